@@ -1,0 +1,1 @@
+"""The systems genir must beat, behind the same search() signature."""

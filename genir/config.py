@@ -1,0 +1,239 @@
+"""The recipe: what a method is, as a TOML file. Knows the sections' shape, not the variants in them.
+
+Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model] kind`) keep the
+variant's own keys unchecked here; the registry of that layer checks them with `validate`.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genir.errors import InputError, nearest
+
+
+class Strict(BaseModel):
+    """A frozen section that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Section(BaseModel):
+    """A frozen section whose further keys belong to the variant it names."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the keys that belong to the variant."""
+        return dict(self.model_extra or {})
+
+
+class IdentifierSection(Section):
+    """`[identifiers]`: the scheme and its parameters."""
+
+    scheme: str = "atomic"
+
+
+class TaskSection(Section):
+    """`[[tasks]]`: one task; `weight` is how often an epoch passes over its examples."""
+
+    task: str
+    weight: float = Field(default=1.0, gt=0)
+
+
+class ModelSection(Section):
+    """`[model]`: the kind of model and its parameters.
+
+    `start` names a recipe or a model folder whose encoder and document vectors this one starts
+    from; a recipe is trained first.
+    """
+
+    kind: str = "bridge"
+    start: str = ""
+
+
+class TrainingSection(Strict):
+    """`[training]`: the one loop's parameters. Rates are AdamW's; lengths are in tokens."""
+
+    epochs: float = Field(default=2.0, gt=0)
+    max_steps: int = Field(default=0, ge=0, description="cut training short; 0 = all epochs")
+    max_minutes: float = Field(default=0.0, ge=0, description="cut training short; 0 = no limit")
+    batch_size: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=5e-5, gt=0)
+    head_learning_rate: float = Field(default=2e-3, gt=0, description="of newly made parameters")
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps")
+    max_norm: float = Field(default=1.0, gt=0, description="gradient clipping")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dev_queries: int = Field(default=500, ge=0, description="carved from the train queries")
+    evaluations: int = Field(default=8, ge=1, description="dev measurements in one training")
+    source_length: int = Field(default=64, ge=4)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 0
+
+
+class DecodingSection(Strict):
+    """`[decoding]`: how a trained model answers."""
+
+    beams: int = Field(default=20, ge=1)
+    normalise: Literal["vocabulary", "legal"] = "vocabulary"
+    aggregate: Literal["max", "logsumexp"] = "max"
+
+
+class Recipe(Strict):
+    """A whole method: identifiers x tasks x model x training x decoding."""
+
+    name: str
+    description: str = ""
+    paper: str = ""
+    identifiers: IdentifierSection = IdentifierSection()
+    tasks: tuple[TaskSection, ...] = Field(min_length=1)
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    decoding: DecodingSection = DecodingSection()
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], values: Mapping[str, Any], where: str) -> M:
+    """Build `model` from `values`; `where` (such as "default.toml [training]") opens each message.
+
+    Raises InputError that lists every bad key with its value, the reason and the nearest name.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_complaint(model, item) for item in error.errors()]
+        raise InputError(f"{where}: " + "; ".join(lines)) from None
+
+
+def _complaint(model: type[BaseModel], item: Mapping[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    name = ".".join(path) or model.__name__
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {name!r}{nearest(path[-1], _fields(model, path[:-1]))}"
+    if item["type"] == "missing":
+        return f"the key {name!r} is missing; add it"
+    return f"{name} = {item['input']!r}: {item['msg']}"
+
+
+def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with genir."""
+    folder = resources.files("genir") / "recipes"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path, and apply `key=value` settings such as `training.epochs=1`.
+
+    Raises InputError for a missing file, bad TOML, an unknown or ill-typed key.
+    """
+    text, where = _recipe_text(name)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: not valid TOML: {error}") from None
+    for setting in settings:
+        _apply(values, setting)
+    values.setdefault("name", Path(name).stem)
+    return validate(Recipe, values, where)
+
+
+def _recipe_text(name: str | Path) -> tuple[str, str]:
+    path = Path(name)
+    if path.suffix == ".toml" or "/" in str(name):
+        if not path.is_file():
+            raise InputError(f"{path}: no such recipe file; give a path to a .toml file or a name: "
+                             f"{', '.join(recipe_names())}")
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: not UTF-8 text ({error.reason})") from None
+    if str(name) not in recipe_names():
+        raise InputError(f"unknown recipe {str(name)!r}{nearest(str(name), recipe_names())}")
+    file = resources.files("genir") / "recipes" / f"{name}.toml"
+    return file.read_text(encoding="utf-8"), f"recipe {name}"
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    """Set `a.b=c` in the nested values; a list is indexed by number (`tasks.0.weight=2`)."""
+    path, equals, raw = setting.partition("=")
+    if not equals or not path.strip():
+        raise InputError(f"--set {setting!r}: write it as key=value, such as training.epochs=1")
+    node: Any = values
+    *parents, last = path.strip().split(".")
+    for part in parents:
+        node = _child(node, part, setting)
+    if isinstance(node, list):
+        _child(node, last, setting)
+        node[int(last)] = _parse(raw)
+    else:
+        node[last] = _parse(raw)
+
+
+def _child(node: Any, part: str, setting: str) -> Any:
+    if isinstance(node, list):
+        if not part.isdecimal() or int(part) >= len(node):
+            raise InputError(f"--set {setting!r}: {part!r} is not an index below {len(node)}")
+        return node[int(part)]
+    child = node.setdefault(part, {})
+    if not isinstance(child, dict | list):
+        raise InputError(f"--set {setting!r}: {part!r} holds a value, not a section")
+    return child
+
+
+def _parse(raw: str) -> Any:
+    """Read the right-hand side as a TOML value; anything that is not one is a string."""
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as TOML that `load_recipe` reads back to an equal one."""
+    values = recipe.model_dump()
+    tasks = values.pop("tasks")
+    lines = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for section in (key for key, value in values.items() if isinstance(value, dict)):
+        lines += ["", f"[{section}]", *_pairs(values[section])]
+    for task in tasks:
+        lines += ["", "[[tasks]]", *_pairs(task)]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(section: Mapping[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in section.items()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_string(k)} = {_value(v)}" for k, v in value.items()) + "}"
+    return repr(value)
+
+
+def _string(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

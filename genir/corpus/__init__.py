@@ -1,0 +1,1 @@
+"""Reading and writing collections of documents, queries and judgements."""

@@ -1,0 +1,1 @@
+"""The trie and the searches over it."""

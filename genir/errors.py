@@ -1,0 +1,29 @@
+"""The two errors genir raises on purpose, and the nearest-name hint both carry."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(Exception):
+    """Say what is wrong with something the user gave, where, and how to mend it.
+
+    The command line prints the message alone and exits with code 2; the HTTP server answers 4xx.
+    """
+
+
+class MissingPackage(InputError):
+    """Say which optional package is absent and the pip command that brings it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed; "
+            f"install it with: pip install 'genir[{extra}]'"
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint such as ``; did you mean 'url'? Known: atomic, url`` for an unknown name."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{hint} Known: {', '.join(names)}"

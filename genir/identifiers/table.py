@@ -1,0 +1,162 @@
+"""The table of valid identifiers: sorted rows, the documents they belong to, and the live mask.
+
+Knows no model and no device; `decoding.trie` is the table as the decoder sees it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import marisa_trie
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from genir.errors import InputError
+from genir.records import Identifier
+
+PAD = -1
+"""Fills the rest of a row whose identifier is shorter than the deepest one."""
+
+
+class IdentifierTable:
+    """Identifier <-> document rows.
+
+    symbols: int32 [rows, depth], sorted lexicographically, padded with PAD.
+    documents: int64 [rows], the number (place in the corpus) of the row's document.
+    live: bool [rows]; a deleted document's rows are False.
+    keys: list of the documents' keys, by number.
+    """
+
+    def __init__(
+        self,
+        symbols: NDArray[np.int32],
+        documents: NDArray[np.int64],
+        keys: Sequence[str],
+        live: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.symbols = symbols
+        self.documents = documents
+        self.keys = keys
+        self.live = np.ones(len(symbols), dtype=bool) if live is None else live
+        self._numbers = {key: number for number, key in enumerate(keys)}
+
+    @classmethod
+    def build(cls, identifiers: Sequence[Sequence[Identifier]], keys: Sequence[str]) -> Self:
+        """Sort every document's identifiers into rows.
+
+        Raises InputError when a document has none, and when one identifier is a proper prefix of
+        another (the decoder could not tell where it ends).
+        """
+        bare = next((key for key, own in zip(keys, identifiers, strict=True) if not own), None)
+        if bare is not None:
+            raise InputError(f"document {bare!r} has no identifier; every document needs one")
+        lengths = np.array([len(i) for own in identifiers for i in own], dtype=np.int64)
+        symbols = np.full((len(lengths), int(lengths.max(initial=1))), PAD, dtype=np.int32)
+        flat = np.fromiter((s for own in identifiers for i in own for s in i), dtype=np.int32)
+        symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = flat
+        documents = np.repeat(np.arange(len(keys)), [len(own) for own in identifiers])
+        order = np.lexsort((documents, *symbols.T[::-1]))
+        table = cls(symbols[order], documents[order], keys)
+        table._refuse_prefixes()
+        return table
+
+    def _refuse_prefixes(self) -> None:
+        """Sorting puts a prefix right before its first extension (PAD is below every symbol)."""
+        ahead, behind = self.symbols[:-1], self.symbols[1:]
+        ended = ahead == PAD
+        prefix = ((ahead == behind) | ended).all(axis=1) & (ended & (behind != PAD)).any(axis=1)
+        if prefix.any():
+            row = int(prefix.argmax())
+            raise InputError(
+                f"identifier {self.identifier(row)} of {self.key_of(row)!r} is a prefix of "
+                f"{self.identifier(row + 1)} of {self.key_of(row + 1)!r}; end both with a symbol "
+                "that stands nowhere else"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.symbols)
+
+    @property
+    def depth(self) -> int:
+        """Return the length of the longest identifier."""
+        return self.symbols.shape[1]
+
+    def identifier(self, row: int) -> Identifier:
+        """Return the identifier of a row, without padding."""
+        symbols = self.symbols[row]
+        return tuple(int(s) for s in symbols[symbols != PAD])
+
+    def key_of(self, row: int) -> str:
+        """Return the key of a row's document."""
+        return self.keys[int(self.documents[row])]
+
+    def number(self, key: str) -> int:
+        """Return a document's number. Raises InputError for an unknown key."""
+        if key not in self._numbers:
+            raise InputError(f"no document with key {key!r} in the table of identifiers")
+        return self._numbers[key]
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether a key is in the table, live or not."""
+        return key in self._numbers
+
+    def rows_of(self, number: int) -> NDArray[np.int64]:
+        """Return the rows of a document."""
+        order, starts = self._by_document()
+        return order[starts[number] : starts[number + 1]]
+
+    def identifiers_of(self, number: int) -> list[Identifier]:
+        """Return a document's identifiers."""
+        return [self.identifier(int(row)) for row in self.rows_of(number)]
+
+    def row_of(self, identifier: Identifier) -> int:
+        """Return the first row that holds an identifier. Raises KeyError when there is none."""
+        low, high = 0, len(self)
+        wanted = (*identifier, *[PAD] * (self.depth - len(identifier)))
+        for level, symbol in enumerate(wanted):
+            column = self.symbols[low:high, level]
+            low, high = (
+                low + int(np.searchsorted(column, symbol, "left")),
+                low + int(np.searchsorted(column, symbol, "right")),
+            )
+        if low >= high:
+            raise KeyError(identifier)
+        return low
+
+    def _by_document(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        if not hasattr(self, "_order"):
+            self._order = np.argsort(self.documents, kind="stable")
+            counts = np.bincount(self.documents, minlength=len(self.keys))
+            self._starts = np.concatenate([[0], np.cumsum(counts)])
+        return self._order, self._starts
+
+    def save(self, folder: Path) -> None:
+        """Write `rows.safetensors` and `keys.marisa` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        trie = marisa_trie.Trie(self.keys)
+        numbers = np.empty(len(self.keys), dtype=np.int64)  # marisa numbers keys its own way
+        for number, key in enumerate(self.keys):
+            numbers[trie[key]] = number
+        trie.save(str(folder / "keys.marisa"))
+        rows = {"symbols": self.symbols, "documents": self.documents, "live": self.live,
+                "numbers": numbers}  # fmt: skip
+        save_file({k: np.ascontiguousarray(v) for k, v in rows.items()}, folder / "rows.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read back what `save` wrote. Raises InputError naming a missing or damaged file."""
+        rows, keys = folder / "rows.safetensors", folder / "keys.marisa"
+        for path in (rows, keys):
+            if not path.is_file():
+                raise InputError(f"{path}: missing from the model folder; train it again")
+        try:
+            trie = marisa_trie.Trie().mmap(str(keys))
+            arrays = load_file(rows)
+            order = np.argsort(arrays["numbers"])
+        except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+            raise InputError(f"{folder}: damaged identifier table ({error}); train it again") from None
+        names = [trie.restore_key(int(number)) for number in order]
+        return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])

@@ -1,0 +1,105 @@
+"""The contract between a model, the training loop and the decoder. Knows no trie and no loop.
+
+A model is made in two steps: `build` loads or creates the encoder and tokenizer from the recipe
+(and the corpus, for a vocabulary from scratch); `attach` adds what emits identifiers once the
+scheme is fitted. To add a kind: write one file with a subclass, and name it in `registry.py`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from genir.config import Strict
+from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch on the device.
+
+    input_ids, attention_mask: int64 [batch, source length].
+    targets: int64 [batch, target length], identifier symbols or text tokens, padded with -1.
+    rows: int64 [batch], the target's row in the identifier table, -1 for a text target.
+    weights: float32 [batch].
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets: Tensor
+    rows: Tensor
+    weights: Tensor
+
+
+class DocidModel(nn.Module, ABC):
+    """A sequence-to-sequence model that emits identifiers.
+
+    Decoding protocol, for B queries and K beams (K may grow from 1 after the first step):
+    `start` encodes the queries; `step` returns hidden states [B, K, H] for the next symbol of each
+    beam; `logits` scores candidate symbols; `log_normaliser` is the log-sum-exp over every symbol
+    of the level, so that log p(symbol | prefix, query) = logits - log_normaliser.
+    """
+
+    kind: ClassVar[str]
+    Options: ClassVar[type[Strict]]
+    tokenizer: Any
+
+    @classmethod
+    @abstractmethod
+    def build(cls, options: Any, corpus: Sequence[Document]) -> Self:
+        """Load or create the encoder and tokenizer; `attach` must follow."""
+
+    @abstractmethod
+    def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
+        """Add what emits the scheme's identifiers, started from vectors or codebooks if given."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+        """Return the weighted mean loss of a batch, a scalar float32 tensor."""
+
+    @abstractmethod
+    def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        """Encode queries, int64 [B, S] each, and return the decoder's state before any symbol."""
+
+    @abstractmethod
+    def step(
+        self, state: Any, parents: Tensor | None, symbols: Tensor | None
+    ) -> tuple[Any, Tensor]:
+        """Advance the beams by one symbol and return (state, hidden [B, K, H]).
+
+        parents: int64 [B, K], the former beam that each beam continues; symbols: int64 [B, K], the
+        symbol it just took (any valid symbol for dead beams). Both None at the first step, where
+        K = 1. Must not wait for the device.
+        """
+
+    @abstractmethod
+    def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
+        """Score candidate symbols [B, K, C] (0 where there is none): float32 [B, K, C]."""
+
+    @abstractmethod
+    def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return the log-sum-exp of the logits of all symbols at a level: float32 [B, K]."""
+
+    @abstractmethod
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return the newly made parameters, which train at the higher rate."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors`, `model.json` and the tokenizer's files."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
+        """Read back what `save` wrote. Raises InputError on a missing or foreign file."""
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the parameters are."""
+        return next(self.parameters()).device

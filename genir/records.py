@@ -1,0 +1,83 @@
+"""The words of genir as immutable records. Imports nothing of genir; knows no files and no tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+Identifier = tuple[int, ...]
+"""A sequence of symbols that the model emits for a document (codes or vocabulary tokens)."""
+
+NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A hyperlink: characters [start, end) of the document's text point to document `target`."""
+
+    start: int
+    end: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A unit of retrieval. `key` is the user's own unique string for it (BEIR `_id`)."""
+
+    key: str
+    text: str
+    title: str = ""
+    url: str = ""
+    links: tuple[Link, ...] = ()
+    metadata: Mapping[str, Any] = field(default=NO_METADATA, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question, with the user's own unique string for it."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Qrel:
+    """A judgement: `document` answers `query` with relevance `grade` (0 = judged irrelevant)."""
+
+    query: str
+    document: str
+    grade: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A training pair: `source` text, and the identifier (or plain text) to emit for it."""
+
+    source: str
+    target: Identifier | str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result: the document's key, its score and rank (from 1), the identifier emitted."""
+
+    key: str
+    score: float
+    rank: int
+    identifier: str = ""
+    title: str = ""
+    url: str = ""
+    snippet: str = ""
+
+
+Filter = Mapping[str, Any]
+"""Equality conditions on metadata fields; every one must hold. A list of values means any of."""
+
+
+class Searcher(Protocol):
+    """Anything that answers queries: the model, a baseline, a fusion of both."""
+
+    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
+        """Return at most `k` hits a query, best first, without duplicates."""
+        ...

@@ -1,0 +1,1 @@
+"""Training tasks: ways to make (text -> identifier) examples from a corpus."""
