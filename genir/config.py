@@ -135,7 +135,9 @@ def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with genir."""
     folder = resources.files("genir") / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
+    )
 
 
 def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
@@ -158,8 +160,10 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
     path = Path(name)
     if path.suffix == ".toml" or "/" in str(name):
         if not path.is_file():
-            raise InputError(f"{path}: no such recipe file; give a path to a .toml file or a name: "
-                             f"{', '.join(recipe_names())}")
+            raise InputError(
+                f"{path}: no such recipe file; give a path to a .toml file or a name: "
+                f"{', '.join(recipe_names())}"
+            )
         try:
             return path.read_text(encoding="utf-8"), str(path)
         except UnicodeDecodeError as error:
@@ -209,7 +213,9 @@ def dump_recipe(recipe: Recipe) -> str:
     """Write a recipe as TOML that `load_recipe` reads back to an equal one."""
     values = recipe.model_dump()
     tasks = values.pop("tasks")
-    lines = [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    lines = [
+        f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)
+    ]
     for section in (key for key, value in values.items() if isinstance(value, dict)):
         lines += ["", f"[{section}]", *_pairs(values[section])]
     for task in tasks:

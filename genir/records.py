@@ -8,7 +8,9 @@ from typing import Any, Protocol
 Identifier = tuple[int, ...]
 """A sequence of symbols that the model emits for a document (codes or vocabulary tokens)."""
 
-NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+
+def _no_metadata() -> Mapping[str, Any]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Document:
     title: str = ""
     url: str = ""
     links: tuple[Link, ...] = ()
-    metadata: Mapping[str, Any] = field(default=NO_METADATA, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=_no_metadata, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

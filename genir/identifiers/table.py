@@ -143,7 +143,9 @@ class IdentifierTable:
         trie.save(str(folder / "keys.marisa"))
         rows = {"symbols": self.symbols, "documents": self.documents, "live": self.live,
                 "numbers": numbers}  # fmt: skip
-        save_file({k: np.ascontiguousarray(v) for k, v in rows.items()}, folder / "rows.safetensors")
+        save_file(
+            {k: np.ascontiguousarray(v) for k, v in rows.items()}, folder / "rows.safetensors"
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -157,6 +159,8 @@ class IdentifierTable:
             arrays = load_file(rows)
             order = np.argsort(arrays["numbers"])
         except (SafetensorError, RuntimeError, KeyError, OSError) as error:
-            raise InputError(f"{folder}: damaged identifier table ({error}); train it again") from None
+            raise InputError(
+                f"{folder}: damaged identifier table ({error}); train it again"
+            ) from None
         names = [trie.restore_key(int(number)) for number in order]
         return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
