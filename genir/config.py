@@ -1,4 +1,4 @@
-"""The recipe: what a method is, as a TOML file. Knows the sections' shape, not the variants in them.
+"""The recipe: a method as a TOML file. Knows the shape of its sections, not the variants in them.
 
 Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model] kind`) keep the
 variant's own keys unchecked here; the registry of that layer checks them with `validate`.

