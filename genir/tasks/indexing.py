@@ -1,0 +1,133 @@
+"""Indexing tasks: a part of the document's own text -> its identifier.
+
+The cleaning rule and what a lead is stand in `passages.py`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from random import Random
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from genir.config import Strict
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Example
+from genir.tasks.base import Task, TrainQueries, draw_target
+from genir.tasks.passages import clean, lead, span, windows
+
+
+class Indexing(Task):
+    """A task whose sources come from the document alone; a subclass says which."""
+
+    def examples(
+        self,
+        corpus: Sequence[Document],
+        table: IdentifierTable,
+        queries: TrainQueries,
+        rng: Random,
+    ) -> Iterator[Example]:
+        """Yield an example for every source that is not empty."""
+        for document in corpus:
+            for source in self.sources(document, rng):
+                if source:
+                    yield Example(source, draw_target(table, document, rng))
+
+    @abstractmethod
+    def sources(self, document: Document, rng: Random) -> Iterable[str]:
+        """Return the texts that should lead to the document."""
+
+
+class LeadOptions(Strict):
+    """`words`: where a lead is cut."""
+
+    words: int = Field(default=32, ge=1)
+
+
+class Lead(Indexing):
+    """The first line or sentence."""
+
+    name = "lead"
+    Options = LeadOptions
+
+    def sources(self, document: Document, rng: Random) -> Iterable[str]:
+        """Return the lead."""
+        return [lead(document.text, self.options.words)]
+
+
+class TitleOptions(Strict):
+    """A title has no parameters."""
+
+
+class Title(Indexing):
+    """The title."""
+
+    name = "title"
+    Options = TitleOptions
+
+    def sources(self, document: Document, rng: Random) -> Iterable[str]:
+        """Return the title."""
+        return [clean(document.title)]
+
+
+class TitleLead(Indexing):
+    """The title and the lead, as a full stop would part them; nothing where one is missing."""
+
+    name = "title-lead"
+    Options = LeadOptions
+
+    def sources(self, document: Document, rng: Random) -> Iterable[str]:
+        """Return `title. lead`."""
+        parts = [clean(document.title), lead(document.text, self.options.words)]
+        return [". ".join(parts)] if all(parts) else []
+
+
+class SpansOptions(Strict):
+    """`count` spans a document, each of `shortest` to `longest` words."""
+
+    shortest: int = Field(default=3, ge=1)
+    longest: int = Field(default=8, ge=1)
+    count: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.shortest > self.longest:
+            raise ValueError(f"shortest = {self.shortest} is above longest = {self.longest}")
+        return self
+
+
+class Spans(Indexing):
+    """Random spans of the text, other ones in every pass; a short text comes whole, once."""
+
+    name = "spans"
+    Options = SpansOptions
+
+    def sources(self, document: Document, rng: Random) -> Iterable[str]:
+        """Draw the spans."""
+        words, options = document.text.split(), self.options
+        count = options.count if len(words) > options.shortest else min(len(words), 1)
+        return [span(words, options.shortest, options.longest, rng) for _ in range(count)]
+
+
+class ChunksOptions(Strict):
+    """Windows of `words` words, each sharing `overlap` of them with the one before."""
+
+    words: int = Field(default=64, ge=1)
+    overlap: int = Field(default=16, ge=0)
+
+    @model_validator(mode="after")
+    def _advancing(self) -> Self:
+        if self.overlap >= self.words:
+            raise ValueError(f"overlap = {self.overlap} must be below words = {self.words}")
+        return self
+
+
+class Chunks(Indexing):
+    """The whole text, window by window."""
+
+    name = "chunks"
+    Options = ChunksOptions
+
+    def sources(self, document: Document, rng: Random) -> Iterable[str]:
+        """Return the windows in reading order."""
+        return windows(document.text.split(), self.options.words, self.options.overlap)
