@@ -1,0 +1,99 @@
+"""Whole folders, written so that a crash leaves the old one or the new one and nothing between."""
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from genir.errors import InputError
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+
+def refuse_existing(target: Path, overwrite: bool) -> None:
+    """Raise InputError when something stands at `target` and may not be replaced."""
+    if target.exists() and not overwrite:
+        raise InputError(f"{target}: exists already; give another place, or --overwrite to replace it")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file, not a folder; give another place")
+
+
+@contextmanager
+def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to fill; flush it to the disk and move it to `target` at the end.
+
+    When the block fails, the temporary folder goes and `target` is as it was. Raises InputError
+    when `target` exists (unless `overwrite`) and when the disk is full or read-only.
+    """
+    refuse_existing(target, overwrite)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    try:
+        yield partial
+        partial.chmod(0o755)
+        flush(partial)
+        move_folder(partial, target)
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _cannot_write(target: Path, error: OSError) -> InputError:
+    reason = {
+        errno.ENOSPC: "the disk is full; make room and run it again",
+        errno.EACCES: "no permission to write there; choose another place",
+        errno.EROFS: "the file system is read-only; choose another place",
+    }.get(error.errno or 0, f"{error}; choose another place")
+    return InputError(f"{target}: cannot be written: {reason}. What was there is as it was")
+
+
+def flush(folder: Path) -> None:
+    """Force every file and folder below `folder` to the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Move a folder to `target`; one that stands there is exchanged in one step, then removed."""
+    if not target.exists():
+        source.rename(target)
+    elif _exchange(source, target):
+        shutil.rmtree(source)
+    else:  # Not Linux: two renames; between them the old folder is complete under its new name.
+        old = target.with_name(f".{target.name}.old")
+        target.rename(old)
+        source.rename(target)
+        shutil.rmtree(old)
+    flush_entry(target.parent)
+
+
+def flush_entry(folder: Path) -> None:
+    """Force a folder's own list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders atomically by renameat2(2); tell whether the system can."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)

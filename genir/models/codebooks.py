@@ -1,0 +1,88 @@
+"""The docid head of a bridge: one codebook a level, documents as sums of codewords.
+
+One level with a codeword a document is the atomic softmax. Knows no text and no trie.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from genir.identifiers.table import PAD, IdentifierTable
+
+
+class CodebookHead(nn.Module):
+    """Codebooks float32 [size, H], one a level; logits are inner products with the query vector.
+
+    codes: int64 [rows, levels], the table's symbols, with PAD as 0 of a level's mask.
+    """
+
+    codes: Tensor
+
+    def __init__(self, sizes: Sequence[int], width: int, table: IdentifierTable) -> None:
+        super().__init__()
+        self.codebooks = nn.ParameterList(
+            nn.Parameter(torch.randn(size, width) * 0.02) for size in sizes
+        )
+        symbols = torch.from_numpy(table.symbols.astype(np.int64))
+        self.register_buffer("codes", symbols, persistent=False)
+
+    @property
+    def levels(self) -> int:
+        """Return the number of levels, the tie level included."""
+        return len(self.codebooks)
+
+    @torch.no_grad()
+    def start_from(self, codebooks: Sequence[NDArray[np.float32]]) -> None:
+        """Copy known codewords, [size, H] a level; levels beyond them (ties) start at zero."""
+        for level, codebook in enumerate(self.codebooks):
+            known = codebooks[level] if level < len(codebooks) else None
+            codebook.zero_()
+            if known is not None:
+                codebook[: len(known)] = torch.from_numpy(np.asarray(known))
+
+    def scores(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return logits of the whole level, float32 [..., size], of hidden [..., H]."""
+        return F.linear(hidden, self.codebooks[depth])
+
+    def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
+        """Return logits of candidates, int64 [B, K, C], by one product for the query's level."""
+        scores = self.scores(hidden, depth)  # [B, 1, size]: the same for every beam
+        batch, beams, slots = candidates.shape
+        return scores.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
+
+    def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:
+        """Return per-example losses [B]: the mean over prefix lengths of softmaxes over all rows.
+
+        query: float32 [B, H]; rows: int64 [B]. At a prefix length, the targets are all the rows
+        that share the example's prefix, so a beam is pruned only if the prefix truly loses.
+        """
+        sums, losses = torch.zeros(()), []
+        for level in range(self.levels):
+            symbols = self.codes[:, level]
+            known = (symbols != PAD).unsqueeze(1)
+            sums = sums + self.codebooks[level][symbols.clamp(min=0)] * known
+            if level + 1 in self._measured():
+                logits = F.linear(query, sums)
+                losses.append(self._prefix_loss(logits, rows, level + 1, label_smoothing))
+        return torch.stack(losses).mean(dim=0)
+
+    def _measured(self) -> set[int]:
+        """Return the prefix lengths that the loss sees: all of it, and halves of it."""
+        lengths, length = {self.levels}, self.levels - 1
+        while length >= 1:
+            lengths.add(length)
+            length //= 2
+        return lengths
+
+    def _prefix_loss(
+        self, logits: Tensor, rows: Tensor, length: int, label_smoothing: float
+    ) -> Tensor:
+        if length == self.levels:
+            return F.cross_entropy(logits, rows, reduction="none", label_smoothing=label_smoothing)
+        prefixes = self.codes[:, :length]
+        same = (prefixes.unsqueeze(0) == prefixes[rows].unsqueeze(1)).all(dim=-1)
+        return logits.logsumexp(dim=1) - logits.masked_fill(~same, -torch.inf).logsumexp(dim=1)

@@ -1,0 +1,91 @@
+"""A bag-of-words embedding beside the text encoder: exact words, as parameters. Knows no documents'
+places.
+
+A dense encoder blurs rare words; BM25 lives on them. Here every word piece has a vector, started as
+a random projection (Johnson-Lindenstrauss), so that the inner product of a query's sum and a
+document's BM25-weighted sum starts near their BM25 score; both are then trained. At query time
+these are parameters like any other: no index is consulted.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+K1, B = 0.9, 0.4
+
+
+class LexicalEncoder(nn.Module):
+    """Sum of the idf-weighted vectors of a query's distinct word pieces.
+
+    weight: float32 [vocabulary, dimension], word vectors times idf. gain: the weight of this
+    channel against the dense one, a trained scalar.
+    """
+
+    idf: Tensor
+    average_length: Tensor
+
+    def __init__(self, vocabulary: int, dimension: int, special: Sequence[int]) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        vectors = torch.randn(vocabulary, dimension, generator=generator) / dimension**0.5
+        self.weight = nn.Parameter(vectors)
+        self.gain = nn.Parameter(torch.tensor(0.15))
+        self.special = frozenset(special)
+        self.register_buffer("idf", torch.ones(vocabulary))
+        self.register_buffer("average_length", torch.ones(()))
+
+    @property
+    def dimension(self) -> int:
+        """Return the size of a vector."""
+        return self.weight.shape[1]
+
+    def fit(self, bags: csr_matrix) -> None:
+        """Set idf and average length from word-piece counts [documents, vocabulary]."""
+        documents = bags.shape[0]
+        frequency = bags.getnnz(axis=0)
+        idf = np.log1p((documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+        idf[list(self.special)] = 0.0
+        self.idf.copy_(torch.from_numpy(idf))
+        self.average_length.fill_(float(bags.sum()) / max(documents, 1))
+        with torch.no_grad():
+            self.weight.mul_(self.idf.unsqueeze(1))
+
+    def count(self, ids: Sequence[Sequence[int]]) -> csr_matrix:
+        """Return word-piece counts, float32 [texts, vocabulary]."""
+        lengths = [len(row) for row in ids]
+        columns = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=sum(lengths))
+        rows = np.repeat(np.arange(len(ids)), lengths)
+        ones = np.ones(len(columns), dtype=np.float32)
+        return csr_matrix((ones, (rows, columns)), shape=(len(ids), self.weight.shape[0]))
+
+    def document_vectors(self, bags: csr_matrix) -> NDArray[np.float32]:
+        """Return BM25-weighted sums of the word vectors, float32 [documents, dimension]."""
+        weights = bags.tocoo(copy=True)
+        lengths = np.asarray(bags.sum(axis=1)).ravel() / float(self.average_length)
+        norm = K1 * (1 - B + B * lengths[weights.row])
+        weights.data = weights.data * (K1 + 1) / (weights.data + norm)
+        idf = self.idf.clamp(min=1e-6).unsqueeze(1)
+        words = torch.where(idf > 1e-6, self.weight / idf, torch.zeros(())).detach().cpu().numpy()
+        return np.asarray(weights.tocsr() @ words, dtype=np.float32)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Return query vectors, float32 [batch, dimension], of tokens int64 [batch, length].
+
+        Each distinct word piece counts once; special ones have no idf, so they weigh nothing.
+        """
+        ordered = input_ids.sort(dim=1).values
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        counted = first & (self.idf[ordered] > 0)
+        vectors = nn.functional.embedding(ordered, self.weight)
+        return self.gain * (vectors * counted.unsqueeze(-1)).sum(dim=1)
+
+
+def special_ids(tokenizer: Any) -> list[int]:
+    """Return the ids of a tokenizer's special tokens, which carry no meaning as words."""
+    return sorted(set(tokenizer.all_special_ids))
