@@ -1,0 +1,80 @@
+"""What the baselines share: the text they read, the filter, and how scores become hits.
+
+Hits carry key, score and rank alone: whoever shows them asks the document store for titles.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.errors import InputError
+from genir.records import Document, Filter, Hit
+
+Scores = NDArray[np.float32]
+"""One score a document, float32 [documents], in corpus order."""
+
+
+@runtime_checkable
+class Filterable(Protocol):
+    """A corpus that knows which of its documents pass a filter."""
+
+    def matching(self, where: Filter) -> NDArray[np.bool_]:
+        """Return which documents pass: bool [documents], in corpus order."""
+        ...
+
+
+def passage(document: Document) -> str:
+    """Return the text a baseline reads of a document: its title and its text."""
+    return ". ".join(part for part in (document.title, document.text) if part)
+
+
+class Exhaustive(ABC):
+    """A searcher that scores every document of the corpus it was fitted on.
+
+    Equal scores are ordered by key. Raises InputError for a corpus without documents.
+    """
+
+    floor: ClassVar[float] = -np.inf
+    """Only documents that score above it are hits."""
+
+    def __init__(self, corpus: Sequence[Document], keys: Sequence[str]) -> None:
+        if not keys:
+            raise InputError("the corpus has no documents; a baseline needs at least one")
+        self._corpus = corpus
+        self._keys = keys
+        self._places = np.empty(len(keys), dtype=np.int64)
+        self._places[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+
+    @abstractmethod
+    def scores(self, queries: Sequence[str]) -> Iterator[Scores]:
+        """Yield each query's scores of all documents."""
+
+    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
+        """Return at most `k` hits a query, best first, without duplicates.
+
+        Raises InputError for a filter over a corpus that is not a document store.
+        """
+        barred = None if where is None else ~self._matching(where)
+        return [self._hits(scores, k, barred) for scores in self.scores(queries)]
+
+    def _matching(self, where: Filter) -> NDArray[np.bool_]:
+        if not isinstance(self._corpus, Filterable):
+            raise InputError(f"the filter {dict(where)} needs a document store as the corpus")
+        return self._corpus.matching(where)
+
+    def _hits(self, scores: Scores, k: int, barred: NDArray[np.bool_] | None) -> list[Hit]:
+        if barred is not None:
+            scores = np.where(barred, -np.inf, scores)
+        found = np.flatnonzero(scores > self.floor)
+        if len(found) > k:
+            # The k-th best score; those equal to it all stay until the keys decide.
+            last = np.partition(scores[found], -k)[-k]
+            found = found[scores[found] >= last]
+        order = np.lexsort((self._places[found], -scores[found]))[:k]
+        return [
+            Hit(self._keys[number], float(scores[number]), rank)
+            for rank, number in enumerate(found[order].tolist(), start=1)
+        ]

@@ -1,0 +1,93 @@
+"""Dense retrieval: the exact inner product of a text encoder's vectors, without an index."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from genir.baselines.base import Exhaustive, Scores, passage
+from genir.errors import InputError
+from genir.models.encoder import TextEncoder
+from genir.records import Document
+
+CELLS = 2**24
+"""Scores held in memory at a time: queries of a chunk times documents (64 MB as float32)."""
+
+
+class Dense(Exhaustive):
+    """The semantic baseline: every document's vector is compared with the query's."""
+
+    def __init__(
+        self,
+        corpus: Sequence[Document],
+        keys: Sequence[str],
+        vectors: NDArray[np.float32],
+        encoder: TextEncoder,
+    ) -> None:
+        super().__init__(corpus, keys)
+        self.vectors = vectors
+        self._encoder = encoder
+
+    @classmethod
+    def fit(
+        cls, corpus: Sequence[Document], encoder: TextEncoder, cache: Path | None = None
+    ) -> Self:
+        """Embed titles and texts, or read the vectors from `cache` if they are of these very texts.
+
+        A cache of other texts or of another encoder is written anew.
+        Raises InputError when `cache` is a file of another kind.
+        """
+        documents = [(document.key, passage(document)) for document in corpus]
+        texts = [text for _, text in documents]
+        vectors = _embed(texts, encoder) if cache is None else _cached(texts, encoder, cache)
+        return cls(corpus, [key for key, _ in documents], vectors, encoder)
+
+    @property
+    def bytes_per_document(self) -> float:
+        """Return the size of a document's vector."""
+        return float(self.vectors.itemsize * self.vectors.shape[1])
+
+    def scores(self, queries: Sequence[str]) -> Iterator[Scores]:
+        """Yield each query's inner products with all documents, float32 [documents]."""
+        vectors = self._encoder.embed(queries)
+        step = max(1, CELLS // len(self.vectors))
+        for start in range(0, len(vectors), step):
+            yield from vectors[start : start + step] @ self.vectors.T
+
+
+def _embed(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]:
+    return encoder.embed(texts, progress="embedding documents")
+
+
+def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[np.float32]:
+    digest = _digest(texts, encoder)
+    if cache.exists():
+        try:
+            with safe_open(cache, "numpy") as file:
+                if (file.metadata() or {}).get("digest") == digest:
+                    return np.asarray(file.get_tensor("vectors"), dtype=np.float32)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{cache}: not a cache of vectors ({error}); delete it") from None
+    vectors = _embed(texts, encoder)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = cache.with_name(f"{cache.name}.{os.getpid()}")
+    save_file({"vectors": vectors}, unfinished, {"digest": digest})
+    unfinished.replace(cache)
+    return vectors
+
+
+def _digest(texts: Sequence[str], encoder: TextEncoder) -> str:
+    """Hash all that the vectors depend on: the encoder's weights, its length and the texts."""
+    digest = hashlib.sha256(str(encoder.length).encode())
+    for name, weights in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(weights.detach().cpu().float().numpy().tobytes())
+    for text in texts:
+        digest.update(f"\n{len(text)}:{text}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""Reciprocal-rank fusion of searchers (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from genir.errors import InputError
+from genir.records import Filter, Hit, Searcher
+
+
+class Fusion:
+    """A searcher that adds 1 / (constant + rank) over the searchers' first `depth` hits."""
+
+    def __init__(
+        self, searchers: Sequence[Searcher], depth: int = 100, constant: float = 60
+    ) -> None:
+        if not searchers:
+            raise InputError("a fusion needs at least one searcher")
+        self._searchers = searchers
+        self._depth = depth
+        self._constant = constant
+
+    @property
+    def bytes_per_document(self) -> float | None:
+        """Return the sum over the searchers; None if one cannot tell."""
+        sizes = [getattr(searcher, "bytes_per_document", None) for searcher in self._searchers]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
+        """Return at most `k` hits a query, best first, without duplicates."""
+        depth = max(k, self._depth)
+        answers = [searcher.search(queries, depth, where) for searcher in self._searchers]
+        return [self._fuse(lists)[:k] for lists in zip(*answers, strict=True)]
+
+    def _fuse(self, lists: Sequence[Sequence[Hit]]) -> list[Hit]:
+        """Keep what the first searcher that found a document says of it; order ties by key."""
+        hits: dict[str, Hit] = {}
+        scores: dict[str, float] = {}
+        for hit in (hit for ranked in lists for hit in ranked):
+            hits.setdefault(hit.key, hit)
+            scores[hit.key] = scores.get(hit.key, 0.0) + 1 / (self._constant + hit.rank)
+        order = sorted(scores, key=lambda key: (-scores[key], key))
+        return [
+            replace(hits[key], score=scores[key], rank=rank)
+            for rank, key in enumerate(order, start=1)
+        ]

@@ -1,0 +1,60 @@
+"""A toy corpus, and an encoder small enough to be made on the spot."""
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from genir.models.encoder import TextEncoder
+from genir.records import Document
+
+TEXTS = {
+    "cat": ("cat", "The cat prints and concatenates files."),
+    "tar": ("tar", "Archives files, often compressed with gzip."),
+    "grep": ("grep", "Finds the lines of files that match a pattern."),
+    "ping": ("ping", "Sends packets to a network host."),
+    "empty": ("", "-"),
+}
+
+
+@pytest.fixture
+def corpus():
+    return [
+        Document(key, text, title, metadata={"network": key == "ping"})
+        for key, (title, text) in TEXTS.items()
+    ]
+
+
+class Shelf(list):
+    """A list of documents that can be filtered, as the document store can."""
+
+    def matching(self, where):
+        return np.array(
+            [all(d.metadata.get(k) == v for k, v in where.items()) for d in self], dtype=bool
+        )
+
+
+@pytest.fixture
+def shelf(corpus):
+    return Shelf(corpus)
+
+
+@pytest.fixture
+def encoder():
+    words = sorted({word for pair in TEXTS.values() for word in " ".join(pair).split()})
+    names = ["[PAD]", "[UNK]", *words]
+    tokenizer = Tokenizer(WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(names),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    return TextEncoder(BertModel(config), fast, 32)

@@ -1,0 +1,107 @@
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genir.baselines.bm25 import Bm25
+from genir.errors import InputError
+from genir.records import Document
+
+WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "epsilon"]), max_size=6)
+
+
+def brute_force(corpus, query):
+    """Lucene's BM25 (k1 0.9, b 0.4) written out from the formula, best first, ties by key."""
+    bags = {d.key: re.findall(r"\w\w+", f"{d.title} {d.text}".lower()) for d in corpus}
+    mean = sum(map(len, bags.values())) / len(bags)
+    scores = dict.fromkeys(bags, 0.0)
+    for word in query.split():
+        df = sum(word in bag for bag in bags.values())
+        idf = math.log(1 + (len(bags) - df + 0.5) / (df + 0.5))
+        for key, bag in bags.items():
+            tf = bag.count(word)
+            scores[key] += idf * tf / (tf + 0.9 * (1 - 0.4 + 0.4 * len(bag) / mean))
+    return sorted(((k, s) for k, s in scores.items() if s > 0), key=lambda x: (-x[1], x[0]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORDS, min_size=2, max_size=7), WORDS)
+def test_scores_are_those_of_the_formula(texts, query):
+    corpus = [Document(f"d{i}", " ".join(words), "title") for i, words in enumerate(texts)]
+    hits = Bm25.fit(corpus, language="none").search([" ".join(query)], 100)[0]
+    expected = dict(brute_force(corpus, " ".join(query)))
+    assert {hit.key: hit.score for hit in hits} == pytest.approx(expected, rel=1e-5)
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_ranks_the_toy_corpus_by_the_formula():
+    texts = ["beta alpha", "alpha alpha gamma", "gamma delta", "alpha alpha alpha alpha beta"]
+    corpus = [Document(str(i), text) for i, text in enumerate(texts)]
+    query = "alpha beta"
+    hits = Bm25.fit(corpus, language="none").search([query], 3)[0]
+    assert (
+        [hit.key for hit in hits]
+        == [key for key, _ in brute_force(corpus, query)]
+        == [
+            "3",
+            "0",
+            "1",
+        ]
+    )
+
+
+def test_english_is_stemmed_and_stopped(corpus):
+    bm25 = Bm25.fit(corpus)
+    printing, stopped = bm25.search(["printing", "the"], 10)
+    assert [hit.key for hit in printing] == ["cat"]
+    assert stopped == []
+
+
+def test_other_languages_are_neither(corpus):
+    bm25 = Bm25.fit(corpus, language="german")
+    printing, stopped = bm25.search(["printing", "the"], 10)
+    assert printing == []
+    assert {hit.key for hit in stopped} == {"cat", "grep"}
+
+
+def test_equal_scores_are_ordered_by_key_wherever_the_list_is_cut():
+    corpus = [Document(key, "same words") for key in ["c", "a", "d", "b"]]
+    corpus.append(Document("z", "other things"))
+    bm25 = Bm25.fit(corpus)
+    for k in range(1, 6):
+        assert [hit.key for hit in bm25.search(["words"], k)[0]] == ["a", "b", "c", "d"][:k]
+
+
+def test_a_query_without_known_words_has_no_hits(corpus):
+    assert Bm25.fit(corpus).search(["", "?!", "zebra"], 5) == [[], [], []]
+
+
+def test_no_queries_no_answers(corpus):
+    assert Bm25.fit(corpus).search([], 5) == []
+
+
+def test_a_filter_holds(shelf):
+    bm25 = Bm25.fit(shelf)
+    assert len(bm25.search(["files"], 5)[0]) == 3
+    assert bm25.search(["files"], 5, {"network": True}) == [[]]
+    assert [h.key for h in bm25.search(["files host"], 5, {"network": True})[0]] == ["ping"]
+
+
+def test_a_filter_needs_a_store(corpus):
+    with pytest.raises(InputError, match="document store"):
+        Bm25.fit(corpus).search(["files"], 5, {"network": True})
+
+
+def test_a_corpus_without_words_is_refused():
+    for corpus in ([], [Document("a", "?"), Document("b", "the")]):
+        with pytest.raises(InputError, match="word"):
+            Bm25.fit(corpus)
+
+
+def test_size_counts_the_postings(corpus):
+    # 5 documents; a posting takes 4 + 4 bytes, and there are more than 12 of them.
+    assert 8 * 12 / 5 < Bm25.fit(corpus).bytes_per_document < 1000

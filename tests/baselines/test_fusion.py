@@ -1,0 +1,62 @@
+import pytest
+
+from genir.baselines.bm25 import Bm25
+from genir.baselines.dense import Dense
+from genir.baselines.fusion import Fusion
+from genir.errors import InputError
+from genir.records import Hit
+
+
+class Fixed:
+    """Answers every query with the same keys; remembers what it was asked."""
+
+    def __init__(self, *keys, size=None):
+        self.keys = keys
+        self.asked = []
+        if size is not None:
+            self.bytes_per_document = size
+
+    def search(self, queries, k, where=None):
+        self.asked.append((k, where))
+        hits = [Hit(key, -rank, rank, f"<{key}>") for rank, key in enumerate(self.keys[:k], 1)]
+        return [hits for _ in queries]
+
+
+def test_scores_by_hand():
+    hits = Fusion([Fixed("a", "b", "c"), Fixed("c", "d")]).search(["q"], 10)[0]
+    # c: 1/63 + 1/61; a: 1/61; b and d tie at 1/62.
+    assert [hit.key for hit in hits] == ["c", "a", "b", "d"]
+    assert [hit.score for hit in hits] == pytest.approx([1 / 63 + 1 / 61, 1 / 61, 1 / 62, 1 / 62])
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+    assert hits[0].identifier == "<c>"
+
+
+def test_constant_and_depth():
+    hits = Fusion([Fixed("a", "b"), Fixed("b")], depth=1, constant=0).search(["q"], 1)[0]
+    assert [(hit.key, hit.score) for hit in hits] == [("a", 1.0)]
+
+
+def test_asks_for_depth_or_more_and_passes_the_filter_on():
+    part = Fixed("a")
+    fusion = Fusion([part], depth=50)
+    fusion.search(["q"], 10, {"lang": "en"})
+    fusion.search(["q"], 80)
+    assert part.asked == [(50, {"lang": "en"}), (80, None)]
+
+
+def test_size_is_the_sum_or_unknown():
+    assert Fusion([Fixed(size=3.0), Fixed(size=4.0)]).bytes_per_document == 7
+    assert Fusion([Fixed(size=3.0), Fixed()]).bytes_per_document is None
+
+
+def test_nothing_to_fuse():
+    with pytest.raises(InputError, match="at least one searcher"):
+        Fusion([])
+    assert Fusion([Fixed("a")]).search([], 5) == []
+
+
+def test_real_parts(shelf, encoder):
+    fusion = Fusion([Bm25.fit(shelf), Dense.fit(shelf, encoder)])
+    hits = fusion.search(["files", "host"], 10)
+    assert all(sorted(hit.key for hit in own) == sorted(d.key for d in shelf) for own in hits)
+    assert [h.key for h in fusion.search(["files"], 10, {"network": True})[0]] == ["ping"]
