@@ -1,6 +1,5 @@
 """A toy corpus, and an encoder small enough to be made on the spot."""
 
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -8,6 +7,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from genir.corpus.store import DocumentStore
 from genir.models.encoder import TextEncoder
 from genir.records import Document
 
@@ -28,18 +28,11 @@ def corpus():
     ]
 
 
-class Shelf(list):
-    """A list of documents that can be filtered, as the document store can."""
-
-    def matching(self, where):
-        return np.array(
-            [all(d.metadata.get(k) == v for k, v in where.items()) for d in self], dtype=bool
-        )
-
-
 @pytest.fixture
-def shelf(corpus):
-    return Shelf(corpus)
+def store(corpus, tmp_path):
+    store = DocumentStore.create(tmp_path / "documents.sqlite", corpus)
+    yield store
+    store.close()
 
 
 @pytest.fixture

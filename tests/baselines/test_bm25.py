@@ -84,8 +84,8 @@ def test_no_queries_no_answers(corpus):
     assert Bm25.fit(corpus).search([], 5) == []
 
 
-def test_a_filter_holds(shelf):
-    bm25 = Bm25.fit(shelf)
+def test_a_filter_holds(store):
+    bm25 = Bm25.fit(store)
     assert len(bm25.search(["files"], 5)[0]) == 3
     assert bm25.search(["files"], 5, {"network": True}) == [[]]
     assert [h.key for h in bm25.search(["files host"], 5, {"network": True})[0]] == ["ping"]

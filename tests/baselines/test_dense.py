@@ -36,8 +36,8 @@ def test_documents_with_one_text_are_ordered_by_key(corpus, encoder):
     assert [hit.key for hit in hits] == ["a", "b"]
 
 
-def test_a_filter_holds(shelf, encoder):
-    hits = Dense.fit(shelf, encoder).search(["files"], 5, {"network": True})[0]
+def test_a_filter_holds(store, encoder):
+    hits = Dense.fit(store, encoder).search(["files"], 5, {"network": True})[0]
     assert [hit.key for hit in hits] == ["ping"]
 
 

@@ -55,8 +55,8 @@ def test_nothing_to_fuse():
     assert Fusion([Fixed("a")]).search([], 5) == []
 
 
-def test_real_parts(shelf, encoder):
-    fusion = Fusion([Bm25.fit(shelf), Dense.fit(shelf, encoder)])
+def test_real_parts(store, encoder):
+    fusion = Fusion([Bm25.fit(store), Dense.fit(store, encoder)])
     hits = fusion.search(["files", "host"], 10)
-    assert all(sorted(hit.key for hit in own) == sorted(d.key for d in shelf) for own in hits)
+    assert all(sorted(hit.key for hit in own) == sorted(d.key for d in store) for own in hits)
     assert [h.key for h in fusion.search(["files"], 10, {"network": True})[0]] == ["ping"]

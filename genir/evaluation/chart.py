@@ -1,0 +1,59 @@
+"""The bar chart of a comparison: all measures, and RR@10 by kind of query."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from genir.evaluation.compare import Comparison
+from genir.evaluation.measures import MEASURES
+from genir.evaluation.sheets import MAIN_MEASURE
+
+FIRST = "#2563eb"
+OTHERS = ("#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#64748b")
+INK, GRID = "#1f2937", "#e5e7eb"
+
+
+def draw(comparison: Comparison, path: Path, title: str) -> None:
+    """Write the chart as a PNG."""
+    by_kind = {
+        f"{kind}\n{means.queries:,}": {n: own[MAIN_MEASURE] for n, own in means.systems.items()}
+        for kind, means in comparison.kinds.items()
+    }
+    by_measure = {
+        measure: {name: own[measure] for name, own in comparison.overall.systems.items()}
+        for measure in MEASURES
+    }
+    figure = Figure(figsize=(13, 4.8), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(len(by_measure), max(2, len(by_kind))))
+    _bars(left, by_measure, comparison.systems)
+    _bars(right, by_kind, comparison.systems)
+    left.set_title(f"All {comparison.overall.queries:,} queries", color=INK, loc="left")
+    right.set_title(f"{MAIN_MEASURE} by kind of query", color=INK, loc="left")
+    figure.suptitle(title, color=INK, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _bars(axes: Any, groups: Mapping[str, Mapping[str, float]], systems: Sequence[str]) -> None:
+    """Draw one group of bars a key of `groups`, one bar a system, its value above it."""
+    width = 0.84 / len(systems)
+    top = max((value for own in groups.values() for value in own.values()), default=0.0)
+    for number, name in enumerate(systems):
+        places = [group + (number - (len(systems) - 1) / 2) * width for group in range(len(groups))]
+        heights = [own[name] for own in groups.values()]
+        colour = FIRST if number == 0 else OTHERS[(number - 1) % len(OTHERS)]
+        bars = axes.bar(places, heights, width * 0.92, label=name, color=colour, zorder=2)
+        labels = [f"{height:.3f}".removeprefix("0") for height in heights]
+        axes.bar_label(bars, labels, padding=2, fontsize=7.5, color=INK, rotation=90)
+    axes.set_xticks(range(len(groups)), list(groups), color=INK)
+    axes.set_ylim(0, max(top, 0.05) * 1.16)
+    axes.grid(axis="y", color=GRID, zorder=0)
+    axes.tick_params(length=0, labelcolor=INK)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GRID)

@@ -1,0 +1,203 @@
+"""Systems side by side: the same queries, measures, typing errors and minutes for all of them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from genir.errors import InputError
+from genir.evaluation.latency import Latency, latencies
+from genir.evaluation.measures import MEASURES, Values, evaluate, judgements, means
+from genir.evaluation.progress import tracked
+from genir.evaluation.significance import holm, p_greater
+from genir.evaluation.typos import misspell
+from genir.records import Hit, Qrel, Query, Searcher
+
+DEPTH = 100
+"""The least number of hits a query that R@100 can be computed from."""
+CHUNK = 128
+"""Queries searched between two steps of the progress bar."""
+
+Answers = dict[str, list[Hit]]
+"""Key of the query -> its hits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a comparison does beside measuring.
+
+    typos: search misspelt queries too. timed: how many queries are timed, 0 for none.
+    ignore_identical: drop a query's own document from its hits (ArguAna, Quora).
+    """
+
+    typos: bool = True
+    timed: int = 200
+    seed: int = 0
+    ignore_identical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Each system's means over a number of queries; no systems where there are no queries."""
+
+    queries: int = 0
+    systems: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that a comparison found; the first system is the one held against the others.
+
+    queries: the judged ones, in the order of the qrels. answers, values, latency: by system.
+    p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
+    document had training queries; empty when that is not known. bytes_per_document: of the
+    systems that can tell.
+    """
+
+    queries: Sequence[Query]
+    answers: Mapping[str, Answers]
+    values: Mapping[str, Values]
+    p_values: Mapping[str, Mapping[str, float]]
+    overall: Means
+    seen: Means
+    unseen: Means
+    typos: Means
+    latency: Mapping[str, Latency]
+    bytes_per_document: Mapping[str, float]
+
+    @property
+    def systems(self) -> list[str]:
+        """Return the systems' names, the one held against the others first."""
+        return list(self.answers)
+
+    @property
+    def kinds(self) -> dict[str, Means]:
+        """Return the means by kind of query, the kinds without queries left out."""
+        kinds = {
+            "all": self.overall,
+            "seen": self.seen,
+            "unseen": self.unseen,
+            "typos": self.typos,
+        }
+        return {kind: own for kind, own in kinds.items() if own.queries}
+
+
+def compare(
+    systems: Mapping[str, Searcher],
+    queries: Sequence[Query],
+    qrels: Sequence[Qrel],
+    k: int = DEPTH,
+    seen: Collection[str] | None = None,
+    options: Options | None = None,
+) -> Comparison:
+    """Compare systems on every judged query; the first one is tested against each other one.
+
+    `seen`: the keys of the documents that had training queries, if known.
+    Raises InputError for a judged query without text, empty qrels, fewer than 100 hits a query,
+    no system, or a system that returns a document twice.
+    """
+    if not systems:
+        raise InputError("no system to evaluate; name at least one")
+    if k < DEPTH:
+        raise InputError(f"k = {k}: R@100 needs at least {DEPTH} hits a query")
+    options = options or Options()
+    judged = _judged(queries, qrels)
+    answers = {name: _answers(name, systems[name], judged, k, options) for name in systems}
+    values = _values(answers, qrels, options)
+    known, unknown = _split(qrels, seen)
+    return Comparison(
+        queries=judged,
+        answers=answers,
+        values=values,
+        p_values=_p_values(values),
+        overall=_means(values, [query.key for query in judged]),
+        seen=_means(values, known),
+        unseen=_means(values, unknown),
+        typos=_typos(systems, judged, qrels, k, options),
+        latency=latencies(systems, _sample(judged, options)),
+        bytes_per_document=_sizes(systems),
+    )
+
+
+def _judged(queries: Sequence[Query], qrels: Sequence[Qrel]) -> list[Query]:
+    texts = {query.key: query for query in queries}
+    judged = judgements(qrels)
+    absent = [key for key in judged if key not in texts]
+    if absent:
+        raise InputError(
+            f"the qrels judge {len(absent)} queries that have no text, the first is "
+            f"{absent[0]!r}; give the queries file that belongs to these qrels"
+        )
+    return [texts[key] for key in judged]
+
+
+def _answers(
+    name: str, searcher: Searcher, queries: Sequence[Query], k: int, options: Options
+) -> Answers:
+    depth = k + options.ignore_identical  # one more, since one may be dropped
+    chunks = [queries[start : start + CHUNK] for start in range(0, len(queries), CHUNK)]
+    return {
+        query.key: hits
+        for chunk in tracked(chunks, name)
+        for query, hits in zip(
+            chunk, searcher.search([query.text for query in chunk], depth), strict=True
+        )
+    }
+
+
+def _values(
+    answers: Mapping[str, Answers], qrels: Sequence[Qrel], options: Options
+) -> dict[str, Values]:
+    return {name: evaluate(own, qrels, options.ignore_identical) for name, own in answers.items()}
+
+
+def _means(values: Mapping[str, Values], queries: Sequence[str]) -> Means:
+    if not queries:
+        return Means()
+    return Means(len(queries), {name: means(own, queries) for name, own in values.items()})
+
+
+def _split(qrels: Sequence[Qrel], seen: Collection[str] | None) -> tuple[list[str], list[str]]:
+    """Return the queries with a relevant document in `seen`, and the others."""
+    if seen is None:
+        return [], []
+    keys = frozenset(seen)
+    known = {qrel.query for qrel in qrels if qrel.grade > 0 and qrel.document in keys}
+    judged = judgements(qrels)
+    return [q for q in judged if q in known], [q for q in judged if q not in known]
+
+
+def _p_values(values: Mapping[str, Values]) -> dict[str, dict[str, float]]:
+    first, *others = values
+    table = {}
+    for measure in MEASURES:
+        samples = {name: list(own[measure].values()) for name, own in values.items()}
+        raw = [p_greater(samples[first], samples[other]) for other in others]
+        names = [f"{first}>{other}" for other in others]
+        table[measure] = dict(zip(names, holm(raw), strict=True))
+    return table
+
+
+def _typos(
+    systems: Mapping[str, Searcher],
+    judged: Sequence[Query],
+    qrels: Sequence[Qrel],
+    k: int,
+    options: Options,
+) -> Means:
+    if not options.typos:
+        return Means()
+    wrong = misspell(judged, options.seed)
+    answers = {
+        name: _answers(f"{name}, typos", systems[name], wrong, k, options) for name in systems
+    }
+    return _means(_values(answers, qrels, options), [query.key for query in judged])
+
+
+def _sample(judged: Sequence[Query], options: Options) -> list[str]:
+    count = min(options.timed, len(judged))
+    return [query.text for query in Random(options.seed).sample(list(judged), count)]
+
+
+def _sizes(systems: Mapping[str, Searcher]) -> dict[str, float]:
+    sizes = {name: getattr(system, "bytes_per_document", None) for name, system in systems.items()}
+    return {name: float(size) for name, size in sizes.items() if size is not None}

@@ -1,0 +1,85 @@
+"""A comparison written down: JSON for programs, a Markdown report with a chart, a TSV by query."""
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from genir.evaluation.chart import draw
+from genir.evaluation.compare import Comparison
+from genir.evaluation.sheets import sheets, significance_sheet, to_markdown
+
+BY_QUERY = ("RR@10", "nDCG@10")
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return what `genir evaluate --json` writes.
+
+    `systems`: system -> measure -> mean. `p_values`: measure -> `first>other` -> corrected p.
+    `seen`, `unseen`, `typos`: {"queries", "systems"} each, with 0 and {} where not measured.
+    `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
+    """
+    latency = {name: asdict(own) for name, own in comparison.latency.items()}
+    return {
+        "systems": comparison.overall.systems,
+        "p_values": comparison.p_values,
+        "queries": comparison.overall.queries,
+        "seen": asdict(comparison.seen),
+        "unseen": asdict(comparison.unseen),
+        "typos": asdict(comparison.typos),
+        "latency_ms": latency.get(comparison.systems[0], {}),
+        "latency_ms_by_system": latency,
+        "bytes_per_document": comparison.bytes_per_document,
+    }
+
+
+def write_json(comparison: Comparison, path: Path) -> None:
+    """Write `to_json` to a file."""
+    text = json.dumps(to_json(comparison), indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
+    """Write `report.md`, `chart.png`, `queries.tsv` and `evaluation.json`; return the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(comparison, folder / "evaluation.json")
+    write_queries(comparison, folder / "queries.tsv")
+    draw(comparison, folder / "chart.png", title)
+    report = folder / "report.md"
+    report.write_text(to_report(comparison, title), encoding="utf-8")
+    return report
+
+
+def to_report(comparison: Comparison, title: str) -> str:
+    """Return the Markdown report, with the chart under the name `chart.png`."""
+    tables = sheets(comparison)
+    if len(comparison.systems) > 1:
+        tables.append(significance_sheet(comparison))
+    parts = [f"# {title}", "![Systems side by side](chart.png)", *map(to_markdown, tables)]
+    parts.append("Query by query, the worst for the first system above: [queries.tsv](queries.tsv)")
+    return "\n\n".join(parts) + "\n"
+
+
+def write_queries(comparison: Comparison, path: Path) -> None:
+    """Write each query's text, RR@10 and nDCG@10 by system as TSV.
+
+    The queries that the first system loses most nDCG@10 on, against the best other, come first.
+    """
+    heads = [f"{name} {measure}" for name in comparison.systems for measure in BY_QUERY]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, dialect="excel-tab", lineterminator="\n")
+        writer.writerow(["query", "text", *heads])
+        for query in sorted(comparison.queries, key=lambda query: _gain(comparison, query.key)):
+            cells = [
+                f"{own[measure][query.key]:.4f}"
+                for own in comparison.values.values()
+                for measure in BY_QUERY
+            ]
+            writer.writerow([query.key, query.text, *cells])
+
+
+def _gain(comparison: Comparison, query: str) -> float:
+    """Return by how much the first system's nDCG@10 exceeds the best other's."""
+    first, *others = (own["nDCG@10"][query] for own in comparison.values.values())
+    return first - max(others, default=0.0)

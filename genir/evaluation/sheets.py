@@ -1,0 +1,153 @@
+"""A comparison as sheets of text cells, and the sheets as rich tables and Markdown."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from genir.evaluation.compare import Comparison
+from genir.evaluation.measures import MEASURES
+
+MAIN_MEASURE = "RR@10"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value as shown; `best` of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table of text; the first column names the rows."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+
+
+def sheets(comparison: Comparison) -> list[Sheet]:
+    """Return the systems' sheet, and that of RR@10 over seen, unseen and misspelt queries."""
+    return [_main(comparison), _kinds(comparison)]
+
+
+def significance_sheet(comparison: Comparison) -> Sheet:
+    """Return the corrected p-values: a row a pair of systems, a column a measure."""
+    pairs = list(comparison.p_values[MAIN_MEASURE])
+    rows = [
+        [Cell(pair), *(Cell(f"{comparison.p_values[name][pair]:.2g}") for name in MEASURES)]
+        for pair in pairs
+    ]
+    return Sheet("Corrected p-values", ["better than", *MEASURES], rows)
+
+
+def to_rich(sheet: Sheet) -> Table:
+    """Lay a sheet out for the terminal, the best value of a column in bold."""
+    table = Table(title=sheet.title, caption=sheet.caption or None, box=box.SIMPLE_HEAD)
+    for number, column in enumerate(sheet.columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in sheet.rows:
+        table.add_row(*(Text(cell.text, style="bold" if cell.best else "") for cell in row))
+    return table
+
+
+def to_terminal(comparison: Comparison) -> Group:
+    """Return what `genir evaluate` prints."""
+    return Group(*(to_rich(sheet) for sheet in sheets(comparison)))
+
+
+def to_markdown(sheet: Sheet) -> str:
+    """Write a sheet as a Markdown table, the best value of a column in bold."""
+    lines = [f"## {sheet.title}", "", _row(sheet.columns)]
+    lines.append("| --- |" + " --: |" * (len(sheet.columns) - 1))
+    lines += [
+        _row([f"**{cell.text.strip()}**" if cell.best else cell.text.strip() for cell in row])
+        for row in sheet.rows
+    ]
+    return "\n".join([*lines, *(["", sheet.caption] if sheet.caption else [])])
+
+
+def _row(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _main(comparison: Comparison) -> Sheet:
+    first, *others = comparison.systems
+    caption = f"{comparison.overall.queries:,} queries."
+    if others:
+        caption += f" {first} is better: † p < .05, ‡ p < .01 (paired t-test, Holm-corrected)"
+    columns = [*map(partial(_measured, comparison), MEASURES), *_costs(comparison)]
+    heads = ["system", *MEASURES, "p50 ms", "p95 ms", "bytes/doc"]
+    return Sheet("Systems", heads, _rows(comparison.systems, columns), caption)
+
+
+def _measured(comparison: Comparison, measure: str) -> list[Cell]:
+    first, *others = comparison.systems
+    values = {name: own[measure] for name, own in comparison.overall.systems.items()}
+    p_values = comparison.p_values[measure]
+    marks = {first: " ", **{name: mark(p_values[f"{first}>{name}"]) for name in others}}
+    return _column(values, comparison.systems, "{:.3f}".format, max, marks)
+
+
+def _costs(comparison: Comparison) -> list[list[Cell]]:
+    p50 = {name: latency.p50 for name, latency in comparison.latency.items()}
+    p95 = {name: latency.p95 for name, latency in comparison.latency.items()}
+    return [
+        _column(p50, comparison.systems, "{:.1f}".format, min),
+        _column(p95, comparison.systems, "{:.1f}".format, min),
+        _column(comparison.bytes_per_document, comparison.systems, "{:,.0f}".format, min),
+    ]
+
+
+def mark(p_value: float) -> str:
+    """Return ‡ for p < .01, † for p < .05, else a space, so that columns stay aligned."""
+    return "‡" if p_value < 0.01 else "†" if p_value < 0.05 else " "
+
+
+def _kinds(comparison: Comparison) -> Sheet:
+    columns = [
+        _column(
+            {name: own[MAIN_MEASURE] for name, own in means.systems.items()},
+            comparison.systems,
+            "{:.3f}".format,
+            max,
+        )
+        for means in comparison.kinds.values()
+    ]
+    heads = [f"{kind} ({means.queries:,})" for kind, means in comparison.kinds.items()]
+    return Sheet(
+        f"{MAIN_MEASURE} by kind of query",
+        ["system", *heads],
+        _rows(comparison.systems, columns),
+    )
+
+
+def _column(
+    values: Mapping[str, float],
+    systems: Sequence[str],
+    form: Callable[[float], str],
+    better: Callable[[Sequence[float]], float],
+    marks: Mapping[str, str] | None = None,
+) -> list[Cell]:
+    """Format a column; all that look like the best value are marked as it."""
+    texts = {name: form(value) for name, value in values.items()}
+    best = form(better(list(values.values()))) if values else ""
+    return [
+        Cell(texts[name] + (marks or {}).get(name, ""), texts[name] == best)
+        if name in values
+        else Cell("-")
+        for name in systems
+    ]
+
+
+def _rows(systems: Sequence[str], columns: Sequence[Sequence[Cell]]) -> list[list[Cell]]:
+    return [
+        [Cell(name), *(column[number] for column in columns)] for number, name in enumerate(systems)
+    ]

@@ -1,0 +1,31 @@
+"""Is one system better than another on the same queries? Paired t-tests, Holm-corrected."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import ttest_rel
+
+
+def p_greater(system: ArrayLike, other: ArrayLike) -> float:
+    """Return the one-sided p of a paired t-test that `system`'s mean is the greater one.
+
+    Where the t statistic is undefined: 1 for fewer than two queries or no difference anywhere,
+    and its limit, 0 or 1, for one and the same difference everywhere.
+    """
+    difference = np.asarray(system, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    if len(difference) < 2:
+        return 1.0
+    if np.allclose(difference, difference[0], rtol=1e-9, atol=1e-12):
+        return 0.0 if difference[0] > 1e-12 else 1.0
+    return float(ttest_rel(difference, np.zeros_like(difference), alternative="greater").pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number (Holm 1979): step-down Bonferroni, in the given order."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in corrected]
