@@ -61,7 +61,6 @@ class TrainingSection(Strict):
 
     epochs: float = Field(default=2.0, gt=0)
     max_steps: int = Field(default=0, ge=0, description="cut training short; 0 = all epochs")
-    max_minutes: float = Field(default=0.0, ge=0, description="cut training short; 0 = no limit")
     batch_size: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=5e-5, gt=0)
     head_learning_rate: float = Field(default=2e-3, gt=0, description="of newly made parameters")
@@ -72,7 +71,9 @@ class TrainingSection(Strict):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     dev_queries: int = Field(default=500, ge=0, description="carved from the train queries")
     evaluations: int = Field(default=8, ge=1, description="dev measurements in one training")
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="between checkpoints")
     source_length: int = Field(default=64, ge=4)
+    target_length: int = Field(default=64, ge=2, description="of text targets")
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 

@@ -80,7 +80,7 @@ def score_edges(
     legal: Tensor,
     normalise: Normalise,
 ) -> Tensor:
-    """Return log p of each edge, float32 [B, K, C]; -inf where illegal, 0 where already finished."""
+    """Return log p of each edge, float32 [B, K, C]: -inf where illegal, 0 where finished."""
     finished = edges.symbols == PAD
     logits = model.logits(hidden, depth, edges.symbols.clamp(min=0))
     if normalise == "vocabulary":

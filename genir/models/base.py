@@ -7,7 +7,7 @@ scheme is fitted. To add a kind: write one file with a subclass, and name it in 
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +18,7 @@ from genir.config import Strict
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document
+from genir.tasks.base import TrainQueries
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Batch:
     targets: Tensor
     rows: Tensor
     weights: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
 class DocidModel(nn.Module, ABC):
@@ -62,6 +67,21 @@ class DocidModel(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         """Return the weighted mean loss of a batch, a scalar float32 tensor."""
+
+    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
+        """Return the loss: what distributed wrappers call."""
+        return self.loss(batch, label_smoothing)
+
+    @abstractmethod
+    def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
+        """Return where each document lies before training, float32 [documents, H].
+
+        What code schemes are fitted on, and what atomic rows start from.
+        """
+
+    def learned_vectors(self, table: IdentifierTable) -> Vectors | None:
+        """Return where each document lies after training, float32 [documents, H], if it does."""
+        return None
 
     @abstractmethod
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:

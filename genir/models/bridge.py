@@ -9,21 +9,20 @@ inner product with what is known of the document so far (RIPOR, 2024, section 3)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from genir.config import Strict
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
 from genir.models.codebooks import CodebookHead
-from genir.models.encoder import MINILM, TextEncoder, encode_texts
+from genir.models.encoder import MINILM, TextEncoder
 from genir.models.files import read_model, write_model
 from genir.models.lexical import LexicalEncoder, special_ids
 from genir.records import Document
@@ -111,6 +110,12 @@ class BridgeModel(DocidModel):
         elif words is not None and len(scheme.level_sizes()) == 1:
             self.head.start_from([words])
 
+    def learned_vectors(self, table: IdentifierTable) -> Vectors:
+        """Return the sum of each document's codewords, float32 [documents, H]."""
+        rows = np.array([table.rows_of(n)[0] for n in range(len(table.keys))])
+        vectors: Vectors = self.head.row_vectors().detach().cpu().numpy()[rows]
+        return vectors
+
     def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return float32 [B, H]: the scaled unit vector, then the lexical sum."""
         dense = self.options.scale * self.encoder(input_ids, attention_mask)
@@ -156,9 +161,7 @@ class BridgeModel(DocidModel):
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
         """Read back what `save` wrote, from local files alone."""
         with read_model(folder, cls.kind, BridgeOptions) as (options, weights):
-            backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder))
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            model = cls(options, TextEncoder(backbone, tokenizer, options.length))
+            model = cls(options, TextEncoder.restore(folder, options.length))
             model.head = CodebookHead(scheme.level_sizes(), model.width, table)
             model.load_state_dict(weights)
         return model

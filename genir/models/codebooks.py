@@ -3,7 +3,7 @@
 One level with a codeword a document is the atomic softmax. Knows no text and no trie.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -60,15 +60,25 @@ class CodebookHead(nn.Module):
         query: float32 [B, H]; rows: int64 [B]. At a prefix length, the targets are all the rows
         that share the example's prefix, so a beam is pruned only if the prefix truly loses.
         """
-        sums, losses = torch.zeros(()), []
+        measured, losses = self._measured(), []
+        for length, sums in self._prefix_vectors():
+            if length in measured:
+                logits = F.linear(query, sums)
+                losses.append(self._prefix_loss(logits, rows, length, label_smoothing))
+        return torch.stack(losses).mean(dim=0)
+
+    def _prefix_vectors(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield (prefix length, sum of the rows' codewords so far, float32 [rows, H])."""
+        sums: Tensor = torch.zeros((), device=self.codes.device)
         for level in range(self.levels):
             symbols = self.codes[:, level]
             known = (symbols != PAD).unsqueeze(1)
             sums = sums + self.codebooks[level][symbols.clamp(min=0)] * known
-            if level + 1 in self._measured():
-                logits = F.linear(query, sums)
-                losses.append(self._prefix_loss(logits, rows, level + 1, label_smoothing))
-        return torch.stack(losses).mean(dim=0)
+            yield level + 1, sums
+
+    def row_vectors(self) -> Tensor:
+        """Return the sum of each row's codewords, float32 [rows, H]."""
+        return list(self._prefix_vectors())[-1][1]
 
     def _measured(self) -> set[int]:
         """Return the prefix lengths that the loss sees: all of it, and halves of it."""

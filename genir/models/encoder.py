@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from genir.errors import InputError, MissingPackage
 
@@ -42,7 +42,8 @@ def pretrained_folder(name: str) -> str:
         digest = hashlib.file_digest(weights, "sha256").hexdigest()
     if digest != MINILM_SHA256:
         raise InputError(
-            f"{folder / 'model.safetensors'}: sha256 {digest} is not MiniLM's; reinstall the package"
+            f"{folder / 'model.safetensors'}: sha256 {digest} is not MiniLM's; "
+            "reinstall the package"
         )
     return str(folder)
 
@@ -85,6 +86,8 @@ class TextEncoder(nn.Module):
 
     def __init__(self, backbone: Any, tokenizer: Any, length: int) -> None:
         super().__init__()
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None  # BERT's: never used here, and DDP refuses unused parameters
         self.backbone = backbone
         self.tokenizer = tokenizer
         self.length = length
@@ -94,6 +97,12 @@ class TextEncoder(nn.Module):
         """Load an encoder; texts are cut at `length` tokens."""
         tokenizer = load_pretrained(AutoTokenizer, name)
         return cls(load_pretrained(AutoModel, name, dtype=torch.float32), tokenizer, length)
+
+    @classmethod
+    def restore(cls, folder: Path, length: int) -> Self:
+        """Rebuild an encoder, its weights not loaded yet, from `config.json` and the tokenizer."""
+        backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder))
+        return cls(backbone, AutoTokenizer.from_pretrained(folder), length)
 
     @property
     def dimension(self) -> int:

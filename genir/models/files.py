@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genir.config import Strict, validate
 from genir.errors import InputError
 
-O = TypeVar("O", bound=Strict)
+Options = TypeVar("Options", bound=Strict)
 
 
 def write_model(folder: Path, model: Any, options: Strict) -> None:
@@ -27,7 +27,9 @@ def write_model(folder: Path, model: Any, options: Strict) -> None:
 
 
 @contextmanager
-def read_model(folder: Path, kind: str, options: type[O]) -> Iterator[tuple[O, dict[str, Tensor]]]:
+def read_model(
+    folder: Path, kind: str, options: type[Options]
+) -> Iterator[tuple[Options, dict[str, Tensor]]]:
     """Give (options, weights) to a `with` block that rebuilds the model of that kind.
 
     Raises InputError for a missing, damaged or foreign file, also when the block cannot fit the

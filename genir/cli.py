@@ -1,0 +1,240 @@
+"""The command line: the verbs of genir. `train.py` and `serve.py` are thin doors into it.
+
+Exit codes: 0 fine, 2 bad input (one clear message, no traceback), 1 a bug, 130 interrupted.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genir.errors import InputError
+
+app = typer.Typer(
+    name="genir",
+    help="Generative retrieval: a sequence-to-sequence model that is the search engine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
+benchmark_app = typer.Typer(help="Measure speed against peers.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(benchmark_app, name="benchmark")
+
+Model = Annotated[Path, typer.Argument(help="a model folder", show_default=False)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="change a recipe key: training.epochs=1")
+]
+Conditions = Annotated[
+    list[str] | None, typer.Option("--where", help="metadata a hit must have: lang=en")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="write JSON here")]
+Overwrite = Annotated[bool, typer.Option(help="replace what stands at the output")]
+
+
+def guarded(run: Callable[[], Any]) -> None:
+    """Run a command; turn the user's mistakes into one message and exit code 2."""
+    from genir.training.loop import Stopped
+
+    errors = Console(stderr=True, soft_wrap=True)
+    try:
+        run()
+    except InputError as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except Stopped:
+        errors.print("stopped; a checkpoint is saved: the same command with --resume goes on")
+        sys.exit(130)
+
+
+def main() -> None:
+    """Run `genir`."""
+    guarded(app)
+
+
+def run_train() -> None:
+    """Run `train.py`."""
+    guarded(lambda: typer.run(train))
+
+
+def run_serve() -> None:
+    """Run `serve.py`."""
+    guarded(lambda: typer.run(serve))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .toml file")],
+    corpus: Annotated[Path, typer.Option(help="corpus folder, .jsonl, .tsv, or folder of pages")],
+    out: Annotated[Path, typer.Option(help="the model folder to write")],
+    queries: Annotated[Path | None, typer.Option(help="train queries; default: the corpus's")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="their judgements; default: qrels/train.tsv")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option(help="go on with an interrupted training")] = False,
+    overwrite: Overwrite = False,
+    base_url: Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")] = "",
+) -> None:  # fmt: skip
+    """Train a recipe on a corpus; write a model folder."""
+    from genir.training.job import Job, train
+
+    job = Job(recipe, corpus, out, queries, qrels, settings or [], resume, overwrite, base_url)
+    retriever = train(job)
+    Console(stderr=True).print(f"[bold]{out}[/]: {len(retriever.documents):,} documents. Try:")
+    Console().print(f'genir search {out} "your question"', highlight=False)
+
+
+@app.command()
+def serve(
+    model: Model,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on", min=0, max=65535)] = 8000,
+    browse: Annotated[bool, typer.Option(help="open the page in a browser")] = False,
+) -> None:
+    """Answer queries over HTTP, with a search page at /."""
+    from genir.serving.server import serve
+
+    serve(model, host, port, browse)
+
+
+@app.command()
+def search(
+    model: Model,
+    query: Annotated[str, typer.Argument(help="a question", show_default=False)],
+    k: Annotated[int, typer.Option("-k", help="hits to return")] = 10,
+    where: Conditions = None,
+    beams: Annotated[int | None, typer.Option(help="beam width; default: the recipe's")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model one question."""
+    from genir.retriever import Retriever
+
+    if not query.strip():
+        raise InputError("the query is empty; ask a question")
+    hits = Retriever.from_pretrained(str(model)).search([query], k, _conditions(where), beams)[0]
+    if as_json:
+        typer.echo(json.dumps({"hits": [asdict(hit) for hit in hits]}, ensure_ascii=False))
+        return
+    console = Console()
+    for hit in hits:
+        console.print(f"{hit.rank:>3}  [bold]{hit.key}[/]  [dim]{hit.score:.3f}  {hit.url}[/]")
+        console.print(f"     {hit.snippet}", markup=False, highlight=False)
+    if not hits:
+        console.print("no document matches the filter")
+
+
+def _conditions(where: list[str] | None) -> dict[str, Any]:
+    conditions: dict[str, Any] = {}
+    for item in where or []:
+        field, equals, value = item.partition("=")
+        if not equals or not field:
+            raise InputError(f"--where {item!r}: write it as field=value, such as lang=en")
+        conditions.setdefault(field, []).append(value)
+    return conditions
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
+    qrels: Annotated[Path, typer.Option(help="judgements: BEIR or TREC")],
+    baselines: Annotated[str, typer.Option(help="to measure beside it")] = "bm25,dense,rrf",
+    run: Annotated[Path | None, typer.Option(help="write a TREC run file here")] = None,
+    json_file: JsonFile = None,
+    report: Annotated[Path | None, typer.Option(help="write a Markdown report folder here")] = None,
+) -> None:
+    """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
+    from genir.evaluation.session import evaluate
+
+    evaluate(model, queries, qrels, baselines, run, (json_file, report))
+
+
+@app.command()
+def identifiers(
+    corpus: Annotated[Path, typer.Argument(help="a corpus")],
+    scheme: Annotated[str, typer.Option(help="atomic, residual, product, hierarchical, url, title")],
+    settings: Settings = None,
+    encoder: Annotated[str, typer.Option(help="whose tokenizer and vectors are used")] = "minilm",
+    plot: Annotated[Path | None, typer.Option(help="draw it into this PNG")] = None,
+    json_file: JsonFile = None,
+) -> None:  # fmt: skip
+    """Report the quality of a corpus's identifiers, before any training."""
+    from genir.training.preview import preview_identifiers
+
+    preview_identifiers(corpus, scheme, settings or [], encoder, (plot, json_file))
+
+
+@app.command()
+def inspect(model: Model, as_json: AsJson = False) -> None:
+    """Show what is in a model folder, checking every file."""
+    from genir.retriever import Retriever
+
+    retriever = Retriever.load(model)
+    facts = {k: v for k, v in retriever.manifest.items() if k != "files"}
+    facts["live documents"] = len({*retriever.table.documents[retriever.table.live].tolist()})
+    facts["parameters"] = sum(p.numel() for p in retriever.model.parameters())
+    facts["bytes"] = sum(file["bytes"] for file in retriever.manifest["files"].values())
+    metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
+    facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    Console().print(table)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes that come with genir."""
+    from genir.config import load_recipe, recipe_names
+
+    table = Table("recipe", "what it is", "paper", box=None)
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        table.add_row(name, recipe.description, recipe.paper)
+    Console().print(table)
+
+
+@corpus_app.command("python-docs")
+def python_docs(
+    out: Annotated[Path, typer.Argument(help="the corpus folder to write")],
+    packages: Annotated[list[str] | None, typer.Option(help="further packages to read")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a corpus from the docstrings of this Python's standard library."""
+    from genir.corpus.python_docs import make_python_docs
+
+    make_python_docs(out, packages or [], overwrite)
+
+
+@benchmark_app.command("latency")
+def latency(
+    model: Model,
+    queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
+    count: Annotated[int, typer.Option(help="queries to time")] = 200,
+    json_file: JsonFile = None,
+) -> None:
+    """Time one query at a time: the model, the dense retriever and BM25, alternating."""
+    from genir.evaluation.session import benchmark_latency
+
+    benchmark_latency(model, queries, count, json_file)
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option(help="a short form: a minute of training")] = False,
+    serve: Annotated[bool, typer.Option(help="open the search page at the end")] = False,
+    out: Annotated[Path, typer.Option(help="where corpus and model go")] = Path("demo"),
+) -> None:
+    """Tell the whole story on the embedded corpus: make it, train, evaluate, answer."""
+    from genir.demo import run_demo
+
+    run_demo(out, quick, serve)

@@ -1,0 +1,94 @@
+"""A whole evaluation from files: load the model, fit the baselines beside it, compare, report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from genir.baselines.bm25 import Bm25
+from genir.baselines.dense import Dense
+from genir.baselines.fusion import Fusion
+from genir.corpus.folder import read_qrels, read_queries
+from genir.errors import InputError, nearest
+from genir.evaluation.compare import Comparison, compare
+from genir.evaluation.latency import latencies
+from genir.evaluation.report import write_json, write_report
+from genir.evaluation.runs import write_run
+from genir.evaluation.sheets import to_terminal
+from genir.models.encoder import MINILM, TextEncoder
+from genir.records import Searcher
+from genir.retriever import Retriever
+
+BASELINES = ("bm25", "dense", "rrf")
+GENIR = "genir"
+
+
+def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searcher]:
+    """Fit BM25, the dense retriever on the recipe's encoder as it came, and their fusion.
+
+    Raises InputError for an unknown name.
+    """
+    for name in names:
+        if name not in BASELINES:
+            raise InputError(f"--baselines: unknown baseline {name!r}{nearest(name, BASELINES)}")
+    corpus, fitted = retriever.documents, dict[str, Searcher]()
+    if "bm25" in names or "rrf" in names:
+        fitted["bm25"] = Bm25.fit(corpus)
+    if "dense" in names or "rrf" in names:
+        encoder = str(retriever.recipe.model.options.get("encoder", MINILM))
+        fitted["dense"] = Dense.fit(corpus, TextEncoder.pretrained(encoder))
+    if "rrf" in names:
+        fitted["rrf"] = Fusion([fitted["bm25"], fitted["dense"]])
+    return {name: fitted[name] for name in names}
+
+
+def compare_model(
+    retriever: Retriever, queries: Path, qrels: Path, names: Sequence[str]
+) -> Comparison:
+    """Compare a loaded model with its baselines on a file of judged queries."""
+    texts = read_queries(queries)
+    judged = read_qrels(qrels, texts, retriever.table)
+    systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
+    counts = retriever.query_counts
+    seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
+    return compare(systems, list(texts.values()), judged, seen=seen)
+
+
+def evaluate(
+    model: Path,
+    queries: Path,
+    qrels: Path,
+    baselines: str,
+    run: Path | None,
+    outputs: tuple[Path | None, Path | None],
+) -> Comparison:
+    """Run `genir evaluate`; outputs: where the JSON file and the report folder go, if anywhere."""
+    names = [name.strip() for name in baselines.split(",") if name.strip()]
+    retriever = Retriever.load(model)
+    comparison = compare_model(retriever, queries, qrels, names)
+    Console().print(to_terminal(comparison))
+    json_file, report = outputs
+    if run is not None:
+        write_run(run, comparison.answers[GENIR], retriever.recipe.name)
+    if json_file is not None:
+        write_json(comparison, json_file)
+    if report is not None:
+        path = write_report(comparison, report, f"{retriever.recipe.name} on {qrels.stem}")
+        Console(stderr=True).print(f"report: {path}", highlight=False)
+    return comparison
+
+
+def benchmark_latency(model: Path, queries: Path, count: int, json_file: Path | None) -> None:
+    """Run `genir benchmark latency`: p50 and p95 in ms of each system, one query at a time."""
+    retriever = Retriever.load(model)
+    systems: dict[str, Searcher] = {GENIR: retriever}
+    systems |= fit_baselines(retriever, ["dense", "bm25"])
+    texts = [query.text for query in read_queries(queries).values()]
+    times = latencies(systems, texts[:count])
+    rows = {name: asdict(latency) for name, latency in times.items()}
+    for name, row in rows.items():
+        Console().print(f"{name:>6}  p50 {row['p50']:.1f} ms  p95 {row['p95']:.1f} ms")
+    if json_file is not None:
+        json_file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,33 @@
+"""The kinds of model by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genir.config import ModelSection, validate
+from genir.errors import InputError, nearest
+from genir.identifiers.base import Scheme
+from genir.identifiers.table import IdentifierTable
+from genir.models.base import DocidModel
+from genir.models.bridge import BridgeModel
+from genir.models.seq2seq import Seq2SeqModel
+from genir.records import Document
+
+MODELS: dict[str, type[DocidModel]] = {model.kind: model for model in (BridgeModel, Seq2SeqModel)}
+
+
+def model_class(kind: str) -> type[DocidModel]:
+    """Return the class of a kind. Raises InputError for an unknown one."""
+    if kind not in MODELS:
+        raise InputError(f"[model] kind: unknown kind {kind!r}{nearest(kind, MODELS)}")
+    return MODELS[kind]
+
+
+def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel:
+    """Make the model a recipe asks for; `attach` must follow."""
+    model = model_class(section.kind)
+    return model.build(validate(model.Options, section.options, "[model]"), corpus)
+
+
+def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:
+    """Read a model back from its folder."""
+    return model_class(kind).load(folder, scheme, table)

@@ -1,0 +1,83 @@
+"""From a recipe and a corpus to a model that is ready to train: the order in which parts depend on
+each other (model and tokenizer, vectors, identifiers, head).
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from genir.config import Recipe
+from genir.corpus.store import DocumentStore
+from genir.errors import InputError
+from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.registry import build_scheme
+from genir.identifiers.table import IdentifierTable
+from genir.models.base import DocidModel
+from genir.models.registry import build_model
+from genir.retriever import Retriever
+from genir.tasks.base import TrainQueries
+
+UNIQUE_ENOUGH = 0.9
+"""Share of unique identifiers below which retrieval collapses (arXiv 2610.08716)."""
+
+
+def assemble(
+    recipe: Recipe, documents: DocumentStore, queries: TrainQueries, start: Path | None
+) -> Retriever:
+    """Build everything a recipe names around a corpus.
+
+    start: a trained model folder whose encoder and document vectors this model starts from.
+    Raises InputError when the recipe's parts do not fit each other.
+    """
+    parent = None if start is None else _parent(start, recipe, documents)
+    model = build_model(recipe.model, documents) if parent is None else parent.model
+    scheme = build_scheme(recipe.identifiers, model.tokenizer)
+    vectors = _vectors(model, scheme, documents, queries, parent)
+    scheme.fit(documents, vectors)
+    keys = [document.key for document in documents]
+    table = IdentifierTable.build(scheme.encode(documents, vectors), keys)
+    _refuse_collisions(scheme, table)
+    model.attach(scheme, table, vectors)
+    retriever = Retriever(recipe, scheme, table, model, documents)
+    retriever.query_counts = np.array([len(queries.get(key, ())) for key in keys], dtype=np.int32)
+    return retriever
+
+
+def _parent(folder: Path, recipe: Recipe, documents: DocumentStore) -> Retriever:
+    parent = Retriever.load(folder, "cpu")
+    if parent.recipe.model.kind != recipe.model.kind:
+        raise InputError(
+            f"[model] start: {folder} holds a {parent.recipe.model.kind!r} model, but this recipe "
+            f"makes a {recipe.model.kind!r} one; start from one of its own kind"
+        )
+    if list(parent.table.keys) != [document.key for document in documents]:
+        raise InputError(
+            f"[model] start: {folder} was trained on another corpus; train it on this one"
+        )
+    return parent
+
+
+def _vectors(
+    model: DocidModel,
+    scheme: Scheme,
+    documents: DocumentStore,
+    queries: TrainQueries,
+    parent: Retriever | None,
+) -> Vectors | None:
+    if parent is not None:
+        return parent.model.learned_vectors(parent.table)
+    if scheme.needs_tokenizer:
+        return None
+    return model.document_vectors(documents, queries)
+
+
+def _refuse_collisions(scheme: Scheme, table: IdentifierTable) -> None:
+    if not scheme.unique:
+        return
+    same = (table.symbols[1:] == table.symbols[:-1]).all(axis=1)
+    share = 1 - float(same.mean()) if len(same) else 1.0
+    if share < UNIQUE_ENOUGH:
+        raise InputError(
+            f"[identifiers]: only {share:.0%} of the identifiers are unique; retrieval collapses "
+            f"below {UNIQUE_ENOUGH:.0%}; use more levels or codes (see `genir identifiers`)"
+        )

@@ -1,0 +1,77 @@
+"""From examples to length-bucketed batches, the same for one process or many."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+
+from genir.identifiers.table import PAD, IdentifierTable
+from genir.models.base import Batch
+from genir.models.encoder import encode_texts, pad_batch
+from genir.records import Example
+
+POOL = 16
+"""Batches whose examples are sorted by length together: little padding, yet well mixed."""
+
+
+class Batcher:
+    """Turns an epoch's examples into batches of tensors.
+
+    batch_size: examples a process; lengths: tokens at most of (source, text target).
+    """
+
+    def __init__(
+        self, tokenizer: Any, table: IdentifierTable, batch_size: int, lengths: tuple[int, int]
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.table = table
+        self.batch_size = batch_size
+        self.source_length, self.target_length = lengths
+
+    def batches(self, examples: Sequence[Example], rng: Random, skip: int = 0) -> Iterator[Batch]:
+        """Yield one epoch's batches, leaving out the first `skip` without reading them."""
+        size = self.batch_size * POOL
+        for start in range(0, len(examples), size):
+            pool = examples[start : start + size]
+            order_rng = Random(rng.getrandbits(64))
+            count = -(-len(pool) // self.batch_size)
+            if skip >= count:
+                skip -= count
+                continue
+            yield from self._pool(pool, order_rng, skip)
+            skip = 0
+
+    def _pool(self, pool: Sequence[Example], rng: Random, skip: int) -> Iterator[Batch]:
+        ids = encode_texts(self.tokenizer, [e.source for e in pool], self.source_length)
+        order = sorted(
+            range(len(pool)), key=lambda i: (isinstance(pool[i].target, str), len(ids[i]))
+        )
+        groups = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        rng.shuffle(groups)
+        for group in groups[skip:]:
+            yield self._batch([pool[i] for i in group], [ids[i] for i in group])
+
+    def _batch(self, examples: Sequence[Example], ids: Sequence[Sequence[int]]) -> Batch:
+        input_ids, mask = pad_batch(ids, self.tokenizer.pad_token_id)
+        targets = [self._target(example) for example in examples]
+        filled = np.full((len(targets), max(map(len, targets))), PAD, dtype=np.int64)
+        for row, target in zip(filled, targets, strict=True):
+            row[: len(target)] = target
+        rows = [-1 if isinstance(e.target, str) else self.table.row_of(e.target) for e in examples]
+        return Batch(
+            input_ids,
+            mask,
+            torch.from_numpy(filled),
+            torch.tensor(rows),
+            torch.tensor([e.weight for e in examples], dtype=torch.float32),
+        )
+
+    def _target(self, example: Example) -> Sequence[int]:
+        if not isinstance(example.target, str):
+            return example.target
+        ids = self.tokenizer.encode(example.target, add_special_tokens=False)
+        end = self.tokenizer.eos_token_id
+        end = self.tokenizer.sep_token_id if end is None else end
+        return [*ids[: self.target_length - 1], end]

@@ -1,0 +1,98 @@
+"""The working folder of a training: what a killed run goes on from.
+
+`prepared/` is the assembled model folder before the first step; `checkpoint/` the latest state of
+model, optimiser, schedule and random generators (accelerate's files) with the loop's own counts;
+`best/` the weights that did best on dev. Each is replaced in one step.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from safetensors.torch import load_model, save_model
+
+from genir.errors import InputError
+from genir.folders import new_folder
+
+
+@dataclass
+class Progress:
+    """Where a training stands. `history` holds one row a dev measurement."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class WorkFolder:
+    """`<model>.training` beside the model folder to come."""
+
+    def __init__(self, model_folder: Path) -> None:
+        self.path = model_folder.with_name(model_folder.name + ".training")
+        self.prepared = self.path / "prepared"
+        self.checkpoint = self.path / "checkpoint"
+        self.best = self.path / "best"
+        self.start = self.path / "start"
+
+    def open(self, resume: bool, overwrite: bool) -> None:
+        """Make the folder. Raises InputError when an interrupted training is in the way."""
+        if self.path.exists() and overwrite and not resume:
+            shutil.rmtree(self.path)
+        if self.path.exists() and not resume:
+            raise InputError(
+                f"{self.path}: holds an interrupted training; --resume goes on with it, "
+                "--overwrite starts over"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def save(self, accelerator: Accelerator, progress: Progress) -> None:
+        """Write a checkpoint; the one before stands until this one is whole."""
+        accelerator.wait_for_everyone()
+        # Every process writes its own random state, so all need the folder that the first makes.
+        partial = self.path / "checkpoint.partial"
+        if accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial), safe_serialization=True)
+        accelerator.wait_for_everyone()
+        if not accelerator.is_main_process:
+            return
+        (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        with new_folder(self.checkpoint, overwrite=True) as folder:
+            for path in partial.iterdir():
+                shutil.move(path, folder / path.name)
+        shutil.rmtree(partial)
+
+    def load(self, accelerator: Accelerator) -> Progress:
+        """Go back to the last checkpoint, or to the beginning when there is none."""
+        if not self.checkpoint.is_dir():
+            return Progress()
+        try:
+            text = (self.checkpoint / "progress.json").read_text(encoding="utf-8")
+            progress = Progress(**json.loads(text))
+            accelerator.load_state(str(self.checkpoint))
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise InputError(
+                f"{self.checkpoint}: the checkpoint cannot be read ({error}); "
+                "--overwrite starts over"
+            ) from None
+        return progress
+
+    def keep_best(self, model: Any) -> None:
+        """Keep the present weights as the best on dev."""
+        with new_folder(self.best, overwrite=True) as folder:
+            save_model(model, str(folder / "model.safetensors"))
+
+    def restore_best(self, model: Any) -> None:
+        """Load the weights that did best on dev, if dev was measured."""
+        weights = self.best / "model.safetensors"
+        if weights.is_file():
+            load_model(model, str(weights))
+
+    def close(self) -> None:
+        """Remove the folder: the model stands in its own."""
+        shutil.rmtree(self.path)

@@ -1,0 +1,30 @@
+"""The training curve as a picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def draw_curve(history: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
+    """Draw loss and dev retrieval over the steps into a PNG."""
+    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    left = figure.add_subplot()
+    right = left.twinx()
+    steps = [row["step"] for row in history]
+    losses = [(row["step"], row["loss"]) for row in history if row["loss"] is not None]
+    if losses:
+        left.plot(*zip(*losses, strict=True), color="#c2410c", marker="o", ms=3, label="loss")
+    for name, colour in (("RR@10", "#1d4ed8"), ("Success@10", "#0f766e")):
+        right.plot(steps, [r[name] for r in history], color=colour, marker="o", ms=3, label=name)
+    left.set(xlabel="step", ylabel="training loss", title=title)
+    left.set_ylim(bottom=0)
+    right.set(ylabel="dev retrieval", ylim=(0, 1))
+    left.spines[["top", "right"]].set_visible(False)
+    right.spines[["top", "left"]].set_visible(False)
+    left.grid(axis="y", alpha=0.2)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path)

@@ -1,0 +1,31 @@
+"""Retrieval on the dev questions while training, sharded over the processes."""
+
+from collections.abc import Mapping
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from genir.retriever import BATCH, Retriever
+
+DEPTH = 10
+
+
+def measure_dev(
+    retriever: Retriever, questions: Mapping[str, frozenset[str]], accelerator: Accelerator
+) -> dict[str, float]:
+    """Return RR@10 and Success@10 over the questions (text -> keys that answer it)."""
+    texts = list(questions)[accelerator.process_index :: accelerator.num_processes]
+    ranks: list[int] = []
+    width = max(DEPTH, retriever.recipe.decoding.beams)
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start : start + BATCH]
+        found = retriever.rank(batch, DEPTH, retriever.table.live, width)
+        for text, ranked in zip(batch, found, strict=True):
+            keys = [retriever.table.keys[item.document] for item in ranked]
+            ranks.append(next((i for i, k in enumerate(keys, 1) if k in questions[text]), 0))
+    everyone = gather_object(ranks) if accelerator.num_processes > 1 else ranks
+    count = max(1, len(everyone))
+    return {
+        "RR@10": round(sum(1 / rank for rank in everyone if rank) / count, 4),
+        "Success@10": round(sum(rank > 0 for rank in everyone) / count, 4),
+    }

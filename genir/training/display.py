@@ -1,0 +1,75 @@
+"""What a training shows while it runs: a bar on a terminal, a line a measurement elsewhere."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SHOW_EVERY = 5
+"""Steps between looks at the loss: each one waits for the device."""
+
+
+class Display:
+    """Steps, loss, dev RR@10 and the time left."""
+
+    def __init__(self, total: int, done: int, shown: bool) -> None:
+        self.console = Console(stderr=True, quiet=not shown)
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  dev RR@10 {task.fields[dev]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not (shown and self.console.is_terminal),
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=total, completed=done, loss="-", dev="-", note="")
+        self.total = total
+        self.steps = done
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def advance(self, loss: torch.Tensor) -> None:
+        """Count a step."""
+        self.steps += 1
+        if self.steps % SHOW_EVERY == 0:
+            self.bar.update(self.task, loss=f"{float(loss):.3f}")
+        self.bar.update(self.task, advance=1, note="")
+
+    def note(self, text: str) -> None:
+        """Say what is being done between steps."""
+        self.bar.update(self.task, note=text)
+
+    def measured(self, row: Mapping[str, Any]) -> None:
+        """Show a dev measurement."""
+        self.bar.update(self.task, dev=f"{row['RR@10']:.3f}", note="")
+        loss = "-" if row["loss"] is None else f"{row['loss']:.3f}"
+        self.console.print(
+            f"step {row['step']:>6}/{self.total}  {row['seconds']:>6.0f} s  loss {loss}  "
+            f"dev RR@10 {row['RR@10']:.3f}  Success@10 {row['Success@10']:.3f}",
+            highlight=False,
+        )

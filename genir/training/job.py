@@ -1,0 +1,177 @@
+"""A training from files to a model folder: read, assemble, train, save; resumable at any moment."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import PartialState
+
+from genir.config import Recipe, dump_recipe, load_recipe, recipe_names
+from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.store import DocumentStore
+from genir.errors import InputError
+from genir.folders import refuse_existing
+from genir.retriever import Retriever
+from genir.tasks.base import TrainQueries
+from genir.training.assembly import assemble
+from genir.training.card import model_card
+from genir.training.checkpoints import Progress, WorkFolder
+from genir.training.curve import draw_curve
+from genir.training.loop import Trainer
+from genir.training.split import DevSplit, carve_dev
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `train.py` is asked for. Without queries, the corpus folder's train split is used."""
+
+    recipe: str
+    corpus: Path
+    out: Path
+    queries: Path | None = None
+    qrels: Path | None = None
+    settings: Sequence[str] = ()
+    resume: bool = False
+    overwrite: bool = False
+    base_url: str = ""
+
+
+def train(job: Job) -> Retriever:
+    """Train a recipe on a corpus and return the saved retriever.
+
+    Raises InputError for bad input, Stopped on Ctrl-C; what was at `out` stays until the new model
+    is whole.
+    """
+    recipe = load_recipe(job.recipe, job.settings)
+    if job.resume and job.out.exists() and not job.overwrite:
+        return _finished(job, recipe)
+    refuse_existing(job.out, job.overwrite)
+    work, state = WorkFolder(job.out), PartialState()
+    if state.is_main_process:
+        work.open(job.resume, job.overwrite)
+        if not work.prepared.is_dir():
+            _prepare(job, recipe, work)
+    state.wait_for_everyone()
+    retriever = _prepared(recipe, work)
+    split = _split(job, recipe, retriever.documents)
+    _check_same_queries(work, split.train)
+    progress = Trainer(retriever, split, work).run()
+    if state.is_main_process:
+        _finish(job, retriever, split, progress, work)
+    state.wait_for_everyone()
+    return retriever if state.is_main_process else Retriever.load(job.out)
+
+
+def _finished(job: Job, recipe: Recipe) -> Retriever:
+    """Resume a training that had ended, perhaps just before removing its working folder."""
+    retriever = Retriever.load(job.out)
+    if retriever.recipe != recipe:
+        raise InputError(f"{job.out}: holds a model of another recipe; --overwrite replaces it")
+    work = WorkFolder(job.out)
+    if work.path.exists() and PartialState().is_main_process:
+        work.close()
+    return retriever
+
+
+def _prepare(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    began = time.monotonic()
+    start = _start(job, recipe, work)
+    with tempfile.TemporaryDirectory(dir=work.path) as folder:
+        documents = DocumentStore.create(Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url))
+        split = _split(job, recipe, documents)
+        retriever = assemble(recipe, documents, split.train, start)
+        facts = {"queries": fingerprint(split.train), "seconds": time.monotonic() - began}
+        retriever.attachments["metrics.json"] = json.dumps(facts).encode()
+        retriever.save(work.prepared)
+        documents.close()
+
+
+def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
+    """Return the model folder to start from, training its recipe first if that is what is named."""
+    name = recipe.model.start
+    if not name:
+        return None
+    if name not in recipe_names() and not name.endswith(".toml"):
+        return Path(name)
+    train(Job(name, job.corpus, work.start, job.queries, job.qrels, resume=True))
+    return work.start
+
+
+def _split(job: Job, recipe: Recipe, documents: DocumentStore) -> DevSplit:
+    known = {document.key for document in documents}
+    queries = _train_queries(job, known)
+    return carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
+
+
+def _train_queries(job: Job, known: set[str]) -> TrainQueries:
+    queries, qrels = job.queries, job.qrels
+    if queries is None and qrels is None:
+        queries, qrels = _own(job.corpus, "queries.jsonl"), _own(job.corpus, "qrels/train.tsv")
+        if queries is None or qrels is None:
+            return {}
+    if queries is None or qrels is None:
+        raise InputError("--queries and --qrels go together: give both, or neither")
+    return read_train_queries(queries, qrels, known)
+
+
+def _own(corpus: Path, name: str) -> Path | None:
+    candidates = (corpus / name, corpus / f"{name}.gz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _prepared(recipe: Recipe, work: WorkFolder) -> Retriever:
+    retriever = Retriever.load(work.prepared, "cpu")
+    if retriever.recipe != recipe:
+        raise InputError(
+            f"{work.path}: was begun with other recipe settings than these; resume with the same "
+            "ones, or --overwrite to start over"
+        )
+    return retriever
+
+
+def fingerprint(queries: TrainQueries) -> str:
+    """Return a digest of the train queries, to notice a change between runs."""
+    digest = hashlib.sha256()
+    for key in sorted(queries):
+        digest.update(json.dumps([key, *queries[key]]).encode())
+    return digest.hexdigest()
+
+
+def _check_same_queries(work: WorkFolder, queries: TrainQueries) -> None:
+    known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))["queries"]
+    if known != fingerprint(queries):
+        raise InputError(
+            f"{work.path}: was begun with other train queries than these; resume with the same "
+            "ones, or --overwrite to start over"
+        )
+
+
+def _finish(
+    job: Job, retriever: Retriever, split: DevSplit, progress: Progress, work: WorkFolder
+) -> None:
+    """Save the best weights with figures, curve and card."""
+    prepared = json.loads(retriever.attachments["metrics.json"])
+    best = max(progress.history, key=lambda row: float(row["RR@10"]))
+    metrics = {
+        "recipe": retriever.recipe.name,
+        "steps": progress.step,
+        "seconds": {"preparing": round(prepared["seconds"], 1),
+                    "training": round(progress.seconds, 1)},
+        "dev": {"questions": len(split.questions), "made_up": split.made_up, **best},
+        "history": progress.history,
+    }  # fmt: skip
+    work.restore_best(retriever.model)
+    picture = work.path / "training.png"
+    draw_curve(progress.history, f"{retriever.recipe.name} on {job.corpus.name}", picture)
+    retriever.attachments = {
+        "metrics.json": (json.dumps(metrics, indent=2) + "\n").encode(),
+        "training.png": picture.read_bytes(),
+        "MODEL_CARD.md": model_card(retriever, metrics, dump_recipe(retriever.recipe)).encode(),
+    }
+    retriever.model.eval()
+    retriever.save(job.out, job.overwrite)
+    work.close()

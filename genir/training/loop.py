@@ -1,0 +1,210 @@
+"""The one training loop: any recipe, one process or many (accelerate). Knows no scheme and no task
+by name.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from random import Random
+from types import FrameType
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import get_cosine_schedule_with_warmup
+
+from genir.errors import InputError
+from genir.models.base import Batch
+from genir.models.encoder import has_bf16
+from genir.records import Example
+from genir.retriever import Retriever
+from genir.tasks.registry import build_mixture
+from genir.training.batches import Batcher
+from genir.training.checkpoints import Progress, WorkFolder
+from genir.training.dev import measure_dev
+from genir.training.display import Display
+from genir.training.split import DevSplit
+
+AGREE_EVERY = 10
+"""Steps between the rounds in which many processes agree on stopping: each round waits for all."""
+
+
+class Stopped(Exception):
+    """Ctrl-C or SIGTERM: a checkpoint is saved and the run can be resumed."""
+
+
+class Trainer:
+    """Trains an assembled retriever in place, keeping the weights that did best on dev."""
+
+    def __init__(self, retriever: Retriever, split: DevSplit, work: WorkFolder) -> None:
+        self.retriever = retriever
+        self.split = split
+        self.work = work
+        self.settings = retriever.recipe.training
+        self.accelerator = Accelerator(mixed_precision=self._precision())
+        torch.manual_seed(self.settings.seed)
+        self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
+        self.batcher = Batcher(
+            retriever.model.tokenizer,
+            retriever.table,
+            self.settings.batch_size,
+            (self.settings.source_length, self.settings.target_length),
+        )
+        self._prepare()
+        self.stop_signal = 0
+
+    def _precision(self) -> str:
+        if self.settings.precision == "fp32":
+            return "no"
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+        return "bf16" if self.settings.precision == "bf16" or has_bf16(kind) else "no"
+
+    def _prepare(self) -> None:
+        """Find the number of steps, and hand model and optimiser to accelerate."""
+        self.first_epoch = self._examples(0)
+        shared = self.settings.batch_size * self.accelerator.num_processes
+        wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
+        self.total = min(wanted, self.settings.max_steps or wanted)
+        _set_dropout(self.retriever.model, self.settings.dropout)
+        optimizer = torch.optim.AdamW(self._groups(), fused=True)
+        warmup = round(self.total * self.settings.warmup)
+        self.schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.total)
+        self.model, self.optimizer = self.accelerator.prepare(self.retriever.model, optimizer)
+        self.accelerator.register_for_checkpointing(self.schedule)
+        self.retriever.to(self.accelerator.device)
+
+    def _examples(self, epoch: int) -> list[Example]:
+        return self.mixture.epoch(
+            epoch, self.retriever.documents, self.retriever.table, self.split.train
+        )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        head = self.retriever.model.head_parameters()
+        new = {id(parameter) for parameter in head}
+        known = [p for p in self.retriever.model.parameters() if id(p) not in new]
+        groups = [
+            {"params": known, "lr": self.settings.learning_rate,
+             "weight_decay": self.settings.weight_decay},
+            {"params": head, "lr": self.settings.head_learning_rate, "weight_decay": 0.0},
+        ]  # fmt: skip
+        return [group for group in groups if group["params"]]
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def run(self) -> Progress:
+        """Train to the last step, from the last checkpoint if there is one.
+
+        Raises InputError when the loss is not a number, Stopped on Ctrl-C or SIGTERM.
+        """
+        progress = self.work.load(self.accelerator)
+        earlier, began = progress.seconds, time.monotonic()
+        saved = began
+        with Display(self.total, progress.step, self.accelerator.is_main_process) as display:
+            self._listen()
+            if not progress.history:
+                self._measure(progress, math.nan, display)
+            for batch in self._batches(progress.step):
+                loss = self._step(batch)
+                progress.step += 1
+                progress.seconds = earlier + time.monotonic() - began
+                display.advance(loss)
+                if self._due(progress.step):
+                    self._measure(progress, self._finite(loss, progress.step), display)
+                last = progress.step >= self.total
+                stop, old = self._agree(progress.step, time.monotonic() - saved)
+                if last or stop or old:
+                    self._finite(loss, progress.step)
+                    self.work.save(self.accelerator, progress)
+                    saved = time.monotonic()
+                if stop:
+                    raise Stopped
+                if last:
+                    break
+        return progress
+
+    def _batches(self, skip: int) -> Iterator[Batch]:
+        """Yield this process's batches from step `skip` on, epoch after epoch."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        epoch, examples = 0, self.first_epoch
+        while True:
+            # Whole rounds only, so that every process takes the same number of steps.
+            rounds = -(-len(examples) // self.settings.batch_size) // world
+            if not rounds:
+                raise InputError(
+                    f"{len(examples)} examples are too few for {world} processes of "
+                    f"training.batch_size = {self.settings.batch_size}; lower it"
+                )
+            if skip < rounds:
+                rng = Random(f"batches {self.settings.seed} {epoch}")
+                batches = self.batcher.batches(examples, rng, skip * world)
+                for place, batch in zip(range((rounds - skip) * world), batches, strict=False):
+                    if place % world == rank:
+                        yield batch
+            skip = max(0, skip - rounds)
+            epoch += 1
+            examples = self._examples(epoch)
+
+    def _step(self, batch: Batch) -> torch.Tensor:
+        self.model.train()
+        batch = batch.to(self.accelerator.device)
+        with self.accelerator.autocast():
+            loss = self.model(batch, self.settings.label_smoothing)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        detached: torch.Tensor = loss.detach()
+        return detached
+
+    def _finite(self, loss: torch.Tensor, step: int) -> float:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise InputError(
+                f"the loss is {value} at step {step}; lower training.learning_rate or "
+                f"training.head_learning_rate. The last good checkpoint is in {self.work.path}"
+            )
+        return value
+
+    def _due(self, step: int) -> bool:
+        """Tell whether to measure dev: evenly over the training, and once early on."""
+        every = max(1, self.total // self.settings.evaluations)
+        return step % every == 0 or step == max(1, every // 4) or step == self.total
+
+    def _measure(self, progress: Progress, loss: float, display: Display) -> None:
+        display.note("measuring dev")
+        figures = measure_dev(self.retriever, self.split.questions, self.accelerator)
+        progress.history.append(
+            {"step": progress.step, "seconds": round(progress.seconds, 1),
+             "loss": None if math.isnan(loss) else round(loss, 4), **figures}
+        )  # fmt: skip
+        if self.accelerator.is_main_process and figures["RR@10"] > progress.best:
+            self.work.keep_best(self.retriever.model)
+        progress.best = max(progress.best, figures["RR@10"])
+        display.measured(progress.history[-1])
+
+    def _listen(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.stop_signal:  # the second Ctrl-C does not wait
+                raise KeyboardInterrupt
+            self.stop_signal = number
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+
+    def _agree(self, step: int, age: float) -> tuple[bool, bool]:
+        """Tell whether to stop and whether the checkpoint is old, alike in every process."""
+        wishes = [self.stop_signal > 0, age > self.settings.checkpoint_seconds]
+        if self.accelerator.num_processes > 1:
+            if step % AGREE_EVERY:
+                return False, False
+            flags = torch.tensor(wishes, dtype=torch.int64, device=self.accelerator.device)
+            wishes = (self.accelerator.reduce(flags, "sum") > 0).tolist()
+        return bool(wishes[0]), bool(wishes[1])
+
+
+def _set_dropout(model: torch.nn.Module, share: float) -> None:
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share

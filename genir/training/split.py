@@ -1,0 +1,51 @@
+"""Carving a dev split from the train queries. Test queries never come here."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import NamedTuple
+
+from genir.records import Document
+from genir.tasks.base import TrainQueries
+
+
+class DevSplit(NamedTuple):
+    """What training may see, and the questions it is measured on.
+
+    train: queries by document key. questions: dev query text -> keys of the documents that answer.
+    made_up: whether the questions had to be cut from the documents, for want of train queries.
+    """
+
+    train: TrainQueries
+    questions: Mapping[str, frozenset[str]]
+    made_up: bool
+
+
+def carve_dev(corpus: Sequence[Document], queries: TrainQueries, count: int, seed: int) -> DevSplit:
+    """Hold out `count` train queries, at most a tenth of them, drawn by `seed`.
+
+    Without train queries, spans of documents are the questions: they show whether training works,
+    not how well the model will answer people.
+    """
+    answers: dict[str, set[str]] = {}
+    for key, texts in queries.items():
+        for text in texts:
+            answers.setdefault(text, set()).add(key)
+    rng = Random(f"dev {seed}")
+    if not answers:
+        return DevSplit({}, _spans(corpus, count, rng), made_up=True)
+    drawn = rng.sample(sorted(answers), min(count, len(answers) // 10))
+    held_out = frozenset(drawn)
+    train = {key: [t for t in texts if t not in held_out] for key, texts in queries.items()}
+    kept = {key: texts for key, texts in train.items() if texts}
+    return DevSplit(kept, {text: frozenset(answers[text]) for text in drawn}, made_up=False)
+
+
+def _spans(corpus: Sequence[Document], count: int, rng: Random) -> dict[str, frozenset[str]]:
+    places = rng.sample(range(len(corpus)), min(count, len(corpus)))
+    spans = {}
+    for place in sorted(places):
+        document = corpus[place]
+        words = f"{document.title} {document.text}".split()
+        start = rng.randrange(max(1, len(words) - 7))
+        spans[" ".join(words[start : start + 8])] = frozenset([document.key])
+    return spans
