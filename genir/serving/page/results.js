@@ -1,0 +1,121 @@
+// Results as elements. Text from the server only ever becomes text nodes, never markup.
+
+const STOP_WORDS = new Set(
+  ("a an and are as at be by can do does for from has have how i in is it its of on or that the " +
+    "their this to was what when where which who why will with you your").split(" "),
+);
+
+/** Make an element; a property `class`, `data-*` or `aria-*` is set as an attribute. */
+export function element(name, properties = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+export function resultItem(hit, query) {
+  const address = webAddress(hit.url);
+  const item = element("li", { class: "hit" });
+  item.append(
+    element("span", { class: "rank", "aria-hidden": "true" }, String(hit.rank)),
+    element("h2", { dir: "auto" }, title(hit, address)),
+  );
+  if (hit.url) item.append(element("p", { class: "url" }, ...crumbs(hit.url, address)));
+  if (hit.snippet) {
+    item.append(element("p", { class: "snippet", dir: "auto" }, ...marked(hit.snippet, query)));
+  }
+  item.append(facts(hit));
+  return item;
+}
+
+function title(hit, address) {
+  const text = hit.title || hit.key;
+  if (!address) return element("span", { class: "target", tabindex: "0" }, text);
+  return element("a", { class: "target", href: address.href, rel: "noreferrer" }, text);
+}
+
+/** Only web addresses become links: a corpus may hold anything, `javascript:` included. */
+function webAddress(url) {
+  if (!URL.canParse(url)) return null;
+  const address = new URL(url);
+  return ["http:", "https:"].includes(address.protocol) ? address : null;
+}
+
+function crumbs(url, address) {
+  if (!address) return [url];
+  const steps = (address.pathname + address.hash).split(/[/#]/).filter(Boolean).map(decoded);
+  return [
+    element("span", { class: "host" }, address.host),
+    ...steps.flatMap((step) => [element("span", { class: "step", "aria-hidden": "true" }, "›"), step]),
+  ];
+}
+
+function decoded(step) {
+  try {
+    return decodeURIComponent(step);
+  } catch {
+    return step; // a stray % is no escape
+  }
+}
+
+function facts(hit) {
+  const line = element("p", { class: "facts" });
+  if (hit.identifier) line.append(identifierChip(hit.identifier));
+  line.append(scoreChip(hit.score));
+  return line;
+}
+
+/** A code such as 12-7-200 shows its levels; text shows as it is. */
+function identifierChip(identifier) {
+  const levels = /^\d+(-\d+)+$/.test(identifier) ? identifier.split("-") : [identifier];
+  const chip = element("code", { class: "chip identifier", title: "the identifier that the model emitted" });
+  chip.append(element("span", { class: "hidden" }, "identifier "));
+  levels.forEach((level, depth) => {
+    if (depth) chip.append(element("i", {}, "-"));
+    chip.append(element("span", {}, level));
+  });
+  return chip;
+}
+
+/** Scores are log-probabilities unless they are positive; then nothing is claimed of them. */
+function scoreChip(score) {
+  const chip = element("span", { class: "score" });
+  if (score > 0) {
+    chip.append("score ", element("code", { class: "chip" }, score.toFixed(3)));
+    return chip;
+  }
+  const probability = Math.exp(score);
+  const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
+  bar.firstChild.style.inlineSize = `${100 * probability}%`;
+  chip.title = "how probable the model finds this identifier, given the query";
+  chip.append(element("code", { class: "chip" }, `log p ${score.toFixed(2).replace("-", "−")}`));
+  chip.append(bar, percent(probability));
+  return chip;
+}
+
+const percent = (share) => (share < 0.01 ? "< 1%" : `${Math.round(100 * share)}%`);
+
+/** Split a text into text nodes and <mark>s around the words of the query. */
+function marked(text, query) {
+  const wanted = words(query).filter((word) => !STOP_WORDS.has(word));
+  return text.split(/([\p{L}\p{N}_]+)/u).map((piece, place) => {
+    const hit = place % 2 && wanted.some((word) => alike(word, piece.toLowerCase()));
+    return hit ? element("mark", {}, piece) : piece;
+  });
+}
+
+const words = (text) => text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+
+/** The same word, or one with another ending: copy and copies, sort and sorted. */
+function alike(one, other) {
+  if (one === other) return true;
+  const shared = Math.max(4, Math.min(one.length, other.length) - 1);
+  return one.slice(0, shared) === other.slice(0, shared) && Math.abs(one.length - other.length) < 4;
+}
+
+export function skeletons(count) {
+  return Array.from({ length: count }, () =>
+    element("li", { class: "hit skeleton", "aria-hidden": "true" },
+      element("span", { class: "line short" }), element("span", { class: "line tiny" }),
+      element("span", { class: "line" }), element("span", { class: "line" })));
+}

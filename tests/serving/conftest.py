@@ -1,0 +1,101 @@
+"""A tiny real searcher over a handful of documents, ranked by shared words."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from genir.config import Recipe, TaskSection
+from genir.errors import InputError
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Filter, Hit
+from genir.serving.app import create_app
+
+LIBRARY = "https://docs.python.org/3/library"
+TEXTS = {
+    "shutil.copytree": "Recursively copy an entire directory tree to a destination and return it. "
+    "Symbolic links are kept as links when asked; a directory that exists is refused unless told.",
+    "shutil.copyfile": "Copy the contents of a file to another file, without metadata, in the most "
+    "efficient way the system offers.",
+    "shutil.rmtree": "Delete an entire directory tree; path must point to a directory, and not to "
+    "a symbolic link to one.",
+    "os.scandir": "Return an iterator of entries for the files in a directory, with their types, "
+    "which is faster than listing names and asking for each.",
+    "pathlib.Path.glob": "Iterate over this subtree and yield all existing files, of any kind, "
+    "that match the given relative pattern.",
+    "heapq.nlargest": "Find the n largest elements in a dataset, as sorted in reverse but faster.",
+    "bisect.insort": "Insert an item into a sorted list, and keep it sorted.",
+    "textwrap.shorten": "Collapse and truncate the given text to fit in the given width.",
+    "difflib.get_close_matches": "Use a sequence matcher to return a list of good enough matches.",
+    "copy.deepcopy": "Deep copy operation on arbitrary objects: copy a list and all it holds.",
+    "tempfile.mkdtemp": "Create and return a unique temporary directory that only you can enter.",
+    "os.walk": "Generate the names in a directory tree, top-down or bottom-up: for each directory "
+    "a triple of its path, its directories and its files.",
+}
+EXAMPLES = ["copy a directory tree", "keep a list sorted", "shorten a long text", "largest items"]
+HOSTILE = Document(
+    key="<img src=x onerror=alert(1)>",
+    title="<b>bold</b> & 'quoted'",
+    text="<script>alert('snippet')</script> hostile markup",
+    url="javascript:alert(1)",
+)
+
+
+def documents() -> list[Document]:
+    """Return the documents; the last one attacks the page."""
+    return [
+        Document(key, text, key, f"{LIBRARY}/{key.split('.')[0]}.html#{key}", (), {"lang": "en"})
+        for key, text in TEXTS.items()
+    ] + [HOSTILE]
+
+
+class WordOverlap:
+    """A retriever that shares the real one's surface, and answers by counting shared words."""
+
+    def __init__(self) -> None:
+        self.documents = documents()
+        self.recipe = Recipe(name="overlap", tasks=(TaskSection(task="lead"),))
+        self.folder = Path("python-docs")
+        self.table = IdentifierTable.build(
+            [[self.code(n)] for n in range(len(self.documents))], [d.key for d in self.documents]
+        )
+
+    @staticmethod
+    def code(number: int) -> tuple[int, ...]:
+        return (number * 37 % 64, number * 101 % 64, number)
+
+    def search(
+        self, queries: list[str], k: int = 10, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        if where and "lang" not in where:
+            raise InputError(f"unknown field {next(iter(where))!r}; known: lang")
+        return [self._answer(query, k, where or {}) for query in queries]
+
+    def _answer(self, query: str, k: int, where: Filter) -> list[Hit]:
+        asked = set(re.findall(r"\w+", query.lower()))
+        points = {
+            n: len(asked & set(re.findall(r"\w+", f"{d.key} {d.text}".lower()))) * 1.3
+            for n, d in enumerate(self.documents)
+            if where.get("lang") in (None, d.metadata.get("lang"))
+        }
+        normaliser = math.log(sum(map(math.exp, points.values())) or 1)
+        best = sorted((n for n in points if points[n]), key=lambda n: (-points[n], n))[:k]
+        return [self._hit(n, points[n] - normaliser, rank) for rank, n in enumerate(best, start=1)]
+
+    def _hit(self, n: int, score: float, rank: int) -> Hit:
+        found = self.documents[n]
+        identifier = "-".join(map(str, self.code(n)))
+        return Hit(found.key, score, rank, identifier, found.title, found.url, found.text)
+
+
+@pytest.fixture
+def searcher() -> WordOverlap:
+    return WordOverlap()
+
+
+@pytest.fixture
+def client(searcher):
+    with TestClient(create_app(searcher, EXAMPLES)) as client:
+        yield client

@@ -1,0 +1,218 @@
+import json
+import threading
+
+import pytest
+from fastapi.testclient import TestClient
+
+from genir.serving.app import PAGE, create_app
+from genir.serving.messages import MAX_BODY, MAX_QUERIES, MAX_QUERY
+
+
+def problem(response, status):
+    """Check the shape of a refusal, and return its sentence."""
+    body = response.json()
+    assert response.status_code == status, body
+    assert response.headers["content-type"] == "application/problem+json"
+    assert set(body) == {"type", "title", "status", "detail"} and body["status"] == status
+    assert "Traceback" not in body["detail"] and "\n" not in body["detail"]
+    return body["detail"]
+
+
+def test_one_query_is_answered_with_hits(client):
+    answer = client.post("/search", json={"query": "copy a directory tree", "k": 3}).json()
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    first = answer["hits"][0]
+    assert set(first) == {"key", "rank", "score", "title", "url", "snippet", "identifier"}
+    assert first["key"] == "shutil.copytree" and first["identifier"] == "0-0-0"
+    assert answer["took_ms"] >= 0
+
+
+def test_several_queries_are_answered_in_their_order(client):
+    queries = ["delete directory", "insert sorted list"]
+    results = client.post("/search", json={"queries": queries}).json()["results"]
+    assert [r["hits"][0]["key"] for r in results] == ["shutil.rmtree", "bisect.insort"]
+    alone = [client.post("/search", json={"query": q}).json()["hits"] for q in queries]
+    assert [r["hits"] for r in results] == alone
+
+
+def test_a_list_of_one_query_is_answered_as_a_list(client):
+    assert len(client.post("/search", json={"queries": ["copy"]}).json()["results"]) == 1
+
+
+def test_a_filter_reaches_the_searcher(client):
+    everything = client.post("/search", json={"query": "hostile markup copy"}).json()["hits"]
+    english = {"query": "hostile markup copy", "where": {"lang": "en"}}
+    kept = client.post("/search", json=english).json()["hits"]
+    assert len(kept) == len(everything) - 1
+
+
+BAD_BODIES = {
+    "nothing asked": ({}, 'give either "query"'),
+    "both": ({"query": "a", "queries": ["b"]}, 'give either "query"'),
+    "k = 0": ({"query": "a", "k": 0}, "k: "),
+    "k = -1": ({"query": "a", "k": -1}, "got -1"),
+    "huge k": ({"query": "a", "k": 10**9}, "got 1000000000"),
+    "k a text": ({"query": "a", "k": "x"}, "got 'x'"),
+    "k a boolean": ({"query": "a", "k": True}, "got True"),
+    "k a fraction": ({"query": "a", "k": 1.5}, "got 1.5"),
+    "empty query": ({"query": ""}, "the query is empty"),
+    "blank query": ({"query": " \t\n"}, "the query is empty"),
+    "long query": ({"query": "x" * (MAX_QUERY + 1)}, f"at most {MAX_QUERY} characters"),
+    "NUL": ({"query": "a\0b"}, "NUL"),
+    "query a number": ({"query": 7}, "query: "),
+    "queries a text": ({"queries": "copy"}, "queries: "),
+    "no queries": ({"queries": []}, "queries: "),
+    "too many queries": ({"queries": ["a"] * (MAX_QUERIES + 1)}, f"at most {MAX_QUERIES} items"),
+    "one bad of several": ({"queries": ["a", " "]}, "queries.1: the query is empty"),
+    "where a text": ({"query": "a", "where": "lang=en"}, "where: "),
+    "where a list": ({"query": "a", "where": ["en"]}, "where: "),
+    "where nested": ({"query": "a", "where": {"lang": {"not": "en"}}}, "'lang' must be compared"),
+    "where too big": ({"query": "a", "where": {"lang": 2**70}}, "'lang' must be compared"),
+    "where unknown": ({"query": "a", "where": {"colour": "red"}}, "unknown field 'colour'"),
+    "unknown key": ({"query": "a", "limit": 3}, "unknown field 'limit'"),
+    "a list": ([1, 2], "the body: "),
+    "null": (None, "the body: "),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), BAD_BODIES.values(), ids=BAD_BODIES)
+def test_a_bad_body_is_refused_with_one_clear_message(client, body, message):
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/search", content=json.dumps(body), headers=headers)
+    assert message in problem(response, 422)
+
+
+@pytest.mark.parametrize("query", [r'"\ud800"', r'"a\udfffb"'])
+def test_unpaired_surrogates_are_refused(client, query):
+    headers = {"Content-Type": "application/json"}
+    for body in (f'{{"query": {query}}}', f'{{"query": "a", "where": {{"lang": {query}}}}}'):
+        problem(client.post("/search", content=body, headers=headers), 422)
+
+
+@pytest.mark.parametrize("body", [b'{"query": ', b"\xff\xfe", b'{"query": "a",}', b"[" * 100_000])
+def test_malformed_json_is_refused(client, body):
+    response = client.post("/search", content=body, headers={"Content-Type": "application/json"})
+    problem(response, 400)
+
+
+def test_a_body_that_is_missing_or_no_json_says_what_to_send(client):
+    assert "application/json" in problem(client.post("/search"), 415)
+    assert "application/json" in problem(client.post("/search", data={"query": "a"}), 415)
+
+
+@pytest.mark.parametrize("measured", [True, False], ids=["with its length", "in chunks"])
+def test_a_huge_body_is_refused(client, measured):
+    body = b'{"query": "' + b"a" * MAX_BODY + b'"}'
+    content = body if measured else (body[i : i + 2**20] for i in range(0, len(body), 2**20))
+    headers = {"Content-Type": "application/json"}
+    problem(client.post("/search", content=content, headers=headers), 413)
+
+
+def test_the_longest_allowed_request_is_answered(client):
+    body = json.dumps({"queries": ["\U0001f600" * MAX_QUERY] * MAX_QUERIES})
+    response = client.post("/search", content=body, headers={"Content-Type": "application/json"})
+    assert len(response.json()["results"]) == MAX_QUERIES
+
+
+def test_unknown_paths_and_methods_are_problems(client):
+    assert problem(client.get("/nowhere"), 404)
+    assert problem(client.get("/search"), 405)
+    assert problem(client.get("/page/../app.py"), 404)
+    assert problem(client.get("/page/%2e%2e/app.py"), 404)
+
+
+def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(searcher):
+    searcher.documents = None
+    client = TestClient(create_app(searcher), raise_server_exceptions=False)
+    assert "NoneType" not in problem(client.post("/search", json={"query": "copy"}), 500)
+
+
+def test_health_and_readiness(client):
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_before_the_model_is_loaded_the_server_lives_and_is_not_ready(searcher):
+    app = create_app()
+    with TestClient(app) as client:
+        assert client.get("/healthz").status_code == 200
+        assert "loading" in problem(client.get("/readyz"), 503)
+        response = client.post("/search", json={"query": "copy"})
+        assert "loading" in problem(response, 503) and response.headers["retry-after"] == "1"
+        app.state.service.load(lambda: searcher).result(timeout=5)
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/search", json={"query": "copy"}).json()["hits"]
+
+
+def test_the_model_answers_one_question_at_a_time_and_the_server_meanwhile(searcher):
+    entered, release, busy = threading.Event(), threading.Event(), []
+    inner = searcher.search
+
+    def slow(*arguments):
+        busy.append(threading.get_ident())
+        entered.set()
+        assert release.wait(5) and len(set(busy)) == 1
+        return inner(*arguments)
+
+    searcher.search = slow
+    with TestClient(create_app(searcher)) as client:
+        asked = []
+        threads = [
+            threading.Thread(
+                target=lambda: asked.append(client.post("/search", json={"query": "copy"}))
+            )
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        assert entered.wait(5)
+        assert client.get("/healthz").status_code == 200  # while the model is busy
+        assert len(busy) == 1
+        release.set()
+        for thread in threads:
+            thread.join(5)
+    assert [response.status_code for response in asked] == [200, 200]
+
+
+def test_the_model_card(client):
+    card = client.get("/model").json()
+    assert card["name"] == "python-docs" and card["recipe"] == "overlap"
+    assert card["scheme"] == "atomic" and card["kind"] == "bridge"
+    assert card["documents"] == card["identifiers"] == 13
+    assert card["examples"][0] == "copy a directory tree"
+
+
+def test_examples_are_sampled_from_the_documents_when_none_are_given(searcher):
+    examples = TestClient(create_app(searcher)).get("/model").json()["examples"]
+    assert len(examples) == len(set(examples)) == 4
+    texts = "\n".join(f"{d.title}\n{d.text}" for d in searcher.documents)
+    assert all(example in texts for example in examples)
+
+
+def test_an_empty_corpus_has_a_card_too(searcher):
+    searcher.documents = []
+    assert TestClient(create_app(searcher)).get("/model").json()["examples"] == []
+
+
+def test_openapi_describes_the_endpoints_and_the_refusals(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/search", "/model", "/healthz", "/readyz"} == set(paths)
+    refusal = paths["/search"]["post"]["responses"]["4XX"]["content"]
+    assert "detail" in refusal["application/problem+json"]["schema"]["properties"]
+
+
+def test_the_page_and_its_files_are_sent_and_need_nothing_from_elsewhere(client):
+    assert client.head("/").status_code == 200
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for file in PAGE.iterdir():
+        response = client.get(f"/page/{file.name}")
+        assert response.status_code == 200 and response.headers["x-content-type-options"]
+        foreign = response.text.replace("http://www.w3.org/2000/svg", "").replace('"http:"', "")
+        assert "http://" not in foreign and "//cdn" not in foreign and "innerHTML" not in foreign
+    assert (
+        "<script>" not in page.text
+        and "style=" not in page.text
+        and " on" + "click" not in page.text
+    )

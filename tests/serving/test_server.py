@@ -1,0 +1,99 @@
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from genir.errors import InputError
+from genir.serving.server import address, claim, run
+
+TOP = Path(__file__).parents[2]
+SERVE_A_SEARCHER = """
+from conftest import WordOverlap
+from genir.serving.server import claim, run
+with claim("127.0.0.1", 0) as listener:
+    run(WordOverlap, listener, "[bold]overlap")
+"""
+
+
+def test_a_taken_port_is_refused_before_anything_is_loaded():
+    with claim("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(InputError, match=f"127.0.0.1:{port}: the port is taken.*--port"):
+            claim("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("127.0.0.1", 70_000, "0 to 65535"),
+        ("127.0.0.1", -1, "0 to 65535"),
+        ("192.0.2.1", 0, "no address of this machine"),
+        ("no host", 0, "'no host' is no address"),
+    ],
+)
+def test_a_place_that_cannot_be_had_is_refused(host, port, message):
+    with pytest.raises(InputError, match=message):
+        claim(host, port)
+
+
+def test_the_address_is_one_that_can_be_typed():
+    with claim("0.0.0.0", 0) as everywhere:
+        assert address(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}"
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_ipv6_address_stands_in_brackets():
+    try:
+        listener = claim("::1", 0)
+    except InputError:
+        pytest.skip("no IPv6 loopback here")
+    with listener:
+        assert address(listener) == f"http://[::1]:{listener.getsockname()[1]}"
+
+
+def test_what_fails_to_load_stops_the_server_and_is_raised():
+    def load():
+        raise InputError("model/recipe.toml: missing")
+
+    with claim("127.0.0.1", 0) as listener, pytest.raises(InputError, match=r"recipe\.toml"):
+        run(load, listener, "model")
+
+
+def test_the_server_announces_itself_answers_and_leaves_quietly_on_ctrl_c():
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE_A_SEARCHER],
+        cwd=Path(__file__).parent,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        line = process.stderr.readline()
+        assert line.startswith("[bold]overlap answers at http://127.0.0.1:")
+        url = line.split()[3]
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
+
+
+def door(*arguments):
+    return subprocess.run(
+        [sys.executable, "serve.py", *arguments], cwd=TOP, capture_output=True, text=True
+    )
+
+
+def test_the_door_answers_bad_input_with_the_message_alone():
+    with claim("127.0.0.1", 0) as taken:
+        done = door("model", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: cannot listen on 127.0.0.1:") and done.stderr.count("\n") == 1
+
+
+def test_the_door_has_help():
+    done = door("--help")
+    assert done.returncode == 0 and "--port" in done.stdout and "MODEL" in done.stdout
