@@ -1,0 +1,152 @@
+"""One page of HTML, Markdown or plain text -> title, text and anchors. Knows no files.
+
+Markdown is rendered to HTML first, so that one parser finds titles and links in both.
+"""
+
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+
+from markdown_it import MarkdownIt
+
+HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
+HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "nav", "footer"})
+INLINE = frozenset(
+    {"a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "img",
+     "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup",
+     "time", "tt", "u", "var", "wbr"}
+)  # fmt: skip
+FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?---[ \t]*(?:\n|\Z)", re.DOTALL)
+FRONT_TITLE = re.compile(r"^title:[ \t]*(['\"]?)(.+?)\1[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Characters [start, end) of a page's text, and what they link to."""
+
+    start: int
+    end: int
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a reader of the page sees."""
+
+    title: str
+    text: str
+    anchors: tuple[Anchor, ...] = ()
+
+
+def parse_html(source: str) -> Page:
+    """Return a page's `<title>` (or first heading), visible text and links.
+
+    Raises ValueError for a declaration that the standard library's parser cannot read.
+    """
+    parser = _Parser()
+    try:
+        parser.feed(source)
+        parser.close()
+    except AssertionError as error:  # what html.parser raises for a bad `<![...`
+        raise ValueError(str(error)) from None
+    return parser.page()
+
+
+def parse_markdown(source: str) -> Page:
+    """Return a page's title (front matter, or first heading), text and links."""
+    front = FRONT_MATTER.match(source)
+    title = FRONT_TITLE.search(front[0]) if front else None
+    body = source[front.end() :] if front else source
+    page = parse_html(MarkdownIt("commonmark").enable("table").render(body))
+    return Page(title[2], page.text, page.anchors) if title else page
+
+
+def parse_text(source: str) -> Page:
+    """Return a plain text as a page without a title."""
+    return Page("", source.strip())
+
+
+class _Parser(HTMLParser):
+    """Collects text with single spaces, and counts characters as it goes, so that spans hold."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._parts: list[str] = []
+        self._length = 0
+        self._gap = ""  # the white space owed before the next word
+        self._hidden = 0
+        self._verbatim = 0
+        self._in_title = False
+        self._title: list[str] = []
+        self._heading: tuple[int, int] | None = None  # parts [start, end); end -1 while open
+        self._href = ""
+        self._start = -1
+        self._anchors: list[Anchor] = []
+
+    def page(self) -> Page:
+        text = "".join(self._parts).rstrip()
+        start, end = self._heading or (0, 0)
+        heading = "".join(self._parts[start : end if end >= 0 else None])
+        title = " ".join("".join(self._title).split()) or " ".join(heading.split())
+        anchors = (Anchor(a.start, min(a.end, len(text)), a.href) for a in self._anchors)
+        return Page(title, text, tuple(a for a in anchors if a.start < a.end))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in INLINE:
+            self._gap = "\n"
+        if tag in HIDDEN:
+            self._hidden += 1
+        elif tag == "pre":
+            self._verbatim += 1
+        elif tag == "title" and not self._hidden:  # an image's <title> is hidden with the image
+            self._in_title = not self._title
+        elif tag in HEADINGS and self._heading is None:
+            self._heading = (len(self._parts), -1)
+        elif tag == "a":
+            self._close_anchor()
+            self._href = dict(attrs).get("href") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in INLINE:
+            self._gap = "\n"
+        if tag in HIDDEN:
+            self._hidden = max(0, self._hidden - 1)
+        elif tag == "pre":
+            self._verbatim = max(0, self._verbatim - 1)
+        elif tag == "title":
+            self._in_title = False
+        elif tag in HEADINGS and self._heading and self._heading[1] < 0:
+            self._heading = (self._heading[0], len(self._parts))
+        elif tag == "a":
+            self._close_anchor()
+
+    def _close_anchor(self) -> None:
+        if self._href and self._start >= 0:
+            self._anchors.append(Anchor(self._start, self._length, self._href))
+        self._href, self._start = "", -1
+
+    def handle_data(self, data: str) -> None:
+        if self._in_title:
+            self._title.append(data)
+        elif self._hidden:
+            return
+        elif self._verbatim and self._length:
+            self._put(data)
+        else:
+            self._put_words(data)
+
+    def _put_words(self, data: str) -> None:
+        words = data.split()
+        if data[:1].isspace():
+            self._gap = self._gap or " "
+        if words:
+            self._put(" ".join(words))
+            self._gap = " " if data[-1:].isspace() else ""
+
+    def _put(self, text: str) -> None:
+        gap = self._gap if self._length else ""
+        if self._href and self._start < 0:
+            self._start = self._length + len(gap)
+        self._parts += [gap, text]
+        self._length += len(gap) + len(text)
+        self._gap = ""

@@ -1,0 +1,200 @@
+"""The embedded corpus: the documentation of the running Python, read from its docstrings.
+
+Nothing is downloaded and nothing is run but the import of modules known to be safe.
+"""
+
+import contextlib
+import importlib
+import inspect
+import io
+import pkgutil
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from genir.errors import InputError
+from genir.records import Document
+
+MINIMUM = 40
+"""Characters of the shortest text that says enough to be found."""
+
+# Imports that act (open a browser, print, touch the terminal or need a display), what is no
+# library (tests, demos, the editor), the private halves of public modules, and modules that may
+# be another's (distutils). `encodings` has a codec per file, each documented by its number.
+LEFT_OUT = frozenset(
+    {"antigravity", "this", "idlelib", "test", "tkinter", "turtle", "turtledemo", "lib2to3",
+     "readline", "rlcompleter", "distutils", "ensurepip", "pydoc_data", "encodings", "msilib",
+     "posix", "nt", "posixpath", "ntpath", "genericpath", "nturl2path", "opcode", "pyexpat",
+     "sre_compile", "sre_constants", "sre_parse"}
+)  # fmt: skip
+TESTS = frozenset({"test", "tests", "testing", "conftest"})
+ALIASES = ("os.path",)  # public names of left-out modules
+IMPORT_FAILURES = (ImportError, AttributeError, OSError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """What was imported, in the order of names, and why the rest was not."""
+
+    imported: dict[str, ModuleType]
+    skipped: dict[str, str]
+
+
+def import_modules(packages: Sequence[str] = ()) -> Modules:
+    """Import the public modules of the standard library and of `packages`.
+
+    A module that does not import here (another system's, an absent dependency) is skipped with
+    its reason. Raises InputError when a whole package of `packages` does not import.
+    """
+    modules = Modules({}, {})
+    roots = [name for name in sys.stdlib_module_names if name not in LEFT_OUT]
+    for name in sorted({*roots, *ALIASES, *packages}):
+        if not name.startswith("_"):
+            _import(name, modules)
+    for name in packages:
+        if name in modules.skipped:
+            raise InputError(
+                f"package {name!r} cannot be imported ({modules.skipped[name]}); install it, or "
+                "leave it out of --packages"
+            )
+    return modules
+
+
+def _import(name: str, modules: Modules) -> None:
+    """Import a module and, if it is a package, what is public in it."""
+    try:
+        with _quiet(), contextlib.redirect_stdout(io.StringIO()):
+            module = importlib.import_module(name)
+    except IMPORT_FAILURES as error:
+        modules.skipped[name] = f"{type(error).__name__}: {error}"
+        return
+    modules.imported[name] = module
+    for part in sorted(m.name for m in pkgutil.iter_modules(getattr(module, "__path__", []))):
+        if not part.startswith("_") and part not in TESTS:
+            _import(f"{name}.{part}", modules)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence warnings: that a module or a class is deprecated is no matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def python_docs(packages: Sequence[str] = ()) -> Iterator[Document]:
+    """Yield the modules, classes, functions and methods that have a docstring, sorted by key.
+
+    Of objects with one and the same text one stays, that with the shortest name.
+    Raises InputError for a package that does not import.
+    """
+    yield from documents_of(import_modules(packages))
+
+
+def documents_of(modules: Modules) -> list[Document]:
+    """Return the documents of imported modules, sorted by key."""
+    with _quiet():
+        entries = [e for name, module in modules.imported.items() for e in _entries(name, module)]
+    entries.sort(key=lambda entry: entry[0])
+    by_text: dict[str, Document] = {}
+    by_key: dict[str, Document] = {}
+    for _, document in entries:
+        if document.key not in by_key and document.text not in by_text:
+            by_key[document.key] = by_text[document.text] = document
+    return [by_key[key] for key in sorted(by_key)]
+
+
+Rank = tuple[int, bool, str]
+"""Which of two names of one object stays: the shorter, its own, the first by letters."""
+
+
+def _entries(name: str, module: ModuleType) -> Iterator[tuple[Rank, Document]]:
+    yield from _entry(name, name, module, "module")
+    for member, value in _members(name, module):
+        key = member if name == "builtins" else f"{name}.{member}"
+        if not inspect.isclass(value):
+            yield from _entry(key, name, value, "function")
+            continue
+        yield from _entry(key, name, value, "class")
+        for method, own in _methods(value):
+            yield from _entry(f"{key}.{method}", name, own, "method")
+
+
+def _members(name: str, module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Yield what a module offers: its `__all__`, and the public names that it defines itself."""
+    listed = getattr(module, "__all__", ())
+    homes = (name, f"_{name}")  # `_bisect` is the fast half of `bisect`
+    for member, value in sorted(vars(module).items()):
+        if member.startswith("_") or not (inspect.isclass(value) or inspect.isroutine(value)):
+            continue
+        home = getattr(value, "__module__", None) or name
+        if member in listed or home in homes or name == "builtins":
+            yield member, value
+
+
+def _methods(cls: type) -> list[tuple[str, Any]]:
+    """Return a class's public members, those of private bases (`_socket.socket`) included."""
+    members: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base is cls or base.__module__.startswith("_") or base.__name__.startswith("_"):
+            members |= vars(base)
+    return [(name, _unwrap(value)) for name, value in sorted(members.items())
+            if not name.startswith("_")]  # fmt: skip
+
+
+def _unwrap(value: Any) -> Any:
+    return value.__func__ if isinstance(value, classmethod | staticmethod) else value
+
+
+def _entry(key: str, module: str, value: Any, kind: str) -> Iterator[tuple[Rank, Document]]:
+    text = _docstring(value)
+    if len(text) >= MINIMUM:
+        alias = not key.endswith(getattr(value, "__qualname__", None) or key)
+        document = Document(
+            key=key,
+            text=text,
+            title=key + ("" if kind == "module" else _signature(value)),
+            url=_url(key, module, value, kind),
+            metadata=MappingProxyType({"module": module, "kind": kind}),
+        )
+        yield (key.count("."), alias, key), document
+
+
+def _docstring(value: Any) -> str:
+    """Return the docstring that an object has of its own.
+
+    A plain value (a constant of a class, say) answers with the docstring of its type.
+    """
+    text = getattr(value, "__doc__", None)
+    if not isinstance(text, str) or text == type(value).__doc__:
+        return ""
+    return inspect.cleandoc(text).strip()
+
+
+def _signature(value: Any) -> str:
+    """Return `(src, dst, *, follow_symlinks)`: defaults would name addresses and paths."""
+    if not callable(value):
+        return ""
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (ValueError, TypeError, AttributeError):  # many built-in functions do not tell
+        return ""
+    marks: dict[Any, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
+    return f"({', '.join(marks.get(p.kind, '') + p.name for p in parameters)})"
+
+
+def _url(key: str, module: str, value: Any, kind: str) -> str:
+    """Return the place in the library reference (a package of others has none)."""
+    if module.partition(".")[0] not in sys.stdlib_module_names:
+        return ""
+    page, anchor = module.lower(), f"module-{module}" if kind == "module" else key
+    if module == "builtins" and kind != "module":
+        error = inspect.isclass(value) and issubclass(value, BaseException)
+        page = "exceptions" if error else "functions" if kind == "function" else "stdtypes"
+    return f"https://docs.python.org/3/library/{page}.html#{anchor}"

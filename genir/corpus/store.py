@@ -1,0 +1,263 @@
+"""The document store: a read-only SQLite file with a collection's titles, texts and metadata.
+
+Never consulted to rank; filters and result pages read it.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.corpus.documents import link_records
+from genir.corpus.lines import shorten
+from genir.errors import InputError, nearest
+from genir.records import Document, Filter, Link
+
+APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
+VERSION = 1
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+PRAGMA synchronous = FULL;
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
+    url TEXT NOT NULL, links TEXT NOT NULL, metadata TEXT NOT NULL
+);
+CREATE TABLE fields (
+    field TEXT NOT NULL, value ANY NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (field, value, number)
+) STRICT, WITHOUT ROWID;
+"""
+# A list's elements count one by one; an object can be read, but not filtered by.
+INDEX = """
+INSERT OR IGNORE INTO fields
+SELECT field.key, element.atom, number
+FROM documents, json_each(metadata) AS field, json_each(
+    CASE field.type WHEN 'array' THEN field.value ELSE json_array(field.atom) END
+) AS element
+WHERE element.atom IS NOT NULL
+"""
+COLUMNS = "key, title, text, url, links, metadata"
+
+
+class DocumentStore(Sequence[Document]):
+    """A collection on disk, by number (its order) and by key. Safe to use from several threads."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a store. Raises InputError when it is missing, truncated or something else."""
+        self.path = Path(path)
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: no document store here; check the path")
+        application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
+        if (application, version) != (APPLICATION, VERSION):
+            self.close()
+            raise InputError(f"{self.path}: not a document store of this genir; make it again")
+        self._length = (self._one("SELECT max(number) FROM documents") or 0) + 1
+
+    @classmethod
+    def create(cls, path: str | Path, documents: Iterable[Document]) -> Self:
+        """Write documents in their order to a new file, flush it to the disk, and open it.
+
+        Raises InputError for an existing file, a duplicate key, no documents and a full disk; then
+        nothing is left behind.
+        """
+        target = Path(path)
+        if target.exists():
+            raise InputError(f"{target}: exists; remove it or choose another name")
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
+            _fill(part, documents)
+            part.replace(target)
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(
+                f"{target}: cannot be written ({error}); free space or choose another place"
+            ) from error
+        finally:
+            for leftover in (part, part.with_name(part.name + "-journal")):
+                leftover.unlink(missing_ok=True)
+        return cls(target)
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return self._length
+
+    @overload
+    def __getitem__(self, number: int) -> Document: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Document]: ...
+    def __getitem__(self, number: int | slice) -> Document | list[Document]:
+        """Return the document of a number, or those of a slice in its order."""
+        if isinstance(number, slice):
+            wanted = list(range(*number.indices(self._length)))
+            rows = self._rows(
+                f"SELECT number, {COLUMNS} FROM documents "
+                "WHERE number IN (SELECT value FROM json_each(?))",
+                json.dumps(wanted),
+            )
+            found = {row[0]: _document(row[1:]) for row in rows}
+            return [found[n] for n in wanted]
+        place = number + self._length if number < 0 else number
+        if not 0 <= place < self._length:
+            raise IndexError(f"document {number} of {self._length}")
+        rows = self._rows(f"SELECT {COLUMNS} FROM documents WHERE number = ?", int(place))
+        return _document(next(rows))
+
+    def __iter__(self) -> Iterator[Document]:
+        """Yield all documents in order, streamed from the disk."""
+        return map(_document, self._rows(f"SELECT {COLUMNS} FROM documents ORDER BY number"))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        """Let worker processes open the file for themselves."""
+        return type(self), (self.path,)
+
+    def find(self, key: str) -> Document | None:
+        """Return the document of a key, if there is one."""
+        return self.fetch([key]).get(key)
+
+    def number(self, key: str) -> int:
+        """Return a document's number. Raises InputError for an unknown key."""
+        number = self._one("SELECT number FROM documents WHERE key = ?", key)
+        if number is None:
+            raise InputError(f"{self.path}: no document with key {key!r}; check the key")
+        return int(number)
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
+        """Return the documents of the keys that exist, in one query, in the order of `keys`."""
+        rows = self._rows(
+            f"SELECT {COLUMNS} FROM documents WHERE key IN (SELECT value FROM json_each(?))",
+            json.dumps(list(keys)),
+        )
+        found = {document.key: document for document in map(_document, rows)}
+        return {key: found[key] for key in keys if key in found}
+
+    def keys(self) -> list[str]:
+        """Return all keys in order."""
+        return [key for (key,) in self._rows("SELECT key FROM documents ORDER BY number")]
+
+    def metadata_fields(self) -> list[str]:
+        """Return the metadata fields that a filter may name, sorted."""
+        # Jumps from field to field in the index, where DISTINCT would read all of it.
+        query = (
+            "WITH RECURSIVE walk(field) AS (SELECT min(field) FROM fields UNION ALL "
+            "SELECT (SELECT min(field) FROM fields WHERE field > walk.field) FROM walk "
+            "WHERE field IS NOT NULL) SELECT field FROM walk WHERE field IS NOT NULL"
+        )
+        return [field for (field,) in self._rows(query)]
+
+    def matching(self, where: Filter) -> NDArray[np.bool_]:
+        """Return which documents pass a filter, shape [documents].
+
+        A field of the filter holds when the document's value (or an element of it, if it is a
+        list) equals the given value, or one of the given list. Raises InputError for an unknown
+        field, naming the nearest, and for a value that is neither text, number nor truth value.
+        """
+        mask = np.ones(self._length, dtype=bool)
+        for field, value in where.items():
+            mask &= self._having(field, value if isinstance(value, list | tuple) else [value])
+        return mask
+
+    def _having(self, field: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+        fields = self.metadata_fields()
+        if field not in fields:
+            raise InputError(f"unknown metadata field {field!r}{nearest(field, fields)}")
+        for value in values:
+            if not isinstance(value, str | int | float):
+                raise InputError(
+                    f"filter {field!r}: {shorten(value)} cannot be compared; give text, a number, "
+                    "true or false"
+                )
+        rows = self._rows(
+            "SELECT number FROM fields WHERE field = ? "
+            "AND value IN (SELECT value FROM json_each(?))",
+            field,
+            json.dumps(list(values)),
+        )
+        mask = np.zeros(self._length, dtype=bool)
+        mask[np.fromiter((number for (number,) in rows), dtype=np.int64)] = True
+        return mask
+
+    def close(self) -> None:
+        """Close the connections of all threads; the next use opens new ones."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+            self._local = threading.local()
+
+    def _one(self, query: str, *values: Any) -> Any:
+        row = next(self._rows(query, *values), None)
+        return None if row is None else row[0]
+
+    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._connection().execute(query, values)
+        except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
+            raise InputError(
+                f"{self.path}: damaged or no document store ({error}); make it again"
+            ) from None
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection; a forked process must not use its parent's."""
+        if getattr(self._local, "process", None) != os.getpid():
+            uri = f"{self.path.resolve().as_uri()}?mode=ro"
+            self._local.connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._local.process = os.getpid()
+            with self._lock:
+                self._connections.append(self._local.connection)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path)
+    try:
+        with connection:
+            yield connection
+    finally:
+        connection.close()
+
+
+def _fill(path: Path, documents: Iterable[Document]) -> None:
+    with _writing(path) as connection:
+        connection.executescript(SCHEMA)
+        for number, document in enumerate(documents):
+            _insert(connection, number, document)
+        if not connection.execute("SELECT count(*) FROM documents").fetchone()[0]:
+            raise InputError(f"{path.name}: no documents to store; a collection needs at least one")
+        connection.execute(INDEX)
+
+
+def _insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
+    try:
+        links = json.dumps(link_records(document)) if document.links else ""
+        metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
+        values = (document.key, document.title, document.text, document.url, links, metadata)
+        connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values))
+    except sqlite3.IntegrityError:
+        first = connection.execute("SELECT number FROM documents WHERE key = ?", values[:1])
+        raise InputError(
+            f"duplicate _id {document.key!r}: document {number} has the key of document "
+            f"{first.fetchone()[0]}; give each its own"
+        ) from None
+    except (TypeError, ValueError) as error:  # no JSON, or an unpaired surrogate
+        raise InputError(f"document {document.key!r} cannot be stored ({error})") from None
+
+
+def _document(row: tuple[str, ...]) -> Document:
+    key, title, text, url, links, metadata = row
+    spans = tuple(Link(**link) for link in json.loads(links)) if links else ()
+    return Document(key, text, title, url, spans, MappingProxyType(json.loads(metadata)))

@@ -1,0 +1,158 @@
+"""Writing corpus folders: all of it or nothing."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from genir.corpus.documents import document_of, query_of, record_of
+from genir.corpus.folder import find_file
+from genir.corpus.tables import HEADER
+from genir.errors import InputError
+from genir.records import Document, Qrel, Query
+
+SPLIT = re.compile(r"[\w-][\w.-]*")
+
+
+def write_corpus(
+    folder: str | Path,
+    documents: Iterable[Document],
+    queries: Iterable[Query] = (),
+    qrels: Mapping[str, Iterable[Qrel]] | None = None,
+    card: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a corpus folder: documents, queries, one qrels file a split, `card` as README.md.
+
+    Everything is written beside `folder`, flushed to the disk and renamed, so that a crash leaves
+    what was there. Raises InputError for an existing folder (unless `overwrite`, which replaces a
+    corpus folder only), for what the readers would refuse and for qrels with unknown keys.
+    """
+    with replaced(Path(folder), overwrite) as part:
+        keys = _write_lines(part / "corpus.jsonl", _documents(documents), "corpus")
+        known = _write_lines(part / "queries.jsonl", _queries(queries), "queries")
+        if not keys:
+            raise InputError(f"{folder}: no documents to write; a corpus needs at least one")
+        (part / "qrels").mkdir()
+        for split, judged in (qrels or {}).items():
+            _write_qrels(part / "qrels", split, judged, (known, keys))
+        if card:
+            _write_text(part / "README.md", [card])
+
+
+@contextmanager
+def replaced(folder: Path, overwrite: bool) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `folder` once the block succeeds."""
+    folder = Path(os.path.abspath(folder))
+    check_free(folder, overwrite)
+    part = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        _rename(part, folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); free space or choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Raise InputError unless a corpus folder may be written here."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir() or (any(folder.iterdir()) and not find_file(folder, ["corpus.jsonl"])):
+        raise InputError(f"{folder}: exists and is no corpus folder; choose another name")
+    if not overwrite:
+        raise InputError(f"{folder}: exists; choose another name or overwrite it (--overwrite)")
+
+
+def _rename(part: Path, folder: Path) -> None:
+    old = part.with_suffix(".old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        part.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    _sync(folder.parent)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename last: the folder's own entry is flushed too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _documents(documents: Iterable[Document]) -> Iterator[dict[str, Any]]:
+    for number, document in enumerate(documents, 1):
+        record = record_of(document)
+        document_of(record, f"document {number}")  # what cannot be read back is not written
+        yield record
+
+
+def _queries(queries: Iterable[Query]) -> Iterator[dict[str, Any]]:
+    for number, query in enumerate(queries, 1):
+        record = {"_id": query.key, "text": query.text}
+        query_of(record, f"query {number}")
+        yield record
+
+
+def _write_lines(path: Path, records: Iterable[dict[str, Any]], kind: str) -> set[str]:
+    keys: set[str] = set()
+
+    def lines() -> Iterator[str]:
+        for record in records:
+            if record["_id"] in keys:
+                raise InputError(f"{kind}: duplicate _id {record['_id']!r}; give each its own")
+            keys.add(record["_id"])
+            yield _dump(record, kind) + "\n"
+
+    _write_text(path, lines())
+    return keys
+
+
+def _dump(record: dict[str, Any], kind: str) -> str:
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:  # a UnicodeEncodeError is a ValueError
+        raise InputError(f"{kind}: {record['_id']!r} cannot be written as JSON ({error})") from None
+    return text
+
+
+def _write_qrels(
+    folder: Path, split: str, qrels: Iterable[Qrel], known: tuple[set[str], set[str]]
+) -> None:
+    if not SPLIT.fullmatch(split):
+        raise InputError(f"qrels: {split!r} cannot name a split; use letters, digits, _ and -")
+
+    def lines() -> Iterator[str]:
+        yield "\t".join(HEADER) + "\n"
+        for qrel in qrels:
+            for key, keys in zip((qrel.query, qrel.document), known, strict=True):
+                if key not in keys:
+                    raise InputError(f"qrels {split}: {key!r} is unknown; write only known keys")
+            yield f"{qrel.query}\t{qrel.document}\t{qrel.grade}\n"
+
+    _write_text(folder / f"{split}.tsv", lines())
+
+
+def _write_text(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())

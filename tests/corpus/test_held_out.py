@@ -1,0 +1,54 @@
+import pytest
+
+from genir.corpus.held_out import held_out, sentences
+from genir.errors import InputError
+from genir.records import Document, Link, Qrel
+
+TEXT = (
+    "The first sentence stays where it is. Copies a whole directory tree to another place. "
+    "This one leans on it.\n\n"
+    "- A bullet is not a sentence of the prose.\n"
+    ">>> Neither.is(an, example)\n\n"
+    "The last paragraph holds one sentence\nover two lines."
+)
+
+
+def test_sentences_of_prose():
+    assert [TEXT[a:b].split()[0] + TEXT[b - 3 : b] for a, b in sentences(TEXT)] == [
+        "Theis.", "Copiesce.", "Thisit.", "Thees.",
+    ]  # fmt: skip
+
+
+def test_a_cut_leaves_a_clean_text():
+    made = held_out([Document("a", TEXT, links=(Link(0, 3, "b"),))], share=0.9, seed=0)
+    (query,) = made.queries
+    assert made.qrels == {"train": [], "test": [Qrel(query.key, "a")]}
+    text = made.documents[0].text
+    expected = {
+        "Copies a whole directory tree to another place.": TEXT.replace(
+            "Copies a whole directory tree to another place. ", ""
+        ),
+        "The last paragraph holds one sentence over two lines.": TEXT[: TEXT.index("\n\nThe last")],
+    }
+    assert text == expected[query.text]
+    assert made.documents[0].links == ()
+
+
+def test_the_seed_decides():
+    documents = [Document(str(i), TEXT.replace("directory", f"folder{i}x")) for i in range(20)]
+    first, again, other = (held_out(documents, 0.5, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert len(first.qrels["test"]) == 10
+
+
+def test_a_sentence_of_two_documents_is_no_query():
+    made = held_out([Document("a", TEXT), Document("b", TEXT)], share=0.5, seed=0)
+    assert made.queries == []
+    assert made.documents == [Document("a", TEXT), Document("b", TEXT)]
+
+
+@pytest.mark.parametrize("share", [0, 1, -1, 2.5])
+def test_a_share_is_a_share(share):
+    with pytest.raises(InputError, match=f"share = {share}: write a number above 0"):
+        held_out([], share, 0)

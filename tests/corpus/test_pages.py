@@ -1,0 +1,86 @@
+import pytest
+
+from genir.corpus.folder import read_corpus
+from genir.corpus.page import Anchor, parse_html, parse_markdown
+
+HTML = """<!doctype html><html><head><title> The
+ title </title><style>p {}</style></head><body><nav><a href="x">Home</a></nav>
+<h1>Big</h1><p>One <b>two</b>,\n three&amp;<a href="b.html"> four </a>five.</p>
+<pre>  x =  1
+  y</pre><script>no()</script><ul><li>six<li>seven</ul></body></html>"""
+
+
+def test_html_text_title_and_spans():
+    page = parse_html(HTML)
+    assert page.title == "The title"
+    assert page.text == "Big\nOne two, three& four five.\n  x =  1\n  y\nsix\nseven"
+    (anchor,) = page.anchors
+    assert anchor.href == "b.html"
+    assert page.text[anchor.start : anchor.end] == "four"
+
+
+def test_html_without_title_has_its_first_heading():
+    assert parse_html("<p>x</p><h2>First <i>one</i></h2><h1>Second</h1>").title == "First one"
+
+
+@pytest.mark.parametrize("source", ["<a href='x'>", "<p>a<a href='x'> </a>b", "<a href=x>a<a>b"])
+def test_anchors_hold_text(source):
+    page = parse_html(source)
+    assert all(page.text[a.start : a.end].strip() for a in page.anchors)
+
+
+def test_markdown():
+    page = parse_markdown(
+        "Intro\n\n# Head *line*\n\nSee [this page](a.md#x).\n\n| a | b |\n|-|-|\n"
+    )
+    assert page.title == "Head line"
+    assert page.text == "Intro\nHead line\nSee this page.\na\nb"
+    assert page.anchors == (Anchor(20, 29, "a.md#x"),)
+
+
+def test_front_matter_is_no_text_and_may_hold_the_title():
+    page = parse_markdown('---\nlayout: x\ntitle: "A: b"\n---\n# Other\n\ntext\n')
+    assert (page.title, page.text) == ("A: b", "Other\ntext")
+
+
+@pytest.fixture
+def site(tmp_path):
+    files = {
+        "index.md": "# Home\n\n[install](guide/install.md) [up](guide/) [out](https://y.org/a)\n",
+        "guide/index.html": "<h1>Guide</h1><a href='install'>i</a> <a href='/index'>home</a>",
+        "guide/install.md": "# Install\n\n[home](../index.md) [self](#x) "
+        "[full](https://x.org/docs/a%20b) [bad](http://[)\n",
+        "a b.txt": "plain text",
+        ".hidden/x.md": "secret",
+        "picture.png": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_folder_of_pages(site):
+    documents = {d.key: d for d in read_corpus(site, base_url="https://x.org/docs/")}
+    assert list(documents) == ["a b.txt", "guide/index.html", "guide/install.md", "index.md"]
+    assert documents["a b.txt"].url == "https://x.org/docs/a%20b"
+    assert documents["a b.txt"].title == "a b"
+    assert documents["guide/install.md"].title == "Install"
+    links = {
+        k: [(d.text[x.start : x.end], x.target) for x in d.links] for k, d in documents.items()
+    }
+    assert links == {
+        "a b.txt": [],
+        "guide/index.html": [("i", "guide/install.md")],
+        "guide/install.md": [("home", "index.md"), ("full", "a b.txt")],
+        "index.md": [("install", "guide/install.md"), ("up", "guide/index.html")],
+    }
+
+
+def test_without_a_base_url_paths_stand_alone(site):
+    documents = {d.key: d for d in read_corpus(site)}
+    assert documents["guide/install.md"].url == "guide/install"
+    assert [x.target for x in documents["guide/index.html"].links] == [
+        "guide/install.md",
+        "index.md",
+    ]

@@ -1,0 +1,42 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genir.corpus.snippet import snippet
+
+TEXT = "alpha " * 40 + "copies a directory tree to another place " + "omega " * 40
+
+
+def test_a_short_text_is_whole():
+    assert snippet("one\n  two", "x") == "one two"
+
+
+def test_the_window_holds_the_words_of_the_query():
+    shown = snippet(TEXT, "how to copy a DIRECTORY tree?", width=80)
+    assert "directory tree" in shown
+    assert shown.startswith("…alpha") and shown.endswith("…")
+
+
+def test_beginnings_of_words_count_and_long_words_weigh_more():
+    text = "the to a " + "x " * 100 + "directories " + "y " * 100
+    assert "directories" in snippet(text, "the to a director", width=40)
+
+
+def test_without_a_match_the_text_begins():
+    assert snippet(TEXT, "nothing", width=20) == "alpha alpha alpha…"
+
+
+def test_scripts_without_spaces():
+    assert "目录" in snippet("前" * 300 + "复制目录" + "后" * 300, "目录", width=40)
+
+
+@given(st.text(), st.text(), st.integers(1, 60))
+def test_it_fits_and_comes_from_the_text(text, query, width):
+    shown = snippet(text, query, width)
+    assert len(shown) <= max(width, 3)
+    assert shown.strip("…").strip() in " ".join(text.split())
+
+
+@pytest.mark.parametrize("query", ["", "?", "a.*(", "\\"])
+def test_odd_queries(query):
+    assert snippet(TEXT, query, width=50)

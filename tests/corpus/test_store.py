@@ -1,0 +1,162 @@
+import pickle
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genir.corpus.store import DocumentStore
+from genir.errors import InputError
+from genir.records import Document, Link
+
+DOCUMENTS = [
+    Document("a", "one", "A", "u/a", (Link(0, 3, "b"),), {"lang": "en", "year": 1999, "ok": True}),
+    Document("b", "two", metadata={"lang": "de", "tags": ["x", "y"], "deep": {"z": 1}}),
+    Document("ü\n", "three", metadata={"lang": "en", "year": 2001.5, "none": None}),
+    Document("d", "nul \0 and \u2028"),
+]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with_store = DocumentStore.create(tmp_path / "documents.sqlite", iter(DOCUMENTS))
+    yield with_store
+    with_store.close()
+
+
+def test_it_is_the_sequence_it_was_made_of(store):
+    assert len(store) == 4
+    assert list(store) == DOCUMENTS
+    assert [store[i] for i in range(-4, 4)] == DOCUMENTS * 2
+    assert store[np.int64(1)] == DOCUMENTS[1]
+    assert store[::-2] == DOCUMENTS[::-2]
+    assert store.keys() == ["a", "b", "ü\n", "d"]
+    with pytest.raises(IndexError):
+        store[4]
+
+
+def test_documents_by_key(store):
+    assert store.find("b") == DOCUMENTS[1]
+    assert store.find("none") is None
+    assert store.number("ü\n") == 2
+    assert store.fetch(["d", "nope", "a"]) == {"d": DOCUMENTS[3], "a": DOCUMENTS[0]}
+    assert list(store.fetch(["d", "a"])) == ["d", "a"]
+    with pytest.raises(InputError, match="no document with key 'c'"):
+        store.number("c")
+
+
+@pytest.mark.parametrize(
+    ("where", "passing"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"lang": "en"}, [0, 2]),
+        ({"lang": ["en", "de"]}, [0, 1, 2]),
+        ({"lang": "en", "year": 1999}, [0]),
+        ({"year": "1999"}, []),
+        ({"year": 2001.5}, [2]),
+        ({"ok": True}, [0]),
+        ({"ok": False}, []),
+        ({"tags": "y"}, [1]),
+        ({"lang": []}, []),
+    ],
+)
+def test_filters(store, where, passing):
+    mask = store.matching(where)
+    assert mask.dtype == bool
+    assert np.flatnonzero(mask).tolist() == passing
+
+
+def test_bad_filters(store):
+    assert store.metadata_fields() == ["lang", "ok", "tags", "year"]
+    with pytest.raises(InputError, match=r"unknown metadata field 'lnag'; did you mean 'lang'"):
+        store.matching({"lnag": "en"})
+    with pytest.raises(InputError, match=r"filter 'lang': None cannot be compared"):
+        store.matching({"lang": None})
+
+
+values = st.sampled_from(["", "a", "A", 0, 1, 2.5])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(["x", 'y"$.', "z"]), values), min_size=1), values)
+def test_a_filter_is_equality(tmp_path_factory, metadata, value):
+    path = tmp_path_factory.mktemp("store") / "d.sqlite"
+    store = DocumentStore.create(
+        path, (Document(str(i), "x", metadata=m) for i, m in enumerate(metadata))
+    )
+    assert store.metadata_fields() == sorted({name for m in metadata for name in m})
+    for name in store.metadata_fields():
+        expected = [m.get(name) == value for m in metadata]
+        assert store.matching({name: value}).tolist() == expected
+    store.close()
+
+
+def test_threads_and_processes(store):
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(lambda i: store[i % 4], range(200))
+        assert list(found) == DOCUMENTS * 50
+    copy = pickle.loads(pickle.dumps(store))
+    assert list(copy) == DOCUMENTS
+    copy.close()
+    store.close()
+    assert store[0] == DOCUMENTS[0]  # a closed store opens again
+
+
+def test_it_cannot_be_written(store):
+    with pytest.raises(InputError, match="readonly"):
+        list(store._rows("DELETE FROM documents"))
+
+
+def _sqlite(path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE other (x)")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no document store here"),
+        (lambda path: path.write_bytes(b"no database at all" * 99), "damaged or no document store"),
+        (lambda path: path.write_bytes(b""), "not a document store"),
+        (_sqlite, "not a document store"),
+    ],
+)
+def test_foreign_files(tmp_path, make, message):
+    make(tmp_path / "d.sqlite")
+    with pytest.raises(InputError, match=rf"d\.sqlite: {message}"):
+        DocumentStore(tmp_path / "d.sqlite")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_truncated_files(tmp_path, share):
+    documents = [Document(str(i), "text " * 50) for i in range(200)]
+    DocumentStore.create(tmp_path / "d.sqlite", documents).close()
+    content = (tmp_path / "d.sqlite").read_bytes()
+    (tmp_path / "d.sqlite").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"d\.sqlite: damaged"):
+        DocumentStore(tmp_path / "d.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([], "no documents to store"),
+        ([DOCUMENTS[0], DOCUMENTS[1], DOCUMENTS[0]], "document 2 has the key of document 0"),
+        ([Document("a", "\ud800")], "'a' cannot be stored"),
+        ([Document("a", "x", metadata={"n": float("nan")})], "'a' cannot be stored"),
+    ],
+)
+def test_a_failed_creation_leaves_nothing(tmp_path, documents, message):
+    with pytest.raises(InputError, match=message):
+        DocumentStore.create(tmp_path / "d.sqlite", documents)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_kept(tmp_path):
+    (tmp_path / "d.sqlite").write_text("mine")
+    with pytest.raises(InputError, match="exists"):
+        DocumentStore.create(tmp_path / "d.sqlite", DOCUMENTS)
+    assert (tmp_path / "d.sqlite").read_text() == "mine"
