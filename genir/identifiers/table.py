@@ -4,6 +4,7 @@ Knows no model and no device; `decoding.trie` is the table as the decoder sees i
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -46,21 +47,57 @@ class IdentifierTable:
     def build(cls, identifiers: Sequence[Sequence[Identifier]], keys: Sequence[str]) -> Self:
         """Sort every document's identifiers into rows.
 
-        Raises InputError when a document has none, and when one identifier is a proper prefix of
-        another (the decoder could not tell where it ends).
+        Raises InputError as `from_arrays` does.
         """
-        bare = next((key for key, own in zip(keys, identifiers, strict=True) if not own), None)
-        if bare is not None:
-            raise InputError(f"document {bare!r} has no identifier; every document needs one")
-        lengths = np.array([len(i) for own in identifiers for i in own], dtype=np.int64)
-        symbols = np.full((len(lengths), int(lengths.max(initial=1))), PAD, dtype=np.int32)
-        flat = np.fromiter((s for own in identifiers for i in own for s in i), dtype=np.int32)
+        if len(identifiers) != len(keys):
+            raise ValueError(f"{len(identifiers)} documents' identifiers, but {len(keys)} keys")
+        counts = [len(own) for own in identifiers]
+        rows = list(chain.from_iterable(identifiers))
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        symbols = np.full((len(rows), int(lengths.max(initial=1))), PAD, dtype=np.int32)
+        flat = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
         symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = flat
-        documents = np.repeat(np.arange(len(keys)), [len(own) for own in identifiers])
-        order = np.lexsort((documents, *symbols.T[::-1]))
+        return cls.from_arrays(symbols, np.repeat(np.arange(len(counts)), counts), keys)
+
+    @classmethod
+    def from_arrays(
+        cls, symbols: NDArray[np.int32], documents: NDArray[np.int64], keys: Sequence[str]
+    ) -> Self:
+        """Sort rows: symbols int32 [rows, depth] padded with PAD, documents int64 [rows].
+
+        Raises InputError when two documents have one key, when a document has no identifier or an
+        empty one, and when one identifier is a proper prefix of another (the decoder could not
+        tell where it ends).
+        """
+        order = np.argsort(documents, kind="stable")
+        order = order[sorted_order(symbols[order])]
         table = cls(symbols[order], documents[order], keys)
+        table._refuse_keys()
+        table._refuse_malformed()
         table._refuse_prefixes()
         return table
+
+    def _refuse_keys(self) -> None:
+        """Every document has a key of its own and a row."""
+        if len(self._numbers) < len(self.keys):
+            twice = next(key for n, key in enumerate(self.keys) if self._numbers[key] != n)
+            raise InputError(f"two documents have the key {twice!r}; every document needs its own")
+        bare = np.bincount(self.documents, minlength=len(self.keys)) == 0
+        if bare.any():
+            key = self.keys[int(bare.argmax())]
+            raise InputError(f"document {key!r} has no identifier; every document needs one")
+
+    def _refuse_malformed(self) -> None:
+        """A row is one symbol or more, none negative, and then only padding."""
+        lengths = (self.symbols != PAD).sum(axis=1, keepdims=True)
+        good = (self.symbols >= 0) == (np.arange(self.depth) < lengths)
+        bad = ~good.all(axis=1) | (lengths[:, 0] == 0)
+        if bad.any():
+            row = int(bad.argmax())
+            raise InputError(
+                f"identifier {self.identifier(row)} of {self.key_of(row)!r} is empty or holds a "
+                "negative symbol; symbols count from 0"
+            )
 
     def _refuse_prefixes(self) -> None:
         """Sorting puts a prefix right before its first extension (PAD is below every symbol)."""
@@ -114,6 +151,8 @@ class IdentifierTable:
 
     def row_of(self, identifier: Identifier) -> int:
         """Return the first row that holds an identifier. Raises KeyError when there is none."""
+        if len(identifier) > self.depth or PAD in identifier:
+            raise KeyError(identifier)
         low, high = 0, len(self)
         wanted = (*identifier, *[PAD] * (self.depth - len(identifier)))
         for level, symbol in enumerate(wanted):
@@ -157,10 +196,28 @@ class IdentifierTable:
         try:
             trie = marisa_trie.Trie().mmap(str(keys))
             arrays = load_file(rows)
-            order = np.argsort(arrays["numbers"])
+            names = [trie.restore_key(int(n)) for n in np.argsort(arrays["numbers"])]
+            rows_of_each = {len(arrays[name]) for name in ("symbols", "documents", "live")}
         except (SafetensorError, RuntimeError, KeyError, OSError) as error:
             raise InputError(
                 f"{folder}: damaged identifier table ({error}); train it again"
             ) from None
-        names = [trie.restore_key(int(number)) for number in order]
+        if len(rows_of_each) > 1 or len(names) != len(trie):
+            raise InputError(f"{folder}: {rows.name} and {keys.name} do not belong together")
         return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
+
+
+def sorted_order(symbols: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the stable lexicographic order [rows] of symbols [rows, depth].
+
+    Sorts by a few 63-bit keys that hold several columns each, 3 times faster than by column.
+    """
+    keys, room = [np.zeros(len(symbols), dtype=np.int64)], 63
+    for column in symbols.T:
+        bits = (int(column.max(initial=0)) - PAD).bit_length()
+        if bits > room:
+            keys.append(np.zeros(len(symbols), dtype=np.int64))
+            room = 63
+        keys[-1] = (keys[-1] << bits) | (column.astype(np.int64) - PAD)
+        room -= bits
+    return np.lexsort(keys[::-1])

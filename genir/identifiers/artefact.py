@@ -1,0 +1,90 @@
+"""A fitted scheme on disk: `scheme.json` (name, options, small facts) and `scheme.safetensors`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from genir.errors import InputError
+from genir.identifiers.base import Scheme
+
+FACTS, ARRAYS = "scheme.json", "scheme.safetensors"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What a scheme's folder holds; `fitted` are small facts, `arrays` codebooks or trees."""
+
+    scheme: str
+    options: Mapping[str, Any]
+    fitted: Mapping[str, Any]
+    folder: Path
+
+    def fact(self, name: str) -> Any:
+        """Return a fitted fact. Raises InputError when the file has none of that name."""
+        if name not in self.fitted:
+            raise InputError(f"{self.folder / FACTS}: no {name!r} under 'fitted'; train it again")
+        return self.fitted[name]
+
+    def arrays(self, dimensions: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+        """Read the arrays named, each with its number of dimensions.
+
+        Raises InputError for a missing or damaged file, and for an absent or misshapen array.
+        """
+        path = self.folder / ARRAYS
+        if not path.is_file():
+            raise InputError(f"{path}: missing from the model folder; train it again")
+        try:
+            arrays = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: damaged ({error}); train it again") from None
+        for name, count in dimensions.items():
+            if name not in arrays or arrays[name].ndim != count:
+                raise InputError(
+                    f"{path}: no array {name!r} of {count} dimensions; it belongs to another "
+                    "scheme, train it again"
+                )
+        return arrays
+
+
+def write_artefact(
+    scheme: Scheme,
+    folder: Path,
+    fitted: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
+    """Write a scheme's name and options, its fitted facts, and its arrays if it has any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "scheme": scheme.name,
+        "options": scheme.options.model_dump(),
+        "fitted": dict(fitted or {}),
+    }
+    text = json.dumps(facts, indent=2, ensure_ascii=False)
+    (folder / FACTS).write_text(text + "\n", encoding="utf-8")
+    if arrays:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / ARRAYS)
+
+
+def read_artefact(folder: Path, scheme: str | None = None) -> Artefact:
+    """Read `scheme.json`, which must be of the scheme named, if one is named.
+
+    Raises InputError for a missing or damaged file, or another scheme's.
+    """
+    path = folder / FACTS
+    if not path.is_file():
+        raise InputError(f"{path}: missing from the model folder; train it again")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        artefact = Artefact(facts["scheme"], dict(facts["options"]), dict(facts["fitted"]), folder)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a scheme of genir's ({error!r}); train it again") from None
+    if scheme is not None and artefact.scheme != scheme:
+        raise InputError(f"{path}: holds the scheme {artefact.scheme!r}, not {scheme!r}")
+    return artefact

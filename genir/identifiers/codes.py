@@ -1,0 +1,171 @@
+"""The shared half of the code schemes: codebooks, and a tie level that makes codes unique.
+
+A document's vector is close to the sum of its codewords, one a level. Documents of the same codes
+are told apart by one more symbol, the tie: 0 for the first of them, and so for most documents.
+The tie level is always there, so that documents added later fit in without a change to any other
+identifier; where a document stands alone with its codes it is a forced step, and costs nothing.
+When all ties of some codes are given away, the next nearest codeword of the last level is taken.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from genir.config import Strict, validate
+from genir.errors import InputError
+from genir.identifiers.artefact import read_artefact, write_artefact
+from genir.identifiers.base import Scheme, Tokenizer, Vectors
+from genir.identifiers.numbering import Numbering
+from genir.identifiers.vectors import (
+    draw_rows,
+    require_documents,
+    require_vectors,
+    track_chunks,
+)
+from genir.records import Document, Identifier
+
+POINTS_PER_CODE = 256
+"""Vectors that train one codeword at most; faiss draws as many."""
+
+CHUNK = 16_384
+"""Vectors quantised between two ticks of the progress bar."""
+
+
+class CodeOptions(Strict):
+    """How many levels, codes a level (a power of two) and ties; `seed` of the clustering."""
+
+    levels: int = Field(default=16, ge=1)
+    codes: int = Field(default=256, ge=2, le=65_536)
+    ties: int = Field(default=64, ge=2, le=65_536)
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("codes")
+    @classmethod
+    def _fill_bits(cls, codes: int) -> int:
+        if codes & (codes - 1):
+            low = 1 << codes.bit_length() - 1
+            raise ValueError(f"faiss packs codes in bits; take a power of two: {low} or {2 * low}")
+        return codes
+
+
+class CodeScheme(Scheme):
+    """A quantiser's codes and a tie.
+
+    codebooks: float32 [levels, codes, dimension of a codeword].
+    tied: documents that needed a tie above 0, or another codeword, since the last fresh `encode`.
+    A corpus of fewer documents than `codes` gets the largest power of two that it can fill.
+    """
+
+    Options: ClassVar[type[Strict]] = CodeOptions
+    needs_vectors: ClassVar[bool] = True
+    options: CodeOptions
+    codebooks: Vectors
+    tied: int = 0
+
+    @abstractmethod
+    def _train(self, vectors: Vectors, codes: int) -> Vectors:
+        """Return codebooks of `codes` codewords a level, learnt from at least as many vectors."""
+
+    @abstractmethod
+    def full_codebooks(self) -> Vectors:
+        """Return codewords at full length, float32 [levels, codes, dimension].
+
+        A decoded vector is the sum of one a level. The tie level has none.
+        """
+
+    @abstractmethod
+    def _quantise(self, vectors: Vectors) -> NDArray[np.int32]:
+        """Return codes [vectors, levels]."""
+
+    @property
+    def dimension(self) -> int:
+        """Return the dimension of the vectors."""
+        return self.full_codebooks().shape[2]
+
+    def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
+        """Train the codebooks on at most 256 vectors a code."""
+        require_documents(self.name, corpus)
+        vectors = require_vectors(self.name, corpus, vectors)
+        codes = min(self.options.codes, max(2, 1 << len(vectors).bit_length() - 1))
+        sample = draw_rows(vectors, POINTS_PER_CODE * codes, self.options.seed)
+        if len(sample) < codes:  # a single document, for which faiss wants two points
+            sample = np.repeat(sample, codes, axis=0)
+        self.codebooks = self._train(sample, codes)
+        return self
+
+    def quantise(self, vectors: Vectors) -> NDArray[np.int32]:
+        """Return codes [vectors, levels], without the tie."""
+        parts = [
+            self._quantise(vectors[rows])
+            for rows in track_chunks(len(vectors), CHUNK, f"{self.name} codes")
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.codebooks)), np.int32)
+
+    def decode(self, codes: NDArray[Any]) -> Vectors:
+        """Return the vectors [documents, dimension] that codes [documents, levels] stand for."""
+        books = self.full_codebooks()[: codes.shape[1]]
+        vectors = np.zeros((len(codes), books.shape[2]), dtype=np.float32)
+        for level, book in enumerate(books):
+            vectors += book[codes[:, level]]
+        return vectors
+
+    def encode(
+        self,
+        documents: Sequence[Document],
+        vectors: Vectors | None = None,
+        taken: Set[Identifier] = frozenset(),
+    ) -> list[list[Identifier]]:
+        """Return each document's codes, ended by the lowest free tie."""
+        vectors = require_vectors(self.name, documents, vectors, self.dimension)
+        numbering = Numbering(self.options.ties, taken)
+        self.tied = self.tied if taken else 0
+        identifiers = []
+        for row, codes in enumerate(self.quantise(vectors).tolist()):
+            place = numbering.take(tuple(codes))
+            place = place or self._neighbour(documents[row].key, vectors[row], codes, numbering)
+            self.tied += place[-1] > 0 or place[-2] != codes[-1]
+            identifiers.append([place])
+        return identifiers
+
+    def _neighbour(
+        self, key: str, vector: Vectors, codes: list[int], numbering: Numbering
+    ) -> Identifier:
+        """Return a place under the same codes but the last, which is the nearest with room."""
+        rest = vector - self.decode(np.array([codes[:-1]], dtype=np.int64))[0]
+        distances = np.square(self.full_codebooks()[-1] - rest).sum(axis=1)
+        for code in np.argsort(distances, kind="stable").tolist():
+            place = numbering.take((*codes[:-1], code))
+            if place is not None:
+                return place
+        raise InputError(
+            f"document {key!r}: all {len(distances)} x {self.options.ties} places under the codes "
+            f"{codes[:-1]} are taken; raise ties, levels or codes in [identifiers] and train again"
+        )
+
+    def level_sizes(self) -> list[int]:
+        """Return the codes of each level, and the ties."""
+        levels, codes, _ = self.codebooks.shape
+        return [codes] * levels + [self.options.ties]
+
+    def describe(self, identifier: Identifier) -> str:
+        """Return the codes such as `12-7-200`, with a tie above 0 as `12-7-200+1`."""
+        *codes, tie = identifier
+        return "-".join(map(str, codes)) + (f"+{tie}" if tie else "")
+
+    def save(self, folder: Path) -> None:
+        """Write `scheme.json` and the codebooks."""
+        write_artefact(self, folder, {"tied": self.tied}, {"codebooks": self.codebooks})
+
+    @classmethod
+    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
+        """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
+        saved = read_artefact(folder, cls.name)
+        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
+        scheme.codebooks = saved.arrays({"codebooks": 3})["codebooks"]
+        scheme.tied = int(saved.fact("tied"))
+        return scheme

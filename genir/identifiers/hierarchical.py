@@ -1,0 +1,191 @@
+"""Hierarchical identifiers: the path through a tree of k-means clusters, then a number in the leaf
+(DSI, arXiv:2202.06991, section 3.2).
+
+A node with more than `leaf` documents is split into `branches` clusters; all children of a node
+are nodes, or all are numbers of documents, so no identifier is a prefix of another.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence, Set
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from genir.config import Strict, validate
+from genir.errors import InputError
+from genir.identifiers.artefact import read_artefact, write_artefact
+from genir.identifiers.base import Scheme, Tokenizer, Vectors
+from genir.identifiers.numbering import Numbering
+from genir.identifiers.vectors import require_documents, require_vectors, track_chunks
+from genir.records import Document, Identifier
+
+CHUNK = 65_536
+
+
+class HierarchicalOptions(Strict):
+    """Children of a node, documents a leaf holds at most when it is made, seed of the clustering.
+
+    A leaf has twice as many numbers, so that documents added later find one free.
+    """
+
+    branches: int = Field(default=10, ge=2)
+    leaf: int = Field(default=100, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class Hierarchical(Scheme):
+    """Recursive k-means.
+
+    centroids: float32 [nodes, dimension]; the root is node 0, and siblings stand side by side.
+    first, count: int64 [nodes], a node's first child and how many it has; a leaf has none.
+    A document goes to the nearest child down to a leaf; where that is full, to the next nearest.
+    """
+
+    name: ClassVar[str] = "hierarchical"
+    Options: ClassVar[type[Strict]] = HierarchicalOptions
+    needs_vectors: ClassVar[bool] = True
+    options: HierarchicalOptions
+    centroids: Vectors
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+
+    def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
+        """Grow the tree, breadth first."""
+        require_documents(self.name, corpus)
+        vectors = require_vectors(self.name, corpus, vectors)
+        centroids, first, count = [vectors.mean(axis=0)], [0], [0]
+        waiting = deque([(0, np.arange(len(vectors)))])
+        while waiting:
+            node, rows = waiting.popleft()
+            if len(rows) <= self.options.leaf:
+                continue
+            centres, nearest = self._split(vectors[rows])
+            first[node], count[node] = len(centroids), len(centres)
+            waiting.extend(
+                (len(centroids) + child, rows[nearest == child]) for child in range(len(centres))
+            )
+            centroids.extend(centres)
+            first.extend([0] * len(centres))
+            count.extend([0] * len(centres))
+        self.centroids = np.stack(centroids)
+        self.first, self.count = np.array(first), np.array(count)
+        return self
+
+    def _split(self, vectors: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
+        """Return centroids [children, dimension] and each vector's child, none of them empty."""
+        branches = min(self.options.branches, len(vectors))
+        clusters = faiss.Kmeans(
+            vectors.shape[1], branches, seed=self.options.seed, min_points_per_centroid=1
+        )
+        clusters.train(vectors)
+        centroids = np.asarray(clusters.centroids, dtype=np.float32)
+        used, nearest = np.unique(nearest_rows(vectors, centroids), return_inverse=True)
+        if len(used) > 1:
+            return centroids[used], nearest
+        # Equal vectors: no clustering can part them, so they fill one child after the other.
+        return np.repeat(vectors[:1], branches, axis=0), np.arange(len(vectors)) % branches
+
+    def encode(
+        self,
+        documents: Sequence[Document],
+        vectors: Vectors | None = None,
+        taken: Set[Identifier] = frozenset(),
+    ) -> list[list[Identifier]]:
+        """Return the path to each document's leaf, and the lowest free number in it."""
+        vectors = require_vectors(self.name, documents, vectors, self.centroids.shape[1])
+        numbering = Numbering(2 * self.options.leaf, taken)
+        identifiers = []
+        for row, leaf in enumerate(self._descend(vectors).tolist()):
+            place = numbering.take(self._paths[leaf])
+            place = place or self._elsewhere(documents[row].key, vectors[row], numbering)
+            identifiers.append([place])
+        return identifiers
+
+    def _descend(self, vectors: Vectors) -> NDArray[np.int64]:
+        """Return each vector's leaf [vectors]."""
+        leaves = np.zeros(len(vectors), dtype=np.int64)
+        for rows in track_chunks(len(vectors), CHUNK, "hierarchical clusters"):
+            self._descend_chunk(vectors[rows], leaves[rows])
+        return leaves
+
+    def _descend_chunk(self, vectors: Vectors, nodes: NDArray[np.int64]) -> None:
+        """Move every vector's node from the root to its leaf, in place."""
+        waiting = [(0, np.arange(len(vectors)))]
+        while waiting:
+            node, rows = waiting.pop()
+            nodes[rows] = node
+            if self.count[node]:
+                nearest = self.first[node] + nearest_rows(vectors[rows], self._children(node))
+                waiting.extend((int(n), rows[nearest == n]) for n in np.unique(nearest))
+
+    def _elsewhere(self, key: str, vector: Vectors, numbering: Numbering) -> Identifier:
+        """Return a place in the nearest leaf that has one."""
+        for leaf in self._leaves_by_distance(vector, 0):
+            place = numbering.take(self._paths[leaf])
+            if place is not None:
+                return place
+        raise InputError(
+            f"document {key!r}: all {2 * self.options.leaf} places of all leaves are taken; fit "
+            "the identifiers again, on the corpus as it is now"
+        )
+
+    def _leaves_by_distance(self, vector: Vectors, node: int) -> Iterator[int]:
+        if not self.count[node]:
+            yield node
+            return
+        distances = np.square(self._children(node) - vector).sum(axis=1)
+        for child in np.argsort(distances, kind="stable").tolist():
+            yield from self._leaves_by_distance(vector, int(self.first[node]) + child)
+
+    def _children(self, node: int) -> Vectors:
+        return self.centroids[self.first[node] : self.first[node] + self.count[node]]
+
+    @cached_property
+    def _paths(self) -> list[Identifier]:
+        """Each node's digits from the root; children have higher numbers than their parent."""
+        paths: list[Identifier] = [()] * len(self.centroids)
+        for node, (first, count) in enumerate(zip(self.first, self.count, strict=True)):
+            for digit in range(int(count)):
+                paths[int(first) + digit] = (*paths[node], digit)
+        return paths
+
+    def level_sizes(self) -> list[int]:
+        """Return how many digits or leaf numbers there are at each depth."""
+        depths = np.array([len(path) for path in self._paths])
+        widths = np.where(self.count > 0, self.count, 2 * self.options.leaf)
+        return [int(widths[depths == depth].max()) for depth in range(int(depths.max()) + 1)]
+
+    def describe(self, identifier: Identifier) -> str:
+        """Return the digits such as `3-1-42`."""
+        return "-".join(map(str, identifier))
+
+    def save(self, folder: Path) -> None:
+        """Write `scheme.json` and the tree."""
+        tree: dict[str, Any] = {
+            "centroids": self.centroids,
+            "first": self.first,
+            "count": self.count,
+        }
+        write_artefact(self, folder, arrays=tree)
+
+    @classmethod
+    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
+        """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
+        saved = read_artefact(folder, cls.name)
+        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
+        tree: dict[str, Any] = saved.arrays({"centroids": 2, "first": 1, "count": 1})
+        scheme.centroids, scheme.first, scheme.count = (
+            tree[name] for name in ("centroids", "first", "count")
+        )
+        return scheme
+
+
+def nearest_rows(vectors: Vectors, centroids: Vectors) -> NDArray[np.int64]:
+    """Return the nearest centroid [vectors] of each vector, the first of equals."""
+    distances = np.square(centroids).sum(axis=1) - 2 * vectors @ centroids.T
+    return distances.argmin(axis=1)

@@ -1,0 +1,40 @@
+"""The identifier schemes by name: the only place that knows them all."""
+
+from pathlib import Path
+
+from genir.config import IdentifierSection, validate
+from genir.errors import InputError, nearest
+from genir.identifiers.artefact import read_artefact
+from genir.identifiers.atomic import Atomic
+from genir.identifiers.base import Scheme, Tokenizer
+from genir.identifiers.hierarchical import Hierarchical
+from genir.identifiers.product import Product
+from genir.identifiers.residual import Residual
+from genir.identifiers.title import Title
+from genir.identifiers.url import Url
+
+SCHEMES: dict[str, type[Scheme]] = {
+    scheme.name: scheme for scheme in (Atomic, Hierarchical, Product, Residual, Title, Url)
+}
+
+
+def find_scheme(name: str) -> type[Scheme]:
+    """Return the scheme of a name. Raises InputError with the nearest one for an unknown name."""
+    if name not in SCHEMES:
+        raise InputError(f"[identifiers] scheme = {name!r} is unknown{nearest(name, SCHEMES)}")
+    return SCHEMES[name]
+
+
+def build_scheme(section: IdentifierSection, tokenizer: Tokenizer | None = None) -> Scheme:
+    """Build the scheme that a recipe names, unfitted.
+
+    Raises InputError for an unknown name or option, an option out of range, an absent tokenizer.
+    """
+    scheme = find_scheme(section.scheme)
+    options = validate(scheme.Options, section.options, f"[identifiers] {section.scheme}")
+    return scheme(options, tokenizer)
+
+
+def load_scheme(folder: Path, tokenizer: Tokenizer | None = None) -> Scheme:
+    """Read a fitted scheme. Raises InputError for a missing, damaged or foreign file."""
+    return find_scheme(read_artefact(folder).scheme).load(folder, tokenizer)

@@ -1,0 +1,264 @@
+"""The quality of identifiers before any training: what can go wrong shows here in seconds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from genir.errors import InputError
+from genir.identifiers.base import Scheme
+from genir.identifiers.codes import CodeScheme
+from genir.identifiers.table import PAD, IdentifierTable
+from genir.identifiers.text import TextScheme
+
+INK, SOFT = "#2f5d8a", "#cfdbe7"
+"""The chart's colours: what is measured, and the most that it could be."""
+
+LEVELS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """One level of the identifiers.
+
+    size: symbols that the scheme has there; used: those that stand in the table.
+    entropy: bits, over the rows that reach the level; at most log2(size).
+    mean_children, max_children: of the trie's nodes at this depth.
+    """
+
+    name: str
+    size: int
+    used: int
+    entropy: float
+    mean_children: float
+    max_children: int
+
+
+@dataclass(frozen=True)
+class IdentifierReport:
+    """What `report` measures.
+
+    uniqueness: share of documents with an identifier that no other document has.
+    tied: share of documents told apart by an arbitrary number at the end.
+    lengths: rows by length in symbols.
+    bytes_per_identifier: of the table's arrays, the document number included.
+    decode_steps: mean number of steps with a choice, so less forced ones, on a row's path.
+    """
+
+    scheme: str
+    documents: int
+    rows: int
+    uniqueness: float
+    tied: float
+    lengths: dict[int, int]
+    bytes_per_identifier: float
+    decode_steps: float
+    levels: tuple[LevelReport, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def mean_length(self) -> float:
+        """Return the mean length of an identifier in symbols."""
+        return sum(length * rows for length, rows in self.lengths.items()) / self.rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON takes it."""
+        values = asdict(self) | {"mean_length": self.mean_length}
+        values["lengths"] = {str(length): rows for length, rows in self.lengths.items()}
+        return values | {"levels": list(values["levels"]), "warnings": list(self.warnings)}
+
+
+def report(table: IdentifierTable, scheme: Scheme) -> IdentifierReport:
+    """Measure a table of identifiers that the scheme has just assigned.
+
+    Raises InputError when the table is empty.
+    """
+    if not len(table):
+        raise InputError("no identifiers to report on; the corpus holds no documents")
+    lengths = np.bincount((table.symbols != PAD).sum(axis=1))
+    levels, choices = _measure_levels(table, scheme)
+    arrays = table.symbols.nbytes + table.documents.nbytes
+    tied = scheme.tied if isinstance(scheme, CodeScheme | TextScheme) else 0
+    measured = IdentifierReport(
+        scheme=scheme.name,
+        documents=len(table.keys),
+        rows=len(table),
+        uniqueness=_uniqueness(table),
+        tied=tied / len(table.keys),
+        lengths={int(length): int(lengths[length]) for length in np.flatnonzero(lengths)},
+        bytes_per_identifier=arrays / len(table),
+        decode_steps=choices / len(table),
+        levels=levels,
+        warnings=(),
+    )
+    return replace(measured, warnings=tuple(_warnings(measured, scheme)))
+
+
+def _measure_levels(table: IdentifierTable, scheme: Scheme) -> tuple[tuple[LevelReport, ...], int]:
+    """Return the levels, and the number of rows' steps at which there is a choice."""
+    sizes = scheme.level_sizes()
+    sizes = sizes * table.depth if len(sizes) == 1 else sizes
+    names = [str(depth + 1) for depth in range(table.depth)]
+    if isinstance(scheme, CodeScheme):
+        names[-1] = "tie"
+    levels, choices = [], 0
+    for depth, (symbols, children, nodes) in enumerate(_walk(table.symbols)):
+        counts = np.bincount(symbols)
+        counts = counts[counts > 0]
+        inner = children[children > 0]
+        choices += int((children[nodes] > 1).sum())
+        level = (names[depth], sizes[depth], len(counts), _entropy(counts))
+        levels.append(LevelReport(*level, float(inner.mean()), int(inner.max())))
+    return tuple(levels), choices
+
+
+def _walk(
+    symbols: NDArray[np.int32],
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield for each depth: the symbols [rows that reach it], how many children each node of the
+    trie has [nodes], and the node of each such row. A node is a prefix shared by adjacent rows.
+    """
+    opens = np.arange(len(symbols)) == 0  # the row is the first of its prefix
+    for column in symbols.T:
+        nodes = np.cumsum(opens) - 1
+        reached = column != PAD
+        opens = opens | np.concatenate([opens[:1], column[1:] != column[:-1]])
+        children = np.bincount(nodes[opens & reached], minlength=nodes[-1] + 1)
+        yield column[reached], children, nodes[reached]
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Return bits, from counts above 0."""
+    shares = counts / counts.sum()
+    return float(abs((shares * np.log2(shares)).sum()))
+
+
+def _uniqueness(table: IdentifierTable) -> float:
+    """Return the share of documents with an identifier of their own."""
+    ahead, behind = table.symbols[:-1], table.symbols[1:]
+    opens = np.concatenate([[True], (ahead != behind).any(axis=1)])
+    groups = np.cumsum(opens) - 1
+    another = np.concatenate([[True], table.documents[1:] != table.documents[:-1]])
+    owners = np.bincount(groups[opens | another])
+    own = np.unique(table.documents[owners[groups] == 1])
+    return len(own) / len(table.keys)
+
+
+def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
+    if found.uniqueness < 0.9:
+        yield (
+            f"only {found.uniqueness:.0%} of the documents have an identifier of their own; the "
+            "others cannot be told apart"
+        )
+    if found.tied > 0.1:
+        yield (
+            f"{found.tied:.0%} of the documents are told apart by an arbitrary number, which no "
+            "model can learn from their content; make the identifiers longer or finer"
+        )
+    if isinstance(scheme, CodeScheme):
+        idle = [level for level in found.levels[:-1] if level.used < level.size / 2]
+        if idle:
+            least = min(idle, key=lambda level: level.used / level.size)
+            yield (
+                f"codebook collapse: {len(idle)} of {len(found.levels) - 1} levels use less than "
+                f"half of their codes (level {least.name}: {least.used} of {least.size}); take "
+                "fewer codes"
+            )
+    if isinstance(scheme, TextScheme):
+        cut = found.lengths.get(scheme.options.max_tokens, 0) / found.rows
+        if cut > 0.05:
+            yield (
+                f"{cut:.0%} of the identifiers fill max_tokens = {scheme.options.max_tokens}, so "
+                "their text is probably cut; raise it"
+            )
+
+
+def render(found: IdentifierReport) -> RenderableType:
+    """Return the report as tables for the terminal."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+    for name, value in (
+        ("scheme", found.scheme),
+        ("documents", f"{found.documents:,} ({found.rows:,} identifiers)"),
+        ("uniqueness", f"{found.uniqueness:.1%}"),
+        ("told apart by a number", f"{found.tied:.1%}"),
+        ("length", f"{found.mean_length:.1f} symbols, {_span(found.lengths)}"),
+        ("decode steps", f"{found.decode_steps:.1f} with a choice"),
+        ("bytes per identifier", f"{found.bytes_per_identifier:.1f}"),
+    ):
+        facts.add_row(name, value)
+    notes = [Text(f"! {warning}", style="yellow") for warning in found.warnings]
+    return Group(facts, Text(), _level_table(found.levels), *notes)
+
+
+def _span(lengths: Mapping[int, int]) -> str:
+    return f"{min(lengths)} to {max(lengths)}"
+
+
+def _level_table(levels: Sequence[LevelReport]) -> Table:
+    shown = levels if len(levels) <= LEVELS_SHOWN + 1 else levels[:LEVELS_SHOWN]
+    more = f"and {len(levels) - len(shown)} more levels" if len(shown) < len(levels) else None
+    table = Table(box=SIMPLE, caption=more, caption_justify="left")
+    table.add_column("level")
+    for title in ("used", "of", "use", "entropy (bits)", "at most", "children", "at most"):
+        table.add_column(title, justify="right")
+    for level in shown:
+        table.add_row(
+            level.name, f"{level.used:,}", f"{level.size:,}", f"{level.used / level.size:.0%}",
+            f"{level.entropy:.2f}", f"{log2(level.size):.2f}", f"{level.mean_children:.1f}",
+            f"{level.max_children:,}",
+        )  # fmt: skip
+    return table
+
+
+def plot(found: IdentifierReport, path: Path) -> None:
+    """Draw use, entropy and branching by level, and the lengths, into a PNG file."""
+    figure = Figure(figsize=(10, 6.4), layout="constrained", dpi=150)
+    used, entropy, children, lengths = figure.subplots(2, 2).flat
+    levels = found.levels
+    _draw_levels(used, levels, [v.used for v in levels], [v.size for v in levels])
+    used.set(title="symbols used, of those there are", yscale="log", ylim=(0.8, None))
+    _draw_levels(entropy, levels, [v.entropy for v in levels], [log2(v.size) for v in levels])
+    entropy.set(title="entropy, of what fits (bits)")
+    most = [v.max_children for v in levels]
+    _draw_levels(children, levels, [v.mean_children for v in levels], most)
+    children.set(title="children of a node, mean and most", yscale="log", ylim=(0.8, None))
+    lengths.bar(list(found.lengths), list(found.lengths.values()), color=INK)
+    lengths.set(title="identifiers by length", xlabel="symbols")
+    for axes in (used, entropy, children, lengths):
+        _tidy(axes)
+    figure.suptitle(
+        f"{found.scheme}: {found.documents:,} documents, {found.uniqueness:.1%} unique, "
+        f"{found.decode_steps:.1f} steps with a choice, "
+        f"{found.bytes_per_identifier:.0f} bytes an identifier"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+
+
+def _draw_levels(
+    axes: Axes, levels: Sequence[LevelReport], front: Sequence[float], behind: Sequence[float]
+) -> None:
+    places = range(len(levels))
+    axes.bar(places, behind, color=SOFT, width=0.85)
+    axes.bar(places, front, color=INK, width=0.55)
+    every = 1 + len(levels) // 17  # 16 levels and a tie still fit side by side
+    axes.set_xticks(places[::every], [level.name for level in levels[::every]])
+    axes.set_xlabel("level")
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.title.set(fontsize=11, fontweight="bold")

@@ -1,0 +1,68 @@
+"""Residual codes: each level quantises what the levels before it left over (RQ; RIPOR, TIGER)."""
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from genir.config import Strict
+from genir.identifiers.base import Vectors
+from genir.identifiers.codes import CodeOptions, CodeScheme
+
+TABLE_CODES = 8_192
+"""Codewords up to which their products are kept for encoding: 3-4 times faster, at most 256 MB."""
+
+
+class ResidualOptions(CodeOptions):
+    """`beam` is how many partial codes training and encoding keep at each level."""
+
+    beam: int = Field(default=5, ge=1)
+
+
+class Residual(CodeScheme):
+    """faiss' additive residual quantiser; codebooks [levels, codes, dimension]."""
+
+    name: ClassVar[str] = "residual"
+    Options: ClassVar[type[Strict]] = ResidualOptions
+    options: ResidualOptions
+
+    def full_codebooks(self) -> Vectors:
+        """Return the codebooks, which are at full length."""
+        return self.codebooks
+
+    def _train(self, vectors: Vectors, codes: int) -> Vectors:
+        quantiser = self._blank(vectors.shape[1], self.options.levels, codes)
+        # Growing the dimension lowers the error by some 4% on sentence vectors, but its PCA needs
+        # more points than dimensions; training on the top beam alone is 4 times faster.
+        growing = quantiser.Train_progressive_dim if len(vectors) > vectors.shape[1] else 0
+        quantiser.train_type = growing | quantiser.Train_top_beam | quantiser.Skip_codebook_tables
+        quantiser.cp.seed = self.options.seed
+        quantiser.cp.min_points_per_centroid = 1  # the caller shrinks the codes; no need to warn
+        quantiser.train(vectors)
+        books = faiss.vector_to_array(quantiser.codebooks)
+        return books.reshape(self.options.levels, codes, vectors.shape[1]).copy()
+
+    def _quantise(self, vectors: Vectors) -> NDArray[np.int32]:
+        levels, codes, _ = self.codebooks.shape
+        packed = self._quantiser.compute_codes(vectors)
+        return faiss.unpack_bitstrings(packed, levels, codes.bit_length() - 1)
+
+    @cached_property
+    def _quantiser(self) -> Any:
+        levels, codes, dimension = self.codebooks.shape
+        quantiser = self._blank(dimension, levels, codes)
+        faiss.copy_array_to_vector(self.codebooks.ravel(), quantiser.codebooks)
+        quantiser.is_trained = True
+        if levels * codes <= TABLE_CODES:
+            quantiser.compute_codebook_tables()
+            quantiser.use_beam_LUT = 1
+        return quantiser
+
+    def _blank(self, dimension: int, levels: int, codes: int) -> Any:
+        quantiser = faiss.ResidualQuantizer(dimension, levels, codes.bit_length() - 1)
+        quantiser.max_beam_size = self.options.beam
+        quantiser.max_mem_distances = 1 << 28
+        return quantiser

@@ -1,0 +1,28 @@
+"""Titles as identifiers (GENRE, arXiv:2010.00904)."""
+
+from typing import ClassVar
+
+from genir.errors import InputError
+from genir.identifiers.text import TextScheme
+from genir.records import Document
+
+
+class Title(TextScheme):
+    """The tokens of the title."""
+
+    name: ClassVar[str] = "title"
+
+    def text(self, document: Document) -> str:
+        """Return the title, with single spaces."""
+        return require_title(document, self.name)
+
+
+def require_title(document: Document, scheme: str) -> str:
+    """Return a document's title with single spaces. Raises InputError when it has none."""
+    title = " ".join(document.title.split())
+    if not title:
+        raise InputError(
+            f"document {document.key!r} has no title, which the scheme {scheme!r} needs; give it "
+            "one, or take another scheme"
+        )
+    return title
