@@ -1,0 +1,141 @@
+"""Where a seq2seq model comes from: MiniLM in both halves, from scratch, a folder or the hub.
+
+Each answers with a transformers encoder-decoder, its tokenizer (with an end and a padding token)
+and the parameters that no pre-training has seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    EncoderDecoderModel,
+    T5Config,
+    T5ForConditionalGeneration,
+    logging,
+)
+
+from genir.config import Strict
+from genir.errors import InputError
+from genir.models.encoder import MINILM, load_pretrained
+from genir.models.vocabulary import train_vocabulary
+from genir.records import Document
+
+
+class Seq2SeqOptions(Strict):
+    """`[model]` of kind "seq2seq".
+
+    source: "minilm2minilm", "scratch", a local folder or a hub name. encoder: what embeds the
+    documents where codes are fitted on vectors. The rest is for a model from scratch.
+    """
+
+    source: str = "minilm2minilm"
+    encoder: str = MINILM
+    vocabulary_size: int = Field(default=8000, ge=400)
+    layers: int = Field(default=4, ge=1)
+    width: int = Field(default=256, ge=8)
+    heads: int = Field(default=4, ge=1)
+    feedforward: int = Field(default=1024, ge=8)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @field_validator("heads")
+    @classmethod
+    def _divide(cls, heads: int, info: Any) -> int:
+        if info.data.get("width", heads) % heads:
+            raise ValueError(f"must divide width = {info.data['width']}")
+        return heads
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model before its first training step; `fresh` are the parameters new to it."""
+
+    net: Any
+    tokenizer: Any
+    fresh: list[nn.Parameter]
+
+
+def open_origin(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
+    """Load or make what `options.source` names.
+
+    Raises InputError when it cannot be found, is no encoder-decoder, or says not how to start.
+    """
+    if options.source == "scratch":
+        return _scratch(options, corpus)
+    return _joined() if options.source == "minilm2minilm" else _pretrained(options.source)
+
+
+def _scratch(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
+    """Make a T5 v1.1 (gated feed-forward) that ties its output to its embeddings."""
+    tokenizer = train_vocabulary(corpus, options.vocabulary_size)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=options.width,
+        d_kv=options.width // options.heads,
+        d_ff=options.feedforward,
+        num_layers=options.layers,
+        num_heads=options.heads,
+        dropout_rate=options.dropout,
+        feed_forward_proj="gated-gelu",
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )
+    net = T5ForConditionalGeneration(config)
+    return Origin(net, tokenizer, list(net.parameters()))
+
+
+def _joined() -> Origin:
+    """Join MiniLM with itself: new are the cross-attention and the prediction transform."""
+    tokenizer = load_pretrained(AutoTokenizer, MINILM)
+    tokenizer.eos_token = tokenizer.sep_token
+    with _quiet():
+        encoder = load_pretrained(AutoModel, MINILM, dtype=torch.float32)
+        decoder, report = load_pretrained(
+            AutoModelForCausalLM,
+            MINILM,
+            dtype=torch.float32,
+            is_decoder=True,
+            add_cross_attention=True,
+            output_loading_info=True,
+        )
+    net = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    for settings in (net.config, net.generation_config):
+        settings.decoder_start_token_id = tokenizer.cls_token_id
+        settings.eos_token_id = tokenizer.sep_token_id
+        settings.pad_token_id = tokenizer.pad_token_id
+    missing = report["missing_keys"]
+    return Origin(net, tokenizer, [p for n, p in decoder.named_parameters() if n in missing])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from reporting at length that the parameters meant to be new are new."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _pretrained(source: str) -> Origin:
+    tokenizer = load_pretrained(AutoTokenizer, source)
+    net = load_pretrained(AutoModelForSeq2SeqLM, source, dtype=torch.float32, use_safetensors=True)
+    known = {
+        "decoder_start_token_id in its config.json": net.config.decoder_start_token_id,
+        "eos_token in its tokenizer_config.json": tokenizer.eos_token_id,
+        "pad_token in its tokenizer_config.json": tokenizer.pad_token_id,
+    }
+    for what, value in known.items():
+        if value is None:
+            raise InputError(f"{source!r} has no {what}; add one, or take another model.source")
+    return Origin(net, tokenizer, [])

@@ -1,0 +1,64 @@
+"""Where the rows of added symbols start: near the mean token, spread as the documents are.
+
+Knows no transformer: embeddings and vectors are matrices.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genir.identifiers.base import Vectors
+from genir.identifiers.table import IdentifierTable
+
+NOISE = 0.1
+"""Of the tokens' own spread; tells apart symbols that nothing else is known of."""
+
+
+def initial_symbols(
+    embeddings: Tensor,
+    sizes: Sequence[int],
+    table: IdentifierTable,
+    vectors: Vectors | None,
+    codebooks: Sequence[Any] | None,
+) -> Tensor:
+    """Return a row for every symbol of every level: float32 [sum of sizes, H].
+
+    embeddings: [tokens, H]. A level is spread like its codebook [size, H], or like the mean vectors
+    of the documents that hold each symbol (vectors: [documents, H]), scaled to the tokens' own
+    spread; without either, or at another width, it is the mean token with a little noise.
+    """
+    width = embeddings.shape[1]
+    levels = []
+    for level, size in enumerate(sizes):
+        rows = NOISE * torch.randn(size, width)
+        if codebooks is not None and _has(codebooks, level, (size, width)):
+            rows += _standardise(torch.as_tensor(codebooks[level]).float(), torch.ones(size) > 0)
+        elif vectors is not None and vectors.shape[1] == width:
+            rows += _standardise(*_centroids(table, level, size, torch.from_numpy(vectors)))
+        levels.append(rows)
+    spread = embeddings.std(dim=0).mean().cpu()
+    return embeddings.mean(dim=0).cpu() + spread * torch.cat(levels)
+
+
+def _has(codebooks: Sequence[Any], level: int, shape: tuple[int, int]) -> bool:
+    return level < len(codebooks) and tuple(codebooks[level].shape) == shape
+
+
+def _centroids(
+    table: IdentifierTable, level: int, size: int, vectors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the mean vector of each symbol's documents, and which symbols have any."""
+    held = torch.from_numpy(table.symbols[:, level]).long()
+    documents = torch.from_numpy(table.documents)[held >= 0]
+    held = held[held >= 0]
+    sums = torch.zeros(size, vectors.shape[1]).index_add(0, held, vectors[documents])
+    counts = held.bincount(minlength=size)
+    return sums / counts.clamp(min=1)[:, None], counts > 0
+
+
+def _standardise(rows: Tensor, known: Tensor) -> Tensor:
+    """Centre the known rows and scale them to unit spread; the others become 0."""
+    centred = (rows - rows[known].mean(dim=0)) * known[:, None]
+    return centred / centred[known].square().mean().sqrt().clamp(min=1e-6)

@@ -1,0 +1,180 @@
+"""Any transformers encoder-decoder, opened up for a decoder that looks at few symbols a step.
+
+Its output matrix is taken out, so that it returns what would enter that matrix (after T5's scale or
+BERT's prediction transform) and only the wanted rows need be multiplied. Everything else runs
+through the public calls of transformers. Knows no identifiers.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from genir.errors import InputError
+
+MASKED = float(torch.finfo(torch.float16).min)
+"""Added to a masked attention score: nothing after the softmax, and finite in every precision."""
+PROBE = (5, 6, 7)
+"""Token ids, of no special meaning, that prove of a new transformer that stepping equals a pass."""
+TOLERANCE = 1e-3
+GATHERED = 64
+"""Gathering a row for one state costs as much as multiplying so many rows (measured: 60 to 100)."""
+READ = 8
+"""Reading the output matrix once costs as much as multiplying it by so many states."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Encoded sources. states: [B, S, H]; mask: added to attention scores, [B, 1, 1, S]."""
+
+    states: Tensor
+    mask: Tensor
+
+
+class _Through(nn.Module):
+    """Stands where the output matrix was, and still answers for its weight."""
+
+    bias = None
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+
+class Transformer(nn.Module):
+    """An encoder-decoder whose decoder returns hidden states, and its output matrix beside it.
+
+    Raises InputError for an architecture whose steps do not add up to its own forward pass.
+    """
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.config = copy.deepcopy(net.config)
+        self.start = net.config.decoder_start_token_id
+        self.net = net.eval()
+        self.output = net.get_output_embeddings()
+        self.cap: float | None = None
+        self.register_buffer("bias", None)
+        if getattr(net.get_encoder(), "pooler", None) is not None:
+            net.get_encoder().pooler = None  # BERT's: never used, and DDP refuses unused parameters
+        with torch.no_grad():
+            expected = self._whole_pass()
+            self._take_output()
+            self._prove(expected)
+
+    def _take_output(self) -> None:
+        """Take out the matrix, and what BART adds to its logits or Gemma squeezes them with."""
+        self.net.set_output_embeddings(_Through(self.output.weight))
+        if isinstance(bias := getattr(self.net, "final_logits_bias", None), Tensor):
+            self.bias = bias
+            self.net.final_logits_bias = nn.Buffer(torch.zeros(1, 1))
+        decoder = getattr(self.net.config, "decoder", None)
+        if decoder is not None and getattr(decoder, "final_logit_softcapping", None):
+            self.cap, decoder.final_logit_softcapping = decoder.final_logit_softcapping, None
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return what the decoder reads for tokens [...]: [..., H]."""
+        return cast(Tensor, self.net.get_decoder().get_input_embeddings()(tokens))
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
+        """Encode sources, int64 [B, S] each."""
+        states = self.net.get_encoder()(
+            input_ids=input_ids, attention_mask=attention_mask
+        ).last_hidden_state
+        mask = (1 - attention_mask[:, None, None].to(states.dtype)) * MASKED
+        return Encoded(states, mask)
+
+    def decode(self, encoded: Encoded, embeds: Tensor) -> Tensor:
+        """Read whole targets, [B, T, H], each place seeing those before it: hidden [B, T, H]."""
+        return self._run(encoded, encoded.mask, decoder_inputs_embeds=embeds).logits
+
+    def step(
+        self, encoded: Encoded, embeds: Tensor, cache: EncoderDecoderCache | None
+    ) -> tuple[Tensor, EncoderDecoderCache]:
+        """Read one more place of N = B * K prefixes, [N, H]: hidden [N, H] and the new cache.
+
+        The decoder's own mask is given, all open: transformers would look at the device to find
+        that out.
+        """
+        rows, past = embeds.shape[0], 0 if cache is None else cache.get_seq_length()
+        answer = self._run(
+            encoded,
+            encoded.mask.repeat_interleave(rows // encoded.mask.shape[0], dim=0),
+            decoder_inputs_embeds=embeds[:, None],
+            decoder_attention_mask=encoded.mask.new_zeros(rows, 1, 1, past + 1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return answer.logits[:, 0], answer.past_key_values
+
+    def _run(self, encoded: Encoded, mask: Tensor, **inputs: Any) -> Any:
+        """The states need no copy a beam: past the first step only the cached keys are read."""
+        states = BaseModelOutput(last_hidden_state=encoded.states)
+        return self.net(encoder_outputs=states, attention_mask=mask, **inputs)
+
+    def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """Score all tokens, [..., V], or each hidden state's own, [..., C]: float32."""
+        bias = self.output.bias if self.bias is None else self.bias[0]
+        logits = score(hidden, self.output.weight, bias, tokens)
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def _whole_pass(self) -> Tensor:
+        """Return the untouched model's logits of two targets: [2, 2, V]."""
+        sources = torch.tensor([PROBE, PROBE])
+        targets = torch.tensor([[self.start, PROBE[0]], [self.start, PROBE[1]]])
+        return cast(Tensor, self.net(input_ids=sources, decoder_input_ids=targets).logits)
+
+    def _prove(self, expected: Tensor) -> None:
+        sources = torch.tensor([PROBE])
+        encoded = self.encode(sources, torch.ones_like(sources))
+        first, cache = self.step(encoded, self.embed(torch.tensor([self.start])), None)
+        cache = branch(cache, torch.tensor([0, 0]), torch.tensor([0, 0]))
+        second, _ = self.step(encoded, self.embed(torch.tensor(PROBE[:2])), cache)
+        found = self.logits(torch.stack([first.expand(2, -1), second], dim=1))
+        if not torch.allclose(found, expected, TOLERANCE, TOLERANCE):
+            raise InputError(
+                f"a {type(self.net).__name__} decodes otherwise in steps than in one pass, so "
+                "genir cannot use it; take a T5, mT5, BART, Pegasus, T5Gemma or joined BERT model"
+            )
+
+
+def score(hidden: Tensor, rows: Tensor, bias: Tensor | None, wanted: Tensor | None) -> Tensor:
+    """Multiply hidden states [..., H] by all rows [V, H], or by those wanted [..., C]: float32.
+
+    Few wanted rows are gathered; many are looked up in the whole product, which is cheaper then.
+    """
+    hidden = hidden.to(rows.dtype)
+    if wanted is None:
+        return F.linear(hidden, rows, bias).float()
+    states = hidden[..., 0].numel()
+    if wanted.numel() * GATHERED >= rows.shape[0] * (states + READ):
+        return score(hidden, rows, bias, None).gather(-1, wanted)
+    products = (rows[wanted] @ hidden.unsqueeze(-1)).squeeze(-1).float()
+    return products if bias is None else products + bias[wanted].float()
+
+
+def branch(cache: EncoderDecoderCache, own: Tensor, cross: Tensor | None) -> EncoderDecoderCache:
+    """Return a cache whose row i continues row own[i] of the former one, which stays as it was.
+
+    own: int64 [N]. cross: int64 [N], rows with the same source, or None where N has not changed.
+    """
+    crossed = cache.cross_attention_cache
+    return EncoderDecoderCache(
+        _select(cache.self_attention_cache, own),
+        crossed if cross is None else _select(crossed, cross),
+    )
+
+
+def _select(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    chosen = copy.copy(cache)
+    chosen.layers = [copy.copy(layer) for layer in cache.layers]
+    chosen.batch_select_indices(rows)
+    return chosen

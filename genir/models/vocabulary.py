@@ -1,0 +1,113 @@
+"""A vocabulary from scratch: SentencePiece unigrams of the corpus in a fast tokenizer.
+
+Text is normalised to NFC and its white space collapsed; case stays. What the corpus has no piece
+for is spelled in bytes, so that every text can be written. Knows no model.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+from unicodedata import normalize
+
+import sentencepiece
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from genir.errors import InputError
+from genir.records import Document
+
+SPECIALS = ("<pad>", "</s>", "<unk>")
+"""By token id: padding 0, end 1, unknown 2."""
+ASCII = "".join(map(chr, range(0x21, 0x7F)))
+"""Always has pieces, so that a text that contains `</s>` or `<0x41>` can be spelled in letters."""
+PIECE_OF_TEXT = 1000
+"""Characters; SentencePiece leaves out lines above 4,192 bytes."""
+MOST_PIECES = 500_000
+"""Pieces of text to learn from: beyond it the vocabulary stands still and memory does not."""
+
+
+def train_vocabulary(corpus: Sequence[Document], size: int) -> Any:
+    """Return a transformers tokenizer of at most `size` tokens, learned from a corpus.
+
+    Learns from titles, texts and URLs; the same corpus gives the same tokens. Raises InputError
+    when the corpus has no text, or more characters than `size` has room for.
+    """
+    if not any(map(str.strip, _pieces_of_text(corpus))):
+        raise InputError(
+            f"the {len(corpus)} documents have no title, text or URL to learn a vocabulary from"
+        )
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_pieces_of_text(corpus),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=size,
+            hard_vocab_limit=False,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            pad_piece=SPECIALS[0],
+            required_chars=ASCII,
+            num_threads=1,
+            minloglevel=3,
+        )
+    except (RuntimeError, OSError) as error:
+        reason = str(error).strip().rsplit("] ", maxsplit=1)[-1].partition(" Increase")[0]
+        raise InputError(
+            f"no vocabulary of {size} tokens can be learned from the {len(corpus)} documents "
+            f"({reason}); set another model.vocabulary_size"
+        ) from None
+    return _wrap(sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()))
+
+
+def _pieces_of_text(corpus: Sequence[Document]) -> Iterator[str]:
+    """Yield pieces of evenly spread documents."""
+    step = max(1, len(corpus) // MOST_PIECES)
+    texts = (part for d in islice(corpus, 0, None, step) for part in (d.title, d.url, d.text))
+    pieces = (
+        line[start : start + PIECE_OF_TEXT]
+        for text in texts
+        for line in normalize("NFC", text).splitlines()
+        for start in range(0, len(line), PIECE_OF_TEXT)
+    )
+    return islice(pieces, MOST_PIECES)
+
+
+def _wrap(learned: Any) -> Any:
+    """Build the fast tokenizer: the same pieces and scores, safe to save as JSON.
+
+    Special and byte pieces get a score below that of their own letters: no text is read as them.
+    """
+    scores = [learned.get_score(token) for token in range(learned.vocab_size())]
+    never = 10 * min(scores)
+    pieces = [
+        (learned.id_to_piece(token), never if score == 0.0 else score)
+        for token, score in enumerate(scores)
+    ]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    pad, end, unknown = SPECIALS
+    tokenizer.post_processor = processors.TemplateProcessing(f"$A {end}", None, [(end, 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=pad,
+        eos_token=end,
+        unk_token=unknown,
+        split_special_tokens=True,
+    )
