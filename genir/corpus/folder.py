@@ -21,11 +21,12 @@ Item = TypeVar("Item", Document, Query)
 def read_corpus(
     source: str | Path | Iterable[Mapping[str, Any]], base_url: str = ""
 ) -> Iterator[Document]:
-    """Return the documents of a corpus folder, a JSONL or MS MARCO file, a folder of Markdown,
-    HTML and text files (`base_url` opens their URLs), or a `datasets.Dataset`.
+    """Return the documents of a collection in any known format.
 
+    `source`: a corpus folder, a JSONL or MS MARCO file, a folder of Markdown, HTML and text files
+    (`base_url` opens their URLs), or the rows of a `datasets.Dataset`.
     Raises InputError that names file, line, value and the mend, as soon as a bad line is reached.
-    """  # fmt: skip
+    """
     if not isinstance(source, str | Path):
         return _read_rows(source)
     path = Path(source)
@@ -120,7 +121,7 @@ def read_qrels(
     """
     file = Path(path)
     qrels = []
-    for number, qrel in judgements(file):
+    for number, qrel in judgements(read_lines(file), str(file)):
         for kind, key, known in (
             ("query", qrel.query, queries), ("document", qrel.document, documents)
         ):  # fmt: skip

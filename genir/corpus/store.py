@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from genir.corpus.documents import link_records
 from genir.corpus.lines import shorten
 from genir.errors import InputError, nearest
+from genir.folders import flush_entry
 from genir.records import Document, Filter, Link
 
 APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
@@ -81,6 +82,7 @@ class DocumentStore(Sequence[Document]):
             part.unlink(missing_ok=True)
             _fill(part, documents)
             part.replace(target)
+            flush_entry(target.parent)
         except (OSError, sqlite3.Error) as error:
             raise InputError(
                 f"{target}: cannot be written ({error}); free space or choose another place"

@@ -1,9 +1,8 @@
 """Tab-separated files: MS MARCO collections and queries, qrels of BEIR and of TREC."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from genir.corpus.lines import Lines, read_lines, shorten
+from genir.corpus.lines import Lines, shorten
 from genir.errors import InputError
 from genir.records import Qrel
 
@@ -29,8 +28,8 @@ def tsv_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, str]]]
         yield number, dict(zip(COLUMNS[expected], values, strict=True))
 
 
-def judgements(path: Path) -> Iterator[tuple[int, Qrel]]:
-    """Yield the judgements of a qrels file with their line numbers.
+def judgements(lines: Lines, name: str) -> Iterator[tuple[int, Qrel]]:
+    """Yield the judgements of the lines of a qrels file, with their line numbers.
 
     The first line decides: BEIR's header `query-id corpus-id score`, or TREC's four columns
     `query 0 document grade`. A judgement given twice alike counts once.
@@ -38,8 +37,8 @@ def judgements(path: Path) -> Iterator[tuple[int, Qrel]]:
     """
     seen: dict[tuple[str, str], tuple[int, int]] = {}
     split: Callable[[str], list[str]] | None = None
-    for number, text in read_lines(path):
-        where = f"{path}:{number}"
+    for number, text in lines:
+        where = f"{name}:{number}"
         if split is None:
             split = _layout(text, where)
             if split is _beir:
@@ -56,7 +55,7 @@ def judgements(path: Path) -> Iterator[tuple[int, Qrel]]:
         if line == number:
             yield number, qrel
     if not seen:
-        raise InputError(f"{path}: no judgements; write one a line below the header")
+        raise InputError(f"{name}: no judgements; write one a line below the header")
 
 
 def _beir(text: str) -> list[str]:

@@ -3,17 +3,15 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from genir.corpus.documents import document_of, query_of, record_of
 from genir.corpus.folder import find_file
 from genir.corpus.tables import HEADER
 from genir.errors import InputError
+from genir.folders import new_folder, refuse_existing
 from genir.records import Document, Qrel, Query
 
 SPLIT = re.compile(r"[\w-][\w.-]*")
@@ -29,15 +27,19 @@ def write_corpus(
 ) -> None:
     """Write a corpus folder: documents, queries, one qrels file a split, `card` as README.md.
 
-    Everything is written beside `folder`, flushed to the disk and renamed, so that a crash leaves
+    Everything is written beside `folder`, flushed to the disk and moved, so that a crash leaves
     what was there. Raises InputError for an existing folder (unless `overwrite`, which replaces a
     corpus folder only), for what the readers would refuse and for qrels with unknown keys.
     """
-    with replaced(Path(folder), overwrite) as part:
+    target = Path(os.path.abspath(folder))
+    check_free(target, overwrite)
+    with new_folder(target, overwrite) as part:
         keys = _write_lines(part / "corpus.jsonl", _documents(documents), "corpus")
         known = _write_lines(part / "queries.jsonl", _queries(queries), "queries")
         if not keys:
             raise InputError(f"{folder}: no documents to write; a corpus needs at least one")
+        if not known:  # a file without queries would be refused
+            (part / "queries.jsonl").unlink()
         (part / "qrels").mkdir()
         for split, judged in (qrels or {}).items():
             _write_qrels(part / "qrels", split, judged, (known, keys))
@@ -45,56 +47,11 @@ def write_corpus(
             _write_text(part / "README.md", [card])
 
 
-@contextmanager
-def replaced(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """Give an empty folder that takes the place of `folder` once the block succeeds."""
-    folder = Path(os.path.abspath(folder))
-    check_free(folder, overwrite)
-    part = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.part")
-    try:
-        part.mkdir(parents=True)
-        yield part
-        _rename(part, folder)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); free space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
 def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise InputError unless a corpus folder may be written here."""
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_dir() or (any(folder.iterdir()) and not find_file(folder, ["corpus.jsonl"])):
+    """Raise InputError unless a corpus folder may be written here: nothing else is replaced."""
+    refuse_existing(folder, overwrite)
+    if folder.is_dir() and any(folder.iterdir()) and not find_file(folder, ["corpus.jsonl"]):
         raise InputError(f"{folder}: exists and is no corpus folder; choose another name")
-    if not overwrite:
-        raise InputError(f"{folder}: exists; choose another name or overwrite it (--overwrite)")
-
-
-def _rename(part: Path, folder: Path) -> None:
-    old = part.with_suffix(".old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        part.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    _sync(folder.parent)
-    if old.exists():
-        shutil.rmtree(old)
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename last: the folder's own entry is flushed too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _documents(documents: Iterable[Document]) -> Iterator[dict[str, Any]]:
@@ -154,5 +111,3 @@ def _write_qrels(
 def _write_text(path: Path, lines: Iterable[str]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())

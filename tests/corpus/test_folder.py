@@ -99,7 +99,7 @@ def test_datasets():
 
 
 def test_an_existing_folder_is_kept_unless_overwritten(corpus):
-    with pytest.raises(InputError, match=r"exists; choose another name or overwrite"):
+    with pytest.raises(InputError, match="exists already; give another place, or --overwrite"):
         write_corpus(corpus, [Document("z", "new")])
     assert list(read_corpus(corpus)) == DOCUMENTS
     write_corpus(corpus, [Document("z", "new")], overwrite=True)

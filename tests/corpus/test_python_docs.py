@@ -3,9 +3,15 @@ import sys
 
 import pytest
 
-from genir.corpus.embedded import make_python_docs
 from genir.corpus.folder import read_corpus, read_qrels, read_queries
-from genir.corpus.python_docs import LEFT_OUT, MINIMUM, Modules, documents_of, import_modules
+from genir.corpus.python_docs import (
+    LEFT_OUT,
+    MINIMUM,
+    Modules,
+    documents_of,
+    import_modules,
+    make_python_docs,
+)
 from genir.errors import InputError
 
 

@@ -1,0 +1,73 @@
+"""What the scripts share: where a file comes from, the card that says so, the way out on errors."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from download import CONSOLE, digest, fetch
+from rich.progress import track
+
+from genir.errors import InputError
+
+Out = Annotated[Path, typer.Argument(help="the corpus folder to write")]
+Source = Annotated[Path | None, typer.Option(help="a local copy in the origin's own format")]
+Downloads = Annotated[Path, typer.Option(help="where downloaded files are kept")]
+Sha256 = Annotated[str, typer.Option("--sha256", help="the checksum that the file must have")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing corpus folder")]
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file of a data set: the address it is published at, and its checksum where one is known."""
+
+    url: str
+    checksum: str = ""
+
+    def obtain(self, source: Path | None, downloads: Path, sha256: str = "") -> Path:
+        """Return the local copy, or download the file. Raises InputError for a wrong checksum."""
+        checksum = f"sha256:{sha256}" if sha256 else self.checksum
+        if source is None:
+            return fetch(self.url, downloads / self.url.rpartition("/")[2], checksum)
+        if not source.exists():
+            raise InputError(f"{source}: no such file; check --source, or leave it out to download")
+        if sha256 and digest(source) != sha256.lower():
+            raise InputError(f"{source}: sha256 is {digest(source)}, expected {sha256}")
+        return source
+
+
+def card(name: str, about: str, files: Iterable[Path], licence: str, origin: str) -> str:
+    """Return the README of a corpus folder, with the checksum of each file it was made of."""
+    sums = [f"- `{file.name}`: sha256 `{digest(file)}`" for file in files if file.is_file()]
+    CONSOLE.print(*(line.replace("`", "") for line in sums), sep="\n")
+    return (
+        f"# {name}\n\n{about.strip()}\n\nLicence: {licence}\n\nOrigin: {origin}\n\n"
+        "## Files it was made of\n\n" + ("\n".join(sums) or "A folder, without a checksum.") + "\n"
+    )
+
+
+def in_share(text: str, share: float) -> bool:
+    """Tell whether a text falls into a share of all texts; the same text always does."""
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return number < share * 2**64
+
+
+def show(items: Iterable[Item], what: str) -> Iterator[Item]:
+    """Yield the items under a progress bar that vanishes."""
+    return iter(
+        track(items, what, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal)
+    )
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a script's command; a mistake of the user is one message and exit code 2."""
+    try:
+        typer.run(main)
+    except InputError as error:
+        CONSOLE.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
