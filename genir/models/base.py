@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from genir.config import Strict
+from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
+from genir.models.encoder import TextEncoder
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -60,6 +62,13 @@ class DocidModel(nn.Module, ABC):
     def build(cls, options: Any, corpus: Sequence[Document]) -> Self:
         """Load or create the encoder and tokenizer; `attach` must follow."""
 
+    def start_from(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
+        """Take over what a trained model of the same kind knows, before `attach`.
+
+        Return where it put the documents of its table, float32 [documents, H], if it did.
+        """
+        raise InputError(f"[model] start: a {self.kind!r} model cannot start from another")
+
     @abstractmethod
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Add what emits the scheme's identifiers, started from vectors or codebooks if given."""
@@ -72,16 +81,14 @@ class DocidModel(nn.Module, ABC):
         """Return the loss: what distributed wrappers call."""
         return self.loss(batch, label_smoothing)
 
-    @abstractmethod
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return where each document lies before training, float32 [documents, H].
 
-        What code schemes are fitted on, and what atomic rows start from.
+        What code schemes are fitted on, and what atomic rows start from: MiniLM's vectors, for a
+        model that has none of its own.
         """
-
-    def learned_vectors(self, table: IdentifierTable) -> Vectors | None:
-        """Return where each document lies after training, float32 [documents, H], if it does."""
-        return None
+        texts = [f"{document.title}. {document.text}" for document in corpus]
+        return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
     @abstractmethod
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:

@@ -13,7 +13,6 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -36,14 +35,14 @@ class BridgeOptions(Strict):
     length: int = Field(default=256, ge=8, description="tokens of a document that its vector sees")
     scale: float = Field(default=20.0, gt=0, description="of the cosine softmax")
     lexical: int = Field(default=384, ge=0, description="size of the word channel; 0 = none")
+    lexical_gain: float = Field(default=0.15, gt=0, description="of the word channel's scores")
 
 
 @dataclass(frozen=True)
 class BridgeState:
-    """The query vectors [B, H] and how many symbols are out."""
+    """The query vectors [B, H]: all that the decoder needs."""
 
     query: Tensor
-    depth: int
 
 
 class BridgeModel(DocidModel):
@@ -63,6 +62,8 @@ class BridgeModel(DocidModel):
             self.lexical = LexicalEncoder(vocabulary, options.lexical, special)
         self.head: CodebookHead
 
+    # --- making --------------------------------------------------------------------------------
+
     @classmethod
     def build(cls, options: BridgeOptions, corpus: Sequence[Document]) -> Self:
         """Load the encoder and count the corpus's word pieces; `attach` must follow."""
@@ -71,12 +72,18 @@ class BridgeModel(DocidModel):
             model.lexical.fit(model.lexical.count(model._word_pieces(corpus)))
         return model
 
-    def _word_pieces(self, corpus: Sequence[Document]) -> list[list[int]]:
-        texts = [f"{document.title} {document.text}" for document in corpus]
-        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)[
-            "input_ids"
-        ]
-        return ids
+    @property
+    def width(self) -> int:
+        """Return the size of a query vector."""
+        return self.encoder.dimension + (self.lexical.dimension if self.lexical else 0)
+
+    def start_from(self, parent: DocidModel, table: IdentifierTable) -> Vectors:
+        """Take over the parent's encoder, and where it put the documents, as far as it fits."""
+        assert isinstance(parent, BridgeModel)
+        self.encoder.load_state_dict(parent.encoder.state_dict())
+        rows = np.array([table.rows_of(number)[0] for number in range(len(table.keys))])
+        learned: Vectors = parent.head.row_vectors().detach().cpu().numpy()[rows]
+        return learned[:, : self.width]
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return where each document lies before training, float32 [documents, H].
@@ -96,48 +103,60 @@ class BridgeModel(DocidModel):
         words = self.lexical.document_vectors(self.lexical.count(self._word_pieces(corpus)))
         return np.concatenate([dense, words], axis=1)
 
-    @property
-    def width(self) -> int:
-        """Return the size of a query vector."""
-        return self.encoder.dimension + (self.lexical.dimension if self.lexical else 0)
+    def _word_pieces(self, corpus: Sequence[Document]) -> list[list[int]]:
+        texts = [f"{document.title} {document.text}" for document in corpus]
+        pieces = self.tokenizer(texts, add_special_tokens=False, verbose=False)
+        ids: list[list[int]] = pieces["input_ids"]
+        return ids
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Start a codebook a level: from the scheme's codewords, or from the vectors (atomic)."""
-        self.head = CodebookHead(scheme.level_sizes(), self.width, table)
-        words: NDArray[np.float32] | None = vectors
+        self.head = self._head(scheme, table)
         if hasattr(scheme, "full_codebooks"):
             self.head.start_from(scheme.full_codebooks())
-        elif words is not None and len(scheme.level_sizes()) == 1:
-            self.head.start_from([words])
+        elif vectors is not None and len(scheme.level_sizes()) == 1:
+            self.head.start_from([vectors])
 
-    def learned_vectors(self, table: IdentifierTable) -> Vectors:
-        """Return the sum of each document's codewords, float32 [documents, H]."""
-        rows = np.array([table.rows_of(n)[0] for n in range(len(table.keys))])
-        vectors: Vectors = self.head.row_vectors().detach().cpu().numpy()[rows]
-        return vectors
+    def _head(self, scheme: Scheme, table: IdentifierTable) -> CodebookHead:
+        return CodebookHead(scheme.level_sizes(), (self.encoder.dimension, self.width), table)
 
-    def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return float32 [B, H]: the scaled unit vector, then the lexical sum."""
-        dense = self.options.scale * self.encoder(input_ids, attention_mask)
-        if self.lexical is None:
-            return dense
-        return torch.cat([dense, self.lexical(input_ids)], dim=1)
+    # --- training ------------------------------------------------------------------------------
+
+    def dense_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the trained part of the query vectors, float32 [B, dimension]."""
+        return self.options.scale * self.encoder(input_ids, attention_mask)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Return the cross-entropy over all documents, plus that over prefixes of codes."""
-        query = self.query_vectors(batch.input_ids, batch.attention_mask).float()
+        """Return the cross-entropy over all documents, plus that over prefixes of codes.
+
+        The word channel stays out: what it knows, the dense one would not learn.
+        """
+        query = self.dense_vectors(batch.input_ids, batch.attention_mask)
         losses = self.head.loss(query, batch.rows, label_smoothing)
         return (losses * batch.weights).sum() / batch.weights.sum()
 
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return the codebooks."""
+        return list(self.head.codebooks)
+
+    # --- decoding ------------------------------------------------------------------------------
+
+    def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return float32 [B, H]: the scaled unit vector, then the lexical sum."""
+        dense = self.dense_vectors(input_ids, attention_mask)
+        if self.lexical is None:
+            return dense
+        return torch.cat([dense, self.options.lexical_gain * self.lexical(input_ids)], dim=1)
+
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> BridgeState:
-        """Encode the queries; a document's place in the codebooks needs no further context."""
-        return BridgeState(self.query_vectors(input_ids, attention_mask).float(), 0)
+        """Encode the queries."""
+        return BridgeState(self.query_vectors(input_ids, attention_mask))
 
     def step(
         self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[BridgeState, Tensor]:
-        """Return the query itself as every beam's hidden state, [B, 1, H]: levels just add up."""
-        return BridgeState(state.query, state.depth + 1), state.query.unsqueeze(1)
+        """Return the query itself as the hidden state, [B, 1, H]: the scores of levels add up."""
+        return state, state.query.unsqueeze(1)
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return inner products with the level's codewords, [B, K, C]."""
@@ -147,21 +166,18 @@ class BridgeModel(DocidModel):
         """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
         return self.head.scores(hidden, depth).logsumexp(dim=-1)
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Return the codebooks and the word vectors."""
-        words = [] if self.lexical is None else list(self.lexical.parameters())
-        return [*self.head.parameters(), *words]
+    # --- the model folder ----------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
         """Write weights, genir's options, the encoder's configuration and the tokenizer."""
-        self.encoder.backbone.config.save_pretrained(folder)
         write_model(folder, self, self.options)
+        self.encoder.backbone.config.save_pretrained(folder)
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
         """Read back what `save` wrote, from local files alone."""
         with read_model(folder, cls.kind, BridgeOptions) as (options, weights):
             model = cls(options, TextEncoder.restore(folder, options.length))
-            model.head = CodebookHead(scheme.level_sizes(), model.width, table)
+            model.head = model._head(scheme, table)
             model.load_state_dict(weights)
         return model

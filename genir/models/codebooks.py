@@ -15,18 +15,28 @@ from genir.identifiers.table import PAD, IdentifierTable
 
 
 class CodebookHead(nn.Module):
-    """Codebooks float32 [size, H], one a level; logits are inner products with the query vector.
+    """Codebooks, one a level; logits are inner products with the query vector [..., H].
 
-    codes: int64 [rows, levels], the table's symbols, with PAD as 0 of a level's mask.
+    Its first columns are trained: `codebooks`, float32 [size, trained]. The rest is fixed: `fixed`,
+    float32 [size, H - trained], there if H > trained.
+    codes: int64 [rows, levels], the table's symbols.
     """
 
     codes: Tensor
 
-    def __init__(self, sizes: Sequence[int], width: int, table: IdentifierTable) -> None:
+    def __init__(
+        self, sizes: Sequence[int], widths: tuple[int, int], table: IdentifierTable
+    ) -> None:
+        """Make codebooks of `sizes`; widths: the columns trained, and all of them."""
         super().__init__()
+        self.trained, width = widths
         self.codebooks = nn.ParameterList(
-            nn.Parameter(torch.randn(size, width) * 0.02) for size in sizes
+            nn.Parameter(torch.randn(size, self.trained) * 0.02) for size in sizes
         )
+        self.fixed = nn.ParameterList()
+        if width > self.trained:
+            rest = (torch.zeros(size, width - self.trained) for size in sizes)
+            self.fixed.extend(nn.Parameter(zeros, requires_grad=False) for zeros in rest)
         symbols = torch.from_numpy(table.symbols.astype(np.int64))
         self.register_buffer("codes", symbols, persistent=False)
 
@@ -39,14 +49,19 @@ class CodebookHead(nn.Module):
     def start_from(self, codebooks: Sequence[NDArray[np.float32]]) -> None:
         """Copy known codewords, [size, H] a level; levels beyond them (ties) start at zero."""
         for level, codebook in enumerate(self.codebooks):
-            known = codebooks[level] if level < len(codebooks) else None
             codebook.zero_()
-            if known is not None:
-                codebook[: len(known)] = torch.from_numpy(np.asarray(known))
+            if level < len(codebooks):
+                known = torch.from_numpy(np.asarray(codebooks[level]))
+                codebook[: len(known)] = known[:, : self.trained]
+                if self.fixed:
+                    self.fixed[level][: len(known)] = known[:, self.trained :]
 
     def scores(self, hidden: Tensor, depth: int) -> Tensor:
         """Return logits of the whole level, float32 [..., size], of hidden [..., H]."""
-        return F.linear(hidden, self.codebooks[depth])
+        scores = F.linear(hidden[..., : self.trained], self.codebooks[depth])
+        if self.fixed:
+            scores = scores + F.linear(hidden[..., self.trained :], self.fixed[depth])
+        return scores
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return logits of candidates, int64 [B, K, C], by one product for the query's level."""
@@ -57,28 +72,32 @@ class CodebookHead(nn.Module):
     def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:
         """Return per-example losses [B]: the mean over prefix lengths of softmaxes over all rows.
 
-        query: float32 [B, H]; rows: int64 [B]. At a prefix length, the targets are all the rows
-        that share the example's prefix, so a beam is pruned only if the prefix truly loses.
+        query: float32 [B, trained]; rows: int64 [B]. At a prefix length, the targets are all the
+        rows that share the example's prefix, so a beam is pruned only if the prefix truly loses.
         """
         measured, losses = self._measured(), []
-        for length, sums in self._prefix_vectors():
+        for length, sums in self._prefix_vectors(self.codebooks):
             if length in measured:
                 logits = F.linear(query, sums)
                 losses.append(self._prefix_loss(logits, rows, length, label_smoothing))
         return torch.stack(losses).mean(dim=0)
 
-    def _prefix_vectors(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield (prefix length, sum of the rows' codewords so far, float32 [rows, H])."""
+    def _prefix_vectors(self, codebooks: nn.ParameterList) -> Iterator[tuple[int, Tensor]]:
+        """Yield (prefix length, sum of the rows' codewords so far, float32 [rows, columns])."""
         sums: Tensor = torch.zeros((), device=self.codes.device)
         for level in range(self.levels):
             symbols = self.codes[:, level]
             known = (symbols != PAD).unsqueeze(1)
-            sums = sums + self.codebooks[level][symbols.clamp(min=0)] * known
+            sums = sums + codebooks[level][symbols.clamp(min=0)] * known
             yield level + 1, sums
 
     def row_vectors(self) -> Tensor:
         """Return the sum of each row's codewords, float32 [rows, H]."""
-        return list(self._prefix_vectors())[-1][1]
+        *_, (_, trained) = self._prefix_vectors(self.codebooks)
+        if not self.fixed:
+            return trained
+        *_, (_, fixed) = self._prefix_vectors(self.fixed)
+        return torch.cat([trained, fixed], dim=1)
 
     def _measured(self) -> set[int]:
         """Return the prefix lengths that the loss sees: all of it, and halves of it."""

@@ -1,10 +1,10 @@
-"""A bag-of-words embedding beside the text encoder: exact words, as parameters. Knows no documents'
-places.
+"""A bag-of-words embedding beside the text encoder: exact words, as parameters.
 
-A dense encoder blurs rare words; BM25 lives on them. Here every word piece has a vector, started as
-a random projection (Johnson-Lindenstrauss), so that the inner product of a query's sum and a
-document's BM25-weighted sum starts near their BM25 score; both are then trained. At query time
-these are parameters like any other: no index is consulted.
+A dense encoder blurs rare words; BM25 lives on them. Here every word piece has a vector, a random
+projection (Johnson-Lindenstrauss), so that the inner product of a query's sum and a document's
+BM25-weighted sum is near their BM25 score. At query time these are parameters like any other: no
+index is consulted. They are not trained: trained with the rest they learn the train queries by
+heart and help no others (docs/decisions.md).
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ K1, B = 0.9, 0.4
 class LexicalEncoder(nn.Module):
     """Sum of the idf-weighted vectors of a query's distinct word pieces.
 
-    weight: float32 [vocabulary, dimension], word vectors times idf. gain: the weight of this
-    channel against the dense one, a trained scalar.
+    weight: float32 [vocabulary, dimension], word vectors times idf.
     """
 
+    weight: Tensor
     idf: Tensor
     average_length: Tensor
 
@@ -33,9 +33,8 @@ class LexicalEncoder(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         vectors = torch.randn(vocabulary, dimension, generator=generator) / dimension**0.5
-        self.weight = nn.Parameter(vectors)
-        self.gain = nn.Parameter(torch.tensor(0.15))
         self.special = frozenset(special)
+        self.register_buffer("weight", vectors)
         self.register_buffer("idf", torch.ones(vocabulary))
         self.register_buffer("average_length", torch.ones(()))
 
@@ -52,8 +51,7 @@ class LexicalEncoder(nn.Module):
         idf[list(self.special)] = 0.0
         self.idf.copy_(torch.from_numpy(idf))
         self.average_length.fill_(float(bags.sum()) / max(documents, 1))
-        with torch.no_grad():
-            self.weight.mul_(self.idf.unsqueeze(1))
+        self.weight.mul_(self.idf.unsqueeze(1))
 
     def count(self, ids: Sequence[Sequence[int]]) -> csr_matrix:
         """Return word-piece counts, float32 [texts, vocabulary]."""
@@ -70,7 +68,7 @@ class LexicalEncoder(nn.Module):
         norm = K1 * (1 - B + B * lengths[weights.row])
         weights.data = weights.data * (K1 + 1) / (weights.data + norm)
         idf = self.idf.clamp(min=1e-6).unsqueeze(1)
-        words = torch.where(idf > 1e-6, self.weight / idf, torch.zeros(())).detach().cpu().numpy()
+        words = torch.where(idf > 1e-6, self.weight / idf, torch.zeros(())).cpu().numpy()
         return np.asarray(weights.tocsr() @ words, dtype=np.float32)
 
     def forward(self, input_ids: Tensor) -> Tensor:
@@ -83,7 +81,7 @@ class LexicalEncoder(nn.Module):
         first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         counted = first & (self.idf[ordered] > 0)
         vectors = nn.functional.embedding(ordered, self.weight)
-        return self.gain * (vectors * counted.unsqueeze(-1)).sum(dim=1)
+        return (vectors * counted.unsqueeze(-1)).sum(dim=1)
 
 
 def special_ids(tokenizer: Any) -> list[int]:

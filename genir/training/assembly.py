@@ -9,10 +9,9 @@ import numpy as np
 from genir.config import Recipe
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
-from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.base import Scheme
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
-from genir.models.base import DocidModel
 from genir.models.registry import build_model
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
@@ -30,9 +29,12 @@ def assemble(
     Raises InputError when the recipe's parts do not fit each other.
     """
     parent = None if start is None else _parent(start, recipe, documents)
-    model = build_model(recipe.model, documents) if parent is None else parent.model
+    model = build_model(recipe.model, documents)
+    learned = None if parent is None else model.start_from(parent.model, parent.table)
     scheme = build_scheme(recipe.identifiers, model.tokenizer)
-    vectors = _vectors(model, scheme, documents, queries, parent)
+    vectors = learned
+    if vectors is None and not scheme.needs_tokenizer:
+        vectors = model.document_vectors(documents, queries)
     scheme.fit(documents, vectors)
     keys = [document.key for document in documents]
     table = IdentifierTable.build(scheme.encode(documents, vectors), keys)
@@ -55,20 +57,6 @@ def _parent(folder: Path, recipe: Recipe, documents: DocumentStore) -> Retriever
             f"[model] start: {folder} was trained on another corpus; train it on this one"
         )
     return parent
-
-
-def _vectors(
-    model: DocidModel,
-    scheme: Scheme,
-    documents: DocumentStore,
-    queries: TrainQueries,
-    parent: Retriever | None,
-) -> Vectors | None:
-    if parent is not None:
-        return parent.model.learned_vectors(parent.table)
-    if scheme.needs_tokenizer:
-        return None
-    return model.document_vectors(documents, queries)
 
 
 def _refuse_collisions(scheme: Scheme, table: IdentifierTable) -> None:

@@ -81,7 +81,9 @@ def _prepare(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     began = time.monotonic()
     start = _start(job, recipe, work)
     with tempfile.TemporaryDirectory(dir=work.path) as folder:
-        documents = DocumentStore.create(Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url))
+        documents = DocumentStore.create(
+            Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url)
+        )
         split = _split(job, recipe, documents)
         retriever = assemble(recipe, documents, split.train, start)
         facts = {"queries": fingerprint(split.train), "seconds": time.monotonic() - began}
