@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
@@ -235,12 +236,15 @@ def plot(found: IdentifierReport, path: Path) -> None:
     children.set(title="children of a node, mean and most", yscale="log", ylim=(0.8, None))
     lengths.bar(list(found.lengths), list(found.lengths.values()), color=INK)
     lengths.set(title="identifiers by length", xlabel="symbols")
+    lengths.set_xlim(min(found.lengths) - 2, max(found.lengths) + 2)
+    lengths.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (used, entropy, children, lengths):
         _tidy(axes)
     figure.suptitle(
         f"{found.scheme}: {found.documents:,} documents, {found.uniqueness:.1%} unique, "
         f"{found.decode_steps:.1f} steps with a choice, "
-        f"{found.bytes_per_identifier:.0f} bytes an identifier"
+        f"{found.bytes_per_identifier:.0f} bytes an identifier",
+        fontsize=12,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
@@ -261,4 +265,5 @@ def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.title.set(fontsize=11, fontweight="bold")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.set_title(axes.get_title(), fontsize=11, fontweight="bold")

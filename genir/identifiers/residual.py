@@ -63,6 +63,7 @@ class Residual(CodeScheme):
 
     def _blank(self, dimension: int, levels: int, codes: int) -> Any:
         quantiser = faiss.ResidualQuantizer(dimension, levels, codes.bit_length() - 1)
-        quantiser.max_beam_size = self.options.beam
+        # faiss 1.15 mixes up the vectors of a batch when the beam is wider than all code sequences.
+        quantiser.max_beam_size = min(self.options.beam, codes**levels)
         quantiser.max_mem_distances = 1 << 28
         return quantiser

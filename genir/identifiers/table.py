@@ -56,6 +56,7 @@ class IdentifierTable:
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         symbols = np.full((len(rows), int(lengths.max(initial=1))), PAD, dtype=np.int32)
         flat = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
+        flat[flat == PAD] -= 1  # still refused, but not mistaken for padding
         symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = flat
         return cls.from_arrays(symbols, np.repeat(np.arange(len(counts)), counts), keys)
 
@@ -78,7 +79,10 @@ class IdentifierTable:
         return table
 
     def _refuse_keys(self) -> None:
-        """Every document has a key of its own and a row."""
+        """Every document has a row, and a key of its own that the saved trie can hold."""
+        odd = next((key for key in self.keys if "\0" in key or not is_unicode(key)), None)
+        if odd is not None:
+            raise InputError(f"key {odd!r} holds a NUL or half a surrogate pair; rename it")
         if len(self._numbers) < len(self.keys):
             twice = next(key for n, key in enumerate(self.keys) if self._numbers[key] != n)
             raise InputError(f"two documents have the key {twice!r}; every document needs its own")
@@ -95,8 +99,8 @@ class IdentifierTable:
         if bad.any():
             row = int(bad.argmax())
             raise InputError(
-                f"identifier {self.identifier(row)} of {self.key_of(row)!r} is empty or holds a "
-                "negative symbol; symbols count from 0"
+                f"an identifier of {self.key_of(row)!r} is empty or holds a negative symbol; "
+                "symbols count from 0"
             )
 
     def _refuse_prefixes(self) -> None:
@@ -205,6 +209,15 @@ class IdentifierTable:
         if len(rows_of_each) > 1 or len(names) != len(trie):
             raise InputError(f"{folder}: {rows.name} and {keys.name} do not belong together")
         return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sorted_order(symbols: NDArray[np.int32]) -> NDArray[np.int64]:
