@@ -88,6 +88,11 @@ def expected(request, address):
     return request.url.startswith(address) or request.is_navigation_request()
 
 
+def answered(page, query):
+    """Wait until the page shows the results of this query, not of a half of it."""
+    page.wait_for_selector(f'#results[data-query="{query}"] .hit')
+
+
 def titles(page):
     return page.locator("#results .target").all_inner_texts()
 
@@ -99,7 +104,7 @@ def focused(page):
 def test_results_come_while_typing_and_the_address_can_be_shared(page):
     assert focused(page) == "query"
     page.keyboard.type("keep sorted list", delay=5)
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, "keep sorted list")
     assert titles(page)[0] == "bisect.insort"
     assert re.fullmatch(
         r"\d+ of 13 documents in [\d.]+ ms.*no index consulted.*", page.inner_text("#status")
@@ -109,7 +114,7 @@ def test_results_come_while_typing_and_the_address_can_be_shared(page):
     assert page.locator(".hit .identifier").first.inner_text().endswith("30-30-6")
     assert page.url.endswith("?q=keep+sorted+list")
     page.goto(page.url)
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, "keep sorted list")
     assert page.input_value("#query") == "keep sorted list"
 
 
@@ -117,7 +122,7 @@ def test_the_keyboard_is_enough(page):
     page.click("#theme")
     page.keyboard.press("/")
     page.keyboard.type(QUESTION)
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, QUESTION)
     page.keyboard.press("ArrowDown")
     assert focused(page) == "shutil.copytree"
     page.keyboard.press("ArrowDown")
@@ -135,7 +140,7 @@ def test_the_keyboard_is_enough(page):
 def test_enter_opens_the_result(page):
     page.route("https://docs.python.org/**", lambda route: route.fulfill(body="opened"))
     page.keyboard.type(QUESTION)
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, QUESTION)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_url("https://docs.python.org/3/library/shutil.html#shutil.copytree")
@@ -145,9 +150,10 @@ def test_the_theme_follows_the_system_until_one_is_chosen(page):
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
     page.emulate_media(color_scheme="dark")
-    dark = page.evaluate(ground)
-    assert dark != light
-    page.get_by_role("button", name="Use the light theme").click()
+    to_light = page.get_by_role("button", name="Use the light theme")
+    to_light.wait_for()  # the browser tells the page of the system's wish a frame later
+    assert page.evaluate(ground) != light
+    to_light.click()
     assert page.evaluate(ground) == light
     page.reload()
     assert page.evaluate(ground) == light  # the choice outlives the page, and the system's wish
@@ -155,7 +161,7 @@ def test_the_theme_follows_the_system_until_one_is_chosen(page):
 
 def test_an_example_is_one_click_and_back_returns(page):
     page.get_by_role("button", name="largest items").click()
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, "largest items")
     assert titles(page)[0] == "heapq.nlargest"
     page.go_back()
     page.wait_for_selector(".hero:visible")
@@ -164,10 +170,24 @@ def test_an_example_is_one_click_and_back_returns(page):
 
 def test_markup_in_a_document_stays_text_and_only_web_addresses_are_links(page):
     page.fill("#query", "hostile markup")
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, "hostile markup")
     assert titles(page)[0] == "<b>bold</b> & 'quoted'"
     assert "<script>alert('snippet')</script>" in page.locator(".snippet").first.inner_text()
     assert page.locator(".hit").first.locator("a, script, b, img").count() == 0
+
+
+def test_the_keyboard_keeps_its_place_when_newer_results_arrive(page):
+    page.fill("#query", "keep sorted")
+    answered(page, "keep sorted")
+    held = []
+    page.route("**/search", lambda route: held.append(route))  # playwright takes no builtin
+    with page.expect_request("**/search"):
+        page.fill("#query", "delete directory")
+    page.keyboard.press("ArrowDown")
+    assert focused(page) == "bisect.insort"
+    held[0].continue_()
+    answered(page, "delete directory")
+    assert focused(page) == "shutil.rmtree"
 
 
 def test_nothing_found_says_so(page):
@@ -183,7 +203,7 @@ def test_an_error_shows_its_reason_and_can_be_tried_again(page):
     assert "does not answer" in page.inner_text("#notice")
     page.unroute("**/search")
     page.get_by_role("button", name="Try again").click()
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, "copy")
 
 
 def test_a_late_answer_to_an_old_query_is_dropped(page):
@@ -194,7 +214,7 @@ def test_a_late_answer_to_an_old_query_is_dropped(page):
     page.fill("#query", "keep sorted")
     page.wait_for_selector(".skeleton")
     page.fill("#query", "delete directory")
-    page.wait_for_selector(".hit:not(.skeleton)")
+    answered(page, "delete directory")
     assert titles(page)[0] == "shutil.rmtree" and len(held) == 1
     assert page.url.endswith("?q=delete+directory")
 
@@ -206,7 +226,7 @@ def test_while_the_model_loads_the_page_waits_and_then_answers(browser, searcher
         page.goto("/?q=delete+directory")
         page.wait_for_selector("text=still loading")
         app.state.service.load(lambda: searcher).result()
-        page.wait_for_selector(".hit:not(.skeleton)")
+        answered(page, "delete directory")
         assert titles(page)[0] == "shutil.rmtree"
         page.close()
 

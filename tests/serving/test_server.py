@@ -91,7 +91,10 @@ def test_the_door_answers_bad_input_with_the_message_alone():
     with claim("127.0.0.1", 0) as taken:
         done = door("model", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: cannot listen on 127.0.0.1:") and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith("error: cannot listen on 127.0.0.1:")
+        and done.stderr.count("\n") == 1
+    )
 
 
 def test_the_door_has_help():

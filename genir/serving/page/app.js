@@ -107,10 +107,18 @@ function become(state) {
   $("more").hidden = true;
 }
 
+/** Replace the results; whoever had moved into the old ones is put at the head of the new. */
+function fill(items, query = "") {
+  const inside = $("results").contains(document.activeElement);
+  $("results").replaceChildren(...items);
+  $("results").dataset.query = query;
+  if (inside) (targets()[0] ?? box).focus();
+}
+
 function goHome() {
   shown = "";
   become("home");
-  $("results").replaceChildren();
+  fill([]);
   $("status").textContent = "";
 }
 
@@ -119,7 +127,7 @@ function showWaiting() {
   if ($("results").querySelector(".hit:not(.skeleton)")) return; // the last results wait, dimmed
   become("results");
   $("status").textContent = "Asking the model…";
-  $("results").replaceChildren(...skeletons(4));
+  fill(skeletons(4));
 }
 
 function show(query, answer, k) {
@@ -127,7 +135,7 @@ function show(query, answer, k) {
   if (!hits.length) return showEmpty(query);
   become("results");
   [shown, size] = [query, k];
-  $("results").replaceChildren(...hits.map((hit) => resultItem(hit, query)));
+  fill(hits.map((hit) => resultItem(hit, query)), query);
   $("status").replaceChildren(timing(hits.length, answer.took_ms));
   $("more").hidden = hits.length < k || k >= Math.min(MOST, documents);
 }
@@ -142,7 +150,7 @@ function timing(found, ms) {
 
 function showEmpty(query) {
   become("empty");
-  $("results").replaceChildren();
+  fill([]);
   $("status").textContent = "No results";
   $("notice").replaceChildren(
     element("h2", {}, "Nothing to show"),
@@ -151,7 +159,7 @@ function showEmpty(query) {
 
 function showError(error) {
   become("error");
-  $("results").replaceChildren();
+  fill([]);
   const loading = error.status === 503;
   $("status").textContent = loading ? "The model is still loading…" : "That did not work";
   const retry = element("button", { class: "more", type: "button" }, "Try again");
