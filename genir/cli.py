@@ -74,13 +74,13 @@ def train(
     recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .toml file")],
     corpus: Annotated[Path, typer.Option(help="corpus folder, .jsonl, .tsv, or folder of pages")],
     out: Annotated[Path, typer.Option(help="the model folder to write")],
-    queries: Annotated[Path | None, typer.Option(help="train queries; default: the corpus's")] = None,
-    qrels: Annotated[Path | None, typer.Option(help="their judgements; default: qrels/train.tsv")] = None,
+    queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option(help="go on with an interrupted training")] = False,
     overwrite: Overwrite = False,
     base_url: Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")] = "",
-) -> None:  # fmt: skip
+) -> None:
     """Train a recipe on a corpus; write a model folder."""
     from genir.training.job import Job, train
 
@@ -135,8 +135,16 @@ def _conditions(where: list[str] | None) -> dict[str, Any]:
         field, equals, value = item.partition("=")
         if not equals or not field:
             raise InputError(f"--where {item!r}: write it as field=value, such as lang=en")
-        conditions.setdefault(field, []).append(value)
+        conditions.setdefault(field, []).append(_parse(value))
     return conditions
+
+
+def _parse(value: str) -> Any:
+    """Read a number or a truth value as JSON does; anything else is text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 @app.command()
@@ -158,12 +166,12 @@ def evaluate(
 @app.command()
 def identifiers(
     corpus: Annotated[Path, typer.Argument(help="a corpus")],
-    scheme: Annotated[str, typer.Option(help="atomic, residual, product, hierarchical, url, title")],
+    scheme: Annotated[str, typer.Option(help="such as atomic, residual, url, title")],
     settings: Settings = None,
     encoder: Annotated[str, typer.Option(help="whose tokenizer and vectors are used")] = "minilm",
     plot: Annotated[Path | None, typer.Option(help="draw it into this PNG")] = None,
     json_file: JsonFile = None,
-) -> None:  # fmt: skip
+) -> None:
     """Report the quality of a corpus's identifiers, before any training."""
     from genir.training.preview import preview_identifiers
 
@@ -212,7 +220,13 @@ def python_docs(
     """Make a corpus from the docstrings of this Python's standard library."""
     from genir.corpus.python_docs import make_python_docs
 
-    make_python_docs(out, packages or [], overwrite)
+    made, modules = make_python_docs(out, packages or [], overwrite)
+    Console().print(
+        f"{out}: {len(made.documents):,} entries of {len(modules.imported):,} modules "
+        f"({len(modules.skipped)} could not be imported), {len(made.queries):,} queries.\n"
+        "The queries are sentences cut out of the documentation itself.",
+        highlight=False,
+    )
 
 
 @benchmark_app.command("latency")

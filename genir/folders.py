@@ -19,7 +19,9 @@ RENAME_EXCHANGE = 2
 def refuse_existing(target: Path, overwrite: bool) -> None:
     """Raise InputError when something stands at `target` and may not be replaced."""
     if target.exists() and not overwrite:
-        raise InputError(f"{target}: exists already; give another place, or --overwrite to replace it")
+        raise InputError(
+            f"{target}: exists already; give another place, or --overwrite to replace it"
+        )
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file, not a folder; give another place")
 

@@ -59,6 +59,11 @@ class Retriever:
         self.manifest: dict[str, Any] = {}
         self.trie = Trie.build(table, model.device)
 
+    @property
+    def bytes_per_document(self) -> float:
+        """Return the size of the trie and of the parameters that belong to identifiers."""
+        return (self.trie.bytes + self.model.identifier_bytes()) / max(1, len(self.documents))
+
     def to(self, device: torch.device | str) -> Self:
         """Move the model and the trie to a device."""
         self.model.to(device)

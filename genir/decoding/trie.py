@@ -46,11 +46,16 @@ class Level:
     starts: Tensor
     widest: int
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Return all that lies on the device."""
+        return [self.nodes, self.pointers, self.symbols, self.starts]
+
 
 class Trie:
     """All valid identifiers, as row ranges over a sorted table.
 
-    symbols: int32 [rows, depth], padded with PAD.
+    symbols: int16 or int32 [rows, depth], padded with PAD.
     """
 
     def __init__(self, symbols: Tensor, levels: list[Level | None]) -> None:
@@ -66,7 +71,9 @@ class Trie:
             children = _boundaries(bounds, table.symbols[:, depth])
             levels.append(_wide_level(bounds, children, table.symbols[:, depth], device))
             bounds = children
-        return cls(torch.from_numpy(np.ascontiguousarray(table.symbols)).to(device), levels)
+        fits = table.symbols.max(initial=0) <= np.iinfo(np.int16).max
+        symbols = np.ascontiguousarray(table.symbols, dtype=np.int16 if fits else np.int32)
+        return cls(torch.from_numpy(symbols).to(device), levels)
 
     @property
     def rows(self) -> int:
@@ -77,6 +84,12 @@ class Trie:
     def depth(self) -> int:
         """Return the length of the longest identifier."""
         return self.symbols.shape[1]
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the tensors."""
+        wide = [tensor for level in self.levels if level for tensor in level.tensors]
+        return sum(t.numel() * t.element_size() for t in [self.symbols, *wide])
 
     def children(self, low: Tensor, high: Tensor, depth: int) -> Edges:
         """Return the edges out of nodes [low, high), int64 [B, K], that lie at `depth`."""
@@ -132,8 +145,10 @@ def _wide_level(
         np.append(column[starts], PAD).astype(np.int64),
         np.append(starts, len(column)),
     )
-    tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
-    return Level(*tensors, widest=int(counts.max()))
+    nodes, pointers, symbols, starts = (
+        torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays
+    )
+    return Level(nodes, pointers, symbols, starts, int(counts.max()))
 
 
 def _wide_edges(level: Level, low: Tensor, high: Tensor, offsets: Tensor, narrow: Edges) -> Edges:

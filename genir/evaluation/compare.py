@@ -7,9 +7,9 @@ from random import Random
 from genir.errors import InputError
 from genir.evaluation.latency import Latency, latencies
 from genir.evaluation.measures import MEASURES, Values, evaluate, judgements, means
-from genir.evaluation.progress import tracked
 from genir.evaluation.significance import holm, p_greater
 from genir.evaluation.typos import misspell
+from genir.progress import tracked
 from genir.records import Hit, Qrel, Query, Searcher
 
 DEPTH = 100

@@ -6,7 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
-from genir.evaluation.progress import tracked
+from genir.progress import tracked
 from genir.records import Searcher
 
 WARM_UP = 5

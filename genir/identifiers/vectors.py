@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from genir.errors import InputError
 from genir.identifiers.base import Vectors
+from genir.progress import tracked
 from genir.records import Document
 
 
@@ -53,8 +52,5 @@ def draw_rows(vectors: Vectors, count: int, seed: int) -> Vectors:
 
 def track_chunks(total: int, size: int, title: str) -> Iterator[slice]:
     """Yield slices that cover `total` rows, under a progress bar when there are several."""
-    console = Console(stderr=True)
-    starts = range(0, total, size)
-    hidden = len(starts) < 2 or not console.is_terminal
-    for start in track(starts, title, console=console, transient=True, disable=hidden):
+    for start in tracked(range(0, total, size), title):
         yield slice(start, start + size)

@@ -117,6 +117,10 @@ class DocidModel(nn.Module, ABC):
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the newly made parameters, which train at the higher rate."""
 
+    def identifier_bytes(self) -> int:
+        """Return the size of the parameters that belong to identifiers alone."""
+        return 0
+
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write `model.safetensors`, `model.json` and the tokenizer's files."""

@@ -166,6 +166,10 @@ class BridgeModel(DocidModel):
         """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
         return self.head.scores(hidden, depth).logsumexp(dim=-1)
 
+    def identifier_bytes(self) -> int:
+        """Return the size of the codebooks."""
+        return sum(p.numel() * p.element_size() for p in self.head.parameters())
+
     # --- the model folder ----------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:

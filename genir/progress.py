@@ -1,4 +1,4 @@
-"""The progress bar of an evaluation: on a terminal only, and gone when done."""
+"""The progress bar of long work: on a terminal only, and gone when done."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def tracked(items: Sequence[T], description: str) -> Iterable[T]:
-    """Pass over the items under a bar."""
+    """Pass over the items, under a bar if there are several and a description."""
     console = Console(stderr=True)
-    disabled = not console.is_terminal
+    disabled = not (console.is_terminal and description and len(items) > 1)
     return track(items, description, console=console, transient=True, disable=disabled)
