@@ -136,18 +136,16 @@ def _wide_level(
         return None
     first = np.searchsorted(children, bounds[wide])
     counts = np.searchsorted(children, bounds[wide + 1]) - first
-    pointers = np.concatenate([[0], np.cumsum(counts)])
-    edges = np.repeat(first - pointers[:-1], counts) + np.arange(pointers[-1])
-    starts = children[edges]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    edges = np.repeat(first - offsets[:-1], counts) + np.arange(offsets[-1])
+    rows = children[edges]
     arrays = (
         bounds[wide],
-        pointers,
-        np.append(column[starts], PAD).astype(np.int64),
-        np.append(starts, len(column)),
+        offsets,
+        np.append(column[rows], PAD).astype(np.int64),
+        np.append(rows, len(column)),
     )
-    nodes, pointers, symbols, starts = (
-        torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays
-    )
+    nodes, pointers, symbols, starts = (torch.from_numpy(array).to(device) for array in arrays)
     return Level(nodes, pointers, symbols, starts, int(counts.max()))
 
 

@@ -1,0 +1,102 @@
+"""An encoder and a corpus folder small enough to be made on the spot."""
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+from string import ascii_lowercase, digits
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizer
+
+SYNONYMS = {
+    "copy": ("duplicate", "clone"),
+    "delete": ("remove", "erase"),
+    "list": ("show", "print"),
+    "move": ("rename", "shift"),
+    "search": ("find", "look"),
+    "compress": ("pack", "shrink"),
+    "encrypt": ("hide", "protect"),
+    "watch": ("monitor", "follow"),
+}
+THINGS = {
+    "file": ("document", "text"),
+    "folder": ("directory", "tree"),
+    "disk": ("drive", "volume"),
+    "network": ("host", "connection"),
+    "process": ("program", "task"),
+}
+COMMANDS = tuple(product(SYNONYMS, THINGS))
+"""40 documents: each verb applied to each thing."""
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory) -> Path:
+    """A folder with an untrained BERT of 16 dimensions, and a tokenizer that knows the corpus."""
+    folder = tmp_path_factory.mktemp("encoder")
+    asked = " ".join(question(form, *command) for command in COMMANDS for form in range(3))
+    words = set(re.findall(r"\w{2,}", asked + json.dumps([document(*c) for c in COMMANDS]).lower()))
+    letters = ascii_lowercase + digits
+    pieces = [*".-/:?", *letters, *(f"##{letter}" for letter in letters), *sorted(words)]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = BertTokenizer({piece: n for n, piece in enumerate([*special, *pieces])})
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=0.5,  # wide enough to tell texts apart without training
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory) -> Path:
+    """A corpus folder: 40 documents with titles, URLs and metadata, 80 train and 20 test queries.
+
+    Every document has two train queries, every other one a test query.
+    """
+    folder = tmp_path_factory.mktemp("corpus")
+    commands = list(enumerate(COMMANDS))
+    write_lines(folder / "corpus.jsonl", [document(*command) for _, command in commands])
+    train = [(f"train-{n}-{form}", form, c) for n, c in commands for form in (0, 1)]
+    test = [(f"test-{n}", 2, c) for n, c in commands if n % 2]
+    queries = [{"_id": key, "text": question(form, *c)} for key, form, c in train + test]
+    write_lines(folder / "queries.jsonl", queries)
+    (folder / "qrels").mkdir()
+    for split, rows in {"train": train, "test": test}.items():
+        judged = [f"{key}\t{'-'.join(command)}\t1\n" for key, _, command in rows]
+        text = "query-id\tcorpus-id\tscore\n" + "".join(judged)
+        (folder / "qrels" / f"{split}.tsv").write_text(text)
+    return folder
+
+
+def document(verb, thing):
+    verbs, things = SYNONYMS[verb], THINGS[thing]
+    return {
+        "_id": f"{verb}-{thing}",
+        "title": f"{verb} {thing}",
+        "text": f"{verbs[0]} a {things[0]} here. It can also {verbs[1]} every {things[1]}.",
+        "url": f"https://docs.example.org/{thing}/{verb}",
+        "verb": verb,
+        "section": list(THINGS).index(thing),
+        "tags": [verb, thing],
+    }
+
+
+def question(form, verb, thing):
+    verbs, things = SYNONYMS[verb], THINGS[thing]
+    return (
+        f"how do i {verbs[0]} a {things[0]}?",
+        f"{verbs[1]} my {things[1]}",
+        f"best way to {verb} one {things[0]}",
+    )[form]
+
+
+def write_lines(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
