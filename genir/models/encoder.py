@@ -106,6 +106,11 @@ class TextEncoder(nn.Module):
         backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder))
         return cls(backbone, AutoTokenizer.from_pretrained(folder), length)
 
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and answering, with the attention kernel that suits each."""
+        choose_attention(self.backbone, mode)
+        return super().train(mode)
+
     @property
     def dimension(self) -> int:
         """Return the size of a vector."""
@@ -136,6 +141,19 @@ class TextEncoder(nn.Module):
                 vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
         self.train(training)
         return vectors
+
+
+def choose_attention(net: Any, training: bool) -> None:
+    """Use the plain attention kernel to train on a CPU, the fused one everywhere else.
+
+    Torch's fused CPU kernel takes 15 times as long as the plain one to go backward over a batch of
+    short bf16 sequences (docs/decisions.md), but saves memory and time on long texts.
+    """
+    on_cpu = next(net.parameters()).device.type == "cpu"
+    kernel = "eager" if training and on_cpu else "sdpa"
+    if getattr(net, "genir_attention", None) != kernel:
+        net.set_attn_implementation(kernel)
+        net.genir_attention = kernel
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list[int]]:

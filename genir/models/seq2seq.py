@@ -14,14 +14,20 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, EncoderDecoderCache
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    EncoderDecoderCache,
+    EncoderDecoderModel,
+)
 
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
 from genir.models.bridge import BridgeModel, BridgeOptions
-from genir.models.encoder import load_pretrained
+from genir.models.encoder import choose_attention, load_pretrained
 from genir.models.files import read_model, write_model
 from genir.models.sources import Seq2SeqOptions, open_origin
 from genir.models.symbols import initial_symbols
@@ -79,6 +85,12 @@ class Seq2SeqModel(DocidModel):
         fresh = {id(parameter) for parameter in origin.fresh}
         model.new = {name for name, p in model.named_parameters() if id(p) in fresh}
         return model
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and answering, with the attention kernel that suits each."""
+        if isinstance(self.transformer.net, EncoderDecoderModel):
+            choose_attention(self.transformer.net, mode)
+        return super().train(mode)
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Add the symbols of a scheme of codes; one of text needs none.
