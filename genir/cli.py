@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genir.errors import InputError
@@ -27,6 +28,16 @@ benchmark_app = typer.Typer(help="Measure speed against peers.", no_args_is_help
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(benchmark_app, name="benchmark")
 
+
+def _refuse_place(path: Path | None) -> Path | None:
+    """Refuse a file that could not be written, before the work whose result goes there."""
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
+    if path is not None and path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    return path
+
+
 Model = Annotated[Path, typer.Argument(help="a model folder", show_default=False)]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="change a recipe key: training.epochs=1")
@@ -35,13 +46,15 @@ Conditions = Annotated[
     list[str] | None, typer.Option("--where", help="metadata a hit must have: lang=en")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="write JSON here")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="write JSON here", callback=_refuse_place)
+]
 Overwrite = Annotated[bool, typer.Option(help="replace what stands at the output")]
 
 
 def guarded(run: Callable[[], Any]) -> None:
     """Run a command; turn the user's mistakes into one message and exit code 2."""
-    from genir.training.loop import Stopped
+    from genir.training.signals import Stopped
 
     errors = Console(stderr=True, soft_wrap=True)
     try:
@@ -50,7 +63,7 @@ def guarded(run: Callable[[], Any]) -> None:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
     except Stopped:
-        errors.print("stopped; a checkpoint is saved: the same command with --resume goes on")
+        errors.print("stopped; a checkpoint is saved: train.py with --resume goes on from it")
         sys.exit(130)
 
 
@@ -109,7 +122,9 @@ def search(
     query: Annotated[str, typer.Argument(help="a question", show_default=False)],
     k: Annotated[int, typer.Option("-k", help="hits to return")] = 10,
     where: Conditions = None,
-    beams: Annotated[int | None, typer.Option(help="beam width; default: the recipe's")] = None,
+    beams: Annotated[
+        int | None, typer.Option(help="beam width; default: the recipe's", min=1)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model one question."""
@@ -123,7 +138,8 @@ def search(
         return
     console = Console()
     for hit in hits:
-        console.print(f"{hit.rank:>3}  [bold]{hit.key}[/]  [dim]{hit.score:.3f}  {hit.url}[/]")
+        key, url = escape(hit.key), escape(hit.url)
+        console.print(f"{hit.rank:>3}  [bold]{key}[/]  [dim]{hit.score:.3f}  {url}[/]")
         console.print(f"     {hit.snippet}", markup=False, highlight=False)
     if not hits:
         console.print("no document matches the filter")
@@ -135,16 +151,17 @@ def _conditions(where: list[str] | None) -> dict[str, Any]:
         field, equals, value = item.partition("=")
         if not equals or not field:
             raise InputError(f"--where {item!r}: write it as field=value, such as lang=en")
-        conditions.setdefault(field, []).append(_parse(value))
+        conditions.setdefault(field, []).extend(_readings(value))
     return conditions
 
 
-def _parse(value: str) -> Any:
-    """Read a number or a truth value as JSON does; anything else is text."""
+def _readings(value: str) -> list[Any]:
+    """Return what a value may mean: a number or truth value as JSON writes it, and the text."""
     try:
-        return json.loads(value)
+        read = json.loads(value, parse_constant=str)
     except ValueError:
-        return value
+        return [value]
+    return [read, value] if isinstance(read, int | float) else [value]
 
 
 @app.command()
@@ -153,9 +170,13 @@ def evaluate(
     queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
     qrels: Annotated[Path, typer.Option(help="judgements: BEIR or TREC")],
     baselines: Annotated[str, typer.Option(help="to measure beside it")] = "bm25,dense,rrf",
-    run: Annotated[Path | None, typer.Option(help="write a TREC run file here")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="write a TREC run file here", callback=_refuse_place)
+    ] = None,
     json_file: JsonFile = None,
-    report: Annotated[Path | None, typer.Option(help="write a Markdown report folder here")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write a Markdown report folder here", file_okay=False)
+    ] = None,
 ) -> None:
     """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
     from genir.evaluation.session import evaluate
@@ -169,7 +190,9 @@ def identifiers(
     scheme: Annotated[str, typer.Option(help="such as atomic, residual, url, title")],
     settings: Settings = None,
     encoder: Annotated[str, typer.Option(help="whose tokenizer and vectors are used")] = "minilm",
-    plot: Annotated[Path | None, typer.Option(help="draw it into this PNG")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="draw it into this PNG", callback=_refuse_place)
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Report the quality of a corpus's identifiers, before any training."""
@@ -233,7 +256,7 @@ def python_docs(
 def latency(
     model: Model,
     queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
-    count: Annotated[int, typer.Option(help="queries to time")] = 200,
+    count: Annotated[int, typer.Option(help="queries to time", min=1)] = 200,
     json_file: JsonFile = None,
 ) -> None:
     """Time one query at a time: the model, the dense retriever and BM25, alternating."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genir.corpus.python_docs import make_python_docs
@@ -75,7 +76,8 @@ def _answer(console: Console, retriever: Retriever, questions: Sequence[str]) ->
     for question, hits in zip(questions, retriever.search(list(questions), k=3), strict=True):
         table = Table(title=question, title_justify="left", box=None, show_header=False)
         for hit in hits:
-            table.add_row(str(hit.rank), f"[bold]{hit.key}[/]", f"[dim]{hit.snippet[:90]}[/]")
+            key, text = escape(hit.key), escape(hit.snippet[:90])
+            table.add_row(str(hit.rank), f"[bold]{key}[/]", f"[dim]{text}[/]")
         console.print(table)
 
 

@@ -1,6 +1,7 @@
 """From examples to length-bucketed batches, the same for one process or many."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -30,25 +31,38 @@ class Batcher:
         self.batch_size = batch_size
         self.source_length, self.target_length = lengths
 
+    def count(self, examples: Sequence[Example]) -> int:
+        """Return the number of batches that the examples make."""
+        size = self.batch_size * POOL
+        pools = (examples[start : start + size] for start in range(0, len(examples), size))
+        return sum(len(self._cuts(pool)) for pool in pools)
+
     def batches(self, examples: Sequence[Example], rng: Random, skip: int = 0) -> Iterator[Batch]:
         """Yield one epoch's batches, leaving out the first `skip` without reading them."""
         size = self.batch_size * POOL
         for start in range(0, len(examples), size):
             pool = examples[start : start + size]
             order_rng = Random(rng.getrandbits(64))
-            count = -(-len(pool) // self.batch_size)
+            count = len(self._cuts(pool))
             if skip >= count:
                 skip -= count
                 continue
             yield from self._pool(pool, order_rng, skip)
             skip = 0
 
+    def _cuts(self, pool: Sequence[Example]) -> list[slice]:
+        """Cut a pool, identifier targets first, into batches that hold one kind of target each."""
+        texts = sum(isinstance(example.target, str) for example in pool)
+        middle, end, step = len(pool) - texts, len(pool), self.batch_size
+        starts = [*range(0, middle, step), *range(middle, end, step)]
+        return [slice(a, b) for a, b in pairwise([*starts, end])]
+
     def _pool(self, pool: Sequence[Example], rng: Random, skip: int) -> Iterator[Batch]:
         ids = encode_texts(self.tokenizer, [e.source for e in pool], self.source_length)
         order = sorted(
             range(len(pool)), key=lambda i: (isinstance(pool[i].target, str), len(ids[i]))
         )
-        groups = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        groups = [order[cut] for cut in self._cuts(pool)]
         rng.shuffle(groups)
         for group in groups[skip:]:
             yield self._batch([pool[i] for i in group], [ids[i] for i in group])

@@ -2,16 +2,20 @@
 
 `prepared/` is the assembled model folder before the first step; `checkpoint/` the latest state of
 model, optimiser, schedule and random generators (accelerate's files) with the loop's own counts;
-`best/` the weights that did best on dev. Each is replaced in one step.
+`best/` the weights that did best on dev; `start/` the model that this one starts from; `finished/`
+the model folder about to be moved to its place. Each is replaced in one step.
 """
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from genir.errors import InputError
@@ -37,20 +41,55 @@ class WorkFolder:
         self.checkpoint = self.path / "checkpoint"
         self.best = self.path / "best"
         self.start = self.path / "start"
+        self.finished = self.path / "finished"
 
-    def open(self, resume: bool, overwrite: bool) -> None:
-        """Make the folder. Raises InputError when an interrupted training is in the way."""
-        if self.path.exists() and overwrite and not resume:
-            shutil.rmtree(self.path)
-        if self.path.exists() and not resume:
+    @property
+    def begun(self) -> bool:
+        """Tell whether there is work to go on with: a preparation, or a model to start from."""
+        started = self.path.glob(f"{self.start.name}*")
+        return self.prepared.is_dir() or any(started)
+
+    @contextmanager
+    def open(self, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder; when the block meets bad input before a checkpoint, remove it again.
+
+        Raises InputError when an interrupted training is in the way, and when it cannot be made.
+        """
+        if self.begun and not resume and not overwrite:
             raise InputError(
                 f"{self.path}: holds an interrupted training; --resume goes on with it, "
                 "--overwrite starts over"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.path.exists() and not (resume and self.begun):
+                shutil.rmtree(self.path)
+            fresh = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot be made ({error.strerror}); give another --out"
+            ) from None
+        try:
+            yield
+        except InputError:
+            if fresh and not self.checkpoint.is_dir() and not self.start.is_dir():
+                self.close()
+            raise
 
     def save(self, accelerator: Accelerator, progress: Progress) -> None:
-        """Write a checkpoint; the one before stands until this one is whole."""
+        """Write a checkpoint; the one before stands until this one is whole.
+
+        Raises InputError when it cannot be written, on a full disk say.
+        """
+        try:
+            self._save(accelerator, progress)
+        except (OSError, RuntimeError, SafetensorError) as error:  # as safetensors, torch say it
+            raise InputError(
+                f"{self.checkpoint}: cannot be written ({error}); the checkpoint before it is as "
+                "it was: make room, then --resume"
+            ) from None
+
+    def _save(self, accelerator: Accelerator, progress: Progress) -> None:
         accelerator.wait_for_everyone()
         # Every process writes its own random state, so all need the folder that the first makes.
         partial = self.path / "checkpoint.partial"

@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from genir.config import Recipe, dump_recipe, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
-from genir.folders import refuse_existing
+from genir.folders import move_folder, refuse_existing
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
+from genir.tasks.registry import build_mixture
 from genir.training.assembly import assemble
 from genir.training.card import model_card
 from genir.training.checkpoints import Progress, WorkFolder
@@ -47,14 +49,23 @@ def train(job: Job) -> Retriever:
     is whole.
     """
     recipe = load_recipe(job.recipe, job.settings)
+    build_mixture(recipe.tasks, recipe.training.seed)  # a mistake there shows before the hard work
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
     work, state = WorkFolder(job.out), PartialState()
-    if state.is_main_process:
-        work.open(job.resume, job.overwrite)
-        if not work.prepared.is_dir():
-            _prepare(job, recipe, work)
+    with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
+        state.wait_for_everyone()
+        _train(job, recipe, work)
+    return Retriever.load(job.out)
+
+
+def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    state = PartialState()
+    if not work.prepared.is_dir():
+        start = _start(job, recipe, work)
+        if state.is_main_process:
+            _prepare(job, recipe, work, start)
     state.wait_for_everyone()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
@@ -63,7 +74,6 @@ def train(job: Job) -> Retriever:
     if state.is_main_process:
         _finish(job, retriever, split, progress, work)
     state.wait_for_everyone()
-    return retriever if state.is_main_process else Retriever.load(job.out)
 
 
 def _finished(job: Job, recipe: Recipe) -> Retriever:
@@ -77,9 +87,8 @@ def _finished(job: Job, recipe: Recipe) -> Retriever:
     return retriever
 
 
-def _prepare(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+def _prepare(job: Job, recipe: Recipe, work: WorkFolder, start: Path | None) -> None:
     began = time.monotonic()
-    start = _start(job, recipe, work)
     with tempfile.TemporaryDirectory(dir=work.path) as folder:
         documents = DocumentStore.create(
             Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url)
@@ -97,6 +106,10 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     name = recipe.model.start
     if not name:
         return None
+    if name == job.recipe:
+        raise InputError(
+            f"[model] start = {name!r}: a recipe cannot start from itself; name another"
+        )
     if name not in recipe_names() and not name.endswith(".toml"):
         return Path(name)
     train(Job(name, job.corpus, work.start, job.queries, job.qrels, resume=True))
@@ -155,9 +168,12 @@ def _check_same_queries(work: WorkFolder, queries: TrainQueries) -> None:
 def _finish(
     job: Job, retriever: Retriever, split: DevSplit, progress: Progress, work: WorkFolder
 ) -> None:
-    """Save the best weights with figures, curve and card."""
+    """Save the best weights with figures, curve and card.
+
+    In the working folder first, so that a kill leaves nothing beside the model folder.
+    """
     prepared = json.loads(retriever.attachments["metrics.json"])
-    best = max(progress.history, key=lambda row: float(row["RR@10"]))
+    best = max(progress.history, key=lambda row: (row["RR@10"], row["step"]))
     metrics = {
         "recipe": retriever.recipe.name,
         "steps": progress.step,
@@ -175,5 +191,8 @@ def _finish(
         "MODEL_CARD.md": model_card(retriever, metrics, dump_recipe(retriever.recipe)).encode(),
     }
     retriever.model.eval()
-    retriever.save(job.out, job.overwrite)
+    retriever.save(work.finished, overwrite=True)
+    retriever.documents.close()
+    refuse_existing(job.out, job.overwrite)
+    move_folder(work.finished, job.out)
     work.close()

@@ -3,11 +3,10 @@ by name.
 """
 
 import math
-import signal
 import time
 from collections.abc import Iterator
+from itertools import islice
 from random import Random
-from types import FrameType
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from genir.errors import InputError
 from genir.models.base import Batch
-from genir.models.encoder import has_bf16
+from genir.models.encoder import autocast
 from genir.records import Example
 from genir.retriever import Retriever
 from genir.tasks.registry import build_mixture
@@ -25,14 +24,11 @@ from genir.training.batches import Batcher
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev import measure_dev
 from genir.training.display import Display
+from genir.training.signals import Stopped, StopWish, stop_wish
 from genir.training.split import DevSplit
 
 AGREE_EVERY = 10
 """Steps between the rounds in which many processes agree on stopping: each round waits for all."""
-
-
-class Stopped(Exception):
-    """Ctrl-C or SIGTERM: a checkpoint is saved and the run can be resumed."""
 
 
 class Trainer:
@@ -45,7 +41,9 @@ class Trainer:
         self.settings = retriever.recipe.training
         # A recipe need not use every parameter of the network it is given.
         options = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision=self._precision(), kwargs_handlers=[options])
+        # Precision is this loop's own: accelerate's stands for the whole process, and a recipe
+        # that starts from another may differ from it.
+        self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[options])
         torch.manual_seed(self.settings.seed)
         self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
         self.batcher = Batcher(
@@ -55,13 +53,6 @@ class Trainer:
             (self.settings.source_length, self.settings.target_length),
         )
         self._prepare()
-        self.stop_signal = 0
-
-    def _precision(self) -> str:
-        if self.settings.precision == "fp32":
-            return "no"
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
-        return "bf16" if self.settings.precision == "bf16" or has_bf16(kind) else "no"
 
     def _prepare(self) -> None:
         """Find the number of steps, and hand model and optimiser to accelerate."""
@@ -101,30 +92,31 @@ class Trainer:
         Raises InputError when the loss is not a number, Stopped on Ctrl-C or SIGTERM.
         """
         progress = self.work.load(self.accelerator)
+        shown = self.accelerator.is_main_process
+        with stop_wish() as wish, Display(self.total, progress.step, shown) as display:
+            self._steps(progress, wish, display)
+        return progress
+
+    def _steps(self, progress: Progress, wish: StopWish, display: Display) -> None:
         earlier, began = progress.seconds, time.monotonic()
         saved = began
-        with Display(self.total, progress.step, self.accelerator.is_main_process) as display:
-            self._listen()
-            if not progress.history:
-                self._measure(progress, math.nan, display)
-            for batch in self._batches(progress.step):
-                loss = self._step(batch)
-                progress.step += 1
-                progress.seconds = earlier + time.monotonic() - began
-                display.advance(loss)
-                if self._due(progress.step):
-                    self._measure(progress, self._finite(loss, progress.step), display)
-                last = progress.step >= self.total
-                stop, old = self._agree(progress.step, time.monotonic() - saved)
-                if last or stop or old:
-                    self._finite(loss, progress.step)
-                    self.work.save(self.accelerator, progress)
-                    saved = time.monotonic()
-                if stop:
-                    raise Stopped
-                if last:
-                    break
-        return progress
+        if not progress.history:
+            self._measure(progress, math.nan, display)
+        for batch in islice(self._batches(progress.step), self.total - progress.step):
+            loss = self._step(batch)
+            progress.step += 1
+            progress.seconds = earlier + time.monotonic() - began
+            display.advance(loss)
+            if self._due(progress.step):
+                self._measure(progress, self._finite(loss, progress.step), display)
+            last = progress.step == self.total
+            stop, old = self._agree(progress.step, wish.made, time.monotonic() - saved)
+            if last or stop or old:
+                self._finite(loss, progress.step)
+                self.work.save(self.accelerator, progress)
+                saved = time.monotonic()
+            if stop and not last:
+                raise Stopped
 
     def _batches(self, skip: int) -> Iterator[Batch]:
         """Yield this process's batches from step `skip` on, epoch after epoch."""
@@ -132,7 +124,7 @@ class Trainer:
         epoch, examples = 0, self.first_epoch
         while True:
             # Whole rounds only, so that every process takes the same number of steps.
-            rounds = -(-len(examples) // self.settings.batch_size) // world
+            rounds = self.batcher.count(examples) // world
             if not rounds:
                 raise InputError(
                     f"{len(examples)} examples are too few for {world} processes of "
@@ -151,22 +143,26 @@ class Trainer:
     def _step(self, batch: Batch) -> torch.Tensor:
         self.model.train()
         batch = batch.to(self.accelerator.device)
-        with self.accelerator.autocast():
+        with autocast(batch.rows.device, self.settings.precision):
             loss = self.model(batch, self.settings.label_smoothing)
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        detached: torch.Tensor = loss.detach()
-        return detached
+        # A gradient that is no number has ruined the weights, however good the loss before it.
+        told: torch.Tensor = torch.where(norm.isfinite(), loss.detach(), norm)
+        return told
 
     def _finite(self, loss: torch.Tensor, step: int) -> float:
         value = float(loss)
         if not math.isfinite(value):
+            kept = self.work.checkpoint
             raise InputError(
-                f"the loss is {value} at step {step}; lower training.learning_rate or "
-                f"training.head_learning_rate. The last good checkpoint is in {self.work.path}"
+                f"the loss or its gradient is {value} at step {step}; lower "
+                "training.learning_rate or training.head_learning_rate, and start over with "
+                "--overwrite"
+                + (f". The last good checkpoint stays in {kept}" if kept.is_dir() else "")
             )
         return value
 
@@ -182,23 +178,15 @@ class Trainer:
             {"step": progress.step, "seconds": round(progress.seconds, 1),
              "loss": None if math.isnan(loss) else round(loss, 4), **figures}
         )  # fmt: skip
-        if self.accelerator.is_main_process and figures["RR@10"] > progress.best:
+        # Of equals the later is kept: it has seen more, above all where nothing is measured.
+        if self.accelerator.is_main_process and figures["RR@10"] >= progress.best:
             self.work.keep_best(self.retriever.model)
         progress.best = max(progress.best, figures["RR@10"])
         display.measured(progress.history[-1])
 
-    def _listen(self) -> None:
-        def stop(number: int, frame: FrameType | None) -> None:
-            if self.stop_signal:  # the second Ctrl-C does not wait
-                raise KeyboardInterrupt
-            self.stop_signal = number
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-
-    def _agree(self, step: int, age: float) -> tuple[bool, bool]:
+    def _agree(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
         """Tell whether to stop and whether the checkpoint is old, alike in every process."""
-        wishes = [self.stop_signal > 0, age > self.settings.checkpoint_seconds]
+        wishes = [stop, age > self.settings.checkpoint_seconds]
         if self.accelerator.num_processes > 1:
             if step % AGREE_EVERY:
                 return False, False

@@ -55,4 +55,4 @@ def _section(scheme: str, settings: Sequence[str]) -> IdentifierSection:
             values[key.removeprefix("identifiers.")] = json.loads(raw)
         except ValueError:
             values[key.removeprefix("identifiers.")] = raw
-    return IdentifierSection(scheme=scheme, **values)
+    return IdentifierSection.model_validate({"scheme": scheme, **values})

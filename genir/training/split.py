@@ -42,10 +42,11 @@ def carve_dev(corpus: Sequence[Document], queries: TrainQueries, count: int, see
 
 def _spans(corpus: Sequence[Document], count: int, rng: Random) -> dict[str, frozenset[str]]:
     places = rng.sample(range(len(corpus)), min(count, len(corpus)))
-    spans = {}
+    spans: dict[str, frozenset[str]] = {}
     for place in sorted(places):
         document = corpus[place]
         words = f"{document.title} {document.text}".split()
         start = rng.randrange(max(1, len(words) - 7))
-        spans[" ".join(words[start : start + 8])] = frozenset([document.key])
+        span = " ".join(words[start : start + 8])
+        spans[span] = spans.get(span, frozenset()) | {document.key}
     return spans
