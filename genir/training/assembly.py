@@ -16,9 +16,6 @@ from genir.models.registry import build_model
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 
-UNIQUE_ENOUGH = 0.9
-"""Share of unique identifiers below which retrieval collapses (arXiv 2610.08716)."""
-
 
 def assemble(
     recipe: Recipe, documents: DocumentStore, queries: TrainQueries, start: Path | None
@@ -38,7 +35,6 @@ def assemble(
     scheme.fit(documents, vectors)
     keys = [document.key for document in documents]
     table = IdentifierTable.build(scheme.encode(documents, vectors), keys)
-    _refuse_collisions(scheme, table)
     model.attach(scheme, table, vectors)
     retriever = Retriever(recipe, scheme, table, model, documents)
     retriever.query_counts = np.array([len(queries.get(key, ())) for key in keys], dtype=np.int32)
@@ -57,15 +53,3 @@ def _parent(folder: Path, recipe: Recipe, documents: DocumentStore) -> Retriever
             f"[model] start: {folder} was trained on another corpus; train it on this one"
         )
     return parent
-
-
-def _refuse_collisions(scheme: Scheme, table: IdentifierTable) -> None:
-    if not scheme.unique:
-        return
-    same = (table.symbols[1:] == table.symbols[:-1]).all(axis=1)
-    share = 1 - float(same.mean()) if len(same) else 1.0
-    if share < UNIQUE_ENOUGH:
-        raise InputError(
-            f"[identifiers]: only {share:.0%} of the identifiers are unique; retrieval collapses "
-            f"below {UNIQUE_ENOUGH:.0%}; use more levels or codes (see `genir identifiers`)"
-        )

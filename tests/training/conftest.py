@@ -1,0 +1,70 @@
+"""Trainings that take a second."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.store import DocumentStore
+from genir.training.job import Job
+
+RECIPE = """
+name = "tiny"
+[identifiers]
+scheme = "atomic"
+[[tasks]]
+task = "queries"
+[[tasks]]
+task = "title-lead"
+[model]
+encoder = {encoder}
+lexical = 8
+[training]
+epochs = 6
+batch_size = 16
+learning_rate = 0.01
+head_learning_rate = 0.05
+evaluations = 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Keep torch off other people's cores: threads that wait for each other take 20 times longer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def recipe_file(tiny_encoder, tmp_path):
+    """A recipe of 48 steps on the tiny corpus, with dropout."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE.format(encoder=json.dumps(str(tiny_encoder))))
+    return path
+
+
+@pytest.fixture
+def make_job(recipe_file, tiny_corpus, tmp_path):
+    """Return a maker of jobs: settings as `--set` has them, and fields of `Job`."""
+
+    def make(*settings, **fields):
+        return replace(Job(str(recipe_file), tiny_corpus, tmp_path / "model", None, None, settings),
+                       **fields)  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def documents(tiny_corpus, tmp_path):
+    return DocumentStore.create(tmp_path / "documents.sqlite", read_corpus(tiny_corpus))
+
+
+@pytest.fixture
+def queries(tiny_corpus, documents):
+    """The train queries by document."""
+    qrels = tiny_corpus / "qrels" / "train.tsv"
+    return read_train_queries(tiny_corpus / "queries.jsonl", qrels, set(documents.keys()))

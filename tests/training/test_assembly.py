@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from genir.config import load_recipe
+from genir.corpus.store import DocumentStore
+from genir.errors import InputError
+from genir.training.assembly import assemble
+
+
+@pytest.fixture
+def recipe(recipe_file):
+    def load(*settings):
+        return load_recipe(recipe_file, settings)
+
+    return load
+
+
+CODES = ("identifiers.scheme=residual", "identifiers.levels=2", "identifiers.codes=8")
+
+
+@pytest.mark.parametrize("settings", [(), CODES, ("identifiers.scheme=hierarchical",)])
+def test_every_document_gets_an_identifier_before_any_training(
+    recipe, documents, queries, settings
+):
+    retriever = assemble(recipe(*settings), documents, queries, None)
+    assert retriever.table.keys == documents.keys()
+    assert len(np.unique(retriever.table.symbols, axis=0)) == 40
+    counts = dict(zip(retriever.table.keys, retriever.query_counts.tolist(), strict=True))
+    assert counts == {key: len(queries[key]) for key in retriever.table.keys}
+    assert len({hit.key for hit in retriever.search(["copy file"], 40)[0]}) == 40
+
+
+def test_a_start_hands_over_the_encoder_and_the_documents_places(
+    recipe, documents, queries, tmp_path
+):
+    parent = assemble(recipe(), documents, queries, None)
+    with torch.no_grad():
+        for parameter in parent.model.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    parent.save(tmp_path / "parent")
+    child = assemble(recipe(*CODES), documents, queries, tmp_path / "parent")
+    alone = assemble(recipe(*CODES), documents, queries, None)
+    for name, weights in parent.model.encoder.state_dict().items():
+        assert torch.equal(child.model.encoder.state_dict()[name], weights)
+    assert not np.array_equal(child.table.symbols, alone.table.symbols)
+
+
+def test_a_start_of_another_kind_is_refused(recipe, documents, queries, tmp_path):
+    assemble(recipe(), documents, queries, None).save(tmp_path / "parent")
+    other = recipe("model.kind=seq2seq", "model.source=scratch")
+    with pytest.raises(InputError, match=r"holds a 'bridge' model, .* a 'seq2seq' one; start from"):
+        assemble(other, documents, queries, tmp_path / "parent")
+
+
+def test_a_start_from_another_corpus_is_refused(recipe, documents, queries, tmp_path):
+    assemble(recipe(), documents, queries, None).save(tmp_path / "parent")
+    fewer = DocumentStore.create(tmp_path / "fewer.sqlite", documents[:30])
+    with pytest.raises(InputError, match="was trained on another corpus; train it on this one"):
+        assemble(recipe(), fewer, {}, tmp_path / "parent")

@@ -1,0 +1,115 @@
+from collections import Counter
+from random import Random
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from genir.identifiers.table import PAD, IdentifierTable
+from genir.records import Example
+from genir.training.batches import POOL, Batcher
+
+TABLE = IdentifierTable.build([[(n % 7, n)] for n in range(50)], [f"d{n}" for n in range(50)])
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_encoder):
+    return AutoTokenizer.from_pretrained(tiny_encoder)
+
+
+def examples(count, texts_every=0):
+    """`count` examples of 1 to 19 words each that no two share; every so many has a text target."""
+    made = []
+    for number in range(count):
+        source = " ".join(str(number) * (1 + number % 19))
+        target = (number % 50 % 7, number % 50)
+        if texts_every and number % texts_every == 0:
+            target = f"text {number}"
+        made.append(Example(source, target, weight=1 + number % 3))
+    return made
+
+
+def read(batcher, batch):
+    """Return what stands in a batch as (tokens, target, row, weight)."""
+    for ids, mask, target, row, weight in zip(
+        batch.input_ids, batch.attention_mask, batch.targets, batch.rows, batch.weights, strict=True
+    ):
+        yield (
+            tuple(ids[mask > 0].tolist()),
+            tuple(target[target != PAD].tolist()),
+            *(
+                row.item(),
+                weight.item(),
+            ),
+        )
+
+
+def expected(batcher, example):
+    tokens = batcher.tokenizer(example.source, truncation=True, max_length=64)["input_ids"]
+    if isinstance(example.target, str):
+        words = batcher.tokenizer.encode(example.target, add_special_tokens=False)
+        return tuple(tokens), (*words, batcher.tokenizer.sep_token_id), -1, example.weight
+    return tuple(tokens), example.target, TABLE.row_of(example.target), example.weight
+
+
+SHAPES = [(1, 1, 0), (5, 8, 0), (8 * POOL, 8, 0), (8 * POOL + 1, 8, 3), (300, 4, 2), (130, 8, 1)]
+
+
+@pytest.mark.parametrize(("count", "size", "texts"), SHAPES)
+def test_an_epoch_holds_every_example_once(tokenizer, count, size, texts):
+    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    given = examples(count, texts)
+    batches = list(batcher.batches(given, Random(1)))
+    found = Counter(row for batch in batches for row in read(batcher, batch))
+    assert found == Counter(expected(batcher, example) for example in given)
+    assert len(batches) == batcher.count(given)
+    assert all(len(batch.rows) <= size for batch in batches)
+
+
+@pytest.mark.parametrize(("count", "size", "texts"), SHAPES)
+def test_a_batch_has_targets_of_one_kind(tokenizer, count, size, texts):
+    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    for batch in batcher.batches(examples(count, texts), Random(1)):
+        assert len(set((batch.rows < 0).tolist())) == 1
+
+
+@pytest.mark.parametrize(("count", "size", "texts"), SHAPES)
+def test_skipping_leaves_out_the_first_batches_and_nothing_else(tokenizer, count, size, texts):
+    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    given = examples(count, texts)
+    whole = list(batcher.batches(given, Random(1)))
+    for skip in {0, 1, POOL - 1, POOL, len(whole) - 1, len(whole), len(whole) + 9}:
+        rest = list(batcher.batches(given, Random(1), skip))
+        assert len(rest) == max(0, len(whole) - skip)
+        for one, two in zip(rest, whole[skip:], strict=True):
+            assert torch.equal(one.input_ids, two.input_ids)
+            assert torch.equal(one.targets, two.targets)
+
+
+def test_the_order_is_the_seeds(tokenizer):
+    batcher = Batcher(tokenizer, TABLE, 4, (64, 8))
+
+    def order(seed):
+        return [b.rows.tolist() for b in batcher.batches(examples(200), Random(seed))]
+
+    assert order(1) == order(1) != order(2)
+    lengths = [b.input_ids.shape[1] for b in batcher.batches(examples(200), Random(1))]
+    assert lengths != sorted(lengths)  # else a model sees short texts first in every pool
+
+
+def test_padding_is_at_most_one_batch_of_the_longest_in_every_pool(tokenizer):
+    size = 4
+    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    given = examples(size * POOL * 5)
+    padding = sum(int((b.attention_mask == 0).sum()) for b in batcher.batches(given, Random(1)))
+    lengths = [len(expected(batcher, example)[0]) for example in given]
+    assert padding <= 5 * size * (max(lengths) - min(lengths))
+
+
+def test_long_sources_and_text_targets_are_cut(tokenizer):
+    batcher = Batcher(tokenizer, TABLE, 2, (5, 4))
+    given = [Example("file " * 40, "copy " * 40), Example("file", "copy")]
+    (batch,) = batcher.batches(given, Random(1))
+    assert batch.input_ids.shape == (2, 5) and batch.targets.shape == (2, 4)
+    ends = [row[row != PAD][-1].item() for row in batch.targets]
+    assert ends == [tokenizer.sep_token_id] * 2

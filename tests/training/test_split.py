@@ -1,0 +1,62 @@
+import pytest
+
+from genir.records import Document
+from genir.training.split import carve_dev
+
+
+def asked(count):
+    """`count` queries over 20 documents; every seventh is answered by two."""
+    queries = {}
+    for number in range(count):
+        for document in {number % 20, (number * 7) % 20 if number % 7 == 0 else number % 20}:
+            queries.setdefault(f"d{document}", []).append(f"question {number}")
+    return queries
+
+
+def texts_of(queries):
+    return {text for texts in queries.values() for text in texts}
+
+
+@pytest.mark.parametrize("count", [10, 57, 300])
+@pytest.mark.parametrize("wanted", [0, 1, 8, 500])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dev_is_carved_from_the_train_queries(count, wanted, seed):
+    queries = asked(count)
+    split = carve_dev([], queries, wanted, seed)
+    dev, train = set(split.questions), texts_of(split.train)
+    assert not split.made_up
+    assert len(dev) == min(wanted, count // 10)
+    assert not dev & train and dev | train == texts_of(queries)
+    for text, keys in split.questions.items():
+        assert keys == {key for key, texts in queries.items() if text in texts}
+    assert all(split.train.values())
+
+
+def test_the_seed_alone_decides():
+    queries = asked(300)
+    shuffled = {key: queries[key] for key in sorted(queries, reverse=True)}
+    one, two = carve_dev([], queries, 20, 0), carve_dev([], shuffled, 20, 0)
+    assert list(one.questions) == list(two.questions)
+    assert list(one.questions) != list(carve_dev([], queries, 20, 1).questions)
+
+
+def test_few_train_queries_are_all_for_training():
+    split = carve_dev([], asked(9), 500, 0)
+    assert not split.questions and texts_of(split.train) == texts_of(asked(9))
+
+
+def test_without_train_queries_the_questions_are_made_up_and_say_so(documents):
+    split = carve_dev(documents, {}, 25, 0)
+    assert split.made_up and split.train == {} and len(split.questions) == 25
+    texts = {document.key: f"{document.title} {document.text}" for document in documents}
+    for text, keys in split.questions.items():
+        assert len(text.split()) == 8
+        assert all(text in texts[key] for key in keys)
+    assert split == carve_dev(documents, {}, 25, 0)
+    assert split.questions.keys() != carve_dev(documents, {}, 25, 1).questions.keys()
+
+
+def test_a_made_up_question_is_answered_by_every_document_it_was_cut_from():
+    twins = [Document("a", "same words"), Document("b", "same words"), Document("c", "others")]
+    split = carve_dev(twins, {}, 500, 0)
+    assert split.questions == {"same words": {"a", "b"}, "others": {"c"}}
