@@ -4,6 +4,7 @@ Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model]
 variant's own keys unchecked here; the registry of that layer checks them with `validate`.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,17 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genir.errors import InputError, nearest
 
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+"""What TOML reads as a key without quotes."""
+
 
 class Strict(BaseModel):
     """A frozen section that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Section(BaseModel):
     """A frozen section whose further keys belong to the variant it names."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -184,19 +188,20 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     *parents, last = path.strip().split(".")
     for part in parents:
         node = _child(node, part, setting)
-    if isinstance(node, list):
-        _child(node, last, setting)
-        node[int(last)] = _parse(raw)
-    else:
-        node[last] = _parse(raw)
+    node[_place(node, last, setting)] = _parse(raw)
+
+
+def _place(node: Any, part: str, setting: str) -> Any:
+    if not isinstance(node, list):
+        return part
+    if not part.isdecimal() or int(part) >= len(node):
+        raise InputError(f"--set {setting!r}: {part!r} is not an index below {len(node)}")
+    return int(part)
 
 
 def _child(node: Any, part: str, setting: str) -> Any:
-    if isinstance(node, list):
-        if not part.isdecimal() or int(part) >= len(node):
-            raise InputError(f"--set {setting!r}: {part!r} is not an index below {len(node)}")
-        return node[int(part)]
-    child = node.setdefault(part, {})
+    place = _place(node, part, setting)
+    child = node[place] if isinstance(node, list) else node.setdefault(place, {})
     if not isinstance(child, dict | list):
         raise InputError(f"--set {setting!r}: {part!r} holds a value, not a section")
     return child
@@ -225,7 +230,11 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _pairs(section: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {_value(value)}" for key, value in section.items()]
+    return [f"{_key(key)} = {_value(value)}" for key, value in section.items()]
+
+
+def _key(key: str) -> str:
+    return key if BARE_KEY.fullmatch(key) else _string(key)
 
 
 def _value(value: Any) -> str:
@@ -236,7 +245,7 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_string(k)} = {_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
     return repr(value)
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -34,6 +35,7 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     when `target` exists (unless `overwrite`) and when the disk is full or read-only.
     """
     refuse_existing(target, overwrite)
+    target = target.resolve()  # what a link points to is replaced, not the link
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -44,18 +46,28 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         partial.chmod(0o755)
         flush(partial)
         move_folder(partial, target)
-    except OSError as error:
+    except Exception as error:  # tokenizers tells of a full disk by nothing more special
+        if isinstance(error, InputError) or not _is_system_error(error):
+            raise
         raise _cannot_write(target, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _cannot_write(target: Path, error: OSError) -> InputError:
+def _is_system_error(error: Exception) -> bool:
+    """Tell whether a write failed: safetensors, tokenizers and marisa say so in words alone."""
+    told = any(words in str(error) for words in ("(os error ", "MARISA_IO_ERROR"))
+    return isinstance(error, OSError) or told
+
+
+def _cannot_write(target: Path, error: Exception) -> InputError:
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(told[1]) if told else getattr(error, "errno", None)
     reason = {
         errno.ENOSPC: "the disk is full; make room and run it again",
         errno.EACCES: "no permission to write there; choose another place",
         errno.EROFS: "the file system is read-only; choose another place",
-    }.get(error.errno or 0, f"{error}; choose another place")
+    }.get(number or 0, f"{error}; choose another place")
     return InputError(f"{target}: cannot be written: {reason}. What was there is as it was")
 
 

@@ -15,9 +15,9 @@ NAME = "manifest.json"
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Record the format, some facts, and the size and sha256 of every file below `folder`."""
     files = {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != NAME
+        if path.is_file() and path != folder / NAME
     }
     values = {"format": FORMAT, **facts, "files": files}
     (folder / NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -37,27 +37,29 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: missing, so this is not a genir model folder; check the path")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files = dict(manifest["files"])
-    except (ValueError, KeyError, TypeError):
+        files = {
+            name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: damaged; restore the folder or train it again") from None
     if manifest.get("format") != FORMAT:
         raise InputError(
             f"{path}: format {manifest.get('format')!r}, but this genir reads {FORMAT}; "
             "use the genir version that wrote it"
         )
-    for name, facts in files.items():
-        _check_file(folder / name, facts)
+    for name, (size, digest) in files.items():
+        _check_file(folder / name, size, digest)
     return manifest
 
 
-def _check_file(path: Path, facts: Mapping[str, Any]) -> None:
+def _check_file(path: Path, size: int, digest: str) -> None:
     mend = "restore the folder from a copy, or train it again"
     if not path.is_file():
         raise InputError(f"{path}: missing from the model folder; {mend}")
-    size = path.stat().st_size
-    if size != facts["bytes"]:
-        raise InputError(f"{path}: {size} bytes instead of {facts['bytes']} (truncated?); {mend}")
-    if sha256(path) != facts["sha256"]:
+    found = path.stat().st_size
+    if found != size:
+        raise InputError(f"{path}: {found} bytes instead of {size} (truncated?); {mend}")
+    if sha256(path) != digest:
         raise InputError(f"{path}: not the file that was saved (sha256 differs); {mend}")
 
 

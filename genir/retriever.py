@@ -122,6 +122,8 @@ class Retriever:
             if short and wanted == k:
                 wanted = min(k, len(np.unique(self.table.documents[live])))
                 short = [q for q in short if len(answers[q]) < wanted]
+            if short and width >= self.trie.rows:
+                raise InputError("some scores are no numbers: the model is damaged; train it again")
             width *= 2
         self.model.train(training)
         return answers
@@ -198,14 +200,14 @@ class Retriever:
         if Path(name).is_dir():
             return cls.load(name, device)
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+        from huggingface_hub.errors import HFValidationError
 
         try:
             return cls.load(snapshot_download(name), device)
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except (HFValidationError, OSError) as error:
             raise InputError(
-                f"{name!r} is neither a local model folder nor to be had from the hub: {reason}"
+                f"{name!r} is neither a local model folder nor to be had from the hub: "
+                f"{_reason(error)}"
             ) from None
 
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
@@ -237,14 +239,28 @@ class Retriever:
         shutil.copyfile(self.documents.path, folder / "documents.sqlite")
 
     def push_to_hub(self, name: str, private: bool = True) -> str:
-        """Upload the saved model folder to the Hugging Face hub; return its address there."""
+        """Upload the saved model folder to the Hugging Face hub; return its address there.
+
+        Raises InputError when it is not saved, or the hub refuses it or cannot be reached.
+        """
         if self.folder is None:
             raise InputError("save the model to a folder before pushing it to the hub")
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import (  # HTTPError is that of the library it is built on
+            HFValidationError,
+            HTTPError,  # type: ignore[attr-defined]
+        )
 
         api = HfApi()
-        api.create_repo(name, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=name, folder_path=self.folder))
+        try:
+            api.create_repo(name, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=name, folder_path=self.folder))
+        except (HFValidationError, HTTPError, OSError) as error:
+            raise InputError(f"{name!r} cannot be pushed to the hub: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _tokenizer(folder: Path) -> Any:

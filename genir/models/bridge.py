@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genir.config import Strict
+from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
@@ -78,8 +79,18 @@ class BridgeModel(DocidModel):
         return self.encoder.dimension + (self.lexical.dimension if self.lexical else 0)
 
     def start_from(self, parent: DocidModel, table: IdentifierTable) -> Vectors:
-        """Take over the parent's encoder, and where it put the documents, as far as it fits."""
+        """Take over the parent's encoder, and where it put the documents, as far as it fits.
+
+        Raises InputError for a parent with another encoder or word channel.
+        """
         assert isinstance(parent, BridgeModel)
+        for name in ("encoder", "lexical"):
+            own, its = getattr(self.options, name), getattr(parent.options, name)
+            if own not in (its, 0):
+                raise InputError(
+                    f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
+                    "take the same"
+                )
         self.encoder.load_state_dict(parent.encoder.state_dict())
         rows = np.array([table.rows_of(number)[0] for number in range(len(table.keys))])
         learned: Vectors = parent.head.row_vectors().detach().cpu().numpy()[rows]
@@ -110,7 +121,15 @@ class BridgeModel(DocidModel):
         return ids
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
-        """Start a codebook a level: from the scheme's codewords, or from the vectors (atomic)."""
+        """Start a codebook a level: from the scheme's codewords, or from the vectors (atomic).
+
+        Raises InputError for identifiers of text, which have no codebooks.
+        """
+        if scheme.needs_tokenizer:
+            raise InputError(
+                f"[model] kind: a bridge has no words for the scheme {scheme.name!r}; "
+                "take kind = 'seq2seq', or a scheme of codes"
+            )
         self.head = self._head(scheme, table)
         if hasattr(scheme, "full_codebooks"):
             self.head.start_from(scheme.full_codebooks())

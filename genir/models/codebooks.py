@@ -57,10 +57,14 @@ class CodebookHead(nn.Module):
                     self.fixed[level][: len(known)] = known[:, self.trained :]
 
     def scores(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return logits of the whole level, float32 [..., size], of hidden [..., H]."""
-        scores = F.linear(hidden[..., : self.trained], self.codebooks[depth])
-        if self.fixed:
-            scores = scores + F.linear(hidden[..., self.trained :], self.fixed[depth])
+        """Return logits of the whole level, float32 [..., size], of hidden [..., H].
+
+        Never in bf16, which has 8 bits: enough to learn, but it ties what ranking tells apart.
+        """
+        with torch.autocast(hidden.device.type, enabled=False):
+            scores = F.linear(hidden[..., : self.trained], self.codebooks[depth])
+            if self.fixed:
+                scores = scores + F.linear(hidden[..., self.trained :], self.fixed[depth])
         return scores
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
@@ -54,8 +55,8 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
     logging.disable_progress_bar()  # transformers draws one for each load, however short
     try:
         return loader.from_pretrained(pretrained_folder(name), **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"cannot load {name!r}: {reason}; give 'minilm', a local folder of a transformers "
             "model, or a hub name (which needs the network)"

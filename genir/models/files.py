@@ -41,7 +41,7 @@ def read_model(
             raise InputError(f"{folder / 'model.json'}: kind {values['kind']!r} is not {kind!r}")
         known = validate(options, values["options"], str(folder / "model.json"))
         yield known, load_file(folder / "model.safetensors")
-    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         reason = "; ".join(line.strip() for line in str(error).strip().splitlines()[:3])
         raise InputError(
             f"{folder}: the model cannot be read ({reason}); restore the folder or train it again"

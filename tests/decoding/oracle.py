@@ -1,0 +1,116 @@
+"""Random tables, a model without a network, and the decoding contract in plain Python.
+
+The oracle looks at the identifiers one by one; it shares nothing with the trie.
+"""
+
+from functools import cache
+from math import exp, log
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from genir.identifiers.table import IdentifierTable
+
+END = 0
+
+
+def random_table(documents, symbols, depth, several, seed):
+    """Up to `several` identifiers a document, of `depth` symbols from 1 on, ended by END.
+
+    Few symbols give shared prefixes and shared identifiers, many give wide nodes.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, depth, (documents, several), endpoint=True)
+    owned = [
+        {(*rng.integers(1, symbols, length, endpoint=True).tolist(), END) for length in own}
+        for own in lengths
+    ]
+    keys = [f"key-{number}" for number in rng.permutation(documents)]
+    return IdentifierTable.build([sorted(own) for own in owned], keys)
+
+
+tables = st.builds(
+    random_table,
+    documents=st.one_of(st.integers(1, 12), st.integers(30, 100)),
+    symbols=st.sampled_from([1, 2, 3, 60]),
+    depth=st.integers(0, 4),
+    several=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+def random_live(table, share, seed):
+    return np.random.default_rng(seed).random(len(table)) < share
+
+
+shares = st.sampled_from([1.0, 0.5, 0.1, 0.0])
+seeds = st.integers(0, 2**32 - 1)
+
+
+class Dice:
+    """A DocidModel's decoding half: each prefix of each query has logits drawn by it as the seed.
+
+    Its hidden states are the logits, in float64.
+    """
+
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
+
+    def start(self, input_ids, attention_mask):
+        return [[(query,)] for query in input_ids[:, 0].tolist()]
+
+    def step(self, state, parents, symbols):
+        if parents is not None:
+            state = [
+                [(*beams[p], s) for p, s in zip(ps, ss, strict=True)]
+                for beams, ps, ss in zip(state, parents.tolist(), symbols.tolist(), strict=True)
+            ]
+        drawn = [[draw(path, self.vocabulary) for path in beams] for beams in state]
+        return state, torch.from_numpy(np.array(drawn))
+
+    def logits(self, hidden, depth, candidates):
+        return hidden.gather(2, candidates)
+
+    def log_normaliser(self, hidden, depth):
+        return hidden.logsumexp(dim=-1)
+
+
+@cache
+def draw(path, vocabulary):
+    return np.random.default_rng(path).normal(scale=2.0, size=vocabulary)
+
+
+def log_softmax(logits, symbol, symbols):
+    return float(logits[symbol]) - log(sum(exp(logits[s]) for s in symbols))
+
+
+def beam_oracle(table, query, live, beams, normalise, vocabulary):
+    """Return {identifier: score} of the best finished identifiers, from live rows alone."""
+    identifiers = {table.identifier(row) for row in np.flatnonzero(live)}
+    scores = {(): 0.0}
+    for _ in range(table.depth):
+        longer = {}
+        for prefix, score in scores.items():
+            depth = len(prefix)
+            legal = {i[depth] for i in identifiers if i[:depth] == prefix and len(i) > depth}
+            if not legal and identifiers:
+                longer[prefix] = score
+            logits = draw((query, *prefix), vocabulary)
+            every = range(vocabulary) if normalise == "vocabulary" else legal
+            for symbol in legal:
+                longer[*prefix, symbol] = score + log_softmax(logits, symbol, every)
+        best = sorted(longer, key=longer.get, reverse=True)[:beams]
+        scores = {prefix: longer[prefix] for prefix in best}
+    return scores if identifiers else {}
+
+
+def document_oracle(table, scores, live, aggregate):
+    """Return (key, score) of the documents that live rows lead to, best first."""
+    found = {}
+    for row in np.flatnonzero(live):
+        if table.identifier(row) in scores:
+            found.setdefault(table.key_of(row), []).append(scores[table.identifier(row)])
+    join = {"max": max, "logsumexp": lambda values: log(sum(map(exp, values)))}[aggregate]
+    joined = [(key, join(values)) for key, values in found.items()]
+    return sorted(joined, key=lambda pair: (-pair[1], pair[0]))

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import Dice, beam_oracle, random_live, random_table, seeds, shares, tables
+
+from genir.decoding.beam import beam_search
+from genir.decoding.trie import Trie, running_alive
+
+normalisations = st.sampled_from(["vocabulary", "legal"])
+
+
+def search(table, queries, live, beams, normalise, device="cpu"):
+    """Return {identifier: score} of each query, by beam search."""
+    inputs = torch.tensor(queries)[:, None]
+    found = beam_search(
+        Dice(vocabulary(table)),
+        Trie.build(table, device),
+        (inputs, torch.ones_like(inputs)),
+        running_alive(torch.from_numpy(live)).to(device),
+        beams,
+        normalise,
+    )
+    assert (found.score[:, 1:] <= found.score[:, :-1]).all()
+    return [
+        identifiers(table, *row)
+        for row in zip(*(t.tolist() for t in (found.low, found.high, found.score)), strict=True)
+    ]
+
+
+def identifiers(table, lows, highs, scores):
+    found = {}
+    for low, high, score in zip(lows, highs, scores, strict=True):
+        if score == -np.inf:
+            assert low == high == 0
+            continue
+        (identifier,) = {table.identifier(row) for row in range(low, high)}
+        assert identifier not in found
+        assert [table.identifier(r) for r in range(len(table))].count(identifier) == high - low
+        found[identifier] = score
+    return found
+
+
+def vocabulary(table):
+    return int(table.symbols.max()) + 2
+
+
+def oracle(table, query, live, beams, normalise):
+    return beam_oracle(table, query, live, beams, normalise, vocabulary(table))
+
+
+@given(tables, shares, seeds, normalisations, st.integers(0, 20))
+def test_enough_beams_find_every_live_identifier(table, share, seed, normalise, more):
+    live = random_live(table, share, seed)
+    (found,) = search(table, [7], live[None], len(table) + more, normalise)
+    assert set(found) == {table.identifier(row) for row in np.flatnonzero(live)}
+    assert found == pytest.approx(oracle(table, 7, live, len(table), normalise))
+
+
+@given(tables, shares, seeds, normalisations, st.integers(1, 9))
+def test_few_beams_find_what_a_plain_beam_search_does(table, share, seed, normalise, beams):
+    live = random_live(table, share, seed)
+    (found,) = search(table, [7], live[None], beams, normalise)
+    assert found == pytest.approx(oracle(table, 7, live, beams, normalise))
+
+
+@given(tables, seeds, normalisations, st.integers(1, 9))
+def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams):
+    queries = [3, 1, 4]
+    live = np.stack([random_live(table, share, seed) for share in (0.3, 1.0, 0.0)])
+    together = search(table, queries, live, beams, normalise)
+    for query, mask, found in zip(queries, live, together, strict=True):
+        assert [found] == [
+            pytest.approx(own) for own in search(table, [query], mask[None], beams, normalise)
+        ]
+
+
+@given(tables, shares, seeds, normalisations)
+def test_one_mask_serves_all_queries(table, share, seed, normalise):
+    live = random_live(table, share, seed)[None]
+    shared = search(table, [3, 1], live, 5, normalise)
+    assert shared == search(table, [3, 1], live.repeat(2, axis=0), 5, normalise)
+
+
+@given(tables, normalisations)
+def test_nothing_alive_gives_nothing(table, normalise):
+    assert search(table, [1, 2], np.zeros((1, len(table)), bool), 5, normalise) == [{}, {}]
+
+
+@given(tables, shares, seeds)
+def test_legal_probabilities_of_live_identifiers_add_up_to_one(table, share, seed):
+    live = random_live(table, share, seed)
+    (found,) = search(table, [7], live[None], len(table), "legal")
+    if live.any():
+        assert sum(np.exp(list(found.values()))) == pytest.approx(1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+def test_a_gpu_finds_the_same(normalise):
+    table = random_table(documents=200, symbols=60, depth=3, several=2, seed=0)
+    live = random_live(table, 0.5, 0)[None]
+    here = search(table, [1, 2], live, 20, normalise)
+    there = search(table, [1, 2], live, 20, normalise, "cuda")
+    assert here == [pytest.approx(found) for found in there]
