@@ -246,10 +246,7 @@ class Retriever:
         if self.folder is None:
             raise InputError("save the model to a folder before pushing it to the hub")
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import (  # HTTPError is that of the library it is built on
-            HFValidationError,
-            HTTPError,  # type: ignore[attr-defined]
-        )
+        from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
 
         api = HfApi()
         try:
