@@ -58,10 +58,10 @@ def sentences(text: str) -> list[Span]:
 def held_out(documents: Iterable[Document], share: float, seed: int) -> HeldOut:
     """Cut whole sentences out of documents, and make each a query for its document.
 
-    A `share` of the documents with at least three sentences lose one each, to `test`; of the
-    others each loses up to half of its sentences, to `train`. A query has 5 to 30 words, is never
-    a text's first sentence, does not lean on the one before, and stands in no text any more. The
-    same seed makes the same cut. Cut documents lose their links, whose spans no longer hold.
+    Each document loses up to half of its sentences, to `train`; but a `share` of those with at
+    least three give one of theirs to `test`. A query has 5 to 30 words, is never a text's first
+    sentence, does not lean on the one before, and stands in no text any more. The same seed makes
+    the same cut. Cut documents lose their links, whose spans no longer hold.
     Raises InputError for a share outside (0, 1).
     """
     if not 0 < share < 1:
@@ -73,8 +73,8 @@ def held_out(documents: Iterable[Document], share: float, seed: int) -> HeldOut:
     long = [number for number in chosen if len(found[number]) >= SENTENCES]
     test = set(rng.sample(long, round(share * len(long))))
     for number, spans in chosen.items():
-        split = "test" if number in test else "train"
-        _cut(result, number, spans[:1] if split == "test" else sorted(spans), split)
+        splits = ["test" if number in test else "train", *["train"] * (len(spans) - 1)]
+        _cut(result, number, sorted(zip(spans, splits, strict=True)))
     return result
 
 
@@ -109,14 +109,16 @@ def _flat(text: str) -> str:
     return " ".join(text.split())
 
 
-def _cut(result: HeldOut, number: int, spans: list[Span], split: str) -> None:
+def _cut(result: HeldOut, number: int, spans: list[tuple[Span, str]]) -> None:
+    """Move spans, in their order in the text, from a document to the split named beside each."""
     document = result.documents[number]
-    for start, end in spans:
+    for (start, end), split in spans:
         text = _flat(document.text[start:end])
         query = Query(f"s{sha256(text.encode()).hexdigest()[:12]}", text)
         result.queries.append(query)
         result.qrels[split].append(Qrel(query.key, document.key))
-    result.documents[number] = replace(document, text=_without(document.text, spans), links=())
+    rest = _without(document.text, [span for span, _ in spans])
+    result.documents[number] = replace(document, text=rest, links=())
 
 
 def _without(text: str, spans: list[Span]) -> str:

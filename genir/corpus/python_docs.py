@@ -219,7 +219,7 @@ is judged to find; it stands in no document any more. So the queries are in the 
 documents' authors, not of people who search: compare systems on them, and expect other figures
 from real users. A sentence of a docstring may fit others too; only its own counts.
 
-- `train`: {train:,} queries. `test`: {test:,} queries, of other documents than `train`.
+- `train`: {train:,} queries. `test`: {test:,} queries.
 - Made by `genir corpus python-docs` (seed {seed}).
 
 ## Modules that did not import here

@@ -81,14 +81,14 @@ def test_the_folder_reads_back_and_holds_no_query(tmp_path):
     assert all(name in card for name in modules.skipped)
     texts = "\n".join(" ".join(d.text.split()) for d in documents)
     assert [q.text for q in queries.values() if q.text in texts] == []
-    answered = {}
+    asked = {}
     for split in ("train", "test"):
         qrels = read_qrels(
             tmp_path / f"docs/qrels/{split}.tsv", queries, {d.key for d in documents}
         )
-        answered[split] = {q.document for q in qrels}
+        asked[split] = {q.query for q in qrels}
         assert len(qrels) > 300
-    assert not answered["train"] & answered["test"]
+    assert not asked["train"] & asked["test"]
     assert all(re.search(r"\w", q.text) for q in queries.values())
     with pytest.raises(InputError, match="exists"):
         make_python_docs(tmp_path / "docs")
