@@ -33,10 +33,12 @@ class Progress:
 
 
 class WorkFolder:
-    """`<model>.training` beside the model folder to come."""
+    """`<model>.training` beside the model folder to come, `target`."""
 
     def __init__(self, model_folder: Path) -> None:
-        self.path = model_folder.with_name(model_folder.name + ".training")
+        # What a link points to is replaced, not the link.
+        self.target = model_folder.resolve() if model_folder.is_symlink() else model_folder
+        self.path = self.target.with_name(self.target.name + ".training")
         self.prepared = self.path / "prepared"
         self.checkpoint = self.path / "checkpoint"
         self.best = self.path / "best"
@@ -114,7 +116,7 @@ class WorkFolder:
             text = (self.checkpoint / "progress.json").read_text(encoding="utf-8")
             progress = Progress(**json.loads(text))
             accelerator.load_state(str(self.checkpoint))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"{self.checkpoint}: the checkpoint cannot be read ({error}); "
                 "--overwrite starts over"

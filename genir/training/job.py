@@ -194,5 +194,5 @@ def _finish(
     retriever.save(work.finished, overwrite=True)
     retriever.documents.close()
     refuse_existing(job.out, job.overwrite)
-    move_folder(work.finished, job.out)
+    move_folder(work.finished, work.target)
     work.close()

@@ -146,25 +146,29 @@ class Trainer:
         with autocast(batch.rows.device, self.settings.precision):
             loss = self.model(batch, self.settings.label_smoothing)
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        # A gradient that is no number has ruined the weights, however good the loss before it.
-        told: torch.Tensor = torch.where(norm.isfinite(), loss.detach(), norm)
-        return told
+        detached: torch.Tensor = loss.detach()
+        return detached
 
     def _finite(self, loss: torch.Tensor, step: int) -> float:
+        """Return the loss. Raises InputError unless it, and the weights after it, are numbers."""
         value = float(loss)
         if not math.isfinite(value):
-            kept = self.work.checkpoint
-            raise InputError(
-                f"the loss or its gradient is {value} at step {step}; lower "
-                "training.learning_rate or training.head_learning_rate, and start over with "
-                "--overwrite"
-                + (f". The last good checkpoint stays in {kept}" if kept.is_dir() else "")
-            )
+            raise self._diverged(f"the loss is {value}", step)
+        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
+            raise self._diverged("some weights are no numbers", step)
         return value
+
+    def _diverged(self, what: str, step: int) -> InputError:
+        kept = self.work.checkpoint
+        return InputError(
+            f"{what} at step {step}; lower training.learning_rate or training.head_learning_rate, "
+            "and start over with --overwrite"
+            + (f". The last good checkpoint stays in {kept}" if kept.is_dir() else "")
+        )
 
     def _due(self, step: int) -> bool:
         """Tell whether to measure dev: evenly over the training, and once early on."""
@@ -173,7 +177,10 @@ class Trainer:
 
     def _measure(self, progress: Progress, loss: float, display: Display) -> None:
         display.note("measuring dev")
-        figures = measure_dev(self.retriever, self.split.questions, self.accelerator)
+        try:
+            figures = measure_dev(self.retriever, self.split.questions, self.accelerator)
+        except InputError:
+            raise self._diverged("some scores are no numbers", progress.step) from None
         progress.history.append(
             {"step": progress.step, "seconds": round(progress.seconds, 1),
              "loss": None if math.isnan(loss) else round(loss, 4), **figures}

@@ -32,7 +32,7 @@ evaluations = 4
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Keep torch off other people's cores: threads that wait for each other take 20 times longer."""
+    """Keep torch off other people's cores: busy threads take 20 times longer."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -41,7 +41,7 @@ def one_thread():
 
 @pytest.fixture
 def recipe_file(tiny_encoder, tmp_path):
-    """A recipe of 48 steps on the tiny corpus, with dropout."""
+    """A recipe of 42 steps on the tiny corpus, with dropout."""
     path = tmp_path / "tiny.toml"
     path.write_text(RECIPE.format(encoder=json.dumps(str(tiny_encoder))))
     return path

@@ -1,0 +1,141 @@
+import json
+import os
+import re
+import shutil
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from genir.errors import InputError
+from genir.training.checkpoints import Progress, WorkFolder
+
+
+@pytest.fixture
+def work(tmp_path):
+    return WorkFolder(tmp_path / "model")
+
+
+class Run:
+    """A small network under accelerate, as the loop has it."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.accelerator = Accelerator(mixed_precision="no")
+        net = torch.nn.Linear(4, 3)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
+        self.net, self.optimizer = self.accelerator.prepare(net, optimizer)
+
+    def step(self):
+        self.net(torch.randn(2, 4)).sum().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return self.net.weight.detach().clone()
+
+
+def test_a_checkpoint_brings_back_weights_optimiser_and_random_numbers(work):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        run.step()
+        work.save(run.accelerator, Progress(1, 2.5, 0.25, [{"step": 1}]))
+        expected = [run.step() for _ in range(3)]
+        assert work.load(run.accelerator) == Progress(1, 2.5, 0.25, [{"step": 1}])
+        found = [run.step() for _ in range(3)]
+    assert all(map(torch.equal, expected, found))
+
+
+def test_without_a_checkpoint_it_begins_at_the_beginning(work):
+    assert work.load(Accelerator(mixed_precision="no")) == Progress()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(work, monkeypatch):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.save(run.accelerator, Progress(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", no_room)
+            with pytest.raises(
+                InputError, match=r"checkpoint: cannot be written: the disk is full"
+            ):
+                work.save(run.accelerator, Progress(2))
+        assert work.load(run.accelerator).step == 1
+        work.save(run.accelerator, Progress(3))
+        assert work.load(run.accelerator).step == 3
+
+
+def no_room(descriptor):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("damage", ["progress.json", "model.safetensors", "optimizer.bin"])
+def test_a_damaged_checkpoint_is_named(work, damage):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.save(run.accelerator, Progress(1))
+        path = work.checkpoint / damage
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        message = f"{re.escape(str(work.checkpoint))}: .*cannot be read.*--overwrite starts over"
+        with pytest.raises(InputError, match=message):
+            work.load(run.accelerator)
+
+
+def test_the_best_weights_come_back(work):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.restore_best(run.net)  # nothing kept yet, nothing changed
+        best = run.step()
+        work.keep_best(run.net)
+        run.step()
+        work.restore_best(run.net)
+    assert torch.equal(run.net.weight, best)
+
+
+def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
+    with work.open(resume=False, overwrite=False):
+        work.prepared.mkdir()
+    refused = r"holds an interrupted training; --resume goes on with it, --overwrite starts over"
+    with pytest.raises(InputError, match=refused), work.open(resume=False, overwrite=False):
+        pytest.fail("opened")
+    with work.open(resume=True, overwrite=False):
+        assert work.prepared.is_dir()
+    with work.open(resume=True, overwrite=True):
+        assert work.prepared.is_dir()
+    with work.open(resume=False, overwrite=True):
+        assert not work.prepared.exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_preparation_that_never_ended_is_in_nobodys_way(work, resume):
+    (work.path / "tmpabc").mkdir(parents=True)
+    with work.open(resume=resume, overwrite=False):
+        assert list(work.path.iterdir()) == []
+
+
+def test_bad_input_leaves_no_folder_but_does_not_undo_a_checkpoint(work):
+    with pytest.raises(InputError), work.open(resume=False, overwrite=False):
+        raise InputError("no such corpus")
+    assert not work.path.exists()
+    with pytest.raises(InputError), work.open(resume=False, overwrite=False):
+        work.prepared.mkdir()
+        work.checkpoint.mkdir()
+        raise InputError("the loss is nan")
+    assert work.checkpoint.is_dir()
+    shutil.rmtree(work.checkpoint)
+    with pytest.raises(InputError), work.open(resume=True, overwrite=False):
+        raise InputError("another recipe")
+    assert work.prepared.is_dir()
+
+
+def test_a_place_that_cannot_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    work = WorkFolder(tmp_path / "file" / "model")
+    with pytest.raises(InputError, match="cannot be made .*another --out"), work.open(False, False):
+        pytest.fail("opened")
+
+
+def test_progress_is_plain_json(work):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.save(run.accelerator, Progress(7, 1.0, 0.5, []))
+        told = json.loads((work.checkpoint / "progress.json").read_text())
+    assert told == {"step": 7, "seconds": 1.0, "best": 0.5, "history": []}
