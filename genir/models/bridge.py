@@ -36,14 +36,15 @@ class BridgeOptions(Strict):
     length: int = Field(default=256, ge=8, description="tokens of a document that its vector sees")
     scale: float = Field(default=20.0, gt=0, description="of the cosine softmax")
     lexical: int = Field(default=384, ge=0, description="size of the word channel; 0 = none")
-    lexical_gain: float = Field(default=0.15, gt=0, description="of the word channel's scores")
+    lexical_gain: float = Field(default=0.1, gt=0, description="of the word channel's scores")
 
 
 @dataclass(frozen=True)
 class BridgeState:
-    """The query vectors [B, H]: all that the decoder needs."""
+    """The query vectors [B, H], and the level that is next."""
 
     query: Tensor
+    depth: int
 
 
 class BridgeModel(DocidModel):
@@ -169,21 +170,23 @@ class BridgeModel(DocidModel):
 
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> BridgeState:
         """Encode the queries."""
-        return BridgeState(self.query_vectors(input_ids, attention_mask))
+        return BridgeState(self.query_vectors(input_ids, attention_mask), 0)
 
     def step(
         self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[BridgeState, Tensor]:
-        """Return the query itself as the hidden state, [B, 1, H]: the scores of levels add up."""
-        return state, state.query.unsqueeze(1)
+        """Return the level's scores as the hidden state, [B, 1, size]: alike for every beam."""
+        scores = self.head.scores(state.query, state.depth)
+        return BridgeState(state.query, state.depth + 1), scores.unsqueeze(1)
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
-        """Return inner products with the level's codewords, [B, K, C]."""
-        return self.head.logits(hidden, depth, candidates)
+        """Return the candidates' inner products with the query, [B, K, C]."""
+        batch, beams, slots = candidates.shape
+        return hidden.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
-        return self.head.scores(hidden, depth).logsumexp(dim=-1)
+        return hidden.logsumexp(dim=-1)
 
     def identifier_bytes(self) -> int:
         """Return the size of the codebooks."""

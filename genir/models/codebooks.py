@@ -23,6 +23,7 @@ class CodebookHead(nn.Module):
     """
 
     codes: Tensor
+    _unit: Tensor
 
     def __init__(
         self, sizes: Sequence[int], widths: tuple[int, int], table: IdentifierTable
@@ -39,6 +40,8 @@ class CodebookHead(nn.Module):
             self.fixed.extend(nn.Parameter(zeros, requires_grad=False) for zeros in rest)
         symbols = torch.from_numpy(table.symbols.astype(np.int64))
         self.register_buffer("codes", symbols, persistent=False)
+        self.register_buffer("_unit", torch.empty(0), persistent=False)
+        self._unit_of = (0, 0)  # the storage and version of the codebook that `_unit` is made of
 
     @property
     def levels(self) -> int:
@@ -62,16 +65,24 @@ class CodebookHead(nn.Module):
         Never in bf16, which has 8 bits: enough to learn, but it ties what ranking tells apart.
         """
         with torch.autocast(hidden.device.type, enabled=False):
-            scores = F.linear(hidden[..., : self.trained], self.codebooks[depth])
+            scores = F.linear(hidden[..., : self.trained], self.answering(depth))
             if self.fixed:
                 scores = scores + F.linear(hidden[..., self.trained :], self.fixed[depth])
         return scores
 
-    def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
-        """Return logits of candidates, int64 [B, K, C], by one product for the query's level."""
-        scores = self.scores(hidden, depth)  # [B, 1, size]: the same for every beam
-        batch, beams, slots = candidates.shape
-        return scores.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
+    def answering(self, depth: int) -> Tensor:
+        """Return a level's trained codewords as they answer: at unit length where they are rows.
+
+        In training a row grows with the queries it has; left so, it would win by its length against
+        documents that had fewer (docs/decisions.md).
+        """
+        codebook = self.codebooks[depth]
+        if self.levels > 1:
+            return codebook
+        present = (codebook.data_ptr(), codebook._version)
+        if present != self._unit_of:
+            self._unit, self._unit_of = F.normalize(codebook.detach(), dim=1), present
+        return self._unit
 
     def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:
         """Return per-example losses [B]: the mean over prefix lengths of softmaxes over all rows.
@@ -80,13 +91,13 @@ class CodebookHead(nn.Module):
         rows that share the example's prefix, so a beam is pruned only if the prefix truly loses.
         """
         measured, losses = self._measured(), []
-        for length, sums in self._prefix_vectors(self.codebooks):
+        for length, sums in self._prefix_vectors(list(self.codebooks)):
             if length in measured:
                 logits = F.linear(query, sums)
                 losses.append(self._prefix_loss(logits, rows, length, label_smoothing))
         return torch.stack(losses).mean(dim=0)
 
-    def _prefix_vectors(self, codebooks: nn.ParameterList) -> Iterator[tuple[int, Tensor]]:
+    def _prefix_vectors(self, codebooks: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
         """Yield (prefix length, sum of the rows' codewords so far, float32 [rows, columns])."""
         sums: Tensor = torch.zeros((), device=self.codes.device)
         for level in range(self.levels):
@@ -97,10 +108,10 @@ class CodebookHead(nn.Module):
 
     def row_vectors(self) -> Tensor:
         """Return the sum of each row's codewords, float32 [rows, H]."""
-        *_, (_, trained) = self._prefix_vectors(self.codebooks)
+        *_, (_, trained) = self._prefix_vectors([self.answering(n) for n in range(self.levels)])
         if not self.fixed:
             return trained
-        *_, (_, fixed) = self._prefix_vectors(self.fixed)
+        *_, (_, fixed) = self._prefix_vectors(list(self.fixed))
         return torch.cat([trained, fixed], dim=1)
 
     def _measured(self) -> set[int]:

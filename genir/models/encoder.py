@@ -54,7 +54,11 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
     """Call `loader.from_pretrained` on a name, and say plainly what is wrong when it fails."""
     logging.disable_progress_bar()  # transformers draws one for each load, however short
     try:
-        return loader.from_pretrained(pretrained_folder(name), **options)
+        loaded = loader.from_pretrained(pretrained_folder(name), **options)
+        # Without tokenizer.json, transformers makes up a tokenizer to which every word is unknown.
+        if loader is AutoTokenizer and len(loaded) <= len(loaded.all_special_ids):
+            raise ValueError("its tokenizer knows no words; is tokenizer.json missing?")
+        return loaded
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(

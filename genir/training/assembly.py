@@ -9,7 +9,6 @@ import numpy as np
 from genir.config import Recipe
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
-from genir.identifiers.base import Scheme
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.registry import build_model
