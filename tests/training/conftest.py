@@ -22,7 +22,7 @@ task = "title-lead"
 encoder = {encoder}
 lexical = 8
 [training]
-epochs = 6
+epochs = 4
 batch_size = 16
 learning_rate = 0.01
 head_learning_rate = 0.05
@@ -39,11 +39,16 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_encoder):
+    """The text of a recipe of 28 steps on the tiny corpus, with dropout."""
+    return RECIPE.format(encoder=json.dumps(str(tiny_encoder)))
+
+
 @pytest.fixture
-def recipe_file(tiny_encoder, tmp_path):
-    """A recipe of 42 steps on the tiny corpus, with dropout."""
+def recipe_file(tiny_recipe, tmp_path):
     path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE.format(encoder=json.dumps(str(tiny_encoder))))
+    path.write_text(tiny_recipe)
     return path
 
 

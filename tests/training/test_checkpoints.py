@@ -129,7 +129,10 @@ def test_bad_input_leaves_no_folder_but_does_not_undo_a_checkpoint(work):
 def test_a_place_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     work = WorkFolder(tmp_path / "file" / "model")
-    with pytest.raises(InputError, match="cannot be made .*another --out"), work.open(False, False):
+    with (
+        pytest.raises(InputError, match=r"cannot be made .*another --out"),
+        work.open(False, False),
+    ):
         pytest.fail("opened")
 
 

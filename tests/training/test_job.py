@@ -1,0 +1,280 @@
+"""From files to a model folder: what is written, what resumes to the bit, what is refused."""
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import replace
+
+import pytest
+
+from genir.errors import InputError
+from genir.manifest import sha256
+from genir.training.checkpoints import WorkFolder
+from genir.training.job import Job, train
+from genir.training.loop import Trainer
+from genir.training.signals import Stopped
+
+BRIEF = "training.max_steps=4"
+
+
+def stop_after(steps, patch, how):
+    """Call `how` in the middle of a step."""
+    real, taken = Trainer._step, []
+
+    def step(self, batch):
+        taken.append(None)
+        if len(taken) == steps:
+            how()
+        return real(self, batch)
+
+    patch.setattr(Trainer, "_step", step)
+
+
+def ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+def crash():
+    raise KeyboardInterrupt  # as a kill does: nothing is saved on the way out
+
+
+def interrupted(job, steps, how=ctrl_c):
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(steps, patch, how)
+        with pytest.raises((Stopped, KeyboardInterrupt)):
+            train(job)
+
+
+def test_the_model_folder_tells_how_it_was_trained(make_job):
+    job = make_job()
+    retriever = train(job)
+    names = {path.name for path in job.out.iterdir()}
+    assert {"recipe.toml", "model.safetensors", "model.json", "config.json", "tokenizer.json",
+            "identifiers", "documents.sqlite", "queries.safetensors", "metrics.json",
+            "training.png", "MODEL_CARD.md", "manifest.json"} <= names  # fmt: skip
+    metrics = json.loads((job.out / "metrics.json").read_text())
+    assert metrics["recipe"] == "tiny" and metrics["steps"] == metrics["history"][-1]["step"] == 28
+    assert metrics["dev"]["questions"] == 8 and metrics["dev"]["made_up"] is False
+    assert (job.out / "training.png").read_bytes().startswith(b"\x89PNG")
+    card = (job.out / "MODEL_CARD.md").read_text()
+    assert card.startswith("---\nlibrary_name: genir") and "| documents | 40 |" in card
+    assert 'scheme = "atomic"' in card and "8 questions (train queries held out)" in card
+    assert retriever.folder == job.out
+    assert retriever.query_counts.sum() == 72  # 80 train queries, 8 of them in dev
+    assert sorted(os.listdir(job.out.parent)) == ["model", "tiny.toml"]
+
+
+def test_the_test_split_is_never_read(whole, make_job, tiny_corpus, tmp_path):
+    corpus = tmp_path / "corpus"
+    shutil.copytree(tiny_corpus, corpus)
+    (corpus / "qrels" / "test.tsv").write_text("no qrels at all")
+    asked = [json.loads(line) for line in (corpus / "queries.jsonl").read_text().splitlines()]
+    asked = [query | {"text": "?"} if "test" in query["_id"] else query for query in asked]
+    (corpus / "queries.jsonl").write_text("".join(json.dumps(query) + "\n" for query in asked))
+    job = make_job(corpus=corpus)
+    train(job)
+    assert weights_of(job.out) == weights_of(whole)
+
+
+def weights_of(folder):
+    return sha256(folder / "model.safetensors")
+
+
+def test_a_corpus_without_queries_trains_and_says_what_dev_is(make_job, tiny_corpus):
+    job = make_job(BRIEF, corpus=tiny_corpus / "corpus.jsonl")
+    train(job)
+    assert json.loads((job.out / "metrics.json").read_text())["dev"]["made_up"] is True
+    assert "spans cut from the documents" in (job.out / "MODEL_CARD.md").read_text()
+
+
+def test_another_seed_is_another_training(whole, make_job):
+    job = make_job("training.seed=1")
+    train(job)
+    assert weights_of(job.out) != weights_of(whole)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_recipe, tiny_corpus, tmp_path_factory):
+    """The model folder of a training that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(tiny_recipe)
+    train(Job(str(folder / "tiny.toml"), tiny_corpus, folder / "model"))
+    return folder / "model"
+
+
+EVERY_STEP, LATER = "training.checkpoint_seconds=0", "training.checkpoint_seconds=60"
+
+
+@pytest.mark.parametrize(
+    ("steps", "how", "saved"),
+    [
+        ([1], ctrl_c, LATER),
+        ([9, 12], ctrl_c, LATER),  # in the second epoch, and in the third
+        ([20], crash, LATER),  # before the first checkpoint
+        ([2, 20], crash, EVERY_STEP),
+    ],
+)
+def test_a_resumed_training_ends_at_the_same_bits(whole, make_job, steps, how, saved):
+    job = make_job(saved)
+    for count in steps:
+        interrupted(job, count, how)
+        assert not job.out.exists()
+        job = replace(job, resume=True)
+    train(job)
+    assert weights_of(job.out) == weights_of(whole)
+    assert told(job.out) == told(whole)
+
+
+def told(folder):
+    """Return the figures of a training without the time it took."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in metrics["history"]]
+    return metrics["steps"], metrics["dev"]["RR@10"], rows
+
+
+@pytest.mark.parametrize("place", ["assemble", "draw_curve", "move_folder"])
+def test_a_kill_before_or_after_the_steps_costs_none(make_job, monkeypatch, tmp_path, place):
+    job = make_job(BRIEF)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"genir.training.job.{place}", lambda *arguments: crash())
+        with pytest.raises(KeyboardInterrupt):
+            train(job)
+    assert not job.out.exists()
+    train(replace(job, resume=True))
+    assert json.loads((job.out / "metrics.json").read_text())["steps"] == 4
+    assert sorted(os.listdir(tmp_path)) == ["model", "tiny.toml"]
+
+
+def test_a_kill_between_the_last_two_acts_leaves_nothing_to_do(make_job, monkeypatch, tmp_path):
+    job = make_job(BRIEF)
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkFolder, "close", lambda self: crash())
+        with pytest.raises(KeyboardInterrupt):
+            train(job)
+    stamp = (job.out / "manifest.json").stat().st_mtime_ns
+    train(replace(job, resume=True))
+    assert (job.out / "manifest.json").stat().st_mtime_ns == stamp
+    assert sorted(os.listdir(tmp_path)) == ["model", "tiny.toml"]
+
+
+def test_ctrl_c_in_the_last_step_comes_too_late(make_job, monkeypatch):
+    stop_after(4, monkeypatch, ctrl_c)
+    assert len(train(make_job(BRIEF)).documents) == 40
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_resuming_with_other_settings_is_refused(make_job):
+    interrupted(make_job(BRIEF), 2)
+    other = make_job("training.learning_rate=0.001", resume=True)
+    with pytest.raises(InputError, match=r"other recipe settings than these; resume with the same"):
+        train(other)
+    train(make_job(BRIEF, resume=True))
+    with pytest.raises(InputError, match=r"model: holds a model of another recipe; --overwrite"):
+        train(other)
+
+
+def test_resuming_with_other_queries_is_refused(make_job, tiny_corpus, tmp_path):
+    interrupted(make_job(BRIEF), 2)
+    lines = (tiny_corpus / "qrels" / "train.tsv").read_text().splitlines(keepends=True)
+    (tmp_path / "fewer.tsv").write_text("".join(lines[:-1]))
+    other = make_job(BRIEF, queries=tiny_corpus / "queries.jsonl", qrels=tmp_path / "fewer.tsv")
+    with pytest.raises(InputError, match=r"other train queries than these; resume with the same"):
+        train(replace(other, resume=True))
+    train(make_job(BRIEF, resume=True))
+
+
+def test_an_interrupted_training_is_not_overwritten_by_accident(make_job):
+    interrupted(make_job(BRIEF), 2)
+    with pytest.raises(InputError, match=r"interrupted training; --resume .* --overwrite"):
+        train(make_job(BRIEF))
+    train(make_job(BRIEF, overwrite=True))
+
+
+def test_what_stands_at_the_output_is_kept_until_the_new_model_is_whole(make_job):
+    job = make_job("training.max_steps=2")
+    train(job)
+    before = weights_of(job.out)
+    with pytest.raises(InputError, match=r"model: exists already; .* --overwrite"):
+        train(make_job("training.max_steps=3"))
+    longer = make_job("training.max_steps=3", overwrite=True)
+    interrupted(longer, 2)
+    assert weights_of(job.out) == before
+    train(replace(longer, resume=True))
+    assert json.loads((job.out / "metrics.json").read_text())["steps"] == 3
+
+
+def test_a_link_to_a_model_folder_stays_a_link(make_job, tmp_path):
+    (tmp_path / "disk").mkdir()
+    train(make_job("training.max_steps=1", out=tmp_path / "disk" / "real"))
+    (tmp_path / "model").symlink_to(tmp_path / "disk" / "real")
+    train(make_job("training.max_steps=2", overwrite=True))
+    assert (tmp_path / "model").is_symlink()
+    told = json.loads((tmp_path / "disk" / "real" / "metrics.json").read_text())
+    assert told["steps"] == 2 and os.listdir(tmp_path / "disk") == ["real"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("tasks.0.task=query",), "unknown task 'query'; did you mean 'queries'"),
+        (("model.kind=bride",), "unknown kind 'bride'; did you mean 'bridge'"),
+        (("identifiers.scheme=atom",), "'atom' is unknown; did you mean 'atomic'"),
+        (("model.encoder=/no/such/model",), "cannot load '/no/such/model'"),
+        (("model.start=/no/such/model",), "/no/such/model: no such model folder"),
+    ],
+)
+def test_a_bad_recipe_leaves_no_trace(make_job, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        train(make_job(*settings))
+    assert sorted(os.listdir(tmp_path)) == ["tiny.toml"]
+
+
+def test_tasks_with_nothing_to_say_leave_no_trace(make_job, tiny_corpus, recipe_file, tmp_path):
+    tasks = recipe_file.read_text().replace('[[tasks]]\ntask = "title-lead"', "")
+    recipe_file.write_text(tasks)
+    with pytest.raises(InputError, match="the tasks queries make no example of this corpus"):
+        train(make_job(corpus=tiny_corpus / "corpus.jsonl"))
+    assert sorted(os.listdir(tmp_path)) == ["tiny.toml"]
+
+
+# --- one recipe from another ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def codes_file(recipe_file):
+    """A recipe of residual codes that starts from the tiny one."""
+    path = recipe_file.with_name("codes.toml")
+    text = recipe_file.read_text().replace('name = "tiny"', 'name = "codes"')
+    text = text.replace("[model]", f"[model]\nstart = {json.dumps(str(recipe_file))}")
+    text = text.replace("epochs = 6", "epochs = 1")
+    path.write_text(text.replace('scheme = "atomic"', 'scheme = "residual"\nlevels = 2\ncodes = 8'))
+    return path
+
+
+def test_a_recipe_trains_the_one_it_starts_from_first(make_job, codes_file, tmp_path):
+    parent = make_job(out=tmp_path / "parent")
+    train(parent)
+    job = make_job(recipe=str(codes_file))
+    assert len({hit.key for hit in train(job).search(["copy a file"], 40)[0]}) == 40
+    assert sorted(os.listdir(tmp_path)) == ["codes.toml", "model", "parent", "tiny.toml"]
+    ready = make_job(f"model.start={parent.out}", recipe=str(codes_file), out=tmp_path / "ready")
+    train(ready)
+    assert weights_of(ready.out) == weights_of(job.out)
+
+
+@pytest.mark.parametrize("steps", [10, 30])
+def test_a_kill_in_either_training_is_resumed(make_job, codes_file, tmp_path, steps):
+    job = make_job(recipe=str(codes_file))
+    train(replace(job, out=tmp_path / "whole"))
+    interrupted(job, steps)
+    train(replace(job, resume=True))
+    assert weights_of(job.out) == weights_of(tmp_path / "whole")
+    assert sorted(os.listdir(tmp_path)) == ["codes.toml", "model", "tiny.toml", "whole"]
+
+
+def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):
+    with pytest.raises(InputError, match="a recipe cannot start from itself"):
+        train(make_job(f"model.start={recipe_file}"))
