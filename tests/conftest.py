@@ -8,7 +8,10 @@ from string import ascii_lowercase, digits
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import BertConfig, BertModel, BertTokenizer
+
+from genir.models import encoder
 
 SYNONYMS = {
     "copy": ("duplicate", "clone"),
@@ -100,3 +103,15 @@ def question(form, verb, thing):
 
 def write_lines(path, records):
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture
+def fp32(monkeypatch):
+    """Multiply in float32 where `auto` may choose, whatever this processor is good at."""
+    monkeypatch.setattr(encoder, "has_bf16", lambda device: False)
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Ask the hub for nothing, network or not."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

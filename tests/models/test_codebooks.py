@@ -1,0 +1,139 @@
+from math import exp, log
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genir.identifiers.table import IdentifierTable
+from genir.models.codebooks import CodebookHead
+
+
+def table_of(*identifiers):
+    return IdentifierTable.build(
+        [[i] for i in identifiers], [str(n) for n in range(len(identifiers))]
+    )
+
+
+def head_of(table, sizes, width=4, fixed=0):
+    torch.manual_seed(0)
+    head = CodebookHead(sizes, (width, width + fixed), table)
+    for parameter in [*head.codebooks, *head.fixed]:
+        torch.nn.init.normal_(parameter)
+    return head
+
+
+CODES = table_of((0, 1, 0), (0, 1, 1), (0, 2, 0), (1, 0, 0), (1, 2, 0), (2, 2, 0))
+SIZES = [3, 3, 2]
+
+
+def prefix_score(head, query, identifier, length):
+    """Inner product of a query with the sum of the first codewords, in plain Python."""
+    books = [book.tolist() for book in head.codebooks]
+    return sum(
+        q * books[level][symbol][column]
+        for level, symbol in enumerate(identifier[:length])
+        for column, q in enumerate(query)
+    )
+
+
+def brute_force_loss(head, table, query, row, lengths):
+    """The mean over prefix lengths of -log p(prefix), a softmax over the prefixes of all rows."""
+    losses = []
+    for length in lengths:
+        prefixes = [table.identifier(r)[:length] for r in range(len(table))]
+        weights = [exp(prefix_score(head, query, p, length)) for p in prefixes]
+        same = [w for w, prefix in zip(weights, prefixes, strict=True) if prefix == prefixes[row]]
+        losses.append(log(sum(weights)) - log(sum(same)))
+    return sum(losses) / len(losses)
+
+
+def test_the_loss_of_one_level_is_cross_entropy_over_its_rows():
+    head = head_of(table_of((0,), (1,), (2,)), [3])
+    query, rows = torch.randn(5, 4), torch.tensor([0, 2, 1, 1, 0])
+    logits = query @ head.codebooks[0].T
+    for smoothing in (0.0, 0.2):
+        expected = F.cross_entropy(logits, rows, reduction="none", label_smoothing=smoothing)
+        torch.testing.assert_close(head.loss(query, rows, smoothing), expected)
+
+
+def test_the_loss_of_codes_is_that_of_the_formula():
+    head, query = head_of(CODES, SIZES), torch.randn(6, 4)
+    # Three levels: all of them, then 2 (without the tie), then 1.
+    expected = [
+        brute_force_loss(head, CODES, query[row].tolist(), row, [3, 2, 1]) for row in range(6)
+    ]
+    found = head.loss(query, torch.arange(6), 0.0)
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_the_loss_of_uneven_lengths_is_that_of_the_formula():
+    table = table_of((0, 0), (0, 1, 0), (0, 1, 1), (1,))
+    head, query = head_of(table, [2, 2, 2]), torch.randn(4, 4)
+    expected = [
+        brute_force_loss(head, table, query[row].tolist(), row, [3, 2, 1]) for row in range(4)
+    ]
+    torch.testing.assert_close(head.loss(query, torch.arange(4), 0.0), torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ("levels", "lengths"), [(1, {1}), (2, {2, 1}), (3, {3, 2, 1}), (17, {17, 16, 8, 4, 2, 1})]
+)
+def test_the_loss_sees_all_and_halves_of_it(levels, lengths):
+    head = head_of(table_of((0,) * levels, (1,) * levels), [2] * levels)
+    query = torch.randn(1, 4)
+    expected = brute_force_loss(
+        head, table_of((0,) * levels, (1,) * levels), query[0].tolist(), 1, lengths
+    )
+    found = head.loss(query, torch.tensor([1]), 0.0)
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+def test_the_loss_reaches_every_codeword_that_is_used():
+    head = head_of(CODES, SIZES, fixed=2)
+    head.loss(torch.randn(6, 4), torch.arange(6), 0.1).mean().backward()
+    assert all((book.grad.abs().sum(dim=1) > 0).all() for book in head.codebooks)
+    assert all(book.grad is None and not book.requires_grad for book in head.fixed)
+
+
+@pytest.mark.parametrize("fixed", [0, 3])
+def test_scores_are_inner_products(fixed):
+    head, hidden = head_of(CODES, SIZES, fixed=fixed), torch.randn(2, 1, 4 + fixed)
+    for depth in range(3):
+        book = head.codebooks[depth]
+        book = torch.cat([book, head.fixed[depth]], dim=1) if fixed else book
+        expected = torch.einsum("bkh,sh->bks", hidden, book)
+        torch.testing.assert_close(head.scores(hidden, depth), expected)
+
+
+def test_a_document_s_score_is_the_sum_over_its_levels():
+    head, hidden = head_of(CODES, SIZES, fixed=2), torch.randn(1, 1, 6)
+    whole = head.row_vectors() @ hidden[0, 0]
+    for row in range(len(CODES)):
+        steps = zip(range(3), CODES.identifier(row), strict=True)
+        parts = [head.scores(hidden, depth)[0, 0, symbol] for depth, symbol in steps]
+        torch.testing.assert_close(sum(parts), whole[row])
+
+
+def test_codewords_are_copied_and_ties_start_at_zero():
+    head = CodebookHead(SIZES, (2, 3), CODES)
+    books = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
+    head.start_from(books)
+    for level in range(2):
+        assert head.codebooks[level].tolist() == books[level, :, :2].tolist()
+        assert head.fixed[level].tolist() == books[level, :, 2:].tolist()
+    assert head.codebooks[2].tolist() == [[0, 0], [0, 0]]
+    assert (head.row_vectors()[1] == torch.from_numpy(books[0, 0] + books[1, 1])).all()
+
+
+def test_fewer_codewords_than_asked_for_leave_the_rest_at_zero():
+    head = CodebookHead(SIZES, (2, 2), CODES)
+    head.start_from([np.ones((2, 2), dtype=np.float32)])
+    assert head.codebooks[0].tolist() == [[1, 1], [1, 1], [0, 0]]
+
+
+def test_ranking_is_not_rounded_to_bf16():
+    head, hidden = head_of(CODES, SIZES, fixed=2), torch.randn(2, 1, 6)
+    exact = head.scores(hidden, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head.scores(hidden, 0), exact)

@@ -1,0 +1,173 @@
+import hashlib
+import json
+import shutil
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from genir.errors import InputError, MissingPackage
+from genir.models import encoder as module
+from genir.models.encoder import (
+    MINILM,
+    MINILM_PACKAGE,
+    MINILM_SHA256,
+    TextEncoder,
+    autocast,
+    encode_texts,
+    has_bf16,
+    pad_batch,
+    pretrained_folder,
+)
+
+TEXTS = ["copy file", "how do i delete a folder or a disk?", "", "watch"]
+
+
+@pytest.fixture
+def encoder(tiny_encoder):
+    return TextEncoder.pretrained(str(tiny_encoder), length=12)
+
+
+@pytest.fixture
+def forgetful():
+    """Forget before and after where MiniLM was found."""
+    pretrained_folder.cache_clear()
+    yield
+    pretrained_folder.cache_clear()
+
+
+def test_a_vector_is_the_unit_mean_of_the_last_states(encoder):
+    encoder.eval()
+    inputs, mask = pad_batch(encode_texts(encoder.tokenizer, TEXTS, 12), 0)
+    with torch.no_grad():
+        found = encoder(inputs, mask)
+        for row, count in enumerate(mask.sum(dim=1).tolist()):
+            states = encoder.backbone(inputs[row : row + 1, :count]).last_hidden_state[0]
+            mean = states.mean(dim=0)
+            torch.testing.assert_close(found[row], mean / mean.norm(), rtol=1e-4, atol=1e-5)
+
+
+def test_embedding_keeps_the_order_of_the_texts(encoder, fp32):
+    vectors = encoder.embed(TEXTS, batch_size=2)
+    assert vectors.shape == (4, 16) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        np.testing.assert_allclose(encoder.embed([text])[0], vector, atol=1e-5)
+    assert encoder.embed([]).shape == (0, 16)
+
+
+def test_bf16_embeds_nearly_the_same(encoder, monkeypatch):
+    monkeypatch.setattr(module, "has_bf16", lambda device: False)
+    exact = encoder.embed(TEXTS)
+    monkeypatch.setattr(module, "has_bf16", lambda device: True)
+    rough = encoder.embed(TEXTS)
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(rough - exact).max() < 0.05
+
+
+def test_dropout_waits_while_embedding(encoder):
+    encoder.train()
+    np.testing.assert_array_equal(encoder.embed(TEXTS), encoder.embed(TEXTS))
+    assert encoder.training and encoder.backbone.training
+
+
+def test_texts_are_cut_with_their_ends_kept(encoder):
+    tokenizer = encoder.tokenizer
+    (ids,) = encode_texts(tokenizer, ["copy a file"], 4)
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "copy", "a", "[SEP]"]
+    assert encode_texts(tokenizer, [], 4) == []
+
+
+def test_padding():
+    inputs, mask = pad_batch([[5, 6, 7], [8]], 9)
+    assert inputs.tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert inputs.dtype == mask.dtype == torch.int64
+
+
+def test_an_encoder_is_rebuilt_without_its_weights(encoder, tiny_encoder, fp32):
+    again = TextEncoder.restore(tiny_encoder, 12)
+    assert not np.allclose(again.embed(TEXTS), encoder.embed(TEXTS))
+    again.load_state_dict(encoder.state_dict())
+    np.testing.assert_array_equal(again.embed(TEXTS), encoder.embed(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "dtype"),
+    [
+        ("fp32", True, torch.float32),
+        ("bf16", False, torch.bfloat16),
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+    ],
+)
+def test_precision_is_chosen(precision, native, dtype, monkeypatch):
+    monkeypatch.setattr(module, "has_bf16", lambda device: native)
+    with autocast(torch.device("cpu"), precision):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_bf16_is_the_processor_s(monkeypatch):
+    for capabilities in ({"avx512_bf16": True}, {"bf16": True}, {"avx512_f": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)
+        assert has_bf16.__wrapped__("cpu") == any("bf16" in name for name in capabilities)
+    assert not has_bf16.__wrapped__("mps")
+
+
+def test_an_unknown_name_is_refused(offline):
+    with pytest.raises(InputError, match=r"cannot load 'no-such-encoder': .*; give 'minilm'"):
+        TextEncoder.pretrained("no-such-encoder")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def widen(path):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": 32}))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name in ("model.safetensors", "config.json", "tokenizer.json")
+        for damage in (cut, lambda path: path.unlink())
+    ]
+    + [("config.json", widen), ("config.json", lambda path: path.write_text("{}"))],
+)
+def test_a_damaged_folder_is_refused(name, damage, tiny_encoder, tmp_path, offline):
+    folder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, folder)
+    damage(folder / name)
+    with pytest.raises(InputError, match=f"cannot load '{folder}': .+; give"):
+        TextEncoder.pretrained(str(folder))
+
+
+def test_other_weights_than_minilm_s_are_refused(tmp_path, monkeypatch, forgetful):
+    package = tmp_path / MINILM_PACKAGE
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model" / "model.safetensors").write_bytes(b"tampered")
+    monkeypatch.syspath_prepend(tmp_path)
+    digest = hashlib.sha256(b"tampered").hexdigest()
+    with pytest.raises(InputError, match=rf"{package}.*sha256 {digest} is not MiniLM's; reinstall"):
+        pretrained_folder(MINILM)
+
+
+def test_an_absent_minilm_is_answered_with_the_command_that_brings_it(monkeypatch, forgetful):
+    monkeypatch.setitem(sys.modules, MINILM_PACKAGE, None)
+    with pytest.raises(MissingPackage, match=r"pip install 'genir\[minilm\]'"):
+        TextEncoder.pretrained()
+
+
+@pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="MiniLM's package is not installed")
+def test_minilm_is_found_and_is_the_known_one(forgetful):
+    with open(f"{pretrained_folder(MINILM)}/model.safetensors", "rb") as weights:
+        assert hashlib.file_digest(weights, "sha256").hexdigest() == MINILM_SHA256
+
+
+def test_any_other_name_stands_for_itself():
+    assert pretrained_folder("some/folder") == "some/folder"
