@@ -4,6 +4,7 @@ One level with a codeword a document is the atomic softmax. Knows no text and no
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ class CodebookHead(nn.Module):
     """
 
     codes: Tensor
-    _unit: Tensor
 
     def __init__(
         self, sizes: Sequence[int], widths: tuple[int, int], table: IdentifierTable
@@ -40,8 +40,9 @@ class CodebookHead(nn.Module):
             self.fixed.extend(nn.Parameter(zeros, requires_grad=False) for zeros in rest)
         symbols = torch.from_numpy(table.symbols.astype(np.int64))
         self.register_buffer("codes", symbols, persistent=False)
-        self.register_buffer("_unit", torch.empty(0), persistent=False)
-        self._unit_of = (0, 0)  # the storage and version of the codebook that `_unit` is made of
+        # Rows at unit length, and the storage and version of the codebook that they are made of.
+        # No buffer: each process makes its own, which DDP would otherwise overwrite in training.
+        self._unit: tuple[Tensor, tuple[int, int]] | None = None
 
     @property
     def levels(self) -> int:
@@ -80,9 +81,15 @@ class CodebookHead(nn.Module):
         if self.levels > 1:
             return codebook
         present = (codebook.data_ptr(), codebook._version)
-        if present != self._unit_of:
-            self._unit, self._unit_of = F.normalize(codebook.detach(), dim=1), present
-        return self._unit
+        if self.training or self._unit is None or self._unit[1] != present:
+            self._unit = (F.normalize(codebook.detach(), dim=1), present)
+        return self._unit[0]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; rows at unit length do not outlive the training that changes the rows."""
+        if mode:
+            self._unit = None  # a fused optimiser's steps leave no trace in the version
+        return super().train(mode)
 
     def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:
         """Return per-example losses [B]: the mean over prefix lengths of softmaxes over all rows.

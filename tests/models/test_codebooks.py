@@ -137,3 +137,19 @@ def test_ranking_is_not_rounded_to_bf16():
     exact = head.scores(hidden, 0)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(head.scores(hidden, 0), exact)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_rows_answer_at_unit_length_whatever_training_does_to_them(fused):
+    head, query = head_of(table_of((0,), (1,), (2,)), [3]), torch.randn(2, 4)
+    optimiser = torch.optim.AdamW(head.parameters(), 1.0, fused=fused)
+    for _ in range(3):
+        head.eval()
+        expected = query @ F.normalize(head.codebooks[0].detach(), dim=1).T
+        with torch.inference_mode():
+            torch.testing.assert_close(head.scores(query, 0), expected)
+            torch.testing.assert_close(head.row_vectors() @ query.T, expected.T)
+        head.train().loss(query, torch.tensor([0, 1]), 0.0).mean().backward()
+        optimiser.step()
+    head.eval().load_state_dict({k: torch.ones_like(v) for k, v in head.state_dict().items()})
+    torch.testing.assert_close(head.scores(query, 0)[:, 0], query.sum(dim=1) / 2)
