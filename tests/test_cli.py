@@ -1,0 +1,204 @@
+"""Every verb on the tiny corpus, in this process; the doors beside them in their own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from genir.cli import app, guarded
+from genir.config import load_recipe, recipe_names
+
+TOP = Path(__file__).parents[1]
+FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet"]
+MEASURES = {"Success@1", "Success@10", "RR@10", "nDCG@10", "R@100"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(*arguments):
+    """Run `genir` and return its exit code; anything but an exit is a bug and raises."""
+    try:
+        guarded(lambda: app([str(argument) for argument in arguments]))
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@pytest.fixture
+def genir(capsys):
+    """Return what runs a verb that must succeed, and gives what it printed."""
+
+    def succeed(*arguments):
+        capsys.readouterr()
+        code = run(*arguments)
+        shown = capsys.readouterr()
+        assert code == 0, shown.err
+        return shown.out
+
+    return succeed
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder, tiny_corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "model"
+    settings = (f"model.encoder={tiny_encoder}", "training.batch_size=16", "training.max_steps=30",
+                "training.head_learning_rate=0.05", "training.learning_rate=0.01",
+                "training.evaluations=1")  # fmt: skip
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    assert run("train", "default", "--corpus", tiny_corpus, "--out", out, *flags) == 0
+    return out
+
+
+def test_train_says_what_to_do_with_the_model(genir, model, tiny_corpus):
+    recipe = model / "recipe.toml"  # a saved model's recipe is a recipe
+    told = genir("train", recipe, "--corpus", tiny_corpus, "--out", model, "--resume")
+    assert told.strip() == f'genir search {model} "your question"'
+
+
+def test_search_prints_hits(genir, model):
+    out = genir("search", model, "how do i copy a file?", "-k", "3")
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in lines[::2]] == ["1", "2", "3"]
+    assert all("-" in line[1] and line[3].startswith("https://docs.") for line in lines[::2])
+
+
+def test_search_as_json_has_the_agreed_shape(genir, model):
+    told = json.loads(genir("search", model, "how do i copy a file?", "-k", "5", "--json"))
+    assert list(told) == ["hits"] and len(told["hits"]) == 5
+    assert all(sorted(hit) == sorted(FIELDS) for hit in told["hits"])
+    assert [hit["rank"] for hit in told["hits"]] == [1, 2, 3, 4, 5]
+    scores = [hit["score"] for hit in told["hits"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (["verb=copy"], {f"copy-{thing}" for thing in ("file", "folder", "disk")}),
+        (["section=0"], {"copy-file", "list-file"}),
+        (["verb=copy", "verb=move", "section=1"], {"copy-folder", "move-folder"}),
+        (["tags=disk"], {"copy-disk", "watch-disk"}),
+        (["verb=nothing"], set()),
+    ],
+)
+def test_every_hit_fulfils_the_conditions(genir, model, conditions, expected):
+    flags = [flag for condition in conditions for flag in ("--where", condition)]
+    told = json.loads(genir("search", model, "copy", "-k", "40", "--json", *flags))
+    keys = {hit["key"] for hit in told["hits"]}
+    assert expected <= keys and len(keys) == (len(expected) and matching(conditions))
+
+
+def matching(conditions):
+    """Return how many of the 8 x 5 documents fulfil them."""
+    fields = {"verb": 5, "section": 8, "tags": 8}
+    names = [condition.split("=")[0] for condition in conditions]
+    if set(names) == {"verb", "section"}:
+        return names.count("verb")
+    return sum(fields[name] for name in names)
+
+
+def test_a_filter_that_nothing_passes_says_so(genir, model):
+    assert "no document matches" in genir("search", model, "copy", "--where", "verb=nothing")
+
+
+def test_evaluate_measures_all_systems_and_writes_everything(genir, model, tiny_corpus, tmp_path):
+    out = genir("evaluate", model, "--queries", tiny_corpus / "queries.jsonl",
+                "--qrels", tiny_corpus / "qrels" / "test.tsv", "--json", tmp_path / "e.json",
+                "--run", tmp_path / "run.trec", "--report", tmp_path / "report")  # fmt: skip
+    assert all(name in out for name in ("genir", "bm25", "dense", "rrf", "RR@10"))
+    told = json.loads((tmp_path / "e.json").read_text())
+    assert set(told["systems"]) == {"genir", "bm25", "dense", "rrf"}
+    assert all(set(row) == MEASURES for row in told["systems"].values())
+    assert set(told["p_values"]["RR@10"]) == {"genir>bm25", "genir>dense", "genir>rrf"}
+    assert told["queries"] == told["seen"]["queries"] + told["unseen"]["queries"] == 20
+    assert set(told["latency_ms"]) == {"p50", "p95"}
+    rows = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
+    assert {len(row) for row in rows} == {6} and {row[0][:5] for row in rows} == {"test-"}
+    assert len({(row[0], row[2]) for row in rows}) == len(rows) == 20 * 40
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {"report.md", "chart.png", "queries.tsv", "evaluation.json"}
+
+
+def test_evaluate_without_baselines(genir, model, tiny_corpus):
+    out = genir("evaluate", model, "--queries", tiny_corpus / "queries.jsonl",
+                "--qrels", tiny_corpus / "qrels" / "test.tsv", "--baselines", "")  # fmt: skip
+    assert "genir" in out and "bm25" not in out
+
+
+@pytest.mark.parametrize(
+    "scheme", ["atomic", "residual", "product", "hierarchical", "url", "title"]
+)
+def test_identifiers_reports_before_any_training(
+    genir, tiny_encoder, tiny_corpus, tmp_path, scheme
+):
+    codes = ["--set", "levels=2", "--set", "codes=8"] if scheme in ("residual", "product") else []
+    out = genir("identifiers", tiny_corpus, "--scheme", scheme, "--encoder", tiny_encoder, *codes,
+                "--plot", tmp_path / "i.png", "--json", tmp_path / "i.json")  # fmt: skip
+    assert "40" in out
+    assert (tmp_path / "i.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((tmp_path / "i.json").read_text())
+
+
+def test_inspect_tells_what_is_in_a_model(genir, model):
+    told = json.loads(genir("inspect", model, "--json"))
+    assert told["documents"] == told["live documents"] == told["identifiers"] == 40
+    assert told["recipe"] == "default" and told["scheme"] == "atomic" and told["bytes"] > 10_000
+    assert set(told["dev"]) == {"RR@10", "Success@10"}
+    assert "live documents" in genir("inspect", model)
+
+
+def test_recipes_lists_them_all_and_all_are_whole(genir):
+    out = genir("recipes")
+    assert all(name in out for name in recipe_names())
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert recipe.name == name and recipe.description, name
+
+
+def test_benchmark_latency_times_all_three(genir, model, tiny_corpus, tmp_path):
+    out = genir("benchmark", "latency", model, "--queries", tiny_corpus / "queries.jsonl",
+                "--count", "4", "--json", tmp_path / "l.json")  # fmt: skip
+    told = json.loads((tmp_path / "l.json").read_text())
+    assert set(told) == {"genir", "dense", "bm25"} and out.count("p95") == 3
+    assert all(0 < row["p50"] <= row["p95"] for row in told.values())
+
+
+def test_corpus_python_docs_makes_a_corpus(genir, tmp_path):
+    out = genir("corpus", "python-docs", tmp_path / "docs")
+    assert "cut out of the documentation itself" in out
+    assert {"corpus.jsonl", "queries.jsonl", "qrels"} <= {
+        p.name for p in (tmp_path / "docs").iterdir()
+    }
+
+
+def test_the_doors_answer_without_bringing_torch():
+    done = subprocess.run(
+        [sys.executable, "train.py", "--help"], cwd=TOP, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "--resume" in done.stdout and "recipe" in done.stdout
+    light = (
+        "import sys; from genir.cli import app, guarded\n"
+        "guarded(lambda: app(['recipes'], standalone_mode=False))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", light], cwd=TOP, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_document_may_be_called_anything(genir, tiny_encoder, tmp_path):
+    odd = ["[/]", "[bold]", "list[int]", "a b", "\u00e9\u4e2d\U0001f600"]
+    lines = [json.dumps({"_id": key, "text": f"text of number {n}"}) for n, key in enumerate(odd)]
+    (tmp_path / "odd.jsonl").write_text("\n".join(lines))
+    flags = ["--set", f"model.encoder={tiny_encoder}", "--set", "training.max_steps=1"]
+    genir("train", "default", "--corpus", tmp_path / "odd.jsonl", "--out", tmp_path / "m", *flags)
+    out = genir("search", tmp_path / "m", "number")
+    assert all(key in out for key in odd)
