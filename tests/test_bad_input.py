@@ -18,6 +18,8 @@ import torch
 from genir.cli import app, guarded
 from genir.training.job import Job, train
 
+pytestmark = pytest.mark.usefixtures("offline")
+
 RECIPE = """
 name = "tiny"
 [[tasks]]
