@@ -177,11 +177,15 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="write a Markdown report folder here", file_okay=False)
     ] = None,
+    typos: Annotated[bool, typer.Option(help="ask misspelt queries too")] = True,
+    timed: Annotated[int, typer.Option(help="queries to time, one at a time", min=0)] = 200,
 ) -> None:
     """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
-    from genir.evaluation.session import evaluate
+    from genir.evaluation.compare import Options
+    from genir.evaluation.session import Outputs, evaluate
 
-    evaluate(model, queries, qrels, baselines, run, (json_file, report))
+    outputs = Outputs(run, json_file, report)
+    evaluate(model, queries, qrels, baselines, outputs, Options(typos, timed))
 
 
 @app.command()

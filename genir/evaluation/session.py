@@ -1,8 +1,9 @@
 """A whole evaluation from files: load the model, fit the baselines beside it, compare, report."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
 from genir.corpus.folder import read_qrels, read_queries
 from genir.errors import InputError, nearest
-from genir.evaluation.compare import Comparison, compare
+from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.latency import latencies
 from genir.evaluation.report import write_json, write_report
 from genir.evaluation.runs import write_run
@@ -20,6 +21,16 @@ from genir.evaluation.sheets import to_terminal
 from genir.models.encoder import MINILM, TextEncoder
 from genir.records import Searcher
 from genir.retriever import Retriever
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where an evaluation is written beside the terminal, if anywhere."""
+
+    run: Path | None = None
+    json_file: Path | None = None
+    report: Path | None = None
+
 
 BASELINES = ("bm25", "dense", "rrf")
 GENIR = "genir"
@@ -38,14 +49,27 @@ def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searc
         fitted["bm25"] = Bm25.fit(corpus)
     if "dense" in names or "rrf" in names:
         encoder = str(retriever.recipe.model.options.get("encoder", MINILM))
-        fitted["dense"] = Dense.fit(corpus, TextEncoder.pretrained(encoder))
+        fitted["dense"] = Dense.fit(corpus, TextEncoder.pretrained(encoder), _cache(retriever))
     if "rrf" in names:
         fitted["rrf"] = Fusion([fitted["bm25"], fitted["dense"]])
     return {name: fitted[name] for name in names}
 
 
+def _cache(retriever: Retriever) -> Path | None:
+    """Return where the dense baseline keeps the vectors of these documents between evaluations."""
+    files = retriever.manifest.get("files")
+    if not files:
+        return None
+    root = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
+    return root / "genir" / f"dense-{files['documents.sqlite']['sha256'][:16]}.safetensors"
+
+
 def compare_model(
-    retriever: Retriever, queries: Path, qrels: Path, names: Sequence[str]
+    retriever: Retriever,
+    queries: Path,
+    qrels: Path,
+    names: Sequence[str],
+    options: Options | None = None,
 ) -> Comparison:
     """Compare a loaded model with its baselines on a file of judged queries."""
     texts = read_queries(queries)
@@ -53,7 +77,7 @@ def compare_model(
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
     counts = retriever.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
-    return compare(systems, list(texts.values()), judged, seen=seen)
+    return compare(systems, list(texts.values()), judged, seen=seen, options=options)
 
 
 def evaluate(
@@ -61,21 +85,20 @@ def evaluate(
     queries: Path,
     qrels: Path,
     baselines: str,
-    run: Path | None,
-    outputs: tuple[Path | None, Path | None],
+    outputs: Outputs,
+    options: Options | None = None,
 ) -> Comparison:
-    """Run `genir evaluate`; outputs: where the JSON file and the report folder go, if anywhere."""
+    """Run `genir evaluate`; `baselines` are names with commas between."""
     names = [name.strip() for name in baselines.split(",") if name.strip()]
     retriever = Retriever.load(model)
-    comparison = compare_model(retriever, queries, qrels, names)
+    comparison = compare_model(retriever, queries, qrels, names, options)
     Console().print(to_terminal(comparison))
-    json_file, report = outputs
-    if run is not None:
-        write_run(run, comparison.answers[GENIR], retriever.recipe.name)
-    if json_file is not None:
-        write_json(comparison, json_file)
-    if report is not None:
-        path = write_report(comparison, report, f"{retriever.recipe.name} on {qrels.stem}")
+    if outputs.run is not None:
+        write_run(outputs.run, comparison.answers[GENIR], retriever.recipe.name)
+    if outputs.json_file is not None:
+        write_json(comparison, outputs.json_file)
+    if outputs.report is not None:
+        path = write_report(comparison, outputs.report, f"{retriever.recipe.name} on {qrels.stem}")
         Console(stderr=True).print(f"report: {path}", highlight=False)
     return comparison
 
