@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from genir.config import Recipe, dump_recipe, load_recipe
@@ -191,7 +192,7 @@ class Retriever:
         for name in ATTACHMENTS:
             if (folder / name).is_file():
                 loaded.attachments[name] = (folder / name).read_bytes()
-        loaded.query_counts = load_file(folder / "queries.safetensors")["counts"]
+        loaded.query_counts = _query_counts(folder / "queries.safetensors")
         return loaded
 
     @classmethod
@@ -258,6 +259,13 @@ class Retriever:
 
 def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
+
+
+def _query_counts(path: Path) -> NDArray[np.int32]:
+    try:
+        return load_file(path)["counts"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
 
 
 def _tokenizer(folder: Path) -> Any:
