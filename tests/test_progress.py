@@ -1,0 +1,22 @@
+import pytest
+
+from genir.progress import tracked
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_items_pass_and_a_bar_shows_on_a_terminal_only(terminal, capsys, monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # what makes rich take a pipe for a terminal
+    assert list(tracked(range(5), "embedding")) == [0, 1, 2, 3, 4]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert ("embedding" in captured.err) == terminal
+
+
+@pytest.mark.parametrize(("items", "description"), [([7], "embedding"), ([], "x"), ([7, 8], "")])
+def test_short_or_nameless_work_shows_no_bar(items, description, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert list(tracked(items, description)) == items
+    assert capsys.readouterr().err == ""
