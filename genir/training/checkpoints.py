@@ -24,12 +24,16 @@ from genir.folders import new_folder
 
 @dataclass
 class Progress:
-    """Where a training stands. `history` holds one row a dev measurement."""
+    """Where a training stands. `history` holds one row a dev measurement; `schedule` is torch's.
+
+    The schedule is kept here, in JSON: accelerate would pickle it.
+    """
 
     step: int = 0
     seconds: float = 0.0
     best: float = -1.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    schedule: dict[str, Any] = field(default_factory=dict)
 
 
 class WorkFolder:

@@ -65,7 +65,6 @@ class Trainer:
         warmup = round(self.total * self.settings.warmup)
         self.schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.total)
         self.model, self.optimizer = self.accelerator.prepare(self.retriever.model, optimizer)
-        self.accelerator.register_for_checkpointing(self.schedule)
         self.retriever.to(self.accelerator.device)
 
     def _examples(self, epoch: int) -> list[Example]:
@@ -92,6 +91,8 @@ class Trainer:
         Raises InputError when the loss is not a number, Stopped on Ctrl-C or SIGTERM.
         """
         progress = self.work.load(self.accelerator)
+        if progress.step:
+            self.schedule.load_state_dict(progress.schedule)
         shown = self.accelerator.is_main_process
         with stop_wish() as wish, Display(self.total, progress.step, shown) as display:
             self._steps(progress, wish, display)
@@ -113,6 +114,7 @@ class Trainer:
             stop, old = self._agree(progress.step, wish.made, time.monotonic() - saved)
             if last or stop or old:
                 self._finite(loss, progress.step)
+                progress.schedule = self.schedule.state_dict()
                 self.work.save(self.accelerator, progress)
                 saved = time.monotonic()
             if stop and not last:

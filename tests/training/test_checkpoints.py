@@ -141,4 +141,4 @@ def test_progress_is_plain_json(work):
     with work.open(resume=False, overwrite=False):
         work.save(run.accelerator, Progress(7, 1.0, 0.5, []))
         told = json.loads((work.checkpoint / "progress.json").read_text())
-    assert told == {"step": 7, "seconds": 1.0, "best": 0.5, "history": []}
+    assert told == {"step": 7, "seconds": 1.0, "best": 0.5, "history": [], "schedule": {}}
