@@ -9,9 +9,14 @@ from string import ascii_lowercase, digits
 import pytest
 import torch
 from huggingface_hub import constants
+from hypothesis import HealthCheck, settings
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from genir.models import encoder
+
+# A busy machine is no failure; what hangs is stopped by pytest's timeout.
+settings.register_profile("genir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("genir")
 
 SYNONYMS = {
     "copy": ("duplicate", "clone"),
