@@ -9,7 +9,7 @@ from rich.table import Table
 
 from genir.corpus.python_docs import make_python_docs
 from genir.evaluation.report import write_report
-from genir.evaluation.session import BASELINES, compare_model
+from genir.evaluation.session import BASELINES, compare_model, print_wide
 from genir.evaluation.sheets import to_terminal
 from genir.retriever import Retriever
 from genir.training.job import Job, train
@@ -65,7 +65,7 @@ def _evaluate(
 ) -> None:
     qrels = corpus / "qrels" / "test.tsv"
     comparison = compare_model(retriever, corpus / "queries.jsonl", qrels, BASELINES)
-    console.print(to_terminal(comparison))
+    print_wide(to_terminal(comparison))
     path = write_report(comparison, report, "genir demo: Python's documentation")
     console.print(f"the same with a chart: {path}", highlight=False)
     if quick:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
@@ -92,7 +92,7 @@ def evaluate(
     names = [name.strip() for name in baselines.split(",") if name.strip()]
     retriever = Retriever.load(model)
     comparison = compare_model(retriever, queries, qrels, names, options)
-    Console().print(to_terminal(comparison))
+    print_wide(to_terminal(comparison))
     if outputs.run is not None:
         write_run(outputs.run, comparison.answers[GENIR], retriever.recipe.name)
     if outputs.json_file is not None:
@@ -101,6 +101,14 @@ def evaluate(
         path = write_report(comparison, outputs.report, f"{retriever.recipe.name} on {qrels.stem}")
         Console(stderr=True).print(f"report: {path}", highlight=False)
     return comparison
+
+
+def print_wide(table: RenderableType) -> None:
+    """Print to the terminal's width, or to one that no table needs to be cut for."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)
 
 
 def benchmark_latency(model: Path, queries: Path, count: int, json_file: Path | None) -> None:

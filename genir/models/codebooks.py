@@ -100,7 +100,8 @@ class CodebookHead(nn.Module):
         measured, losses = self._measured(), []
         for length, sums in self._prefix_vectors(list(self.codebooks)):
             if length in measured:
-                logits = F.linear(query, sums)
+                with torch.autocast(query.device.type, enabled=False):  # see `scores`
+                    logits = F.linear(query.float(), sums)
                 losses.append(self._prefix_loss(logits, rows, length, label_smoothing))
         return torch.stack(losses).mean(dim=0)
 
