@@ -38,7 +38,7 @@ def _refuse_place(path: Path | None) -> Path | None:
     return path
 
 
-Model = Annotated[Path, typer.Argument(help="a model folder", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="a model folder", metavar="MODEL", show_default=False)]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="change a recipe key: training.epochs=1")
 ]
@@ -95,12 +95,16 @@ def train(
     base_url: Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")] = "",
 ) -> None:
     """Train a recipe on a corpus; write a model folder."""
+    from accelerate import PartialState
+
     from genir.training.job import Job, train
 
     job = Job(recipe, corpus, out, queries, qrels, settings or [], resume, overwrite, base_url)
     retriever = train(job)
-    Console(stderr=True).print(f"[bold]{out}[/]: {len(retriever.documents):,} documents. Try:")
-    Console().print(f'genir search {out} "your question"', highlight=False)
+    if PartialState().is_main_process:
+        name = escape(str(out))
+        Console(stderr=True).print(f"[bold]{name}[/]: {len(retriever.documents):,} documents. Try:")
+        typer.echo(f'genir search {out} "your question"')
 
 
 @app.command()

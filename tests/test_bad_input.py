@@ -1,7 +1,7 @@
 """Every mistake at the command line is one message that names it and its mend, and exit code 2.
 
 What was there before is there after, to the byte. Mistakes inside collections are in
-tests/corpus/test_bad_input.py.
+tests/corpus/test_bad_corpora.py.
 """
 
 import errno

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
 from genir.config import Recipe, dump_recipe, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus, read_train_queries
@@ -53,7 +54,9 @@ def train(job: Job) -> Retriever:
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
-    work, state = WorkFolder(job.out), PartialState()
+    # As Accelerator would ask: this is the first to know how many processes there are.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    work = WorkFolder(job.out)
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
         _train(job, recipe, work)

@@ -18,19 +18,23 @@ TOP = Path(__file__).parents[2]
     not torch.distributed.is_gloo_available(), reason="torch was built without gloo"
 )
 def test_two_processes_train_one_model(recipe_file, tiny_corpus, tmp_path):
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py", recipe_file,
-               "--corpus", tiny_corpus, "--out", tmp_path / "model",
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "train.py", recipe_file, "--corpus", tiny_corpus, "--out", tmp_path / "model",
                "--set", "training.epochs=2"]  # fmt: skip
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=TOP,
         env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("genir search") == 1
+    try:
+        told, errors = process.communicate(timeout=120)
+    finally:
+        process.terminate()  # takes its children along, should they hang
+    assert process.returncode == 0, errors
+    assert told.count("genir search") == 1
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert metrics["steps"] == 7  # 2 epochs of 112 examples, 32 a step
     assert len(Retriever.load(tmp_path / "model").search(["copy a file"], 5)[0]) == 5
