@@ -111,7 +111,8 @@ class CodebookHead(nn.Module):
         for level in range(self.levels):
             symbols = self.codes[:, level]
             known = (symbols != PAD).unsqueeze(1)
-            sums = sums + codebooks[level][symbols.clamp(min=0)] * known
+            # Not indexing, whose gradient several CPU threads add up in any order.
+            sums = sums + F.embedding(symbols.clamp(min=0), codebooks[level]) * known
             yield level + 1, sums
 
     def row_vectors(self) -> Tensor:
