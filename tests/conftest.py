@@ -18,6 +18,9 @@ from genir.models import encoder
 settings.register_profile("genir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("genir")
 
+# Models this small take 20 times longer on many threads, which wait for each other, than on one.
+torch.set_num_threads(1)
+
 SYNONYMS = {
     "copy": ("duplicate", "clone"),
     "delete": ("remove", "erase"),

@@ -13,7 +13,6 @@ import socket
 from pathlib import Path
 
 import pytest
-import torch
 
 from genir.cli import app, guarded
 from genir.training.job import Job, train
@@ -33,14 +32,6 @@ lexical = 0
 max_steps = 2
 batch_size = 16
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

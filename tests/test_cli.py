@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from genir.cli import app, guarded
 from genir.config import load_recipe, recipe_names
@@ -14,14 +13,6 @@ from genir.config import load_recipe, recipe_names
 TOP = Path(__file__).parents[1]
 FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet"]
 MEASURES = {"Success@1", "Success@10", "RR@10", "nDCG@10", "R@100"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(*arguments):

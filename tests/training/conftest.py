@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
@@ -28,15 +27,6 @@ learning_rate = 0.01
 head_learning_rate = 0.05
 evaluations = 4
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Keep torch off other people's cores: busy threads take 20 times longer."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
