@@ -43,7 +43,7 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         raise _cannot_write(target, error) from None
     try:
         yield partial
-        partial.chmod(0o755)
+        _let_others_read(partial)
         flush(partial)
         move_folder(partial, target)
     except Exception as error:  # tokenizers tells of a full disk by nothing more special
@@ -52,6 +52,12 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         raise _cannot_write(target, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _let_others_read(folder: Path) -> None:
+    """Undo the modes of mkdtemp and safetensors: whoever serves a model may be another user."""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _is_system_error(error: Exception) -> bool:

@@ -42,6 +42,14 @@ COMMANDS = tuple(product(SYNONYMS, THINGS))
 """40 documents: each verb applied to each thing."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep what evaluations cache out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory) -> Path:
     """A folder with an untrained BERT of 16 dimensions, and a tokenizer that knows the corpus."""

@@ -177,3 +177,11 @@ def test_a_full_disk_is_known_by_its_number_in_words(tmp_path):
         new_folder(tmp_path / "model"),
     ):
         raise Exception("No space left on device (os error 28)")  # as tokenizers has it
+
+
+def test_others_may_read_what_is_written(tmp_path):
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "inner").mkdir(mode=0o700)
+        (folder / "inner" / "weights").touch(mode=0o600)
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*")]
+    assert modes == [0o755, 0o644]
