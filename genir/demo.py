@@ -83,6 +83,7 @@ def _answer(console: Console, retriever: Retriever, questions: Sequence[str]) ->
 
 def _next_steps(console: Console, folder: Path) -> None:
     for command, what in (
+        (". .venv/bin/activate", "if `make demo` set it up"),
         (f'genir search {folder}/model "your question"', "ask it something"),
         (f"python serve.py {folder}/model", "a search page and an HTTP API"),
         (f"genir identifiers {folder}/python-docs --scheme residual", "other identifiers"),

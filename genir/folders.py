@@ -55,9 +55,13 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _let_others_read(folder: Path) -> None:
-    """Undo the modes of mkdtemp and safetensors: whoever serves a model may be another user."""
+    """Undo the modes of mkdtemp and safetensors, as far as the umask goes: whoever serves a model
+    may be another user.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
     for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def _is_system_error(error: Exception) -> bool:

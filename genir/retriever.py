@@ -89,8 +89,9 @@ class Retriever:
             raise InputError(f"k = {k}: ask for at least one hit")
         width = max(k, beams or self.recipe.decoding.beams)
         ranked: list[list[Ranked]] = []
+        live = self._live(where)
         for start in range(0, len(queries), BATCH):
-            ranked += self.rank(queries[start : start + BATCH], k, self._live(where), width)
+            ranked += self.rank(queries[start : start + BATCH], k, live, width)
         return [self._hits(q, found) for q, found in zip(queries, ranked, strict=True)]
 
     def _live(self, where: Filter | None) -> NDArray[np.bool_]:

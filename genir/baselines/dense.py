@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -75,10 +76,11 @@ def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[
         except (SafetensorError, OSError) as error:
             raise InputError(f"{cache}: not a cache of vectors ({error}); delete it") from None
     vectors = _embed(texts, encoder)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = cache.with_name(f"{cache.name}.{os.getpid()}")
-    save_file({"vectors": vectors}, unfinished, {"digest": digest})
-    unfinished.replace(cache)
+    with suppress(OSError, SafetensorError):  # a full disk or a read-only home costs time alone
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = cache.with_name(f"{cache.name}.{os.getpid()}")
+        save_file({"vectors": vectors}, unfinished, {"digest": digest})
+        unfinished.replace(cache)
     return vectors
 
 

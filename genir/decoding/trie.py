@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -96,8 +97,10 @@ class Trie:
         level = self.levels[depth]
         slots = max(min(NARROW, self.rows), level.widest if level else 0)
         offsets = torch.arange(slots, device=low.device)
-        narrow = self._narrow_edges(low, high, depth, offsets)
-        return narrow if level is None else _wide_edges(level, low, high, offsets, narrow)
+        narrow = self._narrow_edges(low, high, depth, offsets[:NARROW])
+        if level is None:
+            return narrow
+        return _wide_edges(level, low, high, offsets, _widened(narrow, slots))
 
     def _narrow_edges(self, low: Tensor, high: Tensor, depth: int, offsets: Tensor) -> Edges:
         """Read the rows themselves: a child begins wherever the symbol changes."""
@@ -149,6 +152,14 @@ def _wide_level(
     return Level(nodes, pointers, symbols, starts, int(counts.max()))
 
 
+def _widened(edges: Edges, slots: int) -> Edges:
+    """Add unused slots."""
+    more = (0, slots - edges.symbols.shape[-1])
+    return Edges(
+        F.pad(edges.symbols, more, value=PAD), F.pad(edges.low, more), F.pad(edges.high, more)
+    )
+
+
 def _wide_edges(level: Level, low: Tensor, high: Tensor, offsets: Tensor, narrow: Edges) -> Edges:
     """Overwrite the edges of wide nodes, whose rows outnumber the slots, from their child lists."""
     node = torch.searchsorted(level.nodes, low.contiguous()).clamp(max=len(level.nodes) - 1)
@@ -170,4 +181,4 @@ def _wide_edges(level: Level, low: Tensor, high: Tensor, offsets: Tensor, narrow
 def running_alive(live: Tensor) -> Tensor:
     """Return int32 [Q, rows + 1], the running sum of live masks, bool [Q, rows]."""
     sums = live.cumsum(dim=-1, dtype=torch.int32)
-    return torch.nn.functional.pad(sums, (1, 0))
+    return F.pad(sums, (1, 0))

@@ -49,7 +49,9 @@ def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searc
         fitted["bm25"] = Bm25.fit(corpus)
     if "dense" in names or "rrf" in names:
         encoder = str(retriever.recipe.model.options.get("encoder", MINILM))
-        fitted["dense"] = Dense.fit(corpus, TextEncoder.pretrained(encoder), _cache(retriever))
+        fitted["dense"] = Dense.fit(
+            corpus, TextEncoder.pretrained(encoder).to(retriever.model.device), _cache(retriever)
+        )
     if "rrf" in names:
         fitted["rrf"] = Fusion([fitted["bm25"], fitted["dense"]])
     return {name: fitted[name] for name in names}
@@ -93,13 +95,13 @@ def evaluate(
     retriever = Retriever.load(model)
     comparison = compare_model(retriever, queries, qrels, names, options)
     print_wide(to_terminal(comparison))
-    if outputs.run is not None:
-        write_run(outputs.run, comparison.answers[GENIR], retriever.recipe.name)
     if outputs.json_file is not None:
         write_json(comparison, outputs.json_file)
     if outputs.report is not None:
         path = write_report(comparison, outputs.report, f"{retriever.recipe.name} on {qrels.stem}")
         Console(stderr=True).print(f"report: {path}", highlight=False)
+    if outputs.run is not None:  # last: it refuses keys that the format cannot hold
+        write_run(outputs.run, comparison.answers[GENIR], GENIR)
     return comparison
 
 

@@ -135,7 +135,9 @@ class BridgeModel(DocidModel):
         if hasattr(scheme, "full_codebooks"):
             self.head.start_from(scheme.full_codebooks())
         elif vectors is not None and len(scheme.level_sizes()) == 1:
-            self.head.start_from([vectors])
+            rows = np.zeros((scheme.level_sizes()[0], vectors.shape[1]), dtype=np.float32)
+            rows[table.symbols[:, 0]] = vectors[table.documents]
+            self.head.start_from([rows])
 
     def _head(self, scheme: Scheme, table: IdentifierTable) -> CodebookHead:
         return CodebookHead(scheme.level_sizes(), (self.encoder.dimension, self.width), table)

@@ -208,6 +208,10 @@ class Seq2SeqModel(DocidModel):
         """Return the parameters that no pre-training has seen; all of a model from scratch."""
         return [p for name, p in self.named_parameters() if name in self.new]
 
+    def identifier_bytes(self) -> int:
+        """Return the size of the symbols' rows; text identifiers have none of their own."""
+        return 0 if self.text else self.symbols.numel() * self.symbols.element_size()
+
     def save(self, folder: Path) -> None:
         """Write weights, genir's options, the transformer's configuration and the tokenizer."""
         saved = Saved(

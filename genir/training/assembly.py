@@ -5,6 +5,8 @@ each other (model and tokenizer, vectors, identifiers, head).
 from pathlib import Path
 
 import numpy as np
+import torch
+from accelerate import PartialState
 
 from genir.config import Recipe
 from genir.corpus.store import DocumentStore
@@ -24,13 +26,15 @@ def assemble(
     start: a trained model folder whose encoder and document vectors this model starts from.
     Raises InputError when the recipe's parts do not fit each other.
     """
+    torch.manual_seed(recipe.training.seed)  # new parameters are drawn on the way
     parent = None if start is None else _parent(start, recipe, documents)
     model = build_model(recipe.model, documents)
     learned = None if parent is None else model.start_from(parent.model, parent.table)
     scheme = build_scheme(recipe.identifiers, model.tokenizer)
     vectors = learned
     if vectors is None and not scheme.needs_tokenizer:
-        vectors = model.document_vectors(documents, queries)
+        vectors = model.to(PartialState().device).document_vectors(documents, queries)
+        model.to("cpu")
     scheme.fit(documents, vectors)
     keys = [document.key for document in documents]
     table = IdentifierTable.build(scheme.encode(documents, vectors), keys)

@@ -36,6 +36,16 @@ class Progress:
     schedule: dict[str, Any] = field(default_factory=dict)
 
 
+OWN_NAMES = {
+    "prepared",
+    "checkpoint",
+    "checkpoint.partial",
+    "best",
+    "finished",
+    "training.png",
+}
+
+
 class WorkFolder:
     """`<model>.training` beside the model folder to come, `target`."""
 
@@ -66,6 +76,7 @@ class WorkFolder:
                 f"{self.path}: holds an interrupted training; --resume goes on with it, "
                 "--overwrite starts over"
             )
+        self._refuse_foreign()
         try:
             if self.path.exists() and not (resume and self.begun):
                 shutil.rmtree(self.path)
@@ -81,6 +92,14 @@ class WorkFolder:
             if fresh and not self.checkpoint.is_dir() and not self.start.is_dir():
                 self.close()
             raise
+
+    def _refuse_foreign(self) -> None:
+        """Leave a folder alone that has this name by chance."""
+        own = {*OWN_NAMES, self.start.name, f"{self.start.name}.training"}
+        inside = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        foreign = [p for p in inside if p.name not in own and not p.name.startswith((".", "tmp"))]
+        if foreign:
+            raise InputError(f"{foreign[0]}: is not of genir's making; give another --out")
 
     def save(self, accelerator: Accelerator, progress: Progress) -> None:
         """Write a checkpoint; the one before stands until this one is whole.

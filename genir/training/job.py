@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from accelerate import PartialState
@@ -54,13 +55,21 @@ def train(job: Job) -> Retriever:
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
+    _refuse_foreign(job.out)
     # As Accelerator would ask: this is the first to know how many processes there are.
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    # The others wait for the one that embeds the corpus, for hours where it is large.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=1))
     work = WorkFolder(job.out)
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
         _train(job, recipe, work)
     return Retriever.load(job.out)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Let --overwrite replace a model folder, or an empty one, and nothing else."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
+        raise InputError(f"{out}: is not a model folder, so it is not replaced; give another --out")
 
 
 def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
@@ -120,7 +129,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
 
 
 def _split(job: Job, recipe: Recipe, documents: DocumentStore) -> DevSplit:
-    known = {document.key for document in documents}
+    known = set(documents.keys())
     queries = _train_queries(job, known)
     return carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
 

@@ -40,7 +40,9 @@ class Trainer:
         self.work = work
         self.settings = retriever.recipe.training
         # A recipe need not use every parameter of the network it is given.
-        options = DistributedDataParallelKwargs(find_unused_parameters=True)
+        options = DistributedDataParallelKwargs(
+            find_unused_parameters=True, broadcast_buffers=False
+        )
         # Precision is this loop's own: accelerate's stands for the whole process, and a recipe
         # that starts from another may differ from it.
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[options])

@@ -7,6 +7,9 @@ from typing import NamedTuple
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
+FEWEST = 10
+"""Train queries of which one can be spared."""
+
 
 class DevSplit(NamedTuple):
     """What training may see, and the questions it is measured on.
@@ -23,16 +26,16 @@ class DevSplit(NamedTuple):
 def carve_dev(corpus: Sequence[Document], queries: TrainQueries, count: int, seed: int) -> DevSplit:
     """Hold out `count` train queries, at most a tenth of them, drawn by `seed`.
 
-    Without train queries, spans of documents are the questions: they show whether training works,
-    not how well the model will answer people.
+    With fewer than ten train queries, spans of documents are the questions: they show whether
+    training works, not how well the model will answer people.
     """
     answers: dict[str, set[str]] = {}
     for key, texts in queries.items():
         for text in texts:
             answers.setdefault(text, set()).add(key)
     rng = Random(f"dev {seed}")
-    if not answers:
-        return DevSplit({}, _spans(corpus, count, rng), made_up=True)
+    if len(answers) < FEWEST:
+        return DevSplit(queries, _spans(corpus, count, rng), made_up=True)
     drawn = rng.sample(sorted(answers), min(count, len(answers) // 10))
     held_out = frozenset(drawn)
     train = {key: [t for t in texts if t not in held_out] for key, texts in queries.items()}

@@ -58,3 +58,15 @@ def test_a_start_from_another_corpus_is_refused(recipe, documents, queries, tmp_
     fewer = DocumentStore.create(tmp_path / "fewer.sqlite", documents[:30])
     with pytest.raises(InputError, match="was trained on another corpus; train it on this one"):
         assemble(recipe(), fewer, {}, tmp_path / "parent")
+
+
+def test_the_seed_decides_what_new_parameters_are_drawn(recipe, documents, queries):
+    def drawn(seed):
+        tree = ("identifiers.scheme=hierarchical", "identifiers.branches=2", "identifiers.leaf=4")
+        settings = recipe(*tree, f"training.seed={seed}")
+        model = assemble(settings, documents, queries, None).model
+        return torch.cat([codebook.flatten() for codebook in model.head.codebooks])
+
+    first = drawn(0)
+    torch.rand(3)  # what was drawn before plays no part
+    assert torch.equal(first, drawn(0)) and not torch.equal(first, drawn(1))

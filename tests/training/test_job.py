@@ -278,3 +278,22 @@ def test_a_kill_in_either_training_is_resumed(make_job, codes_file, tmp_path, st
 def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):
     with pytest.raises(InputError, match="a recipe cannot start from itself"):
         train(make_job(f"model.start={recipe_file}"))
+
+
+def test_overwriting_replaces_nothing_but_a_model(make_job):
+    job = make_job(overwrite=True)
+    job.out.mkdir()
+    (job.out / "corpus.jsonl").write_text("mine")
+    with pytest.raises(InputError, match=r"not a model folder.*another --out"):
+        train(job)
+    assert (job.out / "corpus.jsonl").read_text() == "mine"
+
+
+def test_a_folder_that_has_the_work_folders_name_by_chance_is_left_alone(make_job):
+    job = make_job(overwrite=True)
+    theirs = job.out.with_name(f"{job.out.name}.training") / "notes.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    with pytest.raises(InputError, match=r"notes.txt: is not of genir's making"):
+        train(job)
+    assert theirs.read_text() == "mine"

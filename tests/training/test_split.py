@@ -60,3 +60,9 @@ def test_a_made_up_question_is_answered_by_every_document_it_was_cut_from():
     twins = [Document("a", "same words"), Document("b", "same words"), Document("c", "others")]
     split = carve_dev(twins, {}, 500, 0)
     assert split.questions == {"same words": {"a", "b"}, "others": {"c"}}
+
+
+def test_few_train_queries_leave_dev_to_spans_of_documents():
+    corpus = [Document("d0", "one two three", "a title")]
+    split = carve_dev(corpus, asked(9), 500, 0)
+    assert split.made_up and split.questions == {"a title one two three": frozenset(["d0"])}
