@@ -77,6 +77,11 @@ def _write(out: Path, name: str, members: "_Members", file: Path, overwrite: boo
     write_corpus(out, show(documents, "writing"), queries, qrels, text, overwrite)
 
 
+def _empty(text: Any) -> bool:
+    """Tell whether there is no text; what is no text at all is left to be refused."""
+    return text is None or (isinstance(text, str) and not text.strip())
+
+
 class _Members:
     """The files of a data set in its archive, and counts of what had to be left out."""
 
@@ -105,11 +110,10 @@ class _Members:
 
     def documents(self) -> Iterator[Document]:
         for where, record in self._records("corpus.jsonl"):
-            if not record.get("text", "").strip():
-                record["text"] = record.get("title", "")
-                kind = "titled" if record["text"].strip() else "dropped"
-                self.left[kind] += 1
-            if record["text"].strip():
+            if _empty(record.get("text")):
+                record["text"] = record.get("title")
+                self.left["dropped" if _empty(record["text"]) else "titled"] += 1
+            if not _empty(record["text"]):
                 yield document_of(record, where)
 
     def queries(self) -> Iterator[Query]:

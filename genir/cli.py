@@ -129,6 +129,9 @@ def search(
     beams: Annotated[
         int | None, typer.Option(help="beam width; default: the recipe's", min=1)
     ] = None,
+    exact: Annotated[
+        bool | None, typer.Option(help="prove that no better hits exist; default: the recipe's")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model one question."""
@@ -136,9 +139,13 @@ def search(
 
     if not query.strip():
         raise InputError("the query is empty; ask a question")
-    hits = Retriever.from_pretrained(str(model)).search([query], k, _conditions(where), beams)[0]
+    retriever = Retriever.from_pretrained(str(model))
+    hits = retriever.search([query], k, _conditions(where), beams, exact)[0]
     if as_json:
-        typer.echo(json.dumps({"hits": [asdict(hit) for hit in hits]}, ensure_ascii=False))
+        told: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
+        if hits.proven is not None:
+            told["proven"] = hits.proven
+        typer.echo(json.dumps(told, ensure_ascii=False))
         return
     console = Console()
     for hit in hits:
@@ -147,6 +154,35 @@ def search(
         console.print(f"     {hit.snippet}", markup=False, highlight=False)
     if not hits:
         console.print("no document matches the filter")
+    if hits.proven is not None:
+        proof = "proven" if hits.proven else "not proven: the [decoding] budget ran out"
+        console.print(proof, style="dim", markup=False)
+
+
+@app.command()
+def explain(
+    model: Model,
+    query: Annotated[str, typer.Argument(help="a question", show_default=False)],
+    key: Annotated[str, typer.Argument(help="a document's key", show_default=False)],
+    where: Conditions = None,
+    beams: Annotated[
+        int | None, typer.Option(help="beam width; default: the recipe's", min=1)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a document was won or lost, level by level."""
+    from genir.evaluation.explain import explain, to_table
+    from genir.retriever import Retriever
+
+    retriever = Retriever.from_pretrained(str(model))
+    found = explain(retriever, query, key, beams, _conditions(where))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    console = Console()
+    if found.levels:
+        console.print(to_table(found))
+    console.print(found.text, markup=False, highlight=False)
 
 
 def _conditions(where: list[str] | None) -> dict[str, Any]:
@@ -183,13 +219,15 @@ def evaluate(
     ] = None,
     typos: Annotated[bool, typer.Option(help="ask misspelt queries too")] = True,
     timed: Annotated[int, typer.Option(help="queries to time, one at a time", min=0)] = 200,
+    diagnose: Annotated[bool, typer.Option(help="find out what beam search loses")] = False,
 ) -> None:
     """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
     from genir.evaluation.compare import Options
     from genir.evaluation.session import Outputs, evaluate
 
     outputs = Outputs(run, json_file, report)
-    evaluate(model, queries, qrels, baselines, outputs, Options(typos, timed))
+    options = Options(typos, timed, diagnose=diagnose)
+    evaluate(model, queries, qrels, baselines, outputs, options)
 
 
 @app.command()
@@ -271,6 +309,27 @@ def latency(
     from genir.evaluation.session import benchmark_latency
 
     benchmark_latency(model, queries, count, json_file)
+
+
+@benchmark_app.command("decode")
+def decode(
+    quick: Annotated[bool, typer.Option(help="one small cell: half a minute")] = False,
+    corpus: Annotated[
+        Path | None, typer.Option(help="decode the URLs of this corpus folder, not codes")
+    ] = None,
+    sizes: Annotated[
+        bool, typer.Option(help="genir alone on 10 thousand, 1 million and 10 million identifiers")
+    ] = False,
+    turns: Annotated[int, typer.Option(help="how often each is timed", min=1)] = 3,
+    json_file: JsonFile = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="write a chart here, a PNG", callback=_refuse_place)
+    ] = None,
+) -> None:
+    """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
+    from genir.evaluation.decode_speed import Request, run_benchmark
+
+    run_benchmark(Request(quick, corpus, sizes, turns), json_file, plot)
 
 
 @app.command()

@@ -85,7 +85,10 @@ class TrainingSection(Strict):
 class DecodingSection(Strict):
     """`[decoding]`: how a trained model answers."""
 
+    mode: Literal["beam", "exact"] = "beam"
     beams: int = Field(default=20, ge=1)
+    budget: int = Field(default=1024, ge=1, description="nodes that exact mode expands for a query")
+    look_ahead: float = Field(default=0.0, ge=0, description="weight of a document's prior")
     normalise: Literal["vocabulary", "legal"] = "vocabulary"
     aggregate: Literal["max", "logsumexp"] = "max"
 

@@ -1,9 +1,9 @@
 """The words of genir as immutable records. Imports nothing of genir; knows no tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 Identifier = tuple[int, ...]
 """A sequence of symbols that the model emits for a document (codes or vocabulary tokens)."""
@@ -73,6 +73,20 @@ class Hit:
     snippet: str = ""
 
 
+T = TypeVar("T")
+
+
+class Answer(list[T]):
+    """What was found for a query, best first.
+
+    proven: whether exact search has shown that nothing better exists; None if it was not asked.
+    """
+
+    def __init__(self, found: Iterable[T] = (), proven: bool | None = None) -> None:
+        super().__init__(found)
+        self.proven = proven
+
+
 Filter = Mapping[str, Any]
 """Equality conditions on metadata fields; every one must hold. A list of values means any of."""
 
@@ -80,6 +94,8 @@ Filter = Mapping[str, Any]
 class Searcher(Protocol):
     """Anything that answers queries: the model, a baseline, a fusion of both."""
 
-    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
+    def search(
+        self, queries: list[str], k: int, where: Filter | None = None
+    ) -> Sequence[list[Hit]]:
         """Return at most `k` hits a query, best first, without duplicates."""
         ...

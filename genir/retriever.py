@@ -3,7 +3,7 @@ document store is read only for what a hit shows.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +16,10 @@ from safetensors.numpy import load_file, save_file
 from genir.config import Recipe, dump_recipe, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
-from genir.decoding.aggregate import Ranked, rank_documents
-from genir.decoding.beam import beam_search
-from genir.decoding.trie import Trie, running_alive
+from genir.decoding.aggregate import Ranked
+from genir.decoding.filters import live_rows, passing_rows
+from genir.decoding.masks import Mask
+from genir.decoding.ranker import Ranker
 from genir.errors import InputError
 from genir.folders import new_folder
 from genir.identifiers.base import Scheme
@@ -26,9 +27,8 @@ from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable
 from genir.manifest import check_manifest, write_manifest
 from genir.models.base import DocidModel
-from genir.models.encoder import autocast, encode_texts, pad_batch
 from genir.models.registry import load_model
-from genir.records import Filter, Hit
+from genir.records import Answer, Filter, Hit
 
 BATCH = 32
 """Queries decoded together."""
@@ -37,7 +37,7 @@ ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md")
 """What training leaves beside the model, kept when it is saved again."""
 
 
-class Retriever:
+class Retriever(Ranker):
     """A Searcher whose index is a model."""
 
     def __init__(
@@ -48,17 +48,14 @@ class Retriever:
         model: DocidModel,
         documents: DocumentStore,
     ) -> None:
-        self.recipe = recipe
+        super().__init__(recipe, table, model)
         self.scheme = scheme
-        self.table = table
-        self.model = model
         self.documents = documents
         # How many train queries each document had: what evaluation calls seen and unseen.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
         self.folder: Path | None = None
         self.manifest: dict[str, Any] = {}
-        self.trie = Trie.build(table, model.device)
 
     @property
     def bytes_per_document(self) -> float:
@@ -68,7 +65,7 @@ class Retriever:
     def to(self, device: torch.device | str) -> Self:
         """Move the model and the trie to a device."""
         self.model.to(device)
-        self.trie = Trie.build(self.table, device)
+        self.trie = self.trie.to(device)
         return self
 
     # --- answering -----------------------------------------------------------------------------
@@ -77,88 +74,41 @@ class Retriever:
         self,
         queries: list[str],
         k: int = 10,
-        where: Filter | None = None,
+        where: Filter | Sequence[Filter | None] | None = None,
         beams: int | None = None,
-    ) -> list[list[Hit]]:
+        exact: bool | None = None,
+    ) -> list[Answer[Hit]]:
         """Return the best min(k, matching documents) hits of each query, best first.
 
-        where: conditions on metadata that every hit fulfils. beams: at least k are used.
-        Raises InputError for k < 1 and for a field no document has.
+        where: conditions on metadata that every hit fulfils; of all queries, or a list with one, or
+        None, for each. beams: at least k are used. exact: prove that there are no better hits, or
+        say that the budget did not suffice and beam search answered; default: the recipe's mode.
+        Raises InputError for k < 1, for a list of another length and for a field no document has.
         """
         if k < 1:
             raise InputError(f"k = {k}: ask for at least one hit")
         width = max(k, beams or self.recipe.decoding.beams)
-        ranked: list[list[Ranked]] = []
-        live = self._live(where)
+        ranked: list[Answer[Ranked]] = []
+        live = live_rows(self.table, self.documents, where, len(queries))
         for start in range(0, len(queries), BATCH):
-            ranked += self.rank(queries[start : start + BATCH], k, live, width)
+            batch = range(len(queries))[start : start + BATCH]
+            ranked += self.rank([queries[q] for q in batch], k, live.select(batch), width, exact)
         return [self._hits(q, found) for q, found in zip(queries, ranked, strict=True)]
 
-    def _live(self, where: Filter | None) -> NDArray[np.bool_]:
-        if not where:
-            return self.table.live
-        matching: NDArray[np.bool_] = self.documents.matching(where)[self.table.documents]
-        return self.table.live & matching
-
-    @torch.inference_mode()
-    def rank(
-        self, queries: Sequence[str], k: int, live: NDArray[np.bool_], width: int
-    ) -> list[list[Ranked]]:
-        """Return at most k documents a query, under a live mask, bool [rows].
-
-        The beam is doubled for the queries that fall short while more documents match: several
-        identifiers of one document may have taken the places of others.
-        """
-        training, device = self.model.training, self.model.device
-        self.model.eval()
-        ids = encode_texts(self.model.tokenizer, queries, self.recipe.training.source_length)
-        alive = running_alive(torch.from_numpy(live).unsqueeze(0)).to(device)
-        answers: list[list[Ranked]] = [[] for _ in queries]
-        short = list(range(len(queries)))
-        wanted = k
-        while short:
-            found = self._decode([ids[q] for q in short], alive, live, width)
-            for place, ranked in zip(short, found, strict=True):
-                answers[place] = ranked[:k]
-            short = [q for q in short if len(answers[q]) < wanted]
-            if short and wanted == k:
-                wanted = min(k, len(np.unique(self.table.documents[live])))
-                short = [q for q in short if len(answers[q]) < wanted]
-            if short and width >= self.trie.rows:
-                raise InputError("some scores are no numbers: the model is damaged; train it again")
-            width *= 2
-        self.model.train(training)
-        return answers
-
-    def _decode(
+    def live_rows(
         self,
-        ids: Sequence[Sequence[int]],
-        alive: torch.Tensor,
-        live: NDArray[np.bool_],
-        width: int,
-    ) -> list[list[Ranked]]:
-        device, decoding = self.model.device, self.recipe.decoding
-        inputs, mask = pad_batch(ids, self.model.tokenizer.pad_token_id)
-        with autocast(device, self.recipe.training.precision):
-            found = beam_search(
-                self.model,
-                self.trie,
-                (inputs.to(device), mask.to(device)),
-                alive,
-                min(width, self.trie.rows),
-                decoding.normalise,
-            )
-        low, high, score = (t.cpu().numpy() for t in (found.low, found.high, found.score))
-        return [
-            rank_documents(self.table, *row, live, decoding.aggregate)
-            for row in zip(low, high, score, strict=True)
-        ]
+        where: Filter | None = None,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] = (),
+    ) -> Mask:
+        """Return the rows that may be found, bool [rows], as `passing_rows` does."""
+        return passing_rows(self.table, self.documents, where, allow, deny)
 
-    def _hits(self, query: str, ranked: Sequence[Ranked]) -> list[Hit]:
+    def _hits(self, query: str, ranked: Answer[Ranked]) -> Answer[Hit]:
         """Look up what a hit shows; the order is already made."""
         keys = [self.table.keys[item.document] for item in ranked]
         shown = self.documents.fetch(keys)
-        return [
+        hits = [
             Hit(
                 key=key,
                 score=item.score,
@@ -170,6 +120,7 @@ class Retriever:
             )
             for rank, (key, item) in enumerate(zip(keys, ranked, strict=True), start=1)
         ]
+        return Answer(hits, ranked.proven)
 
     # --- the model folder ----------------------------------------------------------------------
 

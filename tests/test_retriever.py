@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from genir.config import Recipe
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
+from genir.decoding.masks import LiveRows
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.manifest import write_manifest
@@ -118,6 +119,46 @@ def test_every_hit_passes_the_filter(retriever, where, passes, k):
         check_hits(retriever, hits, k, matching)
 
 
+@pytest.mark.parametrize("k", [3, 50])
+def test_every_query_may_have_a_filter_of_its_own(retriever, k):
+    filters = [{"section": 2}, None, {"verb": "fly"}, {"section": 2}, {"tags": "disk"}, {}] * 6
+    queries = [QUERIES[n % 4] for n in range(len(filters))]  # more than are decoded together
+    found = retriever.search(queries, k, filters)
+    for query, where, hits in list(zip(queries, filters, found, strict=True))[::5]:
+        (alone,) = retriever.search([query], k, where)
+        assert [hit.key for hit in hits] == [hit.key for hit in alone]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-4)
+
+
+def test_filters_are_one_for_each_query_or_one_for_all(atomic):
+    with pytest.raises(InputError, match=r"2 filters for 1 queries; give one \(or None\) for each"):
+        atomic.search(["copy"], 3, [None, {"section": 2}])
+    assert atomic.search([], 3, []) == []
+
+
+def test_keys_may_be_allowed_or_denied(retriever, monkeypatch):
+    table, (first, second, third) = retriever.table, retriever.table.keys[:3]
+
+    def keys_of(rows):
+        return {table.key_of(row) for row in np.flatnonzero(rows)}
+
+    assert retriever.live_rows() is table.live
+    assert keys_of(retriever.live_rows(allow=[first, second])) == {first, second}
+    assert keys_of(retriever.live_rows(allow=[])) == set()
+    assert keys_of(retriever.live_rows(deny=[first])) == set(table.keys) - {first}
+    assert keys_of(retriever.live_rows(allow={first, second}, deny={second, third})) == {first}
+    two = {key for key in table.keys if retriever.documents.find(key).metadata["section"] == 2}
+    assert keys_of(retriever.live_rows({"section": 2}, deny=[min(two)])) == two - {min(two)}
+    monkeypatch.setattr(table, "live", table.documents != table.number(first))
+    assert keys_of(retriever.live_rows(allow=[first, third])) == {third}
+
+
+@pytest.mark.parametrize("named", [{"allow": ["no-such-key"]}, {"deny": ["no-such-key"]}])
+def test_an_unknown_key_is_named(atomic, named):
+    with pytest.raises(InputError, match="no document with key 'no-such-key'"):
+        atomic.live_rows(**named)
+
+
 def test_deleted_documents_are_never_found(retriever, monkeypatch):
     live = np.random.default_rng(0).random(len(retriever.table)) < 0.3
     monkeypatch.setattr(retriever.table, "live", live)
@@ -193,8 +234,9 @@ def test_several_identifiers_of_a_document_take_no_one_s_place(assembled, aggreg
     with torch.no_grad():
         query, head = query_vectors(several.model), several.model.head
         levels = [head.scores(query, level).log_softmax(dim=1).numpy() for level in range(3)]
+    live = LiveRows.build([table.live])
     for width in (1, len(table)):  # one beam finds a single document; it must be doubled
-        for number, ranked in enumerate(several.rank(QUERIES, 20, table.live, width)):
+        for number, ranked in enumerate(several.rank(QUERIES, 20, live, width)):
             scores = {
                 key: join([sum(levels[n][number, s] for n, s in enumerate(c)) for c in own])
                 for key, own in zip(keys, codes, strict=True)
@@ -223,8 +265,8 @@ def test_train_queries_are_counted(retriever):
 
 
 def test_bytes_per_document(atomic):
-    # One symbol of 2 bytes, its entry in the root's child list, 16 + 8 float32 columns.
-    assert atomic.trie.bytes == 40 * 2 + (1 + 2 + 41 + 41) * 8
+    # One symbol and one entry in the root's child list of 2 bytes each, 16 + 8 float32 columns.
+    assert atomic.trie.bytes == 40 * 2 + (1 + 2) * 4 + 41 * 2
     assert atomic.bytes_per_document == (atomic.trie.bytes + 40 * 24 * 4) / 40
 
 

@@ -1,20 +1,21 @@
 """The identifier table as the decoder sees it: tensors on the device. Knows no model.
 
-Rows are sorted, so a prefix owns one contiguous row range and a beam is (low, high, depth). An
-edge is legal iff its range holds a live row: `alive[high] > alive[low]`, with `alive` the running
-sum of the live mask. Wide nodes keep child lists; narrow nodes are read from the rows directly.
+Rows are sorted, so a prefix owns one contiguous row range and a beam is (low, high, depth). Wide
+nodes keep child lists; narrow nodes are read from the rows directly. Which rows are alive is not
+known here (`decoding.masks`).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from genir.identifiers.table import PAD, IdentifierTable
+from genir.decoding.lists import ChildLists
+from genir.identifiers.table import PAD, IdentifierTable, Symbols, narrowest
 
 NARROW = 32
 """Nodes of at most this many rows keep no child list."""
@@ -22,7 +23,7 @@ NARROW = 32
 
 @dataclass(frozen=True)
 class Edges:
-    """The children of each beam's node, C slots a beam; unused slots have low = high = 0.
+    """The children of each beam's node, C slots a beam; an unused slot has low = high.
 
     symbols, low, high: int64 [B, K, C]. A finished identifier's only child is itself, under PAD.
     """
@@ -34,47 +35,38 @@ class Edges:
 
 @dataclass(frozen=True)
 class Level:
-    """Child lists (CSR) of the wide nodes at one depth.
+    """How the nodes at one depth are read: `reach` is the most rows of one that has no list."""
 
-    nodes: int64 [W], first row of each wide node, ascending. pointers: int64 [W + 1] into the
-    edges. symbols, starts: int64 [E + 1], each child's symbol and first row; the last entry is a
-    sentinel. widest: the most children of any wide node.
-    """
-
-    nodes: Tensor
-    pointers: Tensor
-    symbols: Tensor
-    starts: Tensor
-    widest: int
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """Return all that lies on the device."""
-        return [self.nodes, self.pointers, self.symbols, self.starts]
+    reach: int
+    lists: ChildLists | None
 
 
 class Trie:
     """All valid identifiers, as row ranges over a sorted table.
 
-    symbols: int16 or int32 [rows, depth], padded with PAD.
+    symbols: int16 or int32 [rows, depth], padded with PAD; on a CPU, the table's own memory.
     """
 
-    def __init__(self, symbols: Tensor, levels: list[Level | None]) -> None:
+    def __init__(self, symbols: Tensor, levels: list[Level]) -> None:
         self.symbols = symbols
         self.levels = levels
 
     @classmethod
     def build(cls, table: IdentifierTable, device: torch.device | str = "cpu") -> Self:
         """Find the wide nodes of every depth and put all on the device."""
-        levels: list[Level | None] = []
-        bounds = np.array([0, len(table)], dtype=np.int64)
-        for depth in range(table.depth):
-            children = _boundaries(bounds, table.symbols[:, depth])
-            levels.append(_wide_level(bounds, children, table.symbols[:, depth], device))
-            bounds = children
-        fits = table.symbols.max(initial=0) <= np.iinfo(np.int16).max
-        symbols = np.ascontiguousarray(table.symbols, dtype=np.int16 if fits else np.int32)
-        return cls(torch.from_numpy(symbols).to(device), levels)
+        return cls.from_symbols(table.symbols, device)
+
+    @classmethod
+    def from_symbols(cls, symbols: Symbols, device: torch.device | str = "cpu") -> Self:
+        """Build from sorted symbols, int [rows, depth], padded with PAD."""
+        narrow = np.ascontiguousarray(narrowest(symbols))
+        levels = list(_levels(narrow))
+        return cls(torch.from_numpy(narrow), levels).to(device)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the trie on a device."""
+        levels = [Level(one.reach, one.lists and one.lists.to(device)) for one in self.levels]
+        return type(self)(self.symbols.to(device), levels)
 
     @property
     def rows(self) -> int:
@@ -89,93 +81,85 @@ class Trie:
     @property
     def bytes(self) -> int:
         """Return the size of the tensors."""
-        wide = [tensor for level in self.levels if level for tensor in level.tensors]
-        return sum(t.numel() * t.element_size() for t in [self.symbols, *wide])
+        lists = [tensor for level in self.levels if level.lists for tensor in level.lists.tensors()]
+        return sum(t.numel() * t.element_size() for t in [self.symbols, *lists])
 
     def children(self, low: Tensor, high: Tensor, depth: int) -> Edges:
         """Return the edges out of nodes [low, high), int64 [B, K], that lie at `depth`."""
-        level = self.levels[depth]
-        slots = max(min(NARROW, self.rows), level.widest if level else 0)
-        offsets = torch.arange(slots, device=low.device)
-        narrow = self._narrow_edges(low, high, depth, offsets[:NARROW])
-        if level is None:
-            return narrow
-        return _wide_edges(level, low, high, offsets, _widened(narrow, slots))
+        level, column = self.levels[depth], self.symbols[:, depth]
+        if level.lists is None:
+            return _read_rows(low, high, column, level.reach)
+        edges = Edges(*level.lists.read(low, high, column))
+        if level.reach:
+            _put_narrow(edges, _read_rows(low, high, column, level.reach), high - low <= NARROW)
+        return edges
 
-    def _narrow_edges(self, low: Tensor, high: Tensor, depth: int, offsets: Tensor) -> Edges:
-        """Read the rows themselves: a child begins wherever the symbol changes."""
-        places = low.unsqueeze(-1) + offsets  # [B, K, C]
-        inside = places < high.unsqueeze(-1)
-        symbols = self.symbols[:, depth][places.clamp(max=self.rows - 1)].long()
-        change = torch.ones_like(inside)
-        change[..., 1:] = symbols[..., 1:] != symbols[..., :-1]
-        begins = inside & change
-        # A child ends where the next one begins: the running minimum from the right.
-        upper = torch.where(begins, places, high.unsqueeze(-1))
-        following = upper.flip(-1).cummin(-1).values.flip(-1)
-        ends = torch.cat([following[..., 1:], high.unsqueeze(-1)], dim=-1)
-        nothing = torch.zeros_like(places)
-        return Edges(
-            torch.where(begins, symbols, PAD),
-            torch.where(begins, places, nothing),
-            torch.where(begins, ends, nothing),
-        )
+    def run_length(self, low: Tensor, high: Tensor, depth: int) -> Tensor:
+        """Return how many symbols from `depth` on all rows of nodes [low, high) share: int64 [...].
+
+        Rows are sorted, so what the first and the last one share is shared by all. Which rows are
+        alive makes no difference. 0 for an empty range.
+        """
+        first = self.symbols[:, depth:][low]
+        last = self.symbols[:, depth:][(high - 1).clamp(min=0)]
+        shared = (first == last) & (first != PAD) & (low < high).unsqueeze(-1)
+        return shared.cumprod(dim=-1).sum(dim=-1)
+
+    def symbols_of(self, row: Tensor, start: int, length: int) -> Tensor:
+        """Return the symbols of rows [...] from depth `start` on: int64 [..., length], with PAD."""
+        symbols = self.symbols[:, start : start + length][row].long()
+        return F.pad(symbols, (0, length - symbols.shape[-1]), value=PAD)
 
 
-def _boundaries(bounds: NDArray[np.int64], column: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Split row ranges [b0, b1), [b1, b2), ... wherever the next level's symbol changes."""
-    change = np.flatnonzero(column[1:] != column[:-1]) + 1
-    return np.union1d(bounds, change)
-
-
-def _wide_level(
-    bounds: NDArray[np.int64],
-    children: NDArray[np.int64],
-    column: NDArray[np.int32],
-    device: torch.device | str,
-) -> Level | None:
-    wide = np.flatnonzero(np.diff(bounds) > NARROW)
-    if not len(wide):
-        return None
-    first = np.searchsorted(children, bounds[wide])
-    counts = np.searchsorted(children, bounds[wide + 1]) - first
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    edges = np.repeat(first - offsets[:-1], counts) + np.arange(offsets[-1])
-    rows = children[edges]
-    arrays = (
-        bounds[wide],
-        offsets,
-        np.append(column[rows], PAD).astype(np.int64),
-        np.append(rows, len(column)),
-    )
-    nodes, pointers, symbols, starts = (torch.from_numpy(array).to(device) for array in arrays)
-    return Level(nodes, pointers, symbols, starts, int(counts.max()))
-
-
-def _widened(edges: Edges, slots: int) -> Edges:
-    """Add unused slots."""
-    more = (0, slots - edges.symbols.shape[-1])
+def _read_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
+    """Read the rows of nodes [low, high), at most `reach`: a child begins where symbols change."""
+    places = low.unsqueeze(-1) + torch.arange(reach, device=low.device)  # [B, K, C]
+    inside = places < high.unsqueeze(-1)
+    symbols = column[places.clamp(max=len(column) - 1)].long()
+    change = torch.ones_like(inside)
+    change[..., 1:] = symbols[..., 1:] != symbols[..., :-1]
+    begins = inside & change
+    # A child ends where the next one begins: the running minimum from the right.
+    upper = torch.where(begins, places, high.unsqueeze(-1))
+    following = upper.flip(-1).cummin(-1).values.flip(-1)
+    ends = torch.cat([following[..., 1:], high.unsqueeze(-1)], dim=-1)
     return Edges(
-        F.pad(edges.symbols, more, value=PAD), F.pad(edges.low, more), F.pad(edges.high, more)
+        torch.where(begins, symbols, PAD),
+        torch.where(begins, places, 0),
+        torch.where(begins, ends, 0),
     )
 
 
-def _wide_edges(level: Level, low: Tensor, high: Tensor, offsets: Tensor, narrow: Edges) -> Edges:
-    """Overwrite the edges of wide nodes, whose rows outnumber the slots, from their child lists."""
-    node = torch.searchsorted(level.nodes, low.contiguous()).clamp(max=len(level.nodes) - 1)
-    wide = (high - low > NARROW).unsqueeze(-1)
-    begin, end = level.pointers[node], level.pointers[node + 1]
-    edge = begin.unsqueeze(-1) + offsets
-    inside = edge < end.unsqueeze(-1)
-    edge = edge.clamp(max=len(level.starts) - 2)
-    last = edge + 1 == end.unsqueeze(-1)
-    above = torch.where(last, high.unsqueeze(-1), level.starts[edge + 1])
-    nothing = torch.zeros_like(edge)
-    return Edges(
-        torch.where(wide, torch.where(inside, level.symbols[edge], PAD), narrow.symbols),
-        torch.where(wide, torch.where(inside, level.starts[edge], nothing), narrow.low),
-        torch.where(wide, torch.where(inside, above, nothing), narrow.high),
-    )
+def _put_narrow(edges: Edges, read: Edges, narrow: Tensor) -> None:
+    """Overwrite the first slots of narrow nodes, [B, K], with what was read from their rows."""
+    reach, chosen = read.symbols.shape[-1], narrow.unsqueeze(-1)
+    for listed, own in (
+        (edges.symbols, read.symbols),
+        (edges.low, read.low),
+        (edges.high, read.high),
+    ):
+        listed[..., :reach] = torch.where(chosen, own, listed[..., :reach])
+
+
+def _levels(symbols: Symbols) -> Iterator[Level]:
+    """Yield each depth, from the top: the rows where a node begins are those of the depth before
+    and those where its symbol changes.
+    """
+    rows = len(symbols)
+    opens = np.arange(rows) == 0
+    first = np.flatnonzero(opens)
+    for column in symbols.T:
+        sizes = np.diff(first, append=rows)
+        wide = sizes > NARROW
+        opens[1:] |= column[1:] != column[:-1]
+        children = np.flatnonzero(opens)
+        reach = int(sizes[~wide].max(initial=0))
+        lists = None
+        if wide.any():
+            listed = children[np.repeat(wide, sizes)[children]]
+            lists = ChildLists.build(first[wide], sizes[wide], listed, column, reach)
+        yield Level(reach, lists)
+        first = children
 
 
 def running_alive(live: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The bar chart of a comparison: all measures, and RR@10 by kind of query."""
+"""Bar charts: all measures and RR@10 by kind of query; gold documents pruned at each level."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from genir.evaluation.compare import Comparison
+from genir.evaluation.compare import Comparison, Decoding
 from genir.evaluation.measures import MEASURES
 from genir.evaluation.sheets import MAIN_MEASURE
 
@@ -36,6 +36,18 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
     figure.suptitle(title, color=INK, fontsize=15, fontweight="bold", x=0.01, ha="left")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def draw_pruned(decoding: Decoding, path: Path) -> None:
+    """Write the share of gold documents that the beam lost at each level as a PNG."""
+    figure = Figure(figsize=(13, 3.2), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    shares = {str(level): {"pruned": share} for level, share in enumerate(decoding.pruned, start=1)}
+    _bars(axes, shares, ["pruned"])
+    title = f"Share of {decoding.gold:,} gold documents pruned, by level, {decoding.beams} beams"
+    axes.set_title(title, color=INK, loc="left")
     figure.savefig(path, dpi=150)
 
 

@@ -25,7 +25,8 @@ Answers = dict[str, list[Hit]]
 class Options:
     """What a comparison does beside measuring.
 
-    typos: search misspelt queries too. timed: how many queries are timed, 0 for none.
+    typos: search misspelt queries too. timed: how many queries are timed, 0 for none. diagnose:
+    follow gold documents through the beam, and search exactly too (of a model, not of any system).
     ignore_identical: drop a query's own document from its hits (ArguAna, Quora).
     """
 
@@ -33,6 +34,7 @@ class Options:
     timed: int = 200
     seed: int = 0
     ignore_identical: bool = False
+    diagnose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,43 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
+class AgainstExact:
+    """Gold documents among the first k hits of beam search and of exact search.
+
+    beam, exact: found by each. missed: found by exact search alone. proven: the share of queries
+    whose budget sufficed. beam_ms, exact_ms: the mean of a query, in batches.
+    """
+
+    k: int
+    beam: int
+    exact: int
+    missed: int
+    proven: float
+    beam_ms: float
+    exact_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What beam search of a width did to gold documents (a query, a document): see `diagnosis`.
+
+    pruned: the share of them lost at each level.
+    """
+
+    gold: int
+    beams: int
+    pruned: Sequence[float]
+    beam_against_exact: AgainstExact
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All that a comparison found; the first system is the one held against the others.
 
     queries: the judged ones, in the order of the qrels. answers, values, latency: by system.
     p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
     document had training queries; empty when that is not known. bytes_per_document: of the
-    systems that can tell.
+    systems that can tell. decoding: of the first system, where it was diagnosed.
     """
 
     queries: Sequence[Query]
@@ -63,6 +95,7 @@ class Comparison:
     typos: Means
     latency: Mapping[str, Latency]
     bytes_per_document: Mapping[str, float]
+    decoding: Decoding | None = None
 
     @property
     def systems(self) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genir.evaluation.chart import draw
+from genir.evaluation.chart import draw, draw_pruned
 from genir.evaluation.compare import Comparison
 from genir.evaluation.sheets import sheets, significance_sheet, to_markdown
 
@@ -19,9 +19,10 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     `systems`: system -> measure -> mean. `p_values`: measure -> `first>other` -> corrected p.
     `seen`, `unseen`, `typos`: {"queries", "systems"} each, with 0 and {} where not measured.
     `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
+    `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent where not diagnosed.
     """
     latency = {name: asdict(own) for name, own in comparison.latency.items()}
-    return {
+    found = {
         "systems": comparison.overall.systems,
         "p_values": comparison.p_values,
         "queries": comparison.overall.queries,
@@ -32,6 +33,9 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "latency_ms_by_system": latency,
         "bytes_per_document": comparison.bytes_per_document,
     }
+    if comparison.decoding is not None:
+        found["decoding"] = asdict(comparison.decoding)
+    return found
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
@@ -41,22 +45,26 @@ def write_json(comparison: Comparison, path: Path) -> None:
 
 
 def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
-    """Write `report.md`, `chart.png`, `queries.tsv` and `evaluation.json`; return the first."""
+    """Write `report.md`, its charts, `queries.tsv` and `evaluation.json`; return the first."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(comparison, folder / "evaluation.json")
     write_queries(comparison, folder / "queries.tsv")
     draw(comparison, folder / "chart.png", title)
+    if comparison.decoding is not None:
+        draw_pruned(comparison.decoding, folder / "pruned.png")
     report = folder / "report.md"
     report.write_text(to_report(comparison, title), encoding="utf-8")
     return report
 
 
 def to_report(comparison: Comparison, title: str) -> str:
-    """Return the Markdown report, with the chart under the name `chart.png`."""
+    """Return the Markdown report, with its charts under the names `chart.png`, `pruned.png`."""
     tables = sheets(comparison)
     if len(comparison.systems) > 1:
         tables.append(significance_sheet(comparison))
     parts = [f"# {title}", "![Systems side by side](chart.png)", *map(to_markdown, tables)]
+    if comparison.decoding is not None:
+        parts.append("![Gold documents pruned](pruned.png)")
     parts.append("Query by query, the worst for the first system above: [queries.tsv](queries.tsv)")
     return "\n\n".join(parts) + "\n"
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -14,6 +14,7 @@ from genir.baselines.fusion import Fusion
 from genir.corpus.folder import read_qrels, read_queries
 from genir.errors import InputError, nearest
 from genir.evaluation.compare import Comparison, Options, compare
+from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.latency import latencies
 from genir.evaluation.report import write_json, write_report
 from genir.evaluation.runs import write_run
@@ -79,7 +80,11 @@ def compare_model(
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
     counts = retriever.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
-    return compare(systems, list(texts.values()), judged, seen=seen, options=options)
+    comparison = compare(systems, list(texts.values()), judged, seen=seen, options=options)
+    if options is not None and options.diagnose:
+        decoding = diagnose(retriever, comparison.queries, judged)
+        comparison = replace(comparison, decoding=decoding)
+    return comparison
 
 
 def evaluate(

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from genir.evaluation.compare import Comparison
+from genir.evaluation.compare import Comparison, Decoding
 from genir.evaluation.measures import MEASURES
 
 MAIN_MEASURE = "RR@10"
@@ -34,8 +34,9 @@ class Sheet:
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
-    """Return the systems' sheet, and that of RR@10 over seen, unseen and misspelt queries."""
-    return [_main(comparison), _kinds(comparison)]
+    """Return the systems' sheet, that of RR@10 over kinds of query, and the decoder's, if known."""
+    known = [_main(comparison), _kinds(comparison)]
+    return known if comparison.decoding is None else [*known, _decoder(comparison.decoding)]
 
 
 def significance_sheet(comparison: Comparison) -> Sheet:
@@ -127,6 +128,25 @@ def _kinds(comparison: Comparison) -> Sheet:
         ["system", *heads],
         _rows(comparison.systems, columns),
     )
+
+
+def _decoder(decoding: Decoding) -> Sheet:
+    exact, lost = decoding.beam_against_exact, sum(decoding.pruned)
+    searches = (
+        (f"beam {decoding.beams}", exact.beam, exact.beam_ms, f"{lost:.1%}"),
+        ("exact", exact.exact, exact.exact_ms, "-"),
+    )
+    rows = [
+        [Cell(name), Cell(f"{found:,}"), Cell(f"{found / max(1, decoding.gold):.3f}"),
+         Cell(pruned), Cell(f"{ms:.1f}")]
+        for name, found, ms, pruned in searches
+    ]  # fmt: skip
+    caption = (
+        f"{decoding.gold:,} gold documents. Exact search found {exact.missed:,} that beam search "
+        f"missed, and proved {exact.proven:.1%} of its answers."
+    )
+    heads = ["search", f"gold in first {exact.k}", "share", "pruned", "ms/query"]
+    return Sheet("Beam against exact", heads, rows, caption)
 
 
 def _column(

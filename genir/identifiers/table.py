@@ -4,15 +4,16 @@ Knows no model and no device; `decoding.trie` is the table as the decoder sees i
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import marisa_trie
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from genir.errors import InputError
 from genir.records import Identifier
@@ -20,28 +21,38 @@ from genir.records import Identifier
 PAD = -1
 """Fills the rest of a row whose identifier is shorter than the deepest one."""
 
+Symbols = NDArray[np.signedinteger[Any]]
+"""Symbols of rows: int16 where they fit, else int32."""
+
+ARRAYS = ("symbols", "documents", "live", "numbers")
+"""What a file of rows holds; `numbers` are those of the keys, in marisa's order."""
+
 
 class IdentifierTable:
     """Identifier <-> document rows.
 
-    symbols: int32 [rows, depth], sorted lexicographically, padded with PAD.
-    documents: int64 [rows], the number (place in the corpus) of the row's document.
+    symbols: int16 (int32 where they do not fit) [rows, depth], sorted, padded with PAD.
+    documents: int32 [rows], the number (place in the corpus) of the row's document.
     live: bool [rows]; a deleted document's rows are False.
     keys: list of the documents' keys, by number.
     """
 
     def __init__(
         self,
-        symbols: NDArray[np.int32],
-        documents: NDArray[np.int64],
+        symbols: Symbols,
+        documents: NDArray[np.signedinteger[Any]],
         keys: Sequence[str],
         live: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.symbols = symbols
-        self.documents = documents
+        self.symbols = narrowest(symbols)
+        self.documents: NDArray[np.int32] = documents.astype(np.int32, copy=False)
         self.keys = keys
         self.live = np.ones(len(symbols), dtype=bool) if live is None else live
-        self._numbers = {key: number for number, key in enumerate(keys)}
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        """The number of each key; not made for those who only look keys up by number."""
+        return {key: number for number, key in enumerate(self.keys)}
 
     @classmethod
     def build(cls, identifiers: Sequence[Sequence[Identifier]], keys: Sequence[str]) -> Self:
@@ -62,9 +73,9 @@ class IdentifierTable:
 
     @classmethod
     def from_arrays(
-        cls, symbols: NDArray[np.int32], documents: NDArray[np.int64], keys: Sequence[str]
+        cls, symbols: Symbols, documents: NDArray[np.signedinteger[Any]], keys: Sequence[str]
     ) -> Self:
-        """Sort rows: symbols int32 [rows, depth] padded with PAD, documents int64 [rows].
+        """Sort rows: symbols int [rows, depth] padded with PAD, documents int [rows].
 
         Raises InputError when two documents have one key, when a document has no identifier or an
         empty one, and when one identifier is a proper prefix of another (the decoder could not
@@ -159,7 +170,9 @@ class IdentifierTable:
             raise KeyError(identifier)
         low, high = 0, len(self)
         wanted = (*identifier, *[PAD] * (self.depth - len(identifier)))
-        for level, symbol in enumerate(wanted):
+        if max(wanted) > np.iinfo(self.symbols.dtype).max:
+            raise KeyError(identifier)
+        for level, symbol in enumerate(np.array(wanted, dtype=self.symbols.dtype)):
             column = self.symbols[low:high, level]
             low, high = (
                 low + int(np.searchsorted(column, symbol, "left")),
@@ -184,22 +197,23 @@ class IdentifierTable:
         for number, key in enumerate(self.keys):
             numbers[trie[key]] = number
         trie.save(str(folder / "keys.marisa"))
-        rows = {"symbols": self.symbols, "documents": self.documents, "live": self.live,
-                "numbers": numbers}  # fmt: skip
-        save_file(
-            {k: np.ascontiguousarray(v) for k, v in rows.items()}, folder / "rows.safetensors"
-        )
+        arrays = map(np.ascontiguousarray, (self.symbols, self.documents, self.live, numbers))
+        save_file(dict(zip(ARRAYS, arrays, strict=True)), folder / "rows.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read back what `save` wrote. Raises InputError naming a missing or damaged file."""
+        """Read back what `save` wrote. Raises InputError naming a missing or damaged file.
+
+        The rows are mapped, not read: what is never looked at takes no memory, and processes share
+        the rest. Writing to them leaves the file as it is.
+        """
         rows, keys = folder / "rows.safetensors", folder / "keys.marisa"
         for path in (rows, keys):
             if not path.is_file():
                 raise InputError(f"{path}: missing from the model folder; train it again")
         try:
             trie = marisa_trie.Trie().mmap(str(keys))
-            arrays = load_file(rows)
+            arrays = _mapped(rows)
             names = [trie.restore_key(int(n)) for n in np.argsort(arrays["numbers"])]
             rows_of_each = {len(arrays[name]) for name in ("symbols", "documents", "live")}
         except (SafetensorError, RuntimeError, KeyError, OSError) as error:
@@ -211,6 +225,12 @@ class IdentifierTable:
         return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
 
 
+def _mapped(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file without reading them; only through torch are they not copied."""
+    with safe_open(path, framework="pt", device="cpu") as file:
+        return {name: file.get_tensor(name).numpy() for name in ARRAYS}
+
+
 def is_unicode(text: str) -> bool:
     """Tell whether a text can be written as UTF-8."""
     try:
@@ -220,7 +240,13 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def sorted_order(symbols: NDArray[np.int32]) -> NDArray[np.int64]:
+def narrowest(symbols: Symbols) -> Symbols:
+    """Return integers as int16 where they fit, else as int32; unchanged if they are so already."""
+    fits = symbols.dtype == np.int16 or symbols.max(initial=0) <= np.iinfo(np.int16).max
+    return symbols.astype(np.int16 if fits else np.int32, copy=False)
+
+
+def sorted_order(symbols: Symbols) -> NDArray[np.int64]:
     """Return the stable lexicographic order [rows] of symbols [rows, depth].
 
     Sorts by a few 63-bit keys that hold several columns each, 3 times faster than by column.

@@ -90,6 +90,9 @@ class DocidModel(nn.Module, ABC):
         texts = [f"{document.title}. {document.text}" for document in corpus]
         return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
+    def finish(self, corpus: Sequence[Document]) -> None:
+        """Do what is left to do once the weights are trained. By default nothing."""
+
     @abstractmethod
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each, and return the decoder's state before any symbol."""
@@ -105,6 +108,25 @@ class DocidModel(nn.Module, ABC):
         K = 1. Must not wait for the device.
         """
 
+    reads_runs: bool = False
+    """Whether the model has `continue_from` and `read`."""
+
+    def continue_from(self, state: Any, slots: Tensor) -> Any:
+        """Return a state whose rows continue rows `slots`, int64 [M], of the former one.
+
+        Rows count over batch and beams; each keeps its query and how many symbols it has read.
+        """
+        raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
+
+    def read(
+        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor
+    ) -> tuple[Any, Tensor]:
+        """Let rows, int64 [M], read lengths [M] of their symbols [M, T]: (state, hidden [M, T, H]).
+
+        Hidden states beyond a row's length mean nothing. Other rows stay as they are.
+        """
+        raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
+
     @abstractmethod
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Score candidate symbols [B, K, C] (0 where there is none): float32 [B, K, C]."""
@@ -112,6 +134,33 @@ class DocidModel(nn.Module, ABC):
     @abstractmethod
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp of the logits of all symbols at a level: float32 [B, K]."""
+
+    @abstractmethod
+    def hidden_after(
+        self, state: Any, queries: Tensor, symbols: Tensor, first: int = 0
+    ) -> list[Tensor]:
+        """Return hidden states [N, H] after symbols[:, :n], for n = first, ..., T.
+
+        state: as `start` made it. queries: int64 [N], whose prefixes they are, of the B there.
+        symbols: int64 [N, T] (any valid symbol past an identifier's end). Keeps no state, so that
+        prefixes need not continue each other: for the searches that do not go level by level.
+        """
+
+    def log_levels(self, state: Any) -> list[Tensor] | None:
+        """Return log p of every symbol, float32 [B, size] a level, where no prefix changes it.
+
+        By default None: what comes next depends on the prefix.
+        """
+        return None
+
+    def prior(self, state: Any) -> Tensor:
+        """Return a score of every row in one step, float32 [B, rows], for look-ahead.
+
+        Raises InputError for a model that has none.
+        """
+        raise InputError(
+            f"[decoding] look_ahead: a {self.kind!r} model has no prior of documents; set it to 0"
+        )
 
     @abstractmethod
     def head_parameters(self) -> list[nn.Parameter]:

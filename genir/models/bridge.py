@@ -37,6 +37,11 @@ class BridgeOptions(Strict):
     scale: float = Field(default=20.0, gt=0, description="of the cosine softmax")
     lexical: int = Field(default=384, ge=0, description="size of the word channel; 0 = none")
     lexical_gain: float = Field(default=0.1, gt=0, description="of the word channel's scores")
+    anchor: float = Field(
+        default=0.8,
+        ge=0,
+        description="share of the tuned encoder's own view of a document in its trained atomic row",
+    )
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,7 @@ class BridgeModel(DocidModel):
         The dense part is the unit mean of the document's vector and its train queries' vectors
         (OverDense); the lexical part is BM25-weighted.
         """
-        texts = [f"{document.title}. {document.text}" for document in corpus]
-        dense = self.encoder.embed(texts, progress="embedding documents")
+        dense = self.encoder.embed(_texts(corpus), progress="embedding documents")
         asked = [(n, text) for n, d in enumerate(corpus) for text in queries.get(d.key, ())]
         if asked:
             vectors = self.encoder.embed([text for _, text in asked], progress="embedding queries")
@@ -161,6 +165,17 @@ class BridgeModel(DocidModel):
         """Return the codebooks."""
         return list(self.head.codebooks)
 
+    def finish(self, corpus: Sequence[Document]) -> None:
+        """Mix into each trained atomic row where the tuned encoder places the document itself.
+
+        A row has learned from the few texts that it was trained on; the encoder has read the whole
+        document, and has learned from all documents' queries how texts are asked for.
+        """
+        if self.head.levels > 1 or not self.options.anchor:
+            return
+        vectors = self.encoder.embed(_texts(corpus), progress="anchoring documents")
+        self.head.anchor(self.options.anchor * vectors)
+
     # --- decoding ------------------------------------------------------------------------------
 
     def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -190,6 +205,24 @@ class BridgeModel(DocidModel):
         """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
         return hidden.logsumexp(dim=-1)
 
+    def hidden_after(
+        self, state: BridgeState, queries: Tensor, symbols: Tensor, first: int = 0
+    ) -> list[Tensor]:
+        """Return the levels' scores, [N, size] each: alike after every prefix."""
+        depths = range(first, symbols.shape[1] + 1)
+        return [self.head.scores(state.query, depth)[queries] for depth in depths]
+
+    def log_levels(self, state: BridgeState) -> list[Tensor]:
+        """Return log p of every symbol, float32 [B, size] a level."""
+        return [
+            self.head.scores(state.query, depth).log_softmax(dim=-1)
+            for depth in range(self.head.levels)
+        ]
+
+    def prior(self, state: BridgeState) -> Tensor:
+        """Return the log-softmax over all rows of their inner products with the query."""
+        return self.head.row_scores(state.query).log_softmax(dim=-1)
+
     def identifier_bytes(self) -> int:
         """Return the size of the codebooks."""
         return sum(p.numel() * p.element_size() for p in self.head.parameters())
@@ -209,3 +242,7 @@ class BridgeModel(DocidModel):
             model.head = model._head(scheme, table)
             model.load_state_dict(weights)
         return model
+
+
+def _texts(corpus: Sequence[Document]) -> list[str]:
+    return [f"{document.title}. {document.text}" for document in corpus]

@@ -20,10 +20,12 @@ class CodebookHead(nn.Module):
 
     Its first columns are trained: `codebooks`, float32 [size, trained]. The rest is fixed: `fixed`,
     float32 [size, H - trained], there if H > trained.
-    codes: int64 [rows, levels], the table's symbols.
+    codes: [rows, levels], the table's symbols; documents: [rows], whose rows they are. Both are the
+    table's own memory on a CPU.
     """
 
     codes: Tensor
+    documents: Tensor
 
     def __init__(
         self, sizes: Sequence[int], widths: tuple[int, int], table: IdentifierTable
@@ -38,8 +40,8 @@ class CodebookHead(nn.Module):
         if width > self.trained:
             rest = (torch.zeros(size, width - self.trained) for size in sizes)
             self.fixed.extend(nn.Parameter(zeros, requires_grad=False) for zeros in rest)
-        symbols = torch.from_numpy(table.symbols.astype(np.int64))
-        self.register_buffer("codes", symbols, persistent=False)
+        self.register_buffer("codes", torch.from_numpy(table.symbols), persistent=False)
+        self.register_buffer("documents", torch.from_numpy(table.documents), persistent=False)
         # Rows at unit length, and the storage and version of the codebook that they are made of.
         # No buffer: each process makes its own, which DDP would otherwise overwrite in training.
         self._unit: tuple[Tensor, tuple[int, int]] | None = None
@@ -59,6 +61,16 @@ class CodebookHead(nn.Module):
                 codebook[: len(known)] = known[:, : self.trained]
                 if self.fixed:
                     self.fixed[level][: len(known)] = known[:, self.trained :]
+
+    @torch.no_grad()
+    def anchor(self, vectors: NDArray[np.float32]) -> None:
+        """Add a vector a document, [documents, trained], to its rows at unit length (one level)."""
+        (codebook,) = self.codebooks
+        known = torch.from_numpy(vectors).to(codebook.device)
+        moved = F.normalize(codebook, dim=1)
+        moved[self.codes[:, 0].long()] += known[self.documents.long()]
+        codebook.copy_(F.normalize(moved, dim=1))
+        self._unit = None
 
     def scores(self, hidden: Tensor, depth: int) -> Tensor:
         """Return logits of the whole level, float32 [..., size], of hidden [..., H].
@@ -109,7 +121,7 @@ class CodebookHead(nn.Module):
         """Yield (prefix length, sum of the rows' codewords so far, float32 [rows, columns])."""
         sums: Tensor = torch.zeros((), device=self.codes.device)
         for level in range(self.levels):
-            symbols = self.codes[:, level]
+            symbols = self.codes[:, level].long()
             known = (symbols != PAD).unsqueeze(1)
             # Not indexing, whose gradient several CPU threads add up in any order.
             sums = sums + F.embedding(symbols.clamp(min=0), codebooks[level]) * known
@@ -122,6 +134,15 @@ class CodebookHead(nn.Module):
             return trained
         *_, (_, fixed) = self._prefix_vectors(list(self.fixed))
         return torch.cat([trained, fixed], dim=1)
+
+    def row_scores(self, hidden: Tensor) -> Tensor:
+        """Return each row's inner product with hidden [B, H]: the sum of its levels' scores."""
+        sums = hidden.new_zeros(len(hidden), len(self.codes))
+        for level in range(self.levels):
+            symbols = self.codes[:, level].long()
+            scores = self.scores(hidden, level)[:, symbols.clamp(min=0)]
+            sums += scores.masked_fill(symbols == PAD, 0.0)
+        return sums
 
     def _measured(self) -> set[int]:
         """Return the prefix lengths that the loss sees: all of it, and halves of it."""

@@ -6,7 +6,6 @@ only, in training as in decoding. Text targets go through the vocabulary either 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +17,6 @@ from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    EncoderDecoderCache,
     EncoderDecoderModel,
 )
 
@@ -31,7 +29,7 @@ from genir.models.encoder import choose_attention, load_pretrained
 from genir.models.files import read_model, write_model
 from genir.models.sources import Seq2SeqOptions, open_origin
 from genir.models.symbols import initial_symbols
-from genir.models.transformer import Encoded, Transformer, branch, score
+from genir.models.transformer import Transformer, score
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -42,16 +40,6 @@ class Saved(Seq2SeqOptions):
     vocabulary: int
     level_sizes: list[int]
     new: list[str]
-
-
-@dataclass(frozen=True)
-class State:
-    """Beams under way: `depth` symbols taken by each of `beams` beams a query."""
-
-    encoded: Encoded
-    cache: EncoderDecoderCache | None
-    beams: int
-    depth: int
 
 
 class Seq2SeqModel(DocidModel):
@@ -70,6 +58,7 @@ class Seq2SeqModel(DocidModel):
         self.options = options
         self.tokenizer = tokenizer
         self.transformer = Transformer(net)
+        self.reads_runs = self.transformer.steps.reads_runs
         self.new: set[str] = set()
         self.text = True
         self.sizes: list[int] = []
@@ -90,6 +79,8 @@ class Seq2SeqModel(DocidModel):
         """Switch between training and answering, with the attention kernel that suits each."""
         if isinstance(self.transformer.net, EncoderDecoderModel):
             choose_attention(self.transformer.net, mode)
+        if mode:
+            self.transformer.steps.forget()
         return super().train(mode)
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
@@ -98,9 +89,7 @@ class Seq2SeqModel(DocidModel):
         Raises InputError when a text scheme was made with another tokenizer.
         """
         self.text = scheme.needs_tokenizer
-        self.sizes = list(scheme.level_sizes())
-        self.offsets = list(accumulate(self.sizes, initial=0))
-        self.first = torch.tensor(self.offsets, device=self.device)
+        self._number(scheme.level_sizes())
         if self.text:
             self._refuse_other_vocabulary()
             self.register_parameter("symbols", None)
@@ -108,9 +97,21 @@ class Seq2SeqModel(DocidModel):
             return
         embeddings = self.transformer.output.weight.detach()
         codebooks = scheme.full_codebooks() if hasattr(scheme, "full_codebooks") else None
-        rows = initial_symbols(embeddings, self.sizes, table, vectors, codebooks)
+        self.attach_codes(
+            self.sizes, initial_symbols(embeddings, self.sizes, table, vectors, codebooks)
+        )
+
+    def attach_codes(self, sizes: Sequence[int], rows: Tensor) -> None:
+        """Take rows, float32 [sum of sizes, H], as the symbols of each level in turn."""
+        self.text = False
+        self._number(sizes)
         self.symbols = nn.Parameter(rows.to(self.device))
         self.new.add("symbols")
+
+    def _number(self, sizes: Sequence[int]) -> None:
+        self.sizes = list(sizes)
+        self.offsets = list(accumulate(self.sizes, initial=0))
+        self.first = torch.tensor(self.offsets, device=self.device)
 
     def _refuse_other_vocabulary(self) -> None:
         if self.sizes != [len(self.tokenizer)]:
@@ -133,7 +134,8 @@ class Seq2SeqModel(DocidModel):
         text = self.text or bool(batch.rows[0] < 0)
         encoded = self.transformer.encode(batch.input_ids, batch.attention_mask)
         start = self._start(len(batch.targets))[:, None]
-        before = self._embed(batch.targets[:, :-1].clamp(min=0), 0, text)
+        levels = torch.arange(batch.targets.shape[1] - 1, device=self.device)
+        before = self._embed(batch.targets[:, :-1].clamp(min=0), levels, text)
         hidden = self.transformer.decode(encoded, torch.cat([start, before], dim=1))
         losses = self._text_losses if text else self._code_losses
         weights = batch.weights[:, None] * (batch.targets >= 0)
@@ -160,23 +162,47 @@ class Seq2SeqModel(DocidModel):
         ]
         return torch.stack(losses, dim=1)
 
-    def start(self, input_ids: Tensor, attention_mask: Tensor) -> State:
+    def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each."""
-        return State(self.transformer.encode(input_ids, attention_mask), None, 1, 0)
+        encoded = self.transformer.encode(input_ids, attention_mask)
+        return self.transformer.steps.start(encoded.states, encoded.mask)
 
     def step(
-        self, state: State, parents: Tensor | None, symbols: Tensor | None
-    ) -> tuple[State, Tensor]:
+        self, state: Any, parents: Tensor | None, symbols: Tensor | None
+    ) -> tuple[Any, Tensor]:
         """Advance the beams by one symbol; `state` itself stays as it was."""
-        batch = len(state.encoded.states)
         if parents is None or symbols is None:
-            beams, cache, embeds = 1, None, self._start(batch)
+            embeds = self._start(len(state.lengths))[:, None]
         else:
-            beams, cache = parents.shape[1], _continue(state, parents)
-            embeds = self._embed(symbols.reshape(-1, 1), state.depth - 1, self.text)[:, 0]
-        hidden, cache = self.transformer.step(state.encoded, embeds, cache)
-        following = State(state.encoded, cache, beams, state.depth + 1)
-        return following, hidden.view(batch, beams, -1)
+            read = state.lengths.view(len(parents), -1).gather(1, parents)
+            embeds = self._embed(symbols, read - 1, self.text)
+        stepped: tuple[Any, Tensor] = self.transformer.steps.step(state, parents, embeds)
+        return stepped
+
+    def continue_from(self, state: Any, slots: Tensor) -> Any:
+        """Return a state whose rows continue rows `slots`, int64 [M], of the former one."""
+        return self.transformer.steps.continue_from(state, slots)
+
+    def read(
+        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor
+    ) -> tuple[Any, Tensor]:
+        """Read a run of symbols after each of some rows in one pass: hidden [M, T, H]."""
+        within = torch.arange(symbols.shape[1], device=symbols.device)
+        levels = state.lengths[rows, None] - 1 + within
+        known = symbols.masked_fill(within >= lengths[:, None], 0)
+        embeds = self._embed(known, levels.clamp(max=len(self.sizes) - 1), self.text)
+        read: tuple[Any, Tensor] = self.transformer.steps.read(state, rows, embeds, lengths)
+        return read
+
+    def hidden_after(
+        self, state: Any, queries: Tensor, symbols: Tensor, first: int = 0
+    ) -> list[Tensor]:
+        """Return hidden states [N, H] after symbols[:, :n], for n = first, ..., T."""
+        levels = torch.arange(symbols.shape[1], device=symbols.device)
+        start = self._start(len(symbols))[:, None]
+        embeds = torch.cat([start, self._embed(symbols, levels, self.text)], dim=1)
+        hidden = self.transformer.steps.read_whole(state, queries, embeds)
+        return [hidden[:, place] for place in range(first, embeds.shape[1])]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Score candidate symbols [B, K, C]: float32 [B, K, C]."""
@@ -186,20 +212,23 @@ class Seq2SeqModel(DocidModel):
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp over the vocabulary, or the level's symbols: float32 [B, K]."""
+        return self.level_logits(hidden, depth).logsumexp(dim=-1)
+
+    def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        """Score the vocabulary, or all symbols of the level: float32 [B, K, size]."""
         if self.text:
-            return self.transformer.logits(hidden).logsumexp(dim=-1)
-        return score(hidden, self._level(depth), None, None).logsumexp(dim=-1)
+            return self.transformer.logits(hidden)
+        return score(hidden, self._level(depth), None, None)
 
     def _start(self, batch: int) -> Tensor:
         token = torch.full((batch,), self.transformer.start, device=self.device)
         return self.transformer.embed(token)
 
-    def _embed(self, symbols: Tensor, depth: int, text: bool) -> Tensor:
-        """Return what the decoder reads for symbols [B, T] of the levels from `depth` on."""
+    def _embed(self, symbols: Tensor, levels: Tensor, text: bool) -> Tensor:
+        """Return what the decoder reads for symbols [N, T] of `levels`, [T] or [N, T]."""
         if text:
             return self.transformer.embed(symbols)
-        first = self.first[depth : depth + symbols.shape[1]]
-        return F.embedding(symbols + first, self.symbols)
+        return F.embedding(symbols + self.first[levels], self.symbols)
 
     def _level(self, depth: int) -> Tensor:
         return self.symbols[self.offsets[depth] : self.offsets[depth + 1]]
@@ -252,12 +281,3 @@ def _fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     lost = [name for name in missing if id(own[name]) not in filled]
     if lost or foreign:
         raise RuntimeError(f"model.safetensors lacks {lost} and has foreign {foreign}")
-
-
-def _continue(state: State, parents: Tensor) -> EncoderDecoderCache:
-    """Return the cache of the beams that continue `parents`, int64 [B, K]."""
-    batch, beams = parents.shape
-    first = torch.arange(batch, device=parents.device)[:, None] * state.beams
-    cross = None if beams == state.beams else first.expand(-1, beams).reshape(-1)
-    assert state.cache is not None, "the first step has no parents"
-    return branch(state.cache, (first + parents).view(-1), cross)

@@ -1,8 +1,9 @@
 """Any transformers encoder-decoder, opened up for a decoder that looks at few symbols a step.
 
 Its output matrix is taken out, so that it returns what would enter that matrix (after T5's scale or
-BERT's prediction transform) and only the wanted rows need be multiplied. Everything else runs
-through the public calls of transformers. Knows no identifiers.
+BERT's prediction transform) and only the wanted rows need be multiplied. Whole targets run through
+the public calls of transformers, and so do steps, unless there is a fast path for them. Knows no
+identifiers.
 """
 
 import copy
@@ -12,13 +13,12 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
 from genir.errors import InputError
+from genir.models.fast.weights import MASKED
+from genir.models.general import GeneralSteps, run_decoder
+from genir.models.stepping import FastSteps, find_opener
 
-MASKED = float(torch.finfo(torch.float16).min)
-"""Added to a masked attention score: nothing after the softmax, and finite in every precision."""
 PROBE = (5, 6, 7)
 """Token ids, of no special meaning, that prove of a new transformer that stepping equals a pass."""
 TOLERANCE = 1e-3
@@ -52,8 +52,11 @@ class _Through(nn.Module):
 class Transformer(nn.Module):
     """An encoder-decoder whose decoder returns hidden states, and its output matrix beside it.
 
+    `steps` goes through the decoder step by step, on the fast path where the architecture has one.
     Raises InputError for an architecture whose steps do not add up to its own forward pass.
     """
+
+    steps: Any
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -68,6 +71,8 @@ class Transformer(nn.Module):
         with torch.no_grad():
             expected = self._whole_pass()
             self._take_output()
+            opener = find_opener(net)
+            self.steps = FastSteps(net, opener) if opener else GeneralSteps(net)
             self._prove(expected)
 
     def _take_output(self) -> None:
@@ -94,31 +99,8 @@ class Transformer(nn.Module):
 
     def decode(self, encoded: Encoded, embeds: Tensor) -> Tensor:
         """Read whole targets, [B, T, H], each place seeing those before it: hidden [B, T, H]."""
-        return self._run(encoded, encoded.mask, decoder_inputs_embeds=embeds).logits
-
-    def step(
-        self, encoded: Encoded, embeds: Tensor, cache: EncoderDecoderCache | None
-    ) -> tuple[Tensor, EncoderDecoderCache]:
-        """Read one more place of N = B * K prefixes, [N, H]: hidden [N, H] and the new cache.
-
-        The decoder's own mask is given, all open: transformers would look at the device to find
-        that out.
-        """
-        rows, past = embeds.shape[0], 0 if cache is None else cache.get_seq_length()
-        answer = self._run(
-            encoded,
-            encoded.mask.repeat_interleave(rows // encoded.mask.shape[0], dim=0),
-            decoder_inputs_embeds=embeds[:, None],
-            decoder_attention_mask=encoded.mask.new_zeros(rows, 1, 1, past + 1),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        return answer.logits[:, 0], answer.past_key_values
-
-    def _run(self, encoded: Encoded, mask: Tensor, **inputs: Any) -> Any:
-        """The states need no copy a beam: past the first step only the cached keys are read."""
-        states = BaseModelOutput(last_hidden_state=encoded.states)
-        return self.net(encoder_outputs=states, attention_mask=mask, **inputs)
+        answer = run_decoder(self.net, encoded.states, encoded.mask, decoder_inputs_embeds=embeds)
+        return cast(Tensor, answer.logits)
 
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Score all tokens, [..., V], or each hidden state's own, [..., C]: float32."""
@@ -133,12 +115,15 @@ class Transformer(nn.Module):
         return cast(Tensor, self.net(input_ids=sources, decoder_input_ids=targets).logits)
 
     def _prove(self, expected: Tensor) -> None:
+        """Compare with two beams that continue the first step of one query."""
         sources = torch.tensor([PROBE])
         encoded = self.encode(sources, torch.ones_like(sources))
-        first, cache = self.step(encoded, self.embed(torch.tensor([self.start])), None)
-        cache = branch(cache, torch.tensor([0, 0]), torch.tensor([0, 0]))
-        second, _ = self.step(encoded, self.embed(torch.tensor(PROBE[:2])), cache)
-        found = self.logits(torch.stack([first.expand(2, -1), second], dim=1))
+        state = self.steps.start(encoded.states, encoded.mask)
+        state, first = self.steps.step(state, None, self.embed(torch.tensor([[self.start]])))
+        parents, symbols = torch.zeros(1, 2, dtype=torch.long), torch.tensor([PROBE[:2]])
+        _, second = self.steps.step(state, parents, self.embed(symbols))
+        self.steps.forget()
+        found = self.logits(torch.stack([first.expand(-1, 2, -1), second], dim=2))[0]
         if not torch.allclose(found, expected, TOLERANCE, TOLERANCE):
             raise InputError(
                 f"a {type(self.net).__name__} decodes otherwise in steps than in one pass, so "
@@ -159,22 +144,3 @@ def score(hidden: Tensor, rows: Tensor, bias: Tensor | None, wanted: Tensor | No
         return score(hidden, rows, bias, None).gather(-1, wanted)
     products = (rows[wanted] @ hidden.unsqueeze(-1)).squeeze(-1).float()
     return products if bias is None else products + bias[wanted].float()
-
-
-def branch(cache: EncoderDecoderCache, own: Tensor, cross: Tensor | None) -> EncoderDecoderCache:
-    """Return a cache whose row i continues row own[i] of the former one, which stays as it was.
-
-    own: int64 [N]. cross: int64 [N], rows with the same source, or None where N has not changed.
-    """
-    crossed = cache.cross_attention_cache
-    return EncoderDecoderCache(
-        _select(cache.self_attention_cache, own),
-        crossed if cross is None else _select(crossed, cross),
-    )
-
-
-def _select(cache: DynamicCache, rows: Tensor) -> DynamicCache:
-    chosen = copy.copy(cache)
-    chosen.layers = [copy.copy(layer) for layer in cache.layers]
-    chosen.batch_select_indices(rows)
-    return chosen

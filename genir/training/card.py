@@ -26,7 +26,7 @@ It answers a query by emitting identifiers of documents; no index is consulted.
 | documents | {len(retriever.documents):,} |
 | identifiers | {len(retriever.table):,} ({retriever.recipe.identifiers.scheme}) |
 | training | {metrics["steps"]:,} steps, {seconds["training"]:.0f} s |
-| preparation | {seconds["preparing"]:.0f} s |
+| before and after it | {seconds["preparing"]:.0f} s and {seconds["finishing"]:.0f} s |
 | dev RR@10 / Success@10 | {dev["RR@10"]:.3f} / {dev["Success@10"]:.3f} on {dev["questions"]} \
 questions ({kind}) |
 

@@ -7,6 +7,7 @@ the model folder about to be moved to its place. Each is replaced in one step.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from safetensors.torch import load_model, save_model
 from genir.errors import InputError
 from genir.folders import new_folder
 
+# It warns of tied weights at each checkpoint; they are tied again before they are read back.
+logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
+
 
 @dataclass
 class Progress:
@@ -34,6 +38,7 @@ class Progress:
     best: float = -1.0
     history: list[dict[str, Any]] = field(default_factory=list)
     schedule: dict[str, Any] = field(default_factory=dict)
+    processes: int = 1
 
 
 OWN_NAMES = {
@@ -125,6 +130,7 @@ class WorkFolder:
         accelerator.wait_for_everyone()
         if not accelerator.is_main_process:
             return
+        progress.processes = accelerator.num_processes
         (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
         with new_folder(self.checkpoint, overwrite=True) as folder:
             for path in partial.iterdir():
@@ -138,6 +144,7 @@ class WorkFolder:
         try:
             text = (self.checkpoint / "progress.json").read_text(encoding="utf-8")
             progress = Progress(**json.loads(text))
+            self._refuse_other_number(progress.processes, accelerator.num_processes)
             accelerator.load_state(str(self.checkpoint))
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(
@@ -145,6 +152,14 @@ class WorkFolder:
                 "--overwrite starts over"
             ) from None
         return progress
+
+    def _refuse_other_number(self, before: int, now: int) -> None:
+        """The batches are dealt out by process, and each process has a random state of its own."""
+        if before != now:
+            raise InputError(
+                f"{self.checkpoint}: was written by {before} processes, but {now} are to go on "
+                f"with it; start {before}, or --overwrite to start over"
+            )
 
     def keep_best(self, model: Any) -> None:
         """Keep the present weights as the best on dev."""

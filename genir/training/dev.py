@@ -5,25 +5,35 @@ from collections.abc import Mapping
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from genir.decoding.masks import LiveRows
 from genir.retriever import BATCH, Retriever
 
 DEPTH = 10
 
 
 def measure_dev(
-    retriever: Retriever, questions: Mapping[str, frozenset[str]], accelerator: Accelerator
+    retriever: Retriever,
+    questions: Mapping[str, frozenset[str]],
+    accelerator: Accelerator | None = None,
 ) -> dict[str, float]:
-    """Return RR@10 and Success@10 over the questions (text -> keys that answer it)."""
-    texts = list(questions)[accelerator.process_index :: accelerator.num_processes]
+    """Return RR@10 and Success@10 over the questions (text -> keys that answer it).
+
+    accelerator: of the processes that all call this and share the work; without, one does it all.
+    """
+    place, places = 0, 1
+    if accelerator is not None:
+        place, places = accelerator.process_index, accelerator.num_processes
+    texts = list(questions)[place::places]
     ranks: list[int] = []
+    live = LiveRows.build([retriever.table.live])
     width = max(DEPTH, retriever.recipe.decoding.beams)
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]
-        found = retriever.rank(batch, DEPTH, retriever.table.live, width)
+        found = retriever.rank(batch, DEPTH, live, width)
         for text, ranked in zip(batch, found, strict=True):
             keys = [retriever.table.keys[item.document] for item in ranked]
             ranks.append(next((i for i, k in enumerate(keys, 1) if k in questions[text]), 0))
-    everyone = gather_object(ranks) if accelerator.num_processes > 1 else ranks
+    everyone = gather_object(ranks) if places > 1 else ranks
     count = max(1, len(everyone))
     return {
         "RR@10": round(sum(1 / rank for rank in everyone if rank) / count, 4),

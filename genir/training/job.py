@@ -25,6 +25,7 @@ from genir.training.assembly import assemble
 from genir.training.card import model_card
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
+from genir.training.dev import measure_dev
 from genir.training.loop import Trainer
 from genir.training.split import DevSplit, carve_dev
 
@@ -185,16 +186,21 @@ def _finish(
     In the working folder first, so that a kill leaves nothing beside the model folder.
     """
     prepared = json.loads(retriever.attachments["metrics.json"])
+    work.restore_best(retriever.model)
+    began = time.monotonic()
+    retriever.model.finish(retriever.documents)
+    finishing = time.monotonic() - began
     best = max(progress.history, key=lambda row: (row["RR@10"], row["step"]))
     metrics = {
         "recipe": retriever.recipe.name,
         "steps": progress.step,
         "seconds": {"preparing": round(prepared["seconds"], 1),
-                    "training": round(progress.seconds, 1)},
-        "dev": {"questions": len(split.questions), "made_up": split.made_up, **best},
+                    "training": round(progress.seconds, 1),
+                    "finishing": round(finishing, 1)},
+        "dev": {"questions": len(split.questions), "made_up": split.made_up, **best,
+                **measure_dev(retriever, split.questions)},
         "history": progress.history,
     }  # fmt: skip
-    work.restore_best(retriever.model)
     picture = work.path / "training.png"
     draw_curve(progress.history, f"{retriever.recipe.name} on {job.corpus.name}", picture)
     retriever.attachments = {

@@ -53,7 +53,7 @@ def lines(*records):
 BEIR = {
     "tiny/corpus.jsonl": lines(
         {"_id": "1", "title": "T", "text": "one", "metadata": {"url": "u", "year": 1}},
-        {"_id": "2", "title": "only a title", "text": "", "metadata": {}},
+        {"_id": "2", "title": "only a title", "text": None, "metadata": {}},
         {"_id": "3", "title": "", "text": "", "metadata": {}},
     ),
     "tiny/queries.jsonl": lines({"_id": "q", "text": "which?", "metadata": {}}),

@@ -54,6 +54,8 @@ class Dice:
     Its hidden states are the logits, in float64.
     """
 
+    reads_runs = False
+
     def __init__(self, vocabulary):
         self.vocabulary = vocabulary
 
@@ -74,6 +76,37 @@ class Dice:
 
     def log_normaliser(self, hidden, depth):
         return hidden.logsumexp(dim=-1)
+
+
+class RunningDice(Dice):
+    """The same dice, thrown for a whole run of symbols at once; its state is a list of paths."""
+
+    reads_runs = True
+
+    def start(self, input_ids, attention_mask):
+        return [(query,) for query in input_ids[:, 0].tolist()]
+
+    def step(self, state, parents, symbols):
+        assert parents is None and symbols is None
+        return state, self._throw([[path] for path in state])
+
+    def continue_from(self, state, slots):
+        return [state[slot] for slot in slots.tolist()]
+
+    def read(self, state, rows, symbols, lengths):
+        after, visited = list(state), []
+        given = (rows.tolist(), symbols.tolist(), lengths.tolist())
+        for row, taken, length in zip(*given, strict=True):
+            assert length > 0 and min(taken[:length]) >= 0
+            paths = [(*state[row], *taken[: n + 1]) for n in range(len(taken))]
+            after[row] = paths[length - 1]
+            visited.append(paths[:length] + [(0,)] * (len(taken) - length))
+        return after, self._throw(visited)
+
+    def _throw(self, paths):
+        return torch.from_numpy(
+            np.array([[draw(path, self.vocabulary) for path in row] for row in paths])
+        )
 
 
 @cache

@@ -3,24 +3,29 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import Dice, beam_oracle, random_live, random_table, seeds, shares, tables
+from oracle import Dice, RunningDice, beam_oracle, random_live, random_table, seeds, shares, tables
 
+from genir.config import DecodingSection
 from genir.decoding.beam import beam_search
-from genir.decoding.trie import Trie, running_alive
+from genir.decoding.masks import LiveRows
+from genir.decoding.trie import Trie
 
 normalisations = st.sampled_from(["vocabulary", "legal"])
 
 
-def search(table, queries, live, beams, normalise, device="cpu"):
+models = st.sampled_from([Dice, RunningDice])
+
+
+def search(table, queries, live, beams, normalise, device="cpu", model=Dice, wanted=None):
     """Return {identifier: score} of each query, by beam search."""
     inputs = torch.tensor(queries)[:, None]
     found = beam_search(
-        Dice(vocabulary(table)),
+        model(vocabulary(table)),
         Trie.build(table, device),
         (inputs, torch.ones_like(inputs)),
-        running_alive(torch.from_numpy(live)).to(device),
-        beams,
-        normalise,
+        LiveRows.build(live, None if len(live) == 1 else range(len(live))).to(device),
+        DecodingSection(normalise=normalise, beams=beams),
+        wanted,
     )
     assert (found.score[:, 1:] <= found.score[:, :-1]).all()
     return [
@@ -50,30 +55,42 @@ def oracle(table, query, live, beams, normalise):
     return beam_oracle(table, query, live, beams, normalise, vocabulary(table))
 
 
-@given(tables, shares, seeds, normalisations, st.integers(0, 20))
-def test_enough_beams_find_every_live_identifier(table, share, seed, normalise, more):
+@given(tables, shares, seeds, normalisations, st.integers(0, 20), models)
+def test_enough_beams_find_every_live_identifier(table, share, seed, normalise, more, model):
     live = random_live(table, share, seed)
-    (found,) = search(table, [7], live[None], len(table) + more, normalise)
+    (found,) = search(table, [7], live[None], len(table) + more, normalise, model=model)
     assert set(found) == {table.identifier(row) for row in np.flatnonzero(live)}
     assert found == pytest.approx(oracle(table, 7, live, len(table), normalise))
 
 
-@given(tables, shares, seeds, normalisations, st.integers(1, 9))
-def test_few_beams_find_what_a_plain_beam_search_does(table, share, seed, normalise, beams):
+@given(tables, shares, seeds, normalisations, st.integers(1, 9), models)
+def test_few_beams_find_what_a_plain_beam_search_does(table, share, seed, normalise, beams, model):
     live = random_live(table, share, seed)
-    (found,) = search(table, [7], live[None], beams, normalise)
+    (found,) = search(table, [7], live[None], beams, normalise, model=model)
     assert found == pytest.approx(oracle(table, 7, live, beams, normalise))
 
 
-@given(tables, seeds, normalisations, st.integers(1, 9))
-def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams):
+@given(tables, seeds, normalisations, st.integers(1, 9), models)
+def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams, model):
     queries = [3, 1, 4]
     live = np.stack([random_live(table, share, seed) for share in (0.3, 1.0, 0.0)])
-    together = search(table, queries, live, beams, normalise)
+    together = search(table, queries, live, beams, normalise, model=model)
     for query, mask, found in zip(queries, live, together, strict=True):
         assert [found] == [
-            pytest.approx(own) for own in search(table, [query], mask[None], beams, normalise)
+            pytest.approx(own)
+            for own in search(table, [query], mask[None], beams, normalise, model=model)
         ]
+
+
+@given(tables, shares, seeds, normalisations, st.integers(1, 9), st.integers(1, 9))
+def test_the_wanted_are_the_same_when_only_they_are_wanted(
+    table, share, seed, normalise, beams, wanted
+):
+    live = random_live(table, share, seed)[None]
+    (all_,) = search(table, [7], live, beams, normalise, model=RunningDice)
+    (some,) = search(table, [7], live, beams, normalise, model=RunningDice, wanted=wanted)
+    ranked = [sorted(found.items(), key=lambda item: -item[1]) for found in (all_, some)]
+    assert ranked[0][:wanted] == [(i, pytest.approx(s)) for i, s in ranked[1][:wanted]]
 
 
 @given(tables, shares, seeds, normalisations)

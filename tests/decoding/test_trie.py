@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 from oracle import random_live, seeds, shares, tables
 
 from genir.decoding.trie import NARROW, Trie, running_alive
-from genir.identifiers.table import PAD, IdentifierTable
+from genir.identifiers.table import PAD, IdentifierTable, sorted_order
 
 
 def dictionary(table):
@@ -54,10 +55,66 @@ def test_children_are_those_of_a_dictionary(table):
 def test_unused_slots_hold_nothing(table):
     trie = Trie.build(table)
     edges = trie.children(torch.tensor([[0, 0]]), torch.tensor([[len(table), 0]]), 0)
+    assert (edges.low <= edges.high).all()
     unused = edges.low == edges.high
     assert unused[0, 1].all()
     assert (edges.symbols[unused] == PAD).all()
-    assert (edges.high[unused] == 0).all()
+    assert (edges.high <= len(table)).all()
+
+
+@given(tables, seeds)
+def test_nodes_are_read_together_as_alone(table, seed):
+    trie, rng = Trie.build(table), np.random.default_rng(seed)
+    level = [(0, len(table))]
+    for depth in range(table.depth):
+        nodes = torch.from_numpy(rng.choice([*level, (0, 0)], size=(3, 4)))
+        together = triples(trie.children(nodes[..., 0], nodes[..., 1], depth))
+        for row, edges in zip(nodes.view(-1, 2).tolist(), together, strict=True):
+            low, high = torch.tensor(row).view(2, 1, 1)
+            assert triples(trie.children(low, high, depth)) == [edges]
+        low, high = torch.tensor(level).T[:, None]
+        level = [(low, high) for edges in triples(trie.children(low, high, depth))
+                 for _, low, high in edges]  # fmt: skip
+
+
+def triples(edges):
+    """The used slots of each node, as (symbol, low, high)."""
+    stacked = torch.stack([edges.symbols, edges.low, edges.high], dim=-1).flatten(0, 1)
+    return [[tuple(edge) for edge in node if edge[1] < edge[2]] for node in stacked.tolist()]
+
+
+@given(tables, st.data())
+def test_forced_runs_are_what_all_rows_share(table, data):
+    trie = Trie.build(table)
+    padded = [(*table.identifier(row), PAD) for row in range(len(table))]
+    spans = {(0, 0, 0)}
+    for prefix, children in dictionary(table).items():
+        low, high = stretch(sorted(row for rows in children.values() for row in rows))
+        spans.add((len(prefix), low, high))
+    spans = sorted(span for span in spans if span[0] < table.depth)
+    for depth in range(table.depth):
+        nodes = [(low, high) for at, low, high in spans if at == depth]
+        if not nodes:
+            continue
+        low, high = torch.tensor([nodes]).unbind(-1)
+        runs = trie.run_length(low, high, depth)
+        assert runs.dtype == torch.int64 and runs.shape == low.shape
+        for (first, last), run in zip(nodes, runs[0].tolist(), strict=True):
+            rests = {identifier[depth:] for identifier in padded[first:last]}
+            alike = [n for n in range(table.depth + 1) if len({r[:n] for r in rests}) == 1]
+            shared = next(iter(rests), ())[: max(alike, default=0)]
+            assert run == len([symbol for symbol in shared if symbol != PAD])
+
+
+@given(tables, seeds, st.integers(0, 4), st.integers(0, 6))
+def test_symbols_are_read_from_any_depth(table, seed, start, length):
+    start = min(start, table.depth)
+    rows = np.random.default_rng(seed).integers(0, len(table), (2, 3))
+    found = Trie.build(table).symbols_of(torch.from_numpy(rows), start, length)
+    assert found.dtype == torch.int64 and found.shape == (2, 3, length)
+    for row, symbols in zip(rows.ravel(), found.view(6, length).tolist(), strict=True):
+        wanted = table.identifier(row)[start : start + length]
+        assert symbols == [*wanted, *[PAD] * (length - len(wanted))]
 
 
 @given(tables, shares, seeds)
@@ -85,8 +142,48 @@ def test_only_wide_nodes_keep_child_lists():
     identifiers = [[(0, n)] for n in range(NARROW)] + [[(1, n)] for n in range(NARROW + 1)]
     table = IdentifierTable.build(identifiers, [str(n) for n in range(2 * NARROW + 1)])
     root, second = Trie.build(table).levels
-    assert (root.nodes.tolist(), root.widest) == ([0], 2)
-    assert (second.nodes.tolist(), second.widest) == ([NARROW], NARROW + 1)
+    assert (root.lists.nodes.tolist(), root.lists.slots, root.reach) == ([0], 2, 0)
+    assert second.lists.nodes.tolist() == [NARROW]
+    assert (second.lists.slots, second.reach) == (NARROW + 1, NARROW)
+
+
+def test_levels_are_as_wide_as_their_nodes_need():
+    symbols = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]])
+    trie = Trie.from_symbols(symbols)
+    assert [(level.reach, level.lists) for level in trie.levels] == [
+        (4, None),
+        (3, None),
+        (2, None),
+    ]
+    edges = trie.children(torch.tensor([[0, 3]]), torch.tensor([[3, 4]]), 1)
+    assert edges.symbols.tolist() == [[[0, PAD, 1], [0, PAD, PAD]]]
+
+
+@pytest.mark.parametrize(("rows", "width"), [(30_000, 2), (60_000, 4)])
+@pytest.mark.parametrize(("codes", "kept"), [(3, True), (300_000, False)])
+def test_long_lists_tell_where_symbols_change(rows, width, codes, kept):
+    """60,000 rows are more than 2 bytes count; of 300,000 codes, most rows have one alone."""
+    codes = np.sort(np.random.default_rng(0).integers(0, codes, rows))
+    trie = Trie.from_symbols(np.stack([np.zeros_like(codes), codes], axis=1))
+    lists = trie.levels[1].lists
+    assert (lists.starts.itemsize, lists.symbols is not None) == (width, kept)
+    (found,) = triples(trie.children(torch.tensor([[0]]), torch.tensor([[rows]]), 1))
+    values, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    assert found == list(zip(values, first, first + counts, strict=True))
+
+
+@pytest.mark.parametrize("rows", [1_000, 10_000, 100_000])
+def test_an_identifier_takes_no_more_than_it_may(rows):
+    """Levels x 2 + 8 bytes: of those, 4 are the document's number, 1 its life, 1 a filter's."""
+    rng = np.random.default_rng(0)
+    symbols = rng.integers(0, 256, (rows, 8))
+    symbols = symbols[sorted_order(symbols)]
+    assert Trie.from_symbols(symbols).bytes <= rows * (8 * 2 + 2)
+
+
+def test_a_trie_on_the_cpu_is_the_table_itself():
+    table = IdentifierTable.build([[(1, 2)], [(3, 4)]], ["a", "b"])
+    assert Trie.build(table).symbols.data_ptr() == table.symbols.ctypes.data
 
 
 @pytest.mark.parametrize("rows", [NARROW - 1, NARROW, NARROW + 1, NARROW + 2])

@@ -54,7 +54,7 @@ def test_a_small_tree_by_hand():
     found = report(build(TREE), sized(4, 4, 8))
     assert (found.documents, found.rows, found.uniqueness, found.tied) == (5, 5, 1.0, 0.0)
     assert found.lengths == {2: 1, 3: 4} and found.mean_length == pytest.approx(14 / 5)
-    assert found.bytes_per_identifier == 3 * 4 + 8
+    assert found.bytes_per_identifier == 3 * 2 + 4
     # Level 1: symbols 0 0 0 1 3; the root has 3 children.
     first = -(0.6 * log2(0.6) + 2 * 0.2 * log2(0.2))
     assert found.levels[0] == LevelReport("1", 4, 3, pytest.approx(first), 3.0, 3)
@@ -123,7 +123,7 @@ def test_atomic_is_one_step():
     scheme = build_scheme(IdentifierSection(scheme="atomic")).fit(corpus)
     found = report(build(scheme.encode(corpus)), scheme)
     assert found.levels == (LevelReport("1", 8, 8, 3.0, 8.0, 8),)
-    assert (found.decode_steps, found.bytes_per_identifier, found.warnings) == (1.0, 12.0, ())
+    assert (found.decode_steps, found.bytes_per_identifier, found.warnings) == (1.0, 6.0, ())
 
 
 def test_a_single_identifier_needs_no_choice():

@@ -1,7 +1,11 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from genir.errors import InputError
 from genir.identifiers.table import PAD, IdentifierTable, sorted_order
@@ -25,8 +29,8 @@ def build(identifiers):
 def test_rows_are_sorted_and_padded():
     table = build([[(3, 0)], [(1, 2, 2), (0, 9)], [(1, 2, 0)]])
     assert table.symbols.tolist() == [[0, 9, PAD], [1, 2, 0], [1, 2, 2], [3, 0, PAD]]
-    assert table.symbols.dtype == np.int32
-    assert table.documents.tolist() == [1, 2, 1, 0] and table.documents.dtype == np.int64
+    assert table.symbols.dtype == np.int16
+    assert table.documents.tolist() == [1, 2, 1, 0] and table.documents.dtype == np.int32
     assert table.live.all() and len(table) == 4 and table.depth == 3
     assert table.identifier(0) == (0, 9) and table.key_of(3) == "k0"
     assert table.rows_of(1).tolist() == [0, 2]
@@ -44,7 +48,9 @@ def test_an_unknown_key_is_named():
         build([[(0,)]]).number("k7")
 
 
-@pytest.mark.parametrize("absent", [(1, 2), (1, 2, 3, 4), (1, 2, 4), (9,), (), (3, PAD), (1, 2, 2)])
+@pytest.mark.parametrize(
+    "absent", [(1, 2), (1, 2, 3, 4), (1, 2, 4), (9,), (), (3, PAD), (1, 2, 2), (2**16 + 3,)]
+)
 def test_row_of_an_absent_identifier_raises_key_error(absent):
     with pytest.raises(KeyError):
         build([[(1, 2, 3)], [(3,)]]).row_of(absent)
@@ -147,6 +153,45 @@ def test_a_saved_table_loads_alike(tmp_path_factory, identifiers, data):
         assert ours.dtype == theirs.dtype and ours.tolist() == theirs.tolist()
     for key in keys:
         assert again.number(key) == table.number(key)
+
+
+@pytest.mark.parametrize(("highest", "dtype"), [(2**15 - 1, np.int16), (2**15, np.int32)])
+def test_symbols_are_as_narrow_as_they_can_be(tmp_path, highest, dtype):
+    table = build([[(highest, 0)], [(3,)]])
+    assert table.symbols.dtype == dtype
+    table.save(tmp_path)
+    assert IdentifierTable.load(tmp_path).symbols.dtype == dtype
+    assert table.row_of((highest, 0)) == 1
+
+
+def test_a_folder_of_wider_numbers_loads(tmp_path):
+    """Version 0.1 wrote symbols in 4 bytes and documents in 8."""
+    table = build([[(5, 6)], [(1,)], [(5, 2)]])
+    table.save(tmp_path)
+    arrays = load_file(tmp_path / "rows.safetensors")
+    wider = {"symbols": np.int32, "documents": np.int64}
+    for name, dtype in wider.items():
+        arrays[name] = arrays[name].astype(dtype)
+    save_file(arrays, tmp_path / "rows.safetensors")
+    again = IdentifierTable.load(tmp_path)
+    assert again.symbols.dtype == np.int16 and again.symbols.tolist() == table.symbols.tolist()
+    assert again.documents.dtype == np.int32 and again.key_of(0) == "k1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what the kernel says is mapped")
+def test_rows_are_mapped_and_the_file_is_left_alone(tmp_path):
+    build([[(5, 6)], [(1,)]]).save(tmp_path)
+    before = (tmp_path / "rows.safetensors").read_bytes()
+    table = IdentifierTable.load(tmp_path)
+    mapped = {
+        line.split()[-1]: tuple(int(part, 16) for part in line.split()[0].split("-"))
+        for line in Path("/proc/self/maps").read_text().splitlines()
+    }
+    low, high = mapped[str(tmp_path / "rows.safetensors")]
+    for array in (table.symbols, table.documents, table.live):
+        assert low <= array.ctypes.data < high
+    table.live[:] = False
+    assert (tmp_path / "rows.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["rows.safetensors", "keys.marisa"])

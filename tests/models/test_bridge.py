@@ -175,6 +175,30 @@ def test_a_few_steps_learn_two_documents(build):
     assert model.loss(batch_of(model, [3, 30]), 0.0) < 0.1
 
 
+def test_finishing_mixes_the_tuned_encoder_s_view_into_atomic_rows(build, corpus):
+    model, _, table, _ = build({"scheme": "atomic"}, anchor=0.5)
+    with torch.no_grad():
+        for weights in [*model.encoder.parameters(), *model.head.codebooks]:
+            weights += 0.1 * torch.randn_like(weights)
+    rows = torch.nn.functional.normalize(model.head.codebooks[0].detach(), dim=1)
+    seen = model.encoder.embed([f"{d.title}. {d.text}" for d in corpus])
+    model.finish(corpus)
+    for number in range(len(corpus)):
+        symbol = int(table.symbols[table.rows_of(number)[0], 0])
+        mixed = rows[symbol] + 0.5 * torch.from_numpy(seen[number])
+        expected = mixed / mixed.norm()
+        torch.testing.assert_close(model.head.answering(0)[symbol], expected)
+
+
+@pytest.mark.parametrize(("scheme", "options"), [(CODES, {}), (SCHEMES[0], {"anchor": 0})])
+def test_finishing_leaves_codes_alone_and_what_asks_for_no_anchor(scheme, options, build, corpus):
+    model, *_ = build(scheme, **options)
+    before = [codebook.clone() for codebook in model.head.codebooks]
+    model.finish(corpus)
+    for old, new in zip(before, model.head.codebooks, strict=True):
+        torch.testing.assert_close(new, old, rtol=0, atol=0)
+
+
 def test_identifiers_cost_their_rows(build):
     assert build({"scheme": "atomic"})[0].identifier_bytes() == 40 * (16 + 8) * 4
     codes, fitted, *_ = build(CODES, lexical=0)

@@ -153,3 +153,14 @@ def test_rows_answer_at_unit_length_whatever_training_does_to_them(fused):
         optimiser.step()
     head.eval().load_state_dict({k: torch.ones_like(v) for k, v in head.state_dict().items()})
     torch.testing.assert_close(head.scores(query, 0)[:, 0], query.sum(dim=1) / 2)
+
+
+def test_anchoring_moves_unit_rows_by_a_vector_a_document():
+    table = table_of((1,), (0,))  # rows sorted: row 0 is the second document's
+    head = head_of(table, [2], width=2)
+    head.start_from([np.array([[0, 5], [3, 0]], dtype=np.float32)])
+    head.anchor(np.array([[0, 1], [3, 1]], dtype=np.float32))
+    # The first document, symbol 1: (1, 0) + (0, 1); the second, symbol 0: (0, 1) + (3, 1).
+    expected = torch.tensor([[3 / 13**0.5, 2 / 13**0.5], [0.5**0.5, 0.5**0.5]])
+    torch.testing.assert_close(head.codebooks[0].data, expected)
+    torch.testing.assert_close(head.scores(torch.eye(2), 0), expected.T)

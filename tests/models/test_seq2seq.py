@@ -14,6 +14,7 @@ from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch
 from genir.models.encoder import MINILM_PACKAGE
+from genir.models.general import GeneralSteps
 from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
@@ -144,7 +145,7 @@ def test_probabilities_of_a_level_add_up_to_one(codes):
         log_p = codes.logits(hidden, depth, every) - codes.log_normaliser(hidden, depth)[..., None]
         assert log_p.dtype == torch.float32
         torch.testing.assert_close(log_p.exp().sum(dim=-1), torch.ones(2, 1))
-    assert state.depth == 1
+    assert state.lengths.tolist() == [1, 1]
 
 
 def test_queries_do_not_see_each_other(codes):
@@ -166,6 +167,57 @@ def test_a_state_can_be_stepped_from_again(codes):
     _, again = codes.step(state, zero, zero)
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
+
+
+@pytest.mark.parametrize("path", ["fast", "general"])
+@pytest.mark.parametrize("model", ["text", "codes"])
+@torch.inference_mode()
+def test_whole_prefixes_give_what_steps_give(model, path, request):
+    model = request.getfixturevalue(model)
+    if path == "general":
+        model.transformer.steps = GeneralSteps(model.transformer.net)
+    symbols = torch.tensor([[2, 3], [0, 1], [1, 0]])
+    queries = torch.tensor([1, 0, 1])
+    begun = model.start(*inputs(model, "list", "extract the archive of files"))
+    found = model.hidden_after(begun, queries, symbols, 1)
+    state, _ = model.step(begun, None, None)
+    parents, row = torch.zeros(2, 2, dtype=torch.long), torch.tensor([0, 0, 1])
+    for place, expected in enumerate(found):
+        taken = torch.stack([symbols[[1, 1]], symbols[[0, 2]]])[:, :, place]
+        state, hidden = model.step(state, parents, taken)
+        parents = torch.tensor([[0, 1], [0, 1]])
+        torch.testing.assert_close(hidden[queries, row], expected, rtol=1e-5, atol=1e-5)
+    (last,) = model.hidden_after(begun, queries, symbols, 2)
+    torch.testing.assert_close(last, found[-1])
+
+
+@pytest.mark.parametrize("model", ["text", "codes"])
+@torch.inference_mode()
+def test_runs_give_what_steps_give(model, request):
+    """Rows of unlike length: each symbol is read as one of its own level."""
+    model = request.getfixturevalue(model)
+    assert model.reads_runs
+    begun = model.start(*inputs(model, "list", "extract the archive of files"))
+    state, _ = model.step(begun, None, None)
+    state = model.continue_from(state, torch.tensor([1, 0, 1]))
+    symbols = torch.tensor([[2, 3], [0, 99], [1, 0]])  # the second row has but one
+    state, hidden = model.read(state, torch.arange(3), symbols, torch.tensor([2, 1, 2]))
+    assert state.lengths.tolist() == [3, 2, 3]
+    first, second = model.hidden_after(
+        begun, torch.tensor([1, 0, 1]), symbols.where(symbols < 99, 0), 1
+    )
+    torch.testing.assert_close(hidden[:, 0], first, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(hidden[[0, 2], 1], second[[0, 2]], rtol=1e-5, atol=1e-5)
+    state, hidden = model.read(state, torch.tensor([1]), torch.tensor([[3]]), torch.tensor([1]))
+    (expected,) = model.hidden_after(begun, torch.tensor([0]), torch.tensor([[0, 3]]), 2)
+    torch.testing.assert_close(hidden[:, 0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_training_has_the_memory_of_the_joined_weights(codes):
+    codes.start(*inputs(codes, "list"))
+    assert codes.transformer.steps._decoder is not None
+    codes.train()
+    assert codes.transformer.steps._decoder is None
 
 
 def test_atomic_identifiers_are_one_level(codes):

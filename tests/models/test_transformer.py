@@ -4,87 +4,17 @@ import copy
 
 import pytest
 import torch
-from transformers import (
-    BartConfig,
-    BartForConditionalGeneration,
-    BertConfig,
-    EncoderDecoderConfig,
-    EncoderDecoderModel,
-    MT5Config,
-    MT5ForConditionalGeneration,
-    PegasusConfig,
-    PegasusForConditionalGeneration,
-    T5Config,
-    T5ForConditionalGeneration,
-    T5GemmaConfig,
-    T5GemmaForConditionalGeneration,
-    T5GemmaModuleConfig,
-)
+from nets import FAST, GENERAL, T5, VOCABULARY, make, whole
+from transformers import T5Config, T5ForConditionalGeneration
 
 from genir.errors import InputError
-from genir.models.transformer import Transformer, branch, score
-
-VOCABULARY = 40
-T5 = {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 2, "num_heads": 4} | {
-    "vocab_size": VOCABULARY,
-    "decoder_start_token_id": 0,
-}
-BART = {"d_model": 16, "max_position_embeddings": 32, "vocab_size": VOCABULARY} | {
-    f"{half}_{size}": number
-    for half in ("encoder", "decoder")
-    for size, number in (("layers", 2), ("attention_heads", 2), ("ffn_dim", 32))
-}
-BERT = {"vocab_size": VOCABULARY, "max_position_embeddings": 32, "num_hidden_layers": 2} | {
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
-GEMMA = {"vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32, "head_dim": 8} | {
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "final_logit_softcapping": 2.0,
-}
+from genir.models.general import GeneralSteps
+from genir.models.transformer import Transformer, score
 
 
-def bert2bert():
-    """Halves of unlike width, so that transformers projects between them."""
-    config = EncoderDecoderConfig.from_encoder_decoder_configs(
-        BertConfig(**BERT, hidden_size=16),
-        BertConfig(**BERT, hidden_size=24, is_decoder=True, add_cross_attention=True),
-        decoder_start_token_id=2,
-        pad_token_id=0,
-    )
-    return EncoderDecoderModel(config=config)
-
-
-def t5gemma():
-    halves = {half: T5GemmaModuleConfig(**GEMMA) for half in ("encoder", "decoder")}
-    config = T5GemmaConfig(**halves, vocab_size=VOCABULARY, decoder_start_token_id=2)
-    return T5GemmaForConditionalGeneration(config)
-
-
-NETS = {
-    "T5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
-    "T5 v1.1": lambda: T5ForConditionalGeneration(
-        T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
-    ),
-    "mT5": lambda: MT5ForConditionalGeneration(MT5Config(**T5)),
-    "BART": lambda: BartForConditionalGeneration(BartConfig(**BART)),
-    "Pegasus": lambda: PegasusForConditionalGeneration(PegasusConfig(**BART, scale_embedding=True)),
-    "BERT2BERT": bert2bert,
-    "T5Gemma": t5gemma,
-}
-
-
-@pytest.fixture(params=NETS)
+@pytest.fixture(params=[*FAST, *GENERAL])
 def net(request):
-    """A tiny net with no zero bias, so that a forgotten one shows."""
-    torch.manual_seed(0)
-    net = NETS[request.param]().eval()
-    for values in (*net.parameters(), getattr(net, "final_logits_bias", torch.empty(1))):
-        if values.numel() and (values.dim() == 1 or values.shape[0] == 1):
-            torch.nn.init.normal_(values, std=0.5)
-    return net
+    return make(request.param)
 
 
 @pytest.fixture
@@ -104,60 +34,79 @@ def targets():
 def stepwise(transformer, sources, targets):
     """Logits [2, 3, 5, V] of targets fed one by one; beams grow from 1 to 3 and change places."""
     encoded = transformer.encode(*sources)
-    start = torch.full((2,), transformer.start)
-    hidden, cache = transformer.step(encoded, transformer.embed(start), None)
-    rows = [hidden[:, None].expand(-1, 3, -1)]
-    cache = branch(cache, torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 0, 0, 1, 1, 1]))
-    turned = [list(range(6)), [2, 0, 1, 4, 5, 3]]
+    state = transformer.steps.start(encoded.states, encoded.mask)
+    start = torch.full((2, 1), transformer.start)
+    state, hidden = transformer.steps.step(state, None, transformer.embed(start))
+    rows, parents = [hidden.expand(-1, 3, -1)], torch.zeros(2, 3, dtype=torch.long)
+    orders = torch.tensor([[[0, 1, 2], [0, 1, 2]], [[2, 0, 1], [1, 2, 0]]])
     for place in range(4):
-        order = turned[place % 2]  # at odd places the beams stand elsewhere
-        back = torch.tensor(order).argsort()
-        tokens = targets[:, :, place].reshape(-1)[order]
-        hidden, cache = transformer.step(encoded, transformer.embed(tokens), cache)
-        rows.append(hidden[back].view(2, 3, -1))
-        cache = branch(cache, back[turned[(place + 1) % 2]], None)
+        order = orders[place % 2]  # at odd places the beams stand elsewhere
+        back = order.argsort(dim=1)
+        tokens = targets[:, :, place].gather(1, order)
+        state, hidden = transformer.steps.step(state, parents, transformer.embed(tokens))
+        rows.append(hidden.take_along_dim(back[..., None], dim=1))
+        parents = back.gather(1, orders[(place + 1) % 2])
     return transformer.logits(torch.stack(rows, dim=2))
 
 
-@torch.inference_mode()
-def whole(net, sources, targets):
-    """Logits [2, 3, 5, V] of transformers' own forward pass."""
-    ids, mask = (values.repeat_interleave(3, dim=0) for values in sources)
-    start = torch.full((6, 1), net.config.decoder_start_token_id)
-    inputs = torch.cat([start, targets.view(6, 4)], dim=1)
-    return net(input_ids=ids, attention_mask=mask, decoder_input_ids=inputs).logits.view(
-        2, 3, 5, -1
-    )
+def expected_logits(net, sources, targets):
+    each = tuple(values.repeat_interleave(3, dim=0) for values in sources)
+    return whole(net, each, targets.view(6, 4)).view(2, 3, 5, -1)
+
+
+def assert_equal(found, expected):
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_steps_equal_the_whole_pass_of_transformers(net, sources, targets):
-    expected = whole(copy.deepcopy(net), sources, targets)
-    found = stepwise(Transformer(net), sources, targets)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    expected = expected_logits(copy.deepcopy(net), sources, targets)
+    assert_equal(stepwise(Transformer(net), sources, targets), expected)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_general_path_serves_all(name, sources, targets):
+    net = make(name)
+    expected = expected_logits(copy.deepcopy(net), sources, targets)
+    transformer = Transformer(net)
+    assert transformer.steps.reads_runs
+    transformer.steps = GeneralSteps(transformer.net)
+    assert_equal(stepwise(transformer, sources, targets), expected)
+
+
+@pytest.mark.parametrize("name", GENERAL)
+def test_other_families_have_no_fast_path(name):
+    assert not Transformer(make(name)).steps.reads_runs
 
 
 def test_decoding_whole_targets_equals_it_too(net, sources, targets):
-    expected = whole(copy.deepcopy(net), sources, targets)[:, 0]
+    expected = expected_logits(copy.deepcopy(net), sources, targets)[:, 0]
     transformer = Transformer(net)
     start = torch.full((2, 1), transformer.start)
     with torch.inference_mode():
         embeds = transformer.embed(torch.cat([start, targets[:, 0]], dim=1))
-        hidden = transformer.decode(transformer.encode(*sources), embeds)
-        found = transformer.logits(hidden)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        encoded = transformer.encode(*sources)
+        found = transformer.logits(transformer.decode(encoded, embeds))
+        state = transformer.steps.start(encoded.states, encoded.mask)
+        turned = transformer.steps.read_whole(state, torch.tensor([1, 0]), embeds.flip(0))
+    assert_equal(found, expected)
+    assert_equal(transformer.logits(turned.flip(0)), expected)
 
 
-def test_a_cache_can_be_branched_twice(net, sources):
+def test_a_state_can_be_stepped_from_twice(net, sources):
     transformer = Transformer(net)
     with torch.inference_mode():
         encoded = transformer.encode(*sources)
-        _, cache = transformer.step(encoded, transformer.embed(torch.tensor([0, 0])), None)
-        own = torch.tensor([0, 1])
-        embeds = transformer.embed(torch.tensor([7, 8]))
-        first, _ = transformer.step(encoded, embeds, branch(cache, own, None))
-        second, _ = transformer.step(encoded, embeds, branch(cache, own, None))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
+        state = transformer.steps.start(encoded.states, encoded.mask)
+        state, _ = transformer.steps.step(state, None, transformer.embed(torch.tensor([[0], [0]])))
+        once, other = (transformer.embed(torch.tensor([[n], [n + 1]])) for n in (7, 9))
+        parents = torch.tensor([[0], [0]])
+        then, first = transformer.steps.step(state, parents, once)
+        transformer.steps.step(state, parents, other)
+        again, second = transformer.steps.step(state, parents, once)
+        assert torch.equal(first, second)
+        after = (transformer.steps.step(both, parents, other)[1] for both in (then, again))
+        assert torch.equal(*after)
 
 
 def test_the_configuration_is_kept_as_it_was(net):

@@ -141,4 +141,30 @@ def test_progress_is_plain_json(work):
     with work.open(resume=False, overwrite=False):
         work.save(run.accelerator, Progress(7, 1.0, 0.5, []))
         told = json.loads((work.checkpoint / "progress.json").read_text())
-    assert told == {"step": 7, "seconds": 1.0, "best": 0.5, "history": [], "schedule": {}}
+    assert told == {
+        "step": 7, "seconds": 1.0, "best": 0.5, "history": [], "schedule": {}, "processes": 1
+    }  # fmt: skip
+
+
+def test_another_number_of_processes_is_refused(work):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.save(run.accelerator, Progress(1))
+        written = work.checkpoint / "progress.json"
+        written.write_text(written.read_text().replace('"processes": 1', '"processes": 2'))
+        with pytest.raises(InputError, match="written by 2 processes, but 1 are to go on"):
+            work.load(run.accelerator)
+
+
+def test_tied_weights_are_kept_without_a_warning(work, caplog):
+    accelerator = Accelerator(mixed_precision="no")
+    net = torch.nn.ModuleList([torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)])
+    net[1].weight = net[0].weight
+    net = accelerator.prepare(net)
+    with work.open(resume=False, overwrite=False):
+        work.save(accelerator, Progress(1))
+        kept = net[0].weight.detach().clone()
+        net[0].weight.data.zero_()
+        work.load(accelerator)
+    assert torch.equal(net[1].weight, kept)
+    assert not caplog.records

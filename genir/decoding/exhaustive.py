@@ -1,0 +1,200 @@
+"""Every identifier's score, without a beam: for small corpora, narrow nodes, and tests.
+
+Identifiers are read from the rows and teacher-forced; legal symbols are those that the identifiers
+listed take. Shares nothing with beam search but the model.
+"""
+
+from typing import Any, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genir.config import DecodingSection
+from genir.decoding.beam import Beams
+from genir.decoding.lookahead import look_ahead
+from genir.decoding.masks import LiveRows
+from genir.decoding.readers import Normalise
+from genir.decoding.trie import Trie
+from genir.identifiers.table import PAD
+from genir.models.base import DocidModel
+
+CHUNK = 256
+"""Identifiers teacher-forced together."""
+
+
+class Nodes(NamedTuple):
+    """N prefixes at places of their own in the trie, or finished identifiers.
+
+    query, low, high, depth: int64 [N]; score: float32 [N], log p.
+    """
+
+    query: Tensor
+    low: Tensor
+    high: Tensor
+    depth: Tensor
+    score: Tensor
+
+    @classmethod
+    def roots(cls, trie: Trie, queries: int) -> Self:
+        """Return the root of each query."""
+        query = torch.arange(queries, device=trie.symbols.device)
+        zeros = torch.zeros_like(query)
+        return cls(query, zeros, zeros + trie.rows, zeros, zeros.float())
+
+    def take(self, chosen: Tensor) -> "Nodes":
+        """Return those at places int64, or where bool [N] is true."""
+        return Nodes(*(tensor[chosen] for tensor in self))
+
+    def join(self, *others: "Nodes") -> "Nodes":
+        """Return these, then others."""
+        return Nodes(*map(torch.cat, zip(self, *others, strict=True)))
+
+
+@torch.inference_mode()
+def exhaustive(
+    model: DocidModel,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    live: LiveRows,
+    decoding: DecodingSection,
+) -> Beams:
+    """Return every live identifier of each query, best first, scored as `beam_search` does.
+
+    Arguments are those of `beam_search`.
+    """
+    state = model.start(*inputs)
+    roots = Nodes.roots(trie, len(inputs[0]))
+    lift = look_ahead(model, state, live, decoding.look_ahead)
+    found = score_leaves(model, trie, state, live, roots, decoding.normalise)
+    if lift is not None:
+        found = found._replace(score=found.score + lift.of(found.query, found.low, found.high))
+    return ranked(found, len(inputs[0]))
+
+
+def ranked(found: Nodes, queries: int) -> Beams:
+    """Lay finished identifiers out by query, best first, as many places as the most have."""
+    place = places(found.query, found.score)
+    width = int(place.max()) + 1 if len(place) else 1
+    low = torch.zeros(queries, width, dtype=torch.long, device=place.device)
+    high, score = low.clone(), torch.full_like(low, -torch.inf, dtype=torch.float32)
+    for target, source in ((low, found.low), (high, found.high), (score, found.score)):
+        target[found.query, place] = source
+    return Beams(low, high, score)
+
+
+def places(query: Tensor, score: Tensor) -> Tensor:
+    """Return each item's place, from 0, among those of its query by falling score: int64 [N]."""
+    order = score.argsort(descending=True, stable=True)
+    order = order[query[order].argsort(stable=True)]
+    sizes = query.bincount()
+    first = sizes.cumsum(0) - sizes
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device) - first[query[order]]
+    return place
+
+
+def score_leaves(
+    model: DocidModel,
+    trie: Trie,
+    state: Any,
+    live: LiveRows,
+    nodes: Nodes,
+    normalise: Normalise,
+) -> Nodes:
+    """Return all live identifiers below nodes of one depth."""
+    owner, leaves = _leaves(trie, nodes)
+    kept = live.legal(leaves.low, leaves.high, leaves.query).nonzero()[:, 0]
+    owner, leaves = owner[kept], leaves.take(kept)
+    if not len(kept):
+        return leaves
+    depth = int(nodes.depth[0])
+    symbols = trie.symbols[leaves.low].long()
+    log_p = _log_p(model, state, leaves.query, symbols, depth, normalise)
+    if normalise == "legal":
+        log_p = log_p - _legal_normalisers(owner, symbols, log_p, depth)
+    return leaves._replace(score=leaves.score + log_p.sum(dim=1))
+
+
+def _leaves(trie: Trie, nodes: Nodes) -> tuple[Tensor, Nodes]:
+    """Return the identifiers below nodes, as ranges of equal rows, and each one's node [N]."""
+    sizes = nodes.high - nodes.low
+    owner = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+    before = sizes.cumsum(0) - sizes
+    rows = torch.arange(len(owner), device=sizes.device) - (before - nodes.low)[owner]
+    symbols = trie.symbols[rows]
+    first = torch.ones_like(owner, dtype=torch.bool)
+    first[1:] = (owner[1:] != owner[:-1]) | (symbols[1:] != symbols[:-1]).any(dim=1)
+    start = first.nonzero()[:, 0]
+    end = torch.cat([start, start.new_tensor([len(rows)])])[1:]
+    owner, low = owner[start], rows[start]
+    depth = torch.full_like(low, trie.depth)
+    return owner, Nodes(nodes.query[owner], low, low + end - start, depth, nodes.score[owner])
+
+
+def _log_p(
+    model: DocidModel,
+    state: Any,
+    query: Tensor,
+    symbols: Tensor,
+    depth: int,
+    normalise: Normalise,
+) -> Tensor:
+    """Return float32 [N, T - depth]: log p of the symbols [N, T] from `depth` on, 0 for PAD.
+
+    For `legal` up to what all symbols that may follow a prefix have in common.
+    """
+    wanted = symbols[:, depth:].clamp(min=0)
+    levels = model.log_levels(state)
+    if levels is not None:
+        columns = [level[query, own] for level, own in zip(levels[depth:], wanted.T, strict=True)]
+        log_p = torch.stack(columns, dim=1)
+    else:
+        parts = zip(torch.split(query, CHUNK), torch.split(symbols, CHUNK), strict=True)
+        log_p = torch.cat([_forced(model, state, *part, depth, normalise) for part in parts])
+    return log_p.masked_fill(symbols[:, depth:] == PAD, 0.0)
+
+
+def _forced(
+    model: DocidModel,
+    state: Any,
+    query: Tensor,
+    symbols: Tensor,
+    depth: int,
+    normalise: Normalise,
+) -> Tensor:
+    taken = symbols.clamp(min=0)
+    columns = []
+    for level, hidden in enumerate(model.hidden_after(state, query, taken[:, :-1], depth), depth):
+        logits = model.logits(hidden[:, None], level, taken[:, level, None, None])[:, 0, 0]
+        if normalise == "vocabulary":
+            logits = logits - model.log_normaliser(hidden[:, None], level)[:, 0]
+        columns.append(logits)
+    return torch.stack(columns, dim=1)
+
+
+def _legal_normalisers(owner: Tensor, symbols: Tensor, logits: Tensor, depth: int) -> Tensor:
+    """Return the log-sum-exp over the symbols that follow each prefix, [N, T - depth].
+
+    Identifiers lie in the order of the rows below each node, so those that share a prefix, and
+    within it the next symbol, lie together.
+    """
+    changes = F.pad(symbols[1:] != symbols[:-1], (0, 0, 1, 0))
+    owners = F.pad(owner[1:] != owner[:-1], (1, 0), value=True)
+    # begins[:, n]: a prefix of n symbols begins with this identifier.
+    begins = torch.cat([owners[:, None], changes], dim=1).cumsum(dim=1) > 0
+    columns = []
+    for column, above, below in zip(
+        logits.T, begins.T[depth:], begins.T[depth + 1 :], strict=False
+    ):
+        prefix = above.cumsum(0) - 1
+        columns.append(_grouped_logsumexp(column[below], prefix[below])[prefix])
+    return torch.stack(columns, dim=1)
+
+
+def _grouped_logsumexp(values: Tensor, group: Tensor) -> Tensor:
+    """Return the log-sum-exp of each group; group: int64 [N], 0, 1, ... in ascending order."""
+    groups = int(group[-1]) + 1
+    top = values.new_full((groups,), -torch.inf).scatter_reduce(0, group, values, "amax")
+    sums = values.new_zeros(groups).index_add(0, group, (values - top[group]).exp())
+    return top + sums.log()

@@ -1,0 +1,213 @@
+"""Two decoders over the same weights, identifiers and queries: genir's, and transformers'."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import T5Config, T5ForConditionalGeneration
+
+from genir.config import DecodingSection, IdentifierSection
+from genir.decoding.beam import Step, advance, beam_search, beam_steps, root
+from genir.decoding.masks import LiveRows
+from genir.decoding.readers import Normalise, score_edges
+from genir.decoding.trie import Trie
+from genir.evaluation.peer import Peer, dict_children, marisa_children
+from genir.identifiers.registry import build_scheme
+from genir.identifiers.table import PAD, IdentifierTable
+from genir.models.encoder import autocast
+from genir.models.seq2seq import Seq2SeqModel
+from genir.models.sources import Seq2SeqOptions
+from genir.models.vocabulary import train_vocabulary
+from genir.records import Document
+
+SOURCE = 16
+"""Tokens of a query."""
+TOP = 10
+"""Hits a query that the systems are compared by."""
+SPREAD = 3.0
+"""Standard deviation of the logits of a random model: about that of a trained one."""
+FIRST_WORD = 3
+"""Tokens below are special."""
+
+Inputs = tuple[Tensor, Tensor]
+Answers = list[list[tuple[int, ...]]]
+
+
+@dataclass
+class Contest:
+    """A genir model with its trie, and, if it takes part, transformers with the same identifiers.
+
+    tokens: by row, what transformers writes for it.
+    """
+
+    model: Seq2SeqModel
+    trie: Trie
+    inputs: Inputs
+    decoding: DecodingSection
+    precision: str
+    net: Any = None
+    tokens: list[tuple[int, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.live = LiveRows.build([np.ones(self.trie.rows, dtype=bool)])
+        self.model.eval()
+        self.systems: dict[str, Callable[[], Answers]] = {"genir": self.genir}
+        if self.net is not None:
+            for name, children in (("transformers", dict_children), ("marisa", marisa_children)):
+                legal = self.decoding.normalise == "legal"
+                peer = Peer(self.net, children(self.tokens), self.trie.depth, legal)
+                self.systems[name] = partial(self._theirs, peer)
+
+    def genir(self) -> Answers:
+        """Return the best rows of each query, as what transformers would write for them."""
+        with autocast(torch.device("cpu"), self.precision):
+            found = beam_search(self.model, self.trie, self.inputs, self.live, self.decoding, TOP)
+        lows = found.low[:, :TOP].tolist()
+        return [[self.tokens[low] for low in row] if self.tokens else row for row in lows]
+
+    @torch.inference_mode()
+    def _theirs(self, peer: Peer) -> Answers:
+        with autocast(torch.device("cpu"), self.precision):
+            found = peer.decode(self.inputs, self.decoding.beams, min(TOP, self.decoding.beams))
+        return [[tuple(row) for row in rows] for rows in found]
+
+    def steps(self, wanted: int | None = TOP) -> list[Step]:
+        """Return the levels of one search for the best `wanted`, or for all."""
+        with autocast(torch.device("cpu"), self.precision):
+            steps = beam_steps(self.model, self.trie, self.inputs, self.live, self.decoding, wanted)
+            return list(steps)
+
+    @torch.inference_mode()
+    def overhead(self, turns: int = 7) -> float:
+        """Return what the constraint adds to a decoder step, as a share of it.
+
+        A step reads one symbol a beam. Constrained, it scores the children of each beam's node;
+        unconstrained, the whole level, or vocabulary.
+        """
+        with autocast(torch.device("cpu"), self.precision):
+            times = np.array([self._time_steps() for _ in range(turns)])
+        constrained, free = np.median(times, axis=0)
+        return float(constrained / free - 1)
+
+    def _time_steps(self) -> tuple[float, float]:
+        """Return the seconds of all steps at full width: (constrained, unconstrained)."""
+        model, spent = self.model, [0.0, 0.0]
+        state, current = model.start(*self.inputs), root(self.trie, len(self.inputs[0]))
+        moves: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
+        for depth in range(self.trie.depth):
+            began = perf_counter()
+            following, hidden = model.step(state, *moves)
+            stepped = perf_counter() - began
+            began = perf_counter()
+            edges = self.trie.children(current.low, current.high, depth)
+            legal = self.live.legal(edges.low, edges.high)
+            log_p = score_edges(model, hidden, depth, edges, legal, self.decoding.normalise)
+            step = advance(current, edges, log_p, self.decoding.beams, None)
+            constrained = perf_counter() - began
+            began = perf_counter()
+            everything = F.log_softmax(model.level_logits(hidden, depth), dim=-1)
+            totals = (current.score.unsqueeze(-1) + everything).flatten(1)
+            totals.topk(min(self.decoding.beams, totals.shape[1]))
+            free = perf_counter() - began
+            if depth:  # the first step has one beam only
+                spent[0] += stepped + constrained
+                spent[1] += stepped + free
+            state, current, moves = following, step.kept, (step.parents, step.symbols)
+        return spent[0], spent[1]
+
+
+def code_contest(
+    symbols: NDArray[np.int32],
+    sizes: Sequence[int],
+    vocabulary: int,
+    shape: tuple[int, int],
+    precision: str,
+    peers: bool,
+) -> Contest:
+    """Set up codes, sorted int32 [rows, levels], a size for each level; shape: queries, beams.
+
+    Transformers gets the codes as tokens behind its vocabulary, with the same weights, and, as
+    genir does here, normalises over legal symbols only.
+    """
+    net = small_t5(vocabulary)
+    twin = copy.deepcopy(net) if peers else None
+    model = Seq2SeqModel(Seq2SeqOptions(), net, None)
+    model.attach_codes(sizes, _spread(torch.randn(sum(sizes), net.config.d_model)))
+    tokens: list[tuple[int, ...]] = []
+    if twin is not None:
+        _add_tokens(twin, model.symbols.detach())
+        firsts = vocabulary + np.cumsum([0, *sizes[:-1]])
+        tokens = [tuple(row) for row in (symbols + firsts).tolist()]
+    decoding = DecodingSection(normalise="legal", beams=shape[1])
+    return Contest(
+        model, Trie.from_symbols(symbols), _queries(shape[0], vocabulary), decoding, precision,
+        twin, tokens,
+    )  # fmt: skip
+
+
+def url_contest(
+    corpus: Sequence[Document],
+    vocabulary: int,
+    shape: tuple[int, int],
+    precision: str,
+    normalise: Normalise = "vocabulary",
+) -> Contest:
+    """Set up the URLs of a corpus, in a vocabulary learned from it; shape: queries, beams."""
+    tokenizer = train_vocabulary(corpus, vocabulary)
+    scheme = build_scheme(IdentifierSection(scheme="url"), tokenizer)
+    scheme.fit(corpus, None)
+    keys = [document.key for document in corpus]
+    table = IdentifierTable.build(scheme.encode(corpus, None), keys)
+    net = small_t5(len(tokenizer), tokenizer.pad_token_id, tokenizer.eos_token_id)
+    model = Seq2SeqModel(Seq2SeqOptions(), copy.deepcopy(net), tokenizer)
+    model.attach(scheme, table, None)
+    tokens = [tuple(t for t in row if t != PAD) for row in table.symbols.tolist()]
+    return Contest(
+        model, Trie.build(table), _queries(shape[0], len(tokenizer)),
+        DecodingSection(beams=shape[1], normalise=normalise), precision, net, tokens,
+    )  # fmt: skip
+
+
+def small_t5(vocabulary: int, padding: int = 0, end: int = 1) -> Any:
+    """Return an untrained T5 of version 1.1's small shape."""
+    config = T5Config(
+        vocab_size=vocabulary,
+        d_model=512,
+        d_kv=64,
+        d_ff=1024,
+        num_layers=8,
+        num_heads=6,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        pad_token_id=padding,
+        eos_token_id=end,
+        decoder_start_token_id=padding,
+    )
+    net = T5ForConditionalGeneration(config).eval()
+    net.lm_head.weight.data = _spread(torch.randn_like(net.lm_head.weight))
+    return net
+
+
+def _spread(rows: Tensor) -> Tensor:
+    """Scale random rows so that logits of normed states, [..., H], deviate by SPREAD."""
+    return rows * (SPREAD / rows.shape[1] ** 0.5)
+
+
+def _add_tokens(net: Any, symbols: Tensor) -> None:
+    size = net.config.vocab_size
+    net.resize_token_embeddings(size + len(symbols), mean_resizing=False)
+    for matrix in (net.get_input_embeddings(), net.get_output_embeddings()):
+        matrix.weight.data[size:] = symbols
+
+
+def _queries(batch: int, vocabulary: int) -> Inputs:
+    ids = torch.randint(FIRST_WORD, vocabulary, (batch, SOURCE))
+    return ids, torch.ones_like(ids)

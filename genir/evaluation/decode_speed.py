@@ -1,0 +1,233 @@
+"""`genir benchmark decode`: how fast identifiers are decoded, by genir and by transformers, in one
+process and by turns, over a grid of sizes.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from rich.table import Table
+
+from genir.corpus.folder import read_corpus
+from genir.decoding.readers import Normalise
+from genir.decoding.trie import Trie
+from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
+from genir.evaluation.contest import Contest, code_contest, url_contest
+from genir.evaluation.residence import resident_bytes
+from genir.evaluation.session import print_wide
+from genir.identifiers.table import sorted_order
+from genir.progress import tracked
+from genir.records import Document
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid. `levels` codes, each below `codes`; no levels: the URLs of a corpus.
+
+    vocabulary: the model's own tokens. normalise: codes are always normalised over legal symbols.
+    peers: whether transformers takes part.
+    """
+
+    batch: int
+    beams: int
+    identifiers: int = 0
+    vocabulary: int = 32_128
+    levels: int = 4
+    codes: int = 256
+    precision: str = "fp32"
+    normalise: Normalise = "legal"
+    peers: bool = True
+
+
+QUICK = (Cell(4, 5, 1_000, vocabulary=1_000),)
+CODES = (
+    Cell(8, 10, 100_000),
+    Cell(8, 10, 100_000, precision="auto"),
+    Cell(32, 100, 100_000),
+    Cell(32, 100, 100_000, precision="auto"),
+)
+SIZES = tuple(
+    Cell(8, 20, identifiers, levels=8, codes=2_048, precision="auto", peers=False)
+    for identifiers in (10_000, 1_000_000, 10_000_000)
+)
+URLS = (
+    Cell(8, 10, vocabulary=32_000, levels=0),
+    Cell(8, 10, vocabulary=32_000, levels=0, precision="auto"),
+    Cell(8, 10, vocabulary=32_000, levels=0, normalise="vocabulary"),
+    Cell(8, 10, vocabulary=32_000, levels=0, normalise="vocabulary", precision="auto"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a cell came to; times in milliseconds a query, medians of the turns.
+
+    speedup: transformers_ms / genir_ms; marisa_ms: transformers over a marisa trie. same: the share
+    of queries whose ten best identifiers are alike in both. overhead: what the constraint adds to a
+    decoder step, as a share of it. passes: of the model, to write `symbols` symbols a beam.
+    bytes_per_identifier: of the trie. resident_bytes: also an identifier, of a process that holds
+    trie, live mask and row -> document map, for cells without peers.
+    """
+
+    batch: int
+    beams: int
+    identifiers: int
+    vocabulary: int
+    levels: int
+    codes: int
+    precision: str
+    normalise: Normalise
+    genir_ms: float
+    transformers_ms: float | None
+    marisa_ms: float | None
+    speedup: float | None
+    same: float | None
+    overhead: float
+    passes: int
+    symbols: int
+    bytes_per_identifier: float
+    resident_bytes: float | None
+    build_seconds: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `genir benchmark decode` is asked for; `corpus`: whose URLs are decoded, not codes."""
+
+    quick: bool = False
+    corpus: Path | None = None
+    sizes: bool = False
+    turns: int = 3
+
+
+def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
+    """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
+    documents = [] if request.corpus is None else list(read_corpus(request.corpus))
+    cells = QUICK if request.quick else SIZES if request.sizes else CODES
+    cells = URLS if documents else cells
+    rows = list(measure_grid(cells, documents, request.turns))
+    print_wide(to_table(rows))
+    if json_file is not None:
+        json_file.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    if plot is not None:
+        draw(rows, plot)
+    return rows
+
+
+def measure_grid(cells: Sequence[Cell], corpus: Sequence[Document], turns: int) -> Iterator[Row]:
+    """Measure the cells one after the other, each `turns` times."""
+    for cell in tracked(cells, "decoding"):
+        torch.manual_seed(0)
+        yield _measure(cell, _contest(cell, corpus), turns)
+
+
+def _contest(cell: Cell, corpus: Sequence[Document]) -> Contest:
+    shape = (cell.batch, cell.beams)
+    if not cell.levels:
+        return url_contest(corpus, cell.vocabulary, shape, cell.precision, cell.normalise)
+    symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
+    sizes = [cell.codes] * cell.levels
+    return code_contest(symbols, sizes, cell.vocabulary, shape, cell.precision, cell.peers)
+
+
+def _measure(cell: Cell, contest: Contest, turns: int) -> Row:
+    answers = {name: run() for name, run in contest.systems.items()}  # also warms up
+    times: dict[str, list[float]] = {name: [] for name in contest.systems}
+    for _ in range(turns):
+        for name, run in contest.systems.items():
+            began = perf_counter()
+            run()
+            times[name].append(1000 * (perf_counter() - began) / cell.batch)
+    middle = {name: median(own) for name, own in times.items()}
+    theirs = middle.get("transformers")
+    began = perf_counter()
+    trie = Trie.from_symbols(contest.trie.symbols.numpy())
+    built = perf_counter() - began
+    size = {"identifiers": trie.rows, "levels": trie.depth}
+    return Row(
+        **{k: v for k, v in (asdict(cell) | size).items() if k != "peers"},
+        genir_ms=middle["genir"],
+        transformers_ms=theirs,
+        marisa_ms=middle.get("marisa"),
+        speedup=theirs and theirs / middle["genir"],
+        same=_alike(answers["genir"], answers["transformers"]) if cell.peers else None,
+        overhead=contest.overhead(),
+        passes=contest.steps()[-1].passes,
+        symbols=trie.depth,
+        bytes_per_identifier=trie.bytes / trie.rows,
+        resident_bytes=None if cell.peers else resident_bytes(contest.trie.symbols.numpy()),
+        build_seconds=built,
+    )
+
+
+def _alike(ours: Sequence[Sequence[object]], theirs: Sequence[Sequence[object]]) -> float:
+    return float(np.mean([set(a) == set(b) for a, b in zip(ours, theirs, strict=True)]))
+
+
+def draw_codes(identifiers: int, levels: int, codes: int) -> NDArray[np.int32]:
+    """Draw distinct identifiers, sorted int32 [identifiers, levels], the same in every run.
+
+    Some codes are more common than others, as with real ones: their likelihood falls with the
+    square root of their rank.
+    """
+    rng = np.random.default_rng(0)
+    likelihood = 1 / np.sqrt(np.arange(1, codes + 1))
+    edges = np.cumsum(likelihood / likelihood.sum()).astype(np.float32)
+    rows = np.empty((0, levels), dtype=np.int32)
+    while len(rows) < identifiers:
+        missing = identifiers - len(rows) + 1_000
+        drawn = np.searchsorted(edges, rng.random((missing, levels), dtype=np.float32))
+        rows = np.concatenate([rows, drawn.clip(max=codes - 1).astype(np.int32)])
+        rows = rows[sorted_order(rows)]
+        rows = rows[np.append(True, (rows[1:] != rows[:-1]).any(axis=1))]
+    return rows[np.sort(rng.choice(len(rows), identifiers, replace=False))]
+
+
+def to_table(rows: Sequence[Row]) -> Table:
+    """Return what the terminal shows; HF, marisa: transformers over a dict and a marisa trie."""
+    table = Table("batch", "ids", "vocab", "bits", "softmax", "genir", "HF", "marisa", "x", "same",
+                  "overhead", "passes", "B/id", "RSS/id", "build s",
+                  caption="genir, HF, marisa: ms a query")  # fmt: skip
+    for row in rows:
+        table.add_row(
+            f"{row.batch} x {row.beams}", f"{row.identifiers:,}", f"{row.vocabulary:,}",
+            row.precision, row.normalise, _shown(row.genir_ms), _shown(row.transformers_ms),
+            _shown(row.marisa_ms), _shown(row.speedup), _shown(row.same),
+            f"{row.overhead:+.1%}", f"{row.passes}/{row.symbols}",
+            _shown(row.bytes_per_identifier), _shown(row.resident_bytes),
+            _shown(row.build_seconds),
+        )  # fmt: skip
+    return table
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw the milliseconds a query of both systems, cell by cell, as a PNG."""
+    figure = Figure(figsize=(11, 4.8), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    series = (("genir", FIRST, -0.2), ("transformers", OTHERS[0], 0.2))
+    for name, colour, shift in series:
+        values = [getattr(row, f"{name}_ms") or np.nan for row in rows]
+        bars = axes.bar(np.arange(len(rows)) + shift, values, 0.38, label=name, color=colour)
+        axes.bar_label(bars, [f"{v:,.0f}" if v == v else "" for v in values], fontsize=8, color=INK)
+    labels = [f"{r.batch} x {r.beams}\n{r.identifiers:,}\n{r.precision}" for r in rows]
+    axes.set_xticks(range(len(rows)), labels, color=INK)
+    axes.set_yscale("log")
+    axes.set_ylabel("ms a query")
+    axes.set_title("Decoding: queries x beams, identifiers, precision", loc="left", color=INK)
+    axes.grid(axis="y", color=GRID)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,198 @@
+"""Where a document was won or lost: the beam search of one query, watched level by level."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from genir.decoding.aggregate import rank_documents
+from genir.decoding.beam import Step, beam_steps
+from genir.decoding.lookahead import look_ahead
+from genir.decoding.masks import LiveRows, Mask
+from genir.decoding.readers import score_edges
+from genir.identifiers.table import PAD
+from genir.records import Filter
+from genir.retriever import Retriever
+
+
+@dataclass(frozen=True)
+class Level:
+    """A symbol of the document's identifier, and how its prefix fared in the beam.
+
+    log_p: of the symbol, which is number `rank` of `choices` legal ones. score: of the prefix,
+    which is number `place` of `candidates`, or would be had its parent been kept. threshold: the
+    score of the last beam kept; None where the beams outnumber the candidates.
+    """
+
+    symbol: str
+    log_p: float
+    rank: int
+    choices: int
+    score: float
+    place: int
+    candidates: int
+    threshold: float | None
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of a document.
+
+    verdict: `found` at `rank`, `pruned` at level `pruned_at` (from 1), `filtered` or `deleted`.
+    identifier, levels: of the document's identifier that came furthest, of several.
+    """
+
+    key: str
+    query: str
+    beams: int
+    verdict: Literal["found", "pruned", "filtered", "deleted"]
+    rank: int | None = None
+    pruned_at: int | None = None
+    identifier: str = ""
+    levels: Sequence[Level] = ()
+
+    @property
+    def text(self) -> str:
+        """Return the verdict as a sentence."""
+        return {
+            "found": f"{self.key}: found at rank {self.rank}",
+            "pruned": f"{self.key}: pruned at level {self.pruned_at} of {len(self.levels)}, "
+            f"by a beam of {self.beams}",
+            "filtered": f"{self.key}: filtered out, it does not fulfil the conditions",
+            "deleted": f"{self.key}: deleted",
+        }[self.verdict]
+
+
+@torch.inference_mode()
+def explain(
+    retriever: Retriever,
+    query: str,
+    key: str,
+    beams: int | None = None,
+    where: Filter | None = None,
+) -> Explanation:
+    """Tell where beam search won or lost a document, by its key.
+
+    beams: by default the recipe's. Raises InputError for an unknown key or field.
+    """
+    table, width = retriever.table, beams or retriever.recipe.decoding.beams
+    rows = table.rows_of(table.number(key))
+    if not table.live[rows].any():
+        return Explanation(key, query, width, "deleted")
+    mask = retriever.live_rows(where)
+    rows = rows[mask[rows]]
+    if not len(rows):
+        return Explanation(key, query, width, "filtered")
+    live = LiveRows.build([mask]).to(retriever.model.device)
+    with retriever.autocast():
+        steps = list(
+            beam_steps(
+                retriever.model,
+                retriever.trie,
+                retriever.encode([query]),
+                live,
+                retriever.recipe.decoding.model_copy(update={"beams": width}),
+            )
+        )
+        row, levels = max(
+            ((int(row), _trace(retriever, query, int(row), live, steps)) for row in rows),
+            key=lambda found: (_survived(found[1]), found[1][-1].score),
+        )
+    survived, identifier = _survived(levels), table.identifier(row)
+    shown = retriever.scheme.describe(identifier)
+    if survived < len(levels):
+        return Explanation(key, query, width, "pruned", None, survived + 1, shown, levels)
+    rank = _rank(retriever, steps[-1], mask, table.number(key))
+    return Explanation(key, query, width, "found", rank, None, shown, levels)
+
+
+def _survived(levels: Sequence[Level]) -> int:
+    """Return how many levels in a row the identifier was kept."""
+    return next((n for n, level in enumerate(levels) if not level.kept), len(levels))
+
+
+def _rank(retriever: Retriever, last: Step, mask: Mask, number: int) -> int:
+    low, high, score = (t[0].cpu().numpy() for t in (last.kept.low, last.kept.high, last.total))
+    aggregate = retriever.recipe.decoding.aggregate
+    ranked = rank_documents(retriever.table, low, high, score, mask, aggregate)
+    return 1 + [item.document for item in ranked].index(number)
+
+
+def _trace(
+    retriever: Retriever, query: str, row: int, live: LiveRows, steps: Sequence[Step]
+) -> list[Level]:
+    """Let the model write the identifier of a row, whatever the beam had kept of it.
+
+    A finished identifier waits for longer ones: a level after its end is told of if it lost there.
+    """
+    model, trie, decoding = retriever.model, retriever.trie, retriever.recipe.decoding
+    state = model.start(*retriever.encode([query]))
+    lift = look_ahead(model, state, live, decoding.look_ahead)
+    symbols = trie.symbols[row : row + 1].long()
+    length = int((symbols != PAD).sum())
+    first = torch.zeros(1, dtype=torch.long, device=symbols.device)
+    low, high, score, levels = first, first + trie.rows, 0.0, []
+    for depth, hidden in enumerate(model.hidden_after(state, first, symbols[:, :-1].clamp(min=0))):
+        edges = trie.children(low[:, None], high[:, None], depth)
+        legal = live.legal(edges.low, edges.high)
+        log_p = score_edges(model, hidden[:, None], depth, edges, legal, decoding.normalise)
+        own = (edges.low <= row) & (row < edges.high)
+        low, high, step = edges.low[own], edges.high[own], float(log_p[own])
+        score += step
+        total = score if lift is None else score + float(lift.of(first, low, high))
+        rank, choices = 1 + int((log_p > log_p[own]).sum()), int(legal.sum())
+        symbol = _shown(retriever, int(symbols[0, depth]))
+        fared = _fared(steps[depth], low, high, total)
+        if depth < length or not fared[-1]:
+            levels.append(Level(symbol, step, rank, choices, *fared))
+        if depth >= length and not fared[-1]:
+            break
+    return levels
+
+
+def _fared(
+    step: Step, low: Tensor, high: Tensor, score: float
+) -> tuple[float, int, int, float | None, bool]:
+    """Return score, place, candidates, threshold, and whether it was kept, of a prefix."""
+    totals, alive = step.totals[0], step.totals[0] > -inf
+    among = (step.edges.low[0] == low) & (step.edges.high[0] == high) & alive
+    if among.any():  # the beam's own figure, which may differ in rounding
+        score = float(totals[among].max())
+    place, candidates = 1 + int((totals > score).sum()), int(alive.sum())
+    kept = (step.kept.low[0] == low) & (step.kept.high[0] == high) & (step.total[0] > -inf)
+    width = step.total.shape[1]
+    threshold = float(step.total[0, -1]) if candidates > width else None
+    return score, place, candidates, threshold, bool(kept.any())
+
+
+def _shown(retriever: Retriever, symbol: int) -> str:
+    """Return a symbol as a person reads it: the token of a text identifier, or the code."""
+    if symbol == PAD:
+        return "(ended)"
+    if not retriever.scheme.needs_tokenizer:
+        return str(symbol)
+    return retriever.model.tokenizer.decode([symbol]) or str(symbol)
+
+
+def to_table(explanation: Explanation) -> Table:
+    """Lay the levels out for the terminal, the one that lost the document in red."""
+    table = Table("level", "symbol", "log p", "rank", "score", "place", "threshold", "", box=None)
+    lost = explanation.pruned_at
+    for number, level in enumerate(explanation.levels, start=1):
+        table.add_row(
+            str(number),
+            level.symbol,
+            f"{level.log_p:.3f}",
+            f"{level.rank:,} of {level.choices:,}",
+            f"{level.score:.3f}",
+            f"{level.place:,} of {level.candidates:,}",
+            "-" if level.threshold is None else f"{level.threshold:.3f}",
+            "kept" if level.kept else "pruned" if number == lost else "",
+            style="red" if number == lost else "dim" if lost and number > lost else "",
+        )
+    return table

@@ -1,0 +1,89 @@
+"""What genir's decoder is measured against: transformers' `generate` with
+`prefix_allowed_tokens_fn`, the way of GENRE and its followers, over a trie in Python or in marisa.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import marisa_trie
+import torch
+from torch import Tensor
+
+Children = Callable[[Sequence[int]], list[int]]
+"""From the tokens of a prefix to those that may follow."""
+
+PLANE = 0x10000
+"""Tokens are written as characters from here on, clear of the surrogates."""
+
+
+def dict_children(identifiers: Sequence[Sequence[int]]) -> Children:
+    """Build a trie of nested dicts, as most research code has it."""
+    root: dict[int, Any] = {}
+    for identifier in identifiers:
+        node = root
+        for token in identifier:
+            node = node.setdefault(token, {})
+
+    def children(prefix: Sequence[int]) -> list[int]:
+        node = root
+        for token in prefix:
+            node = node.get(token, {})
+        return list(node)
+
+    return children
+
+
+def marisa_children(identifiers: Sequence[Sequence[int]]) -> Children:
+    """Build a marisa trie with the first branchings kept in memory, as GENRE has it."""
+    words = ["".join(chr(PLANE + token) for token in identifier) for identifier in identifiers]
+    trie = marisa_trie.Trie(words)
+    kept: dict[str, list[int]] = {"": sorted({ord(word[0]) - PLANE for word in words})}
+
+    def children(prefix: Sequence[int]) -> list[int]:
+        text = "".join(chr(PLANE + token) for token in prefix)
+        if text in kept:
+            return kept[text]
+        place = len(text)
+        found = list({ord(w[place]) - PLANE for w in trie.iterkeys(text) if len(w) > place})
+        if place == 1:
+            kept[text] = found
+        return found
+
+    return children
+
+
+class Peer:
+    """A transformers encoder-decoder that may only write identifiers.
+
+    steps: tokens to write, the length of the longest identifier. legal: whether probabilities are
+    those among legal tokens only (`renormalize_logits`), as with `normalise = "legal"`.
+    """
+
+    def __init__(self, net: Any, children: Children, steps: int, legal: bool) -> None:
+        self.net = net.eval()
+        self.children = children
+        self.steps = steps
+        self.legal = legal
+        self.padding = net.config.pad_token_id
+
+    @torch.inference_mode()
+    def decode(self, inputs: tuple[Tensor, Tensor], beams: int, k: int) -> list[list[list[int]]]:
+        """Return the best k identifiers of each query, without padding."""
+        found: Tensor = self.net.generate(
+            input_ids=inputs[0],
+            attention_mask=inputs[1],
+            num_beams=beams,
+            num_return_sequences=k,
+            max_new_tokens=self.steps,
+            do_sample=False,
+            length_penalty=0.0,
+            early_stopping=False,
+            renormalize_logits=self.legal,
+            prefix_allowed_tokens_fn=self._allowed,
+        )
+        rows = [[t for t in row if t != self.padding] for row in found[:, 1:].tolist()]
+        return [rows[start : start + k] for start in range(0, len(rows), k)]
+
+    def _allowed(self, query: int, written: Tensor) -> list[int]:
+        """Answer for one beam; a finished one may only go on with padding."""
+        return self.children(written[1:].tolist()) or [self.padding]

@@ -1,0 +1,58 @@
+"""How much memory the decoder's tables take: a process of its own that holds nothing else.
+
+Run as `python -m genir.evaluation.residence FILE`, with `symbols` in a safetensors file.
+"""
+
+import gc
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from genir.decoding.masks import LiveRows
+from genir.decoding.trie import Trie
+from genir.identifiers.table import narrowest
+
+STATUS = Path("/proc/self/statm")
+PAGE = 4096
+
+
+def resident_bytes(symbols: NDArray[np.int32]) -> float | None:
+    """Return the resident bytes an identifier of trie, live mask and row -> document map.
+
+    symbols: sorted, [rows, levels]. None where the system does not tell (no /proc).
+    """
+    if not STATUS.is_file():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "symbols.safetensors"
+        save_file({"symbols": np.ascontiguousarray(narrowest(symbols))}, path)
+        command = [sys.executable, "-m", "genir.evaluation.residence", str(path)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(told) / len(symbols)
+
+
+def _resident() -> int:
+    gc.collect()
+    return PAGE * int(STATUS.read_text().split()[1])
+
+
+def _measure(path: Path) -> int:
+    small = np.arange(64, dtype=np.int16).reshape(-1, 1)
+    kept = [Trie.from_symbols(small), LiveRows.build([np.ones(64, dtype=bool)])]  # loads the code
+    before = _resident()
+    symbols = load_file(path)["symbols"]
+    kept.append(Trie.from_symbols(symbols))
+    kept.append(LiveRows.build([np.broadcast_to(True, len(symbols))]))
+    documents = np.arange(len(symbols), dtype=np.int32)
+    after = _resident()
+    assert len(kept) == 4 and len(documents) == len(symbols)  # all still held
+    return after - before
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(_measure(Path(sys.argv[1]))))

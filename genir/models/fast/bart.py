@@ -1,0 +1,45 @@
+"""BART (norms last) and mBART (norms first, one more at the end): learned positions."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from genir.models.fast.weights import Affine, Decoder, Layer, Norm, activation, seen
+
+
+def open_bart(net: Any, dtype: torch.dtype) -> Decoder:
+    """Take out the decoder of a BartForConditionalGeneration or MBartForConditionalGeneration."""
+    stack = net.get_decoder()
+    attention = stack.layers[0].self_attn
+    positions = stack.embed_positions
+    last: nn.LayerNorm | None = getattr(stack, "layer_norm", None)  # mBART's alone
+    return Decoder(
+        layers=[_layer(layer, dtype) for layer in stack.layers],
+        heads=attention.num_heads,
+        size=attention.head_dim,
+        scale=attention.head_dim**-0.5,
+        norm_first=last is not None,
+        activation=activation(stack.layers[0].activation_fn),
+        gated=False,
+        visible=seen(positions.weight.device),
+        positions=positions.weight.detach()[positions.offset :],
+        enter=Norm.of(stack.layernorm_embedding),
+        leave=None if last is None else Norm.of(last),
+    )
+
+
+def _layer(layer: Any, dtype: torch.dtype) -> Layer:
+    own, cross = layer.self_attn, layer.encoder_attn
+    return Layer(
+        own=Affine.of(dtype, own.q_proj, own.k_proj, own.v_proj),
+        own_out=Affine.of(dtype, own.out_proj),
+        own_norm=Norm.of(layer.self_attn_layer_norm),
+        query=Affine.of(dtype, cross.q_proj),
+        memory=Affine.of(dtype, cross.k_proj, cross.v_proj),
+        cross_out=Affine.of(dtype, cross.out_proj),
+        cross_norm=Norm.of(layer.encoder_attn_layer_norm),
+        inner=Affine.of(dtype, layer.fc1),
+        outer=Affine.of(dtype, layer.fc2),
+        norm=Norm.of(layer.final_layer_norm),
+    )

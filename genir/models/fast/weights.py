@@ -1,0 +1,155 @@
+"""The weights of a decoder as records, so that one engine steps through every family.
+
+Each family has a file that fills the records in from a transformers model. Knows no beams.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.activations import NewGELUActivation
+
+MASKED = float(torch.finfo(torch.float16).min)
+"""Added to a masked attention score: nothing after the softmax, and finite in every precision."""
+
+Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A linear map, or several of one input joined into one product: [..., I] to [..., O]."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, dtype: torch.dtype, *maps: nn.Linear, gain: Tensor | None = None) -> Self:
+        """Join linear maps, in the precision that they are to be multiplied in.
+
+        gain: [I], what the input would have to be multiplied by before.
+        """
+        weight = _joined([each.weight for each in maps])
+        biases = [each.bias for each in maps if each.bias is not None]
+        return cls(
+            (weight if gain is None else weight * gain.detach()).to(dtype),
+            _joined(biases).to(dtype) if biases else None,
+        )
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Multiply states [..., I]."""
+        return F.linear(states.to(self.weight.dtype), self.weight, self.bias)
+
+
+def _joined(parts: list[Any]) -> Tensor:
+    """Return the parts below each other; a single one is shared, not copied."""
+    return parts[0].detach() if len(parts) == 1 else torch.cat([part.detach() for part in parts])
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalisation, in float32."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    @classmethod
+    def of(cls, norm: nn.LayerNorm) -> Self:
+        """Take over a layer norm."""
+        return cls(norm.weight.detach(), norm.bias.detach(), norm.eps)
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Normalise states [..., H], float32."""
+        return F.layer_norm(states, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+@dataclass(frozen=True)
+class RootMeanSquare:
+    """T5's normalisation, in float32; its gain belongs to the map that follows."""
+
+    eps: float
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Normalise states [..., H], float32."""
+        if states.is_cuda:
+            return F.rms_norm(states, states.shape[-1:], None, self.eps)
+        # On a CPU torch's own takes six times as long (measured).
+        squares = torch.linalg.vector_norm(states, dim=-1, keepdim=True).square()
+        return states * torch.rsqrt(squares / states.shape[-1] + self.eps)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: attention to itself, attention to the source, feed-forward.
+
+    own: queries, keys and values in one; memory: keys and values of the source in one; inner: with
+    a gate, gate and values in one.
+    """
+
+    own: Affine
+    own_out: Affine
+    own_norm: Function
+    query: Affine
+    memory: Affine
+    cross_out: Affine
+    cross_norm: Function
+    inner: Affine
+    outer: Affine
+    norm: Function
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A whole decoder between its word embeddings and its output matrix.
+
+    heads, size, scale: of attention. norm_first: each part reads normalised states, and not: what a
+    part returns is normalised. visible: float32 [heads or 1, far + 2], what is added to the score
+    of a place -1 (hidden), 0, 1, ... steps back, the last for all that are farther. positions:
+    [P, H], added to what is read. bridge: from the encoder's width. leave: the last step.
+    """
+
+    layers: list[Layer]
+    heads: int
+    size: int
+    scale: float
+    norm_first: bool
+    activation: Function
+    gated: bool
+    visible: Tensor
+    positions: Tensor | None = None
+    enter: Function | None = None
+    bridge: Affine | None = None
+    leave: Function | None = None
+
+    @property
+    def relative(self) -> bool:
+        """Tell whether it matters to attention how far back a place is."""
+        return self.visible.shape[1] > 2
+
+    def residual(self, norm: Function, states: Tensor, part: Function) -> Tensor:
+        """Add what a part of a layer makes of the states, in their place."""
+        if self.norm_first:
+            return states.add_(part(norm(states)))
+        return norm(states.add_(part(states)))
+
+    def feed_forward(self, layer: Layer, states: Tensor) -> Tensor:
+        """Apply the two maps with what stands between them."""
+        inner = layer.inner(states)
+        if not self.gated:
+            return layer.outer(self.activation(inner))
+        gate, values = inner.chunk(2, dim=-1)
+        return layer.outer(self.activation(gate).mul_(values))
+
+
+def seen(device: torch.device) -> Tensor:
+    """Return `Decoder.visible` where the past is seen alike: [1, 2]."""
+    return torch.tensor([[MASKED, 0.0]], device=device)
+
+
+def activation(module: Any) -> Function:
+    """Return the function, fused where transformers has it in eight steps."""
+    return partial(F.gelu, approximate="tanh") if isinstance(module, NewGELUActivation) else module

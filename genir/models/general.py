@@ -1,0 +1,105 @@
+"""The general path: steps through any encoder-decoder by public calls of transformers.
+
+One symbol at a time; the cache of the source is copied to each beam, as transformers wants it.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+
+@dataclass(frozen=True)
+class GeneralState:
+    """Beams under way: `length` places read by each of `beams` beams a query.
+
+    states: [B, S, H]; mask: [B, 1, 1, S], added to attention scores.
+    """
+
+    states: Tensor
+    mask: Tensor
+    cache: EncoderDecoderCache | None
+    beams: int
+    length: int
+
+    @property
+    def lengths(self) -> Tensor:
+        """Return the places read by each row, int64 [B * beams]."""
+        return torch.full((len(self.mask) * self.beams,), self.length, device=self.mask.device)
+
+
+class GeneralSteps:
+    """Steps through the decoder of `net`; a state is never changed."""
+
+    reads_runs = False
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+
+    def forget(self) -> None:
+        """Do nothing: there is no copy of the weights to let go of."""
+
+    def start(self, states: Tensor, mask: Tensor) -> GeneralState:
+        """Begin a row a query: encoded sources [B, S, H], and what is added to scores of them."""
+        return GeneralState(states, mask, None, beams=1, length=0)
+
+    def step(
+        self, state: GeneralState, parents: Tensor | None, embeds: Tensor
+    ) -> tuple[GeneralState, Tensor]:
+        """Read one more place of each beam, embeds [B, K, H]: hidden [B, K, H].
+
+        The decoder's own mask is given, all open: transformers would look at the device to find
+        that out.
+        """
+        batch, beams, _ = embeds.shape
+        length = state.length + 1
+        answer = run_decoder(
+            self.net,
+            state.states,
+            state.mask.repeat_interleave(beams, dim=0),
+            decoder_inputs_embeds=embeds.flatten(0, 1)[:, None],
+            decoder_attention_mask=state.mask.new_zeros(batch * beams, 1, 1, length),
+            past_key_values=None if parents is None else _follow(state, parents),
+            use_cache=True,
+        )
+        following = GeneralState(state.states, state.mask, answer.past_key_values, beams, length)
+        return following, answer.logits.view(batch, beams, -1)
+
+    def read_whole(self, state: GeneralState, queries: Tensor, embeds: Tensor) -> Tensor:
+        """Read prefixes from their start, embeds [N, T, H], of queries [N]: hidden [N, T, H]."""
+        states, mask = state.states[queries], state.mask[queries]
+        hidden: Tensor = run_decoder(self.net, states, mask, decoder_inputs_embeds=embeds).logits
+        return hidden
+
+
+def run_decoder(net: Any, states: Tensor, mask: Tensor, **inputs: Any) -> Any:
+    """Call transformers on encoded sources.
+
+    They need no copy a beam: past the first step only the cached keys and values are read.
+    """
+    encoded = BaseModelOutput(last_hidden_state=states)
+    return net(encoder_outputs=encoded, attention_mask=mask, **inputs)
+
+
+def _follow(state: GeneralState, parents: Tensor) -> EncoderDecoderCache:
+    """Return the cache of the beams that continue `parents`, int64 [B, K]."""
+    batch, beams = parents.shape
+    assert state.cache is not None, "the first step has no parents"
+    first = torch.arange(batch, device=parents.device)[:, None] * state.beams
+    cross = state.cache.cross_attention_cache
+    if beams != state.beams:
+        cross = _select(cross, first.expand(-1, beams).reshape(-1))
+    own = _select(state.cache.self_attention_cache, (first + parents).view(-1))
+    return EncoderDecoderCache(own, cross)
+
+
+def _select(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """Return a cache of some rows; the former one stays as it was."""
+    chosen = copy.copy(cache)
+    chosen.layers = [copy.copy(layer) for layer in cache.layers]
+    chosen.batch_select_indices(rows)
+    return chosen

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle import seeds
+
+from genir.decoding.masks import BLOCK, LiveRows
+
+rows = st.one_of(st.integers(1, 20), st.integers(BLOCK - 3, BLOCK + 3), st.integers(500, 1200))
+# Few live rows in many leave gaps beyond what a byte holds.
+shares = st.sampled_from([1.0, 0.5, 0.01, 0.002, 0.0])
+
+
+@st.composite
+def masks(draw):
+    """Up to 3 masks over the same rows."""
+    size, rng = draw(rows), np.random.default_rng(draw(seeds))
+    return [rng.random(size) < share for share in draw(st.lists(shares, min_size=1, max_size=3))]
+
+
+def ranges(size, shape, seed):
+    ends = np.random.default_rng(seed).integers(0, size, (2, *shape), endpoint=True)
+    return tuple(torch.from_numpy(np.sort(ends, axis=0)))
+
+
+def expected(low, high, mask):
+    spans = zip(low.flatten().tolist(), high.flatten().tolist(), strict=True)
+    return [bool(mask[a:b].any()) for a, b in spans]
+
+
+@given(masks(), seeds)
+def test_a_range_is_legal_if_it_holds_a_live_row_of_the_query(masks, seed):
+    index = np.random.default_rng(seed).integers(0, len(masks), 4).tolist()
+    low, high = ranges(len(masks[0]), (4, 3, 5), seed)
+    legal = LiveRows.build(masks, index).legal(low, high)
+    assert legal.dtype == torch.bool and legal.shape == (4, 3, 5)
+    for place, *row in zip(index, low, high, legal, strict=True):
+        assert row[2].flatten().tolist() == expected(*row[:2], masks[place])
+
+
+@given(masks(), seeds)
+def test_one_mask_serves_any_number_of_queries(masks, seed):
+    live = LiveRows.build(masks[:1])
+    for shape in ((1,), (3, 2), (2, 3, 4)):
+        low, high = ranges(len(masks[0]), shape, seed)
+        assert live.legal(low, high).flatten().tolist() == expected(low, high, masks[0])
+    assert live.select([3, 1]) is live
+    assert live.places(3) == [0, 0, 0]
+
+
+@given(masks(), seeds)
+def test_ranges_may_name_their_queries(masks, seed):
+    rng = np.random.default_rng(seed)
+    index, query = rng.integers(0, len(masks), 4), rng.integers(0, 4, 9)
+    low, high = ranges(len(masks[0]), (9,), seed)
+    legal = LiveRows.build(masks, index.tolist()).legal(low, high, torch.from_numpy(query))
+    own = [masks[place] for place in index[query]]
+    assert legal.tolist() == [bool(m[a:b].any()) for m, a, b in zip(own, low, high, strict=True)]
+
+
+@given(masks(), seeds)
+def test_chosen_queries_keep_their_masks(masks, seed):
+    index = np.random.default_rng(seed).integers(0, len(masks), 5).tolist()
+    chosen = LiveRows.build(masks, index).select([4, 0, 0])
+    assert chosen.places(3) == [index[4], index[0], index[0]]
+    assert chosen.masks is masks
+    low, high = ranges(len(masks[0]), (3, 6), seed)
+    for place, *row in zip(chosen.places(3), low, high, chosen.legal(low, high), strict=True):
+        assert row[2].tolist() == expected(*row[:2], masks[place])
+
+
+@given(masks())
+def test_rows_are_the_masks_again(masks):
+    index = [*range(len(masks)), 0]
+    found = LiveRows.build(masks, index).rows("cpu")
+    if all(mask.all() for mask in masks):
+        assert found.tolist() == [masks[0].tolist()]
+    else:
+        assert found.tolist() == [masks[place].tolist() for place in index]
+    assert LiveRows.build(masks[:1]).rows("cpu").tolist() == [masks[0].tolist()]
+
+
+def test_queries_that_share_a_mask_share_its_memory():
+    mask = np.arange(1000) % 2 == 0
+    few = LiveRows.build([mask, ~mask], [0, 1])
+    assert few.bytes == 2 * (1001 + 5 * 4)
+    assert LiveRows.build([mask, ~mask], [0, 1] * 16).bytes == few.bytes
+
+
+def test_a_mask_of_live_rows_takes_nothing():
+    assert LiveRows.build([np.ones(1000, dtype=bool)]).bytes == 0
+
+
+def test_several_masks_need_an_index():
+    with pytest.raises(ValueError, match="2 masks, but nothing tells which query uses which"):
+        LiveRows.build([np.ones(3, dtype=bool)] * 2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_tells_the_same():
+    masks = [np.random.default_rng(0).random(2000) < share for share in (0.5, 0.002)]
+    live = LiveRows.build(masks, [1, 0])
+    low, high = ranges(2000, (2, 30, 9), 0)
+    there = live.to("cuda").legal(low.cuda(), high.cuda())
+    assert there.cpu().tolist() == live.legal(low, high).tolist()

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from genir.corpus.folder import read_corpus
+from genir.evaluation.contest import url_contest
+from genir.evaluation.decode_speed import (
+    Cell,
+    Request,
+    draw_codes,
+    measure_grid,
+    run_benchmark,
+)
+from genir.evaluation.peer import dict_children, marisa_children
+from genir.evaluation.residence import resident_bytes
+
+SMALL = Cell(batch=3, beams=6, identifiers=60, vocabulary=100, levels=3, codes=8)
+
+
+@pytest.mark.parametrize("trie", [dict_children, marisa_children])
+def test_both_tries_of_the_peer_know_what_may_follow(trie):
+    children = trie([(5, 6, 7), (5, 6, 8), (5, 9), (70_000, 1)])
+    assert sorted(children([])) == [5, 70_000]
+    assert sorted(children([5])) == [6, 9]
+    assert sorted(children([5, 6])) == [7, 8]
+    assert children([70_000]) == [1]
+    assert children([5, 9]) == children([4]) == []
+
+
+def test_genir_and_transformers_find_the_same_codes():
+    (row,) = measure_grid([SMALL], [], turns=1)
+    assert row.same == 1.0
+    assert (row.identifiers, row.levels, row.symbols) == (60, 3, 3)
+    assert row.speedup == pytest.approx(row.transformers_ms / row.genir_ms)
+    assert row.passes >= 2
+    assert 6 <= row.bytes_per_identifier < 30
+
+
+def test_genir_and_transformers_find_the_same_urls(tiny_corpus):
+    torch.manual_seed(0)
+    corpus = list(read_corpus(tiny_corpus))
+    contest = url_contest(corpus, 400, (2, 2 * len(corpus)), "fp32")
+    ours, theirs = contest.genir(), contest.systems["transformers"]()
+    marisa = contest.systems["marisa"]()
+    assert [set(row) for row in ours] == [set(row) for row in theirs] == [set(r) for r in marisa]
+    assert contest.steps(wanted=None)[-1].passes < contest.trie.depth, (
+        "forced runs should save passes"
+    )
+
+
+def test_a_cell_without_peers_times_genir_alone():
+    (row,) = measure_grid([Cell(2, 4, 50, 100, 2, 32, peers=False)], [], turns=1)
+    assert row.genir_ms > 0
+    assert row.transformers_ms is row.marisa_ms is row.speedup is row.same is None
+
+
+def test_resident_bytes_are_those_of_symbols_and_documents():
+    rows = draw_codes(200_000, levels=4, codes=256)
+    found = resident_bytes(rows)
+    assert found is None or 4 * 2 + 4 <= found < 2 * (4 * 2 + 4)
+
+
+def test_drawn_codes_are_distinct_sorted_and_the_same_each_time():
+    rows = draw_codes(500, levels=3, codes=16)
+    assert rows.shape == (500, 3)
+    assert rows.min() >= 0 and rows.max() < 16
+    as_tuples = [tuple(row) for row in rows.tolist()]
+    assert as_tuples == sorted(set(as_tuples))
+    assert np.array_equal(rows, draw_codes(500, levels=3, codes=16))
+
+
+def test_the_benchmark_writes_json_and_a_chart(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("genir.evaluation.decode_speed.QUICK", (SMALL,))
+    run_benchmark(Request(quick=True, turns=1), tmp_path / "rows.json", tmp_path / "rows.png")
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert {"batch", "beams", "identifiers", "vocabulary", "genir_ms", "transformers_ms",
+            "speedup", "overhead", "bytes_per_identifier"} <= set(row)  # fmt: skip
+    assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
+    assert "ms a query" in capsys.readouterr().out

@@ -1,0 +1,57 @@
+"""`explain`, `search --exact` and `evaluate --diagnose` on a saved model."""
+
+import json
+
+import pytest
+from tiny import tiny_retriever
+from typer.testing import CliRunner
+
+from genir.cli import app
+from genir.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder, tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "store.sqlite", "residual")
+    retriever.save(folder / "model")
+    return folder / "model"
+
+
+def genir(*arguments):
+    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_explain_tells_level_by_level(model):
+    told = json.loads(genir("explain", model, "clone a text", "copy-file", "--json"))
+    assert told["key"] == "copy-file" and told["beams"] == 4
+    assert told["verdict"] in ("found", "pruned")
+    assert [set(level) for level in told["levels"]] == [
+        {"symbol", "log_p", "rank", "choices", "score", "place", "candidates", "threshold", "kept"}
+    ] * 3
+    shown = genir("explain", model, "clone a text", "copy-file", "--beams", "40")
+    assert "threshold" in shown and "copy-file: found at rank" in shown
+    filtered = genir("explain", model, "clone a text", "copy-file", "--where", "verb=move")
+    assert filtered.strip() == "copy-file: filtered out, it does not fulfil the conditions"
+
+
+def test_explain_refuses_an_unknown_key(model):
+    with pytest.raises(InputError, match="no document with key 'nothing'"):
+        genir("explain", model, "clone a text", "nothing")
+
+
+def test_an_exact_search_says_that_it_is_proven(model):
+    told = json.loads(genir("search", model, "clone", "-k", "3", "--exact", "--json"))
+    assert (list(told), told["proven"]) == (["hits", "proven"], True)
+    assert list(json.loads(genir("search", model, "clone", "--json"))) == ["hits"]
+    assert genir("search", model, "clone", "--exact").splitlines()[-1] == "proven"
+
+
+def test_evaluate_diagnoses_when_asked(model, tiny_corpus, tmp_path):
+    files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
+    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "told.json")
+    assert "Beam against exact" in genir("evaluate", model, *files, *quick, "--diagnose")
+    told = json.loads((tmp_path / "told.json").read_text())["decoding"]
+    assert told["gold"] == 20 and told["beam_against_exact"]["proven"] == 1
