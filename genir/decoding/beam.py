@@ -2,11 +2,14 @@
 
 score(identifier | query) = sum of log p(symbol | prefix, query), with the softmax over the level's
 whole vocabulary or over the legal symbols only. No length penalty. With look-ahead, a document's
-prior counts too: to choose beams, and in the score of what they end in.
+prior counts too: to choose beams, and in the score of what they end in. Identifiers that end are
+kept aside, the best of them, so that their places are free for prefixes that still have choices to
+pay for.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,6 +33,21 @@ class Beams:
     high: Tensor
     score: Tensor
 
+    @classmethod
+    def none(cls, batch: int, device: torch.device) -> Self:
+        """Return no beams, of so many queries."""
+        empty = torch.zeros(batch, 0, dtype=torch.long, device=device)
+        return cls(empty, empty, empty.float())
+
+    def best(self, others: Self, beams: int) -> Self:
+        """Return the best of these and others, at most so many a query."""
+        low, high, score = (
+            torch.cat([getattr(own, name) for own in (self, others)], dim=1)
+            for name in ("low", "high", "score")
+        )
+        score, chosen = score.topk(min(beams, score.shape[1]), dim=1)
+        return type(self)(low.gather(1, chosen), high.gather(1, chosen), score)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -37,8 +55,9 @@ class Step:
 
     edges: the candidates, out of the beams before. log_p, totals: float32 [B, K, C], of the step,
     and of the whole prefix with its look-ahead: what the best are chosen by. kept: the beams after,
-    their scores log p. total: float32 [B, beams], their totals. parents: int64 [B, beams], the beam
-    before. symbols: int64 [B, beams], taken by them. passes: of the model, up to here.
+    which have not ended, their scores log p. total: float32 [B, beams], their totals. parents:
+    int64 [B, beams], the beam before. symbols: int64 [B, beams], taken by them. done: the best
+    identifiers that have ended up to here, their scores totals. passes: of the model, up to here.
     """
 
     edges: Edges
@@ -48,6 +67,7 @@ class Step:
     total: Tensor
     parents: Tensor
     symbols: Tensor
+    done: Beams
     passes: int = 0
 
 
@@ -68,7 +88,7 @@ def beam_search(
     """
     for step in beam_steps(model, trie, inputs, live, decoding, wanted):
         last = step
-    return replace(last.kept, score=last.total)
+    return last.done
 
 
 @torch.inference_mode()
@@ -86,12 +106,16 @@ def beam_steps(
     # With look-ahead, beams are not ordered by log p alone.
     reader = open_reader(model, trie, state, decoding.normalise, None if lift else wanted)
     current, taken = root(trie, inputs[0].shape[0]), None
+    done = Beams.none(len(current.low), current.low.device)
     for depth in range(trie.depth):
         edges = trie.children(current.low, current.high, depth)
         log_p = reader.read(depth, taken, edges, live.legal(edges.low, edges.high))
-        step = advance(current, edges, log_p, decoding.beams, lift)
-        current = step.kept
-        taken = Taken(current.low, current.high, current.score, step.parents, step.symbols)
+        ended = trie.ended(edges.low, depth + 1)
+        step = advance((current, done), edges, log_p, ended, decoding.beams, lift)
+        current, done = step.kept, step.done
+        taken = Taken(
+            current.low, current.high, current.score, step.parents, step.symbols, done.score
+        )
         yield replace(step, passes=reader.passes)
 
 
@@ -102,16 +126,39 @@ def root(trie: Trie, batch: int) -> Beams:
     return Beams(low, low + trie.rows, torch.zeros(batch, 1, device=device))
 
 
-def advance(current: Beams, edges: Edges, log_p: Tensor, beams: int, lift: Lift | None) -> Step:
-    """Keep the best `beams` edges of each query."""
-    batch, _, slots = log_p.shape
+def advance(
+    before: tuple[Beams, Beams],
+    edges: Edges,
+    log_p: Tensor,
+    ended: Tensor | bool,
+    beams: int,
+    lift: Lift | None,
+) -> Step:
+    """Keep the best `beams` edges of each query that go on, and of those that end.
+
+    before: the beams under way, and what has ended. ended: which edges lead to an identifier's end,
+    bool [B, K, C]; True or False for all or none.
+    """
+    current, done = before
+    slots = log_p.shape[-1]
     scores = current.score.unsqueeze(-1) + log_p
     totals = scores if lift is None else scores + lift(edges.low, edges.high)
-    total, chosen = totals.view(batch, -1).topk(min(beams, totals[0].numel()), dim=-1)
-    low, high, symbols, score = (
-        tensor.view(batch, -1).gather(1, chosen)
-        for tensor in (edges.low, edges.high, edges.symbols, scores)
-    )
+    if ended is not False:
+        ends = totals if ended is True else totals.masked_fill(~ended, -torch.inf)
+        done = done.best(_choose(edges, ends, ends, beams)[0], beams)
+    if ended is True:
+        beams = 0
+    going = totals if isinstance(ended, bool) else totals.masked_fill(ended, -torch.inf)
+    kept, chosen = _choose(edges, going, scores, beams)
+    total = going.flatten(1).gather(1, chosen)
+    symbols = edges.symbols.flatten(1).gather(1, chosen).clamp(min=0)
+    return Step(edges, log_p, totals, kept, total, chosen // slots, symbols, done)
+
+
+def _choose(edges: Edges, totals: Tensor, scores: Tensor, beams: int) -> tuple[Beams, Tensor]:
+    """Return the best edges of each query by their totals, with their scores, and their places."""
+    total, chosen = totals.flatten(1).topk(min(beams, totals[0].numel()), dim=-1)
+    low, high, score = (t.flatten(1).gather(1, chosen) for t in (edges.low, edges.high, scores))
     dead = total == -torch.inf
-    kept = Beams(low.masked_fill(dead, 0), high.masked_fill(dead, 0), score)
-    return Step(edges, log_p, totals, kept, total, chosen // slots, symbols.clamp(min=0))
+    score = score.masked_fill(dead, -torch.inf)
+    return Beams(low.masked_fill(dead, 0), high.masked_fill(dead, 0), score), chosen

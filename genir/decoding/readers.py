@@ -28,7 +28,8 @@ class Taken:
     """How the beams came to be: int64 [B, K] each.
 
     low, high: their row ranges, empty where dead. score: float32, their log p, best first. parents:
-    the beams before that they continue. symbols: what they took.
+    the beams before that they continue. symbols: what they took. done: float32 [B, D], the scores
+    of the identifiers that have ended, best first.
     """
 
     low: Tensor
@@ -36,6 +37,7 @@ class Taken:
     score: Tensor
     parents: Tensor
     symbols: Tensor
+    done: Tensor
 
 
 class EdgeReader(Protocol):
@@ -154,15 +156,15 @@ class RunReader:
         """Return what a prefix must score to be of use, float32 [B, 1]: -inf where unknown.
 
         Scores only fall, so it is the score of the last of the wanted among the identifiers that
-        are certain by now: `known` beams with nothing left to choose, and, where what is forced
-        costs nothing, their children of one row. A beam search that read all would drop what is
-        below no later than these.
+        are certain by now: those that have ended, `known` beams with nothing left to choose, and,
+        where what is forced costs nothing, their children of one row. A beam search that read all
+        would drop what is below no later than these.
         """
         if self.wanted is None:
             return taken.score.new_full((len(known), 1), -torch.inf)
         certain = known & (self.end == NEVER)
         finals = taken.score + self.ahead[..., depth:].sum(dim=-1)
-        ends = [finals.masked_fill(~certain, -torch.inf)]
+        ends = [taken.done, finals.masked_fill(~certain, -torch.inf)]
         if self.normalise == "legal":
             single = (edges.high - edges.low == 1) & ~certain.unsqueeze(-1)
             totals = taken.score.unsqueeze(-1) + log_p

@@ -6,7 +6,7 @@ known here (`decoding.masks`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -35,10 +35,14 @@ class Edges:
 
 @dataclass(frozen=True)
 class Level:
-    """How the nodes at one depth are read: `reach` is the most rows of one that has no list."""
+    """How the nodes at one depth are read: `reach` is the most rows of one that has no list.
+
+    ends: whether identifiers end at this depth.
+    """
 
     reach: int
     lists: ChildLists | None
+    ends: bool
 
 
 class Trie:
@@ -65,7 +69,7 @@ class Trie:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the trie on a device."""
-        levels = [Level(one.reach, one.lists and one.lists.to(device)) for one in self.levels]
+        levels = [replace(one, lists=one.lists and one.lists.to(device)) for one in self.levels]
         return type(self)(self.symbols.to(device), levels)
 
     @property
@@ -93,6 +97,17 @@ class Trie:
         if level.reach:
             _put_narrow(edges, _read_rows(low, high, column, level.reach), high - low <= NARROW)
         return edges
+
+    def ended(self, low: Tensor, depth: int) -> Tensor | bool:
+        """Tell which nodes at a depth are finished identifiers, by their first rows [...].
+
+        True or False where that goes for all. Of an unused slot it may say either.
+        """
+        if depth == self.depth:
+            return True
+        if not self.levels[depth].ends:
+            return False
+        return self.symbols[:, depth][low.clamp(max=self.rows - 1)] == PAD
 
     def run_length(self, low: Tensor, high: Tensor, depth: int) -> Tensor:
         """Return how many symbols from `depth` on all rows of nodes [low, high) share: int64 [...].
@@ -145,7 +160,7 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
     """Yield each depth, from the top: the rows where a node begins are those of the depth before
     and those where its symbol changes.
     """
-    rows = len(symbols)
+    rows, shorter = len(symbols), 0
     opens = np.arange(rows) == 0
     first = np.flatnonzero(opens)
     for column in symbols.T:
@@ -158,8 +173,9 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
         if wide.any():
             listed = children[np.repeat(wide, sizes)[children]]
             lists = ChildLists.build(first[wide], sizes[wide], listed, column, reach)
-        yield Level(reach, lists)
-        first = children
+        over = int(np.count_nonzero(column == PAD))
+        yield Level(reach, lists, ends=over > shorter)
+        first, shorter = children, over
 
 
 def running_alive(live: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from genir.config import DecodingSection, IdentifierSection
-from genir.decoding.beam import Step, advance, beam_search, beam_steps, root
+from genir.decoding.beam import Beams, Step, advance, beam_search, beam_steps, root
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import Normalise, score_edges
 from genir.decoding.trie import Trie
@@ -100,7 +100,9 @@ class Contest:
     def _time_steps(self) -> tuple[float, float]:
         """Return the seconds of all steps at full width: (constrained, unconstrained)."""
         model, spent = self.model, [0.0, 0.0]
-        state, current = model.start(*self.inputs), root(self.trie, len(self.inputs[0]))
+        batch = len(self.inputs[0])
+        state, current = model.start(*self.inputs), root(self.trie, batch)
+        done = Beams.none(batch, model.device)
         moves: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
         for depth in range(self.trie.depth):
             began = perf_counter()
@@ -110,7 +112,8 @@ class Contest:
             edges = self.trie.children(current.low, current.high, depth)
             legal = self.live.legal(edges.low, edges.high)
             log_p = score_edges(model, hidden, depth, edges, legal, self.decoding.normalise)
-            step = advance(current, edges, log_p, self.decoding.beams, None)
+            ended = self.trie.ended(edges.low, depth + 1)
+            step = advance((current, done), edges, log_p, ended, self.decoding.beams, None)
             constrained = perf_counter() - began
             began = perf_counter()
             everything = F.log_softmax(model.level_logits(hidden, depth), dim=-1)
@@ -120,7 +123,8 @@ class Contest:
             if depth:  # the first step has one beam only
                 spent[0] += stepped + constrained
                 spent[1] += stepped + free
-            state, current, moves = following, step.kept, (step.parents, step.symbols)
+            state, moves = following, (step.parents, step.symbols)
+            current, done = step.kept, step.done
         return spent[0], spent[1]
 
 

@@ -76,7 +76,9 @@ def _pruned_at(
     with retriever.autocast():
         steps = beam_steps(retriever.model, retriever.trie, inputs, live, decoding)
         for level, step in enumerate(steps):
-            low, high = step.kept.low.cpu().numpy(), step.kept.high.cpu().numpy()
+            both = (step.kept, step.done)
+            low = torch.cat([one.low for one in both], dim=1).cpu().numpy()
+            high = torch.cat([one.high for one in both], dim=1).cpu().numpy()
             for (place, number), rows in list(followed.items()):
                 under = (low[place, :, None] <= rows) & (rows < high[place, :, None])
                 if not under.any():

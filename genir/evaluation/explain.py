@@ -117,7 +117,7 @@ def _survived(levels: Sequence[Level]) -> int:
 
 
 def _rank(retriever: Retriever, last: Step, mask: Mask, number: int) -> int:
-    low, high, score = (t[0].cpu().numpy() for t in (last.kept.low, last.kept.high, last.total))
+    low, high, score = (t[0].cpu().numpy() for t in vars(last.done).values())
     aggregate = retriever.recipe.decoding.aggregate
     ranked = rank_documents(retriever.table, low, high, score, mask, aggregate)
     return 1 + [item.document for item in ranked].index(number)
@@ -147,7 +147,7 @@ def _trace(
         total = score if lift is None else score + float(lift.of(first, low, high))
         rank, choices = 1 + int((log_p > log_p[own]).sum()), int(legal.sum())
         symbol = _shown(retriever, int(symbols[0, depth]))
-        fared = _fared(steps[depth], low, high, total)
+        fared = _fared(retriever, steps, depth, (low, high), total, ended=depth + 1 >= length)
         if depth < length or not fared[-1]:
             levels.append(Level(symbol, step, rank, choices, *fared))
         if depth >= length and not fared[-1]:
@@ -156,18 +156,35 @@ def _trace(
 
 
 def _fared(
-    step: Step, low: Tensor, high: Tensor, score: float
+    retriever: Retriever,
+    steps: Sequence[Step],
+    depth: int,
+    node: tuple[Tensor, Tensor],
+    score: float,
+    ended: bool,
 ) -> tuple[float, int, int, float | None, bool]:
-    """Return score, place, candidates, threshold, and whether it was kept, of a prefix."""
-    totals, alive = step.totals[0], step.totals[0] > -inf
-    among = (step.edges.low[0] == low) & (step.edges.high[0] == high) & alive
+    """Return score, place, candidates, threshold, and whether it was kept, of a prefix.
+
+    Its rivals are prefixes under way as well, or, where it has ended, what has ended so far.
+    """
+    (low, high), step, totals = node, steps[depth], steps[depth].totals[0]
+    among = (step.edges.low[0] == low) & (step.edges.high[0] == high) & (totals > -inf)
     if among.any():  # the beam's own figure, which may differ in rounding
         score = float(totals[among].max())
-    place, candidates = 1 + int((totals > score).sum()), int(alive.sum())
-    kept = (step.kept.low[0] == low) & (step.kept.high[0] == high) & (step.total[0] > -inf)
-    width = step.total.shape[1]
-    threshold = float(step.total[0, -1]) if candidates > width else None
-    return score, place, candidates, threshold, bool(kept.any())
+    ends = retriever.trie.ended(step.edges.low[0], depth + 1)
+    rivals = totals[(totals > -inf) & (ends if ended else ~torch.as_tensor(ends))]
+    if ended and depth:
+        rivals = torch.cat([rivals, steps[depth - 1].done.score[0]])
+    lows, highs, scores = (
+        (step.done.low, step.done.high, step.done.score)
+        if ended
+        else (step.kept.low, step.kept.high, step.total)
+    )
+    kept = bool(((lows[0] == low) & (highs[0] == high) & (scores[0] > -inf)).any())
+    place = 1 + int((rivals > score).sum())
+    candidates = max(place, int((rivals > -inf).sum()))
+    full = candidates > scores.shape[1]
+    return score, place, candidates, float(scores[0, -1]) if full else None, kept
 
 
 def _shown(retriever: Retriever, symbol: int) -> str:

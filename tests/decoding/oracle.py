@@ -121,21 +121,23 @@ def log_softmax(logits, symbol, symbols):
 def beam_oracle(table, query, live, beams, normalise, vocabulary):
     """Return {identifier: score} of the best finished identifiers, from live rows alone."""
     identifiers = {table.identifier(row) for row in np.flatnonzero(live)}
-    scores = {(): 0.0}
-    for _ in range(table.depth):
+    going, done = {(): 0.0}, {}
+    while going and identifiers:
         longer = {}
-        for prefix, score in scores.items():
+        for prefix, score in going.items():
             depth = len(prefix)
-            legal = {i[depth] for i in identifiers if i[:depth] == prefix and len(i) > depth}
-            if not legal and identifiers:
-                longer[prefix] = score
+            legal = {i[depth] for i in identifiers if i[:depth] == prefix}
             logits = draw((query, *prefix), vocabulary)
             every = range(vocabulary) if normalise == "vocabulary" else legal
             for symbol in legal:
                 longer[*prefix, symbol] = score + log_softmax(logits, symbol, every)
-        best = sorted(longer, key=longer.get, reverse=True)[:beams]
-        scores = {prefix: longer[prefix] for prefix in best}
-    return scores if identifiers else {}
+        done = best({**done, **{i: s for i, s in longer.items() if i in identifiers}}, beams)
+        going = best({i: s for i, s in longer.items() if i not in identifiers}, beams)
+    return done
+
+
+def best(scores, beams):
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:beams])
 
 
 def document_oracle(table, scores, live, aggregate):

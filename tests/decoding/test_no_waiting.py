@@ -10,7 +10,7 @@ import torch
 from tiny import QUERIES, SCHEMES, tiny_retriever
 from torch.profiler import ProfilerActivity, profile
 
-from genir.decoding.beam import advance, root
+from genir.decoding.beam import Beams, advance, root
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import StepReader, Taken
 from genir.models.encoder import encode_texts, pad_batch
@@ -30,12 +30,16 @@ WAITING = {
 def search(reader, trie, live, beams):
     """Take the levels of a beam search."""
     current, taken = root(trie, len(QUERIES)), None
+    done = Beams.none(len(QUERIES), current.low.device)
     for depth in range(trie.depth):
         edges = trie.children(current.low, current.high, depth)
         log_p = reader.read(depth, taken, edges, live.legal(edges.low, edges.high))
-        step = advance(current, edges, log_p, beams, None)
-        current = step.kept
-        taken = Taken(current.low, current.high, current.score, step.parents, step.symbols)
+        ended = trie.ended(edges.low, depth + 1)
+        step = advance((current, done), edges, log_p, ended, beams, None)
+        current, done = step.kept, step.done
+        taken = Taken(
+            current.low, current.high, current.score, step.parents, step.symbols, done.score
+        )
 
 
 @pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
