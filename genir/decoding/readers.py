@@ -19,6 +19,8 @@ from genir.models.base import DocidModel
 
 Normalise = Literal["vocabulary", "legal"]
 
+SCORED = 512
+"""Hidden states scored together: each takes the memory of a whole vocabulary of logits."""
 NEVER = 2**31
 """The depth at which a beam whose identifier is certain has anything left to choose."""
 
@@ -228,13 +230,20 @@ class RunReader:
     def _score_runs(
         self, depth: int, beams: tuple[Tensor, ...], hidden: Tensor, forced: Tensor, run: Tensor
     ) -> None:
-        for place in range(int(run.max())):
-            which = (run > place).nonzero(as_tuple=True)[0]
-            states = hidden[which, place].unsqueeze(1)
-            symbols = forced[which, place].view(-1, 1, 1)
-            logits = self.model.logits(states, depth + place, symbols)[:, 0, 0]
-            scores = logits - self.model.log_normaliser(states, depth + place)[:, 0]
-            self.ahead[beams[0][which], beams[1][which], depth + place] = scores.float()
+        """Note log p of forced symbols [N, T], of which a beam has `run` [N], after hidden states.
+
+        Those of one set of symbols are scored together, whatever their depth.
+        """
+        row, place = (torch.arange(int(run.max())) < run[:, None]).nonzero(as_tuple=True)
+        depths = torch.zeros_like(place) if self.model.same_symbols else depth + place
+        scores = hidden.new_empty(len(row), dtype=torch.float32)
+        for level in sorted(set(depths.tolist())):
+            for some in (depths == level).nonzero()[:, 0].split(SCORED):
+                states = hidden[row[some], place[some]].unsqueeze(1)
+                symbols = forced[row[some], place[some]].view(-1, 1, 1)
+                logits = self.model.logits(states, level, symbols)[:, 0, 0]
+                scores[some] = (logits - self.model.log_normaliser(states, level)[:, 0]).float()
+        self.ahead[beams[0][row], beams[1][row], depth + place] = scores
 
 
 def score_edges(

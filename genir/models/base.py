@@ -127,6 +127,9 @@ class DocidModel(nn.Module, ABC):
         """
         raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
 
+    same_symbols: bool = False
+    """Whether every level has the same symbols, so that `logits` asks for no depth."""
+
     @abstractmethod
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Score candidate symbols [B, K, C] (0 where there is none): float32 [B, K, C]."""

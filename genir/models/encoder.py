@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from genir.errors import InputError, MissingPackage
+from genir.models.precast import Precast
 from genir.progress import tracked
 
 MINILM = "minilm"
@@ -96,6 +97,7 @@ class TextEncoder(nn.Module):
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # BERT's: never used here, and DDP refuses unused parameters
         self.backbone = backbone
+        self.precast = Precast(backbone)
         self.tokenizer = tokenizer
         self.length = length
 
@@ -114,6 +116,8 @@ class TextEncoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""
         choose_attention(self.backbone, mode)
+        if mode:
+            self.precast.forget()
         return super().train(mode)
 
     @property
@@ -123,7 +127,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors, float32 [batch, dimension], of tokens int64 [batch, length]."""
-        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        states = self.precast(input_ids=input_ids, attention_mask=attention_mask)
         mask = attention_mask.unsqueeze(-1).float()
         pooled = (states.last_hidden_state.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
         return F.normalize(pooled, dim=-1)

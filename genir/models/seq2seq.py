@@ -80,7 +80,7 @@ class Seq2SeqModel(DocidModel):
         if isinstance(self.transformer.net, EncoderDecoderModel):
             choose_attention(self.transformer.net, mode)
         if mode:
-            self.transformer.steps.forget()
+            self.transformer.forget()
         return super().train(mode)
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
@@ -219,6 +219,11 @@ class Seq2SeqModel(DocidModel):
         if self.text:
             return self.transformer.logits(hidden)
         return score(hidden, self._level(depth), None, None)
+
+    @property
+    def same_symbols(self) -> bool:  # type: ignore[override]
+        """Tell whether identifiers are written in the one vocabulary."""
+        return self.text
 
     def _start(self, batch: int) -> Tensor:
         token = torch.full((batch,), self.transformer.start, device=self.device)

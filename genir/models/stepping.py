@@ -28,6 +28,7 @@ from genir.models.fast.bert import open_bert
 from genir.models.fast.cache import Grouping, Memory, Pool, State
 from genir.models.fast.t5 import open_t5
 from genir.models.fast.weights import Decoder, Layer
+from genir.models.precast import weights_of
 
 Opener = Callable[[Any, torch.dtype], Decoder]
 FAMILIES: list[tuple[Any, Opener]] = [
@@ -79,11 +80,7 @@ class FastSteps:
         return State(memory, pool, none, torch.zeros_like(queries), queries, beams=1, length=0)
 
     def _decoder_in(self, dtype: torch.dtype, device: torch.device) -> Decoder:
-        # A parameter made in inference mode counts no versions: it is not there to be trained.
-        made_of = (
-            dtype,
-            [(p.data_ptr(), p.is_inference() or p._version) for p in self.net.parameters()],
-        )
+        made_of = (dtype, weights_of(self.net))
         if self._decoder is None or self._made_of != made_of:
             decoder = self.opener(self.net, dtype)
             # Beside bf16, kernels for CPUs alone take a mask in float32.
@@ -103,7 +100,7 @@ class FastSteps:
         assert state.beams == embeds.shape[1], "rows must lie in order, as many a query"
         longest = state.slots.shape[1] if state.length is None else state.length
         rows = embeds.flatten(0, 1)[:, None]
-        reading = _Reading(state, Grouping(state.beams), rows, longest + 1)
+        reading = _Reading(state, Grouping(state.beams), rows, longest + 1, None)
         hidden = reading.run().view(embeds.shape)
         length = None if state.length is None else state.length + 1
         return replace(state, slots=reading.slots, lengths=state.lengths + 1, length=length), hidden
@@ -135,7 +132,9 @@ class FastSteps:
         alike = len(rows) == len(state.lengths) and int(after.min()) == longest
         chosen = replace(state, slots=state.slots.index_select(0, rows), lengths=before)
         grouping = Grouping.of(queries, len(state.memory.mask))
-        reading = _Reading(chosen, grouping, embeds, longest)
+        within = torch.arange(embeds.shape[1], device=embeds.device) < lengths[:, None]
+        real = None if bool(within.all()) else within.flatten().nonzero()[:, 0]
+        reading = _Reading(chosen, grouping, embeds, longest, real)
         hidden = reading.run()
         following = replace(
             state,
@@ -158,10 +157,14 @@ class FastSteps:
 class _Reading:
     """One pass over N rows, T places each, through all layers.
 
-    slots: int64 [N, L], of all places that are then read; L is the longest row's.
+    real: int64 [P], which of the N * T places there are, where runs are of unlike length; None for
+    all. Only these go through the maps; attention alone sees the others. slots: int64 [N, L], of
+    all places that are then read; L is the longest row's.
     """
 
-    def __init__(self, state: State, grouping: Grouping, embeds: Tensor, length: int) -> None:
+    def __init__(
+        self, state: State, grouping: Grouping, embeds: Tensor, length: int, real: Tensor | None
+    ) -> None:
         rows, run, _ = embeds.shape
         alike = state.length is not None  # then one row's places are those of all
         self.decoder = state.memory.decoder
@@ -169,10 +172,13 @@ class _Reading:
         self.pool = state.pool
         self.grouping = grouping
         self.embeds = embeds
-        self.first = state.pool.claim(rows * run)
+        self.shape, self.real = (rows, run), real
+        count = rows * run if real is None else len(real)
+        self.first = state.pool.claim(count)
+        self.claimed = slice(self.first, self.first + count)
         within = torch.arange(run, device=embeds.device)
         self.places = state.lengths[: 1 if alike else None, None] + within  # [N or 1, T]
-        fresh = torch.arange(self.first, state.pool.used, device=embeds.device).view(rows, run)
+        fresh = self._unpack(torch.arange(self.first, state.pool.used, device=embeds.device))
         slots = F.pad(state.slots, (0, run)).scatter_(1, self.places.expand(rows, -1), fresh)
         self.slots = slots[:, :length]
         self.mask = self._mask(alike)
@@ -181,10 +187,25 @@ class _Reading:
     def run(self) -> Tensor:
         """Return hidden [N, T, H]."""
         with torch.autocast(self.embeds.device.type, enabled=False):
-            hidden = self._enter(self.embeds.to(torch.float32, copy=True))  # added to in its place
+            embeds = self.embeds.to(torch.float32, copy=True)  # added to in its place
+            hidden = self._pack(self._enter(embeds))
             for number, layer in enumerate(self.decoder.layers):
                 hidden = self._layer(number, layer, hidden)
-            return hidden if self.decoder.leave is None else self.decoder.leave(hidden)
+            return self._unpack(
+                hidden if self.decoder.leave is None else self.decoder.leave(hidden)
+            )
+
+    def _pack(self, whole: Tensor) -> Tensor:
+        """Keep the places there are: [N, T, ...] to [P, ...]."""
+        flat = whole.flatten(0, 1)
+        return flat if self.real is None else flat.index_select(0, self.real)
+
+    def _unpack(self, packed: Tensor) -> Tensor:
+        """Put [P, ...] where it belongs, [N, T, ...], with zeros between."""
+        if self.real is None:
+            return packed.view(*self.shape, *packed.shape[1:])
+        whole = packed.new_zeros(self.shape[0] * self.shape[1], *packed.shape[1:])
+        return whole.index_copy_(0, self.real, packed).view(*self.shape, *packed.shape[1:])
 
     def _layer(self, number: int, layer: Layer, hidden: Tensor) -> Tensor:
         decoder = self.decoder
@@ -214,20 +235,21 @@ class _Reading:
 
     def _own(self, number: int, layer: Layer, states: Tensor) -> Tensor:
         """Attend to the places of the same row."""
-        rows, run, _ = states.shape
-        made = layer.own(states).view(rows, run, 3, self.decoder.heads, self.decoder.size)
+        made = layer.own(states).view(len(states), 3, self.decoder.heads, self.decoder.size)
         kept = self.pool.layers[number]
-        kept[self.first : self.first + rows * run] = made[:, :, 1:].flatten(0, 1)
-        known = kept.index_select(0, self.slots.reshape(-1)).view(rows, -1, *kept.shape[1:])
-        return layer.own_out(self._attend(made[:, :, 0], known, self.mask))
+        kept[self.claimed] = made[:, 1:]
+        known = kept.index_select(0, self.slots.reshape(-1))
+        known = known.view(len(self.slots), -1, *kept.shape[1:])
+        found = self._attend(self._unpack(made[:, 0]), known, self.mask)
+        return layer.own_out(self._pack(found))
 
     def _cross(self, number: int, layer: Layer, states: Tensor) -> Tensor:
         """Attend to the source, which the rows of a query share."""
-        rows, run, _ = states.shape
-        asked = layer.query(states).view(rows, run, self.decoder.heads, self.decoder.size)
+        asked = layer.query(states).view(len(states), self.decoder.heads, self.decoder.size)
         source = self.grouping.select(self.memory.layers[number])
-        found = self._attend(self.grouping.gather(asked), source, self.source_mask)
-        return layer.cross_out(self.grouping.scatter(found, run))
+        asked = self.grouping.gather(self._unpack(asked))
+        found = self.grouping.scatter(self._attend(asked, source, self.source_mask), self.shape[1])
+        return layer.cross_out(self._pack(found))
 
     def _attend(self, asked: Tensor, known: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from [N, T, heads, size] to keys and values [N, L, 2, heads, size]: [N, T, I]."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from genir.errors import InputError
 from genir.models.fast.weights import MASKED
 from genir.models.general import GeneralSteps, run_decoder
+from genir.models.precast import Precast
 from genir.models.stepping import FastSteps, find_opener
 
 PROBE = (5, 6, 7)
@@ -57,6 +58,8 @@ class Transformer(nn.Module):
     """
 
     steps: Any
+    encoder: Precast
+    scorer: Precast
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -73,6 +76,8 @@ class Transformer(nn.Module):
             self._take_output()
             opener = find_opener(net)
             self.steps = FastSteps(net, opener) if opener else GeneralSteps(net)
+            self.encoder = Precast(net.get_encoder())
+            self.scorer = Precast(self.output)
             self._prove(expected)
 
     def _take_output(self) -> None:
@@ -85,15 +90,18 @@ class Transformer(nn.Module):
         if decoder is not None and getattr(decoder, "final_logit_softcapping", None):
             self.cap, decoder.final_logit_softcapping = decoder.final_logit_softcapping, None
 
+    def forget(self) -> None:
+        """Let go of copies of the weights, so that training has the memory."""
+        for part in (self.steps, self.encoder, self.scorer):
+            part.forget()
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Return what the decoder reads for tokens [...]: [..., H]."""
         return cast(Tensor, self.net.get_decoder().get_input_embeddings()(tokens))
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode sources, int64 [B, S] each."""
-        states = self.net.get_encoder()(
-            input_ids=input_ids, attention_mask=attention_mask
-        ).last_hidden_state
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = (1 - attention_mask[:, None, None].to(states.dtype)) * MASKED
         return Encoded(states, mask)
 
@@ -105,7 +113,7 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Score all tokens, [..., V], or each hidden state's own, [..., C]: float32."""
         bias = self.output.bias if self.bias is None else self.bias[0]
-        logits = score(hidden, self.output.weight, bias, tokens)
+        logits = score(hidden, cast(Tensor, self.scorer.now().weight), bias, tokens)
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def _whole_pass(self) -> Tensor:
@@ -122,7 +130,7 @@ class Transformer(nn.Module):
         state, first = self.steps.step(state, None, self.embed(torch.tensor([[self.start]])))
         parents, symbols = torch.zeros(1, 2, dtype=torch.long), torch.tensor([PROBE[:2]])
         _, second = self.steps.step(state, parents, self.embed(symbols))
-        self.steps.forget()
+        self.forget()
         found = self.logits(torch.stack([first.expand(-1, 2, -1), second], dim=2))[0]
         if not torch.allclose(found, expected, TOLERANCE, TOLERANCE):
             raise InputError(

@@ -82,6 +82,7 @@ class RunningDice(Dice):
     """The same dice, thrown for a whole run of symbols at once; its state is a list of paths."""
 
     reads_runs = True
+    same_symbols = False
 
     def start(self, input_ids, attention_mask):
         return [(query,) for query in input_ids[:, 0].tolist()]

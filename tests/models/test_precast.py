@@ -1,0 +1,46 @@
+import torch
+from torch import nn
+
+from genir.models.precast import Precast
+
+
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(9, 16)
+        self.first, self.norm, self.last = nn.Linear(16, 32), nn.LayerNorm(32), nn.Linear(32, 4)
+
+    def forward(self, ids):
+        return self.last(self.norm(self.first(self.words(ids))))
+
+
+def answers(precast, ids):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        return precast.net(ids=ids), precast(ids=ids)
+
+
+def test_the_twin_answers_as_autocast_does_to_the_bit_and_follows_the_weights():
+    torch.manual_seed(0)
+    net, ids = Halves().eval(), torch.arange(9)
+    precast = Precast(net)
+    plain, own = answers(precast, ids)
+    assert own.dtype == torch.bfloat16 and torch.equal(plain, own)
+    twin = precast._twin
+    assert twin is not None and twin.words.weight is net.words.weight
+    assert twin.first.weight.dtype == torch.bfloat16 and net.first.weight.dtype == torch.float32
+    answers(precast, ids)
+    assert precast._twin is twin, "made once"
+    with torch.no_grad():
+        net.last.weight.mul_(2)
+    plain, other = answers(precast, ids)
+    assert torch.equal(plain, other) and not torch.equal(own, other)
+
+
+def test_training_and_float32_use_the_weights_themselves():
+    precast, ids = Precast(Halves().eval()), torch.arange(9)
+    assert precast(ids=ids).requires_grad
+    with torch.no_grad():
+        assert precast(ids=ids).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        precast(ids=ids).float().sum().backward()
+    assert precast._twin is None and precast.net.first.weight.grad is not None
