@@ -85,6 +85,18 @@ class Transformer(nn.Module):
         if decoder is not None and getattr(decoder, "final_logit_softcapping", None):
             self.cap, decoder.final_logit_softcapping = decoder.final_logit_softcapping, None
 
+    def whole(self) -> Any:
+        """Put the output matrix back and return the net as transformers has it, to `generate`.
+
+        No step can be taken from then on.
+        """
+        self.net.set_output_embeddings(self.output)
+        if self.bias is not None:
+            self.net.final_logits_bias = self.bias
+        if self.cap is not None:
+            self.net.config.decoder.final_logit_softcapping = self.cap
+        return self.net
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Return what the decoder reads for tokens [...]: [..., H]."""
         return cast(Tensor, self.net.get_decoder().get_input_embeddings()(tokens))
