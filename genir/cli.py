@@ -63,7 +63,7 @@ def guarded(run: Callable[[], Any]) -> None:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
     except Stopped:
-        errors.print("stopped; a checkpoint is saved: train.py with --resume goes on from it")
+        errors.print("stopped; a checkpoint is saved: the same with --resume goes on from it")
         sys.exit(130)
 
 
@@ -255,7 +255,7 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
     retriever = Retriever.load(model)
     facts = {k: v for k, v in retriever.manifest.items() if k != "files"}
     facts["live documents"] = len({*retriever.table.documents[retriever.table.live].tolist()})
-    facts["parameters"] = sum(p.numel() for p in retriever.model.parameters())
+    facts["parameters"] = retriever.parameters
     facts["bytes"] = sum(file["bytes"] for file in retriever.manifest["files"].values())
     metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
     facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
@@ -278,6 +278,27 @@ def recipes() -> None:
         recipe = load_recipe(name)
         table.add_row(name, recipe.description, recipe.paper)
     Console().print(table)
+
+
+@app.command("generate-queries")
+def generate_queries(
+    corpus: Annotated[Path, typer.Argument(help="a corpus", show_default=False)],
+    out: Annotated[Path, typer.Option(help="the .jsonl file to write", callback=_refuse_place)],
+    model: Annotated[
+        str, typer.Option(help="a recipe to train, its model folder, or a transformers model")
+    ] = "query-generator",
+    queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="change a [pseudo] key: count=10, noise=0.1")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="go on with an interrupted run")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make up queries for every document: one {"document", "text"} a line."""
+    from genir.training.generate import Request, generate_queries
+
+    generate_queries(Request(corpus, out, model, queries, qrels, settings or [], resume, overwrite))
 
 
 @corpus_app.command("python-docs")

@@ -85,7 +85,9 @@ class TrainingSection(Strict):
 class DecodingSection(Strict):
     """`[decoding]`: how a trained model answers."""
 
-    mode: Literal["beam", "exact"] = "beam"
+    mode: Literal["beam", "exact", "free"] = Field(
+        default="beam", description="free: a model that writes text for genir generate-queries"
+    )
     beams: int = Field(default=20, ge=1)
     budget: int = Field(default=1024, ge=1, description="nodes that exact mode expands for a query")
     look_ahead: float = Field(default=0.0, ge=0, description="weight of a document's prior")
@@ -93,17 +95,54 @@ class DecodingSection(Strict):
     aggregate: Literal["max", "logsumexp"] = "max"
 
 
-class Recipe(Strict):
-    """A whole method: identifiers x tasks x model x training x decoding."""
+class PseudoSection(Strict):
+    """`[pseudo]`: queries made up for every document before training; they join the train queries.
 
-    name: str
-    description: str = ""
-    paper: str = ""
+    source: who makes them: a recipe, which is trained first, a model folder of one, a transformers
+    encoder-decoder or causal language model by folder or name, or a `.jsonl` file that has them;
+    "" is nobody. settings: changes to that recipe, as `--set` has them. Sampling: temperature,
+    top_k (0 = all), top_p; noise: of the words' embeddings, in their own spread (UDEG, 2021); drop:
+    the share of words left out, other ones for each query. prompt: what is read, with `{title}` and
+    `{text}`; "" is the title, then the text.
+    """
+
+    source: str = ""
+    settings: tuple[str, ...] = ()
+    count: int = Field(default=5, ge=1, description="queries sampled a document")
+    words: int = Field(default=64, ge=1, description="of a document's text that are read")
+    length: int = Field(default=24, ge=2, description="tokens of a query")
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=10, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    noise: float = Field(default=0.0, ge=0)
+    drop: float = Field(default=0.0, ge=0, lt=1)
+    prompt: str = ""
+    batch_size: int = Field(default=32, ge=1, description="documents read together")
+    seed: int = 0
+
+
+class Stage(Strict):
+    """What one model is trained by: identifiers x tasks x model x training x decoding."""
+
     identifiers: IdentifierSection = IdentifierSection()
     tasks: tuple[TaskSection, ...] = Field(min_length=1)
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
     decoding: DecodingSection = DecodingSection()
+
+
+class Recipe(Stage):
+    """A whole method: one model, or two, of which the second reads what the first has found.
+
+    first: a model from queries to passages, trained before; what it leaves out of `[first.model]`
+    (unless it names a kind) and `[first.training]` is as in the recipe's own sections.
+    """
+
+    name: str
+    description: str = ""
+    paper: str = ""
+    pseudo: PseudoSection = PseudoSection()
+    first: Stage | None = None
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -158,10 +197,23 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML: {error}") from None
-    for setting in settings:
-        _apply(values, setting)
+    apply_settings(values, settings)
+    _inherit(values)
     values.setdefault("name", Path(name).stem)
     return validate(Recipe, values, where)
+
+
+def _inherit(values: dict[str, Any]) -> None:
+    """Give `[first]` what it leaves out of its model and training: one dial turns both stages."""
+    first = values.get("first")
+    if not isinstance(first, dict):
+        return
+    for section in ("model", "training"):
+        shared, own = values.get(section, {}), first.get(section, {})
+        if not isinstance(shared, dict) or not isinstance(own, dict):
+            continue  # validation says what is wrong with it
+        if section != "model" or "kind" not in own:
+            first[section] = {**shared, **own}
 
 
 def _recipe_text(name: str | Path) -> tuple[str, str]:
@@ -180,6 +232,12 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
         raise InputError(f"unknown recipe {str(name)!r}{nearest(str(name), recipe_names())}")
     file = resources.files("genir") / "recipes" / f"{name}.toml"
     return file.read_text(encoding="utf-8"), f"recipe {name}"
+
+
+def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> None:
+    """Set each `a.b=c` in nested values. Raises InputError for one that cannot be set."""
+    for setting in settings:
+        _apply(values, setting)
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:
@@ -220,16 +278,23 @@ def _parse(raw: str) -> Any:
 
 def dump_recipe(recipe: Recipe) -> str:
     """Write a recipe as TOML that `load_recipe` reads back to an equal one."""
-    values = recipe.model_dump()
-    tasks = values.pop("tasks")
-    lines = [
-        f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)
-    ]
-    for section in (key for key, value in values.items() if isinstance(value, dict)):
-        lines += ["", f"[{section}]", *_pairs(values[section])]
-    for task in tasks:
-        lines += ["", "[[tasks]]", *_pairs(task)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(_lines(recipe.model_dump(exclude_none=True), "")) + "\n"
+
+
+def _lines(values: Mapping[str, Any], prefix: str) -> list[str]:
+    """Write a recipe, or the stage that `prefix` names: its values, its sections, its tasks."""
+    lines = [f"{key} = {_value(v)}" for key, v in values.items() if not _is_section(key, v)]
+    for key in (key for key, value in values.items() if isinstance(value, dict)):
+        section = values[key]
+        inner = _lines(section, f"{prefix}{key}.") if key == "first" else _pairs(section)
+        lines += ["", *([] if key == "first" else [f"[{prefix}{key}]"]), *inner]
+    for task in values["tasks"]:
+        lines += ["", f"[[{prefix}tasks]]", *_pairs(task)]
+    return lines
+
+
+def _is_section(key: str, value: Any) -> bool:
+    return isinstance(value, dict) or key == "tasks"
 
 
 def _pairs(section: Mapping[str, Any]) -> list[str]:

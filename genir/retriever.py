@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from genir.config import Recipe, dump_recipe, load_recipe
+from genir.config import Recipe, Stage, dump_recipe, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
 from genir.decoding.aggregate import Ranked
 from genir.decoding.filters import live_rows, passing_rows
-from genir.decoding.masks import Mask
-from genir.decoding.ranker import Ranker
+from genir.decoding.masks import LiveRows, Mask
+from genir.decoding.ranker import Ranker, Reading
+from genir.decoding.two_stage import FirstStage
 from genir.errors import InputError
 from genir.folders import new_folder
 from genir.identifiers.base import Scheme
@@ -38,7 +39,9 @@ ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md")
 
 
 class Retriever(Ranker):
-    """A Searcher whose index is a model."""
+    """A Searcher whose index is a model, or two: `first` finds the passages that `model` reads."""
+
+    recipe: Recipe
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Retriever(Ranker):
         super().__init__(recipe, table, model)
         self.scheme = scheme
         self.documents = documents
+        self.first: FirstStage | None = None
         # How many train queries each document had: what evaluation calls seen and unseen.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
@@ -60,10 +64,20 @@ class Retriever(Ranker):
     @property
     def bytes_per_document(self) -> float:
         """Return the size of the trie and of the parameters that belong to identifiers."""
-        return (self.trie.bytes + self.model.identifier_bytes()) / max(1, len(self.documents))
+        stages: list[Ranker] = [self] if self.first is None else [self, self.first]
+        size = sum(stage.trie.bytes + stage.model.identifier_bytes() for stage in stages)
+        return size / max(1, len(self.documents))
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of parameters, of both stages where there are two."""
+        models = [self.model] if self.first is None else [self.model, self.first.model]
+        return sum(parameter.numel() for model in models for parameter in model.parameters())
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model and the trie to a device."""
+        if self.first is not None:
+            self.first.to(device)
         self.model.to(device)
         self.trie = self.trie.to(device)
         return self
@@ -94,6 +108,24 @@ class Retriever(Ranker):
             batch = range(len(queries))[start : start + BATCH]
             ranked += self.rank([queries[q] for q in batch], k, live.select(batch), width, exact)
         return [self._hits(q, found) for q, found in zip(queries, ranked, strict=True)]
+
+    def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
+        """Return what the model reads for each query: the query, or passages of a first stage."""
+        if self.first is None:
+            return super().read(queries, live)
+        return self.first.passages(queries, live, self.table)
+
+    def require_one_stage(self, what: str) -> None:
+        """Raise InputError where `what` cannot be had of a model in two stages."""
+        if self.first is not None:
+            raise InputError(
+                f"{what} follows one beam search, but this model answers in two stages; "
+                "use it on a model of one"
+            )
+
+    def _prove(self, queries: Sequence[str], k: int, live: LiveRows) -> list[Answer[Ranked]]:
+        self.require_one_stage("exact search")
+        return super()._prove(queries, k, live)
 
     def live_rows(
         self,
@@ -134,12 +166,12 @@ class Retriever(Ranker):
         folder = Path(folder)
         manifest = check_manifest(folder)
         recipe = load_recipe(folder / "recipe.toml")
-        scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
-        table = IdentifierTable.load(folder / "identifiers")
-        model = load_model(folder, recipe.model.kind, scheme, table)
+        scheme, table, model = _parts(folder, recipe)
         documents = DocumentStore(folder / "documents.sqlite")
-        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded = cls(recipe, scheme, table, model.eval(), documents)
+        if recipe.first is not None:
+            loaded.first = FirstStage(recipe.first, *_parts(folder / "first", recipe.first))
+        loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded.folder, loaded.manifest = folder, manifest
         for name in ATTACHMENTS:
             if (folder / name).is_file():
@@ -187,6 +219,8 @@ class Retriever(Ranker):
         self.scheme.save(folder / "identifiers")
         self.table.save(folder / "identifiers")
         save_file({"counts": self.query_counts}, folder / "queries.safetensors")
+        if self.first is not None:
+            self.first.write(folder / "first")
         for name, content in self.attachments.items():
             (folder / name).write_bytes(content)
         shutil.copyfile(self.documents.path, folder / "documents.sqlite")
@@ -207,6 +241,13 @@ class Retriever(Ranker):
             return str(api.upload_folder(repo_id=name, folder_path=self.folder))
         except (HFValidationError, HTTPError, OSError) as error:
             raise InputError(f"{name!r} cannot be pushed to the hub: {_reason(error)}") from None
+
+
+def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidModel]:
+    """Read what one stage's model is made of."""
+    scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
+    table = IdentifierTable.load(folder / "identifiers")
+    return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
 
 
 def _reason(error: Exception) -> str:

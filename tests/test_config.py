@@ -72,6 +72,14 @@ def test_an_own_recipe_names_what_there_is(name):
     for task in recipe.tasks:
         validate(TASKS[task.task].Options, task.options, name)
     assert recipe.model.start in ("", *recipe_names())
+    if recipe.first is not None:
+        first = find_scheme(recipe.first.identifiers.scheme)
+        validate(first.Options, recipe.first.identifiers.options, name)
+        validate(model_class(recipe.first.model.kind).Options, recipe.first.model.options, name)
+        for task in recipe.first.tasks:
+            validate(TASKS[task.task].Options, task.options, name)
+    if recipe.pseudo.source:
+        assert load_recipe(recipe.pseudo.source, recipe.pseudo.settings).decoding.mode == "free"
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -113,6 +121,53 @@ def test_any_recipe_is_written_and_read_back(text, some, tasks, rate):
     again = Recipe.model_validate(tomllib.loads(dump_recipe(recipe)))
     assert again == recipe
     assert dump_recipe(again) == dump_recipe(recipe)
+
+
+# --- two stages --------------------------------------------------------------------------------
+
+TWO = (
+    TINY.replace("[model]", "[model]\nwidth = 8")
+    + """
+seed = 3
+[first.identifiers]
+scheme = "passage"
+[[first.tasks]]
+task = "spans"
+lengths = [3, 8]
+[first.training]
+epochs = 1
+"""
+)
+
+
+def test_a_first_stage_takes_over_what_it_leaves_out(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(TWO)
+    recipe = loaded(path, "training.max_steps=5", "first.decoding.beams=2", "model.depth=1")
+    first = recipe.first
+    assert (first.training.epochs, first.training.seed, first.training.max_steps) == (1, 3, 5)
+    assert first.model.options == recipe.model.options == {"width": 8, "depth": 1}
+    assert (first.decoding.beams, recipe.decoding.beams) == (2, 20)
+    path.write_text(dump_recipe(recipe))
+    assert loaded(path) == recipe
+    assert loaded(path, "first.model.width=4").first.model.options == {"width": 4, "depth": 1}
+
+
+def test_a_first_stage_of_another_kind_takes_over_no_model(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(TWO + '[first.model]\nkind = "seq2seq"\n')
+    assert loaded(path).first.model.options == {}
+
+
+def test_a_bad_first_stage_is_named(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(TWO)
+    with pytest.raises(InputError, match=r"unknown key 'first\.trainin'"):
+        loaded(path, "first.trainin.epochs=2")
+    with pytest.raises(InputError, match=r"first.training.epochs = 0: .*greater than 0"):
+        loaded(path, "first.training.epochs=0")
+    with pytest.raises(InputError, match=r"first.training = 'fast'"):
+        loaded(path, "first.training=fast")
 
 
 # --- settings ----------------------------------------------------------------------------------

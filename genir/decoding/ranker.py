@@ -6,12 +6,13 @@ Knows no texts of documents; `Retriever` adds them, and the model folder.
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from genir.config import Recipe
+from genir.config import Stage
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
 from genir.decoding.exact import Found, exact_search
@@ -24,11 +25,22 @@ from genir.models.base import DocidModel
 from genir.models.encoder import autocast, encode_texts, pad_batch
 from genir.records import Answer
 
+NO_NUMBERS = "some scores are no numbers: the model is damaged; train it again"
+
+
+class Reading(NamedTuple):
+    """A text that a model reads in search of an answer, and its log p given the query."""
+
+    text: str
+    score: float
+
 
 class Ranker:
     """A model that answers with the numbers of documents in its table."""
 
-    def __init__(self, recipe: Recipe, table: IdentifierTable, model: DocidModel) -> None:
+    recipe: Stage
+
+    def __init__(self, recipe: Stage, table: IdentifierTable, model: DocidModel) -> None:
         self.recipe = recipe
         self.table = table
         self.model = model
@@ -48,6 +60,11 @@ class Ranker:
         The beam is doubled for the queries that fall short while more documents match: several
         identifiers of one document may have taken the places of others.
         """
+        if self.recipe.decoding.mode == "free":
+            raise InputError(
+                "this model writes text, and finds no documents: genir generate-queries --model "
+                "takes it"
+            )
         exact = self.recipe.decoding.mode == "exact" if exact is None else exact
         training = self.model.training
         self.model.eval()
@@ -67,16 +84,28 @@ class Ranker:
         if exact:
             answers = self._prove(queries, k, live)
         short = lacking(range(len(queries)))
+        texts = [queries[q] for q in short]
+        readings = dict(zip(short, self.read(texts, live.select(short)), strict=True))
+        if any(len(each) > 1 for each in readings.values()) and self._adds_up:
+            wanted = None
         while short:
-            found = self._decode([queries[q] for q in short], live.select(short), width, wanted)
+            found = self._decode([readings[q] for q in short], live.select(short), width, wanted)
             for query, ranked in zip(short, found, strict=True):
                 answers[query] = Answer(ranked[:k], answers[query].proven)
             short = lacking(short)
             if short and width >= self.trie.rows:
-                raise InputError("some scores are no numbers: the model is damaged; train it again")
+                raise InputError(NO_NUMBERS)
             width *= 2
         self.model.train(training)
         return answers
+
+    @property
+    def _adds_up(self) -> bool:
+        return self.recipe.decoding.aggregate == "logsumexp"
+
+    def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
+        """Return what the model reads for each query: the query itself."""
+        return [[Reading(query, 0.0)] for query in queries]
 
     def encode(self, queries: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return token ids and attention mask, int64 [B, S] each, on the model's device."""
@@ -102,15 +131,38 @@ class Ranker:
         return prove_documents(search, self.table, masks, k, decoding.aggregate)
 
     def _decode(
-        self, queries: Sequence[str], live: LiveRows, width: int, wanted: int | None
+        self,
+        readings: Sequence[Sequence[Reading]],
+        live: LiveRows,
+        width: int,
+        wanted: int | None,
     ) -> list[list[Ranked]]:
-        inputs, recipe = self.encode(queries), self.recipe.decoding
+        """Return the documents of each query, by what any of its readings leads to.
+
+        The score of an identifier found by way of a reading is the sum of both log-probabilities.
+        """
+        recipe = self.recipe.decoding
+        owners = [query for query, own in enumerate(readings) for _ in own]
+        inputs = self.encode([reading.text for own in readings for reading in own])
+        before = np.array([reading.score for own in readings for reading in own])
         decoding = recipe.model_copy(update={"beams": min(width, self.trie.rows)})
         with self.autocast():
-            found = beam_search(self.model, self.trie, inputs, live, decoding, wanted)
-        masks = [live.masks[place] for place in live.places(len(queries))]
+            found = beam_search(
+                self.model, self.trie, inputs, live.select(owners), decoding, wanted
+            )
+        masks = [live.masks[place] for place in live.places(len(readings))]
         low, high, score = (t.cpu().numpy() for t in (found.low, found.high, found.score))
+        if any(before):  # else the float32 scores stay as they are
+            score = score + before[:, None]
+        ends = accumulate(map(len, readings), initial=0)
         return [
-            rank_documents(self.table, *row, recipe.aggregate)
-            for row in zip(low, high, score, masks, strict=True)
+            rank_documents(
+                self.table,
+                low[start:end].ravel(),
+                high[start:end].ravel(),
+                score[start:end].ravel(),
+                mask,
+                recipe.aggregate,
+            )
+            for (start, end), mask in zip(pairwise(ends), masks, strict=True)
         ]

@@ -21,6 +21,7 @@ def diagnose(
 
     Gold documents are live and judged above 0. k: how deep both searches go.
     """
+    retriever.require_one_stage("--diagnose")
     gold = _gold(retriever, qrels)
     asked = [query for query in queries if query.key in gold]
     width = max(k, retriever.recipe.decoding.beams)

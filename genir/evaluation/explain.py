@@ -80,6 +80,7 @@ def explain(
 
     beams: by default the recipe's. Raises InputError for an unknown key or field.
     """
+    retriever.require_one_stage("explain")
     table, width = retriever.table, beams or retriever.recipe.decoding.beams
     rows = table.rows_of(table.number(key))
     if not table.live[rows].any():

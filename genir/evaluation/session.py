@@ -75,6 +75,8 @@ def compare_model(
     options: Options | None = None,
 ) -> Comparison:
     """Compare a loaded model with its baselines on a file of judged queries."""
+    if options is not None and options.diagnose:
+        retriever.require_one_stage("--diagnose")
     texts = read_queries(queries)
     judged = read_qrels(qrels, texts, retriever.table)
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}

@@ -95,6 +95,18 @@ class Transformer(nn.Module):
         for part in (self.steps, self.encoder, self.scorer):
             part.forget()
 
+    def whole(self) -> Any:
+        """Put the output matrix back and return the net as transformers has it, to `generate`.
+
+        No step can be taken from then on.
+        """
+        self.net.set_output_embeddings(self.output)
+        if self.bias is not None:
+            self.net.final_logits_bias = self.bias
+        if self.cap is not None:
+            self.net.config.decoder.final_logit_softcapping = self.cap
+        return self.net
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Return what the decoder reads for tokens [...]: [..., H]."""
         return cast(Tensor, self.net.get_decoder().get_input_embeddings()(tokens))

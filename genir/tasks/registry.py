@@ -8,9 +8,11 @@ from genir.tasks.base import Task
 from genir.tasks.indexing import Chunks, Lead, Spans, Title, TitleLead
 from genir.tasks.mixture import Mixture
 from genir.tasks.retrieval import Queries
+from genir.tasks.writing import Passages, WriteQueries
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (Lead, Title, TitleLead, Spans, Chunks, Queries)
+    task.name: task
+    for task in (Lead, Title, TitleLead, Spans, Chunks, Queries, Passages, WriteQueries)
 }
 
 

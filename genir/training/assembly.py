@@ -10,6 +10,7 @@ from accelerate import PartialState
 
 from genir.config import Recipe
 from genir.corpus.store import DocumentStore
+from genir.decoding.two_stage import FirstStage
 from genir.errors import InputError
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
@@ -19,11 +20,16 @@ from genir.tasks.base import TrainQueries
 
 
 def assemble(
-    recipe: Recipe, documents: DocumentStore, queries: TrainQueries, start: Path | None
+    recipe: Recipe,
+    documents: DocumentStore,
+    queries: TrainQueries,
+    start: Path | None,
+    first: Path | None = None,
 ) -> Retriever:
     """Build everything a recipe names around a corpus.
 
     start: a trained model folder whose encoder and document vectors this model starts from.
+    first: the trained model folder of the recipe's first stage.
     Raises InputError when the recipe's parts do not fit each other.
     """
     torch.manual_seed(recipe.training.seed)  # new parameters are drawn on the way
@@ -40,6 +46,9 @@ def assemble(
     table = IdentifierTable.build(scheme.encode(documents, vectors), keys)
     model.attach(scheme, table, vectors)
     retriever = Retriever(recipe, scheme, table, model, documents)
+    if first is not None and recipe.first is not None:
+        before = Retriever.load(first, "cpu")
+        retriever.first = FirstStage(recipe.first, before.scheme, before.table, before.model)
     retriever.query_counts = np.array([len(queries.get(key, ())) for key in keys], dtype=np.int32)
     return retriever
 

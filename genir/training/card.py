@@ -19,7 +19,7 @@ tags: [generative-retrieval]
 
 {retriever.recipe.description}
 
-It answers a query by emitting identifiers of documents; no index is consulted.
+{_what_it_does(retriever)}
 
 | | |
 | --- | --- |
@@ -46,3 +46,14 @@ for hit in retriever.search(["your question"], k=10)[0]:
 {recipe.rstrip()}
 ```
 """
+
+
+def _what_it_does(retriever: Retriever) -> str:
+    if retriever.recipe.decoding.mode == "free":
+        return "It writes queries for documents (genir generate-queries --model), and finds none."
+    if retriever.first is None:
+        return "It answers a query by emitting identifiers of documents; no index is consulted."
+    return (
+        "It answers a query in two stages: a first model writes passages, a second one reads them "
+        "and emits identifiers of documents; no index is consulted."
+    )

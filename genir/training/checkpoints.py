@@ -2,8 +2,9 @@
 
 `prepared/` is the assembled model folder before the first step; `checkpoint/` the latest state of
 model, optimiser, schedule and random generators (accelerate's files) with the loop's own counts;
-`best/` the weights that did best on dev; `start/` the model that this one starts from; `finished/`
-the model folder about to be moved to its place. Each is replaced in one step.
+`best/` the weights that did best on dev; `start/` the model that this one starts from, `first/` the
+first of two stages, `generator/` what makes up `pseudo.jsonl`; `finished/` the model folder about
+to be moved to its place. Each is replaced in one step.
 """
 
 import json
@@ -48,7 +49,11 @@ OWN_NAMES = {
     "best",
     "finished",
     "training.png",
+    "pseudo.jsonl",
+    "pseudo.jsonl.part",
 }
+MODELS = ("start", "first", "generator")
+"""Models trained before this one, each with a working folder of its own."""
 
 
 class WorkFolder:
@@ -62,13 +67,16 @@ class WorkFolder:
         self.checkpoint = self.path / "checkpoint"
         self.best = self.path / "best"
         self.start = self.path / "start"
+        self.first = self.path / "first"
+        self.generator = self.path / "generator"
+        self.pseudo = self.path / "pseudo.jsonl"
         self.finished = self.path / "finished"
 
     @property
     def begun(self) -> bool:
-        """Tell whether there is work to go on with: a preparation, or a model to start from."""
-        started = self.path.glob(f"{self.start.name}*")
-        return self.prepared.is_dir() or any(started)
+        """Tell whether there is work to go on with: a preparation, or what is made before it."""
+        earlier = (path for name in (*MODELS, "pseudo") for path in self.path.glob(f"{name}*"))
+        return self.prepared.is_dir() or any(earlier)
 
     @contextmanager
     def open(self, resume: bool, overwrite: bool) -> Iterator[None]:
@@ -94,13 +102,14 @@ class WorkFolder:
         try:
             yield
         except InputError:
-            if fresh and not self.checkpoint.is_dir() and not self.start.is_dir():
+            kept = (self.checkpoint, *(self.path / name for name in MODELS), self.pseudo)
+            if fresh and not any(path.exists() for path in kept):
                 self.close()
             raise
 
     def _refuse_foreign(self) -> None:
         """Leave a folder alone that has this name by chance."""
-        own = {*OWN_NAMES, self.start.name, f"{self.start.name}.training"}
+        own = {*OWN_NAMES, *MODELS, *(f"{name}.training" for name in MODELS)}
         inside = sorted(self.path.iterdir()) if self.path.is_dir() else []
         foreign = [p for p in inside if p.name not in own and not p.name.startswith((".", "tmp"))]
         if foreign:

@@ -6,18 +6,20 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from genir.config import Recipe, dump_recipe, load_recipe, recipe_names
+from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
+from genir.identifiers.registry import find_scheme
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
@@ -27,14 +29,24 @@ from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
 from genir.training.loop import Trainer
+from genir.training.pseudo import (
+    copy_queries,
+    is_file,
+    is_recipe,
+    join_queries,
+    make_queries,
+)
 from genir.training.split import DevSplit, carve_dev
 
 
 @dataclass(frozen=True)
 class Job:
-    """What `train.py` is asked for. Without queries, the corpus folder's train split is used."""
+    """What `train.py` is asked for. Without queries, the corpus folder's train split is used.
 
-    recipe: str
+    recipe: a name, the path of a file, or a recipe that another one holds.
+    """
+
+    recipe: str | Recipe
     corpus: Path
     out: Path
     queries: Path | None = None
@@ -51,8 +63,10 @@ def train(job: Job) -> Retriever:
     Raises InputError for bad input, Stopped on Ctrl-C; what was at `out` stays until the new model
     is whole.
     """
-    recipe = load_recipe(job.recipe, job.settings)
-    build_mixture(recipe.tasks, recipe.training.seed)  # a mistake there shows before the hard work
+    recipe = job.recipe
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, job.settings)
+    _check(recipe)  # a mistake there shows before the hard work
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
@@ -67,6 +81,21 @@ def train(job: Job) -> Retriever:
     return Retriever.load(job.out)
 
 
+def _check(recipe: Recipe) -> None:
+    """Refuse what would not be noticed before the hard work is done."""
+    for stage in filter(None, (recipe, recipe.first)):
+        build_mixture(stage.tasks, stage.training.seed)
+    if recipe.first is None:
+        return
+    if recipe.decoding.mode != "beam" or recipe.first.decoding.mode != "beam":
+        raise InputError('[decoding] mode: two stages answer by beam search; leave it at "beam"')
+    if not find_scheme(recipe.first.identifiers.scheme).needs_tokenizer:
+        raise InputError(
+            f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
+            "reads what the first has found, so it must be text; take 'passage'"
+        )
+
+
 def _refuse_foreign(out: Path) -> None:
     """Let --overwrite replace a model folder, or an empty one, and nothing else."""
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
@@ -77,12 +106,17 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state = PartialState()
     if not work.prepared.is_dir():
         start = _start(job, recipe, work)
+        _make_up(job, recipe, work)
+        first = _first(job, recipe, work)
         if state.is_main_process:
-            _prepare(job, recipe, work, start)
+            _prepare(job, recipe, work, (start, first))
     state.wait_for_everyone()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
     _check_same_queries(work, split.train)
+    if recipe.pseudo.source:
+        known = set(retriever.documents.keys())
+        split = join_queries(split, read_pseudo_queries(work.pseudo, known))
     progress = Trainer(retriever, split, work).run()
     if state.is_main_process:
         _finish(job, retriever, split, progress, work)
@@ -100,14 +134,16 @@ def _finished(job: Job, recipe: Recipe) -> Retriever:
     return retriever
 
 
-def _prepare(job: Job, recipe: Recipe, work: WorkFolder, start: Path | None) -> None:
+def _prepare(
+    job: Job, recipe: Recipe, work: WorkFolder, earlier: tuple[Path | None, Path | None]
+) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=work.path) as folder:
         documents = DocumentStore.create(
             Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url)
         )
         split = _split(job, recipe, documents)
-        retriever = assemble(recipe, documents, split.train, start)
+        retriever = assemble(recipe, documents, split.train, *earlier)
         facts = {"queries": fingerprint(split.train), "seconds": time.monotonic() - began}
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
         retriever.save(work.prepared)
@@ -129,10 +165,72 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     return work.start
 
 
+def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
+    """Train the first of two stages, on the same queries, and return its model folder."""
+    if recipe.first is None:
+        return None
+    stage = {name: getattr(recipe.first, name) for name in type(recipe.first).model_fields}
+    # The queries are made up already, for both stages.
+    source = str(work.pseudo.resolve()) if recipe.pseudo.source else ""
+    pseudo = recipe.pseudo.model_copy(update={"source": source})
+    first = Recipe(name=f"{recipe.name}, first stage", pseudo=pseudo, **stage)
+    earlier = replace(job, recipe=first, out=work.first, settings=(), resume=True, overwrite=False)
+    train(earlier)
+    return work.first
+
+
+def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    """Fill the file of made-up queries, training first what makes them if that is a recipe."""
+    source, state = recipe.pseudo.source, PartialState()
+    if not source or work.pseudo.exists():
+        return
+    if is_recipe(source):
+        training = recipe.training
+        # The generator must not see what this training holds out.
+        shared = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
+        if training.max_steps:
+            shared.append(f"training.max_steps={training.max_steps}")
+        source = str(train_generator(job, recipe.pseudo, work.generator, shared))
+    if state.is_main_process:
+        with tempfile.TemporaryDirectory(dir=work.path) as folder:
+            path = Path(folder) / "documents.sqlite"
+            documents = DocumentStore.create(path, read_corpus(job.corpus, job.base_url))
+            if is_file(source):
+                copy_queries(Path(source), documents.keys(), work.pseudo)
+            else:
+                make_queries(source, documents, recipe.pseudo, work.pseudo)
+            documents.close()
+    state.wait_for_everyone()
+
+
+def train_generator(job: Job, options: PseudoSection, out: Path, settings: Sequence[str]) -> Path:
+    """Train the recipe that `options.source` names on the job's corpus; return its model folder.
+
+    settings: changes to it, before those of the options. Raises InputError without train queries.
+    """
+    if job.queries is None and _own(job.corpus, "qrels/train.tsv") is None:
+        raise InputError(
+            f"[pseudo] source = {options.source!r} learns from train queries, and {job.corpus} has "
+            "none; name a transformers model or a .jsonl file of queries, or set pseudo.source= to "
+            "do without"
+        )
+    changes = (*settings, *options.settings)
+    recipe = load_recipe(options.source, changes)
+    if recipe.decoding.mode != "free":
+        raise InputError(
+            f"[pseudo] source = {options.source!r}: this recipe writes no queries; take "
+            "'query-generator', or one with mode = \"free\" under [decoding]"
+        )
+    train(replace(job, recipe=recipe, out=out, settings=(), resume=True, overwrite=False))
+    return out
+
+
 def _split(job: Job, recipe: Recipe, documents: DocumentStore) -> DevSplit:
     known = set(documents.keys())
     queries = _train_queries(job, known)
-    return carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
+    split = carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
+    # What writes text is not asked for documents, but keeps off what others are measured on.
+    return split._replace(questions={}) if recipe.decoding.mode == "free" else split
 
 
 def _train_queries(job: Job, known: set[str]) -> TrainQueries:

@@ -21,6 +21,7 @@ SECTIONS = {
     "url path": {"scheme": "url", "form": "path", "strip": False},
     "url short": {"scheme": "url", "max_tokens": 5, "words": True},
     "url ultron": {"scheme": "url", "form": "title-domain"},
+    "passage": {"scheme": "passage", "words": 3, "count": 2},
     "title": {"scheme": "title"},
     "title short": {"scheme": "title", "max_tokens": 6},
 }
@@ -77,7 +78,14 @@ def test_every_scheme_is_under_test():
 def test_every_document_has_an_identifier_of_its_own(scheme, corpus, vectors):
     identifiers = scheme.encode(corpus, vectors)
     assert len(identifiers) == SIZE and all(identifiers)
-    assert scheme.unique and len(set(flatten(identifiers))) == SIZE
+    unshared(scheme)
+    assert len(set(flatten(identifiers))) == SIZE
+
+
+def unshared(scheme):
+    """Go on only where no two documents share an identifier."""
+    if not scheme.unique:
+        pytest.skip("documents may share their identifiers")
 
 
 def test_identifiers_form_a_table_that_finds_them(scheme, corpus, vectors):
@@ -85,7 +93,9 @@ def test_identifiers_form_a_table_that_finds_them(scheme, corpus, vectors):
     table = IdentifierTable.build(identifiers, [document.key for document in corpus])
     for number, own in enumerate(identifiers):
         assert table.identifiers_of(number) == sorted(own)
-        assert table.key_of(table.row_of(own[0])) == corpus[number].key
+        found = table.row_of(own[0])
+        assert table.identifier(found) == own[0]
+        assert table.key_of(found) == corpus[number].key or not scheme.unique
 
 
 def test_symbols_stay_within_the_level_sizes(scheme, corpus, vectors):
@@ -99,6 +109,7 @@ def test_symbols_stay_within_the_level_sizes(scheme, corpus, vectors):
 
 
 def test_many_calls_never_repeat_or_extend_an_identifier(scheme, corpus, vectors):
+    unshared(scheme)
     taken, everything = set(), []
     batches = [(corpus[i : i + 7], vectors[i : i + 7]) for i in range(0, SIZE, 7)]
     batches.append((make_documents(30, start=SIZE), make_vectors(30, seed=1)))
@@ -140,13 +151,14 @@ def test_loaded_schemes_encode_alike(scheme, tokenizer, corpus, vectors, tmp_pat
 
 def test_descriptions_are_readable_and_tell_documents_apart(scheme, corpus, vectors):
     descriptions = [scheme.describe(i) for i in flatten(scheme.encode(corpus, vectors))]
-    assert len(set(descriptions)) == SIZE
+    assert len(set(descriptions)) == len(set(flatten(scheme.encode(corpus, vectors))))
     assert all(text and "</s>" not in text for text in descriptions)
 
 
 def test_one_document_is_enough(section, tokenizer):
     corpus, vectors = make_documents(1), make_vectors(1)
     scheme = build_scheme(section, tokenizer).fit(corpus, vectors)
+    unshared(scheme)
     ((identifier,),) = scheme.encode(corpus, vectors)
     ((other,),) = scheme.encode(corpus, vectors, {identifier})
     assert identifier != other

@@ -8,9 +8,18 @@ from genir.config import TaskSection
 from genir.errors import InputError
 from genir.tasks.registry import TASKS, build_task
 
+WRITING = {"write-queries"}
+"""Tasks whose targets are texts."""
+
 
 @pytest.fixture(params=sorted(TASKS))
 def task(request):
+    return build_task(TaskSection(task=request.param))
+
+
+@pytest.fixture(params=sorted(TASKS.keys() - WRITING))
+def finding(request):
+    """A task whose targets are identifiers."""
     return build_task(TaskSection(task=request.param))
 
 
@@ -26,16 +35,16 @@ def test_sources_are_clean_and_not_empty(task, corpus, table, queries):
         assert example.source == " ".join(example.source.split())
 
 
-def test_targets_are_the_document_s_identifiers_in_corpus_order(task, corpus, table, queries):
-    examples = list(task.examples(corpus, table, queries, Random(2)))
+def test_targets_are_the_document_s_identifiers_in_corpus_order(finding, corpus, table, queries):
+    examples = list(finding.examples(corpus, table, queries, Random(2)))
     documents = [int(table.documents[table.row_of(example.target)]) for example in examples]
     assert documents == sorted(documents)
     assert set(documents) == {0, 1}  # the bare document has nothing to say
 
 
-def test_every_identifier_of_a_document_is_drawn(task, corpus, table, queries):
+def test_every_identifier_of_a_document_is_drawn(finding, corpus, table, queries):
     rng = Random(0)
-    drawn = {e.target for _ in range(30) for e in task.examples(corpus, table, queries, rng)}
+    drawn = {e.target for _ in range(30) for e in finding.examples(corpus, table, queries, rng)}
     assert drawn == {(0, 1), (1, 0), (1, 1)}
 
 

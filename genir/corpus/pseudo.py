@@ -1,0 +1,28 @@
+"""Files of made-up queries: a JSON object a line, {"document": key, "text": query}."""
+
+from collections.abc import Container
+from pathlib import Path
+
+from genir.corpus.lines import json_records, read_lines, shorten
+from genir.errors import InputError
+
+
+def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list[str]]:
+    """Return the queries made up for each document, by its key.
+
+    Raises InputError for a bad line and for a key that the corpus has not.
+    """
+    texts: dict[str, list[str]] = {}
+    for number, record in json_records(read_lines(path), str(path)):
+        key, text = record.get("document"), record.get("text")
+        if not isinstance(key, str) or not isinstance(text, str) or not text.strip():
+            raise InputError(
+                f'{path}:{number}: {shorten(record)}; write {{"document": key, "text": query}}'
+            )
+        if key not in documents:
+            raise InputError(
+                f"{path}:{number}: document {key!r} is unknown; remove the line, or make the "
+                "queries of this corpus"
+            )
+        texts.setdefault(key, []).append(text)
+    return texts

@@ -1,0 +1,81 @@
+"""TOME (ACL 2023): a first model finds passages, a second one reads them in the query's place.
+
+score(document | query) = log p(passage | query) + log p(identifier | passage), the best or the sum
+over the passages that the first stage's beams hold (`[decoding] aggregate`). The first stage is
+held to real passages of documents that may be found. Knows no texts but those its tokens spell.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genir.config import Stage
+from genir.decoding.beam import beam_search
+from genir.decoding.masks import LiveRows, Mask
+from genir.decoding.ranker import NO_NUMBERS, Ranker, Reading
+from genir.errors import InputError
+from genir.identifiers.base import Scheme
+from genir.identifiers.table import IdentifierTable
+from genir.models.base import DocidModel
+
+
+class FirstStage(Ranker):
+    """Query -> passages, as texts."""
+
+    def __init__(
+        self, recipe: Stage, scheme: Scheme, table: IdentifierTable, model: DocidModel
+    ) -> None:
+        super().__init__(recipe, table, model.eval())
+        self.scheme = scheme
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the model and the trie to a device."""
+        self.model.to(device)
+        self.trie = self.trie.to(device)
+
+    @torch.inference_mode()
+    def passages(
+        self, queries: Sequence[str], live: LiveRows, second: IdentifierTable
+    ) -> list[list[Reading]]:
+        """Return the best passages of each query with their log p, `[first.decoding] beams` many.
+
+        live: the rows of the `second` stage's table that each query may be led to; passages of
+        other documents are left out.
+        """
+        if not queries:
+            return []
+        places = live.places(len(queries))
+        masks = [self._rows(mask, second) for mask in live.masks]
+        own = LiveRows.build(masks, None if live.index is None else places).to(self.model.device)
+        beams = min(self.recipe.decoding.beams, self.trie.rows)
+        decoding = self.recipe.decoding.model_copy(update={"beams": beams})
+        with self.autocast():
+            found = beam_search(self.model, self.trie, self.encode(queries), own, decoding)
+        rows = zip(found.low.tolist(), found.score.tolist(), strict=True)
+        readings = [self._read_out(low, score) for low, score in rows]
+        if not all(readings):
+            raise InputError(NO_NUMBERS)
+        return readings
+
+    def _rows(self, mask: Mask, second: IdentifierTable) -> Mask:
+        """Return which passages are of documents with a row in `mask`. Numbers are the same."""
+        passing = np.zeros(len(second.keys), dtype=bool)
+        passing[second.documents[mask]] = True
+        rows: Mask = self.table.live & passing[self.table.documents]
+        return rows
+
+    def _read_out(self, low: Sequence[int], scores: Sequence[float]) -> list[Reading]:
+        found = zip(low, scores, strict=True)
+        return [
+            Reading(self.scheme.describe(self.table.identifier(row)), score)
+            for row, score in found
+            if score > -np.inf
+        ]
+
+    def write(self, folder: Path) -> None:
+        """Write weights, tokenizer and identifiers into a new folder."""
+        self.model.save(folder)
+        self.scheme.save(folder / "identifiers")
+        self.table.save(folder / "identifiers")

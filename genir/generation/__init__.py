@@ -1,0 +1,1 @@
+"""Queries made up for documents: who writes them, and the file they are written to."""

@@ -1,0 +1,139 @@
+"""Queries for every document, into a file that appears when it is whole.
+
+`FILE.part` grows by a line a document; a later run goes on behind its last whole batch, and ends in
+the same bytes: each batch is drawn by a seed of its own. Knows no model but by its `write`.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from genir.config import PseudoSection
+from genir.errors import InputError
+from genir.folders import flush_entry
+from genir.progress import tracked
+from genir.records import Document
+from genir.tasks.writing import reading
+
+
+class Writes(Protocol):
+    """What continues prompts: see `Writer.write`."""
+
+    def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
+        """Return a continuation of each prompt."""
+        ...
+
+
+def part_of(out: Path) -> Path:
+    """Return where the queries of a file to come are collected."""
+    return out.with_name(f"{out.name}.part")
+
+
+def write_queries(
+    corpus: Sequence[Document], writer: Writes, options: PseudoSection, out: Path
+) -> Iterator[int]:
+    """Write queries for every document to `out`; yield after each batch, when it may be left.
+
+    One JSON object a line: {"document": key, "text": query}, document by document in corpus order,
+    no query of a document twice. Raises InputError for a part file of other settings and for a disk
+    that takes no more.
+    """
+    part = part_of(out)
+    try:
+        done = _begin(part, options, len(corpus))
+        with part.open("a", encoding="utf-8", newline="\n") as file:
+            for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
+                batch = corpus[start : start + options.batch_size]
+                made = _ask(batch, writer, options, start)
+                lines = (
+                    json.dumps({"document": d.key, "texts": texts}, ensure_ascii=False) + "\n"
+                    for d, texts in zip(batch, made, strict=True)
+                )
+                file.write("".join(lines))
+                file.flush()
+                os.fsync(file.fileno())
+                yield start + len(batch)
+        _finish(part, out)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); make room or name another file"
+        ) from None
+
+
+def _begin(part: Path, options: PseudoSection, size: int) -> int:
+    """Return how many documents are done, in whole batches; cut off what is beyond them."""
+    head = json.dumps({"options": options.model_dump(), "documents": size}) + "\n"
+    if not part.exists():
+        part.write_text(head, encoding="utf-8")
+        return 0
+    lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and lines[0].endswith("\n") and lines[0] != head:
+        raise InputError(
+            f"{part}: was begun with other settings or another corpus; --resume with the same "
+            "ones, or --overwrite to start over"
+        )
+    whole = [line for line in lines[1:] if line.endswith("\n")]
+    done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
+    part.write_text(head + "".join(whole[:done]), encoding="utf-8")
+    return done
+
+
+def _ask(
+    batch: Sequence[Document], writer: Writes, options: PseudoSection, start: int
+) -> list[list[str]]:
+    """Return the queries of each document: those that are not empty, each once."""
+    rng = Random(f"pseudo {options.seed} {start}")
+    owners = [n for n, document in enumerate(batch) if reading(document, options.words)]
+    owners = [n for n in owners for _ in range(options.count)]
+    prompts = [prompt(batch[n], options, rng) for n in owners]
+    texts = writer.write(prompts, options, rng.getrandbits(63)) if prompts else []
+    made: list[dict[str, None]] = [{} for _ in batch]
+    for owner, text in zip(owners, texts, strict=True):
+        if text:
+            made[owner][text] = None
+    return [list(own) for own in made]
+
+
+def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
+    """Return what is read for one query; other words are left out of it each time.
+
+    Raises InputError for a prompt that names anything but `{title}` and `{text}`.
+    """
+    if not options.prompt:
+        return _drop(reading(document, options.words), options.drop, rng)
+    text = " ".join(document.text.split()[: options.words])
+    title = " ".join(document.title.split())
+    try:
+        return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"[pseudo] prompt = {options.prompt!r}: {error!r}; only {{title}} and {{text}} can "
+            "stand in braces"
+        ) from None
+
+
+def _drop(text: str, share: float, rng: Random) -> str:
+    """Leave out each word with a chance of `share`, but never all of them."""
+    words = text.split()
+    kept = [word for word in words if rng.random() >= share] if share else words
+    return " ".join(kept or words)
+
+
+def _finish(part: Path, out: Path) -> None:
+    """Spread the documents' lines into one a query, and move the file to its place."""
+    whole = out.with_name(f".{out.name}.whole")
+    with part.open(encoding="utf-8") as lines, whole.open("w", encoding="utf-8") as file:
+        next(lines)
+        for line in lines:
+            record = json.loads(line)
+            for text in record["texts"]:
+                query = {"document": record["document"], "text": text}
+                file.write(json.dumps(query, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    whole.replace(out)
+    flush_entry(out.parent)
+    part.unlink()

@@ -1,0 +1,128 @@
+"""Any transformers model that writes text: an encoder-decoder or a causal language model.
+
+It reads a prompt and samples what comes next, by transformers' own `generate`. With noise on the
+embeddings of what it reads, samples differ more (UDEG, 2021). Knows no documents.
+"""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from genir.config import PseudoSection
+from genir.errors import InputError
+from genir.models.encoder import load_pretrained
+from genir.models.seq2seq import Seq2SeqModel
+from genir.retriever import Retriever
+
+LONGEST = 512
+"""Tokens of a prompt, where neither model nor tokenizer asks for fewer."""
+
+
+class Writer:
+    """A model that continues prompts; `longest` is how many tokens of one it reads."""
+
+    def __init__(self, net: Any, tokenizer: Any, longest: int = LONGEST) -> None:
+        self.net = net.eval()
+        self.tokenizer = tokenizer
+        self.causal = not net.config.is_encoder_decoder
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if tokenizer.pad_token_id is None:
+            raise InputError("the tokenizer has no padding and no end token; add eos_token to it")
+        if self.causal:  # the end of a prompt stands next to what follows, and is never cut
+            tokenizer.padding_side = tokenizer.truncation_side = "left"
+        self.longest = min(longest, tokenizer.model_max_length)
+
+    @classmethod
+    def open(cls, source: str, device: torch.device | str) -> Self:
+        """Load a model folder of genir's, or a transformers model by folder or name.
+
+        Raises InputError when it cannot be loaded, or writes no text.
+        """
+        if (Path(source) / "manifest.json").is_file():
+            return cls._trained(Path(source), device)
+        config = load_pretrained(AutoConfig, source)
+        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        net = load_pretrained(loader, source, dtype=torch.float32, use_safetensors=True)
+        return cls(net.to(device), load_pretrained(AutoTokenizer, source))
+
+    @classmethod
+    def _trained(cls, folder: Path, device: torch.device | str) -> Self:
+        retriever = Retriever.load(folder, device)
+        if retriever.recipe.decoding.mode != "free" or not isinstance(
+            retriever.model, Seq2SeqModel
+        ):
+            raise InputError(
+                f"{folder}: finds documents, and writes no queries; take a model of the recipe "
+                "query-generator"
+            )
+        net = retriever.model.transformer.whole()
+        return cls(net, retriever.model.tokenizer, retriever.recipe.training.source_length)
+
+    @torch.inference_mode()
+    def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
+        """Sample a continuation of each prompt; the same seed gives the same."""
+        longest = self.longest
+        if self.causal:
+            room = getattr(self.net.config, "max_position_embeddings", None) or LONGEST
+            longest = max(1, min(longest, room - options.length))
+        tokens = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        ).to(self.net.device)
+        with _seeded(seed, self.net.device):
+            written = self._continue(tokens["input_ids"], tokens["attention_mask"], options)
+        texts: list[str] = self.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return [first_line(text) for text in texts]
+
+    def _continue(self, ids: Tensor, mask: Tensor, options: PseudoSection) -> Tensor:
+        """Return the tokens that follow prompts, int64 [B, S] each: int64 [B, T]."""
+        reader = self.net if self.causal else self.net.get_encoder()
+        embeds = reader.get_input_embeddings()(ids)
+        if options.noise:
+            embeds = embeds + options.noise * embeds.std() * torch.randn_like(embeds)
+        given: dict[str, Any] = {"inputs_embeds": embeds}
+        if not self.causal:
+            states = reader(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+            given = {"encoder_outputs": BaseModelOutput(last_hidden_state=states)}
+        end = self.tokenizer.eos_token_id
+        settings = GenerationConfig(
+            do_sample=True,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            max_new_tokens=options.length,
+            eos_token_id=self.tokenizer.sep_token_id if end is None else end,
+            pad_token_id=self.tokenizer.pad_token_id,
+            bos_token_id=self.tokenizer.bos_token_id,
+            decoder_start_token_id=getattr(self.net.config, "decoder_start_token_id", None),
+        )
+        written: Tensor = self.net.generate(
+            **given, attention_mask=mask, generation_config=settings
+        )
+        return written
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Any:
+    """Draw by a seed of one's own, and leave everybody else's draws as they are."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def first_line(text: str) -> str:
+    """Return the first line that is not blank, with single spaces; "" where there is none."""
+    lines = (" ".join(line.split()) for line in text.splitlines())
+    return next(filter(None, lines), "")

@@ -1,0 +1,71 @@
+"""`genir generate-queries`: queries for every document of a corpus, as a file."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from genir.config import PseudoSection, apply_settings, validate
+from genir.corpus.folder import read_corpus
+from genir.corpus.store import DocumentStore
+from genir.errors import InputError
+from genir.generation.queries import part_of
+from genir.training.job import Job, train_generator
+from genir.training.pseudo import is_file, is_recipe, make_queries
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `genir generate-queries` is asked for; `settings` are keys of `[pseudo]`."""
+
+    corpus: Path
+    out: Path
+    model: str
+    queries: Path | None = None
+    qrels: Path | None = None
+    settings: Sequence[str] = ()
+    resume: bool = False
+    overwrite: bool = False
+
+
+def generate_queries(request: Request) -> None:
+    """Write the file of queries, training the generator first where a recipe is named.
+
+    Raises InputError for bad input, Stopped on Ctrl-C: `resume` goes on from there.
+    """
+    out, generator = request.out, request.out.with_name(f"{request.out.name}.generator")
+    values: dict[str, object] = {}
+    apply_settings(values, request.settings)
+    options = validate(PseudoSection, {**values, "source": request.model}, "[pseudo]")
+    if is_file(request.model):
+        raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")
+    begun = part_of(out).exists() or any(out.parent.glob(f"{generator.name}*"))
+    if request.overwrite:
+        _clear(out, generator)
+    elif out.exists() or (begun and not request.resume):
+        raise InputError(
+            f"{out}: exists already, or was begun; --resume goes on with what was begun, "
+            "--overwrite starts over"
+        )
+    source = request.model
+    if is_recipe(source):
+        job = Job(source, request.corpus, out, request.queries, request.qrels)
+        source = str(train_generator(job, options, generator, ()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "documents.sqlite"
+        documents = DocumentStore.create(path, read_corpus(request.corpus))
+        make_queries(source, documents, options, out)
+        documents.close()
+    shutil.rmtree(generator, ignore_errors=True)
+    with out.open(encoding="utf-8") as lines:
+        Console(stderr=True).print(f"{out}: {sum(1 for _ in lines):,} queries", highlight=False)
+
+
+def _clear(out: Path, generator: Path) -> None:
+    """Remove what an earlier run has begun; a whole file stays until the new one is whole."""
+    part_of(out).unlink(missing_ok=True)
+    for folder in (generator, generator.with_name(f"{generator.name}.training")):
+        shutil.rmtree(folder, ignore_errors=True)

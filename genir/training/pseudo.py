@@ -1,0 +1,63 @@
+"""Making queries up for the documents of a training, or of a corpus on its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from genir.config import PseudoSection, recipe_names
+from genir.corpus.lines import read_lines
+from genir.corpus.pseudo import read_pseudo_queries
+from genir.errors import InputError
+from genir.generation.queries import write_queries
+from genir.generation.writer import Writer
+from genir.records import Document
+from genir.tasks.base import TrainQueries
+from genir.training.signals import Stopped, stop_wish
+from genir.training.split import DevSplit
+
+FILES = (".jsonl", ".jsonl.gz")
+
+
+def is_file(source: str) -> bool:
+    """Tell whether a source of queries is a file that has them."""
+    return source.endswith(FILES)
+
+
+def is_recipe(source: str) -> bool:
+    """Tell whether a source of queries is a recipe, whose model must be trained first."""
+    return source in recipe_names() or source.endswith(".toml")
+
+
+def make_queries(
+    source: str, corpus: Sequence[Document], options: PseudoSection, out: Path
+) -> None:
+    """Let a model write the queries of a corpus, from where an earlier run left off.
+
+    Raises Stopped on Ctrl-C or SIGTERM, after the batch that is being written.
+    """
+    device: torch.device = PartialState().device
+    with stop_wish() as wish:
+        for _ in write_queries(corpus, Writer.open(source, device), options, out):
+            if wish.made:
+                raise Stopped
+
+
+def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
+    """Keep a file of queries, after a look at every line: it may change before a resumed run."""
+    if not read_pseudo_queries(source, set(documents)):
+        raise InputError(f"{source}: no queries; the file is empty")
+    part = out.with_name(f"{out.name}.part")
+    part.write_text("".join(f"{line}\n" for _, line in read_lines(source)), encoding="utf-8")
+    part.replace(out)
+
+
+def join_queries(split: DevSplit, made: TrainQueries) -> DevSplit:
+    """Return a split whose train queries include made-up ones, other than the dev questions."""
+    train = {key: list(texts) for key, texts in split.train.items()}
+    for key, texts in made.items():
+        fresh = [text for text in texts if text not in split.questions]
+        if fresh:
+            train.setdefault(key, []).extend(fresh)
+    return split._replace(train=train)

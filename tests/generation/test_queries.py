@@ -1,0 +1,108 @@
+"""The file of queries: worked by hand, and through interruptions. The writers here are fakes."""
+
+import json
+from random import Random
+
+import pytest
+
+from genir.config import PseudoSection
+from genir.errors import InputError
+from genir.generation.queries import part_of, prompt, write_queries
+from genir.generation.writer import first_line
+from genir.records import Document
+
+TAR = Document("tar", "Archive  files\nand extract them", title="tar")
+SED = Document("sed", "Edit text", title="")
+BARE = Document("bare", " ", title="")
+CORPUS = [TAR, SED, BARE]
+
+
+class Echo:
+    """Writes the beginning of what it was asked and a number, and of some nothing."""
+
+    def __init__(self):
+        self.asked = []
+
+    def write(self, prompts, options, seed):
+        self.asked.append((list(prompts), seed))
+        rng = Random(seed)
+        return [f"{text[:3]}? {rng.randrange(10)}" if text[0] != "E" else "" for text in prompts]
+
+
+def write(tmp_path, corpus=CORPUS, writer=None, stop=None, **options):
+    out, section = tmp_path / "out.jsonl", PseudoSection(**options)
+    for number, _ in enumerate(write_queries(corpus, writer or Echo(), section, out), start=1):
+        if number == stop:
+            return out
+    return out
+
+
+def test_queries_stand_one_a_line_document_by_document(tmp_path):
+    class Fixed:
+        def write(self, prompts, options, seed):
+            assert prompts == ["tar. Archive files and extract them"] * 3 + ["Edit text"] * 3
+            return ["how to pack", "unpack", "how to pack", "", "swap words", ""]
+
+    out = write(tmp_path, writer=Fixed(), count=3)
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [
+        {"document": "tar", "text": "how to pack"},
+        {"document": "tar", "text": "unpack"},
+        {"document": "sed", "text": "swap words"},
+    ]
+    assert not part_of(out).exists()
+
+
+@pytest.mark.parametrize(
+    "tail", ["", '{"document": "d4", "te', '{"document": "d4", "texts": []}\n']
+)
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, stop, tail):
+    corpus = [Document(f"d{n}", f"text number {n}") for n in range(6)]
+    (tmp_path / "whole").mkdir()
+    whole = write(tmp_path / "whole", corpus, count=2, batch_size=2)
+    out = write(tmp_path, corpus, stop=stop, count=2, batch_size=2)
+    assert not out.exists()
+    if stop < 3:
+        with part_of(out).open("a") as file:
+            file.write(tail)
+    again = Echo()
+    write(tmp_path, corpus, again, count=2, batch_size=2)
+    assert out.read_bytes() == whole.read_bytes()
+    assert len(again.asked) == 3 - stop
+
+
+def test_another_seed_writes_other_queries(tmp_path):
+    first = Echo(), Echo()
+    for writer, seed in zip(first, (1, 2), strict=True):
+        (tmp_path / str(seed)).mkdir()
+        write(tmp_path / str(seed), writer=writer, seed=seed)
+    assert first[0].asked[0][1] != first[1].asked[0][1]
+
+
+def test_going_on_with_other_settings_is_refused(tmp_path):
+    write(tmp_path, stop=1, count=2, batch_size=1)
+    with pytest.raises(InputError, match=r"out.jsonl.part: was begun with other settings"):
+        write(tmp_path, count=3, batch_size=1)
+    with pytest.raises(InputError, match="other settings or another corpus"):
+        write(tmp_path, CORPUS[:2], count=2, batch_size=1)
+
+
+def test_a_prompt_of_one_s_own_is_filled_in():
+    options = PseudoSection(prompt="About {title}: {text}\nQuestion:", words=3)
+    assert prompt(TAR, options, Random(0)) == "About tar: Archive files and\nQuestion:"
+    with pytest.raises(InputError, match=r"KeyError\('name'\); only {title} and {text}"):
+        prompt(TAR, PseudoSection(prompt="{name}"), Random(0))
+
+
+def test_words_are_left_out_but_never_all():
+    document = Document("d", " ".join(f"w{n}" for n in range(1000)))
+    kept = prompt(document, PseudoSection(drop=0.3, words=1000), Random(0)).split()
+    assert 650 < len(kept) < 750 and kept == sorted(kept, key=lambda word: int(word[1:]))
+    assert prompt(SED, PseudoSection(drop=0.999), Random(0)) == "Edit text"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("\n  a \tb\nc", "a b"), ("", ""), (" \n\n", ""), ("one", "one")]
+)
+def test_only_the_first_line_counts(text, line):
+    assert first_line(text) == line

@@ -1,0 +1,189 @@
+"""Sampling from tiny untrained models: a causal one by a prompt, encoder-decoders, one of ours."""
+
+import json
+
+import pytest
+import torch
+from tiny import SCRATCH
+from transformers import GPT2Config, GPT2LMHeadModel
+from typer.testing import CliRunner
+
+from genir.cli import app
+from genir.config import PseudoSection, validate
+from genir.corpus.folder import read_corpus
+from genir.errors import InputError
+from genir.generation.writer import Writer
+from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
+from genir.models.vocabulary import train_vocabulary
+from genir.records import Document
+from genir.training.generate import Request, generate_queries
+from genir.training.job import Job, train
+
+PROMPTS = ["copy a file", "erase the whole directory tree of a disk"]
+BRIEF = {"length": 5, "top_k": 0}
+WORDS = [Document("a", "copy a file, erase the whole directory tree of a disk. What is it?")]
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    """A folder with an untrained GPT-2 of 80 places."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 80}
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), **sizes, bos_token_id=1, eos_token_id=1, initializer_range=0.5
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seq2seq(tmp_path_factory):
+    """A folder with an untrained T5."""
+    folder = tmp_path_factory.mktemp("t5")
+    torch.manual_seed(0)
+    options = {name: value for name, value in SCRATCH.items() if name != "kind"}
+    built = Seq2SeqModel.build(validate(Seq2SeqOptions, options, "[model]"), WORDS)
+    built.transformer.whole().save_pretrained(folder)
+    built.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["gpt2", "seq2seq"])
+def writer(request):
+    return Writer.open(str(request.getfixturevalue(request.param)), "cpu")
+
+
+def test_a_seed_decides_what_is_written_and_disturbs_nobody(writer):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    first = writer.write(PROMPTS * 4, PseudoSection(**BRIEF), 1)
+    assert torch.equal(torch.rand(2), expected)
+    assert first == writer.write(PROMPTS * 4, PseudoSection(**BRIEF), 1)
+    assert first != writer.write(PROMPTS * 4, PseudoSection(**BRIEF), 2)
+    assert len(set(first)) > 4 and not any("\n" in text for text in first)
+
+
+@torch.inference_mode()
+def test_without_chance_the_likeliest_token_follows(writer):
+    """top_k = 1 leaves nothing to draw, so a plain forward pass tells what must come."""
+    options = PseudoSection(length=2, top_k=1)
+    for prompt in PROMPTS:
+        ids = writer.tokenizer(prompt, return_tensors="pt")["input_ids"]
+        read = {"input_ids": ids}
+        if not writer.causal:
+            read["decoder_input_ids"] = torch.tensor([[writer.net.config.decoder_start_token_id]])
+        token = int(writer.net(**read).logits[0, -1].argmax())
+        (text,) = writer.write([prompt], options, 0)
+        likeliest = writer.tokenizer.decode([token], skip_special_tokens=True).strip()
+        assert text.startswith(likeliest)
+    assert writer.write(PROMPTS, options, 0) == [
+        *writer.write(PROMPTS[:1], options, 0), *writer.write(PROMPTS[1:], options, 0)
+    ]  # fmt: skip
+
+
+def test_noise_on_what_is_read_changes_what_is_written(writer):
+    prompts, sure = PROMPTS * 8, PseudoSection(length=5, top_k=1)
+    plain = writer.write(prompts, sure, 1)
+    assert len(set(plain)) == 2
+    noisy = writer.write(prompts, sure.model_copy(update={"noise": 2.0}), 1)
+    assert len(set(noisy)) > 2
+
+
+def test_a_long_prompt_is_cut_to_what_the_model_can_hold(gpt2):
+    writer = Writer.open(str(gpt2), "cpu")
+    long = " ".join(["copy a file"] * 40) + " What is it?"
+    assert len(writer.write([long], PseudoSection(length=20), 0)) == 1
+    end = writer.write(["What is it?"], PseudoSection(length=20, top_k=1), 0)
+    assert writer.tokenizer.truncation_side == "left" and len(end) == 1
+
+
+def test_what_cannot_be_loaded_is_named():
+    with pytest.raises(InputError, match="cannot load '/no/such/model'"):
+        Writer.open("/no/such/model", "cpu")
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+RECIPE = """
+name = "writer"
+[identifiers]
+scheme = "passage"
+words = 2
+[[tasks]]
+task = "write-queries"
+[model]
+{model}
+[training]
+max_steps = {steps}
+batch_size = 16
+learning_rate = 0.02
+head_learning_rate = 0.02
+source_length = 24
+dev_queries = 0
+evaluations = 1
+[decoding]
+mode = "{mode}"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def make(steps=2, mode="free", **changes):
+        model = "\n".join(f"{k} = {json.dumps(v)}" for k, v in (SCRATCH | changes).items())
+        path = tmp_path / f"writer-{mode}.toml"
+        path.write_text(RECIPE.format(model=model, steps=steps, mode=mode))
+        return path
+
+    return make
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_generator_is_trained_and_writes_for_every_document(tiny_corpus, tmp_path, recipe):
+    command = ["generate-queries", str(tiny_corpus), "--out", str(tmp_path / "made.jsonl")]
+    command += ["--model", str(recipe()), "--set", "count=3", "--set", "length=6"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    made = lines_of(tmp_path / "made.jsonl")
+    order = [document.key for document in read_corpus(tiny_corpus)]
+    assert {line["document"] for line in made} == set(order)
+    assert sorted(made, key=lambda line: order.index(line["document"])) == made
+    assert 40 < len(made) <= 120 and all(line["text"].strip() for line in made)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.jsonl", "writer-free.toml"]
+
+
+def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, recipe):
+    steps = recipe(60, width=32, feedforward=64)
+    trained = train(Job(str(steps), tiny_corpus, tmp_path / "model"))
+    assert json.loads((tmp_path / "model" / "metrics.json").read_text())["dev"]["questions"] == 0
+    assert "It writes queries" in (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    with pytest.raises(InputError, match="writes text, and finds no documents"):
+        trained.search(["copy"], 1)
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(tmp_path / "model"))
+    generate_queries(request)
+    words = {word for line in lines_of(request.out) for word in line["text"].split()}
+    assert {"how", "do", "i", "my"} & words  # it has begun to write as people ask
+    with pytest.raises(InputError, match=r"exists already, or was begun"):
+        generate_queries(request)
+
+
+def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, recipe):
+    train(Job(str(recipe(mode="beam")), tiny_corpus, tmp_path / "model"))
+    with pytest.raises(InputError, match="finds documents, and writes no queries"):
+        Writer.open(str(tmp_path / "model"), "cpu")
+    made = tmp_path / "made.jsonl"
+    with pytest.raises(InputError, match="is a file of queries; name a model"):
+        generate_queries(Request(tiny_corpus, made, "other.jsonl"))
+
+
+def test_a_prompt_for_a_causal_model_comes_from_the_settings(tiny_corpus, tmp_path, gpt2):
+    settings = ["prompt='{title}: {text} What is it?'", "count=2", "length=4"]
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(gpt2), settings=settings)
+    generate_queries(request)
+    assert len({line["document"] for line in lines_of(request.out)}) > 30

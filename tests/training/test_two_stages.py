@@ -1,0 +1,214 @@
+"""TOME and made-up queries from files to a model folder, and through kills."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+from safetensors.numpy import load_file
+
+from genir.corpus.pseudo import read_pseudo_queries
+from genir.errors import InputError
+from genir.manifest import check_manifest
+from genir.retriever import Retriever
+from genir.training.job import Job, train
+from genir.training.loop import Trainer
+from genir.training.pseudo import join_queries
+from genir.training.split import DevSplit
+
+SCRATCH = """
+[model]
+kind = "seq2seq"
+source = "scratch"
+vocabulary_size = 400
+width = 16
+heads = 2
+layers = 1
+feedforward = 32
+[training]
+batch_size = 16
+max_steps = 4
+learning_rate = 0.01
+source_length = 24
+dev_queries = 4
+evaluations = 1
+"""
+GENERATOR = (
+    """
+name = "writer"
+[identifiers]
+scheme = "passage"
+words = 2
+[[tasks]]
+task = "write-queries"
+[decoding]
+mode = "free"
+"""
+    + SCRATCH
+)
+TOME = (
+    """
+name = "two"
+[pseudo]
+source = {writer}
+count = 2
+length = 6
+[first.identifiers]
+scheme = "passage"
+words = 5
+[[first.tasks]]
+task = "queries"
+[first.decoding]
+beams = 2
+[identifiers]
+scheme = "url"
+[[tasks]]
+task = "passages"
+words = 5
+[decoding]
+beams = 4
+"""
+    + SCRATCH
+)
+
+
+def make_job(folder, corpus):
+    writer = folder / "writer.toml"
+    writer.write_text(GENERATOR)
+    recipe = folder / "two.toml"
+    recipe.write_text(TOME.format(writer=json.dumps(str(writer))))
+    return Job(str(recipe), corpus, folder / "model")
+
+
+@pytest.fixture
+def job(tiny_corpus, tmp_path):
+    """TOME on the tiny corpus: three trainings of 4 steps, and the writing of queries."""
+    return make_job(tmp_path, tiny_corpus)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_corpus, tmp_path_factory):
+    """The model folder of a training that nobody interrupted."""
+    job = make_job(tmp_path_factory.mktemp("whole"), tiny_corpus)
+    train(job)
+    return job.out
+
+
+def weights_of(folder):
+    """All tensors, of both stages, in bytes: files that say the same may list tied names anew."""
+    tensors = [load_file(folder / part / "model.safetensors") for part in ("first", "")]
+    return [{name: t.tobytes() for name, t in own.items()} for own in tensors]
+
+
+def killed(job, step):
+    """Die in the middle of the step of that number, over all trainings."""
+    real, taken = Trainer._step, []
+
+    def count(self, batch):
+        taken.append(None)
+        if len(taken) == step:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_step", count)
+        with pytest.raises(KeyboardInterrupt):
+            train(job)
+
+
+def test_one_command_trains_both_stages_into_one_folder(whole):
+    assert sorted(os.listdir(whole.parent)) == ["model", "two.toml", "writer.toml"]
+    files = check_manifest(whole)["files"]
+    assert {"first/model.safetensors", "first/identifiers/rows.safetensors"} <= files.keys()
+    card = (whole / "MODEL_CARD.md").read_text()
+    assert "in two stages" in card and "[first.identifiers]" in card
+    loaded = Retriever.load(whole)
+    hits = loaded.search(["duplicate a document", "erase"], 40)
+    assert [len({hit.key for hit in found}) for found in hits] == [40, 40]
+    urls = {loaded.scheme.text(document) for document in loaded.documents}
+    assert {hit.identifier for hit in hits[0]} == urls
+    assert loaded.first.recipe.training.max_steps == 4
+    assert loaded.query_counts.sum() == 76  # made-up queries do not make a document seen
+
+
+def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
+    killed(job, 2)  # the generator's
+    with pytest.raises(InputError, match="holds an interrupted training"):
+        train(job)
+    job = replace(job, resume=True)
+    killed(job, 6)  # the first stage's, after the generator's four
+    killed(job, 6)  # the second stage's, after the first stage's four
+    train(job)
+    assert weights_of(job.out) == weights_of(whole)
+    assert not job.out.with_name("model.training").exists()
+
+
+@pytest.fixture
+def splits(monkeypatch):
+    """What each training learned from, by the name of its recipe, with its seed."""
+    seen, real = {}, Trainer.__init__
+
+    def note(self, retriever, split, work):
+        seen[retriever.recipe.name] = (retriever.recipe.training.seed, split)
+        real(self, retriever, split, work)
+
+    monkeypatch.setattr(Trainer, "__init__", note)
+    return seen
+
+
+def test_a_file_of_queries_is_learned_from(job, splits, tmp_path):
+    lines = [{"document": "copy-file", "text": f"made up {n}"} for n in range(3)]
+    path = tmp_path / "made.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    train(replace(job, settings=[f"pseudo.source={path}", "training.max_steps=1"]))
+    assert splits.keys() == {"two, first stage", "two"}
+    for _, split in splits.values():
+        assert split.train["copy-file"][-3:] == ["made up 0", "made up 1", "made up 2"]
+        assert sum(map(len, split.train.values())) == 76 + 3
+
+
+def test_bad_queries_leave_no_trace(job, tmp_path):
+    path = tmp_path / "made.jsonl"
+    path.write_text('{"document": "no-such", "text": "what"}\n')
+    with pytest.raises(InputError, match=r"made.jsonl:1: document 'no-such' is unknown"):
+        train(replace(job, settings=[f"pseudo.source={path}"]))
+    path.write_text('{"document": "copy-file", "query": "what"}\n')
+    with pytest.raises(InputError, match=r'made.jsonl:1: .*write {"document": key, "text": query}'):
+        read_pseudo_queries(path, {"copy-file"})
+    assert "model.training" not in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("first.identifiers.scheme=atomic", "must be text; take 'passage'"),
+        ("decoding.mode=exact", "two stages answer by beam search"),
+        ("first.tasks.0.task=query", "unknown task 'query'"),
+        ("pseudo.source=default", "this recipe writes no queries; take 'query-generator'"),
+        ("pseudo.settings=['training.epoch=3']", "did you mean 'epochs'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_it_costs_anything(job, tmp_path, setting, message):
+    with pytest.raises(InputError, match=message):
+        train(replace(job, settings=[setting]))
+    assert "model.training" not in os.listdir(tmp_path)
+
+
+def test_a_generator_needs_train_queries(job, tiny_corpus):
+    with pytest.raises(InputError, match=r"learns from train queries.*pseudo.source= to do with"):
+        train(replace(job, corpus=tiny_corpus / "corpus.jsonl"))
+
+
+def test_the_generator_never_sees_what_is_held_out(job, splits):
+    train(replace(job, settings=["training.seed=5", "pseudo.settings=['training.epochs=1']"]))
+    (seed, generator), (_, second) = splits["writer"], splits["two"]
+    assert seed == 5 and len(second.questions) == 4 and not generator.questions
+    learned = {text for texts in generator.train.values() for text in texts}
+    assert not learned & second.questions.keys() and len(learned) == 76
+    assert len({t for texts in second.train.values() for t in texts} - learned) > 10  # made up
+
+
+def test_dev_questions_are_left_out_of_what_is_made_up():
+    split = DevSplit({"a": ["one"]}, {"held out": frozenset({"a"})}, made_up=False)
+    joined = join_queries(split, {"a": ["two", "held out"], "b": ["held out"]})
+    assert joined.train == {"a": ["one", "two"]} and split.train == {"a": ["one"]}
