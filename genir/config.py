@@ -43,10 +43,14 @@ class IdentifierSection(Section):
 
 
 class TaskSection(Section):
-    """`[[tasks]]`: one task; `weight` is how often an epoch passes over its examples."""
+    """`[[tasks]]`: one task; `weight` is how often an epoch passes over its examples.
+
+    `typos` is the probability that a source gets one typing error.
+    """
 
     task: str
     weight: float = Field(default=1.0, gt=0)
+    typos: float = Field(default=0.0, ge=0, le=1)
 
 
 class ModelSection(Section):

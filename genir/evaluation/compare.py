@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from genir.corpus.typos import misspell
 from genir.errors import InputError
 from genir.evaluation.latency import Latency, latencies
 from genir.evaluation.measures import MEASURES, Values, evaluate, judgements, means
 from genir.evaluation.significance import holm, p_greater
-from genir.evaluation.typos import misspell
 from genir.progress import tracked
 from genir.records import Hit, Qrel, Query, Searcher
 

@@ -6,7 +6,7 @@ To add a task: write a subclass in the file of its family, and name it in `regis
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from genir.config import Strict
 from genir.identifiers.table import IdentifierTable
@@ -21,7 +21,7 @@ class Task(ABC):
 
     Promises, held by the shared test suite: the same arguments and generator state give the same
     examples; sources are non-empty; identifier targets stand in the table; a document with nothing
-    to say under a task yields nothing.
+    to say under a task yields nothing. The table numbers documents by their place in the corpus.
     """
 
     name: ClassVar[str]
@@ -41,7 +41,33 @@ class Task(ABC):
         """Yield one epoch's examples, document by document in corpus order."""
 
 
+Facts = TypeVar("Facts")
+
+
+class CorpusTask(Task, Generic[Facts]):
+    """A task that must know something of the whole corpus: learned in one pass, once."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._learned: tuple[Sequence[Document], Facts] | None = None
+
+    @abstractmethod
+    def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Facts:
+        """Read the corpus; what comes back depends on nothing else."""
+
+    def facts(self, corpus: Sequence[Document], table: IdentifierTable) -> Facts:
+        """Return what `learn` says of a corpus, which later epochs do not read again."""
+        if self._learned is None or self._learned[0] is not corpus:
+            self._learned = (corpus, self.learn(corpus, table))
+        return self._learned[1]
+
+
 def draw_target(table: IdentifierTable, document: Document, rng: Random) -> Identifier:
     """Return one of the document's identifiers, drawn evenly when it has several."""
-    rows = table.rows_of(table.number(document.key))
+    return draw_identifier(table, document.key, rng)
+
+
+def draw_identifier(table: IdentifierTable, key: str, rng: Random) -> Identifier:
+    """Return one of the identifiers of the document with a key, which must be in the table."""
+    rows = table.rows_of(table.number(key))
     return table.identifier(int(rows[0] if len(rows) == 1 else rng.choice(rows.tolist())))

@@ -1,15 +1,18 @@
-"""Parts of a document's text: its lead, random spans, windows. Knows no identifiers.
+"""Parts of a document's text: its lead, sentences, spans, windows. Knows no identifiers.
 
 The cleaning rule, the same for every task: runs of white space become one blank, and nothing else
 changes. The lead is the first line that is not blank if the text has several such lines, else the
 first sentence; either is cut at a number of words. A sentence ends at . ! or ? before white space
-that no small letter follows, or at an ideographic full stop, ! or ?.
+that no small letter follows, or at an ideographic full stop, ! or ?, or with its line. A paragraph
+is a line that is not blank.
 """
 
 import re
+from collections.abc import Sequence
 from random import Random
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z])|(?<=[。\uff01\uff1f])")
+_BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
 def clean(text: str) -> str:
@@ -24,6 +27,53 @@ def lead(text: str, words: int) -> str:
     if len(lines) == 1:
         first = _SENTENCE_END.split(first.strip(), maxsplit=1)[0]
     return " ".join(first.split()[:words])
+
+
+def paragraph_places(text: str) -> list[tuple[int, int]]:
+    """Return where each paragraph starts and ends."""
+    places, start = [], 0
+    for line in text.splitlines(keepends=True):
+        if line.strip():
+            places.append((start, start + len(line)))
+        start += len(line)
+    return places
+
+
+def sentence_places(text: str) -> list[tuple[int, int]]:
+    """Return where each sentence starts and ends."""
+    places = []
+    for start, end in paragraph_places(text):
+        begin = start
+        for gap in _SENTENCE_END.finditer(text, start, end):
+            places.append((begin, gap.start()))
+            begin = gap.end()
+        places.append((begin, end))
+    return [(begin, end) for begin, end in places if text[begin:end].strip()]
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences, clean."""
+    return [clean(text[start:end]) for start, end in sentence_places(text)]
+
+
+def first_section(text: str) -> str:
+    """Return the text up to its first blank line, or its first line if it has no blank ones."""
+    whole = text.strip()
+    first = _BLANK_LINE.split(whole, maxsplit=1)[0]
+    return first if first != whole else whole.partition("\n")[0]
+
+
+def fill(parts: Sequence[str], words: int) -> list[list[str]]:
+    """Put parts together, in their order, until each group has at least `words` words."""
+    groups: list[list[str]] = []
+    count = words
+    for part in parts:
+        if count >= words:
+            groups.append([])
+            count = 0
+        groups[-1].append(part)
+        count += len(part.split())
+    return groups
 
 
 def span(words: list[str], shortest: int, longest: int, rng: Random) -> str:

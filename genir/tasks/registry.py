@@ -4,16 +4,35 @@ from collections.abc import Sequence
 
 from genir.config import TaskSection, validate
 from genir.errors import InputError, nearest
+from genir.tasks.anchors import Acm, Qdm, Rdp, Rqp
 from genir.tasks.base import Task
+from genir.tasks.cloze import Bfs, Ict, Wlp
+from genir.tasks.contents import Ngrams, Passages, Terms
 from genir.tasks.indexing import Chunks, Lead, Spans, Title, TitleLead
 from genir.tasks.mixture import Mixture
-from genir.tasks.retrieval import Queries
-from genir.tasks.writing import Passages, WriteQueries
+from genir.tasks.noise import Misspelt
+from genir.tasks.recurring import RecurringSpans
+from genir.tasks.retrieval import PseudoQueries, Queries
+from genir.tasks.units import Hip, Iss, Lps
+from genir.tasks.word_sets import BProp, Prop
+from genir.tasks.writing import WriteQueries, WrittenPassages
 
+# fmt: off
 TASKS: dict[str, type[Task]] = {
     task.name: task
-    for task in (Lead, Title, TitleLead, Spans, Chunks, Queries, Passages, WriteQueries)
+    for task in (
+        Lead, Title, TitleLead, Spans, Chunks,
+        Queries, PseudoQueries,
+        Ict, Bfs, Wlp,
+        Prop, BProp,
+        Rqp, Qdm, Rdp, Acm,
+        RecurringSpans,
+        Passages, Terms, Ngrams,
+        Iss, Lps, Hip,
+        WrittenPassages, WriteQueries,
+    )
 }
+# fmt: on
 
 
 def build_task(section: TaskSection) -> Task:
@@ -23,8 +42,9 @@ def build_task(section: TaskSection) -> Task:
     """
     if section.task not in TASKS:
         raise InputError(f"[[tasks]]: unknown task {section.task!r}{nearest(section.task, TASKS)}")
-    task = TASKS[section.task]
-    return task(validate(task.Options, section.options, f"[[tasks]] {section.task}"))
+    kind = TASKS[section.task]
+    task = kind(validate(kind.Options, section.options, f"[[tasks]] {section.task}"))
+    return Misspelt(task, section.typos) if section.typos else task
 
 
 def build_mixture(sections: Sequence[TaskSection], seed: int) -> Mixture:

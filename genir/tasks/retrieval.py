@@ -1,9 +1,15 @@
-"""Retrieval tasks: a train query -> the identifier of a document that answers it."""
+"""Retrieval tasks: a train query, or one from a file -> a document that answers it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from random import Random
+from typing import Any
+
+from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.lines import json_records, read_lines, shorten
+from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_target
@@ -32,3 +38,64 @@ class Queries(Task):
             for source in map(clean, queries.get(document.key, ())):
                 if source:
                     yield Example(source, draw_target(table, document, rng))
+
+
+class PseudoQueriesOptions(Strict):
+    """file: JSON lines {"text": ..., "document": key}, perhaps gzip; other fields are not read.
+
+    A relative path is looked for where training is started.
+    """
+
+    file: str = Field(min_length=1)
+
+
+class PseudoQueries(Task):
+    """Queries that a file gives for each document, such as generated ones (DSI-QG, docT5query)."""
+
+    name = "pseudo-queries"
+    Options = PseudoQueriesOptions
+
+    def __init__(self, options: PseudoQueriesOptions) -> None:
+        """Read the file. Raises InputError that names file, line and value of what is wrong."""
+        super().__init__(options)
+        self.file = Path(options.file)
+        self.asked: dict[str, list[str]] = {}
+        self.lines: dict[str, int] = {}
+        for number, record in json_records(read_lines(self.file), str(self.file)):
+            where = f"{self.file}:{number}"
+            key = _text(record, "document", where)
+            self.asked.setdefault(key, []).append(clean(_text(record, "text", where)))
+            self.lines.setdefault(key, number)
+        if not self.asked:
+            raise InputError(f'{self.file}: no queries; write lines {{"text", "document"}}')
+
+    def examples(
+        self,
+        corpus: Sequence[Document],
+        table: IdentifierTable,
+        queries: TrainQueries,
+        rng: Random,
+    ) -> Iterator[Example]:
+        """Yield all queries, document by document. Raises InputError for an unknown document."""
+        for key, number in self.lines.items():
+            if key not in table:
+                raise InputError(
+                    f"{self.file}:{number}: document {key!r} is not in the corpus; remove the "
+                    "line, or check that file and corpus belong together"
+                )
+        for document in corpus:
+            for source in self.asked.get(document.key, ()):
+                yield Example(source, draw_target(table, document, rng))
+
+
+def _text(record: Mapping[str, Any], name: str, where: str) -> str:
+    """Return a field that must hold some text."""
+    if name not in record:
+        raise InputError(
+            f'{where}: no {name}; write {{"text", "document"}} '
+            f"(the fields given: {', '.join(record) or 'none'})"
+        )
+    value = record[name]
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{where}: {name} {shorten(value)} is not a text; write one in quotes")
+    return value

@@ -16,18 +16,18 @@ from genir.tasks.indexing import Indexing
 from genir.tasks.passages import clean
 
 
-class PassagesOptions(Strict):
+class WrittenPassagesOptions(Strict):
     """`words` a passage and `count` a document: those of the scheme `passage`."""
 
     words: int = Field(default=24, ge=1)
     count: int = Field(default=1, ge=1)
 
 
-class Passages(Indexing):
+class WrittenPassages(Indexing):
     """The passages that the first stage writes (TOME, 2023)."""
 
-    name = "passages"
-    Options = PassagesOptions
+    name = "written-passages"
+    Options = WrittenPassagesOptions
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Return the passages; a document without a word has none."""

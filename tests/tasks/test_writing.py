@@ -28,7 +28,7 @@ def examples(corpus, table):
     ],
 )
 def test_passages_lead_to_the_identifier(examples, words, count, sources):
-    made = examples({}, "passages", words=words, count=count)
+    made = examples({}, "written-passages", words=words, count=count)
     assert [e for e in made if e.target == (0, 1)] == [Example(s, (0, 1)) for s in sources]
 
 

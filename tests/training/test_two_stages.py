@@ -63,7 +63,7 @@ beams = 2
 [identifiers]
 scheme = "url"
 [[tasks]]
-task = "passages"
+task = "written-passages"
 words = 5
 [decoding]
 beams = 4

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.evaluation.typos import misspell
+from genir.corpus.typos import misspell
 from genir.records import Query
 
 ALPHABET = st.characters(min_codepoint=32, max_codepoint=0x6FF)

@@ -1,6 +1,6 @@
-"""Queries with one typing error each: a letter swapped, dropped, inserted or replaced."""
+"""Texts with one typing error each: a letter swapped, dropped, inserted or replaced."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -8,18 +8,20 @@ from genir.records import Query
 
 
 def misspell(queries: Sequence[Query], seed: int) -> list[Query]:
-    """Return the queries with one random edit each, the same for the same seed and query.
-
-    New letters are drawn from those that the queries use, so that any script gets its own.
-    """
-    letters = sorted({c for query in queries for c in query.text.lower() if c.isalpha()})
+    """Return the queries with one random edit each, the same for the same seed and query."""
+    letters = letters_of(query.text for query in queries)
     return [
-        replace(query, text=_edit(query.text, letters, Random(f"{seed} {query.key}")))
+        replace(query, text=misspelt(query.text, letters, Random(f"{seed} {query.key}")))
         for query in queries
     ]
 
 
-def _edit(text: str, letters: Sequence[str], rng: Random) -> str:
+def letters_of(texts: Iterable[str]) -> list[str]:
+    """Return the letters that texts use, sorted: new ones come from there, in any script."""
+    return sorted({c for text in texts for c in text.lower() if c.isalpha()})
+
+
+def misspelt(text: str, letters: Sequence[str], rng: Random) -> str:
     """Edit at a random letter; a text without letters stays as it is."""
     places = [place for place, character in enumerate(text) if character.isalpha()]
     if not places:

@@ -1,0 +1,160 @@
+"""The four tasks of HARP (Ma et al., CIKM 2021, section 3.2): anchor texts as queries for the pages
+that they lead to.
+
+HARP ranks a page above a worse one; here the better page's identifier is the target, and the
+softmax over all identifiers is what it is better than. Where HARP weighs words by BERT's attention,
+a word weighs its information in the corpus, -log2 P(word): a task knows no model. Stop words weigh
+nothing.
+"""
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, groupby
+from random import Random
+from typing import ClassVar, NamedTuple
+
+from pydantic import Field
+
+from genir.config import Strict
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Example
+from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
+from genir.tasks.hyperlinks import Anchor, anchors
+from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal, words
+
+
+class Web(NamedTuple):
+    """Word statistics, the documents that each anchor text leads to, and all documents."""
+
+    language: Language
+    meanings: dict[str, dict[str, None]]
+    corpus: Sequence[Document]
+    table: IdentifierTable
+
+
+class AnchorOptions(Strict):
+    """How many words are drawn beside an anchor text: normal with `mean` and `deviation`."""
+
+    mean: float = Field(default=3.0, ge=0, le=50)
+    deviation: float = Field(default=1.0, gt=0)
+
+
+class AnchorTask(CorpusTask[Web]):
+    """A task over the links of the corpus; a subclass says what it makes of a document's links."""
+
+    Options: ClassVar[type[Strict]] = AnchorOptions
+
+    def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Web:
+        """Count words, and what anchor texts lead to."""
+        meanings: dict[str, dict[str, None]] = {}
+        for document in corpus:
+            for anchor in anchors(document, table):
+                meanings.setdefault(anchor.words.lower(), {})[anchor.target] = None
+        return Web(Language(corpus), meanings, corpus, table)
+
+    def examples(
+        self,
+        corpus: Sequence[Document],
+        table: IdentifierTable,
+        queries: TrainQueries,
+        rng: Random,
+    ) -> Iterator[Example]:
+        """Yield what the subclass makes of each document's links."""
+        web = self.facts(corpus, table)
+        for document in corpus:
+            for source, target in self.pairs(anchors(document, table), web, rng):
+                yield Example(source, draw_identifier(table, target, rng))
+
+    @abstractmethod
+    def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return (source, key of the target) of a document's links."""
+
+    def beside(self, counts: Counter[str], web: Web, anchor: str, rng: Random) -> str:
+        """Return words drawn by count and information, then the anchor text."""
+        size = normal(self.options.mean, self.options.deviation, rng)
+        drawn = draw(_weights(counts, web.language), size, rng)
+        return " ".join([*drawn, anchor])
+
+
+class Rqp(AnchorTask):
+    """Representative query prediction: words drawn around a link, and its own -> its page."""
+
+    name = "rqp"
+
+    def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return a pair a link."""
+        return [(self._query(anchor, web, rng), anchor.target) for anchor in found]
+
+    def _query(self, anchor: Anchor, web: Web, rng: Random) -> str:
+        return self.beside(Counter(words(anchor.context)), web, anchor.words, rng)
+
+
+class Qdm(Rqp):
+    """Query disambiguation: only links whose words lead to several pages, told apart by context."""
+
+    name = "qdm"
+
+    def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return a pair an ambiguous link."""
+        ambiguous = [a for a in found if len(web.meanings[a.words.lower()]) > 1]
+        return super().pairs(ambiguous, web, rng)
+
+
+class RdpOptions(Strict):
+    """The task has no parameters."""
+
+
+class Rdp(AnchorTask):
+    """Representative document prediction: a sentence of several links -> the weightiest one's page.
+
+    A link weighs the mean of its words.
+    """
+
+    name = "rdp"
+    Options = RdpOptions
+
+    def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return a pair a sentence; of links of one weight, the first."""
+        return [
+            (group[0].part, max(group, key=lambda a: _weight(a.words, web.language)).target)
+            for group in _sharing_a_sentence(found)
+        ]
+
+
+class Acm(AnchorTask):
+    """Anchor co-occurrence: words of a link's page and its own -> another link's page.
+
+    Both links stand in one sentence.
+    """
+
+    name = "acm"
+
+    def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return a pair for every two links of a sentence, from the earlier to the later one."""
+        for group in _sharing_a_sentence(found):
+            for one, other in combinations(group, 2):
+                if one.target != other.target:
+                    page = web.corpus[web.table.number(one.target)]
+                    counts = Counter(document_words(page))
+                    yield self.beside(counts, web, one.words, rng), other.target
+
+
+def _sharing_a_sentence(found: Sequence[Anchor]) -> list[list[Anchor]]:
+    """Return the links of each sentence that leads to several documents."""
+    groups = [list(group) for _, group in groupby(found, key=lambda anchor: anchor.place)]
+    return [group for group in groups if len({anchor.target for anchor in group}) > 1]
+
+
+def _weights(counts: Counter[str], language: Language) -> dict[str, float]:
+    return {
+        word: count * language.information(word)
+        for word, count in counts.items()
+        if word not in STOP_WORDS
+    }
+
+
+def _weight(text: str, language: Language) -> float:
+    found = words(text)
+    telling = (language.information(word) for word in found if word not in STOP_WORDS)
+    return sum(telling) / max(len(found), 1)

@@ -1,0 +1,193 @@
+"""Recurring spans (Spider: Ram et al., NAACL 2022, section 3): what stands around a span in one
+passage -> another passage that holds the span too.
+
+A retrieval unit is a document, so passages are either the documents of one article (those of one
+title) or windows of one document; a window's identifier is its document's.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from random import Random
+from typing import Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from genir.config import Strict
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Example
+from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
+from genir.tasks.passages import clean, windows
+from genir.tasks.terms import STOP_WORDS
+
+_AROUND = re.compile(r"^\W+|\W+$")
+
+
+class RecurringOptions(Strict):
+    """`count` spans an article, of up to `longest` words.
+
+    passages: "windows" of `words` words within each document, or "documents" of the same title.
+    narrowest, widest: words of the query, the span included. keep: how often the span stays in it.
+    """
+
+    passages: Literal["windows", "documents"] = "windows"
+    words: int = Field(default=100, ge=1)
+    count: int = Field(default=2, ge=1)
+    longest: int = Field(default=10, ge=1)
+    narrowest: int = Field(default=10, ge=1)
+    widest: int = Field(default=30, ge=1)
+    keep: float = Field(default=0.5, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.narrowest > self.widest:
+            raise ValueError(f"narrowest = {self.narrowest} is above widest = {self.widest}")
+        return self
+
+
+class Passage(NamedTuple):
+    """The words of a passage as they stand, and the key of its document."""
+
+    words: list[str]
+    key: str
+
+
+class Place(NamedTuple):
+    """Words [start, end) of passage number `passage`."""
+
+    passage: int
+    start: int
+    end: int
+
+
+Key = tuple[str, ...]
+"""The words of a span as they are compared: in lower case, without marks around them."""
+
+
+class RecurringSpans(CorpusTask[dict[str, list[int]]]):
+    """The surroundings of a span that recurs -> a document where it recurs."""
+
+    name = "recurring-spans"
+    Options = RecurringOptions
+
+    def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> dict[str, list[int]]:
+        """Find the documents, by number, of each title; nothing where passages are windows."""
+        titles: dict[str, list[int]] = {}
+        if self.options.passages == "documents":
+            for number, document in enumerate(corpus):
+                titles.setdefault(clean(document.title), []).append(number)
+        return titles
+
+    def examples(
+        self,
+        corpus: Sequence[Document],
+        table: IdentifierTable,
+        queries: TrainQueries,
+        rng: Random,
+    ) -> Iterator[Example]:
+        """Yield the examples of each article, where its first document stands."""
+        for passages in self._articles(corpus, table):
+            spans = recurring(passages, self.options.longest)
+            for places in rng.sample(spans, min(self.options.count, len(spans))):
+                here = rng.choice(places)
+                others = sorted({p.passage for p in places if p.passage != here.passage})
+                source = self._query(passages[here.passage].words, here, rng)
+                if source:
+                    target = passages[rng.choice(others)].key
+                    yield Example(source, draw_identifier(table, target, rng))
+
+    def _articles(
+        self, corpus: Sequence[Document], table: IdentifierTable
+    ) -> Iterator[list[Passage]]:
+        if self.options.passages == "windows":
+            for document in corpus:
+                cut = windows(document.text.split(), self.options.words, 0)
+                yield [Passage(window.split(), document.key) for window in cut]
+            return
+        for title, numbers in self.facts(corpus, table).items():
+            if title and len(numbers) > 1:
+                documents = (corpus[number] for number in numbers)
+                yield [Passage(document.text.split(), document.key) for document in documents]
+
+    def _query(self, words: Sequence[str], place: Place, rng: Random) -> str:
+        """Draw a window that holds the span, and take the span out unless it is to be kept."""
+        length = place.end - place.start
+        size = max(rng.randint(self.options.narrowest, self.options.widest), length)
+        low = max(0, place.end - size)
+        high = max(low, min(place.start, len(words) - size))
+        start = rng.randint(low, high)
+        window = range(start, min(start + size, len(words)))
+        kept = rng.random() < self.options.keep
+        return " ".join(words[n] for n in window if kept or not place.start <= n < place.end)
+
+
+def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
+    """Return the places of each span that stands in several passages.
+
+    A span consists of words and numbers without marks between them and neither starts nor ends with
+    a stop word; a single word starts with a capital, or is a number of four digits. A span whose
+    every place lies in a longer recurring one is left out.
+    """
+    bare = [[_AROUND.sub("", word).lower() for word in passage.words] for passage in passages]
+    spans: dict[Key, list[Place]] = {}
+    grown = _starts(bare)
+    for length in range(1, longest + 1):
+        grown = {key: places for key, places in grown.items() if _several(places)}
+        for key, places in grown.items():
+            said = places if length > 1 else [p for p in places if _telling(passages, p)]
+            if key[-1] not in STOP_WORDS and _several(said):
+                spans[key] = said
+        grown = _grow(grown, passages, bare)
+    covered = {
+        part
+        for key, places in spans.items()
+        for part in _parts(key)
+        if len(spans.get(part, ())) == len(places)
+    }
+    return [places for key, places in spans.items() if key not in covered]
+
+
+def _several(places: Sequence[Place]) -> bool:
+    return any(place.passage != places[0].passage for place in places)
+
+
+def _starts(bare: Sequence[Sequence[str]]) -> dict[Key, list[Place]]:
+    """Return the places of each word that may start a span."""
+    found: dict[Key, list[Place]] = {}
+    for number, words in enumerate(bare):
+        for start, word in enumerate(words):
+            if word.isalnum() and word not in STOP_WORDS:
+                found.setdefault((word,), []).append(Place(number, start, start + 1))
+    return found
+
+
+def _grow(
+    grown: Mapping[Key, Sequence[Place]],
+    passages: Sequence[Passage],
+    bare: Sequence[Sequence[str]],
+) -> dict[Key, list[Place]]:
+    """Return the places of the spans that are a word longer; a mark ends what it stands in."""
+    longer: dict[Key, list[Place]] = {}
+    for key, places in grown.items():
+        for passage, start, end in places:
+            words = passages[passage].words
+            if (
+                end < len(words)
+                and words[end - 1][-1].isalnum()
+                and words[end][0].isalnum()
+                and bare[passage][end].isalnum()
+            ):
+                place = Place(passage, start, end + 1)
+                longer.setdefault((*key, bare[passage][end]), []).append(place)
+    return longer
+
+
+def _parts(key: Key) -> Iterable[Key]:
+    """Return the shorter spans within a span."""
+    return (
+        key[a:b] for a in range(len(key)) for b in range(a + 1, len(key) + 1) if b - a < len(key)
+    )
+
+
+def _telling(passages: Sequence[Passage], place: Place) -> bool:
+    word = _AROUND.sub("", passages[place.passage].words[place.start])
+    return word[:1].isupper() or (len(word) == 4 and word.isdigit())

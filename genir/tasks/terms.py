@@ -1,0 +1,100 @@
+"""Words of texts, and how common they are in a corpus. Knows no identifiers.
+
+A word is a run of letters and digits in lower case; scripts without blanks give whole clauses.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import accumulate
+from math import exp, log, log2
+from random import Random
+
+from bm25s.stopwords import STOPWORDS_EN_PLUS
+
+from genir.records import Document
+
+STOP_WORDS = frozenset(STOPWORDS_EN_PLUS)
+"""English function words, which BM25 of the same package leaves out too."""
+
+_WORD = re.compile(r"\w+")
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words in their order."""
+    return _WORD.findall(text.lower())
+
+
+def document_words(document: Document) -> list[str]:
+    """Return the words of title and text."""
+    return words(f"{document.title} {document.text}")
+
+
+class Language:
+    """Word statistics of a corpus.
+
+    counts: occurrences of each word. holders: documents that hold it. total: all occurrences.
+    """
+
+    def __init__(self, corpus: Iterable[Document]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.holders: Counter[str] = Counter()
+        self.documents = 0
+        for document in corpus:
+            found = document_words(document)
+            self.counts.update(found)
+            self.holders.update(list(dict.fromkeys(found)))
+            self.documents += 1
+        self.total = sum(self.counts.values())
+
+    @property
+    def mean_length(self) -> float:
+        """Return the mean number of words of a document."""
+        return self.total / self.documents
+
+    def probability(self, word: str) -> float:
+        """Return P(word | corpus); a word that the corpus lacks counts as one occurrence."""
+        return max(self.counts[word], 1) / max(self.total, 1)
+
+    def information(self, word: str) -> float:
+        """Return -log2 P(word | corpus), in bits."""
+        return -log2(self.probability(word))
+
+    def idf(self, word: str) -> float:
+        """Return log(documents / (holders + 1)), which is negative for a word in all of them."""
+        return log(self.documents / (self.holders[word] + 1))
+
+
+def draw(weights: dict[str, float], count: int, rng: Random) -> list[str]:
+    """Draw words by weight, with replacement; none if no word has any weight."""
+    bounds = list(accumulate(weights.values()))
+    if not bounds or bounds[-1] <= 0:
+        return []
+    return rng.choices(list(weights), cum_weights=bounds, k=count)
+
+
+def draw_distinct(weights: dict[str, float], count: int, rng: Random) -> list[str]:
+    """Draw at most `count` different words one after the other, by the weights of those left.
+
+    The words with the least exponential waiting times (Efraimidis and Spirakis, 2006).
+    """
+    waits = {word: -log(1 - rng.random()) / weight for word, weight in weights.items() if weight}
+    return sorted(waits, key=waits.__getitem__)[:count]
+
+
+def poisson(mean: float, rng: Random) -> int:
+    """Draw a Poisson number, given that it is not 0.
+
+    The first event of a unit of time that has one, then Knuth's product for the rest of the time.
+    """
+    first = -log(1 - rng.random() * (1 - exp(-mean)))
+    count, product, floor = 1, rng.random(), exp(first - mean)
+    while product > floor:
+        count += 1
+        product *= rng.random()
+    return count
+
+
+def normal(mean: float, deviation: float, rng: Random) -> int:
+    """Draw a normal number, rounded down but at least 1; 0 if the mean is 0."""
+    return max(int(rng.gauss(mean, deviation)), 1) if mean else 0

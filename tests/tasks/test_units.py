@@ -1,0 +1,98 @@
+"""CorpusBrain's tasks on a page of seven units, worked out by hand."""
+
+from collections import Counter
+
+from web import outcomes, page, pairs
+
+TEXT = """Lead goes [[here|x]].
+
+Heading
+Second unit [[about|y]] it.
+Third [[about|y]] and [[about|y]] it.
+Fourth unit it [[is|x]].
+Fifth unit it is.
+Sixth unit it is.
+Seventh [[unit|z]] is it."""
+PAGE = page("page", TEXT)
+OTHERS = [page(key, "a stub") for key in "xyz"]
+CORPUS = [PAGE, *OTHERS]
+SHORT = {"page": 3, "shortest": 3}
+UNITS = [
+    "Lead goes here.",
+    "Second unit about it.",
+    "Third about and about it.",
+    "Fourth unit it is.",
+    "Fifth unit it is.",
+    "Sixth unit it is.",
+    "Seventh unit is it.",
+]
+
+
+def test_iss_takes_the_lead_and_all_later_units_of_a_page_of_up_to_12():
+    own = [source for source, target in pairs(CORPUS, task="iss", **SHORT) if target == "page"]
+    assert own[0] == UNITS[0]
+    assert sorted(own) == sorted(UNITS)
+
+
+def test_iss_takes_11_random_later_units_of_a_longer_page():
+    units = [f"Unit number {n}." for n in range(20)]
+    long = page("long", "\n".join(units))
+    drawn = [[source for source, _ in pairs([long], n, task="iss", **SHORT)] for n in range(30)]
+    assert all(len(sources) == 12 and sources[0] == units[0] for sources in drawn)
+    assert {source for sources in drawn for source in sources} == set(units)
+
+
+def test_lps_takes_three_units_three_times():
+    own = [source for source, target in pairs(CORPUS, task="lps", **SHORT) if target == "page"]
+    assert own == [" ".join(UNITS[0:3]), " ".join(UNITS[3:6])]  # a third needs nine units
+
+
+def test_a_source_leads_to_linked_pages_as_often_as_in_the_paper():
+    extra = Counter()
+    for seed in range(400):
+        targets = [target for _, target in pairs(CORPUS, seed, task="lps", **SHORT)]
+        extra[len(targets) - 2] += 1
+    # Two sources with no link each: 0.7 * 0.7.
+    assert abs(extra[0] / 400 - 0.49) < 0.07
+    assert outcomes(CORPUS, 200, task="lps", **SHORT) == {
+        (" ".join(UNITS[a:b]), target) for a, b in ((0, 3), (3, 6)) for target in ("page", *"xyz")
+    }
+
+
+def test_hip_puts_a_link_s_unit_between_its_neighbours():
+    # Not the lead's link, nor the second unit's (the lead would be its neighbour), nor the last's.
+    third, fourth = " ".join(UNITS[1:4]), " ".join(UNITS[2:5])
+    for seed in range(5):
+        found = pairs(CORPUS, seed, task="hip", **SHORT)
+        assert sorted(found) == sorted([(third, "y"), (fourth, "x")])  # y only once
+
+
+def test_hip_takes_three_links_a_page():
+    linked = page("linked", "\n".join(f"Unit {n} with [[a link|x{n}]]." for n in range(9)))
+    corpus = [linked, *(page(f"x{n}", "a stub") for n in range(9))]
+    drawn = [pairs(corpus, seed, task="hip", **SHORT) for seed in range(40)]
+    assert {len(found) for found in drawn} == {3}
+    assert {target for found in drawn for _, target in found} == {f"x{n}" for n in range(2, 8)}
+
+
+def test_pages_and_units_have_a_least_length():
+    # 29 words; "Lead goes here." has three.
+    assert pairs(CORPUS, task="iss", page=30, shortest=3) == []
+    own = {source for source, target in pairs(CORPUS, task="iss", page=29, shortest=5)}
+    assert own == {UNITS[2]}
+
+
+def test_the_authors_lengths_are_the_defaults():
+    eleven = "this unit has eleven words in it and so it counts."
+    ten = "this one has only ten words and so does not."
+    text = "\n".join([eleven] * 11 + [ten])
+    assert pairs([page("p", text)], task="iss") == [(eleven, "p")]
+    assert pairs([page("p", text.replace("this unit", "unit"))], task="iss") == []
+
+
+def test_units_may_be_sentences():
+    one = page("one", "First it is. Second it is. Third it is.")
+    assert pairs([one], task="lps", unit="sentence", **SHORT) == [
+        ("First it is. Second it is. Third it is.", "one")
+    ]
+    assert pairs([one], task="lps", **SHORT) == []
