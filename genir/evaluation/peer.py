@@ -81,8 +81,14 @@ class Peer:
             renormalize_logits=self.legal,
             prefix_allowed_tokens_fn=self._allowed,
         )
-        rows = [[t for t in row if t != self.padding] for row in found[:, 1:].tolist()]
+        rows = [self._written(row) for row in found[:, 1:].tolist()]
         return [rows[start : start + k] for start in range(0, len(rows), k)]
+
+    def _written(self, row: list[int]) -> list[int]:
+        """Cut what transformers fills a row up with, which may be more ends."""
+        end = self.net.config.eos_token_id
+        length = row.index(end) + 1 if end in row else len(row)
+        return [token for token in row[:length] if token != self.padding]
 
     def _allowed(self, query: int, written: Tensor) -> list[int]:
         """Answer for one beam; a finished one may only go on with padding."""

@@ -1,0 +1,87 @@
+"""A corpus folder -> one whose train queries give up a split that nothing was tuned on."""
+
+import random
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from origin import Out, Overwrite, run
+
+from genir.corpus.folder import read_corpus, read_qrels, read_queries
+from genir.corpus.writing import check_free, write_corpus
+from genir.errors import InputError
+from genir.records import Document, Qrel
+
+ABOUT = """
+{queries:,} queries of the split `fresh` were drawn out of the train queries (seed {seed}); each of
+their documents keeps another train query. {lines:,} lines that begin with one of them were taken out
+of their documents.
+"""
+
+
+def main(
+    source: Annotated[Path, typer.Argument(help="a corpus folder with qrels/train.tsv")],
+    out: Out,
+    queries: Annotated[int, typer.Option(min=1, help="how many to draw")] = 1000,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a corpus folder with the splits `train` and `fresh`, and without their answers' lines."""
+    check_free(out, overwrite)
+    corpus, texts = list(read_corpus(source)), read_queries(source)
+    keys = {document.key for document in corpus}
+    qrels = read_qrels(source / "qrels/train.tsv", texts, keys)
+    fresh = draw(qrels, queries, seed)
+    quoted: dict[str, set[str]] = defaultdict(set)
+    for qrel in qrels:
+        if qrel.query in fresh:
+            quoted[qrel.document].add(texts[qrel.query].text.strip())
+    cut = [without_lines(document, quoted.get(document.key, ())) for document in corpus]
+    lost = sum(count for _, count in cut)
+    splits = {
+        "train": [qrel for qrel in qrels if qrel.query not in fresh],
+        "fresh": [qrel for qrel in qrels if qrel.query in fresh],
+    }
+    about = ABOUT.format(queries=len(fresh), seed=seed, lines=lost)
+    documents = [document for document, _ in cut]
+    write_corpus(out, documents, texts.values(), splits, about, overwrite)
+
+
+def draw(qrels: Sequence[Qrel], count: int, seed: int) -> set[str]:
+    """Draw queries all of whose documents keep another one.
+
+    Raises InputError when there are not so many.
+    """
+    documents, asking = defaultdict(list), defaultdict(set)
+    for qrel in qrels:
+        documents[qrel.query].append(qrel.document)
+        asking[qrel.document].add(qrel.query)
+    order, drawn = sorted(documents), set[str]()
+    random.Random(seed).shuffle(order)
+    for query in order:
+        if len(drawn) == count:
+            break
+        if all(len(asking[document] - drawn) > 1 for document in documents[query]):
+            drawn.add(query)
+    if len(drawn) < count:
+        raise InputError(
+            f"only {len(drawn):,} of the train queries can be drawn, since each document keeps one; "
+            f"ask for fewer than {count:,}"
+        )
+    return drawn
+
+
+def without_lines(document: Document, begins: Collection[str]) -> tuple[Document, int]:
+    """Take out the lines that begin with a text; return how many. The last line of all stays."""
+    lines = document.text.split("\n")
+    kept = [line for line in lines if not any(map(line.startswith, begins))]
+    text = "\n".join(kept) or lines[0]
+    links = document.links if text == document.text else ()  # their places would be others
+    return replace(document, text=text, links=links), len(lines) - len(kept)
+
+
+if __name__ == "__main__":
+    run(main)
