@@ -16,9 +16,9 @@ from genir.errors import InputError
 from genir.records import Document, Qrel
 
 ABOUT = """
-{queries:,} queries of the split `fresh` were drawn out of the train queries (seed {seed}); each of
-their documents keeps another train query. {lines:,} lines that begin with one of them were taken out
-of their documents.
+{queries:,} queries of the split `fresh` were drawn out of the train queries (seed {seed}); each
+of their documents keeps another train query. {lines:,} lines that begin with one of them were taken
+out of their documents.
 """
 
 
@@ -29,7 +29,7 @@ def main(
     seed: int = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a corpus folder with the splits `train` and `fresh`, and without their answers' lines."""
+    """Write a corpus folder with the splits `train` and `fresh`, without the lines of the latter."""
     check_free(out, overwrite)
     corpus, texts = list(read_corpus(source)), read_queries(source)
     keys = {document.key for document in corpus}
@@ -68,8 +68,8 @@ def draw(qrels: Sequence[Qrel], count: int, seed: int) -> set[str]:
             drawn.add(query)
     if len(drawn) < count:
         raise InputError(
-            f"only {len(drawn):,} of the train queries can be drawn, since each document keeps one; "
-            f"ask for fewer than {count:,}"
+            f"only {len(drawn):,} of the train queries can be drawn, since each document keeps "
+            f"one; ask for fewer than {count:,}"
         )
     return drawn
 

@@ -55,6 +55,8 @@ class DocidModel(nn.Module, ABC):
 
     kind: ClassVar[str]
     Options: ClassVar[type[Strict]]
+    writes_text: ClassVar[bool] = False
+    """Whether it can be trained on text targets."""
     tokenizer: Any
 
     @classmethod

@@ -9,7 +9,7 @@ inner product with what is known of the document so far (RIPOR, 2024, section 3)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ class BridgeOptions(Strict):
     encoder: str = Field(default=MINILM, description="minilm, a local folder, or a hub name")
     length: int = Field(default=256, ge=8, description="tokens of a document that its vector sees")
     scale: float = Field(default=20.0, gt=0, description="of the cosine softmax")
+    rows: Literal["vectors", "random"] = Field(
+        default="vectors", description="where atomic rows start (OverDense, or Vanilla)"
+    )
     lexical: int = Field(default=384, ge=0, description="size of the word channel; 0 = none")
     lexical_gain: float = Field(default=0.1, gt=0, description="of the word channel's scores")
     anchor: float = Field(
@@ -128,12 +131,17 @@ class BridgeModel(DocidModel):
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Start a codebook a level: from the scheme's codewords, or from the vectors (atomic).
 
-        Raises InputError for identifiers of text, which have no codebooks.
+        Raises InputError for identifiers of text, which have no codebooks, and for random codes.
         """
         if scheme.needs_tokenizer:
             raise InputError(
                 f"[model] kind: a bridge has no words for the scheme {scheme.name!r}; "
                 "take kind = 'seq2seq', or a scheme of codes"
+            )
+        if self.options.rows == "random" and len(scheme.level_sizes()) > 1:
+            raise InputError(
+                f"[model] rows = 'random' is for the scheme 'atomic', not for {scheme.name!r}, "
+                "whose codes start from their codebooks; leave it out"
             )
         self.head = self._head(scheme, table)
         if hasattr(scheme, "full_codebooks"):
@@ -141,6 +149,8 @@ class BridgeModel(DocidModel):
         elif vectors is not None and len(scheme.level_sizes()) == 1:
             rows = np.zeros((scheme.level_sizes()[0], vectors.shape[1]), dtype=np.float32)
             rows[table.symbols[:, 0]] = vectors[table.documents]
+            if self.options.rows == "random":  # the word channel's columns are never trained
+                rows[:, : self.encoder.dimension] = self.head.codebooks[0].detach().numpy()
             self.head.start_from([rows])
 
     def _head(self, scheme: Scheme, table: IdentifierTable) -> CodebookHead:

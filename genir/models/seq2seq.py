@@ -50,6 +50,7 @@ class Seq2SeqModel(DocidModel):
     """
 
     kind = "seq2seq"
+    writes_text = True
     Options = Seq2SeqOptions
     symbols: nn.Parameter
 

@@ -1,4 +1,4 @@
-"""The four tasks of HARP (Ma et al., CIKM 2021, section 3.2): anchor texts as queries for the pages
+"""The four tasks of HARP (Ma et al., CIKM 2021): anchor texts as queries for the pages
 that they lead to.
 
 HARP ranks a page above a worse one; here the better page's identifier is the target, and the

@@ -1,4 +1,4 @@
-"""The three tasks of Chang et al. (ICLR 2020, section 3): a sentence -> its document, or another.
+"""The three tasks of Chang et al. (ICLR 2020): a sentence -> its document, or another.
 
 Their passages become identifiers here, or (inverse cloze) the rest of the passage as text.
 """
@@ -22,7 +22,7 @@ class IctOptions(Strict):
     """Passages of about `words` words, a sentence of `shortest` words or more out of each.
 
     target: the document's identifier, or the `rest` of the passage as text, which in the share
-    `keep` of the cases still holds the sentence (ORQA: Lee et al., ACL 2019, section 4: 0.1).
+    `keep` of the cases still holds the sentence (ORQA: Lee et al., ACL 2019: 0.1).
     """
 
     words: int = Field(default=200, ge=1)

@@ -1,5 +1,5 @@
 """What a document holds -> its identifier, as DynamicRetriever's vanilla model is pre-trained
-(Zhou et al., arXiv:2203.00537, section 3.3) and Ultron after it: passages, terms, n-grams.
+(Zhou et al., arXiv:2203.00537) and Ultron after it: passages, terms, n-grams.
 """
 
 from collections import Counter

@@ -17,11 +17,15 @@ from genir.tasks.base import Task, TrainQueries
 
 
 class Mixture:
-    """Tasks with their weights, and the seed of every draw."""
+    """Tasks with their weights, and the seed of every draw.
+
+    idle: the names of the tasks that made no example in the last epoch asked for.
+    """
 
     def __init__(self, tasks: Sequence[tuple[Task, float]], seed: int) -> None:
         self.tasks = list(tasks)
         self.seed = seed
+        self.idle: list[str] = []
 
     def epoch(
         self,
@@ -35,11 +39,15 @@ class Mixture:
         Raises InputError when no task finds anything to say.
         """
         mixed: list[Example] = []
+        self.idle = []
         for (task, weight), rng in zip(self.tasks, self._generators(number), strict=True):
-            for _ in range(floor(weight)):
-                mixed += task.examples(corpus, table, queries, rng)
-            if part := weight % 1:
-                mixed += _sample(list(task.examples(corpus, table, queries, rng)), part, rng)
+            made = 0
+            for share in [1.0] * floor(weight) + [weight % 1] * (weight % 1 > 0):
+                examples = list(task.examples(corpus, table, queries, rng))
+                made += len(examples)
+                mixed += examples if share == 1 else _sample(examples, share, rng)
+            if not made:
+                self.idle.append(task.name)
         if not mixed:
             names = ", ".join(task.name for task, _ in self.tasks)
             raise InputError(

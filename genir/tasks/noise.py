@@ -1,5 +1,5 @@
 """Any task with typing errors: training on them makes a model robust to them
-(Zhuang and Zuccon, EMNLP 2021, section 3). The edits are those that evaluation makes.
+(Zhuang and Zuccon, EMNLP 2021). The edits are those that evaluation makes.
 """
 
 from collections.abc import Iterator, Sequence

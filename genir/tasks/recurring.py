@@ -1,4 +1,4 @@
-"""Recurring spans (Spider: Ram et al., NAACL 2022, section 3): what stands around a span in one
+"""Recurring spans (Spider: Ram et al., NAACL 2022): what stands around a span in one
 passage -> another passage that holds the span too.
 
 A retrieval unit is a document, so passages are either the documents of one article (those of one

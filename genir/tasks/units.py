@@ -1,4 +1,4 @@
-"""CorpusBrain's tasks (Chen et al., CIKM 2022, section 3.2): sentences, paragraphs and links of
+"""CorpusBrain's tasks (Chen et al., CIKM 2022): sentences, paragraphs and links of
 long pages -> identifiers.
 
 A page is read in units: its paragraphs (lines), as in the authors' data, or its sentences; short

@@ -89,7 +89,7 @@ class Background(NamedTuple):
 
 
 class Prop(WordSets[Background]):
-    """Word sets of the document's Dirichlet-smoothed unigram model (section 3.2).
+    """Word sets of the document's Dirichlet-smoothed unigram model.
 
     P(w | document) = (tf + mu P(w | corpus)) / (length + mu): with probability length / (length +
     mu) a word of the document, else one of the corpus. Sets may hold words that the document lacks.
@@ -154,7 +154,7 @@ class BPropOptions(Strict):
 
 
 class BProp(WordSets[Language]):
-    """Different words of the document by their divergence from randomness (section 3.3).
+    """Different words of the document by their divergence from randomness.
 
     The paper contrasts BERT's attention from [CLS] with its mean over the corpus, and draws by the
     softmax. A task knows no model: here the document's unigram model stands for the attention, the

@@ -73,3 +73,8 @@ class Display:
             f"dev RR@10 {row['RR@10']:.3f}  Success@10 {row['Success@10']:.3f}",
             highlight=False,
         )
+
+
+def say(text: str, shown: bool) -> None:
+    """Print a line to stderr, beside the measurements."""
+    Console(stderr=True, quiet=not shown).print(text, highlight=False, soft_wrap=True)

@@ -23,7 +23,7 @@ from genir.tasks.registry import build_mixture
 from genir.training.batches import Batcher
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev import measure_dev
-from genir.training.display import Display
+from genir.training.display import Display, say
 from genir.training.signals import Stopped, StopWish, stop_wish
 from genir.training.split import DevSplit
 
@@ -59,6 +59,9 @@ class Trainer:
     def _prepare(self) -> None:
         """Find the number of steps, and hand model and optimiser to accelerate."""
         self.first_epoch = self._examples(0)
+        if self.mixture.idle:
+            shown = self.accelerator.is_main_process
+            say(f"tasks without any example here: {', '.join(self.mixture.idle)}", shown)
         shared = self.settings.batch_size * self.accelerator.num_processes
         wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
         self.total = min(wanted, self.settings.max_steps or wanted)
@@ -70,9 +73,17 @@ class Trainer:
         self.retriever.to(self.accelerator.device)
 
     def _examples(self, epoch: int) -> list[Example]:
-        return self.mixture.epoch(
+        examples = self.mixture.epoch(
             epoch, self.retriever.documents, self.retriever.table, self.split.train
         )
+        if not self.retriever.model.writes_text and any(
+            isinstance(e.target, str) for e in examples
+        ):
+            raise InputError(
+                f"[[tasks]]: a {self.retriever.model.kind!r} model cannot write text, which a task "
+                "has as its target; take target = 'identifier', or [model] kind = 'seq2seq'"
+            )
+        return examples
 
     def _groups(self) -> list[dict[str, Any]]:
         head = self.retriever.model.head_parameters()

@@ -40,7 +40,7 @@ def test_what_is_drawn_leaves_train_queries_and_lines_and_nothing_else_does(tmp_
 
 def test_more_than_there_are_is_refused(tmp_path):
     write_corpus(tmp_path / "all", CORPUS, QUERIES, {"train": QRELS})
-    with pytest.raises(InputError, match="only 2 of the train queries.*fewer than 3"):
+    with pytest.raises(InputError, match=r"only 2 of the train queries.*fewer than 3"):
         carve.main(tmp_path / "all", tmp_path / "out", queries=3)
     assert not (tmp_path / "out").exists()
 

@@ -55,6 +55,16 @@ def batch_of(model, rows, weights=(1.0, 1.0)):
     return Batch(ids, mask, torch.zeros(2, 1), torch.tensor(rows), torch.tensor(weights))
 
 
+def test_random_rows_know_nothing_of_their_documents_but_words(build):
+    started, _, table, vectors = build({"scheme": "atomic"})
+    scratch, *_ = build({"scheme": "atomic"}, rows="random")
+    order = table.symbols[:, 0].astype(int)
+    assert np.allclose(started.head.codebooks[0].detach()[order], vectors[table.documents][:, :16])
+    rows = scratch.head.codebooks[0].detach()
+    assert 0.015 < rows.std() < 0.025 and abs(rows.mean()) < 0.005
+    assert torch.equal(scratch.head.fixed[0], started.head.fixed[0])
+
+
 @torch.no_grad()
 def steps(model, scheme, texts, identifier):
     """Yield (depth, hidden, symbol) while every query takes the identifier's symbols."""

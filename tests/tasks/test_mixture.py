@@ -71,6 +71,14 @@ def test_a_task_named_twice_draws_twice():
     assert len({e.source for e in epoch({"task": "spans"}, {"task": "spans"})}) > 16
 
 
+def test_tasks_without_any_example_are_known():
+    mixture = build_mixture([TaskSection(task=t) for t in ("queries", "title", "wlp")], 0)
+    mixture.epoch(0, DOCUMENTS, TABLE, {})
+    assert mixture.idle == ["queries", "wlp"]
+    mixture.epoch(0, DOCUMENTS, TABLE, {"d0": ["asked"]})
+    assert mixture.idle == ["wlp"]
+
+
 def test_no_example_at_all_is_refused():
     with pytest.raises(InputError, match="the tasks queries make no example"):
         epoch({"task": "queries"})
