@@ -7,6 +7,7 @@ that no small letter follows, or at an ideographic full stop, ! or ?.
 """
 
 import re
+from itertools import islice
 from random import Random
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z])|(?<=[。\uff01\uff1f])")
@@ -24,6 +25,13 @@ def lead(text: str, words: int) -> str:
     if len(lines) == 1:
         first = _SENTENCE_END.split(first.strip(), maxsplit=1)[0]
     return " ".join(first.split()[:words])
+
+
+def pieces(text: str, most: int, words: int) -> list[str]:
+    """Return the first `most` sentences of a text, line by line, each cut at `words`."""
+    sentences = (one for line in text.splitlines() for one in _SENTENCE_END.split(line.strip()))
+    cut = (" ".join(sentence.split()[:words]) for sentence in sentences)
+    return list(islice((piece for piece in cut if piece), most))
 
 
 def span(words: list[str], shortest: int, longest: int, rng: Random) -> str:
