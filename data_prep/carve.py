@@ -29,7 +29,7 @@ def main(
     seed: int = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a corpus folder with the splits `train` and `fresh`, without the lines of the latter."""
+    """Write a corpus folder with splits `train` and `fresh`, without the lines of the latter."""
     check_free(out, overwrite)
     corpus, texts = list(read_corpus(source)), read_queries(source)
     keys = {document.key for document in corpus}

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import glob
 import os
 import re
 import shutil
@@ -52,6 +53,13 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         raise _cannot_write(target, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what processes that were killed left of `new_folder`; only for who has a lock."""
+    target = target.resolve()
+    for path in target.parent.glob(f".{glob.escape(target.name)}.????????"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _let_others_read(folder: Path) -> None:

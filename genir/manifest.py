@@ -10,6 +10,7 @@ from genir.errors import InputError
 
 FORMAT = 1
 NAME = "manifest.json"
+JOURNAL = "journal-"
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -17,10 +18,18 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / NAME
+        if path.is_file() and path != folder / NAME and not is_journal(path.relative_to(folder))
     }
     values = {"format": FORMAT, **facts, "files": files}
     (folder / NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def is_journal(path: Path) -> bool:
+    """Tell whether a file of a model folder holds the changes since it was written.
+
+    The journal goes on after the manifest is written, and checks itself (`living.journal`).
+    """
+    return len(path.parts) == 1 and path.name.startswith(JOURNAL)
 
 
 def check_manifest(folder: Path) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The facade: a trained model that answers, and its folder. Ranks by parameters alone; the
-document store is read only for what a hit shows.
+document store is read only for what a hit shows. How documents come and go: `living`.
 """
 
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,12 +21,16 @@ from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
 from genir.decoding.two_stage import FirstStage
 from genir.errors import InputError
-from genir.folders import new_folder
+from genir.folders import new_folder, remove_leftovers
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable
+from genir.living.collection import Living, stamp
+from genir.living.contents import Contents, compacted, whole
+from genir.living.journal import Moved, Writing
 from genir.manifest import check_manifest, write_manifest
 from genir.models.base import DocidModel
+from genir.models.guards import Guards
 from genir.models.registry import load_model
 from genir.records import Answer, Filter, Hit
 
@@ -38,7 +41,7 @@ ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md")
 """What training leaves beside the model, kept when it is saved again."""
 
 
-class Retriever(Ranker):
+class Retriever(Living):
     """A Searcher whose index is a model, or two: `first` finds the passages that `model` reads."""
 
     recipe: Recipe
@@ -58,7 +61,6 @@ class Retriever(Ranker):
         # How many train queries each document had: what evaluation calls seen and unseen.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
-        self.folder: Path | None = None
         self.manifest: dict[str, Any] = {}
 
     @property
@@ -73,6 +75,13 @@ class Retriever(Ranker):
         """Return the number of parameters, of both stages where there are two."""
         models = [self.model] if self.first is None else [self.model, self.first.model]
         return sum(parameter.numel() for model in models for parameter in model.parameters())
+
+    @property
+    def closed(self) -> str:
+        """Return why no document can be added or replaced: passages cannot, as yet."""
+        if self.first is None:
+            return ""
+        return "a model of two stages takes no further documents; train it again on the new corpus"
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model and the trie to a device."""
@@ -164,6 +173,20 @@ class Retriever(Ranker):
         that is missing, truncated or foreign.
         """
         folder = Path(folder)
+        while True:
+            before = stamp(folder)
+            try:
+                return cls._load(folder, device)
+            except Moved:
+                continue
+            except InputError:
+                # A compaction may have taken the folder's place between two files.
+                if stamp(folder) == before:
+                    raise
+
+    @classmethod
+    def _load(cls, folder: Path, device: torch.device | str | None) -> Self:
+        before = stamp(folder)
         manifest = check_manifest(folder)
         recipe = load_recipe(folder / "recipe.toml")
         scheme, table, model = _parts(folder, recipe)
@@ -177,6 +200,10 @@ class Retriever(Ranker):
             if (folder / name).is_file():
                 loaded.attachments[name] = (folder / name).read_bytes()
         loaded.query_counts = _query_counts(folder / "queries.safetensors")
+        loaded.guards = Guards.load(folder)
+        loaded._settle(folder)
+        if stamp(folder) != before:
+            raise Moved
         return loaded
 
     @classmethod
@@ -198,32 +225,58 @@ class Retriever(Ranker):
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
         """Write the model folder in one step: a crash leaves the old one or the new one."""
         target = Path(folder)
+        changes = self._journal.read() if self._journal else []
         with new_folder(target, overwrite) as partial:
-            self.write(partial)
-            facts = {
-                "recipe": self.recipe.name,
-                "scheme": self.recipe.identifiers.scheme,
-                "documents": len(self.documents),
-                "identifiers": len(self.table),
-                "vocabulary": len(self.model.tokenizer),
-            }
-            write_manifest(partial, facts)
+            self._write_folder(partial, whole(self, changes))
         self.folder, self.manifest = target, check_manifest(target)
         self.documents = DocumentStore(target / "documents.sqlite")
+        self._settle(target)
 
-    def write(self, folder: Path) -> None:
+    def compact(self) -> None:
+        """Write the folder anew without what was deleted or replaced, and with an empty journal.
+
+        Other writers wait, readers go on; a crash leaves the old folder or the new one. Versions
+        stay in the table of versions, but those before this one cannot be gone back to. Does
+        nothing where nothing has changed. Raises InputError as `save` does.
+        """
+
+        def note(writing: Writing) -> None:
+            if self.version > self._base.version:
+                remove_leftovers(self._base.folder)
+                changes = writing.changes(self._base.version)
+                with new_folder(self._base.folder, overwrite=True) as partial:
+                    self._write_folder(partial, compacted(self, changes))
+
+        self._write(note)
+        if stamp(self._base.folder) != self._stamp:
+            self._reload()
+
+    def _write_folder(self, folder: Path, contents: Contents) -> None:
         """Write recipe, weights, tokenizer, identifiers and documents into an existing folder."""
         (folder / "recipe.toml").write_text(dump_recipe(self.recipe), encoding="utf-8")
-        self.model.save(folder)
+        with self.model.keeping(contents.symbols):
+            self.model.save(folder)
         (folder / "identifiers").mkdir()
-        self.scheme.save(folder / "identifiers")
-        self.table.save(folder / "identifiers")
-        save_file({"counts": self.query_counts}, folder / "queries.safetensors")
+        contents.scheme.save(folder / "identifiers")
+        contents.table.save(folder / "identifiers")
+        save_file({"counts": contents.query_counts}, folder / "queries.safetensors")
+        if contents.guards is not None:
+            contents.guards.save(folder)
         if self.first is not None:
             self.first.write(folder / "first")
         for name, content in self.attachments.items():
             (folder / name).write_bytes(content)
-        shutil.copyfile(self.documents.path, folder / "documents.sqlite")
+        contents.write_documents(folder / "documents.sqlite")
+        facts = {
+            "recipe": self.recipe.name,
+            "scheme": self.recipe.identifiers.scheme,
+            "documents": len(contents.table.keys),
+            "identifiers": len(contents.table),
+            "vocabulary": len(self.model.tokenizer),
+            "version": self.version,
+            "versions": contents.versions,
+        }
+        write_manifest(folder, facts)
 
     def push_to_hub(self, name: str, private: bool = True) -> str:
         """Upload the saved model folder to the Hugging Face hub; return its address there.

@@ -1,6 +1,6 @@
 """The document store: a read-only SQLite file with a collection's titles, texts and metadata.
 
-Never consulted to rank; filters and result pages read it.
+Never consulted to rank; filters and result pages read it. `corpus.layers` lays changes over it.
 """
 
 import json
@@ -16,8 +16,9 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.corpus.conditions import COLUMNS as FILTERED
+from genir.corpus.conditions import passing
 from genir.corpus.documents import link_records
-from genir.corpus.lines import shorten
 from genir.errors import InputError, nearest
 from genir.folders import flush_entry
 from genir.records import Document, Filter, Link
@@ -46,7 +47,10 @@ FROM documents, json_each(metadata) AS field, json_each(
 ) AS element
 WHERE element.atom IS NOT NULL
 """
+INDEX_ONE = f"{INDEX} AND number = ?"
 COLUMNS = "key, title, text, url, links, metadata"
+MASKS = 32
+"""Filters whose masks are kept, those asked last."""
 
 
 class DocumentStore(Sequence[Document]):
@@ -58,6 +62,7 @@ class DocumentStore(Sequence[Document]):
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._masks: dict[str, NDArray[np.bool_]] = {}
         if not self.path.is_file():
             raise InputError(f"{self.path}: no document store here; check the path")
         application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
@@ -104,18 +109,21 @@ class DocumentStore(Sequence[Document]):
         """Return the document of a number, or those of a slice in its order."""
         if isinstance(number, slice):
             wanted = list(range(*number.indices(self._length)))
-            rows = self._rows(
-                f"SELECT number, {COLUMNS} FROM documents "
-                "WHERE number IN (SELECT value FROM json_each(?))",
-                json.dumps(wanted),
-            )
-            found = {row[0]: _document(row[1:]) for row in rows}
+            found = self.numbered(wanted)
             return [found[n] for n in wanted]
-        place = number + self._length if number < 0 else number
+        place = int(number) + self._length if number < 0 else int(number)
         if not 0 <= place < self._length:
             raise IndexError(f"document {number} of {self._length}")
-        rows = self._rows(f"SELECT {COLUMNS} FROM documents WHERE number = ?", int(place))
-        return _document(next(rows))
+        return self.numbered([place])[place]
+
+    def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
+        """Return the documents of the numbers that exist."""
+        rows = self._rows(
+            f"SELECT number, {COLUMNS} FROM documents "
+            "WHERE number IN (SELECT value FROM json_each(?))",
+            json.dumps(list(numbers)),
+        )
+        return {row[0]: _document(row[1:]) for row in rows}
 
     def __iter__(self) -> Iterator[Document]:
         """Yield all documents in order, streamed from the disk."""
@@ -160,33 +168,43 @@ class DocumentStore(Sequence[Document]):
         return [field for (field,) in self._rows(query)]
 
     def matching(self, where: Filter) -> NDArray[np.bool_]:
-        """Return which documents pass a filter, shape [documents].
+        """Return which documents pass a filter, bool [documents], not to be written to.
 
-        A field of the filter holds when the document's value (or an element of it, if it is a
-        list) equals the given value, or one of the given list. Raises InputError for an unknown
-        field, naming the nearest, and for a value that is neither text, number nor truth value.
+        Every field's condition must hold (`corpus.conditions` says what there is). Raises
+        InputError for an unknown field or operator, naming the nearest, and for a value that
+        cannot be compared.
         """
-        mask = np.ones(self._length, dtype=bool)
-        for field, value in where.items():
-            mask &= self._having(field, value if isinstance(value, list | tuple) else [value])
+        text = json.dumps(where, default=repr)
+        with self._lock:
+            mask = self._masks.pop(text, None)
+        if mask is None:
+            mask = self._passing(where)
+            mask.setflags(write=False)
+        with self._lock:
+            self._masks[text] = mask  # the last asked stands last
+            if len(self._masks) > MASKS:
+                del self._masks[next(iter(self._masks))]
         return mask
 
-    def _having(self, field: str, values: Sequence[Any]) -> NDArray[np.bool_]:
-        fields = self.metadata_fields()
-        if field not in fields:
-            raise InputError(f"unknown metadata field {field!r}{nearest(field, fields)}")
-        for value in values:
-            if not isinstance(value, str | int | float):
-                raise InputError(
-                    f"filter {field!r}: {shorten(value)} cannot be compared; give text, a number, "
-                    "true or false"
-                )
-        rows = self._rows(
-            "SELECT number FROM fields WHERE field = ? "
-            "AND value IN (SELECT value FROM json_each(?))",
-            field,
-            json.dumps(list(values)),
-        )
+    def _passing(self, where: Filter) -> NDArray[np.bool_]:
+        mask = np.ones(self._length, dtype=bool)
+        for field, condition in where.items():
+            self._refuse_unknown(field)
+            mask &= passing(field, condition, self.having)
+        return mask
+
+    def _refuse_unknown(self, field: str) -> None:
+        known = self.metadata_fields()
+        if field not in known and field not in FILTERED:
+            raise InputError(f"unknown metadata field {field!r}{nearest(field, known)}")
+
+    def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+        """Return which documents have a value of a field that passes a test, bool [documents]."""
+        if field in FILTERED:
+            source, own = f"SELECT number, {field} AS value FROM documents", []
+        else:
+            source, own = "SELECT number, value FROM fields WHERE field = ?", [field]
+        rows = self._rows(f"SELECT number FROM ({source}) WHERE {sql}", *own, *values)
         mask = np.zeros(self._length, dtype=bool)
         mask[np.fromiter((number for (number,) in rows), dtype=np.int64)] = True
         return mask
@@ -237,13 +255,14 @@ def _fill(path: Path, documents: Iterable[Document]) -> None:
     with _writing(path) as connection:
         connection.executescript(SCHEMA)
         for number, document in enumerate(documents):
-            _insert(connection, number, document)
+            insert(connection, number, document)
         if not connection.execute("SELECT count(*) FROM documents").fetchone()[0]:
             raise InputError(f"{path.name}: no documents to store; a collection needs at least one")
         connection.execute(INDEX)
 
 
-def _insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
+def insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
+    """Write a document's row. Raises InputError for a key that is there, or for what is no JSON."""
     try:
         links = json.dumps(link_records(document)) if document.links else ""
         metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)

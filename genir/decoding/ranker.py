@@ -46,6 +46,11 @@ class Ranker:
         self.model = model
         self.trie = Trie.build(table, model.device)
 
+    def follow(self, table: IdentifierTable) -> None:
+        """Answer from another table from now on; the model has followed it already."""
+        self.trie = Trie.build(table, self.model.device)
+        self.table = table
+
     @torch.inference_mode()
     def rank(
         self,

@@ -61,8 +61,8 @@ def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searc
 def _cache(retriever: Retriever) -> Path | None:
     """Return where the dense baseline keeps the vectors of these documents between evaluations."""
     files = retriever.manifest.get("files")
-    if not files:
-        return None
+    if not files or retriever.version != retriever.manifest.get("version"):
+        return None  # the store on the disk is not all there is
     root = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
     return root / "genir" / f"dense-{files['documents.sqlite']['sha256'][:16]}.safetensors"
 

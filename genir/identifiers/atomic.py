@@ -43,6 +43,10 @@ class Atomic(Scheme):
         self.size = max(self.size, first + len(documents))
         return [[(number,)] for number in range(first, first + len(documents))]
 
+    def admit(self, identifiers: Sequence[Identifier]) -> None:
+        """Make room for numbers given elsewhere."""
+        self.size = max([self.size, *(number + 1 for (number,) in identifiers)])
+
     def level_sizes(self) -> list[int]:
         """Return how many numbers were given."""
         return [self.size]

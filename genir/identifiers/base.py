@@ -5,7 +5,7 @@ To add a scheme: write one file with a subclass, and name it in `registry.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -67,13 +67,17 @@ class Scheme(ABC):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: frozenset[Identifier] | set[Identifier] = frozenset(),
+        taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return each document's identifiers; none of them is in `taken`.
 
         `vectors` [documents, dimension] where `needs_vectors`. Raises InputError when a document
         cannot be given one (no URL under `url`, say), naming its key.
         """
+
+    def admit(self, identifiers: Sequence[Identifier]) -> None:
+        """Take note of identifiers that `encode` gave in another process. By default nothing."""
+        return
 
     @abstractmethod
     def level_sizes(self) -> list[int]:

@@ -3,7 +3,7 @@
 Knows no model and no device; `decoding.trie` is the table as the decoder sees it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -182,6 +182,37 @@ class IdentifierTable:
             raise KeyError(identifier)
         return low
 
+    def is_live(self, key: str) -> bool:
+        """Tell whether a document may be found; False for an unknown key."""
+        return key in self and bool(self.live[self.rows_of(self.number(key))].any())
+
+    def set_live(self, numbers: Iterable[int], live: bool) -> None:
+        """Delete documents, or undo that. Masks made before stay as they are."""
+        rows = [self.rows_of(number) for number in numbers]
+        changed = self.live.copy()
+        changed[np.concatenate([np.empty(0, dtype=np.int64), *rows])] = live
+        self.live = changed
+
+    def put(self, identifiers: Mapping[int, Sequence[Identifier]], keys: Sequence[str]) -> Self:
+        """Return a table in which documents, by number, have these identifiers and no others.
+
+        keys: those of the numbers that follow the highest there is. Raises InputError when an
+        identifier is malformed or a prefix of another.
+        """
+        everyone = [*self.keys, *keys]
+        own = type(self).build(list(identifiers.values()), [everyone[n] for n in identifiers])
+        kept = ~np.isin(self.documents, list(identifiers))
+        depth = max(self.depth, own.depth)
+        symbols = np.concatenate([_padded(self.symbols[kept], depth), _padded(own.symbols, depth)])
+        numbers = np.array(list(identifiers), dtype=np.int32)[own.documents]
+        documents = np.concatenate([self.documents[kept], numbers])
+        order = sorted_order(symbols)
+        live = np.concatenate([self.live[kept], own.live])[order]
+        table = type(self)(symbols[order], documents[order], everyone, live)
+        table._numbers = self._numbers | {k: n for n, k in enumerate(keys, len(self.keys))}
+        table._refuse_prefixes()
+        return table
+
     def _by_document(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if not hasattr(self, "_order"):
             self._order = np.argsort(self.documents, kind="stable")
@@ -223,6 +254,12 @@ class IdentifierTable:
         if len(rows_of_each) > 1 or len(names) != len(trie):
             raise InputError(f"{folder}: {rows.name} and {keys.name} do not belong together")
         return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
+
+
+def _padded(symbols: Symbols, depth: int) -> Symbols:
+    """Return rows of symbols padded to a depth."""
+    short = depth - symbols.shape[1]
+    return np.pad(symbols, ((0, 0), (0, short)), constant_values=PAD) if short else symbols
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:

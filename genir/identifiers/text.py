@@ -72,28 +72,31 @@ class TextScheme(Scheme):
     ) -> list[list[Identifier]]:
         """Return the tokens of each document's text, with the lowest number that is free."""
         self.tied = self.tied if taken else 0
-        used, numbers = set(taken), dict[Identifier, int]()
+        given, numbers = set[Identifier](), dict[Identifier, int]()
         identifiers = []
         for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
             for document in documents[rows]:
-                identifier = self._free(self._tokens(document), used, numbers)
-                used.add(identifier)
+                identifier = self._free(self._tokens(document), (given, taken), numbers)
+                given.add(identifier)
                 identifiers.append([identifier])
         return identifiers
 
     def _free(
-        self, tokens: list[int], used: Set[Identifier], numbers: dict[Identifier, int]
+        self,
+        tokens: list[int],
+        used: tuple[Set[Identifier], ...],
+        numbers: dict[Identifier, int],
     ) -> Identifier:
         """Return the tokens as they are or, where these are used, with the next number."""
         plain = (*tokens[: self.options.max_tokens - 1], self.end)
-        if plain not in used:
+        if not any(plain in some for some in used):
             return plain
         self.tied += 1
         for number in count(numbers.get(plain, 2)):
             numbers[plain] = number + 1
             tie = self._tie(number)
             identifier = (*tokens[: self.options.max_tokens - 1 - len(tie)], *tie, self.end)
-            if identifier not in used:
+            if not any(identifier in some for some in used):
                 break
         return identifier
 

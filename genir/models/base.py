@@ -6,12 +6,15 @@ scheme is fitted. To add a kind: write one file with a subclass, and name it in 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genir.config import Strict
@@ -19,8 +22,12 @@ from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import TextEncoder
+from genir.models.guards import Guards, Standing
 from genir.records import Document
 from genir.tasks.base import TrainQueries
+
+NewRows = Mapping[int, NDArray[np.float32]]
+"""Rows of parameters, float32 [H], by the symbol that they stand for."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,37 @@ class DocidModel(nn.Module, ABC):
 
     def finish(self, corpus: Sequence[Document]) -> None:
         """Do what is left to do once the weights are trained. By default nothing."""
+
+    @property
+    def makes_rows(self) -> bool:
+        """Tell whether a document that is added needs a row of parameters, from `new_rows`."""
+        return False
+
+    def refuse_additions(self) -> None:
+        """Raise InputError for a model that documents cannot be added to. By default nothing."""
+        return
+
+    def new_rows(
+        self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
+    ) -> Vectors:
+        """Return the rows of new documents, float32 [documents, H], without any training.
+
+        queries: what each of them answers, if known.
+        """
+        raise NotImplementedError(f"a {self.kind!r} model makes no rows")
+
+    def follow(self, scheme: Scheme, table: IdentifierTable, rows: NewRows) -> None:
+        """Adapt to a table whose documents have changed; rows: those to write, by their symbol."""
+        return
+
+    def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:
+        """Return train queries as `new_rows` heeds them; by default None."""
+        return None
+
+    @contextmanager
+    def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
+        """Have only these symbols' rows in the block, in their order, where `makes_rows`."""
+        yield
 
     @abstractmethod
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:

@@ -6,13 +6,15 @@ codebook and a document's row is the sum of its codewords, so that the score of 
 inner product with what is known of the document so far (RIPOR, 2024, section 3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -20,10 +22,12 @@ from genir.config import Strict
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
-from genir.models.base import Batch, DocidModel
+from genir.models.additions import keep_guards, new_rows
+from genir.models.base import Batch, DocidModel, NewRows
 from genir.models.codebooks import CodebookHead
 from genir.models.encoder import MINILM, TextEncoder
 from genir.models.files import read_model, write_model
+from genir.models.guards import Guards, Standing
 from genir.models.lexical import LexicalEncoder, special_ids
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -185,6 +189,35 @@ class BridgeModel(DocidModel):
             return
         vectors = self.encoder.embed(_texts(corpus), progress="anchoring documents")
         self.head.anchor(self.options.anchor * vectors)
+
+    # --- a corpus that changes -----------------------------------------------------------------
+
+    @property
+    def makes_rows(self) -> bool:
+        """Tell whether identifiers are atomic, so that a new document is a new row."""
+        return self.head.levels == 1
+
+    def new_rows(
+        self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
+    ) -> Vectors:
+        """Return the rows of new documents, float32 [documents, H] (IncDSI; see `placing`)."""
+        return new_rows(self, corpus, queries, standing)
+
+    def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:
+        """Return train queries as `new_rows` heeds them; None for codes, which stay as they are."""
+        return keep_guards(self, queries, table) if self.makes_rows else None
+
+    def follow(self, scheme: Scheme, table: IdentifierTable, rows: NewRows) -> None:
+        """Write new rows, and read the prior off those of the table."""
+        if rows:
+            self.head.put(scheme.level_sizes()[0], rows)
+        self.head.follow(table)
+
+    @contextmanager
+    def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
+        """Have only these symbols' rows in the block, in their order, where `makes_rows`."""
+        with self.head.keeping(symbols) if self.makes_rows else nullcontext():
+            yield
 
     # --- decoding ------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 One level with a codeword a document is the atomic softmax. Knows no text and no trie.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import numpy as np
@@ -71,6 +72,42 @@ class CodebookHead(nn.Module):
         moved[self.codes[:, 0].long()] += known[self.documents.long()]
         codebook.copy_(F.normalize(moved, dim=1))
         self._unit = None
+
+    @torch.no_grad()
+    def put(self, size: int, rows: Mapping[int, NDArray[np.float32]]) -> None:
+        """Make room for `size` codewords of the only level, and write some of them, float32 [H]."""
+        device = self.codes.device
+        places = torch.tensor(list(rows), dtype=torch.long, device=device)
+        known = torch.from_numpy(np.stack(list(rows.values()))).to(device)
+        lists = [self.codebooks, *([self.fixed] if self.fixed else [])]
+        for parameters, columns in zip(lists, known.tensor_split([self.trained], 1), strict=False):
+            old = parameters[0]
+            grown = old.new_zeros(max(size, len(old)), old.shape[1])
+            grown[: len(old)] = old
+            grown[places] = columns
+            parameters[0] = nn.Parameter(grown, old.requires_grad)
+        self._unit = None
+
+    @contextmanager
+    def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
+        """Have only these codewords of the only level in the block, in their order."""
+        places = torch.from_numpy(symbols).to(self.codes.device)
+        lists = [self.codebooks, *([self.fixed] if self.fixed else [])]
+        whole = [parameters[0] for parameters in lists]
+        try:
+            for parameters, old in zip(lists, whole, strict=True):
+                parameters[0] = nn.Parameter(old.detach()[places], old.requires_grad)
+            yield
+        finally:
+            for parameters, old in zip(lists, whole, strict=True):
+                parameters[0] = old
+            self._unit = None
+
+    def follow(self, table: IdentifierTable) -> None:
+        """Take over the symbols and documents of a table that has changed."""
+        device = self.codes.device
+        self.codes = torch.from_numpy(table.symbols).to(device)
+        self.documents = torch.from_numpy(table.documents).to(device)
 
     def scores(self, hidden: Tensor, depth: int) -> Tensor:
         """Return logits of the whole level, float32 [..., size], of hidden [..., H].

@@ -163,6 +163,14 @@ class Seq2SeqModel(DocidModel):
         ]
         return torch.stack(losses, dim=1)
 
+    def refuse_additions(self) -> None:
+        """Raise InputError where each document has a symbol of its own: only training finds it."""
+        if not self.text and len(self.sizes) == 1:
+            raise InputError(
+                "a 'seq2seq' model cannot take new documents under atomic identifiers, whose "
+                "symbols it has to learn; train one with kind = 'bridge', or with codes or text"
+            )
+
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each."""
         encoded = self.transformer.encode(input_ids, attention_mask)

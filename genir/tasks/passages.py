@@ -9,6 +9,7 @@ is a line that is not blank.
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from random import Random
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z])|(?<=[。\uff01\uff1f])")
@@ -74,6 +75,13 @@ def fill(parts: Sequence[str], words: int) -> list[list[str]]:
         groups[-1].append(part)
         count += len(part.split())
     return groups
+
+
+def pieces(text: str, most: int, words: int) -> list[str]:
+    """Return the first `most` sentences of a text, line by line, each cut at `words`."""
+    sentences = (one for line in text.splitlines() for one in _SENTENCE_END.split(line.strip()))
+    cut = (" ".join(sentence.split()[:words]) for sentence in sentences)
+    return list(islice((piece for piece in cut if piece), most))
 
 
 def span(words: list[str], shortest: int, longest: int, rng: Random) -> str:

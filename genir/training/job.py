@@ -287,6 +287,7 @@ def _finish(
     work.restore_best(retriever.model)
     began = time.monotonic()
     retriever.model.finish(retriever.documents)
+    retriever.guards = retriever.model.guard(split.train, retriever.table)
     finishing = time.monotonic() - began
     best = max(progress.history, key=lambda row: (row["RR@10"], row["step"]))
     metrics = {

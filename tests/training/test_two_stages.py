@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors.numpy import load_file
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.manifest import check_manifest
+from genir.records import Document
 from genir.retriever import Retriever
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
@@ -129,6 +131,16 @@ def test_one_command_trains_both_stages_into_one_folder(whole):
     assert {hit.identifier for hit in hits[0]} == urls
     assert loaded.first.recipe.training.max_steps == 4
     assert loaded.query_counts.sum() == 76  # made-up queries do not make a document seen
+
+
+def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "copy")
+    retriever = Retriever.load(tmp_path / "copy")
+    (best,) = retriever.search(["erase a disk"], 1)[0]
+    with pytest.raises(InputError, match="two stages takes no further documents"):
+        retriever.add([Document("new", "a new text", url="https://a.example/new")])
+    retriever.delete([best.key])
+    assert best.key not in {hit.key for hit in retriever.search(["erase a disk"], 10)[0]}
 
 
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):

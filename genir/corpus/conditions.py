@@ -1,0 +1,91 @@
+"""Filters on metadata, read into tests of single values in SQL. Knows no database.
+
+A condition on a field is a value (equal), a list (any of), or a mapping of operators, all of which
+must hold: `gt`, `gte`, `lt`, `lte` (numbers with numbers, texts with texts), `prefix` (texts) and
+`not`, any condition. Of a list in the metadata, one element that passes is enough; a document
+without the field passes none but `not`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.corpus.lines import shorten
+from genir.errors import InputError, nearest
+
+COLUMNS = ("title", "url")
+"""Fields of every document, beside its metadata, that a filter may name."""
+
+RANGES = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+OPERATORS = (*RANGES, "not", "prefix")
+HIGHEST = "\U0010ffff"
+"""Sorts behind every character that texts use."""
+
+Passing = NDArray[np.bool_]
+Having = Callable[[str, str, list[Any]], Passing]
+"""(field, SQL over `value`, its parameters) -> the documents with such a value, bool [documents].
+"""
+
+
+def passing(field: str, condition: Any, having: Having) -> Passing:
+    """Return which documents fulfil a condition on a field, bool [documents].
+
+    Raises InputError for an unknown operator, naming the nearest, and for a value that cannot be
+    compared.
+    """
+    if not isinstance(condition, Mapping):
+        return having(field, *_any_of(field, condition))
+    if not condition:
+        raise InputError(f"filter {field!r}: {{}} asks for nothing; give a value or an operator")
+    tests = [_test(field, name, value) for name, value in condition.items() if name != "not"]
+    parts = []
+    if tests:  # together, so that it is one value that lies in a range
+        sql = " AND ".join(test for test, _ in tests)
+        parts.append(having(field, sql, [value for _, values in tests for value in values]))
+    if "not" in condition:
+        parts.append(~passing(field, condition["not"], having))
+    return np.logical_and.reduce(parts)
+
+
+def _any_of(field: str, condition: Any) -> tuple[str, list[Any]]:
+    values = condition if isinstance(condition, list | tuple) else [condition]
+    for value in values:
+        _refuse_incomparable(field, value)
+    return "value IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
+
+
+def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
+    if name not in OPERATORS:
+        raise InputError(
+            f"filter {field!r}: unknown operator {name!r}{nearest(str(name), OPERATORS)}"
+        )
+    _refuse_incomparable(field, value)
+    text = isinstance(value, str)
+    if name == "prefix":
+        if not text:
+            raise InputError(f"filter {field!r}: prefix {shorten(value)} is not a text; quote it")
+        # The bounds find the place in an index; substr has the last word.
+        sql = "value >= ? AND value < ? AND substr(value, 1, ?) = ?"
+        return sql, [value, value + HIGHEST, len(value), value]
+    kinds = "'text'" if text else "'integer', 'real'"
+    return f"typeof(value) IN ({kinds}) AND value {RANGES[name]} ?", [_bound(value)]
+
+
+def _bound(value: Any) -> Any:
+    """Return a number that SQLite can hold."""
+    return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
+
+
+def _refuse_incomparable(field: str, value: Any) -> None:
+    odd = not isinstance(value, str | int | float)
+    if odd or (isinstance(value, float) and not isfinite(value)):
+        raise InputError(
+            f"filter {field!r}: {shorten(value)} cannot be compared; give text, a number, "
+            "true or false"
+        )
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InputError(f"filter {field!r}: {value!a} holds half a character; give a whole text")

@@ -1,0 +1,115 @@
+"""A document store with changes laid over it: what was added or replaced since it was written."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, insert
+from genir.errors import InputError
+from genir.records import Document
+
+
+class Additions(DocumentStore):
+    """Documents by number in memory, asked with the same SQL as those on the disk."""
+
+    def __init__(self) -> None:
+        self.path = Path(":memory:")
+        self._lock = threading.Lock()
+        self._masks = {}
+        self._length = 0
+        # One connection for all threads; SQLite takes their calls in turn.
+        self._memory = sqlite3.connect(":memory:", check_same_thread=False)
+        self._memory.executescript(SCHEMA)
+
+    def put(self, documents: Mapping[int, Document]) -> None:
+        """Add documents under their numbers, or put them in the place of others."""
+        with self._lock, self._memory as connection:
+            for number, document in documents.items():
+                connection.execute("DELETE FROM documents WHERE number = ?", (number,))
+                connection.execute("DELETE FROM fields WHERE number = ?", (number,))
+                insert(connection, number, document)
+                connection.execute(INDEX_ONE, (number,))
+        self._length = max([self._length, *(number + 1 for number in documents)])
+
+    def numbers(self) -> list[int]:
+        """Return the numbers there are, in order."""
+        return [number for (number,) in self._rows("SELECT number FROM documents ORDER BY number")]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+
+    def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        with self._lock:  # read whole, so that no change falls between two rows
+            return iter(self._memory.execute(query, values).fetchall())
+
+
+class LayeredStore(DocumentStore):
+    """A store on the disk under additions, which hide what they replace. Numbers go on."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._below = self._length
+        self._added = Additions()
+
+    def put(self, documents: Mapping[int, Document]) -> None:
+        """Add documents under their numbers; those from the length on must leave no gap."""
+        self._added.put(documents)
+        self._length = max(self._below, len(self._added))
+        with self._lock:
+            self._masks.clear()
+
+    def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
+        """Return the documents of the numbers that exist."""
+        return super().numbered(numbers) | self._added.numbered(numbers)
+
+    def __iter__(self) -> Iterator[Document]:
+        """Yield all documents in order."""
+        added = dict(zip(self._added.numbers(), self._added, strict=True))
+        for number, document in enumerate(super().__iter__()):
+            yield added.get(number, document)
+        yield from (document for number, document in added.items() if number >= self._below)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let worker processes open the file for themselves."""
+        documents = dict(zip(self._added.numbers(), self._added, strict=True))
+        return _layered, (type(self), self.path, documents)
+
+    def number(self, key: str) -> int:
+        """Return a document's number. Raises InputError for an unknown key."""
+        try:
+            return self._added.number(key)
+        except InputError:
+            return super().number(key)
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
+        """Return the documents of the keys that exist, in the order of `keys`."""
+        found = super().fetch(keys) | self._added.fetch(keys)
+        return {key: found[key] for key in keys if key in found}
+
+    def keys(self) -> list[str]:
+        """Return all keys in order."""
+        appended = self._added.numbered(range(self._below, self._length))
+        return [*super().keys(), *(appended[number].key for number in sorted(appended))]
+
+    def metadata_fields(self) -> list[str]:
+        """Return the metadata fields that a filter may name, sorted."""
+        return sorted({*super().metadata_fields(), *self._added.metadata_fields()})
+
+    def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+        """Return which documents have a value of a field that passes a test, bool [documents]."""
+        mask = super().having(field, sql, values)
+        mask[self._added.numbers()] = False
+        mask[: len(self._added)] |= self._added.having(field, sql, values)
+        return mask
+
+
+def _layered(kind: type[LayeredStore], path: Path, documents: Mapping[int, Document]) -> Any:
+    store = kind(path)
+    store.put(documents)
+    return store

@@ -1,0 +1,1 @@
+"""A corpus that changes: additions and deletions, written down before they are acknowledged."""

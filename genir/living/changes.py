@@ -1,0 +1,119 @@
+"""What a change of the corpus consists of, and what several come to. Knows no files."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.corpus.documents import document_of, record_of
+from genir.records import Document, Identifier
+
+Kind = Literal["add", "replace", "delete", "rollback"]
+Row = tuple[Any, ...]
+"""An entry as the journal's columns hold it."""
+
+
+@dataclass(frozen=True)
+class Put:
+    """A document, new or in the place of the one with its key.
+
+    row: float32 [H], its parameters, where it has any; queries: how many came with it.
+    """
+
+    document: Document
+    identifiers: list[Identifier]
+    row: NDArray[np.float32] | None = None
+    queries: int = 0
+
+    @property
+    def key(self) -> str:
+        """Return the document's key."""
+        return self.document.key
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A document of the table that may be found from now on, or may not."""
+
+    key: str
+    live: bool
+
+
+Entry = Put | Mark
+
+
+@dataclass(frozen=True)
+class Change:
+    """One acknowledged change. made: the time, UTC, for people only; versions give the order.
+
+    target: the version that a rollback went back to.
+    """
+
+    version: int
+    kind: Kind
+    made: str
+    entries: list[Entry] = field(default_factory=list)
+    target: int | None = None
+
+
+@dataclass
+class Outcome:
+    """What changes come to: the last word on each key."""
+
+    puts: dict[str, Put] = field(default_factory=dict)
+    live: dict[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, changes: Iterable[Change]) -> "Outcome":
+        """Fold changes, oldest first."""
+        outcome = cls()
+        for change in changes:
+            for entry in change.entries:
+                if isinstance(entry, Put):
+                    outcome.puts[entry.key] = entry
+                    outcome.live[entry.key] = True
+                else:
+                    outcome.live[entry.key] = entry.live
+        return outcome
+
+
+def to_row(entry: Entry) -> Row:
+    """Return an entry as columns: key, live, document, identifiers, row, queries."""
+    if isinstance(entry, Mark):
+        return entry.key, int(entry.live), "", "", b"", 0
+    row = b"" if entry.row is None else entry.row.astype("<f4").tobytes()
+    return (
+        entry.key,
+        1,
+        json.dumps(record_of(entry.document), ensure_ascii=False, allow_nan=False),
+        json.dumps(entry.identifiers),
+        row,
+        entry.queries,
+    )
+
+
+def from_row(columns: Row, place: str) -> Entry:
+    """Return the entry that `to_row` made columns of; `place` opens messages."""
+    key, live, document, identifiers, row, queries = columns
+    if not document:
+        return Mark(key, bool(live))
+    return Put(
+        document_of(json.loads(document), place),
+        [tuple(symbols) for symbols in json.loads(identifiers)],
+        np.frombuffer(row, dtype="<f4").astype(np.float32) if row else None,
+        queries,
+    )
+
+
+def digest(before: bytes, head: Row, rows: Iterable[Row]) -> bytes:
+    """Return the sha256 of a change and of all before it. head: version, kind, made, target."""
+    found = hashlib.sha256(before)
+    for columns in (head, *rows):
+        for value in columns:
+            data = value if isinstance(value, bytes) else str(value).encode()
+            found.update(len(data).to_bytes(8, "little") + data)
+    return found.digest()

@@ -1,0 +1,293 @@
+"""The journal of a model folder: every change since the folder was written, in SQLite (WAL).
+
+Append-only: a change is one transaction, on the disk before it is acknowledged. Each carries the
+sha256 of itself and all before it, the first of the folder's manifest, so that a change that is
+missing, altered or another model's is noticed. The file is named after the version that the folder
+holds without it (`journal-12.sqlite`): a process that still has the journal of a folder since
+compacted shares no file name, and so no write-ahead log, with the new one.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from genir.errors import InputError
+from genir.folders import flush_entry
+from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
+
+APPLICATION = 0x67656E6A  # "genj"
+FORMAT = 1
+WAIT = 60.0
+"""Seconds to wait for another process that is writing."""
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {FORMAT};
+CREATE TABLE changes (
+    version INTEGER PRIMARY KEY, kind TEXT NOT NULL, made TEXT NOT NULL, target INTEGER,
+    digest BLOB NOT NULL
+) STRICT;
+CREATE TABLE entries (
+    version INTEGER NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, live INTEGER NOT NULL,
+    document TEXT NOT NULL, identifiers TEXT NOT NULL, row BLOB NOT NULL, queries INTEGER NOT NULL,
+    PRIMARY KEY (version, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE head (version INTEGER NOT NULL) STRICT;
+"""
+ENTRY = "key, live, document, identifiers, row, queries"
+
+
+class Moved(Exception):
+    """The folder was replaced by another since it was opened: load it again."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The folder that a journal belongs to: its version, and the sha256 of its manifest."""
+
+    folder: Path
+    version: int
+    digest: bytes
+
+    @property
+    def path(self) -> Path:
+        """Return where the journal is, or will be."""
+        return self.folder / f"journal-{self.version}.sqlite"
+
+
+class Journal:
+    """The changes of one folder. Safe to use from several threads and processes."""
+
+    def __init__(self, base: Base) -> None:
+        self.base = base
+        self.path = base.path
+        self._lock = threading.RLock()
+        self._open: tuple[sqlite3.Connection, int, tuple[int, int]] | None = None
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def head(self) -> int:
+        """Return the version of the last change. Raises Moved, and InputError as `read` does."""
+        if self._open is None and not self.path.exists():
+            return self.base.version
+        with self._reading() as connection:
+            return int(connection.execute("SELECT version FROM head").fetchone()[0])
+
+    def read(self, after: int | None = None) -> list[Change]:
+        """Return the changes after a version, checked, oldest first; by default all.
+
+        Raises Moved, and InputError naming what is damaged or another model's.
+        """
+        after = self.base.version if after is None else after
+        if self._open is None and not self.path.exists():
+            return []
+        with self._reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                return self._checked(connection, after)
+            finally:
+                connection.rollback()
+
+    def _checked(self, connection: sqlite3.Connection, after: int) -> list[Change]:
+        (last,) = connection.execute("SELECT version FROM head").fetchone()
+        before, found = self._digest_at(connection, after), list[Change]()
+        heads = connection.execute(
+            "SELECT version, kind, made, target, digest FROM changes WHERE version > ? "
+            "ORDER BY version", (after,),
+        ).fetchall()  # fmt: skip
+        for expected, (*columns, told) in enumerate(heads, after + 1):
+            version, kind, made, target = columns
+            rows = connection.execute(
+                f"SELECT {ENTRY} FROM entries WHERE version = ? ORDER BY place", (version,)
+            ).fetchall()
+            before = digest(before, tuple(columns), rows)
+            if version != expected or before != told:
+                raise self._damaged(f"change {expected} is missing or altered")
+            place = f"{self.path}: change {version}"
+            found.append(
+                Change(version, kind, made, [from_row(row, place) for row in rows], target)
+            )
+        if last != after + len(found):
+            raise self._damaged(f"changes {after + len(found) + 1} to {last} are missing")
+        return found
+
+    def _digest_at(self, connection: sqlite3.Connection, version: int) -> bytes:
+        if version == self.base.version:
+            return self.base.digest
+        found = connection.execute("SELECT digest FROM changes WHERE version = ?", (version,))
+        row = found.fetchone()
+        if row is None:
+            raise self._damaged(f"change {version} is missing")
+        return bytes(row[0])
+
+    # --- writing -------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator["Writing"]:
+        """Keep other writers out of the block. What it appends is on the disk when it ends.
+
+        Raises Moved, and InputError when the folder cannot be written or another process does not
+        stop writing; then nothing has changed.
+        """
+        self._create()
+        with self._lock:
+            connection = self._connection()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                self._refuse_moved()  # nobody can replace the folder while this lock is held
+                yield Writing(self, connection)
+                connection.commit()
+            except sqlite3.Error as error:
+                raise self._refused(error) from None
+            finally:
+                with suppress(sqlite3.Error):
+                    connection.rollback()
+
+    def append(
+        self, connection: sqlite3.Connection, kind: Kind, entries: list[Entry], target: int | None
+    ) -> int:
+        """Write a change; return its version."""
+        (last,) = connection.execute("SELECT version FROM head").fetchone()
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        head: Row = (last + 1, kind, made, target)
+        rows = [to_row(entry) for entry in entries]
+        signed = digest(self._digest_at(connection, last), head, rows)
+        connection.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (*head, signed))
+        connection.executemany(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ((last + 1, place, *row) for place, row in enumerate(rows)),
+        )
+        connection.execute("UPDATE head SET version = ?", (last + 1,))
+        return int(last) + 1
+
+    def _create(self) -> None:
+        """Make the file if there is none: whole under another name, then linked into place."""
+        if self.path.exists():
+            return
+        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        try:
+            part.unlink(missing_ok=True)
+            with sqlite3.connect(part) as connection:
+                connection.executescript(SCHEMA)
+                connection.execute("INSERT INTO head VALUES (?)", (self.base.version,))
+            # Here, where nobody else has it open: the switch does not wait for others.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.close()
+            with suppress(FileExistsError):  # another process was faster
+                os.link(part, self.path)
+            flush_entry(self.path.parent)
+        except (OSError, sqlite3.Error) as error:
+            raise self._refused(error) from None
+        finally:
+            for ending in ("", "-journal", "-wal", "-shm"):
+                with suppress(OSError):
+                    part.with_name(part.name + ending).unlink(missing_ok=True)
+
+    # --- the file ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                connection = self._connection()
+                self._refuse_moved()
+                yield connection
+            except (sqlite3.Error, TypeError, ValueError) as error:
+                if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                    raise self._refused(error) from None
+                raise self._damaged(str(error)) from None
+
+    def _connection(self) -> sqlite3.Connection:
+        """Return the connection; a forked process must not use its parent's."""
+        if self._open is None or self._open[1] != os.getpid():
+            try:
+                connection = self._connect()
+            except OSError:
+                raise Moved from None
+            self._open = connection, os.getpid(), _identity(self.path)
+        return self._open[0]
+
+    def _connect(self) -> sqlite3.Connection:
+        uri, before = self.path.resolve().as_uri(), _identity(self.path)
+        writable = os.access(self.path.parent, os.W_OK) and os.access(self.path, os.W_OK)
+        # Where nobody can write, a log would have to be made first; without one, none is needed.
+        log = self.path.with_name(f"{self.path.name}-wal")
+        still = not writable and not (log.exists() and log.stat().st_size)
+        mode = "mode=rw" if writable else "immutable=1" if still else "mode=ro"
+        connection = sqlite3.connect(
+            f"{uri}?{mode}", uri=True, timeout=WAIT, check_same_thread=False, isolation_level=None
+        )
+        try:
+            told = [connection.execute(f"PRAGMA {name}").fetchone()[0]
+                    for name in ("application_id", "user_version")]  # fmt: skip
+            if told != [APPLICATION, FORMAT]:
+                raise sqlite3.DatabaseError("it is no journal of this genir")
+            if writable:
+                connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error as error:
+            connection.close()
+            if "locked" in str(error):
+                raise self._refused(error) from None
+            raise self._damaged(str(error)) from None
+        if _identity(self.path) != before:
+            connection.close()
+            raise Moved
+        return connection
+
+    def _refuse_moved(self) -> None:
+        """Raise Moved when the path leads to another file than the one that is open."""
+        try:
+            there = _identity(self.path)
+        except OSError:
+            raise Moved from None
+        if self._open is None or there != self._open[2]:
+            raise Moved
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            if self._open is not None and self._open[1] == os.getpid():
+                self._open[0].close()
+            self._open = None
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(
+            f"{self.path}: damaged: {what}. Restore it from a copy; or move it away, and the model "
+            f"is as it was at version {self.base.version}"
+        )
+
+    def _refused(self, error: Exception) -> InputError:
+        text = str(error)
+        if "locked" in text:
+            mend = f"another process has been writing for {WAIT:.0f} seconds; try again"
+        elif "full" in text or "disk I/O" in text:
+            mend = f"the disk is full or fails ({text}); make room and do it again"
+        elif any(word in text for word in ("readonly", "read-only", "Read-only", "ermission")):
+            mend = f"the model folder is read-only ({text}); change a copy that can be written"
+        else:
+            mend = f"{text}; choose a place that can be written"
+        return InputError(f"{self.path}: cannot be written: {mend}. Nothing has changed")
+
+
+class Writing:
+    """A journal that no other process can write to."""
+
+    def __init__(self, journal: Journal, connection: sqlite3.Connection) -> None:
+        self._journal, self._connection = journal, connection
+
+    def changes(self, after: int) -> list[Change]:
+        """Return the changes after a version, checked."""
+        return self._journal._checked(self._connection, after)
+
+    def append(self, kind: Kind, entries: list[Entry], target: int | None = None) -> int:
+        """Write a change; it is acknowledged when the block ends. Return its version."""
+        return self._journal.append(self._connection, kind, entries, target)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino

@@ -1,0 +1,216 @@
+"""The journal on its own: damage is named, a cut log leaves the acknowledged prefix."""
+
+import resource
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+from changing import make_document, state
+
+from genir.errors import InputError
+from genir.living import journal as living_journal
+from genir.living.changes import Change, Mark, Outcome, Put
+from genir.living.collection import effective
+from genir.living.journal import Base, Journal, Moved
+from genir.retriever import Retriever
+
+
+def put(key, text="a text"):
+    return Put(make_document(key, text), [(1, 2)], None, 3)
+
+
+@pytest.fixture
+def base(tmp_path):
+    return Base(tmp_path, 4, b"digest")
+
+
+def write(base, *entries):
+    journal = Journal(base)
+    for entry in entries:
+        with journal.writing() as writing:
+            writing.append("add", [entry])
+    return journal
+
+
+def test_what_is_written_is_read(base):
+    journal = write(base, put("a"), Mark("b", live=False))
+    for one in (journal, Journal(base)):
+        first, second = one.read()
+        assert (first.version, second.version, one.head()) == (5, 6, 6)
+        assert first.entries == [put("a")] and second.entries == [Mark("b", live=False)]
+        assert one.read(after=5) == [second] and one.read(after=6) == []
+
+
+def test_a_folder_without_a_journal_has_no_changes(base):
+    assert Journal(base).read() == [] and Journal(base).head() == 4
+    assert not base.path.exists()
+
+
+def test_a_block_that_fails_writes_nothing(base):
+    journal = write(base, put("a"))
+    with pytest.raises(ZeroDivisionError), journal.writing() as writing:
+        writing.append("add", [put("b")])
+        _ = 1 / 0
+    assert len(journal.read()) == 1 == len(Journal(base).read())
+
+
+def change(statement):
+    def damage(path):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+
+    return damage
+
+
+def cut(share):
+    def damage(path):
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * share)])
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        change("UPDATE entries SET live = 0 WHERE version = 5"),
+        change("UPDATE entries SET document = replace(document, 'text', 'test')"),
+        change("UPDATE changes SET kind = 'delete' WHERE version = 6"),
+        change("DELETE FROM entries WHERE version = 5"),
+        change("DELETE FROM changes WHERE version = 6"),
+        change("DELETE FROM changes WHERE version = 7"),
+        change("DELETE FROM changes"),
+        change("UPDATE head SET version = 9"),
+        change("DROP TABLE changes"),
+        change("PRAGMA user_version = 2"),
+        cut(0),
+        cut(0.3),
+        cut(0.8),
+        lambda path: path.write_bytes(b"no database" * 1000),
+    ],
+)
+def test_damage_is_noticed_and_named(base, damage):
+    write(base, put("a"), put("b"), put("c", "x" * 20_000)).close()
+    damage(base.path)
+    with pytest.raises(InputError, match=rf"^{base.path}: damaged: .*version 4"):
+        Journal(base).read()
+
+
+def test_another_model_s_journal_is_noticed(base):
+    write(base, put("a")).close()
+    with pytest.raises(InputError, match="change 5 is missing or altered"):
+        Journal(Base(base.folder, 4, b"other")).read()
+
+
+def test_a_log_cut_anywhere_leaves_what_was_whole(base, tmp_path):
+    journal = write(base, *(put(f"n{n}", "x" * 3000) for n in range(6)))
+    log = base.path.with_name(f"{base.path.name}-wal")
+    whole, data = base.path.read_bytes(), log.read_bytes()
+    for number, size in enumerate(range(0, len(data), len(data) // 9)):
+        folder = tmp_path / f"cut-{number}"
+        folder.mkdir()
+        copy = Base(folder, 4, b"digest")
+        copy.path.write_bytes(whole)
+        log_of(copy).write_bytes(data[:size])
+        changes = Journal(copy).read()
+        assert [one.entries for one in changes] == [[put(f"n{n}", "x" * 3000)]
+                                                   for n in range(len(changes))]  # fmt: skip
+    assert len(journal.read()) == 6
+
+
+def log_of(base):
+    return base.path.with_name(f"{base.path.name}-wal")
+
+
+def test_a_writer_who_waits_too_long_is_told(base, monkeypatch):
+    monkeypatch.setattr(living_journal, "WAIT", 0.05)
+    first, second = write(base, put("a")), Journal(base)
+    with (
+        first.writing() as writing,
+        pytest.raises(InputError, match=r"another process has been writing.* Nothing has changed"),
+        second.writing(),
+    ):
+        raise AssertionError
+    with first.writing() as writing:
+        writing.append("add", [put("b")])
+    assert len(second.read()) == 2
+
+
+def test_a_journal_whose_folder_was_exchanged_is_not_written_to(tmp_path):
+    old, new = (Base(tmp_path / "model", version, b"digest") for version in (4, 5))
+    old.folder.mkdir()
+    journal = write(old, put("a"))
+    old.folder.rename(tmp_path / "old")
+    new.folder.mkdir()
+    write(new, put("b"))
+    with pytest.raises(Moved):
+        journal.read()
+    with pytest.raises(Moved), journal.writing():
+        raise AssertionError
+    journal.close()
+    assert [one.entries for one in Journal(new).read()] == [[put("b")]]
+
+
+def test_rollbacks_undo_what_follows_their_target():
+    def made(version, target=None):
+        return Change(version, "add" if target is None else "rollback", "", [], target)
+
+    changes = [made(5), made(6), made(7, 5), made(8), made(9, 7), made(10, 8), made(11)]
+    assert [one.version for one in effective(changes[:2], 4)] == [5, 6]
+    assert [one.version for one in effective(changes[:3], 4)] == [5]
+    assert [one.version for one in effective(changes[:5], 4)] == [5]
+    assert [one.version for one in effective(changes, 4)] == [5, 8, 11]
+    assert effective([made(5), made(6, 4)], 4) == [] == effective([], 4)
+
+
+def test_the_last_word_on_a_key_counts():
+    outcome = Outcome.of(
+        [
+            Change(1, "add", "", [put("a"), put("b")]),
+            Change(2, "delete", "", [Mark("a", live=False), Mark("c", live=False)]),
+            Change(3, "replace", "", [put("b", "another")]),
+            Change(4, "add", "", [Mark("c", live=True)]),
+        ]
+    )
+    assert outcome.live == {"a": False, "b": True, "c": True}
+    assert outcome.puts == {"a": put("a"), "b": put("b", "another")}
+
+
+@contextmanager
+def no_file_above(size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_named_and_loses_nothing(folder):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.add([make_document("a")])
+    before = state(retriever)
+    limit = (folder / "journal-0.sqlite-wal").stat().st_size + 1000
+    with no_file_above(limit), pytest.raises(InputError, match=r"disk is full.*Nothing has chang"):
+        retriever.add([make_document("b", "long " * 20_000)])
+    assert state(retriever) == before == state(Retriever.load(folder, "cpu"))
+    with no_file_above(1000), pytest.raises(InputError, match=r"cannot be written: .*as it was"):
+        retriever.compact()
+    assert state(retriever) == before == state(Retriever.load(folder, "cpu"))
+    retriever.add([make_document("b")])
+    assert state(Retriever.load(folder, "cpu")).keys() == {*before, "b"}
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_folder_that_cannot_be_written_still_answers(folder, logged, monkeypatch):
+    writer = Retriever.load(folder, "cpu")
+    writer.add([make_document("a")])
+    before = state(writer)
+    if not logged:
+        writer._journal.close()
+    monkeypatch.setattr(living_journal.os, "access", lambda path, mode: False)
+    reader = Retriever.load(folder, "cpu")
+    assert state(reader) == before
+    with pytest.raises(InputError, match=r"the model folder is read-only .*Nothing has changed"):
+        reader.delete(["a"])
+    assert state(reader) == before
