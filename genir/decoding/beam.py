@@ -100,7 +100,10 @@ def beam_steps(
     decoding: DecodingSection,
     wanted: int | None = None,
 ) -> Iterator[Step]:
-    """Yield the levels of `beam_search`, for those who want to watch it."""
+    """Yield the levels of `beam_search`, for those who want to watch it.
+
+    With `wanted`, it ends early where nothing is left to choose.
+    """
     state = model.start(*inputs)
     lift = look_ahead(model, state, live, decoding.look_ahead)
     # With look-ahead, beams are not ordered by log p alone.
@@ -116,6 +119,11 @@ def beam_steps(
         taken = Taken(
             current.low, current.high, current.score, step.parents, step.symbols, done.score
         )
+        finals = None if lift or wanted is None else reader.finals(depth + 1, taken)
+        if finals is not None:
+            done = done.best(replace(current, score=finals), decoding.beams)
+            yield replace(step, done=done, passes=reader.passes)
+            return
         yield replace(step, passes=reader.passes)
 
 

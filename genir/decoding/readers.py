@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from genir.decoding.trie import Edges, Trie
+from genir.decoding.trie import NARROW, Edges, Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
 
@@ -53,6 +53,11 @@ class EdgeReader(Protocol):
         taken: how the beams that the edges lead out of came to be; None at the root.
         """
 
+    def finals(self, depth: int, taken: Taken) -> Tensor | None:
+        """Return the scores that the beams at a depth will end with, float32 [B, K], once nothing
+        is left to choose below any of them; None before, or where that is not looked at.
+        """
+
 
 def open_reader(
     model: DocidModel, trie: Trie, state: object, normalise: Normalise, wanted: int | None
@@ -78,6 +83,9 @@ class StepReader:
         self.state, hidden = self.model.step(self.state, *moves)
         self.passes += 1
         return score_edges(self.model, hidden, depth, edges, legal, self.normalise)
+
+    def finals(self, depth: int, taken: Taken) -> None:
+        """Never look: it would wait for the device."""
 
 
 class RunReader:
@@ -117,7 +125,7 @@ class RunReader:
         log_p = self._ahead(depth, legal & ~chose.unsqueeze(-1))
         log_p = self._score(depth, living & ~chose, edges, legal, log_p)
         left, floor = chose, self._floor(depth, living & ~chose, taken, edges, log_p)
-        for portion in self._portions(chose.shape[1]):
+        for portion in self._portions(taken):
             now = left & portion & (taken.score >= floor)
             self._read_on(depth, now, taken)
             log_p = torch.where(now.unsqueeze(-1), self._ahead(depth, legal), log_p)
@@ -125,6 +133,25 @@ class RunReader:
             left = left & ~now
             floor = self._floor(depth, living & ~left, taken, edges, log_p)
         return log_p
+
+    def finals(self, depth: int, taken: Taken) -> Tensor | None:
+        """Add up what is forced below each beam, if that is all there is.
+
+        What a beam has just chosen is still to be read, but costs nothing where only legal symbols
+        count and nothing is left to choose after it.
+        """
+        queries = torch.arange(len(taken.parents)).unsqueeze(1)
+        end, living = self.end[queries, taken.parents], taken.low < taken.high
+        open_ends = living & (end < NEVER)
+        if open_ends.any():
+            chose = open_ends & (end == depth - 1)
+            if self.normalise == "vocabulary" or not torch.equal(chose, open_ends):
+                return None
+            low, high = taken.low[chose], taken.high[chose]
+            if not self._certain(low, depth + self.trie.run_length(low, high, depth)).all():
+                return None
+        rest = self.ahead[queries, taken.parents, depth:].sum(dim=-1)
+        return taken.score + rest.masked_fill(open_ends, 0.0)
 
     def _ahead(self, depth: int, legal: Tensor) -> Tensor:
         """Return what is known of forced symbols, as log p of the only edge there is."""
@@ -142,12 +169,16 @@ class RunReader:
             log_p[ready] = scores.squeeze(1).float()
         return log_p
 
-    def _portions(self, beams: int) -> Iterator[Tensor]:
+    def _portions(self, taken: Taken) -> Iterator[Tensor]:
         """Yield which places of the beam, bool [K], to read together: the best ones first.
 
-        What they turn out to be may tell that the others cannot be among the wanted.
+        What they turn out to be may tell that the others cannot be among the wanted; but not where
+        their nodes are wide, since no identifier is certain yet right below such a node.
         """
+        beams = taken.low.shape[1]
         places, start, size = torch.arange(beams), 0, min(self.wanted or beams, beams)
+        if bool((taken.high - taken.low > NARROW)[:, :size].all()):
+            size = beams
         while start < beams:
             yield (places >= start) & (places < start + size)
             start, size = start + size, 2 * size

@@ -4,6 +4,7 @@ One symbol at a time; the cache of the source is copied to each beam, as transfo
 """
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,9 @@ class GeneralSteps:
 
     def __init__(self, net: Any) -> None:
         self.net = net
+        # What transformers 5.24 calls `cache` was `past_key_values` before.
+        known = inspect.signature(net.forward).parameters
+        self.cache_name = "cache" if "cache" in known else "past_key_values"
 
     def forget(self) -> None:
         """Do nothing: there is no copy of the weights to let go of."""
@@ -63,10 +67,10 @@ class GeneralSteps:
             state.mask.repeat_interleave(beams, dim=0),
             decoder_inputs_embeds=embeds.flatten(0, 1)[:, None],
             decoder_attention_mask=state.mask.new_zeros(batch * beams, 1, 1, length),
-            past_key_values=None if parents is None else _follow(state, parents),
             use_cache=True,
+            **{self.cache_name: None if parents is None else _follow(state, parents)},
         )
-        following = GeneralState(state.states, state.mask, answer.past_key_values, beams, length)
+        following = GeneralState(state.states, state.mask, answer[self.cache_name], beams, length)
         return following, answer.logits.view(batch, beams, -1)
 
     def read_whole(self, state: GeneralState, queries: Tensor, embeds: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from transformers import (
 from genir.errors import InputError
 from genir.models.fast.bart import open_bart
 from genir.models.fast.bert import open_bert
+from genir.models.fast.bundles import Bundle
 from genir.models.fast.cache import Grouping, Memory, Pool, State
 from genir.models.fast.t5 import open_t5
 from genir.models.fast.weights import Decoder, Layer
@@ -131,9 +132,10 @@ class FastSteps:
         longest = int(after.max())
         alike = len(rows) == len(state.lengths) and int(after.min()) == longest
         chosen = replace(state, slots=state.slots.index_select(0, rows), lengths=before)
-        grouping = Grouping.of(queries, len(state.memory.mask))
         within = torch.arange(embeds.shape[1], device=embeds.device) < lengths[:, None]
         real = None if bool(within.all()) else within.flatten().nonzero()[:, 0]
+        asking = queries if real is None else queries.repeat_interleave(lengths)
+        grouping = Grouping.of(asking, len(state.memory.mask))
         reading = _Reading(chosen, grouping, embeds, longest, real)
         hidden = reading.run()
         following = replace(
@@ -158,8 +160,9 @@ class _Reading:
     """One pass over N rows, T places each, through all layers.
 
     real: int64 [P], which of the N * T places there are, where runs are of unlike length; None for
-    all. Only these go through the maps; attention alone sees the others. slots: int64 [N, L], of
-    all places that are then read; L is the longest row's.
+    all. grouping: by query, of the rows, or of the places there are. slots: int64 [N, L], of all
+    places that are then read; L is the longest row's. bundles: rows whose runs are about as long,
+    which attend to their own places together.
     """
 
     def __init__(
@@ -181,7 +184,7 @@ class _Reading:
         fresh = self._unpack(torch.arange(self.first, state.pool.used, device=embeds.device))
         slots = F.pad(state.slots, (0, run)).scatter_(1, self.places.expand(rows, -1), fresh)
         self.slots = slots[:, :length]
-        self.mask = self._mask(alike)
+        self.bundles = self._bundles(state.lengths, self._mask(alike))
         self.source_mask = grouping.select(state.memory.mask)
 
     def run(self) -> Tensor:
@@ -224,6 +227,13 @@ class _Reading:
             embeds = embeds + F.embedding(self.places.clamp(max=len(positions) - 1), positions)
         return embeds if enter is None else enter(embeds)
 
+    def _bundles(self, before: Tensor, mask: Tensor | None) -> list[Bundle]:
+        """Return all rows as one bundle, or those of unlike length in several."""
+        if self.real is None:
+            return [Bundle.whole(self.slots, self.shape[1], mask)]
+        runs = torch.bincount(self.real // self.shape[1], minlength=self.shape[0])
+        return list(Bundle.split(self.slots, before, runs, mask))
+
     def _mask(self, alike: bool) -> Tensor | None:
         """Return what is added to scores, [N or 1, heads or 1, T, L]; None where all is seen."""
         decoder, width = self.decoder, self.slots.shape[1]
@@ -238,18 +248,20 @@ class _Reading:
         made = layer.own(states).view(len(states), 3, self.decoder.heads, self.decoder.size)
         kept = self.pool.layers[number]
         kept[self.claimed] = made[:, 1:]
-        known = kept.index_select(0, self.slots.reshape(-1))
-        known = known.view(len(self.slots), -1, *kept.shape[1:])
-        found = self._attend(self._unpack(made[:, 0]), known, self.mask)
-        return layer.own_out(self._pack(found))
+        asked, found = made[:, 0], made.new_empty(len(made), made[0, 0].numel())
+        for bundle in self.bundles:
+            known = kept.index_select(0, bundle.slots).view(*bundle.known, *kept.shape[1:])
+            asking = bundle.take(asked).view(*bundle.asked, *asked.shape[1:])
+            bundle.put(found, self._attend(asking, known, bundle.mask).flatten(0, 1))
+        return layer.own_out(found)
 
     def _cross(self, number: int, layer: Layer, states: Tensor) -> Tensor:
         """Attend to the source, which the rows of a query share."""
-        asked = layer.query(states).view(len(states), self.decoder.heads, self.decoder.size)
+        run = self.shape[1] if self.real is None else 1
+        asked = layer.query(states).view(-1, run, self.decoder.heads, self.decoder.size)
         source = self.grouping.select(self.memory.layers[number])
-        asked = self.grouping.gather(self._unpack(asked))
-        found = self.grouping.scatter(self._attend(asked, source, self.source_mask), self.shape[1])
-        return layer.cross_out(self._pack(found))
+        found = self._attend(self.grouping.gather(asked), source, self.source_mask)
+        return layer.cross_out(self.grouping.scatter(found, run).flatten(0, 1))
 
     def _attend(self, asked: Tensor, known: Tensor, mask: Tensor | None) -> Tensor:
         """Attend from [N, T, heads, size] to keys and values [N, L, 2, heads, size]: [N, T, I]."""

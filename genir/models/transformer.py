@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from genir.errors import InputError
 from genir.models.fast.weights import MASKED
 from genir.models.general import GeneralSteps, run_decoder
+from genir.models.packed import Product
 from genir.models.precast import Precast
 from genir.models.stepping import FastSteps, find_opener
 
@@ -76,8 +77,8 @@ class Transformer(nn.Module):
             self._take_output()
             opener = find_opener(net)
             self.steps = FastSteps(net, opener) if opener else GeneralSteps(net)
-            self.encoder = Precast(net.get_encoder())
-            self.scorer = Precast(self.output)
+            self.encoder = Precast(net.get_encoder(), packed=True)
+            self.scorer = Precast(self.output, packed=True)
             self._prove(expected)
 
     def _take_output(self) -> None:
@@ -125,8 +126,14 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Score all tokens, [..., V], or each hidden state's own, [..., C]: float32."""
         bias = self.output.bias if self.bias is None else self.bias[0]
-        logits = score(hidden, cast(Tensor, self.scorer.now().weight), bias, tokens)
+        scorer = self.scorer.now()
+        logits = score(hidden, cast(Tensor, scorer.weight), bias, tokens, self._whole(scorer))
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def _whole(self, scorer: nn.Module) -> Product:
+        """Return what scores all tokens: the output matrix, with BART's bias after it."""
+        bias = self.bias
+        return scorer if bias is None else lambda hidden: scorer(hidden) + bias[0]
 
     def _whole_pass(self) -> Tensor:
         """Return the untouched model's logits of two targets: [2, 2, V]."""
@@ -151,16 +158,23 @@ class Transformer(nn.Module):
             )
 
 
-def score(hidden: Tensor, rows: Tensor, bias: Tensor | None, wanted: Tensor | None) -> Tensor:
+def score(
+    hidden: Tensor,
+    rows: Tensor,
+    bias: Tensor | None,
+    wanted: Tensor | None,
+    whole: Product | None = None,
+) -> Tensor:
     """Multiply hidden states [..., H] by all rows [V, H], or by those wanted [..., C]: float32.
 
     Few wanted rows are gathered; many are looked up in the whole product, which is cheaper then.
+    whole: the whole product, bias and all, where there is a faster way to it.
     """
     hidden = hidden.to(rows.dtype)
     if wanted is None:
-        return F.linear(hidden, rows, bias).float()
+        return (F.linear(hidden, rows, bias) if whole is None else whole(hidden)).float()
     states = hidden[..., 0].numel()
     if wanted.numel() * GATHERED >= rows.shape[0] * (states + READ):
-        return score(hidden, rows, bias, None).gather(-1, wanted)
+        return score(hidden, rows, bias, None, whole).gather(-1, wanted)
     products = (rows[wanted] @ hidden.unsqueeze(-1)).squeeze(-1).float()
     return products if bias is None else products + bias[wanted].float()

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from oracle import Dice, RunningDice, beam_oracle, random_live, random_table, seeds, shares, tables
 
 from genir.config import DecodingSection
-from genir.decoding.beam import beam_search
+from genir.decoding.beam import beam_search, beam_steps
 from genir.decoding.masks import LiveRows
 from genir.decoding.trie import Trie
+from genir.identifiers.table import IdentifierTable
 
 normalisations = st.sampled_from(["vocabulary", "legal"])
 
@@ -91,6 +92,26 @@ def test_the_wanted_are_the_same_when_only_they_are_wanted(
     (some,) = search(table, [7], live, beams, normalise, model=RunningDice, wanted=wanted)
     ranked = [sorted(found.items(), key=lambda item: -item[1]) for found in (all_, some)]
     assert ranked[0][:wanted] == [(i, pytest.approx(s)) for i, s in ranked[1][:wanted]]
+
+
+@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+@pytest.mark.parametrize("wanted", [None, 3])
+def test_a_search_ends_once_nothing_is_left_to_choose(normalise, wanted):
+    tails = [[(first, *[1 + first] * 9)] for first in range(3)]  # one choice, then nine forced
+    table = IdentifierTable.build(tails, ["a", "b", "c"])
+    inputs = torch.tensor([[7]])
+    steps = beam_steps(
+        RunningDice(vocabulary(table)), Trie.build(table), (inputs, torch.ones_like(inputs)),
+        LiveRows.build([table.live]), DecodingSection(normalise=normalise, beams=3), wanted,
+    )  # fmt: skip
+    levels = list(steps)
+    # Runs of the vocabulary cost something: they are read with the second level.
+    assert len(levels) == (10 if wanted is None else 1 if normalise == "legal" else 2)
+    expected = oracle(table, 7, table.live, 3, normalise)
+    ended = levels[-1].done
+    assert identifiers(table, *(t[0].tolist() for t in vars(ended).values())) == pytest.approx(
+        expected
+    )
 
 
 @given(tables, shares, seeds, normalisations)

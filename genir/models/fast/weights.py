@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.activations import NewGELUActivation
 
+from genir.models.packed import Product, product
+
 MASKED = float(torch.finfo(torch.float16).min)
 """Added to a masked attention score: nothing after the softmax, and finite in every precision."""
 
@@ -21,10 +23,13 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Affine:
-    """A linear map, or several of one input joined into one product: [..., I] to [..., O]."""
+    """A linear map, or several of one input joined into one product: [..., I] to [..., O].
 
-    weight: Tensor
-    bias: Tensor | None
+    dtype: the precision that it is multiplied in.
+    """
+
+    product: Product
+    dtype: torch.dtype
 
     @classmethod
     def of(cls, dtype: torch.dtype, *maps: nn.Linear, gain: Tensor | None = None) -> Self:
@@ -34,14 +39,12 @@ class Affine:
         """
         weight = _joined([each.weight for each in maps])
         biases = [each.bias for each in maps if each.bias is not None]
-        return cls(
-            (weight if gain is None else weight * gain.detach()).to(dtype),
-            _joined(biases).to(dtype) if biases else None,
-        )
+        weight = (weight if gain is None else weight * gain.detach()).to(dtype)
+        return cls(product(weight, _joined(biases).to(dtype) if biases else None), dtype)
 
     def __call__(self, states: Tensor) -> Tensor:
         """Multiply states [..., I]."""
-        return F.linear(states.to(self.weight.dtype), self.weight, self.bias)
+        return self.product(states.to(self.dtype))
 
 
 def _joined(parts: list[Any]) -> Tensor:

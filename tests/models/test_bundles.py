@@ -1,0 +1,41 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genir.models.fast.bundles import Bundle
+
+runs = st.lists(st.integers(1, 17), min_size=1, max_size=9)
+
+
+@given(runs, st.integers(0, 3), st.booleans())
+def test_every_place_asks_once_of_its_own_row_and_gets_its_answer(runs, before, masked):
+    lengths, read = torch.tensor(runs), torch.full((len(runs),), before)
+    width = before + max(runs)
+    slots = torch.arange(len(runs) * width).view(len(runs), width)
+    mask = torch.arange(max(runs) * width).view(1, 1, max(runs), width).float() if masked else None
+    places = torch.arange(sum(runs)).float()[:, None]
+    answered = torch.full((sum(runs), 2), -1.0)
+    for bundle in Bundle.split(slots, read, lengths, mask):
+        rows, run = bundle.asked
+        assert bundle.known[0] == rows and bundle.known[1] <= width
+        known = bundle.slots.view(bundle.known)
+        assert (known % width == torch.arange(bundle.known[1])).all()
+        if bundle.mask is not None:
+            assert torch.equal(bundle.mask, mask[..., :run, : bundle.known[1]])
+        owner = (known[:, 0] // width)[:, None].expand(-1, run).reshape(-1, 1).float()
+        bundle.put(answered, torch.cat([bundle.take(places), owner], dim=1))
+    assert torch.equal(answered[:, :1], places)
+    assert torch.equal(answered[:, 1], torch.arange(len(runs)).repeat_interleave(lengths).float())
+
+
+def test_runs_of_like_length_go_together():
+    slots, before = torch.zeros(6, 20, dtype=torch.long), torch.zeros(6, dtype=torch.long)
+    bundles = Bundle.split(slots, before, torch.tensor([1, 15, 2, 9, 16, 1]), None)
+    assert sorted(bundle.asked for bundle in bundles) == [(1, 2), (2, 1), (3, 16)]
+
+
+def test_one_bundle_holds_rows_of_one_length_as_they_are():
+    bundle = Bundle.whole(torch.arange(6).view(2, 3), 2, None)
+    states, found = torch.randn(4, 5), torch.empty(4, 5)
+    bundle.put(found, bundle.take(states))
+    assert torch.equal(found, states) and bundle.asked == (2, 2) and bundle.known == (2, 3)
