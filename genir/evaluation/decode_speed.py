@@ -55,7 +55,8 @@ CODES = (
     Cell(32, 100, 100_000, precision="auto"),
 )
 SIZES = tuple(
-    Cell(8, 20, identifiers, levels=8, codes=2_048, precision="auto", peers=False)
+    Cell(8, beams, identifiers, levels=8, codes=2_048, precision="auto", peers=False)
+    for beams in (10, 20)
     for identifiers in (10_000, 1_000_000, 10_000_000)
 )
 URLS = (
