@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint serve setup
+.PHONY: demo test lint serve results setup
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -26,3 +26,7 @@ lint: $(READY)
 
 serve: $(READY)
 	$(BIN)/genir demo --serve
+
+# The recipes side by side, into docs/results.md; hours. RESULTS="--list" shows what is done.
+results: $(READY)
+	$(BIN)/python -m benchmarks.recipes $(RESULTS)

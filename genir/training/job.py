@@ -57,11 +57,12 @@ class Job:
     base_url: str = ""
 
 
-def train(job: Job) -> Retriever:
+def train(job: Job, prepare_only: bool = False) -> Retriever:
     """Train a recipe on a corpus and return the saved retriever.
 
-    Raises InputError for bad input, Stopped on Ctrl-C; what was at `out` stays until the new model
-    is whole.
+    prepare_only: stop before the first step and return what is in the working folder; `resume`
+    goes on from there. Raises InputError for bad input, Stopped on Ctrl-C; what was at `out` stays
+    until the new model is whole.
     """
     recipe = job.recipe
     if not isinstance(recipe, Recipe):
@@ -77,8 +78,10 @@ def train(job: Job) -> Retriever:
     work = WorkFolder(job.out)
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
-        _train(job, recipe, work)
-    return Retriever.load(job.out)
+        _get_ready(job, recipe, work)
+        if not prepare_only:
+            _train(job, recipe, work)
+    return Retriever.load(work.prepared if prepare_only else job.out)
 
 
 def _check(recipe: Recipe) -> None:
@@ -102,7 +105,8 @@ def _refuse_foreign(out: Path) -> None:
         raise InputError(f"{out}: is not a model folder, so it is not replaced; give another --out")
 
 
-def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    """Fill `prepared/`, unless an earlier run has."""
     state = PartialState()
     if not work.prepared.is_dir():
         start = _start(job, recipe, work)
@@ -111,6 +115,10 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
         if state.is_main_process:
             _prepare(job, recipe, work, (start, first))
     state.wait_for_everyone()
+
+
+def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    state = PartialState()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
     _check_same_queries(work, split.train)

@@ -1,0 +1,180 @@
+"""Training for so many seconds: a short probe tells how many steps those are, then they are set.
+
+The toolkit has no limit in minutes, since a run under one cannot be repeated. Here the steps are
+found once and written down, and the training is one of so many steps, as its command says.
+"""
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genir.config import Recipe, load_recipe
+from genir.corpus.folder import find_file, read_train_queries
+from genir.corpus.pseudo import read_pseudo_queries
+from genir.retriever import Retriever
+from genir.training.checkpoints import WorkFolder
+from genir.training.dev import measure_dev
+from genir.training.job import Job, train
+from genir.training.loop import Trainer
+from genir.training.pseudo import join_queries
+from genir.training.split import DevSplit, carve_dev
+
+PROBE, COLD = 21, 5
+"""Steps of a probe, and how many of them are not timed. The others are a pool, of all lengths."""
+ENDLESS = 1000
+"""Passes that no budget has time for, so that steps end the training."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A training asked for: of a recipe with settings, for so many seconds, into a model folder."""
+
+    recipe: str
+    settings: tuple[str, ...]
+    corpus: Path
+    out: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a step takes, and a measurement on dev."""
+
+    step: float
+    dev: float
+
+    def steps(self, seconds: float, evaluations: int) -> int:
+        """Return how many steps fill so many seconds, dev measurements included.
+
+        Steps have at least half of the time.
+        """
+        left = max(seconds / 2, seconds - (evaluations + 2) * self.dev)
+        return max(1, int(left / self.step))
+
+
+def fit(asked: Fit) -> dict[str, int]:
+    """Train until the seconds are filled, from where an earlier run left off.
+
+    Return the steps of the stages: `main`, and `first` where there are two.
+    """
+    memo = asked.out.with_name(f"{asked.out.name}.steps.json")
+    steps: dict[str, int] = json.loads(memo.read_text()) if memo.is_file() else {}
+    if load_recipe(asked.recipe, asked.settings).first is not None and "first" not in steps:
+        steps["first"] = _first_steps(asked)
+        _note(memo, steps)
+    if "main" not in steps:
+        steps["main"] = _main_steps(asked, steps)
+        _note(memo, steps)
+    train(
+        Job(asked.recipe, asked.corpus, asked.out, settings=settings_of(asked, steps), resume=True)
+    )
+    return steps
+
+
+def settings_of(asked: Fit, steps: dict[str, int]) -> tuple[str, ...]:
+    """Return the settings of a training of so many steps."""
+    added = [f"training.epochs={ENDLESS}"]
+    if "main" in steps:
+        added.append(f"training.max_steps={steps['main']}")
+    if "first" in steps:
+        added += [f"first.training.epochs={ENDLESS}", f"first.training.max_steps={steps['first']}"]
+    return (*asked.settings, *added)
+
+
+def _note(memo: Path, steps: dict[str, int]) -> None:
+    part = memo.with_name(f"{memo.name}.part")
+    part.write_text(json.dumps(steps), encoding="utf-8")
+    part.replace(memo)
+
+
+def _first_steps(asked: Fit) -> int:
+    """Assemble the first of two stages, try it, and forget it."""
+    whole = load_recipe(asked.recipe, settings_of(asked, {}))
+    assert whole.first is not None
+    stage = {name: getattr(whole.first, name) for name in type(whole.first).model_fields}
+    recipe = Recipe(name=f"{whole.name}, first stage", pseudo=whole.pseudo, **stage)
+    out = asked.out.with_name(f"{asked.out.name}.first")
+    train(Job(recipe, asked.corpus, out, resume=True), prepare_only=True)
+    steps = _steps(out, asked, recipe)
+    shutil.rmtree(WorkFolder(out).path)
+    return steps
+
+
+def _main_steps(asked: Fit, steps: dict[str, int]) -> int:
+    """Prepare the training, try it, and write the number of steps into what is prepared."""
+    job = Job(
+        asked.recipe, asked.corpus, asked.out, settings=settings_of(asked, steps), resume=True
+    )
+    train(job, prepare_only=True)
+    recipe = load_recipe(asked.recipe, settings_of(asked, steps))
+    found = _steps(asked.out, asked, recipe)
+    prepared = WorkFolder(asked.out).prepared
+    retriever = Retriever.load(prepared, "cpu")
+    retriever.recipe = load_recipe(asked.recipe, settings_of(asked, {**steps, "main": found}))
+    retriever.save(prepared, overwrite=True)
+    retriever.documents.close()
+    return found
+
+
+def _steps(out: Path, asked: Fit, recipe: Recipe) -> int:
+    """Return the number of steps that fill the time of one stage, prepared for `out`."""
+    work = WorkFolder(out)
+    retriever = Retriever.load(work.prepared)
+    pace = probe(retriever, _split(asked.corpus, recipe, retriever, work), out)
+    retriever.documents.close()
+    stages = 1 if load_recipe(asked.recipe, asked.settings).first is None else 2
+    return pace.steps(asked.seconds / stages, recipe.training.evaluations)
+
+
+def probe(retriever: Retriever, split: DevSplit, place: Path) -> Pace:
+    """Train a few steps, which spoil the model, in a working folder beside `place`."""
+    began = clock()
+    measure_dev(retriever, split.questions)
+    dev = clock() - began
+    changes = {"max_steps": PROBE, "evaluations": 1, "checkpoint_seconds": 3600.0}
+    training = retriever.recipe.training.model_copy(update=changes)
+    retriever.recipe = retriever.recipe.model_copy(update={"training": training})
+    work = WorkFolder(place.with_name(f"{place.name}.probe"))
+    shutil.rmtree(work.path, ignore_errors=True)
+    work.path.mkdir()
+    begins: list[float] = []
+    hook = retriever.model.register_forward_pre_hook(lambda *_: begins.append(clock()))
+    Trainer(retriever, split._replace(questions={}), work).run()
+    hook.remove()
+    work.close()
+    timed = begins[COLD:]
+    return Pace((timed[-1] - timed[0]) / (len(timed) - 1), dev)
+
+
+def clock() -> float:
+    """Return seconds: on a CPU of its time, so that other processes take nothing from a row.
+
+    That is the process's time divided by its threads.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return time.monotonic()
+    return time.process_time() / torch.get_num_threads()
+
+
+def _split(corpus: Path, recipe: Recipe, retriever: Retriever, work: WorkFolder) -> DevSplit:
+    """Return the dev split as the training will carve it."""
+    known = set(retriever.table.keys)
+    qrels = find_file(corpus / "qrels", ["train.tsv"])
+    queries = {} if qrels is None else read_train_queries(corpus / "queries.jsonl", qrels, known)
+    training = recipe.training
+    split = carve_dev(retriever.documents, queries, training.dev_queries, training.seed)
+    if recipe.pseudo.source:
+        split = join_queries(split, read_pseudo_queries(work.pseudo, known))
+    return split._replace(questions={}) if recipe.decoding.mode == "free" else split
+
+
+def facts(model: Path) -> dict[str, Any]:
+    """Return what a trained model folder says of its steps, seconds and dev figures."""
+    metrics = json.loads((model / "metrics.json").read_text(encoding="utf-8"))
+    return {key: metrics[key] for key in ("steps", "seconds", "dev")}

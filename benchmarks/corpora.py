@@ -1,0 +1,88 @@
+"""The collections as rows see them: documents without train queries, fewer test queries."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+from benchmarks.plan import Collection
+from genir.corpus.folder import find_file, read_corpus, read_qrels, read_queries
+from genir.corpus.writing import write_corpus
+from genir.errors import InputError
+from genir.records import Qrel, Query
+
+CARD = """# {name}
+
+{source}; of a random {unseen:.0%} of its documents all train queries are left out ({left} of
+{train} are). {asked} of its {test} test queries are asked. Both were drawn by seed {seed}.
+"""
+
+
+def build(collection: Collection, data: Path, work: Path) -> Path:
+    """Write the collection's corpus folder, unless it stands already; return it."""
+    source, folder = data / collection.source, work / "corpora" / collection.name
+    if not source.is_dir():
+        raise InputError(
+            f"{source}: no such collection; set GENIR_DATA to the folder that holds it (data_prep/ "
+            "has the scripts that make it)"
+        )
+    texts, documents = read_queries(source), list(read_corpus(source))
+    keys = [document.key for document in documents]
+    train, test = _train(source, texts, keys), _judged(source, "test", texts, keys)
+    kept = without_queries(train, keys, collection.unseen, collection.seed)
+    asked = sample(test, collection.queries, collection.seed)
+    counts = {
+        name: len({qrel.query for qrel in own})
+        for name, own in (("train", train), ("left", kept), ("test", test), ("asked", asked))
+    }
+    counts["left"] = counts["train"] - counts["left"]
+    card = CARD.format(**collection.model_dump(exclude={"queries"}), **counts)  # fmt: skip
+    if _stands(folder, card):
+        return folder
+    splits = {"train": kept, "test": asked} if kept else {"test": asked}
+    write_corpus(folder, documents, texts.values(), splits, card, overwrite=True)
+    return folder
+
+
+def _stands(folder: Path, card: str) -> bool:
+    readme = folder / "README.md"
+    return readme.is_file() and readme.read_text(encoding="utf-8") == card
+
+
+def _train(source: Path, texts: Mapping[str, Query], keys: Sequence[str]) -> list[Qrel]:
+    there = find_file(source / "qrels", ["train.tsv"]) is not None
+    return _judged(source, "train", texts, keys) if there else []
+
+
+def _judged(
+    source: Path, split: str, texts: Mapping[str, Query], keys: Sequence[str]
+) -> list[Qrel]:
+    return read_qrels(source / "qrels" / f"{split}.tsv", texts, set(keys))
+
+
+def without_queries(
+    train: Sequence[Qrel], keys: Sequence[str], share: float, seed: int
+) -> list[Qrel]:
+    """Leave out every train query that one of a random share of all documents answers.
+
+    Such a query goes altogether: kept for its other documents, it would speak against this one.
+    """
+    drawn = set(Random(f"unseen {seed}").sample(sorted(keys), round(share * len(keys))))
+    gone = {qrel.query for qrel in train if qrel.document in drawn}
+    return [qrel for qrel in train if qrel.query not in gone]
+
+
+def sample(test: Sequence[Qrel], count: int, seed: int) -> list[Qrel]:
+    """Return the judgements of `count` random queries; of all, for 0 or where there are fewer."""
+    queries = sorted({qrel.query for qrel in test})
+    if not count or count >= len(queries):
+        return list(test)
+    asked = set(Random(f"sample {seed}").sample(queries, count))
+    return [qrel for qrel in test if qrel.query in asked]
+
+
+def seen_documents(corpus: Path) -> set[str]:
+    """Return the keys of the documents that have a train query."""
+    train = find_file(corpus / "qrels", ["train.tsv"])
+    if train is None:
+        return set()
+    return {qrel.document for qrel in read_qrels(train) if qrel.grade > 0}

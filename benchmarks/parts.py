@@ -1,0 +1,141 @@
+"""What is trained before a row: its start, and what makes queries up. Shared by all rows alike."""
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.budget import Fit, facts, fit, settings_of
+from benchmarks.plan import Budget, digest_of, raw_recipe, recipe_facts, source_of, start_of
+from genir.config import PseudoSection, load_recipe
+from genir.training.generate import Request, generate_queries
+from genir.training.signals import Stopped
+
+UNSAFE = re.compile(r"""[ "\[\]{}*?;&|<>()]""")
+"""What a shell would not take as it stands."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model folder or a file of queries, its commands, and the figures of each training."""
+
+    place: Path
+    commands: tuple[str, ...]
+    told: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where parts are made, and on what: a collection's corpus folder."""
+
+    corpus: Path
+    work: Path
+    budget: Budget
+
+    def path(self, kind: str, facts: Any) -> Path:
+        """Return the place of a part that these facts describe."""
+        name = f"{self.corpus.name}-{kind}-{digest_of(facts)}"
+        return self.work / "parts" / name
+
+    def shown(self, path: Path) -> str:
+        """Return a path as commands have it."""
+        return f"$WORK/{path.relative_to(self.work)}"
+
+    def set(self, settings: Iterable[str]) -> list[str]:
+        """Return settings as commands have them; `$WORK` is left for the shell to read."""
+        plain = [setting.replace(str(self.work), "$WORK") for setting in settings]
+        return [f"--set '{one}'" if UNSAFE.search(one) else f"--set {one}" for one in plain]
+
+
+def train_row(
+    bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float, out: Path
+) -> Trained:
+    """Train a recipe and all that comes before it, in so many seconds together.
+
+    Seconds are of training: what is embedded, assembled, written and measured comes on top.
+    Raises InputError for bad input, Stopped on a signal: the same call goes on from there.
+    """
+    values = raw_recipe(recipe, settings)
+    before, own, left = [], list(settings), seconds
+    if source_of(values):
+        share = bench.budget.generator * seconds
+        before.append(_queries(bench, recipe, settings, share))
+        own.append(f"pseudo.source={before[-1].place}")
+        left -= share
+    if start_of(values):
+        share = bench.budget.start * seconds
+        before.append(_started(bench, start_of(values), share))
+        own.append(f"model.start={before[-1].place}")
+        left -= share
+    asked = Fit(recipe, tuple(own), bench.corpus, out, left)
+    with _afresh_after_failure(out):
+        steps = fit(asked)
+    return Trained(
+        out,
+        (*(line for part in before for line in part.commands), command(bench, asked, steps)),
+        (*(fact for part in before for fact in part.told), _told(recipe, steps, out)),
+    )
+
+
+def command(bench: Bench, asked: Fit, steps: dict[str, int]) -> str:
+    """Return the line that trains the same model."""
+    words = ["python train.py", asked.recipe, "--corpus", bench.shown(bench.corpus)]
+    words += ["--out", bench.shown(asked.out)]
+    return " ".join([*words, *bench.set(settings_of(asked, steps))])
+
+
+def _started(bench: Bench, recipe: str, seconds: float) -> Trained:
+    """Train the recipe that others start from."""
+    place = bench.path(Path(recipe).stem, [recipe_facts(recipe), round(seconds, 3)])
+    return train_row(bench, recipe, (), seconds, place)
+
+
+def _queries(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Trained:
+    """Train what writes queries, which must not see what the recipe holds out; let it write."""
+    whole = load_recipe(recipe, settings)
+    options, training = whole.pseudo, whole.training
+    shared = (f"training.dev_queries={training.dev_queries}", f"training.seed={training.seed}")
+    own = (*shared, *options.settings)
+    key = [recipe_facts(options.source, own), round(seconds, 3)]
+    generator = bench.path(Path(options.source).stem, key)
+    keys = options.model_dump(exclude={"source", "settings"})
+    file = bench.path("queries", [key, keys]).with_suffix(".jsonl")
+    trained = train_row(bench, options.source, own, seconds, generator)
+    defaults = PseudoSection().model_dump()
+    changed = [f"{name}={value}" for name, value in keys.items() if value != defaults[name]]
+    if not file.is_file():
+        asked = Request(bench.corpus, file, str(generator), settings=changed, resume=True)
+        with _afresh_after_failure(file):
+            generate_queries(asked)
+    words = ["genir generate-queries", bench.shown(bench.corpus), "--out", bench.shown(file)]
+    words += ["--model", bench.shown(generator), *bench.set(changed)]
+    return Trained(file, (*trained.commands, " ".join(words)), trained.told)
+
+
+def _told(recipe: str, steps: dict[str, int], model: Path) -> dict[str, Any]:
+    first = {"first": steps["first"]} if "first" in steps else {}
+    return {"recipe": recipe, **facts(model), **first}
+
+
+@contextmanager
+def _afresh_after_failure(out: Path) -> Iterator[None]:
+    """Remove what the block was at when it fails, for it would again; not when it is stopped."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except Exception:
+        remove(out)
+        raise
+
+
+def remove(out: Path) -> None:
+    """Remove a model folder, or what was begun of it."""
+    for path in out.parent.glob(f"{out.name}*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

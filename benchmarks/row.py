@@ -1,0 +1,114 @@
+"""One row from nothing to its result, in a process of its own: `python -m benchmarks.row`."""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import store
+from benchmarks.corpora import build
+from benchmarks.measure import measure
+from benchmarks.parts import Bench, Trained, remove, train_row
+from benchmarks.plan import Run, load_plan, runs
+from genir.cli import guarded
+from genir.errors import InputError
+
+TOP = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are: the real collections, the work folder, the results."""
+
+    data: Path
+    work: Path
+    results: Path
+
+
+def complete(run: Run, places: Places) -> None:
+    """Train a row, measure it, write its result, and remove its model.
+
+    Raises InputError for bad input, Stopped on a signal: the same call goes on from there.
+    """
+    bench = Bench(build(run.collection, places.data, places.work), places.work, run.budget)
+    out = places.work / "rows" / f"{run.collection.name}-{run.name}-{run.digest}" / "model"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    row = run.row
+    trained = train_row(bench, row.recipe, row.settings, run.budget.minutes * 60, out)
+    began = time.monotonic()
+    measured = measure(out, bench.corpus, run.budget.timed)
+    evaluating = round(time.monotonic() - began, 1)
+    store.write(places.results, run, {**_head(run, trained, bench), **measured,
+                                      "evaluating": evaluating})  # fmt: skip
+    remove(out)
+    out.parent.rmdir()
+
+
+def _head(run: Run, trained: Trained, bench: Bench) -> dict[str, Any]:
+    """Return what a result says of where it comes from."""
+    model = bench.shown(trained.place)
+    corpus = bench.shown(bench.corpus)
+    asking = (
+        f"genir evaluate {model} --queries {corpus}/queries.jsonl --qrels {corpus}/qrels/test.tsv"
+    )
+    return {
+        "collection": run.collection.name,
+        "row": run.name,
+        "recipe": run.row.recipe,
+        "settings": list(run.row.settings),
+        "digest": run.digest,
+        "minutes": run.budget.minutes,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": commit(),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "commands": [*trained.commands, asking],
+        "trained": [{**told, "dev": _short(told["dev"])} for told in trained.told],
+    }
+
+
+def _short(dev: dict[str, Any]) -> dict[str, Any]:
+    return {key: dev[key] for key in ("questions", "RR@10", "Success@10")}
+
+
+def commit() -> str:
+    """Return the commit of the tree, with `+` where it has changes; "" outside a repository."""
+    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
+    told = subprocess.run(asked, cwd=TOP, capture_output=True, text=True, check=False)
+    return told.stdout.strip()
+
+
+def processor() -> str:
+    """Return the name of what the row was trained on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {os.cpu_count()} cores" if names else platform.processor()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the row that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.row", description=__doc__)
+    parser.add_argument("place", help="collection/row")
+    for name in ("plan", "data", "work", "results"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--minutes", type=float)
+    asked = parser.parse_args(arguments)
+    known = {run.place: run for run in runs(load_plan(asked.plan, asked.minutes))}
+    if asked.place not in known:
+        raise InputError(f"{asked.plan}: no row {asked.place!r}")
+    complete(known[asked.place], Places(asked.data, asked.work.resolve(), asked.results))
+
+
+if __name__ == "__main__":
+    guarded(lambda: main(sys.argv[1:]))

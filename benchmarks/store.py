@@ -1,0 +1,81 @@
+"""Results as files: one JSON a row and collection, and where each row of the plan stands."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plan import Run
+from genir.errors import InputError
+
+LONG = ("ranks", "ranks_misspelt", "unseen", "dev", "p_values", "latency_ms", "bytes_per_document")
+"""Keys whose values are written on one line."""
+
+
+def write(folder: Path, run: Run, result: dict[str, Any]) -> None:
+    """Write a result; a failure that stands there before goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / run.file, _lines(result))
+    failure_file(folder, run).unlink(missing_ok=True)
+
+
+def write_failure(folder: Path, run: Run, reason: str) -> None:
+    """Write down why a row failed; its former result, if any, stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = {"row": run.place, "digest": run.digest, "failed": reason}
+    _replace(failure_file(folder, run), json.dumps(failed, indent=1) + "\n")
+
+
+def failure_file(folder: Path, run: Run) -> Path:
+    """Return where a row's failure is written."""
+    return folder / run.file.replace(".json", ".failed.json")
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _lines(result: dict[str, Any]) -> str:
+    """Write JSON with a line a key, and the tables in it indented: diffs stay readable."""
+    lines = []
+    for key, value in result.items():
+        indent = None if key in LONG else 1
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+        lines.append(f" {json.dumps(key)}: " + text.replace("\n", "\n "))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def read(folder: Path, run: Run) -> dict[str, Any] | None:
+    """Return a row's result, be it stale; None where there is none."""
+    return _read(folder / run.file)
+
+
+def failure(folder: Path, run: Run) -> str:
+    """Return why a row failed when it was tried last; "" where it did not."""
+    found = _read(failure_file(folder, run))
+    return "" if found is None else str(found["failed"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not valid JSON ({error}); remove it, the row runs again"
+        ) from None
+    return found
+
+
+def state(folder: Path, run: Run) -> str:
+    """Return `done`, `stale`, `failed`, `missing` or `no such recipe yet`."""
+    if not run.has_recipe:
+        return "no such recipe yet"
+    result = read(folder, run)
+    if result is not None and result["digest"] == run.digest:
+        return "done"
+    if failure(folder, run):
+        return "failed"
+    return "missing" if result is None else "stale"

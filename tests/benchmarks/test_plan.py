@@ -1,0 +1,74 @@
+"""The plan as it ships, and what makes a row done, stale or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import store
+from benchmarks.plan import load_plan, runs
+from genir.config import load_recipe, recipe_names
+from genir.errors import InputError
+
+SHIPPED = Path(__file__).parents[2] / "benchmarks" / "plan.toml"
+
+
+def test_every_recipe_that_finds_documents_is_in_the_plan():
+    planned = {run.row.recipe for run in runs(load_plan(SHIPPED))}
+    found = {name for name in recipe_names() if load_recipe(name).decoding.mode != "free"}
+    assert found <= planned
+
+
+def test_the_settings_of_every_row_fit_its_recipe():
+    for run in runs(load_plan(SHIPPED)):
+        if run.has_recipe:
+            recipe = load_recipe(run.row.recipe, run.row.settings)
+            assert recipe.tasks and len(run.digest) == 16
+
+
+def test_a_row_is_stale_when_what_it_depends_on_changes(plan_file, recipes, tmp_path):
+    run = runs(load_plan(plan_file))[0]
+    results = tmp_path / "results"
+    assert store.state(results, run) == "missing"
+    store.write(results, run, {"digest": run.digest})
+    assert store.state(results, run) == "done"
+    assert store.state(results, runs(load_plan(plan_file, minutes=9))[0]) == "stale"
+    rows = recipes / "rows.toml"
+    rows.write_text(f"# a remark\ndescription = 'told otherwise'\n{rows.read_text()}")
+    assert store.state(results, run) == "done", "what it says of itself changes nothing"
+    rows.write_text(rows.read_text().replace("dev_queries = 8", "dev_queries = 6"))
+    assert store.state(results, run) == "stale"
+
+
+def test_a_row_depends_on_what_it_starts_from_and_what_makes_up_its_queries(plan_file, recipes):
+    text = plan_file.read_text()
+    for name, part in (("codes", "rows"), ("two", "writer")):
+        plan_file.write_text(text.replace('rows.toml"', f'{name}.toml"\nname = "rows"', 1))
+        before = runs(load_plan(plan_file))[0].digest
+        path = recipes / f"{part}.toml"
+        path.write_text(path.read_text().replace("learning_rate = 0.01", "learning_rate = 0.02"))
+        assert runs(load_plan(plan_file))[0].digest != before
+
+
+def test_a_failure_is_told_until_the_row_is_done(plan_file, tmp_path):
+    run = runs(load_plan(plan_file))[0]
+    store.write_failure(tmp_path, run, "out of memory")
+    assert (store.state(tmp_path, run), store.failure(tmp_path, run)) == ("failed", "out of memory")
+    store.write(tmp_path, run, {"digest": run.digest})
+    assert (store.state(tmp_path, run), store.failure(tmp_path, run)) == ("done", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"table", "tasks"', '"table", "taks"', "unknown 'taks'; did you mean 'tasks'"),
+        ('["small-unseen"]', '["smal"]', "unknown 'smal'; did you mean 'small-unseen'"),
+        ('worse = "rows-queries"', 'worse = "row-queries"', "did you mean 'rows-queries'"),
+        ('name = "rows-queries"', 'name = "rows"', "two rows are called 'small-unseen/rows'"),
+        ("minutes = 0.004", "minuts = 1", "minuts"),
+        ("[budget]", "[budget", "not valid TOML"),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(plan_file, old, new, message):
+    plan_file.write_text(plan_file.read_text().replace(old, new))
+    with pytest.raises(InputError, match=message):
+        load_plan(plan_file)
