@@ -32,7 +32,10 @@ ENDLESS = 1000
 
 @dataclass(frozen=True)
 class Fit:
-    """A training asked for: of a recipe with settings, for so many seconds, into a model folder."""
+    """A training asked for: of a recipe with settings, for so many seconds, into a model folder.
+
+    seconds: of a GPU, or of one core.
+    """
 
     recipe: str
     settings: tuple[str, ...]
@@ -152,14 +155,11 @@ def probe(retriever: Retriever, split: DevSplit, place: Path) -> Pace:
 
 
 def clock() -> float:
-    """Return seconds: on a CPU of its time, so that other processes take nothing from a row.
-
-    That is the process's time divided by its threads.
-    """
+    """Return seconds: on a CPU of its own time, so that other processes take nothing from a row."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return time.monotonic()
-    return time.process_time() / torch.get_num_threads()
+    return time.process_time()
 
 
 def _split(corpus: Path, recipe: Recipe, retriever: Retriever, work: WorkFolder) -> DevSplit:

@@ -55,7 +55,8 @@ def train_row(
 ) -> Trained:
     """Train a recipe and all that comes before it, in so many seconds together.
 
-    Seconds are of training: what is embedded, assembled, written and measured comes on top.
+    Seconds are of training, on a GPU or one core: what is embedded, assembled, written and measured
+    comes on top.
     Raises InputError for bad input, Stopped on a signal: the same call goes on from there.
     """
     values = raw_recipe(recipe, settings)

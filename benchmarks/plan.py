@@ -23,11 +23,13 @@ UNREAD = ("description", "paper")
 class Budget(Strict):
     """`[budget]`: minutes of training that every row has, and how its parts share them.
 
-    generator, start: the share of what makes queries up, and of the model that a row starts from.
-    The rest is the row's own; two stages have half of it each. timed: queries timed one by one.
+    cores: of how many cores; on a GPU, minutes are minutes. generator, start: the share of what
+    makes queries up, and of the model that a row starts from. The rest is the row's own; two stages
+    have half of it each. timed: queries timed one by one.
     """
 
     minutes: float = Field(gt=0)
+    cores: int = Field(default=2, ge=1)
     generator: float = Field(default=0.25, gt=0, lt=1)
     start: float = Field(default=0.5, gt=0, lt=1)
     timed: int = Field(default=30, ge=0)

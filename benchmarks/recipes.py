@@ -34,8 +34,8 @@ RESULTS = TOP / "docs" / "results"
 PAGE = TOP / "docs" / "results.md"
 STOPPED = 130
 """Exit code of a row that a signal has stopped."""
-PATIENCE = 5
-"""Times its minutes of training, and so many minutes on top for the rest: then a row is stopped."""
+PATIENCE = 20
+"""A row hangs when it takes so many times its minutes of training, and two hours on top."""
 CONSOLE = Console(soft_wrap=True, highlight=False, markup=False)
 
 
@@ -59,7 +59,7 @@ def main(
     show: Annotated[bool, typer.Option("--list", help="show where each row stands")] = False,
     render: Annotated[bool, typer.Option(help="write the tables anew, and run nothing")] = False,
     budget_minutes: Annotated[
-        float | None, typer.Option(help="minutes of training a row [the plan's]")
+        float | None, typer.Option(help="of training, for rows without minutes of their own")
     ] = None,
     plan: Annotated[Path, typer.Option(help="the plan")] = PLAN,
     work: Annotated[Path, typer.Option(help="where models are trained")] = Path(
@@ -139,6 +139,8 @@ def _tell(run: Run, setting: Setting, log: Path, how: tuple[int, float]) -> None
             f"RR@10 {figures['RR@10']:.3f}")  # fmt: skip
         return
     reason = _last_line(log) or f"exit code {code}"
+    if code < 0:
+        reason = f"killed by signal {-code}; its last words: {reason}"
     store.write_failure(setting.results, run, reason)
     say(f"{run.place}: FAILED after {span(seconds)}: {reason} (all of it: {log})")
 
@@ -175,6 +177,7 @@ def _alone(work: Path) -> Iterator[None]:
     with (work / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.set_inheritable(lock.fileno(), True)
         except OSError:
             raise InputError(
                 f"{work}: another run is at work there; wait, or give --work"
@@ -192,7 +195,12 @@ def in_a_process(run: Run, setting: Setting, log: Path) -> int:
     with log.open("w", encoding="utf-8") as file:
         # A session of its own: a Ctrl-C at the terminal reaches it once, by way of this process.
         child = subprocess.Popen(
-            words, cwd=TOP, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            words,
+            cwd=TOP,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            close_fds=False,  # it holds the work folder's lock as well, should this process die
         )
         with _passing_signals(child) as asked:
             code = _wait(child, run, file.write)
@@ -200,7 +208,7 @@ def in_a_process(run: Run, setting: Setting, log: Path) -> int:
 
 
 def _wait(child: subprocess.Popen[bytes], run: Run, note: Callable[[str], object]) -> int:
-    limit = (PATIENCE * run.budget.minutes + 30) * 60
+    limit = (PATIENCE * run.budget.minutes + 120) * 60
     try:
         return child.wait(limit)
     except subprocess.TimeoutExpired:

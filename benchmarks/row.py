@@ -43,7 +43,8 @@ def complete(run: Run, places: Places) -> None:
     out = places.work / "rows" / f"{run.collection.name}-{run.name}-{run.digest}" / "model"
     out.parent.mkdir(parents=True, exist_ok=True)
     row = run.row
-    trained = train_row(bench, row.recipe, row.settings, run.budget.minutes * 60, out)
+    cores = 1 if torch.cuda.is_available() else run.budget.cores
+    trained = train_row(bench, row.recipe, row.settings, run.budget.minutes * 60 * cores, out)
     began = time.monotonic()
     measured = measure(out, bench.corpus, run.budget.timed)
     evaluating = round(time.monotonic() - began, 1)

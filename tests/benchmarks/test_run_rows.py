@@ -71,6 +71,14 @@ def test_a_failure_is_written_down_and_the_next_row_runs(setting, capsys):
     assert again.ran == ["rows"] and store.state(setting.results, planned[0]) == "done"
 
 
+def test_a_killed_row_is_told_from_one_that_failed(setting):
+    planned = runs(load_plan(setting.plan))
+    run_rows(planned, setting, Worker(rows=-9))
+    assert store.failure(setting.results, planned[0]) == (
+        "killed by signal 9; its last words: error: told why"
+    )
+
+
 def test_a_stop_ends_the_run_and_is_no_failure(setting):
     planned = runs(load_plan(setting.plan))
     worker = Worker(rows=STOPPED)
