@@ -36,6 +36,8 @@ STOPPED = 130
 """Exit code of a row that a signal has stopped."""
 PATIENCE = 20
 """A row hangs when it takes so many times its minutes of training, and two hours on top."""
+BESIDES = 4
+"""Minutes that preparing, probing and measuring a row may take, before any row has told."""
 CONSOLE = Console(soft_wrap=True, highlight=False, markup=False)
 
 
@@ -55,7 +57,7 @@ Work = Callable[[Run, Setting, Path], int]
 
 
 def main(
-    only: Annotated[str, typer.Option(help="rows to run: a pattern, as collection/row")] = "*",
+    only: Annotated[str, typer.Option(help="rows to run: patterns, as collection/row,...")] = "*",
     show: Annotated[bool, typer.Option("--list", help="show where each row stands")] = False,
     render: Annotated[bool, typer.Option(help="write the tables anew, and run nothing")] = False,
     budget_minutes: Annotated[
@@ -70,7 +72,8 @@ def main(
 ) -> None:
     """Run the plan's rows that have no result yet, and write the tables."""
     read = load_plan(plan, budget_minutes)
-    chosen = [run for run in runs(read) if fnmatch(run.place, only)]
+    patterns = only.split(",")
+    chosen = [run for run in runs(read) if any(fnmatch(run.place, one) for one in patterns)]
     if not chosen:
         raise InputError(f"--only {only!r}: no row is called so; --list shows them all")
     if show:
@@ -93,11 +96,14 @@ def _data() -> Path:
 
 
 def list_rows(chosen: Sequence[Run], results: Path) -> None:
-    """Print where each row stands."""
+    """Print where each row stands, and how much is left to do."""
+    states = {run.place: store.state(results, run) for run in chosen}
     for run in chosen:
         reason = store.failure(results, run)
-        now = store.state(results, run)
+        now = states[run.place]
         CONSOLE.print(f"{now:<18} {run.place}" + (f": {reason}" if now == "failed" else ""))
+    waiting = [run for run in chosen if states[run.place] in ("missing", "stale", "failed")]
+    CONSOLE.print(f"{len(waiting)} of {len(chosen)} to run, in about {_left(waiting, 0, 0)}")
 
 
 def run_rows(chosen: Sequence[Run], setting: Setting, work: Work) -> None:
@@ -146,10 +152,10 @@ def _tell(run: Run, setting: Setting, log: Path, how: tuple[int, float]) -> None
 
 
 def _left(waiting: Sequence[Run], taken: float, done: int) -> str:
-    """Guess the time for what is waiting: as the rows so far, or half as long again as training."""
+    """Guess the time for what is waiting: as the rows so far took, or their training and a bit."""
     if done:
         return span(taken / done * len(waiting))
-    return span(sum(run.budget.minutes for run in waiting) * 60 * 1.5)
+    return span(sum(run.budget.minutes + BESIDES for run in waiting) * 60)
 
 
 def span(seconds: float) -> str:

@@ -47,7 +47,7 @@ def test_rows_without_a_result_run_once(setting, capsys):
     assert worker.ran == ["rows", "rows-queries"]
     told = capsys.readouterr().out
     assert "yet-to-come: no such recipe yet: yet-to-come; skipped" in told
-    assert "small-unseen/rows: begins, 1 of 2; about 0 min 01 s left" in told
+    assert "small-unseen/rows: begins, 1 of 2; about 8 min 00 s left" in told
     assert "small-unseen/rows: done in 0 min 00 s: Success@10 0.500, RR@10 0.250" in told
     run_rows(planned, setting, worker)
     assert worker.ran == ["rows", "rows-queries"]
@@ -65,6 +65,7 @@ def test_a_failure_is_written_down_and_the_next_row_runs(setting, capsys):
         "failed             small-unseen/rows: error: told why",
         "done               small-unseen/rows-queries",
         "no such recipe yet small-unseen/yet-to-come",
+        "1 of 3 to run, in about 4 min 00 s",
     ]
     again = Worker()
     run_rows(planned, setting, again)

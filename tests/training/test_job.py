@@ -65,6 +65,15 @@ def test_the_model_folder_tells_how_it_was_trained(make_job):
     assert sorted(os.listdir(job.out.parent)) == ["model", "tiny.toml"]
 
 
+def test_what_was_only_prepared_trains_to_the_same_bits(whole, make_job):
+    job = make_job()
+    prepared = train(job, prepare_only=True)
+    assert not job.out.exists() and prepared.folder == WorkFolder(job.out).prepared
+    assert not (WorkFolder(job.out).path / "checkpoint").exists()
+    train(replace(job, resume=True))
+    assert weights_of(job.out) == weights_of(whole)
+
+
 def test_the_test_split_is_never_read(whole, make_job, tiny_corpus, tmp_path):
     corpus = tmp_path / "corpus"
     shutil.copytree(tiny_corpus, corpus)
