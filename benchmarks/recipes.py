@@ -198,19 +198,18 @@ def in_a_process(run: Run, setting: Setting, log: Path) -> int:
         words += [f"--{name}", str(Path(getattr(setting, name)).resolve())]
     if setting.minutes is not None:
         words += ["--minutes", str(setting.minutes)]
-    with log.open("w", encoding="utf-8") as file:
-        # A session of its own: a Ctrl-C at the terminal reaches it once, by way of this process.
+    with _passing_signals() as passing, log.open("w", encoding="utf-8") as file:
         child = subprocess.Popen(
             words,
             cwd=TOP,
             stdout=file,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C reaches it once, by way of this process
             close_fds=False,  # it holds the work folder's lock as well, should this process die
         )
-        with _passing_signals(child) as asked:
-            code = _wait(child, run, file.write)
-    return STOPPED if asked else code
+        passing.to(child)
+        code = _wait(child, run, file.write)
+    return STOPPED if passing.came else code
 
 
 def _wait(child: subprocess.Popen[bytes], run: Run, note: Callable[[str], object]) -> int:
@@ -224,18 +223,33 @@ def _wait(child: subprocess.Popen[bytes], run: Run, note: Callable[[str], object
         return 1
 
 
+class Passing:
+    """Hands signals on to a process, also those that came before there was one."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def to(self, child: subprocess.Popen[bytes]) -> None:
+        """Name the process."""
+        self.child = child
+        for number in self.came:
+            child.send_signal(number)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        self.came.append(number)
+        if self.child is not None:
+            self.child.send_signal(number)
+
+
 @contextmanager
-def _passing_signals(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Hand SIGINT and SIGTERM on to a process; give a list of those that came."""
-    came: list[int] = []
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        child.send_signal(number)
-
-    before = {n: signal.signal(n, hand_on) for n in (signal.SIGINT, signal.SIGTERM)}
+def _passing_signals() -> Iterator[Passing]:
+    """Hand SIGINT and SIGTERM on in the block."""
+    passing = Passing()
+    before = {n: signal.signal(n, passing.note) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield came
+        yield passing
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -127,7 +127,7 @@ def test_a_plan_runs_in_processes_stops_on_sigterm_and_goes_on(setting, tmp_path
 
     first = start()
     deadline = time.monotonic() + 120
-    while not any(setting.work.glob("rows/*")) and time.monotonic() < deadline:
+    while not any(setting.work.glob("logs/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)
     told = first.communicate(timeout=120)[0]
