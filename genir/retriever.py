@@ -263,7 +263,7 @@ class Retriever(Living):
         if contents.guards is not None:
             contents.guards.save(folder)
         if self.first is not None:
-            self.first.write(folder / "first")
+            self.first.write(folder / "first", contents.table, contents.numbers)
         for name, content in self.attachments.items():
             (folder / name).write_bytes(content)
         contents.write_documents(folder / "documents.sqlite")

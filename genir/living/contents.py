@@ -29,6 +29,7 @@ VERSIONS = 1000
 class Contents:
     """symbols: int64, the atomic identifiers whose rows are kept, in their new order.
 
+    numbers: int64 [documents], the new number of each document, or -1 where it is left out.
     write_documents: makes the document store at a path.
     """
 
@@ -38,6 +39,7 @@ class Contents:
     query_counts: NDArray[np.int32]
     guards: Guards | None
     symbols: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     versions: list[dict[str, Any]]
 
 
@@ -57,6 +59,7 @@ def whole(living: Living, changes: Sequence[Change]) -> Contents:
         living.query_counts,
         living.guards,
         np.arange(living.scheme.level_sizes()[0]),
+        np.arange(len(living.table.keys)),
         _told(living, changes),
     )
 
@@ -94,6 +97,7 @@ def compacted(living: Living, changes: Sequence[Change]) -> Contents:
         living.query_counts[kept],
         None if living.guards is None else living.guards.renumber(numbers),
         old,
+        numbers,
         _told(living, changes),
     )
 
