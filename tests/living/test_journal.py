@@ -201,6 +201,18 @@ def test_a_full_disk_is_named_and_loses_nothing(folder):
     assert state(Retriever.load(folder, "cpu")).keys() == {*before, "b"}
 
 
+def test_a_reader_that_may_not_write_sees_what_others_write(folder, monkeypatch):
+    writer = Retriever.load(folder, "cpu")
+    writer.add([make_document("a")])
+    writer._journal.close()  # leaves no log
+    with monkeypatch.context() as patch:
+        patch.setattr(living_journal.os, "access", lambda path, mode: False)
+        reader = Retriever.load(folder, "cpu")
+    writer.delete(["a"])
+    monkeypatch.setattr(living_journal.os, "access", lambda path, mode: False)
+    assert reader.catch_up() and state(reader) == state(writer) and "a" not in state(reader)
+
+
 @pytest.mark.parametrize("logged", [False, True])
 def test_a_folder_that_cannot_be_written_still_answers(folder, logged, monkeypatch):
     writer = Retriever.load(folder, "cpu")
