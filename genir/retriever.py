@@ -21,7 +21,7 @@ from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
 from genir.decoding.two_stage import FirstStage
 from genir.errors import InputError
-from genir.folders import new_folder, remove_leftovers
+from genir.folders import new_folder, refuse_existing, remove_leftovers
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable
@@ -223,11 +223,23 @@ class Retriever(Living):
             ) from None
 
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
-        """Write the model folder in one step: a crash leaves the old one or the new one."""
+        """Write the model folder in one step: a crash leaves the old one or the new one.
+
+        Its own folder is written with all that others have changed there, while they wait.
+        """
         target = Path(folder)
-        changes = self._journal.read() if self._journal else []
-        with new_folder(target, overwrite) as partial:
-            self._write_folder(partial, whole(self, changes))
+        refuse_existing(target, overwrite)
+
+        def note(writing: Writing | None = None) -> None:
+            changes = writing.changes(self._base.version) if writing else self._changes()
+            with new_folder(target, overwrite) as partial:
+                self._write_folder(partial, whole(self, changes))
+
+        if self.folder is not None and self._journal and _same(target, self.folder):
+            self._write(note)
+        else:
+            self.catch_up()  # else the store in a folder exchanged since would not fit the table
+            note()
         self.folder, self.manifest = target, check_manifest(target)
         self.documents = DocumentStore(target / "documents.sqlite")
         self._settle(target)
@@ -301,6 +313,10 @@ def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidM
     scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
     table = IdentifierTable.load(folder / "identifiers")
     return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _reason(error: Exception) -> str:

@@ -86,7 +86,8 @@ class Living(Ranker):
 
         queries: what people ask for each of them, by key, where that is known. Raises InputError
         when a key is live already, a document cannot be given an identifier, or the folder cannot
-        be written; then nothing has changed. A deleted document comes back as it was.
+        be written; then nothing has changed. A deleted document comes back as it was, unless
+        queries are given for it.
         """
 
         def refuse(key: str) -> str | None:
@@ -145,7 +146,10 @@ class Living(Ranker):
     def versions(self) -> list[Version]:
         """Return the table of versions, oldest first."""
         self.catch_up()
-        return versions_of(self.manifest, self._journal.read() if self._journal else [])
+        return versions_of(self.manifest, self._changes())
+
+    def _changes(self) -> list[Change]:
+        return self._journal.read() if self._journal else []
 
     def catch_up(self) -> bool:
         """Apply what other processes have changed; tell whether there was anything."""
@@ -184,12 +188,15 @@ class Living(Ranker):
         if self._journal is not None:
             self.catch_up()
         refuse_all()
-        fresh = [document for document in given.values() if not self._known(document)]
+        fresh = [document for document in given.values() if not self._known(document, queries)]
         made = self._vectors(fresh, queries)  # the long part, before others are kept out
+        model = self.model
 
         def make() -> list[Entry]:
             refuse_all()
-            puts = [document for document in given.values() if not self._known(document)]
+            puts = [one for one in given.values() if not self._known(one, queries)]
+            if self.model is not model:  # the folder was exchanged; another encoder, perhaps
+                made.clear()
             missing = [document for document in puts if document.key not in made]
             made.update(self._vectors(missing, queries))
             entries: list[Entry] = [
@@ -200,9 +207,11 @@ class Living(Ranker):
         self._commit(kind, make)
         return list(given)
 
-    def _known(self, document: Document) -> bool:
-        """Tell whether the table has exactly this document, live or deleted."""
-        if document.key not in self.table:
+    def _known(self, document: Document, queries: TrainQueries) -> bool:
+        """Tell whether the table has exactly this document, live or deleted, and no more is known
+        of it.
+        """
+        if document.key not in self.table or queries.get(document.key):
             return False
         stored = self.documents.find(document.key)
         return stored is not None and _text(stored) == _text(document)
@@ -328,7 +337,10 @@ class Living(Ranker):
             rows |= dict.fromkeys(left, blank)  # as a process that loads it later would find it
             rows |= {put.identifiers[0][0]: _row(put) for put in puts.values()}
         if not isinstance(self.documents, LayeredStore):
-            self.documents = LayeredStore(self.documents.path)
+            layered = LayeredStore(self.documents.path)
+            if layered.identity != self.documents.identity:
+                raise Moved
+            self.documents = layered
         self.documents.put({numbers[key]: put.document for key, put in puts.items()})
         self.scheme.admit([one for put in puts.values() for one in put.identifiers])
         self.model.follow(self.scheme, table, rows)

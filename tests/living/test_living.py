@@ -124,6 +124,21 @@ def test_what_a_new_document_is_given_draws_it_towards_its_queries(folder, tmp_p
     assert given[0] > bare[0] and given[1] > bare[1]
 
 
+def test_queries_given_for_a_document_that_is_there_already_move_it(folder):
+    retriever = Retriever.load(folder, "cpu")
+    key = "copy-disk"
+    document, asked = retriever.documents.find(key), ["protect the host"]
+
+    def score():
+        hits = retriever.search(asked, 40)[0]
+        return next(hit.score for hit in hits if hit.key == key)
+
+    before = score()
+    retriever.replace([document], {key: asked})
+    assert score() > before
+    assert retriever.query_counts[retriever.table.number(key)] == 1
+
+
 # --- versions ----------------------------------------------------------------------------------
 
 
@@ -176,6 +191,24 @@ def test_saving_elsewhere_keeps_what_was_changed(retriever, tmp_path):
     again.add([again.documents.find("copy-file")])
     assert "copy-file" in state(Retriever.load(tmp_path / "other", "cpu"))
     assert "copy-file" not in state(Retriever.load(tmp_path / "model", "cpu"))
+
+
+def test_saving_in_place_keeps_what_others_changed(folder):
+    retriever, other = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
+    other.add([make_document("a")])
+    retriever.save(folder, overwrite=True)
+    assert state(retriever) == state(other) == state(Retriever.load(folder, "cpu"))
+    assert "a" in state(retriever) and retriever.version == 1
+    other.delete(["a"])  # learns that the folder was written anew
+    assert "a" not in state(Retriever.load(folder, "cpu"))
+
+
+def test_saving_elsewhere_follows_a_compaction_by_others(folder, tmp_path):
+    retriever, other = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
+    other.delete(other.table.keys[:3])
+    other.compact()
+    retriever.save(tmp_path / "other")
+    assert state(Retriever.load(tmp_path / "other", "cpu")) == state(other)
 
 
 def test_another_process_s_changes_are_caught_up_with(retriever):
