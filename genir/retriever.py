@@ -60,6 +60,7 @@ class Retriever(Living):
         self.first: FirstStage | None = None
         # How many train queries each document had: what evaluation calls seen and unseen.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
+        self.born = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
         self.manifest: dict[str, Any] = {}
 
@@ -199,7 +200,7 @@ class Retriever(Living):
         for name in ATTACHMENTS:
             if (folder / name).is_file():
                 loaded.attachments[name] = (folder / name).read_bytes()
-        loaded.query_counts = _query_counts(folder / "queries.safetensors")
+        loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors")
         loaded.guards = Guards.load(folder)
         loaded._settle(folder)
         if stamp(folder) != before:
@@ -271,7 +272,7 @@ class Retriever(Living):
         (folder / "identifiers").mkdir()
         contents.scheme.save(folder / "identifiers")
         contents.table.save(folder / "identifiers")
-        save_file({"counts": contents.query_counts}, folder / "queries.safetensors")
+        save_file(contents.facts, folder / "queries.safetensors")
         if contents.guards is not None:
             contents.guards.save(folder)
         if self.first is not None:
@@ -286,6 +287,7 @@ class Retriever(Living):
             "identifiers": len(contents.table),
             "vocabulary": len(self.model.tokenizer),
             "version": self.version,
+            "learned": int(self.manifest.get("learned", 0)),
             "versions": contents.versions,
         }
         write_manifest(folder, facts)
@@ -323,9 +325,12 @@ def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _query_counts(path: Path) -> NDArray[np.int32]:
+def _facts(path: Path) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return how many train queries each document had, and the version that brought it."""
     try:
-        return load_file(path)["counts"]
+        arrays = load_file(path)
+        counts = arrays["counts"]
+        return counts, arrays.get("born", np.zeros_like(counts))
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
 

@@ -22,7 +22,7 @@ from genir.folders import flush_entry
 from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
 
 APPLICATION = 0x67656E6A  # "genj"
-FORMAT = 1
+FORMAT = 2
 WAIT = 60.0
 """Seconds to wait for another process that is writing."""
 SCHEMA = f"""
@@ -34,12 +34,13 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE TABLE entries (
     version INTEGER NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, live INTEGER NOT NULL,
-    document TEXT NOT NULL, identifiers TEXT NOT NULL, row BLOB NOT NULL, queries INTEGER NOT NULL,
+    document TEXT NOT NULL, identifiers TEXT NOT NULL, row BLOB NOT NULL, asked BLOB NOT NULL,
+    queries INTEGER NOT NULL,
     PRIMARY KEY (version, place)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE head (version INTEGER NOT NULL) STRICT;
 """
-ENTRY = "key, live, document, identifiers, row, queries"
+ENTRY = "key, live, document, identifiers, row, asked, queries"
 
 
 class Moved(Exception):
@@ -160,7 +161,7 @@ class Journal:
         signed = digest(self._digest_at(connection, last), head, rows)
         connection.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (*head, signed))
         connection.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((last + 1, place, *row) for place, row in enumerate(rows)),
         )
         connection.execute("UPDATE head SET version = ?", (last + 1,))

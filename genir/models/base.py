@@ -22,7 +22,7 @@ from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import TextEncoder
-from genir.models.guards import Guards, Standing
+from genir.models.guards import Guards, NewRow, Standing
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -113,8 +113,8 @@ class DocidModel(nn.Module, ABC):
 
     def new_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-    ) -> Vectors:
-        """Return the rows of new documents, float32 [documents, H], without any training.
+    ) -> Sequence[NewRow]:
+        """Return the rows of new documents, without any training.
 
         queries: what each of them answers, if known.
         """

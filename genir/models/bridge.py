@@ -27,7 +27,7 @@ from genir.models.base import Batch, DocidModel, NewRows
 from genir.models.codebooks import CodebookHead
 from genir.models.encoder import MINILM, TextEncoder
 from genir.models.files import read_model, write_model
-from genir.models.guards import Guards, Standing
+from genir.models.guards import Guards, NewRow, Standing
 from genir.models.lexical import LexicalEncoder, special_ids
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -199,8 +199,8 @@ class BridgeModel(DocidModel):
 
     def new_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-    ) -> Vectors:
-        """Return the rows of new documents, float32 [documents, H] (IncDSI; see `placing`)."""
+    ) -> list[NewRow]:
+        """Return the rows of new documents (IncDSI; see `placing`)."""
         return new_rows(self, corpus, queries, standing)
 
     def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:

@@ -10,8 +10,8 @@ from changing import make_document, state
 from genir.errors import InputError
 from genir.living import journal as living_journal
 from genir.living.changes import Change, Mark, Outcome, Put
-from genir.living.collection import effective
 from genir.living.journal import Base, Journal, Moved
+from genir.living.versions import effective
 from genir.retriever import Retriever
 
 
@@ -82,7 +82,7 @@ def cut(share):
         change("DELETE FROM changes"),
         change("UPDATE head SET version = 9"),
         change("DROP TABLE changes"),
-        change("PRAGMA user_version = 2"),
+        change("PRAGMA user_version = 1"),
         cut(0),
         cut(0.3),
         cut(0.8),
