@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from genir.cli import answers, measures, training
+from genir.cli import answers, collection, measures, training
 from genir.cli.answers import serve
 from genir.cli.training import train
 from genir.errors import InputError
@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (training, answers, measures):
+for group in (training, answers, collection, measures):
     app.add_typer(group.verbs)
 
 

@@ -100,6 +100,12 @@ class Living(Ranker):
 
         return self._put("replace", documents, queries or {}, refuse)
 
+    def put(
+        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
+    ) -> list[str]:
+        """Add documents, or replace those that are there, as one change; return the keys."""
+        return self._put("put", documents, queries or {}, lambda key: None)
+
     def delete(self, keys: Sequence[str]) -> list[str]:
         """Delete documents: none is found from the next query on. Return their keys.
 

@@ -75,6 +75,14 @@ def test_a_replaced_document_has_its_new_text(retriever):
     assert answers(retriever) == answers(reloaded(retriever))
 
 
+def test_documents_are_put_whether_they_are_there_or_not(retriever):
+    key = retriever.table.keys[3]
+    assert retriever.put([make_document(key, "erase every wire"), make_document("a")]) == [key, "a"]
+    for one in (retriever, reloaded(retriever)):
+        assert one.version == 1 and len(found(one)) == 41
+        assert one.documents.find(key).text == "erase every wire"
+
+
 def test_a_deleted_document_may_come_back_with_another_text(retriever):
     key = retriever.table.keys[3]
     retriever.delete([key])
