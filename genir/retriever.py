@@ -3,6 +3,7 @@ document store is read only for what a hit shows. How documents come and go: `li
 """
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,9 +26,11 @@ from genir.folders import new_folder, refuse_existing, remove_leftovers
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable
+from genir.living.changes import Change
 from genir.living.collection import Living, stamp
 from genir.living.contents import Contents, compacted, whole
 from genir.living.journal import Moved, Writing
+from genir.living.renewal import bring_up_to
 from genir.manifest import check_manifest, write_manifest
 from genir.models.base import DocidModel
 from genir.models.guards import Guards
@@ -263,6 +266,35 @@ class Retriever(Living):
         self._write(note)
         if stamp(self._base.folder) != self._stamp:
             self._reload()
+
+    def snapshot(self, folder: Path) -> None:
+        """Write what is live, as it is now, into a folder of its own; stay where this one is."""
+        self.catch_up()
+        with new_folder(folder) as partial:
+            self._write_folder(partial, compacted(self, self._changes()))
+
+    def renew(self, fresh: "Retriever", learned: int) -> None:
+        """Let a model made from a snapshot of this one take its place, as a version of its own.
+
+        Other writers wait, readers go on; what was changed since the snapshot is changed in it
+        too. learned: the version of the snapshot. A crash leaves the old folder or the new one.
+        """
+
+        def note(writing: Writing) -> None:
+            remove_leftovers(self._base.folder)
+            bring_up_to(fresh, self)
+            version = self.version + 1
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            change = Change(version, "refresh", made)
+            changes = [*writing.changes(self._base.version), change]
+            fresh.manifest = {**self.manifest, "learned": learned}
+            fresh._version = version
+            contents = compacted(fresh, changes)
+            with new_folder(self._base.folder, overwrite=True) as partial:
+                fresh._write_folder(partial, contents)
+
+        self._write(note)
+        self._reload()
 
     def _write_folder(self, folder: Path, contents: Contents) -> None:
         """Write recipe, weights, tokenizer, identifiers and documents into an existing folder."""

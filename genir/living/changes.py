@@ -12,7 +12,7 @@ from genir.corpus.documents import document_of, record_of
 from genir.models.guards import NewRow
 from genir.records import Document, Identifier
 
-Kind = Literal["add", "replace", "put", "delete", "rollback"]
+Kind = Literal["add", "replace", "put", "delete", "rollback", "refresh"]
 Row = tuple[Any, ...]
 """An entry as the journal's columns hold it."""
 

@@ -275,12 +275,13 @@ class Living(Ranker):
     def _fold(self, changes: Sequence[Change]) -> None:
         outcome = Outcome.of(changes)
         if outcome.puts:
-            self._place(outcome.puts, outcome.born)
+            self.place(outcome.puts, outcome.born)
         for live in (True, False):
             keys = [key for key, alive in outcome.live.items() if alive is live]
             self.table.set_live(map(self.table.number, keys), live)
 
-    def _place(self, puts: Mapping[str, Put], born: Mapping[str, int]) -> None:
+    def place(self, puts: Mapping[str, Put], born: Mapping[str, int]) -> None:
+        """Have documents, by key, in memory alone; born: the version that brought each."""
         new = [key for key in puts if key not in self.table]
         places = {key: number for number, key in enumerate(new, len(self.table.keys))}
         numbers = {key: places.get(key, -1) for key in puts}

@@ -99,8 +99,19 @@ class DocidModel(nn.Module, ABC):
         texts = [f"{document.title}. {document.text}" for document in corpus]
         return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
-    def finish(self, corpus: Sequence[Document]) -> None:
-        """Do what is left to do once the weights are trained. By default nothing."""
+    def finish(self, corpus: Sequence[Document], chosen: Sequence[int] | None = None) -> None:
+        """Do what is left to do once the weights are trained. By default nothing.
+
+        chosen: numbers of the documents that the training was about; by default all.
+        """
+        return
+
+    def adaptable(self) -> nn.Module:
+        """Return the pre-trained network that adapters can be trained in, beside frozen weights.
+
+        Raises InputError for a model that has none.
+        """
+        raise InputError(f"adapters: a {self.kind!r} model takes none; leave them at 0")
 
     @property
     def makes_rows(self) -> bool:
