@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genir.cli.options import AsJson, Model
+from genir.cli.options import AsJson, Model, Settings
 from genir.errors import InputError
 
 if TYPE_CHECKING:
@@ -119,6 +119,34 @@ def compact(model: Model, as_json: AsJson = False) -> None:
     told = {"documents": _live(retriever), "version": retriever.version, "bytes": after}
     size = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
     _tell(f"{told['documents']:,} documents; {size}", told, as_json)
+
+
+@verbs.command()
+def refresh(
+    model: Model,
+    queries: Queries = None,
+    qrels: Qrels = None,
+    pseudo: Pseudo = None,
+    replay: Annotated[float, typer.Option(help="examples of old documents a new one", min=0)] = 2.0,
+    adapters: Annotated[int, typer.Option(help="train LoRA adapters of this rank", min=0)] = 0,
+    tolerance: Annotated[float, typer.Option(help="RR@10 that old documents may lose")] = 0.01,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option(help="go on with an interrupted refresh")] = False,
+    overwrite: Annotated[bool, typer.Option(help="start an interrupted refresh over")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the model on what was added; it is replaced if old documents are found as well."""
+    from genir.training.refresh import Refresh, refresh
+
+    request = Refresh(model, queries, qrels, pseudo, settings or [], replay, adapters, tolerance,
+                      resume, overwrite)  # fmt: skip
+    found = refresh(request)
+    text = (
+        f"{found.documents:,} documents learned in {found.steps:,} steps, {found.seconds:.0f} s; "
+        f"dev RR@10 of old documents {found.old.before:.3f} -> {found.old.after:.3f}, "
+        f"of new ones {found.new.before:.3f} -> {found.new.after:.3f}"
+    )
+    _tell(text, asdict(found) | {"old": found.old._asdict(), "new": found.new._asdict()}, as_json)
 
 
 def _queries(

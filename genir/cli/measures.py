@@ -31,13 +31,16 @@ def evaluate(
     typos: Annotated[bool, typer.Option(help="ask misspelt queries too")] = True,
     timed: Annotated[int, typer.Option(help="queries to time, one at a time", min=0)] = 200,
     diagnose: Annotated[bool, typer.Option(help="find out what beam search loses")] = False,
+    former: Annotated[
+        Path | None, typer.Option(help="the model folder, or a run, of before: what is forgotten?")
+    ] = None,
 ) -> None:
     """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
     from genir.evaluation.compare import Options
     from genir.evaluation.session import Outputs, evaluate
 
     outputs = Outputs(run, json_file, report)
-    options = Options(typos, timed, diagnose=diagnose)
+    options = Options(typos, timed, diagnose=diagnose, former=former)
     evaluate(model, queries, qrels, baselines, outputs, options)
 
 

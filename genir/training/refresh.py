@@ -112,7 +112,7 @@ def refresh(request: Refresh) -> Refreshed:
 
 
 def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
-    values = known.model_dump()
+    values = known.model_dump(mode="json", exclude_none=True)
     apply_settings(values, [*DEFAULTS, *settings])
     return validate(Recipe, values, "refresh")
 
@@ -185,10 +185,15 @@ class Replay:
         self.share, self.seed = share, retriever.recipe.training.seed
 
     def __call__(self, epoch: int, examples: list[Example]) -> list[Example]:
-        """Return the examples to train on, in a new order."""
+        """Return the examples to train on, in a new order. Raises InputError if none is new."""
         rng = Random(f"replay {self.seed} {epoch}")
         new = [one for one in examples if self._is_new(one)]
         old = [one for one in examples if not self._is_new(one)]
+        if not new:
+            raise InputError(
+                "the recipe's tasks make no example of the new documents; give --queries and "
+                "--qrels for them, or --set tasks.0.task=spans"
+            )
         chosen = new + rng.sample(old, min(len(old), round(self.share * len(new))))
         rng.shuffle(chosen)
         return chosen

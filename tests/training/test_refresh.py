@@ -136,6 +136,14 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
     assert weights[0] == weights[1]
 
 
+def test_new_documents_without_an_example_are_refused(model, tiny_corpus):
+    files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "train.tsv")
+    with pytest.raises(InputError, match="no example of the new documents; give --queries"):
+        refresh(Refresh(model, *files, settings=("tasks=[{task='queries'}]",)))
+    assert Retriever.load(model).version == 1
+    assert sorted(os.listdir(model.parent)) == ["model"]
+
+
 def test_a_refresh_that_was_killed_after_the_exchange_is_over(model, files, monkeypatch):
     monkeypatch.setattr("genir.training.refresh.WorkFolder.close", lambda self: None)
     refresh(request(model, files, "training.max_steps=1"))
