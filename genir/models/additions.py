@@ -17,16 +17,18 @@ from genir.models.placing import Texts, Weights, place_rows
 from genir.progress import tracked
 from genir.records import Document
 from genir.tasks.base import TrainQueries
-from genir.tasks.passages import pieces
+from genir.tasks.passages import clauses
 
 if TYPE_CHECKING:
     from genir.models.bridge import BridgeModel
 
 BATCH = 64
 """New documents whose rows are found together."""
-OWN_QUERIES, OWN_PIECES, WORDS = 16, 6, 24
-"""Texts of a new document that must rank it first: given queries, pieces of it, words of one."""
-NEAR = 4.0
+OWN_QUERIES, CLAUSES, WORDS = 16, 8, 24
+"""Texts of a new document that must rank it first: given queries, clauses of it, words of one."""
+WEIGHT_OF_CLAUSES, WEIGHT_OF_QUERIES = 2.0, 2.0
+"""Of their mean in where a row starts, beside the encoder's view of the whole document."""
+NEAR = 3.0
 """Old queries are heeded if a new row comes as near to taking them, in logits."""
 
 
@@ -70,12 +72,9 @@ def new_rows(
 
 
 def own_texts(document: Document, queries: TrainQueries) -> tuple[list[str], list[str]]:
-    """Return what a document is asked with: the queries given, and its title and pieces."""
-    made = [document.title, *pieces(document.text, OWN_PIECES, WORDS)]
-    return (
-        list(queries.get(document.key, ()))[:OWN_QUERIES],
-        [text for text in dict.fromkeys(made) if text.strip()],
-    )
+    """Return what a document is asked with: the queries given, and clauses of its text."""
+    own = dict.fromkeys(clauses(document.text, CLAUSES, WORDS))
+    return list(queries.get(document.key, ()))[:OWN_QUERIES], list(own)
 
 
 class Field:
@@ -112,7 +111,7 @@ class Field:
 
     def guarding(self, start: Tensor, trained: int) -> Texts:
         """Return the queries that some of the new rows, [M, H], come near to taking."""
-        near = (self.asked @ start.T).amax(dim=1) > self.answers - Weights().margin - NEAR
+        near = (self.asked @ start.T).amax(dim=1) > self.answers - Weights().leave - NEAR
         asked = self.asked[near]
         fixed = asked[:, trained:] @ start[:, trained:].T
         return Texts(asked[:, :trained], fixed, self.answers[near])
@@ -129,21 +128,32 @@ def _place(
 ) -> list[NewRow]:
     device, trained = model.device, model.head.trained
     texts = [own_texts(document, queries) for document in corpus]
-    owner = torch.tensor([n for n, own in enumerate(texts) for part in own for _ in part])
-    given = torch.tensor([part is own[0] for own in texts for part in own for _ in part])
-    asked = text_vectors(model, [text for own in texts for part in own for text in part])
-    known = torch.from_numpy(model.document_vectors(corpus, queries)).to(device)
-    start, fixed = F.normalize(known[:, :trained], dim=1), known[:, trained:]
-    owner, given, of_texts = owner.to(device), given.to(device), torch.from_numpy(asked).to(device)
-    own = Texts(of_texts[:, :trained], of_texts[:, trained:] @ fixed.T, field.rival(of_texts))
+    parts = [
+        (n, part is own[0], text) for n, own in enumerate(texts) for part in own for text in part
+    ]
+    owner = torch.tensor([n for n, _, _ in parts], dtype=torch.long, device=device)
+    given = torch.tensor([asked for _, asked, _ in parts], dtype=torch.bool, device=device)
+    asked = torch.from_numpy(text_vectors(model, [text for _, _, text in parts])).to(device)
+    known = torch.from_numpy(model.document_vectors(corpus, {})).to(device)
+    start, fixed = known[:, :trained], known[:, trained:]
+    for chosen, weight in ((~given, WEIGHT_OF_CLAUSES), (given, WEIGHT_OF_QUERIES)):
+        start = start + weight * _means(asked[chosen, :trained], owner[chosen], len(corpus))
+    start = F.normalize(start, dim=1)
+    own = Texts(asked[:, :trained], asked[:, trained:] @ fixed.T, field.rival(asked))
     others = field.guarding(torch.cat([start, fixed], dim=1), trained)
     rows = torch.cat([place_rows(start, own, owner, others), fixed], dim=1)
-    field.join(rows, of_texts[given], owner[given])
-    mine = [(owner == number) & given for number in range(len(corpus))]
+    field.join(rows, asked[given], owner[given])
+    mine = [asked[given & (owner == number)] for number in range(len(corpus))]
     return [
-        NewRow(row, of_texts[own].cpu().numpy().astype(np.float16))
+        NewRow(row, own.cpu().numpy().astype(np.float16))
         for row, own in zip(rows.cpu().numpy(), mine, strict=True)
     ]
+
+
+def _means(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Return the unit mean of each owner's vectors, [count, columns]; zeros where one has none."""
+    sums = vectors.new_zeros(count, vectors.shape[1]).index_add_(0, owner, vectors)
+    return F.normalize(sums, dim=1)
 
 
 @torch.no_grad()

@@ -106,6 +106,10 @@ class DocidModel(nn.Module, ABC):
         """
         return
 
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Keep parameters that belong to other documents alone as they are. By default nothing."""
+        return
+
     def adaptable(self) -> nn.Module:
         """Return the pre-trained network that adapters can be trained in, beside frozen weights.
 

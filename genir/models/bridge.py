@@ -193,6 +193,11 @@ class BridgeModel(DocidModel):
         vectors[numbers] = self.encoder.embed(_texts(read), progress="anchoring documents")
         self.head.anchor(self.options.anchor * vectors)
 
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Keep the rows of other documents as they are, where identifiers are atomic."""
+        if self.makes_rows:
+            self.head.hold(numbers)
+
     def adaptable(self) -> nn.Module:
         """Return the encoder's network."""
         network: nn.Module = self.encoder.backbone

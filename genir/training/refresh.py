@@ -213,6 +213,8 @@ def _train(
              "adapters": request.adapters, "queries": fingerprint(split.all.train)}  # fmt: skip
     _refuse_other(work, asked)
     fresh.recipe, guards = recipe, fresh.guards
+    new = np.flatnonzero(_new(fresh)).tolist()
+    fresh.model.hold(new)
     if request.adapters:
         torch.manual_seed(recipe.training.seed)
         add_adapters(fresh.model, request.adapters)
@@ -221,7 +223,7 @@ def _train(
     work.restore_best(fresh.model)
     if request.adapters:
         merge_adapters(fresh.model)
-    fresh.model.finish(fresh.documents, np.flatnonzero(_new(fresh)).tolist())
+    fresh.model.finish(fresh.documents, new)
     fresh.model.eval()
     # Those of another encoder say little; where queries are not known, rows stand in for them.
     fresh.guards = fresh.model.guard(split.all.train, fresh.table) if guards is not None else None

@@ -1,5 +1,6 @@
 """Documents come, change and go: what a query finds, what a reload finds, what is refused."""
 
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -52,6 +53,18 @@ def test_a_deleted_document_is_never_found_and_k_hits_still_are(retriever):
             assert len(hits) == 5 and not {hit.key for hit in hits} & set(gone)
         assert len(found(one)) == 5
         assert all("disk" in key for key in found(one, where={"tags": "disk"}))
+
+
+def test_no_random_query_finds_what_is_deleted(folder):
+    retriever, rng = Retriever.load(folder, "cpu"), random.Random(0)
+    words = sorted({word for one in retriever.documents for word in one.text.split()})
+    asked = [" ".join(rng.choices(words, k=rng.randint(1, 8))) for _ in range(300)]
+    gone = set(rng.sample(retriever.table.keys, 30))
+    retriever.delete(sorted(gone))
+    retriever.compact()  # which must not bring them back
+    retriever.delete(sorted(set(retriever.table.keys) - gone)[:2])
+    for hits in retriever.search(asked, 8):
+        assert len(hits) == 8 and not {hit.key for hit in hits} & gone
 
 
 def test_a_deletion_is_undone_by_adding_again(retriever):

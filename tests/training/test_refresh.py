@@ -5,11 +5,13 @@ import os
 import shutil
 
 import pytest
+import torch
 
 from genir.corpus.documents import document_of
 from genir.errors import InputError
 from genir.models.encoder import encode_texts, pad_batch
 from genir.retriever import Retriever
+from genir.tasks.registry import build_mixture
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
@@ -136,6 +138,14 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
     assert weights[0] == weights[1]
 
 
+def test_rows_of_old_documents_stay_as_they_are(model, files):
+    before = Retriever.load(model, "cpu").model.head.answering(0).detach().clone()
+    refresh(request(model, files, "training.epochs=1"))
+    after = Retriever.load(model, "cpu").model.head.answering(0).detach()
+    torch.testing.assert_close(after[:40], before[:40])
+    assert not torch.allclose(after[40:], before[40:], atol=0.01)
+
+
 def test_new_documents_without_an_example_are_refused(model, tiny_corpus):
     files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "train.tsv")
     with pytest.raises(InputError, match="no example of the new documents; give --queries"):
@@ -156,8 +166,6 @@ def test_a_refresh_that_was_killed_after_the_exchange_is_over(model, files, monk
 
 def test_old_documents_are_replayed_in_the_share_asked_for(model, documents, queries):
     retriever = Retriever.load(model, "cpu")
-    from genir.tasks.registry import build_mixture
-
     mixture = build_mixture(retriever.recipe.tasks, 0)
     examples = mixture.epoch(0, list(retriever.documents), retriever.table, queries)
     chosen = Replay(retriever, 2.0)(0, examples)
@@ -167,8 +175,6 @@ def test_old_documents_are_replayed_in_the_share_asked_for(model, documents, que
 
 
 def test_adapters_train_beside_frozen_weights_and_leave_nothing(model):
-    import torch
-
     bridge = Retriever.load(model, "cpu").model
     names = set(bridge.state_dict())
     ids, mask = pad_batch(encode_texts(bridge.tokenizer, ["a text"], 8), 0)
