@@ -1,7 +1,6 @@
 """A ranker whose documents come and go. Every change is in the journal before it is acknowledged.
 
-In memory, a change is a new table (and trie), a layer over the document store, rows of parameters
-where identifiers are atomic, and the live mask; a deletion is the mask alone.
+What a change is in memory: `state`. How the folder is written: `storage`.
 """
 
 import json
@@ -10,40 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from genir.corpus.documents import record_of
-from genir.corpus.layers import LayeredStore
-from genir.corpus.store import DocumentStore
-from genir.decoding.ranker import Ranker
 from genir.errors import InputError
-from genir.identifiers.base import Scheme
-from genir.living.changes import Change, Entry, Kind, Mark, Outcome, Put
-from genir.living.entries import as_row, checked, puts_of, vectors_of
+from genir.living.changes import Change, Entry, Kind, Mark
+from genir.living.entries import checked, puts_of, vectors_of
 from genir.living.journal import Base, Journal, Moved, Writing
+from genir.living.state import State
 from genir.living.versions import Version, effective, versions_of
 from genir.manifest import NAME as MANIFEST
 from genir.manifest import sha256
-from genir.models.guards import Guards
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
 
-class Living(Ranker):
-    """Add, replace, delete, undo: what the facade inherits.
+class Living(State):
+    """Add, replace, delete, undo, by way of the journal."""
 
-    query_counts: int32 [documents], how many train queries each had. born: int32 [documents], the
-    version that brought each; 0 for those of the first training.
-    """
-
-    scheme: Scheme
-    documents: DocumentStore
-    query_counts: NDArray[np.int32]
-    born: NDArray[np.int32]
-    guards: Guards | None = None
     folder: Path | None = None
-    manifest: dict[str, Any]
     _journal: Journal | None = None
     _version = 0
     _stamp: tuple[int, ...] = ()
@@ -57,12 +39,6 @@ class Living(Ranker):
     def version(self) -> int:
         """Return how many changes were ever acknowledged; it never falls."""
         return self._version
-
-    @property
-    def unlearned(self) -> NDArray[np.bool_]:
-        """Tell which documents the model was never trained on, bool [documents]."""
-        learned: NDArray[np.bool_] = self.born > int(self.manifest.get("learned", 0))
-        return learned
 
     @property
     def closed(self) -> str:
@@ -225,8 +201,10 @@ class Living(Ranker):
             version = writing.append(kind, entries) if entries else self.version
 
         self._write(note)
-        if entries:
-            self._apply([Change(version, kind, "", entries)])
+        try:
+            self._apply([Change(version, kind, "", entries)] if entries else [])
+        except Moved:  # compacted by another process right after this change
+            self._reload()
 
     def _write(self, note: Callable[[Writing], None]) -> None:
         """Run a block as the only writer, with all that others wrote before applied."""
@@ -261,7 +239,7 @@ class Living(Ranker):
         self._version = int(self.manifest.get("version", 0))
         self._journal = Journal(Base(folder, self._version, _digest(folder)))
         changes = self._journal.read()
-        self._fold(effective(changes, self._version))
+        self.fold(effective(changes, self._version))
         self._version = changes[-1].version if changes else self._version
 
     def _apply(self, changes: Sequence[Change]) -> None:
@@ -269,53 +247,8 @@ class Living(Ranker):
         if any(change.kind == "rollback" for change in changes):
             raise Moved
         if changes:
-            self._fold(changes)
+            self.fold(changes)
             self._version = changes[-1].version
-
-    def _fold(self, changes: Sequence[Change]) -> None:
-        outcome = Outcome.of(changes)
-        if outcome.puts:
-            self.place(outcome.puts, outcome.born)
-        for live in (True, False):
-            keys = [key for key, alive in outcome.live.items() if alive is live]
-            self.table.set_live(map(self.table.number, keys), live)
-
-    def place(self, puts: Mapping[str, Put], born: Mapping[str, int]) -> None:
-        """Have documents, by key, in memory alone; born: the version that brought each."""
-        new = [key for key in puts if key not in self.table]
-        places = {key: number for number, key in enumerate(new, len(self.table.keys))}
-        numbers = {key: places.get(key, -1) for key in puts}
-        numbers |= {key: self.table.number(key) for key in puts if key not in places}
-        table = self.table.put({numbers[key]: put.identifiers for key, put in puts.items()}, new)
-        rows: dict[int, NDArray[np.float32]] = {}
-        if self.model.makes_rows:
-            replaced = [numbers[key] for key in puts if key not in places]
-            left = self.table.symbols[np.isin(self.table.documents, replaced), 0].tolist()
-            new_rows = {key: as_row(put.row) for key, put in puts.items()}
-            blank = np.zeros_like(next(iter(new_rows.values())).row)
-            rows |= dict.fromkeys(left, blank)  # as a process that loads it later would find it
-            rows |= {puts[key].identifiers[0][0]: own.row for key, own in new_rows.items()}
-            self._guard({numbers[key]: own.asked for key, own in new_rows.items()})
-        if not isinstance(self.documents, LayeredStore):
-            layered = LayeredStore(self.documents.path)
-            if layered.identity != self.documents.identity:
-                raise Moved
-            self.documents = layered
-        self.documents.put({numbers[key]: put.document for key, put in puts.items()})
-        self.scheme.admit([one for put in puts.values() for one in put.identifiers])
-        self.model.follow(self.scheme, table, rows)
-        self.follow(table)
-        counts = {numbers[key]: put.queries for key, put in puts.items()}
-        self.query_counts = _with(self.query_counts, counts, len(table.keys))
-        self.born = _with(self.born, {numbers[key]: born[key] for key in puts}, len(table.keys))
-
-    def _guard(self, asked: Mapping[int, NDArray[np.float16]]) -> None:
-        """Let the queries that came with documents, by number, guard these from now on."""
-        guards = self.guards
-        if guards is None and any(map(len, asked.values())):
-            width = next(iter(asked.values())).shape[1]
-            guards = Guards(np.zeros((0, width), np.float16), np.zeros(0, np.int32))
-        self.guards = guards and guards.put(asked)
 
     def _reload(self) -> None:
         """Become what the folder holds now."""
@@ -335,14 +268,6 @@ def stamp(folder: Path) -> tuple[int, ...]:
 
 def _digest(folder: Path) -> bytes:
     return bytes.fromhex(sha256(folder / MANIFEST))
-
-
-def _with(known: NDArray[np.int32], values: Mapping[int, int], length: int) -> NDArray[np.int32]:
-    """Return an array of a length that holds what is known, and values at their places."""
-    longer = np.zeros(length, dtype=np.int32)
-    longer[: len(known)] = known
-    longer[list(values)] = list(values.values())
-    return longer
 
 
 def _text(document: Document) -> str:
