@@ -113,9 +113,9 @@ def random_queries(corpus: Corpus, count: int, seed: int) -> list[str]:
     return [" ".join(rng.choices(words, k=rng.randint(*RANDOM_WORDS))) for _ in range(count)]
 
 
-def delete_and_ask(folder: Path, corpus: Corpus, count: int, seed: int) -> dict[str, Any]:
+def delete_and_ask(bench: "Bench", corpus: Corpus, count: int, seed: int) -> dict[str, Any]:
     """Delete the held-back documents, ask all test queries and random ones, count what is wrong."""
-    retriever = Retriever.load(folder)
+    retriever = Retriever.load(bench.copy("asked", "deleted"))
     retriever.delete(sorted(corpus.held_back))
     tested = [corpus.texts[key].text for key in dict.fromkeys(q.query for q in corpus.test)]
     asked = [*tested, *random_queries(corpus, count, seed)]
@@ -245,18 +245,17 @@ def main(
     bench.step("added", lambda: add(bench, corpus, "added", {}))
     bench.step("added with queries", lambda: add(bench, corpus, "asked", own))
     known = settings or []
-    bench.step("refreshed", lambda: learn(bench, corpus, ("added", "learned"), known, 0))
     bench.step(
         "refreshed with queries",
         lambda: learn(bench, corpus, ("asked", "learned-asked"), known, 0),
     )
+    bench.step("deleted", lambda: delete_and_ask(bench, corpus, queries, seed))
+    bench.step("refreshed", lambda: learn(bench, corpus, ("added", "learned"), known, 0))
     if adapters:
         bench.step(
             "refreshed with queries by adapters",
             lambda: learn(bench, corpus, ("asked", "learned-adapters"), known, adapters),
         )
-    folder = bench.copy("asked", "deleted")
-    bench.step("deleted", lambda: delete_and_ask(folder, corpus, queries, seed))
     typer.echo(json.dumps({**bench.figures, "ratios": ratios(bench.figures)}, indent=2))
     Console(stderr=True).print(table(bench.figures))
 

@@ -1,0 +1,1 @@
+"""The recipes side by side, from a plan: `make results`."""
