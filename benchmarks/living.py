@@ -19,10 +19,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from genir.cli import guarded
 from genir.corpus.documents import record_of
 from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
 from genir.corpus.writing import write_corpus
-from genir.errors import InputError
 from genir.evaluation.measures import evaluate, means
 from genir.records import Document, Qrel, Query
 from genir.retriever import Retriever
@@ -261,8 +261,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except InputError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False)
-        raise SystemExit(2) from None
+    guarded(lambda: typer.run(main))

@@ -212,7 +212,7 @@ def _train(
     asked = {"recipe": recipe.model_dump(mode="json"), "replay": request.replay,
              "adapters": request.adapters, "queries": fingerprint(split.all.train)}  # fmt: skip
     _refuse_other(work, asked)
-    fresh.recipe, guards = recipe, fresh.guards
+    fresh.recipe = recipe
     new = np.flatnonzero(_new(fresh)).tolist()
     fresh.model.hold(new)
     if request.adapters:
@@ -226,7 +226,7 @@ def _train(
     fresh.model.finish(fresh.documents, new)
     fresh.model.eval()
     # Those of another encoder say little; where queries are not known, rows stand in for them.
-    fresh.guards = fresh.model.guard(split.all.train, fresh.table) if guards is not None else None
+    fresh.guards = fresh.model.guard(split.all.train, fresh.table)
     return fresh, progress.step
 
 

@@ -72,6 +72,7 @@ def start():
         process.join()
 
 
+@pytest.mark.timeout(300 + 30 * KILLS)
 def test_killed_at_random_moments_nothing_acknowledged_is_lost(folder, tmp_path, start):
     log, rng = tmp_path / "log", random.Random()
     log.touch()
