@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from genir.config import Recipe, Stage, dump_recipe, load_recipe
+from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
 from genir.decoding.aggregate import Ranked
@@ -21,14 +21,13 @@ from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
 from genir.decoding.two_stage import FirstStage
 from genir.errors import InputError
-from genir.folders import new_folder, remove_leftovers
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable
-from genir.living.collection import Living, stamp
-from genir.living.contents import Contents, compacted, whole
-from genir.living.journal import Moved, Writing
-from genir.manifest import check_manifest, write_manifest
+from genir.living.collection import stamp
+from genir.living.journal import Moved
+from genir.living.storage import Stored
+from genir.manifest import check_manifest
 from genir.models.base import DocidModel
 from genir.models.guards import Guards
 from genir.models.registry import load_model
@@ -41,7 +40,7 @@ ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md")
 """What training leaves beside the model, kept when it is saved again."""
 
 
-class Retriever(Living):
+class Retriever(Stored):
     """A Searcher whose index is a model, or two: `first` finds the passages that `model` reads."""
 
     recipe: Recipe
@@ -60,6 +59,7 @@ class Retriever(Living):
         self.first: FirstStage | None = None
         # How many train queries each document had: what evaluation calls seen and unseen.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
+        self.born = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
         self.manifest: dict[str, Any] = {}
 
@@ -199,7 +199,7 @@ class Retriever(Living):
         for name in ATTACHMENTS:
             if (folder / name).is_file():
                 loaded.attachments[name] = (folder / name).read_bytes()
-        loaded.query_counts = _query_counts(folder / "queries.safetensors")
+        loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors")
         loaded.guards = Guards.load(folder)
         loaded._settle(folder)
         if stamp(folder) != before:
@@ -221,62 +221,6 @@ class Retriever(Living):
                 f"{name!r} is neither a local model folder nor to be had from the hub: "
                 f"{_reason(error)}"
             ) from None
-
-    def save(self, folder: Path | str, overwrite: bool = False) -> None:
-        """Write the model folder in one step: a crash leaves the old one or the new one."""
-        target = Path(folder)
-        changes = self._journal.read() if self._journal else []
-        with new_folder(target, overwrite) as partial:
-            self._write_folder(partial, whole(self, changes))
-        self.folder, self.manifest = target, check_manifest(target)
-        self.documents = DocumentStore(target / "documents.sqlite")
-        self._settle(target)
-
-    def compact(self) -> None:
-        """Write the folder anew without what was deleted or replaced, and with an empty journal.
-
-        Other writers wait, readers go on; a crash leaves the old folder or the new one. Versions
-        stay in the table of versions, but those before this one cannot be gone back to. Does
-        nothing where nothing has changed. Raises InputError as `save` does.
-        """
-
-        def note(writing: Writing) -> None:
-            if self.version > self._base.version:
-                remove_leftovers(self._base.folder)
-                changes = writing.changes(self._base.version)
-                with new_folder(self._base.folder, overwrite=True) as partial:
-                    self._write_folder(partial, compacted(self, changes))
-
-        self._write(note)
-        if stamp(self._base.folder) != self._stamp:
-            self._reload()
-
-    def _write_folder(self, folder: Path, contents: Contents) -> None:
-        """Write recipe, weights, tokenizer, identifiers and documents into an existing folder."""
-        (folder / "recipe.toml").write_text(dump_recipe(self.recipe), encoding="utf-8")
-        with self.model.keeping(contents.symbols):
-            self.model.save(folder)
-        (folder / "identifiers").mkdir()
-        contents.scheme.save(folder / "identifiers")
-        contents.table.save(folder / "identifiers")
-        save_file({"counts": contents.query_counts}, folder / "queries.safetensors")
-        if contents.guards is not None:
-            contents.guards.save(folder)
-        if self.first is not None:
-            self.first.write(folder / "first")
-        for name, content in self.attachments.items():
-            (folder / name).write_bytes(content)
-        contents.write_documents(folder / "documents.sqlite")
-        facts = {
-            "recipe": self.recipe.name,
-            "scheme": self.recipe.identifiers.scheme,
-            "documents": len(contents.table.keys),
-            "identifiers": len(contents.table),
-            "vocabulary": len(self.model.tokenizer),
-            "version": self.version,
-            "versions": contents.versions,
-        }
-        write_manifest(folder, facts)
 
     def push_to_hub(self, name: str, private: bool = True) -> str:
         """Upload the saved model folder to the Hugging Face hub; return its address there.
@@ -307,9 +251,12 @@ def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _query_counts(path: Path) -> NDArray[np.int32]:
+def _facts(path: Path) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return how many train queries each document had, and the version that brought it."""
     try:
-        return load_file(path)["counts"]
+        arrays = load_file(path)
+        counts = arrays["counts"]
+        return counts, arrays.get("born", np.zeros_like(counts))
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
 

@@ -62,7 +62,7 @@ class LayeredStore(DocumentStore):
         self._added.put(documents)
         self._length = max(self._below, len(self._added))
         with self._lock:
-            self._masks.clear()
+            self._masks = {}  # another, so that a mask still being made is not kept
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
         """Return the documents of the numbers that exist."""

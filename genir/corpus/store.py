@@ -65,6 +65,7 @@ class DocumentStore(Sequence[Document]):
         self._masks: dict[str, NDArray[np.bool_]] = {}
         if not self.path.is_file():
             raise InputError(f"{self.path}: no document store here; check the path")
+        self.identity = identity(self.path)
         application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
         if (application, version) != (APPLICATION, VERSION):
             self.close()
@@ -176,14 +177,15 @@ class DocumentStore(Sequence[Document]):
         """
         text = json.dumps(where, default=repr)
         with self._lock:
-            mask = self._masks.pop(text, None)
+            masks = self._masks
+            mask = masks.pop(text, None)
         if mask is None:
             mask = self._passing(where)
             mask.setflags(write=False)
         with self._lock:
-            self._masks[text] = mask  # the last asked stands last
-            if len(self._masks) > MASKS:
-                del self._masks[next(iter(self._masks))]
+            masks[text] = mask  # the last asked stands last
+            if len(masks) > MASKS:
+                del masks[next(iter(masks))]
         return mask
 
     def _passing(self, where: Filter) -> NDArray[np.bool_]:
@@ -233,12 +235,22 @@ class DocumentStore(Sequence[Document]):
         """Return this thread's connection; a forked process must not use its parent's."""
         if getattr(self._local, "process", None) != os.getpid():
             uri = f"{self.path.resolve().as_uri()}?mode=ro"
-            self._local.connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            if identity(self.path) != self.identity:  # numbers would be those of other documents
+                connection.close()
+                raise InputError(f"{self.path}: another has taken its place; load the folder again")
+            self._local.connection = connection
             self._local.process = os.getpid()
             with self._lock:
                 self._connections.append(self._local.connection)
-        connection: sqlite3.Connection = self._local.connection
-        return connection
+        own: sqlite3.Connection = self._local.connection
+        return own
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that takes its place; raises OSError if there is none."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
 
 
 @contextmanager

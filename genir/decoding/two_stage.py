@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from genir.config import Stage
 from genir.decoding.beam import beam_search
@@ -74,8 +75,16 @@ class FirstStage(Ranker):
             if score > -np.inf
         ]
 
-    def write(self, folder: Path) -> None:
-        """Write weights, tokenizer and identifiers into a new folder."""
+    def write(self, folder: Path, second: IdentifierTable, numbers: NDArray[np.int64]) -> None:
+        """Write weights, tokenizer and identifiers into a new folder.
+
+        second: the table that the second stage is written with; numbers: int64 [documents], what
+        documents of today are called there, or -1 for those that are left out.
+        """
         self.model.save(folder)
         self.scheme.save(folder / "identifiers")
-        self.table.save(folder / "identifiers")
+        kept = numbers[self.table.documents] >= 0
+        own = numbers[self.table.documents[kept]]
+        live = self.table.live[kept]
+        table = IdentifierTable(self.table.symbols[kept], own, second.keys, live)
+        table.save(folder / "identifiers")

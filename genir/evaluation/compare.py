@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from genir.corpus.typos import misspell
@@ -27,7 +28,8 @@ class Options:
 
     typos: search misspelt queries too. timed: how many queries are timed, 0 for none. diagnose:
     follow gold documents through the beam, and search exactly too (of a model, not of any system).
-    ignore_identical: drop a query's own document from its hits (ArguAna, Quora).
+    ignore_identical: drop a query's own document from its hits (ArguAna, Quora). former: the model
+    folder, or a run file, of what the model was before: what has it forgotten?
     """
 
     typos: bool = True
@@ -35,6 +37,7 @@ class Options:
     seed: int = 0
     ignore_identical: bool = False
     diagnose: bool = False
+    former: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +79,33 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """What became of a corpus that has changed: see `life`.
+
+    old, added: over queries that no added document answers, and those that one does. deleted:
+    documents. orphans: queries that such alone answer; no mean counts them. leaks: hits that are
+    deleted documents; short: answers of fewer hits than could be had; both are 0, or it is a bug.
+    forgotten: measure -> what the former model had more on the old queries; {} without one.
+    """
+
+    old: Means
+    added: Means
+    deleted: int
+    orphans: int
+    leaks: int
+    short: int
+    forgotten: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All that a comparison found; the first system is the one held against the others.
 
     queries: the judged ones, in the order of the qrels. answers, values, latency: by system.
     p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
     document had training queries; empty when that is not known. bytes_per_document: of the
-    systems that can tell. decoding: of the first system, where it was diagnosed.
+    systems that can tell. decoding: of the first system, where it was diagnosed. life: where
+    documents came or went.
     """
 
     queries: Sequence[Query]
@@ -96,6 +119,7 @@ class Comparison:
     latency: Mapping[str, Latency]
     bytes_per_document: Mapping[str, float]
     decoding: Decoding | None = None
+    life: Life | None = None
 
     @property
     def systems(self) -> list[str]:

@@ -20,6 +20,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     `seen`, `unseen`, `typos`: {"queries", "systems"} each, with 0 and {} where not measured.
     `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
     `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent where not diagnosed.
+    `life`: {"old", "added", "deleted", "orphans", "leaks", "short", "forgotten"}; absent where
+    nothing has changed.
     """
     latency = {name: asdict(own) for name, own in comparison.latency.items()}
     found = {
@@ -35,6 +37,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
     if comparison.decoding is not None:
         found["decoding"] = asdict(comparison.decoding)
+    if comparison.life is not None:
+        found["life"] = asdict(comparison.life)
     return found
 
 

@@ -16,11 +16,12 @@ from genir.errors import InputError, nearest
 from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.latency import latencies
+from genir.evaluation.life import Former, Parts, life_of
 from genir.evaluation.report import write_json, write_report
 from genir.evaluation.runs import write_run
 from genir.evaluation.sheets import to_terminal
 from genir.models.encoder import MINILM, TextEncoder
-from genir.records import Searcher
+from genir.records import Document, Searcher
 from genir.retriever import Retriever
 
 
@@ -45,7 +46,7 @@ def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searc
     for name in names:
         if name not in BASELINES:
             raise InputError(f"--baselines: unknown baseline {name!r}{nearest(name, BASELINES)}")
-    corpus, fitted = retriever.documents, dict[str, Searcher]()
+    corpus, fitted = _live_documents(retriever), dict[str, Searcher]()
     if "bm25" in names or "rrf" in names:
         fitted["bm25"] = Bm25.fit(corpus)
     if "dense" in names or "rrf" in names:
@@ -58,10 +59,22 @@ def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searc
     return {name: fitted[name] for name in names}
 
 
+def _live_documents(retriever: Retriever) -> Sequence[Document]:
+    """Return what can be found: a baseline knows of no deletions."""
+    table = retriever.table
+    if table.live.all():
+        return retriever.documents
+    return [one for one in retriever.documents if table.is_live(one.key)]
+
+
 def _cache(retriever: Retriever) -> Path | None:
     """Return where the dense baseline keeps the vectors of these documents between evaluations."""
     files = retriever.manifest.get("files")
-    if not files or retriever.version != retriever.manifest.get("version"):
+    if (
+        not files
+        or not retriever.table.live.all()
+        or retriever.version != retriever.manifest.get("version")
+    ):
         return None  # the store on the disk is not all there is
     root = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
     return root / "genir" / f"dense-{files['documents.sqlite']['sha256'][:16]}.safetensors"
@@ -75,10 +88,14 @@ def compare_model(
     options: Options | None = None,
 ) -> Comparison:
     """Compare a loaded model with its baselines on a file of judged queries."""
+    former = None if options is None else options.former
     if options is not None and options.diagnose:
         retriever.require_one_stage("--diagnose")
     texts = read_queries(queries)
-    judged = read_qrels(qrels, texts, retriever.table)
+    before = None if former is None else Former(former)
+    known = read_qrels(qrels, texts, retriever.table)
+    parts = Parts.of(retriever, known, None if before is None else before.retriever)
+    judged = parts.judged
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
     counts = retriever.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
@@ -86,6 +103,9 @@ def compare_model(
     if options is not None and options.diagnose:
         decoding = diagnose(retriever, comparison.queries, judged)
         comparison = replace(comparison, decoding=decoding)
+    if parts.changed or before is not None:
+        life = life_of(comparison, retriever, texts, parts, before)
+        comparison = replace(comparison, life=life)
     return comparison
 
 

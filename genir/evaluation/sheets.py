@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from genir.evaluation.compare import Comparison, Decoding
+from genir.evaluation.compare import Comparison, Decoding, Life
 from genir.evaluation.measures import MEASURES
 
 MAIN_MEASURE = "RR@10"
@@ -34,8 +34,10 @@ class Sheet:
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
-    """Return the systems' sheet, that of RR@10 over kinds of query, and the decoder's, if known."""
+    """Return the sheets of systems and of kinds of query; of changes and the decoder, if known."""
     known = [_main(comparison), _kinds(comparison)]
+    if comparison.life is not None:
+        known.append(_changed(comparison.life, comparison.systems[0]))
     return known if comparison.decoding is None else [*known, _decoder(comparison.decoding)]
 
 
@@ -128,6 +130,23 @@ def _kinds(comparison: Comparison) -> Sheet:
         ["system", *heads],
         _rows(comparison.systems, columns),
     )
+
+
+def _changed(life: Life, first: str) -> Sheet:
+    rows = [
+        [Cell(f"{name} ({own.queries:,})"),
+         *(Cell(f"{own.systems[first][measure]:.3f}") for measure in MEASURES)]
+        for name, own in (("old", life.old), ("added", life.added)) if own.queries
+    ]  # fmt: skip
+    if life.forgotten:
+        cells = [Cell(f"{life.forgotten[measure]:+.3f}") for measure in MEASURES]
+        rows.append([Cell("forgotten"), *cells])
+    caption = (
+        f"{life.deleted:,} documents are deleted: {life.leaks:,} hits are such. {life.orphans:,} "
+        f"queries that they alone answer are left out. Answers cut short: {life.short:,}"
+    )
+    heads = [f"{first}, queries of documents", *MEASURES]
+    return Sheet("A corpus that changes", heads, rows, caption)
 
 
 def _decoder(decoding: Decoding) -> Sheet:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genir.corpus.documents import document_of, record_of
+from genir.models.guards import NewRow
 from genir.records import Document, Identifier
 
-Kind = Literal["add", "replace", "delete", "rollback"]
+Kind = Literal["add", "replace", "put", "delete", "rollback", "refresh"]
 Row = tuple[Any, ...]
 """An entry as the journal's columns hold it."""
 
@@ -21,12 +21,13 @@ Row = tuple[Any, ...]
 class Put:
     """A document, new or in the place of the one with its key.
 
-    row: float32 [H], its parameters, where it has any; queries: how many came with it.
+    row: its parameters, and the queries that came with it as vectors, where identifiers have
+    parameters of their own; queries: how many came with it.
     """
 
     document: Document
     identifiers: list[Identifier]
-    row: NDArray[np.float32] | None = None
+    row: NewRow | None = None
     queries: int = 0
 
     @property
@@ -62,10 +63,11 @@ class Change:
 
 @dataclass
 class Outcome:
-    """What changes come to: the last word on each key."""
+    """What changes come to: the last word on each key. born: the version of its `Put`."""
 
     puts: dict[str, Put] = field(default_factory=dict)
     live: dict[str, bool] = field(default_factory=dict)
+    born: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, changes: Iterable[Change]) -> "Outcome":
@@ -76,37 +78,47 @@ class Outcome:
                 if isinstance(entry, Put):
                     outcome.puts[entry.key] = entry
                     outcome.live[entry.key] = True
+                    outcome.born[entry.key] = change.version
                 else:
                     outcome.live[entry.key] = entry.live
         return outcome
 
 
 def to_row(entry: Entry) -> Row:
-    """Return an entry as columns: key, live, document, identifiers, row, queries."""
+    """Return an entry as columns: key, live, document, identifiers, row, asked, queries."""
     if isinstance(entry, Mark):
-        return entry.key, int(entry.live), "", "", b"", 0
-    row = b"" if entry.row is None else entry.row.astype("<f4").tobytes()
+        return entry.key, int(entry.live), "", "", b"", b"", 0
+    row, asked = b"", b""
+    if entry.row is not None:
+        row, asked = entry.row.row.astype("<f4").tobytes(), entry.row.asked.astype("<f2").tobytes()
     return (
         entry.key,
         1,
         json.dumps(record_of(entry.document), ensure_ascii=False, allow_nan=False),
         json.dumps(entry.identifiers),
         row,
+        asked,
         entry.queries,
     )
 
 
 def from_row(columns: Row, place: str) -> Entry:
     """Return the entry that `to_row` made columns of; `place` opens messages."""
-    key, live, document, identifiers, row, queries = columns
+    key, live, document, identifiers, row, asked, queries = columns
     if not document:
         return Mark(key, bool(live))
     return Put(
         document_of(json.loads(document), place),
         [tuple(symbols) for symbols in json.loads(identifiers)],
-        np.frombuffer(row, dtype="<f4").astype(np.float32) if row else None,
+        _new_row(row, asked) if row else None,
         queries,
     )
+
+
+def _new_row(row: bytes, asked: bytes) -> NewRow:
+    found = np.frombuffer(row, dtype="<f4").astype(np.float32)
+    vectors = np.frombuffer(asked, dtype="<f2").astype(np.float16)
+    return NewRow(found, vectors.reshape(-1, len(found)))
 
 
 def digest(before: bytes, head: Row, rows: Iterable[Row]) -> bytes:

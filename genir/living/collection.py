@@ -1,63 +1,31 @@
 """A ranker whose documents come and go. Every change is in the journal before it is acknowledged.
 
-In memory, a change is a new table (and trie), a layer over the document store, rows of parameters
-where identifiers are atomic, and the live mask; a deletion is the mask alone.
+What a change is in memory: `state`. How the folder is written: `storage`.
 """
 
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from genir.corpus.documents import document_of, record_of
-from genir.corpus.layers import LayeredStore
-from genir.corpus.store import DocumentStore
-from genir.decoding.ranker import Ranker
+from genir.corpus.documents import record_of
 from genir.errors import InputError
-from genir.identifiers.base import Scheme
-from genir.identifiers.taken import Taken
-from genir.living.changes import Change, Entry, Kind, Mark, Outcome, Put
+from genir.living.changes import Change, Entry, Kind, Mark
+from genir.living.entries import checked, puts_of, vectors_of
 from genir.living.journal import Base, Journal, Moved, Writing
+from genir.living.state import State
+from genir.living.versions import Version, effective, versions_of
 from genir.manifest import NAME as MANIFEST
 from genir.manifest import sha256
-from genir.models.guards import Guards, Standing
-from genir.records import Document, Identifier
+from genir.records import Document
 from genir.tasks.base import TrainQueries
 
-Made = dict[str, NDArray[np.float32]]
-"""Vectors of documents by key: rows of parameters, or what identifiers are made of."""
 
+class Living(State):
+    """Add, replace, delete, undo, by way of the journal."""
 
-@dataclass(frozen=True)
-class Version:
-    """A line of the table of versions.
-
-    kept: whether `rollback` can go back to it, which ends with the next compaction.
-    """
-
-    version: int
-    kind: str
-    made: str
-    documents: int
-    target: int | None
-    kept: bool = True
-
-
-class Living(Ranker):
-    """Add, replace, delete, undo: what the facade inherits."""
-
-    scheme: Scheme
-    documents: DocumentStore
-    query_counts: NDArray[np.int32]
-    guards: Guards | None = None
     folder: Path | None = None
-    manifest: dict[str, Any]
     _journal: Journal | None = None
     _version = 0
     _stamp: tuple[int, ...] = ()
@@ -86,7 +54,8 @@ class Living(Ranker):
 
         queries: what people ask for each of them, by key, where that is known. Raises InputError
         when a key is live already, a document cannot be given an identifier, or the folder cannot
-        be written; then nothing has changed. A deleted document comes back as it was.
+        be written; then nothing has changed. A deleted document comes back as it was, unless
+        queries are given for it.
         """
 
         def refuse(key: str) -> str | None:
@@ -106,6 +75,12 @@ class Living(Ranker):
             return None if self.table.is_live(key) else "is not there; add it"
 
         return self._put("replace", documents, queries or {}, refuse)
+
+    def put(
+        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
+    ) -> list[str]:
+        """Add documents, or replace those that are there, as one change; return the keys."""
+        return self._put("put", documents, queries or {}, lambda key: None)
 
     def delete(self, keys: Sequence[str]) -> list[str]:
         """Delete documents: none is found from the next query on. Return their keys.
@@ -145,7 +120,10 @@ class Living(Ranker):
     def versions(self) -> list[Version]:
         """Return the table of versions, oldest first."""
         self.catch_up()
-        return versions_of(self.manifest, self._journal.read() if self._journal else [])
+        return versions_of(self.manifest, self._changes())
+
+    def _changes(self) -> list[Change]:
+        return self._journal.read() if self._journal else []
 
     def catch_up(self) -> bool:
         """Apply what other processes have changed; tell whether there was anything."""
@@ -170,7 +148,7 @@ class Living(Ranker):
         queries: TrainQueries,
         refuse: Callable[[str], str | None],
     ) -> list[str]:
-        given = _checked(documents)
+        given = checked(documents)
         if self.closed:
             raise InputError(self.closed)
         self.model.refuse_additions()
@@ -184,69 +162,33 @@ class Living(Ranker):
         if self._journal is not None:
             self.catch_up()
         refuse_all()
-        fresh = [document for document in given.values() if not self._known(document)]
-        made = self._vectors(fresh, queries)  # the long part, before others are kept out
+        fresh = [document for document in given.values() if not self._known(document, queries)]
+        made = vectors_of(self, fresh, queries)  # the long part, before others are kept out
+        model = self.model
 
         def make() -> list[Entry]:
             refuse_all()
-            puts = [document for document in given.values() if not self._known(document)]
+            puts = [one for one in given.values() if not self._known(one, queries)]
+            if self.model is not model:  # the folder was exchanged; another encoder, perhaps
+                made.clear()
             missing = [document for document in puts if document.key not in made]
-            made.update(self._vectors(missing, queries))
+            made.update(vectors_of(self, missing, queries))
             entries: list[Entry] = [
                 Mark(key, live=True) for key in given.keys() - {one.key for one in puts}
             ]
-            return [*entries, *self._puts(puts, made, queries)]
+            return [*entries, *puts_of(self, puts, made, queries)]
 
         self._commit(kind, make)
         return list(given)
 
-    def _known(self, document: Document) -> bool:
-        """Tell whether the table has exactly this document, live or deleted."""
-        if document.key not in self.table:
+    def _known(self, document: Document, queries: TrainQueries) -> bool:
+        """Tell whether the table has exactly this document, live or deleted, and no more is known
+        of it.
+        """
+        if document.key not in self.table or queries.get(document.key):
             return False
         stored = self.documents.find(document.key)
         return stored is not None and _text(stored) == _text(document)
-
-    def _vectors(self, documents: Sequence[Document], queries: TrainQueries) -> Made:
-        if not documents or not (self.model.makes_rows or self.scheme.needs_vectors):
-            return {}
-        if self.model.makes_rows:
-            vectors = self.model.new_rows(documents, queries, self._standing(documents))
-        else:
-            vectors = self.model.document_vectors(documents, queries)
-        return {one.key: row for one, row in zip(documents, vectors, strict=True)}
-
-    def _standing(self, documents: Sequence[Document]) -> Standing:
-        """Return what new documents have to reckon with: not what they are about to replace."""
-        replaced = [self.table.number(one.key) for one in documents if one.key in self.table]
-        stays = self.table.live & ~np.isin(self.table.documents, replaced)
-        rivals = np.zeros(self.scheme.level_sizes()[0], dtype=bool)
-        rivals[self.table.symbols[stays, 0]] = True
-        if self.guards is None:
-            return Standing(rivals)
-        numbers = np.full(len(self.table.keys), -1)
-        numbers[self.table.documents[stays]] = self.table.documents[stays]
-        return Standing(rivals, self.guards.renumber(numbers))
-
-    def _puts(self, documents: Sequence[Document], made: Made, queries: TrainQueries) -> list[Put]:
-        keys = [document.key for document in documents]
-        if not keys:
-            return []
-        free = [self.table.number(key) for key in keys if key in self.table]
-        vectors = np.stack([made[key] for key in keys]) if self.scheme.needs_vectors else None
-        # A copy, so that one whose change fails has given no identifier.
-        identifiers: list[list[Identifier]] = copy(self.scheme).encode(
-            documents, vectors, Taken(self.table, free)
-        )
-        return [
-            Put(
-                document,
-                own,
-                made[document.key] if self.model.makes_rows else None,
-                len(queries.get(document.key, ())),
-            )
-            for document, own in zip(documents, identifiers, strict=True)
-        ]
 
     def _commit(self, kind: Kind, make: Callable[[], list[Entry]]) -> None:
         """Write a change of what `make` returns, made while other writers are kept out."""
@@ -259,8 +201,10 @@ class Living(Ranker):
             version = writing.append(kind, entries) if entries else self.version
 
         self._write(note)
-        if entries:
-            self._apply([Change(version, kind, "", entries)])
+        try:
+            self._apply([Change(version, kind, "", entries)] if entries else [])
+        except Moved:  # compacted by another process right after this change
+            self._reload()
 
     def _write(self, note: Callable[[Writing], None]) -> None:
         """Run a block as the only writer, with all that others wrote before applied."""
@@ -295,7 +239,7 @@ class Living(Ranker):
         self._version = int(self.manifest.get("version", 0))
         self._journal = Journal(Base(folder, self._version, _digest(folder)))
         changes = self._journal.read()
-        self._fold(effective(changes, self._version))
+        self.fold(effective(changes, self._version))
         self._version = changes[-1].version if changes else self._version
 
     def _apply(self, changes: Sequence[Change]) -> None:
@@ -303,66 +247,14 @@ class Living(Ranker):
         if any(change.kind == "rollback" for change in changes):
             raise Moved
         if changes:
-            self._fold(changes)
+            self.fold(changes)
             self._version = changes[-1].version
-
-    def _fold(self, changes: Sequence[Change]) -> None:
-        outcome = Outcome.of(changes)
-        if outcome.puts:
-            self._place(outcome.puts)
-        for live in (True, False):
-            keys = [key for key, alive in outcome.live.items() if alive is live]
-            self.table.set_live(map(self.table.number, keys), live)
-
-    def _place(self, puts: Mapping[str, Put]) -> None:
-        new = [key for key in puts if key not in self.table]
-        places = {key: number for number, key in enumerate(new, len(self.table.keys))}
-        numbers = {key: places.get(key, -1) for key in puts}
-        numbers |= {key: self.table.number(key) for key in puts if key not in places}
-        table = self.table.put({numbers[key]: put.identifiers for key, put in puts.items()}, new)
-        rows: dict[int, NDArray[np.float32]] = {}
-        if self.model.makes_rows:
-            replaced = [numbers[key] for key in puts if key not in places]
-            left = self.table.symbols[np.isin(self.table.documents, replaced), 0].tolist()
-            blank = np.zeros_like(_row(next(iter(puts.values()))))
-            rows |= dict.fromkeys(left, blank)  # as a process that loads it later would find it
-            rows |= {put.identifiers[0][0]: _row(put) for put in puts.values()}
-        if not isinstance(self.documents, LayeredStore):
-            self.documents = LayeredStore(self.documents.path)
-        self.documents.put({numbers[key]: put.document for key, put in puts.items()})
-        self.scheme.admit([one for put in puts.values() for one in put.identifiers])
-        self.model.follow(self.scheme, table, rows)
-        self.follow(table)
-        counts = np.zeros(len(table.keys), dtype=np.int32)
-        counts[: len(self.query_counts)] = self.query_counts
-        counts[[numbers[key] for key in puts]] = [put.queries for put in puts.values()]
-        self.query_counts = counts
 
     def _reload(self) -> None:
         """Become what the folder holds now."""
         fresh = self.load(self._base.folder, self.model.device)
         self._writable().close()
         self.__dict__.update(fresh.__dict__)
-
-
-def effective(changes: Sequence[Change], base: int) -> list[Change]:
-    """Return the changes that count at the end: a rollback undoes those after its target."""
-    known = {change.version: change for change in changes}
-    found, version = list[Change](), changes[-1].version if changes else base
-    while version > base:
-        change = known[version]
-        if change.target is None:
-            found.append(change)
-        version = version - 1 if change.target is None else change.target
-    return found[::-1]
-
-
-def versions_of(manifest: Mapping[str, Any], changes: Sequence[Change]) -> list[Version]:
-    """Return the table of versions of a folder with this manifest, and changes since."""
-    told = [Version(**one, kept=False) for one in manifest.get("versions", [])]
-    base = Version(manifest.get("version", 0), "trained", "", manifest.get("documents", 0), None)
-    made = [Version(c.version, c.kind, c.made, len(c.entries), c.target) for c in changes]
-    return [*told[:-1], replace(told[-1], kept=True) if told else base, *made]
 
 
 def stamp(folder: Path) -> tuple[int, ...]:
@@ -376,27 +268,6 @@ def stamp(folder: Path) -> tuple[int, ...]:
 
 def _digest(folder: Path) -> bytes:
     return bytes.fromhex(sha256(folder / MANIFEST))
-
-
-def _row(put: Put) -> NDArray[np.float32]:
-    assert put.row is not None, put.key
-    return put.row
-
-
-def _checked(documents: Sequence[Document]) -> dict[str, Document]:
-    """Return documents by key. Raises InputError for what no corpus file could hold."""
-    given: dict[str, Document] = {}
-    for number, document in enumerate(documents, 1):
-        place = f"document {number}"
-        try:
-            text = json.dumps(record_of(document), ensure_ascii=False, allow_nan=False)
-            text.encode()
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{place} ({document.key!a}) cannot be stored: {error}") from None
-        if document.key in given:
-            raise InputError(f"{place}: the key {document.key!r} is given twice")
-        given[document.key] = document_of(json.loads(text), place)
-    return given
 
 
 def _text(document: Document) -> str:

@@ -15,7 +15,8 @@ from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.living.changes import Change
-from genir.living.collection import Living, versions_of
+from genir.living.collection import Living
+from genir.living.versions import versions_of
 from genir.models.guards import Guards
 from genir.records import Document
 
@@ -27,17 +28,21 @@ VERSIONS = 1000
 
 @dataclass(frozen=True)
 class Contents:
-    """symbols: int64, the atomic identifiers whose rows are kept, in their new order.
+    """facts: int32 [documents], by name: what is known of each document beside its text.
 
+    symbols: int64, the atomic identifiers whose rows are kept, in their new order.
+
+    numbers: int64 [documents], the new number of each document, or -1 where it is left out.
     write_documents: makes the document store at a path.
     """
 
     scheme: Scheme
     table: IdentifierTable
     write_documents: Callable[[Path], object]
-    query_counts: NDArray[np.int32]
+    facts: dict[str, NDArray[np.int32]]
     guards: Guards | None
     symbols: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     versions: list[dict[str, Any]]
 
 
@@ -54,9 +59,10 @@ def whole(living: Living, changes: Sequence[Change]) -> Contents:
         living.scheme,
         living.table,
         write_documents,
-        living.query_counts,
+        {"counts": living.query_counts, "born": living.born},
         living.guards,
         np.arange(living.scheme.level_sizes()[0]),
+        np.arange(len(living.table.keys)),
         _told(living, changes),
     )
 
@@ -91,9 +97,10 @@ def compacted(living: Living, changes: Sequence[Change]) -> Contents:
         scheme,
         IdentifierTable.from_arrays(symbols, numbers[table.documents[rows]], keys),
         lambda path: DocumentStore.create(path, documents()).close(),
-        living.query_counts[kept],
+        {"counts": living.query_counts[kept], "born": living.born[kept]},
         None if living.guards is None else living.guards.renumber(numbers),
         old,
+        numbers,
         _told(living, changes),
     )
 

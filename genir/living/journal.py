@@ -11,17 +11,18 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from genir.corpus.store import identity
 from genir.errors import InputError
 from genir.folders import flush_entry
 from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
 
 APPLICATION = 0x67656E6A  # "genj"
-FORMAT = 1
+FORMAT = 2
 WAIT = 60.0
 """Seconds to wait for another process that is writing."""
 SCHEMA = f"""
@@ -33,12 +34,13 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE TABLE entries (
     version INTEGER NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, live INTEGER NOT NULL,
-    document TEXT NOT NULL, identifiers TEXT NOT NULL, row BLOB NOT NULL, queries INTEGER NOT NULL,
+    document TEXT NOT NULL, identifiers TEXT NOT NULL, row BLOB NOT NULL, asked BLOB NOT NULL,
+    queries INTEGER NOT NULL,
     PRIMARY KEY (version, place)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE head (version INTEGER NOT NULL) STRICT;
 """
-ENTRY = "key, live, document, identifiers, row, queries"
+ENTRY = "key, live, document, identifiers, row, asked, queries"
 
 
 class Moved(Exception):
@@ -67,6 +69,7 @@ class Journal:
         self.path = base.path
         self._lock = threading.RLock()
         self._open: tuple[sqlite3.Connection, int, tuple[int, int]] | None = None
+        self._still = False  # whether it was opened as a file that nobody writes to
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -158,7 +161,7 @@ class Journal:
         signed = digest(self._digest_at(connection, last), head, rows)
         connection.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (*head, signed))
         connection.executemany(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((last + 1, place, *row) for place, row in enumerate(rows)),
         )
         connection.execute("UPDATE head SET version = ?", (last + 1,))
@@ -171,12 +174,12 @@ class Journal:
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
             part.unlink(missing_ok=True)
-            with sqlite3.connect(part) as connection:
-                connection.executescript(SCHEMA)
-                connection.execute("INSERT INTO head VALUES (?)", (self.base.version,))
-            # Here, where nobody else has it open: the switch does not wait for others.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.close()
+            with closing(sqlite3.connect(part)) as connection:
+                with connection:
+                    connection.executescript(SCHEMA)
+                    connection.execute("INSERT INTO head VALUES (?)", (self.base.version,))
+                # Here, where nobody else has it open: the switch does not wait for others.
+                connection.execute("PRAGMA journal_mode = WAL")
             with suppress(FileExistsError):  # another process was faster
                 os.link(part, self.path)
             flush_entry(self.path.parent)
@@ -200,6 +203,9 @@ class Journal:
                 if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                     raise self._refused(error) from None
                 raise self._damaged(str(error)) from None
+            finally:
+                if self._still:  # somebody else may begin to write: it would not be seen
+                    self.close()
 
     def _connection(self) -> sqlite3.Connection:
         """Return the connection; a forked process must not use its parent's."""
@@ -208,16 +214,17 @@ class Journal:
                 connection = self._connect()
             except OSError:
                 raise Moved from None
-            self._open = connection, os.getpid(), _identity(self.path)
+            self._open = connection, os.getpid(), identity(self.path)
         return self._open[0]
 
     def _connect(self) -> sqlite3.Connection:
-        uri, before = self.path.resolve().as_uri(), _identity(self.path)
+        uri, before = self.path.resolve().as_uri(), identity(self.path)
         writable = os.access(self.path.parent, os.W_OK) and os.access(self.path, os.W_OK)
         # Where nobody can write, a log would have to be made first; without one, none is needed.
         log = self.path.with_name(f"{self.path.name}-wal")
         still = not writable and not (log.exists() and log.stat().st_size)
         mode = "mode=rw" if writable else "immutable=1" if still else "mode=ro"
+        self._still = mode == "immutable=1"
         connection = sqlite3.connect(
             f"{uri}?{mode}", uri=True, timeout=WAIT, check_same_thread=False, isolation_level=None
         )
@@ -233,7 +240,7 @@ class Journal:
             if "locked" in str(error):
                 raise self._refused(error) from None
             raise self._damaged(str(error)) from None
-        if _identity(self.path) != before:
+        if identity(self.path) != before:
             connection.close()
             raise Moved
         return connection
@@ -241,7 +248,7 @@ class Journal:
     def _refuse_moved(self) -> None:
         """Raise Moved when the path leads to another file than the one that is open."""
         try:
-            there = _identity(self.path)
+            there = identity(self.path)
         except OSError:
             raise Moved from None
         if self._open is None or there != self._open[2]:
@@ -286,8 +293,3 @@ class Writing:
     def append(self, kind: Kind, entries: list[Entry], target: int | None = None) -> int:
         """Write a change; it is acknowledged when the block ends. Return its version."""
         return self._journal.append(self._connection, kind, entries, target)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino

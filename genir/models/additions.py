@@ -12,20 +12,23 @@ from torch import Tensor
 from genir.identifiers.base import Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import encode_texts, pad_batch
-from genir.models.guards import MOST, Guards, Standing
+from genir.models.guards import MOST, Guards, NewRow, Standing
 from genir.models.placing import Texts, Weights, place_rows
+from genir.progress import tracked
 from genir.records import Document
 from genir.tasks.base import TrainQueries
-from genir.tasks.passages import pieces
+from genir.tasks.passages import clauses
 
 if TYPE_CHECKING:
     from genir.models.bridge import BridgeModel
 
 BATCH = 64
 """New documents whose rows are found together."""
-OWN_QUERIES, OWN_PIECES, WORDS = 16, 6, 24
-"""Texts of a new document that must rank it first: given queries, pieces of it, words of one."""
-NEAR = 4.0
+OWN_QUERIES, CLAUSES, WORDS = 16, 8, 24
+"""Texts of a new document that must rank it first: given queries, clauses of it, words of one."""
+WEIGHT_OF_CLAUSES, WEIGHT_OF_QUERIES = 2.0, 2.0
+"""Of their mean in where a row starts, beside the encoder's view of the whole document."""
+NEAR = 3.0
 """Old queries are heeded if a new row comes as near to taking them, in logits."""
 
 
@@ -59,44 +62,98 @@ def text_vectors(model: "BridgeModel", texts: Sequence[str], progress: str = "")
 
 def new_rows(
     model: "BridgeModel", corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-) -> Vectors:
-    """Return the rows of new documents, float32 [documents, H]; see `placing`."""
-    starts = range(0, len(corpus), BATCH)
-    parts = [_rows(model, corpus[s : s + BATCH], queries, standing) for s in starts]
-    return np.concatenate(parts)
+) -> list[NewRow]:
+    """Return the rows of new documents; see `placing`. A batch reckons with those before it."""
+    field, made = Field(model, standing), list[NewRow]()
+    batches = [corpus[start : start + BATCH] for start in range(0, len(corpus), BATCH)]
+    for batch in tracked(batches, "placing documents"):
+        made += _place(model, batch, queries, field)
+    return made
 
 
-def own_texts(document: Document, queries: TrainQueries) -> list[str]:
-    """Return what a document is asked with: the queries given, its title, pieces of its text."""
-    given = list(queries.get(document.key, ()))[:OWN_QUERIES]
-    made = [document.title, *pieces(document.text, OWN_PIECES, WORDS)]
-    return given + [text for text in dict.fromkeys(made) if text.strip()]
+def own_texts(document: Document, queries: TrainQueries) -> tuple[list[str], list[str]]:
+    """Return what a document is asked with: the queries given, and clauses of its text."""
+    own = dict.fromkeys(clauses(document.text, CLAUSES, WORDS))
+    return list(queries.get(document.key, ()))[:OWN_QUERIES], list(own)
 
 
-def _rows(
-    model: "BridgeModel", corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-) -> Vectors:
-    made = model.document_vectors(corpus, queries)
-    whole = model.encoder.embed([f"{document.title}. {document.text}" for document in corpus])
-    texts = [own_texts(document, queries) for document in corpus]
-    owner = torch.tensor([n for n, own in enumerate(texts) for _ in own], device=model.device)
-    asked = torch.from_numpy(text_vectors(model, [text for own in texts for text in own]))
+class Field:
+    """What new rows are placed among, float32 each, on the model's device.
 
+    rows: [rivals, H]. asked: [Q, H], queries that others answer; answers: [Q], with which score.
+    """
+
+    def __init__(self, model: "BridgeModel", standing: Standing) -> None:
+        head, device, trained = model.head, model.device, model.head.trained
+        rows = _standing_rows(model)
+        rivals = torch.from_numpy(standing.rivals).to(device)
+        owners = torch.zeros(0, dtype=torch.long, device=device)
+        self.asked = rows[:0]
+        if standing.guards is not None:
+            symbols = torch.zeros(int(head.documents.max()) + 1, dtype=torch.long, device=device)
+            symbols[head.documents.long()] = head.codes[:, 0].long()
+            owners = symbols[torch.from_numpy(standing.guards.documents).to(device).long()]
+            self.asked = torch.from_numpy(standing.guards.vectors).to(device).float()
+        bare = rivals.clone()
+        bare[owners] = False
+        own = torch.zeros_like(rows[bare])
+        own[:, :trained] = model.options.scale * rows[bare][:, :trained]
+        self.rows = rows[rivals]
+        answers = torch.cat([rows[owners], rows[bare]])
+        self.asked = torch.cat([self.asked, own])
+        self.answers = (self.asked * answers).sum(dim=1)
+
+    def rival(self, asked: Tensor) -> Tensor:
+        """Return the best score of a row for queries [T, H]; -inf where there is none."""
+        if not len(self.rows):
+            return torch.full((len(asked),), -torch.inf, device=asked.device)
+        return (asked @ self.rows.T).amax(dim=1)
+
+    def guarding(self, start: Tensor, trained: int) -> Texts:
+        """Return the queries that some of the new rows, [M, H], come near to taking."""
+        near = (self.asked @ start.T).amax(dim=1) > self.answers - Weights().leave - NEAR
+        asked = self.asked[near]
+        fixed = asked[:, trained:] @ start[:, trained:].T
+        return Texts(asked[:, :trained], fixed, self.answers[near])
+
+    def join(self, rows: Tensor, asked: Tensor, owner: Tensor) -> None:
+        """Have these rows, [M, H], and queries that they answer, [Q, H], stand from now on."""
+        self.rows = torch.cat([self.rows, rows])
+        self.asked = torch.cat([self.asked, asked])
+        self.answers = torch.cat([self.answers, (asked * rows[owner]).sum(dim=1)])
+
+
+def _place(
+    model: "BridgeModel", corpus: Sequence[Document], queries: TrainQueries, field: Field
+) -> list[NewRow]:
     device, trained = model.device, model.head.trained
-    known = torch.from_numpy(made).to(device)
-    # As `finish` anchors a trained row.
-    anchored = known[:, :trained] + model.options.anchor * torch.from_numpy(whole).to(device)
-    start, fixed = F.normalize(anchored, dim=1), known[:, trained:]
-    rows = _standing_rows(model)
-    asked = asked.to(device)
-    rivals = torch.from_numpy(standing.rivals).to(device)
-    rival = torch.full((len(asked),), -torch.inf, device=device)
-    if rivals.any():
-        rival = (asked @ rows[rivals].T).amax(dim=1)
-    own = Texts(asked[:, :trained], asked[:, trained:] @ fixed.T, rival)
-    others = _guarding(model, rows, standing, torch.cat([start, fixed], dim=1))
-    placed = place_rows(start, own, owner, others)
-    return torch.cat([placed, fixed], dim=1).cpu().numpy()
+    texts = [own_texts(document, queries) for document in corpus]
+    parts = [
+        (n, part is own[0], text) for n, own in enumerate(texts) for part in own for text in part
+    ]
+    owner = torch.tensor([n for n, _, _ in parts], dtype=torch.long, device=device)
+    given = torch.tensor([asked for _, asked, _ in parts], dtype=torch.bool, device=device)
+    asked = torch.from_numpy(text_vectors(model, [text for _, _, text in parts])).to(device)
+    known = torch.from_numpy(model.document_vectors(corpus, {})).to(device)
+    start, fixed = known[:, :trained], known[:, trained:]
+    for chosen, weight in ((~given, WEIGHT_OF_CLAUSES), (given, WEIGHT_OF_QUERIES)):
+        start = start + weight * _means(asked[chosen, :trained], owner[chosen], len(corpus))
+    start = F.normalize(start, dim=1)
+    own = Texts(asked[:, :trained], asked[:, trained:] @ fixed.T, field.rival(asked))
+    others = field.guarding(torch.cat([start, fixed], dim=1), trained)
+    rows = torch.cat([place_rows(start, own, owner, others), fixed], dim=1)
+    field.join(rows, asked[given], owner[given])
+    mine = [asked[given & (owner == number)] for number in range(len(corpus))]
+    return [
+        NewRow(row, own.cpu().numpy().astype(np.float16))
+        for row, own in zip(rows.cpu().numpy(), mine, strict=True)
+    ]
+
+
+def _means(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
+    """Return the unit mean of each owner's vectors, [count, columns]; zeros where one has none."""
+    sums = vectors.new_zeros(count, vectors.shape[1]).index_add_(0, owner, vectors)
+    return F.normalize(sums, dim=1)
 
 
 @torch.no_grad()
@@ -104,22 +161,3 @@ def _standing_rows(model: "BridgeModel") -> Tensor:
     """Return every symbol's row as it answers, float32 [symbols, H]."""
     parts = [model.head.answering(0).detach(), *(fixed.detach() for fixed in model.head.fixed)]
     return torch.cat(parts, dim=1)
-
-
-def _guarding(model: "BridgeModel", rows: Tensor, standing: Standing, start: Tensor) -> Texts:
-    """Return the old queries that some of the new rows, [M, H], come near to taking."""
-    head, trained = model.head, model.head.trained
-    if standing.guards is None:
-        kept = torch.from_numpy(standing.rivals).to(rows.device)
-        vectors = torch.zeros_like(rows[kept])
-        vectors[:, :trained] = model.options.scale * rows[kept][:, :trained]
-        answers = rows[kept]
-    else:
-        symbols = torch.zeros(int(head.documents.max()) + 1, dtype=torch.long, device=rows.device)
-        symbols[head.documents.long()] = head.codes[:, 0].long()
-        vectors = torch.from_numpy(standing.guards.vectors).to(rows.device).float()
-        answers = rows[symbols[torch.from_numpy(standing.guards.documents).to(rows.device).long()]]
-    rival = (vectors * answers).sum(dim=1)
-    near = (vectors @ start.T).amax(dim=1) > rival - Weights().margin - NEAR
-    vectors, rival = vectors[near], rival[near]
-    return Texts(vectors[:, :trained], vectors[:, trained:] @ start[:, trained:].T, rival)

@@ -22,7 +22,7 @@ from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import TextEncoder
-from genir.models.guards import Guards, Standing
+from genir.models.guards import Guards, NewRow, Standing
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -99,8 +99,23 @@ class DocidModel(nn.Module, ABC):
         texts = [f"{document.title}. {document.text}" for document in corpus]
         return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
-    def finish(self, corpus: Sequence[Document]) -> None:
-        """Do what is left to do once the weights are trained. By default nothing."""
+    def finish(self, corpus: Sequence[Document], chosen: Sequence[int] | None = None) -> None:
+        """Do what is left to do once the weights are trained. By default nothing.
+
+        chosen: numbers of the documents that the training was about; by default all.
+        """
+        return
+
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Keep parameters that belong to other documents alone as they are. By default nothing."""
+        return
+
+    def adaptable(self) -> nn.Module:
+        """Return the pre-trained network that adapters can be trained in, beside frozen weights.
+
+        Raises InputError for a model that has none.
+        """
+        raise InputError(f"adapters: a {self.kind!r} model takes none; leave them at 0")
 
     @property
     def makes_rows(self) -> bool:
@@ -113,8 +128,8 @@ class DocidModel(nn.Module, ABC):
 
     def new_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-    ) -> Vectors:
-        """Return the rows of new documents, float32 [documents, H], without any training.
+    ) -> Sequence[NewRow]:
+        """Return the rows of new documents, without any training.
 
         queries: what each of them answers, if known.
         """

@@ -27,7 +27,7 @@ from genir.models.base import Batch, DocidModel, NewRows
 from genir.models.codebooks import CodebookHead
 from genir.models.encoder import MINILM, TextEncoder
 from genir.models.files import read_model, write_model
-from genir.models.guards import Guards, Standing
+from genir.models.guards import Guards, NewRow, Standing
 from genir.models.lexical import LexicalEncoder, special_ids
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -179,7 +179,7 @@ class BridgeModel(DocidModel):
         """Return the codebooks."""
         return list(self.head.codebooks)
 
-    def finish(self, corpus: Sequence[Document]) -> None:
+    def finish(self, corpus: Sequence[Document], chosen: Sequence[int] | None = None) -> None:
         """Mix into each trained atomic row where the tuned encoder places the document itself.
 
         A row has learned from the few texts that it was trained on; the encoder has read the whole
@@ -187,8 +187,21 @@ class BridgeModel(DocidModel):
         """
         if self.head.levels > 1 or not self.options.anchor:
             return
-        vectors = self.encoder.embed(_texts(corpus), progress="anchoring documents")
+        numbers = np.arange(len(corpus)) if chosen is None else np.array(chosen, dtype=np.int64)
+        read = corpus if chosen is None else [corpus[number] for number in chosen]
+        vectors = np.zeros((len(corpus), self.encoder.dimension), dtype=np.float32)
+        vectors[numbers] = self.encoder.embed(_texts(read), progress="anchoring documents")
         self.head.anchor(self.options.anchor * vectors)
+
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Keep the rows of other documents as they are, where identifiers are atomic."""
+        if self.makes_rows:
+            self.head.hold(numbers)
+
+    def adaptable(self) -> nn.Module:
+        """Return the encoder's network."""
+        network: nn.Module = self.encoder.backbone
+        return network
 
     # --- a corpus that changes -----------------------------------------------------------------
 
@@ -199,8 +212,8 @@ class BridgeModel(DocidModel):
 
     def new_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-    ) -> Vectors:
-        """Return the rows of new documents, float32 [documents, H] (IncDSI; see `placing`)."""
+    ) -> list[NewRow]:
+        """Return the rows of new documents (IncDSI; see `placing`)."""
         return new_rows(self, corpus, queries, standing)
 
     def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:

@@ -103,6 +103,17 @@ class CodebookHead(nn.Module):
                 parameters[0] = old
             self._unit = None
 
+    def hold(self, numbers: Sequence[int]) -> None:
+        """Train the codewords of these documents alone from now on (one level).
+
+        Else each step would push away the rows of documents that have no example in it.
+        """
+        (codebook,) = self.codebooks
+        mine = torch.isin(self.documents.long(), torch.tensor(numbers, device=self.codes.device))
+        moves = torch.zeros(len(codebook), 1)
+        moves[self.codes[mine, 0].long().cpu()] = 1
+        codebook.register_hook(lambda gradient: gradient * moves.to(gradient))
+
     def follow(self, table: IdentifierTable) -> None:
         """Take over the symbols and documents of a table that has changed."""
         device = self.codes.device

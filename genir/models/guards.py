@@ -1,5 +1,6 @@
 """Queries whose answers a new document must not take away: train queries as vectors."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -30,6 +31,14 @@ class Guards(NamedTuple):
         kept = documents >= 0
         return Guards(self.vectors[kept], documents[kept].astype(np.int32))
 
+    def put(self, asked: Mapping[int, NDArray[np.float16]]) -> "Guards":
+        """Return guards in which documents, by number, have these queries [Q, H] alone."""
+        kept = ~np.isin(self.documents, list(asked))
+        vectors = [self.vectors[kept], *asked.values()]
+        counts = [len(own) for own in asked.values()]
+        numbers = np.repeat(np.array(list(asked), dtype=np.int32), counts)
+        return Guards(np.concatenate(vectors), np.concatenate([self.documents[kept], numbers]))
+
     def save(self, folder: Path) -> None:
         """Write `guards.safetensors`."""
         save_file(self._asdict(), folder / NAME)
@@ -47,11 +56,21 @@ class Guards(NamedTuple):
             raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
 
 
+class NewRow(NamedTuple):
+    """What a document that is added is given.
+
+    row: float32 [H]. asked: float16 [Q, H], the queries that came with it: guards of its own.
+    """
+
+    row: NDArray[np.float32]
+    asked: NDArray[np.float16]
+
+
 class Standing(NamedTuple):
     """What stands already when documents are added.
 
     rivals: bool [symbols], those of documents that can be found. guards: queries that must keep
-    their answers; without any, each old row stands for a query that its own document answers.
+    their answers; a document without any is stood for by its own row, as if it were a query.
     """
 
     rivals: NDArray[np.bool_]

@@ -20,13 +20,15 @@ STEPS = 30
 class Weights:
     """What a broken condition costs, beside the squared distance from the start.
 
-    margin: by how much, in logits, the right document must win. own, others: of the squared hinge
-    of a document's own texts (their mean) and of others' queries (their sum).
+    margin, leave: by how much, in logits, a document's own texts must rank it first, and others'
+    queries the document that answers them. own, others: of the squared hinge of own texts (their
+    mean) and of others' queries (their sum).
     """
 
     margin: float = 1.0
-    own: float = 0.02
-    others: float = 0.02
+    leave: float = 3.0
+    own: float = 0.005
+    others: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def place_rows(
         right = asked.gather(1, owner[:, None])[:, 0]
         lost = F.relu(torch.maximum(own.rival, best_new) + weights.margin - right)
         taken = F.relu(
-            others.vectors @ unit.T + others.fixed + weights.margin - others.rival[:, None]
+            others.vectors @ unit.T + others.fixed + weights.leave - others.rival[:, None]
         )
         away = (unit - start).square().sum()
         own_cost = weights.own * (share * lost.square()).sum()

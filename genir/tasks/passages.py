@@ -84,6 +84,14 @@ def pieces(text: str, most: int, words: int) -> list[str]:
     return list(islice((piece for piece in cut if piece), most))
 
 
+def clauses(text: str, most: int, words: int) -> list[str]:
+    """Return the first `most` pieces of a text, each up to its first colon.
+
+    What stands before a colon names what follows it: the step that a command takes, a term.
+    """
+    return [piece.partition(": ")[0].rstrip(":") or piece for piece in pieces(text, most, words)]
+
+
 def span(words: list[str], shortest: int, longest: int, rng: Random) -> str:
     """Draw an even length in [shortest, longest], then an even place; a short text comes whole."""
     length = rng.randint(min(shortest, len(words)), min(longest, len(words)))

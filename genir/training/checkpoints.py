@@ -51,18 +51,19 @@ OWN_NAMES = {
     "training.png",
     "pseudo.jsonl",
     "pseudo.jsonl.part",
+    "refresh.json",
 }
 MODELS = ("start", "first", "generator")
 """Models trained before this one, each with a working folder of its own."""
 
 
 class WorkFolder:
-    """`<model>.training` beside the model folder to come, `target`."""
+    """`<model>.training` beside the model folder to come, `target`; `.refresh` of one there is."""
 
-    def __init__(self, model_folder: Path) -> None:
+    def __init__(self, model_folder: Path, ending: str = ".training") -> None:
         # What a link points to is replaced, not the link.
         self.target = model_folder.resolve() if model_folder.is_symlink() else model_folder
-        self.path = self.target.with_name(self.target.name + ".training")
+        self.path = self.target.with_name(self.target.name + ending)
         self.prepared = self.path / "prepared"
         self.checkpoint = self.path / "checkpoint"
         self.best = self.path / "best"

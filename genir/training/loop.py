@@ -4,7 +4,7 @@ by name.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from random import Random
 from typing import Any
@@ -27,17 +27,29 @@ from genir.training.display import Display, say
 from genir.training.signals import Stopped, StopWish, stop_wish
 from genir.training.split import DevSplit
 
+Choice = Callable[[int, list[Example]], list[Example]]
+
 AGREE_EVERY = 10
 """Steps between the rounds in which many processes agree on stopping: each round waits for all."""
 
 
 class Trainer:
-    """Trains an assembled retriever in place, keeping the weights that did best on dev."""
+    """Trains an assembled retriever in place, keeping the weights that did best on dev.
 
-    def __init__(self, retriever: Retriever, split: DevSplit, work: WorkFolder) -> None:
+    choose: picks from the examples of an epoch, by its number, those that are trained on.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        split: DevSplit,
+        work: WorkFolder,
+        choose: Choice | None = None,
+    ) -> None:
         self.retriever = retriever
         self.split = split
         self.work = work
+        self.choose = choose
         self.settings = retriever.recipe.training
         # A recipe need not use every parameter of the network it is given.
         options = DistributedDataParallelKwargs(
@@ -83,7 +95,7 @@ class Trainer:
                 f"[[tasks]]: a {self.retriever.model.kind!r} model cannot write text, which a task "
                 "has as its target; take target = 'identifier', or [model] kind = 'seq2seq'"
             )
-        return examples
+        return examples if self.choose is None else self.choose(epoch, examples)
 
     def _groups(self) -> list[dict[str, Any]]:
         head = self.retriever.model.head_parameters()

@@ -1,3 +1,4 @@
+import os
 import pickle
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genir.corpus.layers import LayeredStore
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.records import Document, Link
@@ -160,3 +162,28 @@ def test_an_existing_file_is_kept(tmp_path):
     with pytest.raises(InputError, match="exists"):
         DocumentStore.create(tmp_path / "d.sqlite", DOCUMENTS)
     assert (tmp_path / "d.sqlite").read_text() == "mine"
+
+
+def test_a_file_that_took_the_place_of_an_open_one_is_not_read(store, tmp_path):
+    other = DocumentStore.create(tmp_path / "other.sqlite", iter(DOCUMENTS[1:]))
+    other.close()
+    os.replace(other.path, store.path)
+    assert store.find("a") == DOCUMENTS[0]  # this thread has the old one open
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="has taken its place"):
+        pool.submit(store.find, "a").result()
+
+
+def test_a_mask_that_was_being_made_when_documents_changed_is_not_kept(store, monkeypatch):
+    layered = LayeredStore(store.path)
+    passing = layered._passing
+
+    def slow(where):
+        mask = passing(where)
+        monkeypatch.undo()
+        layered.put({0: Document("a", "one", metadata={"lang": "fr"})})
+        return mask
+
+    monkeypatch.setattr(layered, "_passing", slow)
+    assert layered.matching({"lang": "en"}).tolist() == [True, False, True, False]
+    assert layered.matching({"lang": "en"}).tolist() == [False, False, True, False]
+    layered.close()

@@ -1,8 +1,10 @@
 """The journal on its own: damage is named, a cut log leaves the acknowledged prefix."""
 
+import os
 import resource
 import sqlite3
 from contextlib import closing, contextmanager
+from datetime import datetime
 
 import pytest
 from changing import make_document, state
@@ -10,8 +12,8 @@ from changing import make_document, state
 from genir.errors import InputError
 from genir.living import journal as living_journal
 from genir.living.changes import Change, Mark, Outcome, Put
-from genir.living.collection import effective
 from genir.living.journal import Base, Journal, Moved
+from genir.living.versions import effective
 from genir.retriever import Retriever
 
 
@@ -39,6 +41,36 @@ def test_what_is_written_is_read(base):
         assert (first.version, second.version, one.head()) == (5, 6, 6)
         assert first.entries == [put("a")] and second.entries == [Mark("b", live=False)]
         assert one.read(after=5) == [second] and one.read(after=6) == []
+
+
+def test_versions_give_the_order_though_the_clock_jumps_back(folder, monkeypatch):
+    years = iter((2031, 1970, 2040, 1999))
+
+    class Jumping:
+        @staticmethod
+        def now(zone):
+            return datetime(next(years), 1, 1, tzinfo=zone)
+
+    monkeypatch.setattr(living_journal, "datetime", Jumping)
+    retriever = Retriever.load(folder, "cpu")
+    for text in ("erase a wire", "hide one host"):
+        retriever.put([make_document("a", text)])
+    retriever.delete(["copy-file"])
+    for one in (retriever, Retriever.load(folder, "cpu")):
+        assert [version.made[:4] for version in one.versions()[1:]] == ["2031", "1970", "2040"]
+        assert one.documents.find("a").text == "hide one host" and one.version == 3
+    retriever.rollback(1)
+    assert state(retriever) == state(Retriever.load(folder, "cpu"))
+    assert retriever.documents.find("a").text == "erase a wire" and "copy-file" in state(retriever)
+
+
+def test_a_folder_exchanged_within_a_tick_of_the_clock_is_noticed(folder):
+    reader, writer = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
+    facts = (folder / "manifest.json").stat()
+    writer.delete(["copy-file"])
+    writer.compact()
+    os.utime(folder / "manifest.json", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert reader.catch_up() and state(reader) == state(writer)
 
 
 def test_a_folder_without_a_journal_has_no_changes(base):
@@ -82,7 +114,7 @@ def cut(share):
         change("DELETE FROM changes"),
         change("UPDATE head SET version = 9"),
         change("DROP TABLE changes"),
-        change("PRAGMA user_version = 2"),
+        change("PRAGMA user_version = 1"),
         cut(0),
         cut(0.3),
         cut(0.8),
@@ -199,6 +231,18 @@ def test_a_full_disk_is_named_and_loses_nothing(folder):
     assert state(retriever) == before == state(Retriever.load(folder, "cpu"))
     retriever.add([make_document("b")])
     assert state(Retriever.load(folder, "cpu")).keys() == {*before, "b"}
+
+
+def test_a_reader_that_may_not_write_sees_what_others_write(folder, monkeypatch):
+    writer = Retriever.load(folder, "cpu")
+    writer.add([make_document("a")])
+    writer._journal.close()  # leaves no log
+    with monkeypatch.context() as patch:
+        patch.setattr(living_journal.os, "access", lambda path, mode: False)
+        reader = Retriever.load(folder, "cpu")
+    writer.delete(["a"])
+    monkeypatch.setattr(living_journal.os, "access", lambda path, mode: False)
+    assert reader.catch_up() and state(reader) == state(writer) and "a" not in state(reader)
 
 
 @pytest.mark.parametrize("logged", [False, True])

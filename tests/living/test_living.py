@@ -1,5 +1,6 @@
 """Documents come, change and go: what a query finds, what a reload finds, what is refused."""
 
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_a_deleted_document_is_never_found_and_k_hits_still_are(retriever):
         assert all("disk" in key for key in found(one, where={"tags": "disk"}))
 
 
+def test_no_random_query_finds_what_is_deleted(folder):
+    retriever, rng = Retriever.load(folder, "cpu"), random.Random(0)
+    words = sorted({word for one in retriever.documents for word in one.text.split()})
+    asked = [" ".join(rng.choices(words, k=rng.randint(1, 8))) for _ in range(300)]
+    gone = set(rng.sample(retriever.table.keys, 30))
+    retriever.delete(sorted(gone))
+    retriever.compact()  # which must not bring them back
+    retriever.delete(sorted(set(retriever.table.keys) - gone)[:2])
+    for hits in retriever.search(asked, 8):
+        assert len(hits) == 8 and not {hit.key for hit in hits} & gone
+
+
 def test_a_deletion_is_undone_by_adding_again(retriever):
     key = retriever.table.keys[3]
     document, before, rows = retriever.documents.find(key), answers(retriever), len(retriever.table)
@@ -73,6 +86,14 @@ def test_a_replaced_document_has_its_new_text(retriever):
         assert len(found(one)) == len(set(found(one))) == 40
         assert len(one.table) == len(one.table.keys) == 40
     assert answers(retriever) == answers(reloaded(retriever))
+
+
+def test_documents_are_put_whether_they_are_there_or_not(retriever):
+    key = retriever.table.keys[3]
+    assert retriever.put([make_document(key, "erase every wire"), make_document("a")]) == [key, "a"]
+    for one in (retriever, reloaded(retriever)):
+        assert one.version == 1 and len(found(one)) == 41
+        assert one.documents.find(key).text == "erase every wire"
 
 
 def test_a_deleted_document_may_come_back_with_another_text(retriever):
@@ -122,6 +143,21 @@ def test_what_a_new_document_is_given_draws_it_towards_its_queries(folder, tmp_p
         )
     given, bare = scores
     assert given[0] > bare[0] and given[1] > bare[1]
+
+
+def test_queries_given_for_a_document_that_is_there_already_move_it(folder):
+    retriever = Retriever.load(folder, "cpu")
+    key = "copy-disk"
+    document, asked = retriever.documents.find(key), ["protect the host"]
+
+    def score():
+        hits = retriever.search(asked, 40)[0]
+        return next(hit.score for hit in hits if hit.key == key)
+
+    before = score()
+    retriever.replace([document], {key: asked})
+    assert score() > before
+    assert retriever.query_counts[retriever.table.number(key)] == 1
 
 
 # --- versions ----------------------------------------------------------------------------------
@@ -176,6 +212,24 @@ def test_saving_elsewhere_keeps_what_was_changed(retriever, tmp_path):
     again.add([again.documents.find("copy-file")])
     assert "copy-file" in state(Retriever.load(tmp_path / "other", "cpu"))
     assert "copy-file" not in state(Retriever.load(tmp_path / "model", "cpu"))
+
+
+def test_saving_in_place_keeps_what_others_changed(folder):
+    retriever, other = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
+    other.add([make_document("a")])
+    retriever.save(folder, overwrite=True)
+    assert state(retriever) == state(other) == state(Retriever.load(folder, "cpu"))
+    assert "a" in state(retriever) and retriever.version == 1
+    other.delete(["a"])  # learns that the folder was written anew
+    assert "a" not in state(Retriever.load(folder, "cpu"))
+
+
+def test_saving_elsewhere_follows_a_compaction_by_others(folder, tmp_path):
+    retriever, other = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
+    other.delete(other.table.keys[:3])
+    other.compact()
+    retriever.save(tmp_path / "other")
+    assert state(Retriever.load(tmp_path / "other", "cpu")) == state(other)
 
 
 def test_another_process_s_changes_are_caught_up_with(retriever):

@@ -141,6 +141,12 @@ def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path
         retriever.add([Document("new", "a new text", url="https://a.example/new")])
     retriever.delete([best.key])
     assert best.key not in {hit.key for hit in retriever.search(["erase a disk"], 10)[0]}
+    retriever.delete([key for key in retriever.table.keys[:20] if key != best.key])
+    before = [(hit.key, hit.score) for hit in retriever.search(["erase a disk"], 30)[0]]
+    retriever.compact()  # numbers documents anew, in both stages
+    for one in (retriever, Retriever.load(tmp_path / "copy")):
+        assert [(hit.key, hit.score) for hit in one.search(["erase a disk"], 30)[0]] == before
+        assert one.first.table.keys == one.table.keys and len(one.table.keys) == len(before)
 
 
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):

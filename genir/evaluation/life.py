@@ -1,0 +1,97 @@
+"""A corpus that changes: queries of old and of added documents apart, deleted ones, forgetting."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from genir.evaluation.compare import DEPTH, Answers, Comparison, Life, Means
+from genir.evaluation.measures import evaluate, means
+from genir.evaluation.runs import read_run
+from genir.records import Qrel, Query
+from genir.retriever import Retriever
+
+
+class Parts(NamedTuple):
+    """Judgements of a corpus that has changed.
+
+    judged: of live documents alone. old, added: queries that no added document answers, and those
+    that one does. orphans: queries that deleted documents alone answer. deleted: keys of those.
+    """
+
+    judged: list[Qrel]
+    old: list[str]
+    added: list[str]
+    orphans: list[str]
+    deleted: frozenset[str]
+
+    @classmethod
+    def of(cls, retriever: Retriever, qrels: Sequence[Qrel], former: Retriever | None) -> Self:
+        """Part judgements by when their documents came: after the former model, or the training."""
+        table, live = retriever.table, set(_live(retriever))
+        deleted = frozenset(set(table.keys) - live)
+        if former is None:
+            new = {key for key, born in zip(table.keys, retriever.born, strict=True) if born}
+        else:
+            new = live - set(_live(former))
+        judged = [qrel for qrel in qrels if qrel.document in live]
+        asked = dict.fromkeys(qrel.query for qrel in judged)
+        added = {qrel.query for qrel in judged if qrel.grade > 0 and qrel.document in new & live}
+        lost = dict.fromkeys(qrel.query for qrel in qrels if qrel.query not in asked)
+        old = [query for query in asked if query not in added]
+        return cls(judged, old, [q for q in asked if q in added], list(lost), deleted)
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether there is anything to tell apart."""
+        return bool(self.added or self.deleted)
+
+
+class Former:
+    """What a model was before: a model folder, or the run file of its evaluation."""
+
+    def __init__(self, path: Path) -> None:
+        self.retriever = Retriever.load(path) if path.is_dir() else None
+        self._run = {} if path.is_dir() else read_run(path)
+
+    def answers(self, queries: Sequence[Query]) -> Answers:
+        """Return what it answered, or answers."""
+        if self.retriever is None:
+            return {query.key: self._run.get(query.key, []) for query in queries}
+        found = self.retriever.search([query.text for query in queries], DEPTH)
+        return {query.key: list(hits) for query, hits in zip(queries, found, strict=True)}
+
+
+def life_of(
+    comparison: Comparison,
+    retriever: Retriever,
+    texts: Mapping[str, Query],
+    parts: Parts,
+    former: Former | None,
+) -> Life:
+    """Return what a comparison's first system makes of the parts of its queries."""
+    name = comparison.systems[0]
+    asked = [texts[key].text for key in parts.orphans]
+    answers = [*comparison.answers[name].values(), *retriever.search(asked, DEPTH)]
+    leaks = sum(hit.key in parts.deleted for hits in answers for hit in hits)
+    wanted = min(DEPTH, len(_live(retriever)))
+    short = sum(len(hits) < wanted for hits in answers)
+    old, added = (_means(comparison, queries) for queries in (parts.old, parts.added))
+    forgotten: dict[str, float] = {}
+    if former is not None and parts.old:
+        own = frozenset(parts.old)
+        judged = [qrel for qrel in parts.judged if qrel.query in own]
+        before = means(evaluate(former.answers([texts[key] for key in parts.old]), judged))
+        forgotten = {one: before[one] - old.systems[name][one] for one in before}
+    return Life(old, added, len(parts.deleted), len(parts.orphans), leaks, short, forgotten)
+
+
+def _means(comparison: Comparison, queries: Collection[str]) -> Means:
+    if not queries:
+        return Means()
+    systems = {name: means(own, queries) for name, own in comparison.values.items()}
+    return Means(len(queries), systems)
+
+
+def _live(retriever: Retriever) -> list[str]:
+    table = retriever.table
+    return [table.keys[number] for number in {*table.documents[table.live].tolist()}]

@@ -1,0 +1,131 @@
+"""The folder of a living collection, written anew: saved, compacted, or with another model."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from safetensors.numpy import save_file
+
+from genir.config import Recipe, dump_recipe
+from genir.corpus.store import DocumentStore
+from genir.decoding.two_stage import FirstStage
+from genir.folders import new_folder, refuse_existing, remove_leftovers
+from genir.living.changes import Change
+from genir.living.collection import Living, stamp
+from genir.living.contents import Contents, compacted, whole
+from genir.living.journal import Writing
+from genir.living.renewal import bring_up_to
+from genir.manifest import check_manifest, write_manifest
+
+
+class Stored(Living):
+    """Save, compact, renew: what the facade inherits.
+
+    first: of two stages, the one that finds passages. attachments: what training left, by name.
+    """
+
+    recipe: Recipe
+    first: FirstStage | None = None
+    attachments: dict[str, bytes]
+
+    def save(self, folder: Path | str, overwrite: bool = False) -> None:
+        """Write the model folder in one step: a crash leaves the old one or the new one.
+
+        Its own folder is written with all that others have changed there, while they wait.
+        """
+        target = Path(folder)
+        refuse_existing(target, overwrite)
+
+        def note(writing: Writing | None = None) -> None:
+            changes = writing.changes(self._base.version) if writing else self._changes()
+            with new_folder(target, overwrite) as partial:
+                self._write_folder(partial, whole(self, changes))
+
+        if self.folder is not None and self._journal and _same(target, self.folder):
+            self._write(note)
+        else:
+            self.catch_up()  # else the store in a folder exchanged since would not fit the table
+            note()
+        self.folder, self.manifest = target, check_manifest(target)
+        self.documents = DocumentStore(target / "documents.sqlite")
+        self._settle(target)
+
+    def compact(self) -> None:
+        """Write the folder anew without what was deleted or replaced, and with an empty journal.
+
+        Other writers wait, readers go on; a crash leaves the old folder or the new one. Versions
+        stay in the table of versions, but those before this one cannot be gone back to. Does
+        nothing where nothing has changed. Raises InputError as `save` does.
+        """
+
+        def note(writing: Writing) -> None:
+            if self.version > self._base.version:
+                remove_leftovers(self._base.folder)
+                changes = writing.changes(self._base.version)
+                with new_folder(self._base.folder, overwrite=True) as partial:
+                    self._write_folder(partial, compacted(self, changes))
+
+        self._write(note)
+        if stamp(self._base.folder) != self._stamp:
+            self._reload()
+
+    def snapshot(self, folder: Path) -> None:
+        """Write what is live, as it is now, into a folder of its own; stay where this one is."""
+        self.catch_up()
+        with new_folder(folder) as partial:
+            self._write_folder(partial, compacted(self, self._changes()))
+
+    def renew(self, fresh: Self, learned: int) -> None:
+        """Let a model made from a snapshot of this one take its place, as a version of its own.
+
+        Other writers wait, readers go on; what was changed since the snapshot is changed in it
+        too. learned: the version of the snapshot. A crash leaves the old folder or the new one.
+        """
+
+        def note(writing: Writing) -> None:
+            remove_leftovers(self._base.folder)
+            bring_up_to(fresh, self)
+            version = self.version + 1
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            change = Change(version, "refresh", made)
+            changes = [*writing.changes(self._base.version), change]
+            fresh.manifest = {**self.manifest, "learned": learned}
+            fresh._version = version
+            contents = compacted(fresh, changes)
+            with new_folder(self._base.folder, overwrite=True) as partial:
+                fresh._write_folder(partial, contents)
+
+        self._write(note)
+        self._reload()
+
+    def _write_folder(self, folder: Path, contents: Contents) -> None:
+        """Write recipe, weights, tokenizer, identifiers and documents into an existing folder."""
+        (folder / "recipe.toml").write_text(dump_recipe(self.recipe), encoding="utf-8")
+        with self.model.keeping(contents.symbols):
+            self.model.save(folder)
+        (folder / "identifiers").mkdir()
+        contents.scheme.save(folder / "identifiers")
+        contents.table.save(folder / "identifiers")
+        save_file(contents.facts, folder / "queries.safetensors")
+        if contents.guards is not None:
+            contents.guards.save(folder)
+        if self.first is not None:
+            self.first.write(folder / "first", contents.table, contents.numbers)
+        for name, content in self.attachments.items():
+            (folder / name).write_bytes(content)
+        contents.write_documents(folder / "documents.sqlite")
+        facts = {
+            "recipe": self.recipe.name,
+            "scheme": self.recipe.identifiers.scheme,
+            "documents": len(contents.table.keys),
+            "identifiers": len(contents.table),
+            "vocabulary": len(self.model.tokenizer),
+            "version": self.version,
+            "learned": int(self.manifest.get("learned", 0)),
+            "versions": contents.versions,
+        }
+        write_manifest(folder, facts)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()

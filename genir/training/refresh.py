@@ -1,0 +1,267 @@
+"""A refresh: a model learns the documents that were added to it, while it goes on serving.
+
+In a working folder, `<model>.refresh`, a snapshot of what is live is trained on the new documents
+and on a replay of old ones; it takes the model's place only if the old ones are found as well as
+before. Killed at any moment, it leaves the model as it was or as it is to be.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genir.config import Recipe, apply_settings, validate
+from genir.corpus.folder import read_train_queries
+from genir.corpus.pseudo import read_pseudo_queries
+from genir.errors import InputError
+from genir.records import Document, Example
+from genir.retriever import Retriever
+from genir.tasks.base import TrainQueries
+from genir.training.adapters import add_adapters, merge_adapters
+from genir.training.checkpoints import WorkFolder
+from genir.training.dev import measure_dev
+from genir.training.job import fingerprint
+from genir.training.loop import Trainer
+from genir.training.pseudo import join_queries
+from genir.training.split import DevSplit, carve_dev
+
+ENDING = ".refresh"
+DEFAULTS = ("training.epochs=2", "training.learning_rate=2e-5", "training.evaluations=2")
+"""Settings of a refresh where they differ from the model's own training."""
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """What `genir refresh` is asked for.
+
+    queries, qrels, pseudo: what is asked of documents, old or new. replay: examples of old
+    documents for each of a new one. adapters: their rank; 0 trains the encoder itself. tolerance:
+    by how much RR@10 on old documents' dev questions may fall.
+    """
+
+    model: Path
+    queries: Path | None = None
+    qrels: Path | None = None
+    pseudo: Path | None = None
+    settings: Sequence[str] = ()
+    replay: float = 2.0
+    adapters: int = 0
+    tolerance: float = 0.01
+    resume: bool = False
+    overwrite: bool = False
+
+
+class Judged(NamedTuple):
+    """How many dev questions there are, and RR@10 on them before and after."""
+
+    questions: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh has come to: documents it was about; old and new ones on dev questions."""
+
+    version: int
+    documents: int
+    steps: int
+    seconds: float
+    old: Judged
+    new: Judged
+
+
+def refresh(request: Refresh) -> Refreshed:
+    """Train a model on what was added to it, and let the result take its place.
+
+    Raises InputError for bad input, where nothing was added, and where old documents would be
+    found worse than the tolerance allows; Stopped on Ctrl-C. Then the model is as it was.
+    """
+    retriever = Retriever.load(request.model)
+    recipe = _recipe(retriever.recipe, request.settings)
+    work = WorkFolder(request.model, ENDING)
+    _forget_finished(retriever, work)
+    if retriever.closed:
+        raise InputError(retriever.closed)
+    if not work.prepared.is_dir() and not _new(retriever).any():
+        raise InputError(f"{request.model}: nothing was added since it was trained; add documents")
+    began = time.monotonic()
+    with work.open(request.resume, request.overwrite):
+        if not work.prepared.is_dir():
+            retriever.snapshot(work.prepared)
+        before = Retriever.load(work.prepared, retriever.model.device)
+        split = _split(request, recipe, before)
+        fresh, steps = _train(request, recipe, work, split)
+        old, new = _judge(request, split, before, fresh)
+        learned, seconds = int(before.manifest["version"]), round(time.monotonic() - began, 1)
+        found = Refreshed(learned, int(_new(before).sum()), steps, seconds, old, new)
+        _note(fresh, found)
+        fresh.recipe = retriever.recipe
+        retriever.renew(fresh, learned)
+    for one in (before, fresh):
+        one.documents.close()
+    work.close()
+    return replace(found, version=retriever.version)
+
+
+def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
+    values = known.model_dump(mode="json", exclude_none=True)
+    apply_settings(values, [*DEFAULTS, *settings])
+    return validate(Recipe, values, "refresh")
+
+
+def _forget_finished(retriever: Retriever, work: WorkFolder) -> None:
+    """Remove the work of a refresh that was killed right after its model took its place."""
+    if (work.prepared / "manifest.json").is_file():
+        manifest = json.loads((work.prepared / "manifest.json").read_text(encoding="utf-8"))
+        if int(retriever.manifest.get("learned", 0)) >= int(manifest["version"]) > 0:
+            work.close()
+
+
+def _new(retriever: Retriever) -> NDArray[np.bool_]:
+    """Tell which documents are live and were never trained on, bool [documents]."""
+    alive = np.zeros(len(retriever.table.keys), dtype=bool)
+    alive[retriever.table.documents[retriever.table.live]] = True
+    new: NDArray[np.bool_] = alive & retriever.unlearned
+    return new
+
+
+# --- what is learned ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Train queries and dev questions of all documents, and the questions of old and new apart."""
+
+    all: DevSplit
+    old: DevSplit
+    new: DevSplit
+
+
+def _split(request: Refresh, recipe: Recipe, snapshot: Retriever) -> Halves:
+    queries, new = _queries(request, snapshot), _new(snapshot)
+    halves = []
+    for chosen in (~new, new):
+        numbers = np.flatnonzero(chosen).tolist()
+        found = snapshot.documents.numbered(numbers)
+        documents: list[Document] = [found[number] for number in numbers]
+        keys = {document.key for document in documents}
+        own = {key: texts for key, texts in queries.items() if key in keys}
+        training = recipe.training
+        halves.append(carve_dev(documents, own, training.dev_queries, training.seed))
+    old, fresh = halves
+    questions = dict(old.questions)
+    for text, answers in fresh.questions.items():
+        questions[text] = questions.get(text, frozenset()) | answers
+    # A question that is held out of one half is held out of the other.
+    whole = join_queries(DevSplit({}, questions, old.made_up), {**old.train, **fresh.train})
+    if request.pseudo is not None:
+        made = read_pseudo_queries(request.pseudo, set(snapshot.table.keys))
+        whole = join_queries(whole, made)
+    return Halves(whole, old, fresh)
+
+
+def _queries(request: Refresh, snapshot: Retriever) -> TrainQueries:
+    queries, qrels = request.queries, request.qrels
+    if (queries is None) != (qrels is None):
+        raise InputError("--queries and --qrels go together: give both, or neither")
+    if queries is None or qrels is None:
+        return {}
+    return read_train_queries(queries, qrels, set(snapshot.table.keys))
+
+
+class Replay:
+    """Picks all examples of new documents, and so many of old ones for each of them."""
+
+    def __init__(self, retriever: Retriever, share: float) -> None:
+        self.table, self.new = retriever.table, _new(retriever)
+        self.share, self.seed = share, retriever.recipe.training.seed
+
+    def __call__(self, epoch: int, examples: list[Example]) -> list[Example]:
+        """Return the examples to train on, in a new order. Raises InputError if none is new."""
+        rng = Random(f"replay {self.seed} {epoch}")
+        new = [one for one in examples if self._is_new(one)]
+        old = [one for one in examples if not self._is_new(one)]
+        if not new:
+            raise InputError(
+                "the recipe's tasks make no example of the new documents; give --queries and "
+                "--qrels for them, or --set tasks.0.task=spans"
+            )
+        chosen = new + rng.sample(old, min(len(old), round(self.share * len(new))))
+        rng.shuffle(chosen)
+        return chosen
+
+    def _is_new(self, example: Example) -> bool:
+        if isinstance(example.target, str):
+            return False  # a text, which belongs to no document
+        return bool(self.new[self.table.documents[self.table.row_of(example.target)]])
+
+
+def _train(
+    request: Refresh, recipe: Recipe, work: WorkFolder, split: Halves
+) -> tuple[Retriever, int]:
+    """Train the snapshot from its last checkpoint on; return it as it is to be, and the steps."""
+    fresh = Retriever.load(work.prepared, "cpu")
+    asked = {"recipe": recipe.model_dump(mode="json"), "replay": request.replay,
+             "adapters": request.adapters, "queries": fingerprint(split.all.train)}  # fmt: skip
+    _refuse_other(work, asked)
+    fresh.recipe = recipe
+    new = np.flatnonzero(_new(fresh)).tolist()
+    fresh.model.hold(new)
+    if request.adapters:
+        torch.manual_seed(recipe.training.seed)
+        add_adapters(fresh.model, request.adapters)
+    trainer = Trainer(fresh, split.all, work, Replay(fresh, request.replay))
+    progress = trainer.run()
+    work.restore_best(fresh.model)
+    if request.adapters:
+        merge_adapters(fresh.model)
+    fresh.model.finish(fresh.documents, new)
+    fresh.model.eval()
+    # Those of another encoder say little; where queries are not known, rows stand in for them.
+    fresh.guards = fresh.model.guard(split.all.train, fresh.table)
+    return fresh, progress.step
+
+
+def _refuse_other(work: WorkFolder, asked: dict[str, Any]) -> None:
+    """Note what a refresh was asked for; refuse to go on with another. Raises InputError."""
+    path = work.path / "refresh.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
+        raise InputError(
+            f"{work.path}: was begun with other settings or queries than these; resume with the "
+            "same ones, or --overwrite to start over"
+        )
+    path.write_text(json.dumps(asked), encoding="utf-8")
+
+
+# --- what becomes of it ------------------------------------------------------------------------
+
+
+def _judge(
+    request: Refresh, split: Halves, before: Retriever, after: Retriever
+) -> tuple[Judged, Judged]:
+    """Return RR@10 before and after. Raises InputError where too much would be forgotten."""
+    old, new = (
+        Judged(len(asked), measure_dev(before, asked)["RR@10"], measure_dev(after, asked)["RR@10"])
+        for asked in (split.old.questions, split.new.questions)
+    )
+    if old.after < old.before - request.tolerance:
+        raise InputError(
+            f"{request.model}: RR@10 of old documents would fall from {old.before:.3f} to "
+            f"{old.after:.3f}, by more than {request.tolerance}; nothing has changed. Raise "
+            "--replay or lower --set training.learning_rate, and --overwrite to start over"
+        )
+    return old, new
+
+
+def _note(fresh: Retriever, found: Refreshed) -> None:
+    metrics = json.loads(fresh.attachments.get("metrics.json", b"{}"))
+    metrics.setdefault("refreshes", []).append(asdict(found))
+    fresh.attachments["metrics.json"] = (json.dumps(metrics, indent=2) + "\n").encode()

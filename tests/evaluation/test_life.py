@@ -1,0 +1,120 @@
+"""A model whose documents came and went, evaluated."""
+
+import json
+import shutil
+
+import pytest
+from tiny import tiny_retriever
+
+from genir.corpus.documents import document_of
+from genir.errors import InputError
+from genir.evaluation.compare import Options
+from genir.evaluation.report import to_json
+from genir.evaluation.runs import write_run
+from genir.evaluation.session import compare_model, fit_baselines
+from genir.evaluation.sheets import sheets
+from genir.retriever import Retriever
+
+QUIET = Options(typos=False, timed=0)
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_encoder, tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("life")
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "store.sqlite", "atomic")
+    retriever.save(folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def model(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Write queries of two old documents, an added one, a deleted one, and of both the last."""
+    asked = {"o1": ["copy-file"], "o2": ["move-disk"], "a": ["new"], "d": ["list-disk"],
+             "b": ["new", "list-disk"]}  # fmt: skip
+    lines = [json.dumps({"_id": key, "text": f"text of {key}"}) for key in asked]
+    rows = [f"{key}\t{document}\t1" for key, own in asked.items() for document in own]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    (tmp_path / "q.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]))
+    return tmp_path / "q.jsonl", tmp_path / "q.tsv"
+
+
+@pytest.fixture
+def changed(model, saved):
+    retriever = Retriever.load(model, "cpu")
+    retriever.add([document_of({"_id": "new", "text": "polish a mirror"}, "")])
+    retriever.delete(["list-disk"])
+    return retriever
+
+
+def test_a_model_that_has_not_changed_tells_nothing_of_it(model, tiny_corpus):
+    files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
+    comparison = compare_model(Retriever.load(model, "cpu"), *files, [], QUIET)
+    assert comparison.life is None and "life" not in to_json(comparison)
+    assert len(sheets(comparison)) == 2
+
+
+def test_old_added_and_deleted_documents_are_told_apart(changed, judged):
+    comparison = compare_model(changed, *judged, ["bm25"], QUIET)
+    life = to_json(comparison)["life"]
+    assert [query.key for query in comparison.queries] == ["o1", "o2", "a", "b"]
+    assert (life["old"]["queries"], life["added"]["queries"]) == (2, 2)
+    assert set(life["old"]["systems"]) == {"genir", "bm25"}
+    assert (life["deleted"], life["orphans"], life["leaks"], life["short"]) == (1, 1, 0, 0)
+    assert life["forgotten"] == {}
+    total = comparison.overall.systems["genir"]["RR@10"] * 4
+    halves = [life[name]["systems"]["genir"]["RR@10"] * 2 for name in ("old", "added")]
+    assert total == pytest.approx(sum(halves))
+    sheet = sheets(comparison)[2]
+    assert [row[0].text for row in sheet.rows] == ["old (2)", "added (2)"]
+    assert "1 documents are deleted: 0 hits are such. 1 queries" in sheet.caption
+
+
+@pytest.mark.parametrize("as_run", [False, True])
+def test_what_is_forgotten_is_measured_against_a_former_model(
+    changed, judged, saved, tmp_path, as_run, monkeypatch
+):
+    former = saved
+    if as_run:
+        texts = {"o1": "text of o1", "o2": "text of o2"}
+        found = Retriever.load(saved, "cpu").search(list(texts.values()), 100)
+        former = tmp_path / "run.trec"
+        write_run(former, dict(zip(texts, found, strict=True)))
+    queries, qrels = judged
+    life = compare_model(changed, queries, qrels, [], Options(False, 0, former=former)).life
+    before = Retriever.load(saved, "cpu").search(["text of o1", "text of o2"], 10)
+    after = changed.search(["text of o1", "text of o2"], 10)
+
+    def mean(answers):
+        ranks = [
+            next((hit.rank for hit in hits if hit.key == key), 0)
+            for hits, key in zip(answers, ("copy-file", "move-disk"), strict=True)
+        ]
+        return sum(1 / rank for rank in ranks if rank) / 2
+
+    assert life.forgotten["RR@10"] == pytest.approx(mean(before) - mean(after))
+    assert life.old.queries == 2 and life.added.queries == 2
+
+
+def test_documents_are_old_if_the_former_model_has_them(changed, judged, saved):
+    changed.born[:] = 0  # as after a training on everything
+    changed.manifest["files"] = {}
+    with_former = compare_model(changed, *judged, [], Options(False, 0, former=saved)).life
+    assert (with_former.old.queries, with_former.added.queries) == (2, 2)
+
+
+def test_baselines_know_of_deletions(changed, tiny_encoder):
+    changed.delete([key for key in changed.table.keys if key.startswith("copy")])
+    found = fit_baselines(changed, ["bm25", "dense", "rrf"])
+    for name, searcher in found.items():
+        keys = {hit.key for hit in searcher.search(["copy a file"], 100)[0]}
+        assert keys and not any(key.startswith("copy") for key in keys), name
+
+
+def test_a_former_that_is_not_there_is_refused(changed, judged, tmp_path):
+    with pytest.raises(InputError, match="cannot read the run file"):
+        compare_model(changed, *judged, [], Options(False, 0, former=tmp_path / "none"))

@@ -1,0 +1,92 @@
+"""add, delete, versions, rollback and compact on the command line."""
+
+import json
+
+import pytest
+from changing import found, make_document, state
+from typer.testing import CliRunner
+
+from genir.cli import app
+from genir.corpus.documents import record_of
+from genir.errors import InputError
+from genir.retriever import Retriever
+
+
+def genir(*arguments):
+    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def write(path, *documents):
+    path.write_text("".join(json.dumps(record_of(one)) + "\n" for one in documents))
+    return path
+
+
+def keys_of(folder):
+    return set(state(Retriever.load(folder, "cpu")))
+
+
+def test_documents_come_and_go(folder, tmp_path):
+    before = keys_of(folder)
+    file = write(tmp_path / "new.jsonl", make_document("a"), make_document("b", "erase a wire"))
+    out = genir("add", folder, file)
+    assert out.startswith("2 documents added in ") and out.endswith("; version 1\n")
+    told = json.loads(genir("delete", folder, "a", "copy-file", "--json"))
+    assert told == {"documents": 2, "version": 2}
+    (tmp_path / "keys").write_text("copy-disk\n\nb\n")
+    assert genir("delete", folder, "--file", tmp_path / "keys").startswith("2 documents deleted")
+    assert keys_of(folder) == before - {"copy-file", "copy-disk"}
+    assert genir("rollback", folder, 1) == "42 documents, as at version 1; version 4\n"
+    shown = genir("versions", folder)
+    assert "rollback to 1" in shown and shown.count("yes") == 5
+    told = json.loads(genir("versions", folder, "--json"))
+    assert [one["version"] for one in told] == [0, 1, 2, 3, 4] and told[4]["target"] == 1
+    told = json.loads(genir("compact", folder, "--json"))
+    assert (told["documents"], told["version"]) == (42, 4)
+    assert keys_of(folder) == before | {"a", "b"}
+
+
+def test_replacing_must_be_asked_for(folder, tmp_path):
+    file = write(tmp_path / "new.jsonl", make_document("copy-file", "new"), make_document("a"))
+    with pytest.raises(InputError, match="'copy-file' is there already; replace it"):
+        genir("add", folder, file)
+    told = json.loads(genir("add", folder, file, "--replace", "--json"))
+    assert (told["documents"], told["version"]) == (2, 1) and told["seconds"] >= 0
+    retriever = Retriever.load(folder, "cpu")
+    assert retriever.documents.find("copy-file").text == "new" and "a" in found(retriever)
+
+
+def test_queries_come_with_documents(folder, tmp_path):
+    file = write(tmp_path / "new.jsonl", make_document("a"), make_document("b"))
+    (tmp_path / "q.jsonl").write_text('{"_id": "1", "text": "x"}\n{"_id": "2", "text": "y"}\n')
+    rows = ["query-id\tcorpus-id\tscore", "1\ta\t1", "2\ta\t1", "2\tcopy-file\t1"]
+    (tmp_path / "q.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "made.jsonl").write_text('{"document": "b", "text": "z"}\n')
+    files = ("--queries", tmp_path / "q.jsonl", "--qrels", tmp_path / "q.tsv")
+    genir("add", folder, file, *files, "--pseudo", tmp_path / "made.jsonl")
+    retriever = Retriever.load(folder, "cpu")
+    assert retriever.query_counts[-2:].tolist() == [2, 1]
+    assert retriever.guards.documents[-3:].tolist() == [40, 40, 41]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["delete"], "no key given; name some"),
+        (["delete", "nothing"], "no document with the key 'nothing'; nothing was deleted"),
+        (["rollback", 3], "version 3: choose one from 0"),
+        (["add", "new.jsonl", "--queries", "q.jsonl"], "--queries and --qrels go together"),
+        (["add", "none.jsonl"], r"none.jsonl: no such file"),
+        (["add", "new.jsonl", "--pseudo", "made.jsonl"], "document 'x' is unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(folder, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "new.jsonl", make_document("a"))
+    (tmp_path / "made.jsonl").write_text('{"document": "x", "text": "z"}\n')
+    verb, *rest = arguments
+    before = keys_of(folder)
+    with pytest.raises(InputError, match=message):
+        genir(verb, folder, *rest)
+    assert keys_of(folder) == before

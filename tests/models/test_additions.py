@@ -1,0 +1,81 @@
+"""What a bridge makes of new documents."""
+
+import numpy as np
+import pytest
+from tiny import tiny_retriever
+
+from genir.models import additions
+from genir.models.additions import keep_guards, own_texts, text_vectors
+from genir.models.guards import Guards, Standing
+from genir.records import Document
+
+ASKED = {"a": ["protect one host", "guard a host"]}
+
+
+@pytest.fixture(scope="module")
+def retriever(tiny_encoder, tiny_corpus, tmp_path_factory):
+    path = tmp_path_factory.mktemp("additions") / "store.sqlite"
+    return tiny_retriever(tiny_encoder, tiny_corpus, path, "atomic")
+
+
+@pytest.fixture
+def standing(retriever):
+    return Standing(np.ones(40, dtype=bool))
+
+
+def rows_of(retriever, documents, queries, standing):
+    made = retriever.model.new_rows(documents, queries, standing)
+    return np.stack([one.row for one in made]), [one.asked for one in made]
+
+
+def test_a_document_is_asked_with_its_queries_and_clauses():
+    document = Document("a", "Copy it: cp a b\nMove it. Then stop.\n:\n" + "more\n" * 20, "title")
+    given, made = own_texts(document, ASKED | {"b": ["no"]})
+    assert given == ASKED["a"]
+    assert made == ["Copy it", "Move it.", "Then stop.", ":", "more"]
+
+
+def test_rows_have_unit_length_beside_the_words(retriever, standing):
+    documents = [Document(f"n{n}", "hide the volume of a host", "a title") for n in range(3)]
+    rows, asked = rows_of(retriever, documents, {}, standing)
+    np.testing.assert_allclose(np.linalg.norm(rows[:, :16], axis=1), 1, rtol=1e-5)
+    words = retriever.model.document_vectors(documents, {})[:, 16:]
+    np.testing.assert_array_equal(rows[:, 16:], words)
+    assert all(own.shape == (0, 24) for own in asked)
+
+
+def test_queries_that_come_with_a_document_are_kept_as_vectors(retriever, standing):
+    documents = [Document("b", "cipher"), Document("a", "a wall")]
+    _, (none, two) = rows_of(retriever, documents, ASKED, standing)
+    assert len(none) == 0 and two.dtype == np.float16
+    expected = text_vectors(retriever.model, ASKED["a"])
+    np.testing.assert_allclose(two, expected, rtol=1e-3, atol=1e-2)
+
+
+def test_a_batch_leaves_its_queries_to_those_before_it(retriever, standing, monkeypatch):
+    documents = [Document("a", "zip it"), Document("b", "protect one host")]
+    vectors = text_vectors(retriever.model, ASKED["a"])
+    monkeypatch.setattr(additions, "BATCH", 1)
+    (first, second), _ = rows_of(retriever, documents, ASKED, standing)
+    (alone,), _ = rows_of(retriever, documents[1:], {}, standing)
+    assert (vectors @ second).mean() < (vectors @ alone).mean()
+    assert (vectors @ first).mean() > (vectors @ second).mean() - 1
+
+
+def test_documents_without_a_query_are_stood_for_by_their_rows(retriever, standing):
+    model = retriever.model
+    guards = keep_guards(model, {"copy-file": ["clone a text"]}, retriever.table)
+    assert guards.documents.tolist() == [retriever.table.number("copy-file")]
+    field = additions.Field(model, Standing(standing.rivals, guards))
+    assert field.asked.shape == (1 + 39, 24)  # the query, and a row of every other document
+    scores = field.asked[0] @ field.rows.T
+    symbol = int(retriever.table.symbols[retriever.table.rows_of(guards.documents[0])[0], 0])
+    assert float(field.answers[0]) == pytest.approx(float(scores[symbol]), abs=1e-4)
+
+
+def test_guards_are_replaced_by_document():
+    guards = Guards(np.eye(3, dtype=np.float16), np.array([4, 5, 4], dtype=np.int32))
+    changed = guards.put({4: np.full((2, 3), 7, np.float16), 9: np.zeros((0, 3), np.float16)})
+    assert changed.documents.tolist() == [5, 4, 4]
+    assert changed.vectors.tolist() == [[0, 1, 0], [7, 7, 7], [7, 7, 7]]
+    assert changed.vectors.dtype == np.float16 and changed.documents.dtype == np.int32

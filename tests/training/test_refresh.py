@@ -1,0 +1,192 @@
+"""A refresh from a model with additions to the model that has learned them."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+
+from genir.corpus.documents import document_of
+from genir.errors import InputError
+from genir.models.encoder import encode_texts, pad_batch
+from genir.retriever import Retriever
+from genir.tasks.registry import build_mixture
+from genir.training.adapters import add_adapters, merge_adapters
+from genir.training.job import Job, train
+from genir.training.loop import Trainer
+from genir.training.refresh import Refresh, Replay, refresh
+
+THINGS = ("wire", "cloud", "queue", "panel", "ledger", "beacon", "vault", "mirror")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_recipe, tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.toml").write_text(tiny_recipe)
+    train(Job(str(folder / "tiny.toml"), tiny_corpus, folder / "model"))
+    return folder / "model"
+
+
+def new_documents():
+    return [
+        document_of({"_id": f"new-{n}", "title": f"{thing} one", "text": f"polish the {thing}"}, "")
+        for n, thing in enumerate(THINGS)
+    ]
+
+
+@pytest.fixture
+def files(tiny_corpus, tmp_path):
+    """Queries of the old documents, and three of each new one, with their judgements."""
+    lines = (tiny_corpus / "queries.jsonl").read_text()
+    rows = (tiny_corpus / "qrels" / "train.tsv").read_text().rstrip() + "\n"
+    for n, thing in enumerate(THINGS):
+        for m, verb in enumerate(("shine", "brush", "scrub")):
+            lines += json.dumps({"_id": f"new-{n}-{m}", "text": f"{verb} a {thing}"}) + "\n"
+            rows += f"new-{n}-{m}\tnew-{n}\t1\n"
+    queries, qrels = tmp_path / "q.jsonl", tmp_path / "q.tsv"
+    queries.write_text(lines)
+    qrels.write_text(rows)
+    return {"queries": queries, "qrels": qrels}
+
+
+@pytest.fixture
+def model(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "model")
+    Retriever.load(folder, "cpu").add(new_documents())
+    return folder
+
+
+def request(model, files, *settings, **fields):
+    fields = {"tolerance": 1.0} | fields
+    return Refresh(model, **files, settings=("training.learning_rate=0.002", *settings), **fields)
+
+
+def places(folder, text="scrub a vault"):
+    return [hit.key for hit in Retriever.load(folder, "cpu").search([text], 48)[0]]
+
+
+def test_new_documents_are_learned_and_the_folder_says_so(model, files):
+    before = places(model).index("new-6")
+    found = refresh(request(model, files, "training.epochs=8"))
+    after = Retriever.load(model, "cpu")
+    assert places(model).index("new-6") <= before
+    assert (found.version, found.documents) == (2, 8) and found.steps > 8
+    assert found.old.questions == 8 and found.new.after >= found.new.before
+    assert after.version == 2 and not after.unlearned.any() and len(after.table.keys) == 48
+    assert [(v.kind, v.kept) for v in after.versions()] == [
+        ("trained", False), ("add", False), ("refresh", True)]  # fmt: skip
+    assert json.loads(after.attachments["metrics.json"])["refreshes"][0]["documents"] == 8
+    assert after.recipe == Retriever.load(model).recipe and after.recipe.training.epochs == 4
+    assert sorted(os.listdir(model.parent)) == ["model", "q.jsonl", "q.tsv"]
+    with pytest.raises(InputError, match="nothing was added since it was trained"):
+        refresh(request(model, files))
+
+
+def test_what_changes_meanwhile_is_in_the_refreshed_model(model, files, monkeypatch):
+    real = Trainer.run
+
+    def run(self):
+        other = Retriever.load(model, "cpu")
+        other.add([document_of({"_id": "late", "text": "a late cloud", "lang": "fr"}, "")])
+        other.delete(["new-1", "copy-file"])
+        other.replace([document_of({"_id": "new-2", "text": "another queue"}, "")])
+        other.compact()  # and so the journal that told of it is gone
+        return real(self)
+
+    monkeypatch.setattr(Trainer, "run", run)
+    refresh(request(model, files, "training.epochs=1"))
+    after = Retriever.load(model, "cpu")
+    keys = {key for key in after.table.keys if after.table.is_live(key)}
+    assert "late" in keys and not {"new-1", "copy-file"} & keys and len(keys) == 47
+    assert after.documents.find("new-2").text == "another queue"
+    assert [hit.key for hit in after.search(["cloud"], 47, {"lang": "fr"})[0]] == ["late"]
+    unlearned = {key for key, late in zip(after.table.keys, after.unlearned, strict=True) if late}
+    assert unlearned == {"late", "new-2"} and after.version == 5
+
+
+def test_a_model_that_would_forget_is_not_replaced(model, files):
+    before = places(model)
+    with pytest.raises(InputError, match=r"old documents would fall .* nothing has changed"):
+        refresh(request(model, files, "training.learning_rate=1", tolerance=-1.0))
+    assert places(model) == before and Retriever.load(model).version == 1
+
+
+@pytest.mark.parametrize("adapters", [0, 2])
+def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkeypatch, adapters):
+    other = shutil.copytree(model, tmp_path / "whole" / "model")
+    settings = ("training.epochs=2", "training.checkpoint_seconds=0")
+    refresh(request(other, files, *settings, adapters=adapters))
+    real, taken = Trainer._step, []
+
+    def step(self, batch):
+        taken.append(None)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        refresh(request(model, files, *settings, adapters=adapters))
+    assert Retriever.load(model).version == 1
+    with pytest.raises(InputError, match=r"--resume goes on with it"):
+        refresh(request(model, files, *settings, adapters=adapters))
+    with pytest.raises(InputError, match=r"begun with other settings or queries"):
+        refresh(request(model, files, *settings, adapters=adapters, replay=1.0, resume=True))
+    refresh(request(model, files, *settings, adapters=adapters, resume=True))
+    weights = [(one / "model.safetensors").read_bytes() for one in (model, other)]
+    assert weights[0] == weights[1]
+
+
+def test_rows_of_old_documents_stay_as_they_are(model, files):
+    before = Retriever.load(model, "cpu").model.head.answering(0).detach().clone()
+    refresh(request(model, files, "training.epochs=1"))
+    after = Retriever.load(model, "cpu").model.head.answering(0).detach()
+    torch.testing.assert_close(after[:40], before[:40])
+    assert not torch.allclose(after[40:], before[40:], atol=0.01)
+
+
+def test_new_documents_without_an_example_are_refused(model, tiny_corpus):
+    files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "train.tsv")
+    with pytest.raises(InputError, match="no example of the new documents; give --queries"):
+        refresh(Refresh(model, *files, settings=("tasks=[{task='queries'}]",)))
+    assert Retriever.load(model).version == 1
+    assert sorted(os.listdir(model.parent)) == ["model"]
+
+
+def test_a_refresh_that_was_killed_after_the_exchange_is_over(model, files, monkeypatch):
+    monkeypatch.setattr("genir.training.refresh.WorkFolder.close", lambda self: None)
+    refresh(request(model, files, "training.max_steps=1"))
+    monkeypatch.undo()
+    assert model.with_name("model.refresh").is_dir()
+    with pytest.raises(InputError, match="nothing was added"):
+        refresh(request(model, files, resume=True))
+    assert not model.with_name("model.refresh").exists()
+
+
+def test_old_documents_are_replayed_in_the_share_asked_for(model, documents, queries):
+    retriever = Retriever.load(model, "cpu")
+    mixture = build_mixture(retriever.recipe.tasks, 0)
+    examples = mixture.epoch(0, list(retriever.documents), retriever.table, queries)
+    chosen = Replay(retriever, 2.0)(0, examples)
+    new = [one for one in chosen if one.target[0] >= 40]
+    assert len(new) == 8 and len(chosen) == 24
+    assert chosen == Replay(retriever, 2.0)(0, examples) != Replay(retriever, 2.0)(1, examples)
+
+
+def test_adapters_train_beside_frozen_weights_and_leave_nothing(model):
+    bridge = Retriever.load(model, "cpu").model
+    names = set(bridge.state_dict())
+    ids, mask = pad_batch(encode_texts(bridge.tokenizer, ["a text"], 8), 0)
+    add_adapters(bridge, 2)
+    trained = [name for name, p in bridge.encoder.named_parameters() if p.requires_grad]
+    assert trained and all("lora_" in name for name in trained)
+    with torch.no_grad():
+        for name, weights in bridge.encoder.named_parameters():
+            if "lora_B" in name:
+                weights.normal_()
+    adapted = bridge.eval().encoder(ids, mask)
+    merge_adapters(bridge)
+    assert set(bridge.state_dict()) == names
+    torch.testing.assert_close(bridge.encoder(ids, mask), adapted, rtol=1e-4, atol=1e-5)
+    assert all(weights.requires_grad for weights in bridge.encoder.parameters())
