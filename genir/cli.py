@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genir.errors import InputError
+from genir.serving.verb import serve, token_app
 
 app = typer.Typer(
     name="genir",
@@ -27,6 +28,7 @@ corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
 benchmark_app = typer.Typer(help="Measure speed against peers.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(benchmark_app, name="benchmark")
+app.add_typer(token_app, name="token")
 
 
 def _refuse_place(path: Path | None) -> Path | None:
@@ -107,17 +109,7 @@ def train(
         typer.echo(f'genir search {out} "your question"')
 
 
-@app.command()
-def serve(
-    model: Model,
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port to listen on", min=0, max=65535)] = 8000,
-    browse: Annotated[bool, typer.Option(help="open the page in a browser")] = False,
-) -> None:
-    """Answer queries over HTTP, with a search page at /."""
-    from genir.serving.server import serve
-
-    serve(model, host, port, browse)
+app.command()(serve)
 
 
 @app.command()

@@ -147,8 +147,11 @@ class Living(Ranker):
         self.catch_up()
         return versions_of(self.manifest, self._journal.read() if self._journal else [])
 
-    def catch_up(self) -> bool:
-        """Apply what other processes have changed; tell whether there was anything."""
+    def catch_up(self, reload: bool = True) -> bool:
+        """Apply what other processes have changed; tell whether there was anything.
+
+        reload: load the folder anew where nothing less will do; else Moved is raised.
+        """
         if self._journal is None:
             return False
         try:
@@ -158,6 +161,8 @@ class Living(Ranker):
                 return False
             self._apply(self._journal.read(self.version))
         except Moved:
+            if not reload:
+                raise
             self._reload()
         return True
 
