@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genir.errors import InputError
-from genir.serving.verb import serve, token_app
+from genir.serving.verb import load, serve, token_app
 
 app = typer.Typer(
     name="genir",
@@ -343,6 +343,9 @@ def decode(
     from genir.evaluation.decode_speed import Request, run_benchmark
 
     run_benchmark(Request(quick, corpus, sizes, turns), json_file, plot)
+
+
+benchmark_app.command()(load)
 
 
 @app.command()

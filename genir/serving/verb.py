@@ -65,6 +65,31 @@ def serve(
     serve(model, host, port, browse, settings=Settings.of(settings))
 
 
+def load(
+    model: Annotated[
+        Path, typer.Argument(help="a model folder", metavar="MODEL", show_default=False)
+    ],
+    queries: Annotated[
+        Path | None, typer.Option(help="queries.jsonl or .tsv; default: pieces of documents")
+    ] = None,
+    clients: Annotated[int, typer.Option(help="that ask at once", min=1)] = 64,
+    minutes: Annotated[float, typer.Option(help="how long", min=0.01)] = 5.0,
+    batching: Annotated[bool, typer.Option(help="answer queries of several together")] = True,
+    changes: Annotated[bool, typer.Option(help="add and delete documents beside")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write JSON here")] = None,
+) -> None:
+    """Load a server on a copy of the model: throughput, latency, wrong status codes, memory."""
+    from genir.serving.load import Load, run_load
+
+    if json_file is not None and not json_file.parent.is_dir():
+        raise InputError(f"{json_file}: there is no folder {json_file.parent}; make it")
+    figures = run_load(model, queries, Load(clients, minutes * 60, batching, changes))
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    for name, value in figures.items():
+        typer.echo(f"{name}: {value}")
+
+
 @token_app.command()
 def new(
     name: Annotated[str, typer.Argument(help="whom it is for", show_default=False)],
