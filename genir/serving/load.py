@@ -207,15 +207,15 @@ def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]
             folder = shutil.copytree(model, Path(place) / model.name)
         except OSError as error:
             raise InputError(f"{model}: cannot be copied ({error})") from None
-        with server(folder, load) as address:
+        with started(folder, load) as (_, address):
             tally = asyncio.run(Run(address, asked, load).run())
     shown = {name: value for name, value in asdict(load).items() if name != "flags"}
     return shown | tally.told()
 
 
 @contextmanager
-def server(folder: Path, load: Load) -> Iterator[str]:
-    """Run a server of its own on a model folder; yield its address."""
+def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a server of its own on a model folder; yield the process and its address."""
     flags = ["--port", "0", "--cache", "0", *load.flags]
     if not load.batching:
         flags.append("--no-batching")
@@ -230,7 +230,7 @@ def server(folder: Path, load: Load) -> Iterator[str]:
         line = process.stderr.readline()
         if " answers at " not in line:
             raise InputError(f"the server did not start: {line}{process.stderr.read()}")
-        yield line.split(" answers at ")[1].split()[0]
+        yield process, line.split(" answers at ")[1].split()[0]
     finally:
         process.terminate()
         process.stderr.close()

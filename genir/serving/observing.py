@@ -79,7 +79,7 @@ class _Request:
             await failed()(scope, receive, send)
 
     def _note(self, scope: Scope) -> None:
-        route = getattr(scope.get("route"), "path", None) or "other"
+        route = _route(scope)
         took, metrics = perf_counter() - self.start, self.service.metrics
         metrics.seconds.labels(route, _method(scope)).observe(took)
         metrics.requests.labels(route, _method(scope), str(self.status)).inc()
@@ -94,6 +94,15 @@ class _Request:
                 "client": (scope.get("client") or ("",))[0],
             }
             log.log(level, "request", extra=told | self.facts)
+
+
+def _route(scope: Scope) -> str:
+    """Return the route's own path, not what was asked for: there are few of them."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return "other"
+    versioned = scope["path"].startswith("/v1/") and not path.startswith("/v1/")
+    return f"/v1{path}" if versioned else path
 
 
 def _method(scope: Scope) -> str:

@@ -26,6 +26,8 @@ from genir.serving.settings import Settings
 
 QUIET = 0.25
 """Seconds without a request after which a leaving server believes that no more will come."""
+REFUSING = 2.0
+"""Seconds for which it refuses those who come all the same, before it closes the listener."""
 
 
 def serve(
@@ -128,10 +130,11 @@ class LeavingServer(uvicorn.Server):
 
     async def _finish(self) -> None:
         await asyncio.sleep(self._settings.linger_s)
-        service, until = self._service, monotonic() + self._settings.drain_s
+        service, begun = self._service, monotonic()
         service.refuses = True
-        while monotonic() < until:
-            if not service.in_flight and monotonic() - service.last_request > QUIET:
+        while (now := monotonic()) < begun + self._settings.drain_s:
+            alone = now - service.last_request > QUIET or now - begun > REFUSING
+            if alone and not service.in_flight:
                 break
             await asyncio.sleep(0.02)
         self.should_exit = True
