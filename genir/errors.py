@@ -1,4 +1,4 @@
-"""The two errors genir raises on purpose, and the nearest-name hint both carry."""
+"""The errors genir raises on purpose, and the nearest-name hint both carry."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,6 +8,13 @@ class InputError(Exception):
     """Say what is wrong with something the user gave, where, and how to mend it.
 
     The command line prints the message alone and exits with code 2; the HTTP server answers 4xx.
+    """
+
+
+class FolderError(InputError):
+    """Say that a model folder cannot be read or written: not what was asked is wrong, but the disk.
+
+    The HTTP server answers 503.
     """
 
 

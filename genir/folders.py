@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genir.errors import InputError
+from genir.errors import FolderError, InputError
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -86,7 +86,7 @@ def _cannot_write(target: Path, error: Exception) -> InputError:
         errno.EACCES: "no permission to write there; choose another place",
         errno.EROFS: "the file system is read-only; choose another place",
     }.get(number or 0, f"{error}; choose another place")
-    return InputError(f"{target}: cannot be written: {reason}. What was there is as it was")
+    return FolderError(f"{target}: cannot be written: {reason}. What was there is as it was")
 
 
 def flush(folder: Path) -> None:

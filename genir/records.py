@@ -1,7 +1,8 @@
 """The words of genir as immutable records. Imports nothing of genir; knows no tensors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -88,7 +89,30 @@ class Answer(list[T]):
 
 
 Filter = Mapping[str, Any]
-"""Equality conditions on metadata fields; every one must hold. A list of values means any of."""
+"""Conditions on metadata fields; every one must hold (`corpus.conditions` says what there is)."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which documents may be found: several filters at once, and keys. Nothing asked: all of them.
+
+    where: filters, all of which must hold; a field that no document has is one that no document
+    passes. allow: sets of keys, all of which must hold the document's. deny: keys that may not be
+    found. Keys that no document has count for nothing.
+    """
+
+    where: tuple[Filter, ...] = ()
+    allow: tuple[frozenset[str], ...] = ()
+    deny: frozenset[str] = frozenset()
+
+    @cached_property
+    def name(self) -> Hashable:
+        """Return what equal selections share."""
+        return tuple(repr(dict(one)) for one in self.where), self.allow, self.deny
+
+    def __and__(self, other: "Selection") -> "Selection":
+        """Return what passes both."""
+        return Selection(self.where + other.where, self.allow + other.allow, self.deny | other.deny)
 
 
 class Searcher(Protocol):

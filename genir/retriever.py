@@ -16,7 +16,7 @@ from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
 from genir.decoding.aggregate import Ranked
-from genir.decoding.filters import live_rows, passing_rows
+from genir.decoding.filters import RowMasks, Wanted, passing_rows
 from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
 from genir.decoding.two_stage import FirstStage
@@ -57,6 +57,7 @@ class Retriever(Stored):
         self.scheme = scheme
         self.documents = documents
         self.first: FirstStage | None = None
+        self._masks = RowMasks()
         # How many train queries each document had: what evaluation calls seen and unseen.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
         self.born = np.zeros(len(documents), dtype=np.int32)
@@ -96,27 +97,37 @@ class Retriever(Stored):
     def search(
         self,
         queries: list[str],
-        k: int = 10,
-        where: Filter | Sequence[Filter | None] | None = None,
+        k: int | Sequence[int] = 10,
+        where: Wanted | Sequence[Wanted] = None,
         beams: int | None = None,
         exact: bool | None = None,
     ) -> list[Answer[Hit]]:
         """Return the best min(k, matching documents) hits of each query, best first.
 
-        where: conditions on metadata that every hit fulfils; of all queries, or a list with one, or
-        None, for each. beams: at least k are used. exact: prove that there are no better hits, or
-        say that the budget did not suffice and beam search answered; default: the recipe's mode.
-        Raises InputError for k < 1, for a list of another length and for a field no document has.
+        k, where: of all queries, or lists with one for each; where: conditions on metadata that
+        every hit fulfils, None for no condition. beams: at least the largest k are used. exact:
+        prove that there are no better hits, or say that the budget did not suffice and beam search
+        answered; default: the recipe's mode. Raises InputError for k < 1, for a list of another
+        length and for a field no document has.
         """
-        if k < 1:
-            raise InputError(f"k = {k}: ask for at least one hit")
-        width = max(k, beams or self.recipe.decoding.beams)
+        ks = [k] * len(queries) if isinstance(k, int) else list(k)
+        if len(ks) != len(queries) or min(ks, default=1) < 1:
+            raise InputError(f"k = {k}: ask for at least one hit of each query")
+        width = self.width(max(ks, default=1), beams)
         ranked: list[Answer[Ranked]] = []
-        live = live_rows(self.table, self.documents, where, len(queries))
+        live = self._masks.live_rows(self.table, self.documents, where, len(queries))
         for start in range(0, len(queries), BATCH):
             batch = range(len(queries))[start : start + BATCH]
-            ranked += self.rank([queries[q] for q in batch], k, live.select(batch), width, exact)
-        return [self._hits(q, found) for q, found in zip(queries, ranked, strict=True)]
+            own = [queries[q] for q in batch]
+            ranked += self.rank(own, [ks[q] for q in batch], live.select(batch), width, exact)
+        return [
+            Answer(self.hits_of(query, found), found.proven)
+            for query, found in zip(queries, ranked, strict=True)
+        ]
+
+    def width(self, k: int, beams: int | None = None) -> int:
+        """Return how many beams are used for k hits: queries of one width may share a batch."""
+        return max(k, beams or self.recipe.decoding.beams)
 
     def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
         """Return what the model reads for each query: the query, or passages of a first stage."""
@@ -145,11 +156,15 @@ class Retriever(Stored):
         """Return the rows that may be found, bool [rows], as `passing_rows` does."""
         return passing_rows(self.table, self.documents, where, allow, deny)
 
-    def _hits(self, query: str, ranked: Answer[Ranked]) -> Answer[Hit]:
-        """Look up what a hit shows; the order is already made."""
+    def wanted_rows(self, where: Wanted = None) -> LiveRows:
+        """Return the rows that may be found, ready for the decoder. Raises as `search` does."""
+        return self._masks.live_rows(self.table, self.documents, where, 1)
+
+    def hits_of(self, query: str, ranked: Sequence[Ranked]) -> list[Hit]:
+        """Return ranked documents as hits. Looks up what they show; the order is already made."""
         keys = [self.table.keys[item.document] for item in ranked]
         shown = self.documents.fetch(keys)
-        hits = [
+        return [
             Hit(
                 key=key,
                 score=item.score,
@@ -161,7 +176,12 @@ class Retriever(Stored):
             )
             for rank, (key, item) in enumerate(zip(keys, ranked, strict=True), start=1)
         ]
-        return Answer(hits, ranked.proven)
+
+    def close(self) -> None:
+        """Close the files; nothing can be looked up or changed any more."""
+        self.documents.close()
+        if self._journal is not None:
+            self._journal.close()
 
     # --- the model folder ----------------------------------------------------------------------
 

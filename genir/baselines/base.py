@@ -52,12 +52,21 @@ class Exhaustive(ABC):
     def scores(self, queries: Sequence[str]) -> Iterator[Scores]:
         """Yield each query's scores of all documents."""
 
-    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
+    def search(
+        self,
+        queries: list[str],
+        k: int,
+        where: Filter | None = None,
+        among: NDArray[np.bool_] | None = None,
+    ) -> list[list[Hit]]:
         """Return at most `k` hits a query, best first, without duplicates.
 
-        Raises InputError for a filter over a corpus that is not a document store.
+        among: the only documents that may be found, bool [documents]. Raises InputError for a
+        filter over a corpus that is not a document store.
         """
         barred = None if where is None else ~self._matching(where)
+        if among is not None:
+            barred = ~among if barred is None else barred | ~among
         return [self._hits(scores, k, barred) for scores in self.scores(queries)]
 
     def _matching(self, where: Filter) -> NDArray[np.bool_]:

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from genir.cli import answers, collection, measures, training
-from genir.cli.answers import serve
 from genir.cli.training import train
 from genir.errors import InputError
+from genir.serving.verb import serve, token_app
 
 __all__ = ["app", "guarded", "main", "run_serve", "run_train", "serve", "train"]
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 for group in (training, answers, collection, measures):
     app.add_typer(group.verbs)
+app.add_typer(token_app, name="token")
 
 
 def guarded(run: Callable[[], Any]) -> None:

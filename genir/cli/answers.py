@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from genir.cli.options import AsJson, Conditions, Model, read_conditions
 from genir.errors import InputError
+from genir.serving.verb import serve
 
 verbs = typer.Typer()
 
@@ -80,17 +81,7 @@ def explain(
     console.print(found.text, markup=False, highlight=False)
 
 
-@verbs.command()
-def serve(
-    model: Model,
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port to listen on", min=0, max=65535)] = 8000,
-    browse: Annotated[bool, typer.Option(help="open the page in a browser")] = False,
-) -> None:
-    """Answer queries over HTTP, with a search page at /."""
-    from genir.serving.server import serve
-
-    serve(model, host, port, browse)
+verbs.command()(serve)
 
 
 @verbs.command()

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genir.cli.options import AsJson, JsonFile, Model, refuse_place
+from genir.serving.verb import load
 
 verbs = typer.Typer()
 benchmark_app = typer.Typer(help="Measure speed against peers.", no_args_is_help=True)
@@ -97,3 +98,6 @@ def decode(
     from genir.evaluation.decode_speed import Request, run_benchmark
 
     run_benchmark(Request(quick, corpus, sizes, turns), json_file, plot)
+
+
+benchmark_app.command()(load)

@@ -101,6 +101,14 @@ class LayeredStore(DocumentStore):
         """Return the metadata fields that a filter may name, sorted."""
         return sorted({*super().metadata_fields(), *self._added.metadata_fields()})
 
+    def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
+        """Yield values of a metadata field, each with the number of a document that has it."""
+        hidden = set(self._added.numbers())
+        yield from self._added.field_values(field, most)
+        for value, number in super().field_values(field, most):
+            if number not in hidden:
+                yield value, number
+
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which documents have a value of a field that passes a test, bool [documents]."""
         mask = super().having(field, sql, values)

@@ -168,13 +168,15 @@ class DocumentStore(Sequence[Document]):
         )
         return [field for (field,) in self._rows(query)]
 
-    def matching(self, where: Filter) -> NDArray[np.bool_]:
+    def matching(self, where: Filter, strict: bool = True) -> NDArray[np.bool_]:
         """Return which documents pass a filter, bool [documents], not to be written to.
 
         Every field's condition must hold (`corpus.conditions` says what there is). Raises
-        InputError for an unknown field or operator, naming the nearest, and for a value that
-        cannot be compared.
+        InputError for an unknown operator, naming the nearest, for a value that cannot be compared
+        and, if strict, for an unknown field; else none has such a field.
         """
+        if strict:
+            self._refuse_unknown(where)
         text = json.dumps(where, default=repr)
         with self._lock:
             masks = self._masks
@@ -191,14 +193,22 @@ class DocumentStore(Sequence[Document]):
     def _passing(self, where: Filter) -> NDArray[np.bool_]:
         mask = np.ones(self._length, dtype=bool)
         for field, condition in where.items():
-            self._refuse_unknown(field)
             mask &= passing(field, condition, self.having)
         return mask
 
-    def _refuse_unknown(self, field: str) -> None:
-        known = self.metadata_fields()
-        if field not in known and field not in FILTERED:
-            raise InputError(f"unknown metadata field {field!r}{nearest(field, known)}")
+    def _refuse_unknown(self, where: Filter) -> None:
+        known = self.metadata_fields() if where else []
+        for field in where:
+            if field not in known and field not in FILTERED:
+                raise InputError(f"unknown metadata field {field!r}{nearest(field, known)}")
+
+    def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
+        """Yield values of a metadata field, each with the number of a document that has it.
+
+        most: how many are looked at; what lies behind is left out.
+        """
+        query = "SELECT value, number FROM fields WHERE field = ? LIMIT ?"
+        yield from self._rows(query, field, most)
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which documents have a value of a field that passes a test, bool [documents]."""

@@ -1,6 +1,7 @@
 """From what users ask for (metadata, keys) to masks over the rows of the identifier table."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -8,7 +9,88 @@ from genir.corpus.store import DocumentStore
 from genir.decoding.masks import LiveRows, Mask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Filter
+from genir.records import Filter, Selection
+
+Wanted = Filter | Selection | None
+"""Which documents a query may find; None for all."""
+KEPT = 64
+"""Masks that are kept, those asked last."""
+
+
+class RowMasks:
+    """The masks of filters over a table, made once until a document comes, goes or changes."""
+
+    def __init__(self) -> None:
+        self._live: Mask | None = None
+        self._kept: OrderedDict[Hashable, LiveRows] = OrderedDict()
+
+    def live_rows(
+        self,
+        table: IdentifierTable,
+        documents: DocumentStore,
+        where: Wanted | Sequence[Wanted],
+        queries: int,
+    ) -> LiveRows:
+        """Return the rows that each query may find; equal filters share a mask.
+
+        where: of all queries, or a list with one, or None, for each. Raises InputError for a list
+        of another length, and for an unknown field of a filter that is no Selection.
+        """
+        if where is None or isinstance(where, Mapping | Selection):
+            return self._of(table, documents, where)
+        if len(where) != queries:
+            raise InputError(
+                f"{len(where)} filters for {queries} queries; give one (or None) for each"
+            )
+        names = [name_of(one) for one in where]
+        distinct = dict(zip(names, where, strict=True))
+        places = {name: place for place, name in enumerate(distinct)}
+        parts = [self._of(table, documents, one) for one in distinct.values()]
+        if len(parts) == 1:
+            return parts[0]
+        return LiveRows.join(parts, [places[name] for name in names])
+
+    def _of(self, table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> LiveRows:
+        # Whatever changes what may be found gives the table a live mask of its own.
+        if self._live is not table.live:
+            self._live = table.live
+            self._kept.clear()
+        name = name_of(wanted)
+        found = self._kept.pop(name, None)
+        if found is None:
+            found = LiveRows.build([_rows(table, documents, wanted)])
+        self._kept[name] = found
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+
+def name_of(wanted: Wanted) -> Hashable:
+    """Return what equal wishes share, and none that differ."""
+    if isinstance(wanted, Selection):
+        return wanted.name
+    return repr(dict(wanted or {}))
+
+
+def _rows(table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> Mask:
+    if isinstance(wanted, Selection):
+        return selected_rows(table, documents, wanted)
+    return passing_rows(table, documents, wanted)
+
+
+def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: Selection) -> Mask:
+    """Return the rows that a selection lets through, bool [rows]: of live documents that pass.
+
+    Raises InputError for conditions that cannot be tested.
+    """
+    passing = np.ones(len(table.keys), dtype=bool)
+    for where in selection.where:
+        passing &= documents.matching(where, strict=False)
+    for allow in selection.allow:
+        passing &= _among(table, [key for key in allow if key in table])
+    passing &= ~_among(table, [key for key in selection.deny if key in table])
+    live: Mask = table.live & passing[table.documents]
+    return live
 
 
 def passing_rows(
@@ -37,25 +119,3 @@ def _among(table: IdentifierTable, keys: Collection[str]) -> Mask:
     among = np.zeros(len(table.keys), dtype=bool)
     among[[table.number(key) for key in keys]] = True
     return among
-
-
-def live_rows(
-    table: IdentifierTable,
-    documents: DocumentStore,
-    where: Filter | Sequence[Filter | None] | None,
-    queries: int,
-) -> LiveRows:
-    """Return the rows that each query may find; equal filters share a mask.
-
-    where: of all queries, or a list with one, or None, for each. Raises InputError for a list of
-    another length and for an unknown field.
-    """
-    if where is None or isinstance(where, Mapping):
-        return LiveRows.build([passing_rows(table, documents, where)])
-    if len(where) != queries:
-        raise InputError(f"{len(where)} filters for {queries} queries; give one (or None) for each")
-    texts = [repr(dict(one or {})) for one in where]
-    distinct = dict(zip(texts, where, strict=True))
-    places = {text: place for place, text in enumerate(distinct)}
-    masks = [passing_rows(table, documents, one) for one in distinct.values()]
-    return LiveRows.build(masks, [places[text] for text in texts])

@@ -53,6 +53,22 @@ class LiveRows:
         near, far = (np.stack(parts) for parts in zip(*map(_gaps, masks), strict=True))
         return cls(masks, places, (torch.from_numpy(near), torch.from_numpy(far)))
 
+    @classmethod
+    def join(cls, parts: Sequence["LiveRows"], index: Sequence[int]) -> Self:
+        """Put single masks, measured already, side by side. index: which of them each query uses.
+
+        Raises ValueError where a part has several masks.
+        """
+        masks = [mask for part in parts for mask in part.masks]
+        if len(masks) != len(parts):
+            raise ValueError(f"{len(masks)} masks in {len(parts)} parts; each part must hold one")
+        places = torch.tensor(index, dtype=torch.long)
+        if all(part.gaps is None for part in parts):
+            return cls(masks, places, None)
+        measured = [part.gaps or _as_tensors(*_gaps(part.masks[0])) for part in parts]
+        near, far = (torch.cat(gaps) for gaps in zip(*measured, strict=True))
+        return cls(masks, places, (near, far))
+
     def to(self, device: torch.device | str) -> "LiveRows":
         """Return the masks on a device; those on the host stay."""
         index = None if self.index is None else self.index.to(device)
@@ -97,6 +113,10 @@ class LiveRows:
             return torch.ones(1, len(self.masks[0]), dtype=torch.bool, device=device)
         live = self.gaps[0][:, :-1] == 0
         return live if self.index is None else live[self.index]
+
+
+def _as_tensors(near: NDArray[np.uint8], far: NDArray[np.int32]) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(near)[None], torch.from_numpy(far)[None]
 
 
 def _gaps(mask: Mask) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

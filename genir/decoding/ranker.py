@@ -55,12 +55,12 @@ class Ranker:
     def rank(
         self,
         queries: Sequence[str],
-        k: int,
+        k: int | Sequence[int],
         live: LiveRows,
         width: int,
         exact: bool | None = None,
     ) -> list[Answer[Ranked]]:
-        """Return at most k documents a query, under its mask.
+        """Return at most k documents a query, under its mask. k: of all queries, or one for each.
 
         The beam is doubled for the queries that fall short while more documents match: several
         identifiers of one document may have taken the places of others.
@@ -71,6 +71,8 @@ class Ranker:
                 "takes it"
             )
         exact = self.recipe.decoding.mode == "exact" if exact is None else exact
+        ks = [k] * len(queries) if isinstance(k, int) else k
+        most = max(ks, default=0)
         training = self.model.training
         self.model.eval()
         live, places = live.to(self.model.device), live.places(len(queries))
@@ -80,14 +82,15 @@ class Ranker:
             return int(np.count_nonzero(np.bincount(self.table.documents[live.masks[place]])))
 
         def lacking(asked: Iterable[int]) -> list[int]:
-            short = [q for q in asked if len(answers[q]) < k]
+            short = [q for q in asked if len(answers[q]) < ks[q]]
             return [q for q in short if len(answers[q]) < matching(places[q])]
 
         # Where a document has several identifiers, the best k of these may be of fewer documents.
-        wanted = k if len(self.table) == len(self.table.keys) else None
+        wanted = most if len(self.table) == len(self.table.keys) else None
         answers: list[Answer[Ranked]] = [Answer() for _ in queries]
         if exact:
-            answers = self._prove(queries, k, live)
+            proven = self._prove(queries, most, live)
+            answers = [Answer(one[:n], one.proven) for one, n in zip(proven, ks, strict=True)]
         short = lacking(range(len(queries)))
         texts = [queries[q] for q in short]
         readings = dict(zip(short, self.read(texts, live.select(short)), strict=True))
@@ -96,7 +99,7 @@ class Ranker:
         while short:
             found = self._decode([readings[q] for q in short], live.select(short), width, wanted)
             for query, ranked in zip(short, found, strict=True):
-                answers[query] = Answer(ranked[:k], answers[query].proven)
+                answers[query] = Answer(ranked[: ks[query]], answers[query].proven)
             short = lacking(short)
             if short and width >= self.trie.rows:
                 raise InputError(NO_NUMBERS)

@@ -147,7 +147,7 @@ def _trace(
         score += step
         total = score if lift is None else score + float(lift.of(first, low, high))
         rank, choices = 1 + int((log_p > log_p[own]).sum()), int(legal.sum())
-        symbol = _shown(retriever, int(symbols[0, depth]))
+        symbol = shown_symbol(retriever, int(symbols[0, depth]))
         fared = _fared(retriever, steps, depth, (low, high), total, ended=depth + 1 >= length)
         if depth < length or not fared[-1]:
             levels.append(Level(symbol, step, rank, choices, *fared))
@@ -188,7 +188,7 @@ def _fared(
     return score, place, candidates, float(scores[0, -1]) if full else None, kept
 
 
-def _shown(retriever: Retriever, symbol: int) -> str:
+def shown_symbol(retriever: Retriever, symbol: int) -> str:
     """Return a symbol as a person reads it: the token of a text identifier, or the code."""
     if symbol == PAD:
         return "(ended)"

@@ -125,8 +125,11 @@ class Living(State):
     def _changes(self) -> list[Change]:
         return self._journal.read() if self._journal else []
 
-    def catch_up(self) -> bool:
-        """Apply what other processes have changed; tell whether there was anything."""
+    def catch_up(self, reload: bool = True) -> bool:
+        """Apply what other processes have changed; tell whether there was anything.
+
+        reload: load the folder anew where nothing less will do; else Moved is raised.
+        """
         if self._journal is None:
             return False
         try:
@@ -136,6 +139,8 @@ class Living(State):
                 return False
             self._apply(self._journal.read(self.version))
         except Moved:
+            if not reload:
+                raise
             self._reload()
         return True
 

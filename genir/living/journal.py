@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from genir.corpus.store import identity
-from genir.errors import InputError
+from genir.errors import FolderError, InputError
 from genir.folders import flush_entry
 from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
 
@@ -262,7 +262,7 @@ class Journal:
             self._open = None
 
     def _damaged(self, what: str) -> InputError:
-        return InputError(
+        return FolderError(
             f"{self.path}: damaged: {what}. Restore it from a copy; or move it away, and the model "
             f"is as it was at version {self.base.version}"
         )
@@ -277,7 +277,7 @@ class Journal:
             mend = f"the model folder is read-only ({text}); change a copy that can be written"
         else:
             mend = f"{text}; choose a place that can be written"
-        return InputError(f"{self.path}: cannot be written: {mend}. Nothing has changed")
+        return FolderError(f"{self.path}: cannot be written: {mend}. Nothing has changed")
 
 
 class Writing:

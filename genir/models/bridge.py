@@ -28,6 +28,7 @@ from genir.models.codebooks import CodebookHead
 from genir.models.encoder import MINILM, TextEncoder
 from genir.models.files import read_model, write_model
 from genir.models.guards import Guards, NewRow, Standing
+from genir.models.lengths import encode_in_groups
 from genir.models.lexical import LexicalEncoder, special_ids
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -243,7 +244,8 @@ class BridgeModel(DocidModel):
 
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> BridgeState:
         """Encode the queries."""
-        return BridgeState(self.query_vectors(input_ids, attention_mask), 0)
+        vectors = encode_in_groups(self.query_vectors, input_ids, attention_mask)
+        return BridgeState(vectors, 0)
 
     def step(
         self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None

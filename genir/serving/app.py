@@ -1,40 +1,45 @@
-"""The HTTP server: search, health, what is served, and the page. Knows no model, only `Served`."""
+"""The application: routes, the page, and what surrounds them. Knows no model, only `Served`."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from pathlib import Path
-from time import perf_counter
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
-from genir.serving.guards import BodyLimit, WithHeaders
-from genir.serving.messages import (
-    Answer,
-    Answers,
-    Hits,
-    ModelCard,
-    SearchRequest,
-    State,
-)
-from genir.serving.problems import RESPONSES, answer_problems
-from genir.serving.service import Served, Service, describe
+from genir.serving import changing, searching
+from genir.serving.access import Gate
+from genir.serving.guards import BodyLimit, OwnHosts, WithHeaders
+from genir.serving.observing import Observed
+from genir.serving.problems import answer_problems
+from genir.serving.served import Opener, Served
+from genir.serving.service import Service, open_folder
+from genir.serving.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
+VERSION = "/v1"
+UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/readyz", "/metrics")
+"""Paths that are there without the version too, as they were before there was one."""
 
-router = APIRouter(responses=RESPONSES)
 
-
-def create_app(retriever: Served | None = None, examples: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    retriever: Served | None = None,
+    examples: Sequence[str] = (),
+    settings: Settings | None = None,
+    loopback: bool = False,
+    opener: Opener = open_folder,
+) -> FastAPI:
     """Return the application.
 
     Without a retriever it answers 503 until `app.state.service.load(...)` has brought one.
     `examples` are the queries the page offers; by default they are sampled from the documents.
+    loopback: only this machine can reach it, so that changes need no token. Raises InputError for
+    tokens that cannot be read, and for writes that nothing would guard.
     """
+    settings = settings or Settings()
     app = FastAPI(
         title="genir",
         summary="Generative retrieval: the model is the search engine.",
@@ -43,58 +48,50 @@ def create_app(retriever: Served | None = None, examples: Sequence[str] = ()) ->
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.service = Service(retriever)
+    app.state.settings = settings
+    app.state.gate = Gate(settings, loopback)
+    app.state.service = Service(retriever, settings, opener=opener)
     app.state.examples = tuple(examples)
     answer_problems(app)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(WithHeaders)
-    app.include_router(router)
+    _surround(app, settings)
+    for router in (searching.router, changing.router):
+        app.include_router(router, prefix=VERSION)
+        app.include_router(_unversioned(router), deprecated=True)
+    app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     return app
 
 
+def _surround(app: FastAPI, settings: Settings) -> None:
+    """Add what every request goes through, the innermost first."""
+    app.add_middleware(BodyLimit, most=settings.max_body)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(OwnHosts, hosts=settings.hosts, origins=settings.cors)
+    app.add_middleware(Observed, service=app.state.service)
+    app.add_middleware(WithHeaders)
+
+
+def _unversioned(router: APIRouter) -> APIRouter:
+    """Return the routes that were there before there were versions."""
+    kept = APIRouter()
+    kept.routes = [route for route in router.routes if route.path.startswith(UNVERSIONED)]  # type: ignore[attr-defined]
+    return kept
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.service.watch()
     yield
     app.state.service.close()
 
 
-@router.post("/search")
-async def search(body: SearchRequest, request: Request) -> Answer | Answers:
-    """Answer one query, or several, with hits: best first."""
-    start = perf_counter()
-    service: Service = request.app.state.service
-    found = await service.ask(lambda retriever: retriever.search(body.texts(), body.k, body.where))
-    took = round((perf_counter() - start) * 1000, 2)
-    results = [Hits.of(hits) for hits in found]
-    if body.queries is None:
-        return Answer(hits=results[0].hits, took_ms=took)
-    return Answers(results=results, took_ms=took)
-
-
-@router.get("/model")
-async def model(request: Request) -> ModelCard:
-    """Say what is served: the model, its recipe and the size of its corpus."""
-    state = request.app.state
-    card: ModelCard = await state.service.ask(lambda served: describe(served, state.examples))
-    return card
-
-
-@router.get("/healthz")
-async def healthz() -> State:
-    """Say that the server lives."""
-    return State(status="alive")
-
-
-@router.get("/readyz")
-async def readyz(request: Request) -> State:
-    """Say that the model is loaded; 503 until then."""
-    if not request.app.state.service.ready:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the model is still loading")
-    return State(status="ready")
-
-
-@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 async def page() -> FileResponse:
     """Send the search page."""
     return FileResponse(PAGE / "index.html")

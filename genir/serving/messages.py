@@ -1,18 +1,20 @@
-"""What goes over the wire: the body of a search and the answers. Knows no server and no model."""
+"""What goes over the wire to search and to be told what is served. Knows no server, no model."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from genir.records import Hit
+from genir.records import Hit, Selection
 
-MAX_QUERY = 2_000
-"""Characters in one query."""
-MAX_QUERIES = 256
-MAX_K = 1_000
-MAX_BODY = 8 * 2**20
-"""Bytes in one request: 256 queries of 2,000 characters fit, escaped as JSON may escape them."""
+MAX_DEPTH = 6
+"""How deep the conditions of a filter may be nested."""
+MAX_VALUES = 1_000
+"""Values in one filter."""
 _INTEGERS = range(-(2**63), 2**63)
+
+Key = Annotated[str, Field(min_length=1, max_length=1_024)]
+Condition = dict[str, Any]
+System = Literal["genir", "bm25"]
 
 
 def _readable(query: str) -> str:
@@ -20,56 +22,110 @@ def _readable(query: str) -> str:
         raise ValueError("the query is empty; ask something")
     if "\0" in query:
         raise ValueError("the query holds a NUL character; take it out")
+    if not _whole(query):
+        raise ValueError(f"the query {query!a:.60} holds half a character; give a whole text")
     return query
 
 
-def _comparable(where: dict[str, Any]) -> dict[str, Any]:
+def _comparable(where: Condition) -> Condition:
+    """Refuse what cannot be told from anything: half characters, deep nests, endless lists."""
+    values = 0
     for field, condition in where.items():
-        for value in condition if isinstance(condition, list) else [condition]:
+        if not _whole(field):
+            raise ValueError(f"{field!a} holds half a character; give a whole name")
+        for value in _leaves(field, condition, MAX_DEPTH):
+            values += 1
             if not _scalar(value):
                 raise ValueError(
-                    f"{field!r} must be compared with a text, number, boolean or null, or a list "
-                    f"of these; got {value!r:.60}"
+                    f"{field!r} must be compared with a text, number or boolean, a list of these, "
+                    f"or operators; got {value!r:.60}"
                 )
+    if values > MAX_VALUES:
+        raise ValueError(f"{values:,} values; a filter may hold {MAX_VALUES:,}")
     return where
+
+
+def _leaves(field: str, condition: Any, depth: int) -> list[Any]:
+    if not depth:
+        raise ValueError(f"{field!r}: conditions nested deeper than {MAX_DEPTH}; write it flatter")
+    if isinstance(condition, dict):
+        inner = [_leaves(field, one, depth - 1) for one in condition.values()]
+        return [leaf for leaves in inner for leaf in leaves]
+    return condition if isinstance(condition, list) else [condition]
+
+
+def _whole(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _scalar(value: Any) -> bool:
     if isinstance(value, str):
-        return not any("\ud800" <= character <= "\udfff" for character in value)
+        return _whole(value)
     if isinstance(value, int):
         return value in _INTEGERS
     return value is None or isinstance(value, float)
 
 
-QueryText = Annotated[str, Field(max_length=MAX_QUERY), AfterValidator(_readable)]
-Where = Annotated[dict[str, Any], AfterValidator(_comparable)]
+QueryText = Annotated[str, AfterValidator(_readable)]
+Where = Annotated[Condition, AfterValidator(_comparable)]
 
 
-class SearchRequest(BaseModel):
-    """The body of `POST /search`: one `query`, or several `queries`."""
+class Message(BaseModel):
+    """A body: what it does not know it refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SearchRequest(Message):
+    """The body of `POST /v1/search`: one `query`, or several `queries`."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"query": "copy a directory tree", "k": 10}]},
+        json_schema_extra={"examples": [{"query": "copy a directory tree", "k": 10}]}
     )
 
     query: QueryText | None = None
-    queries: list[QueryText] | None = Field(None, min_length=1, max_length=MAX_QUERIES)
-    k: int = Field(10, ge=1, le=MAX_K, strict=True, description="hits a query, at most")
+    queries: list[QueryText] | None = Field(default=None, min_length=1)
+    k: int = Field(default=10, ge=1, strict=True, description="hits a query, at most")
     where: Where | None = Field(
-        None, description="metadata field -> the value it must have, or a list of allowed values"
+        default=None,
+        description="metadata field -> the value it must have, a list of allowed values, or "
+        "operators: gt, gte, lt, lte, prefix, not",
     )
+    allow: list[Key] | None = Field(
+        default=None, description="keys of the only documents to be found"
+    )
+    deny: list[Key] = Field(default=[], description="keys of documents not to be found")
+    beams: int | None = Field(
+        default=None, ge=1, strict=True, description="beam width; default: the recipe's"
+    )
+    exact: bool | None = Field(
+        default=None,
+        strict=True,
+        description="prove that there are no better hits; default: the recipe's mode",
+    )
+    deadline_ms: int | None = Field(
+        default=None, ge=1, strict=True, description="how long the answer is of use"
+    )
+    system: System = Field(default="genir", description="bm25 answers from a lexical index instead")
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
         if (self.query is None) == (self.queries is None):
             raise ValueError('give either "query" (a text) or "queries" (a list of texts)')
+        if self.system == "bm25" and (self.beams is not None or self.exact is not None):
+            raise ValueError("bm25 knows neither beams nor exact; leave them out")
         return self
 
     def texts(self) -> list[str]:
         """Return the queries, also when there is one."""
         return self.queries if self.query is None else [self.query]  # type: ignore[return-value]
+
+    @property
+    def selection(self) -> Selection:
+        """Return which documents are asked for."""
+        where = (self.where,) if self.where else ()
+        allow = () if self.allow is None else (frozenset(self.allow),)
+        return Selection(where, allow, frozenset(self.deny))
 
 
 class HitMessage(BaseModel):
@@ -90,17 +146,23 @@ class Hits(BaseModel):
     """The hits of one query, best first."""
 
     hits: list[HitMessage]
+    proven: bool | None = Field(
+        default=None,
+        description="whether nothing better exists; absent where exact search was not asked",
+    )
 
     @classmethod
     def of(cls, hits: list[Hit]) -> Self:
         """Wrap what a searcher returned for one query."""
-        return cls(hits=[HitMessage.model_validate(hit) for hit in hits])
+        found = [HitMessage.model_validate(hit) for hit in hits]
+        return cls(hits=found, proven=getattr(hits, "proven", None))
 
 
 class Answer(Hits):
     """The answer to one query."""
 
     took_ms: float = Field(description="milliseconds from the request's arrival to the hits")
+    version: int = Field(description="the version of the documents that answered")
 
 
 class Answers(BaseModel):
@@ -108,22 +170,103 @@ class Answers(BaseModel):
 
     results: list[Hits]
     took_ms: float = Field(description="milliseconds from the request's arrival to the last hits")
+    version: int = Field(description="the oldest version of the documents that answered")
+
+
+class FieldValue(BaseModel):
+    """A value of a metadata field, and how many documents have it."""
+
+    value: str | int | float | bool
+    documents: int
+
+
+class FieldCard(BaseModel):
+    """A metadata field that filters may name, with its commonest values."""
+
+    name: str
+    values: list[FieldValue]
+    distinct: int = Field(description="how many values there are, of those that were looked at")
+
+
+class Access(BaseModel):
+    """What is open to whoever asked."""
+
+    tokens: bool = Field(description="whether the server knows tokens")
+    reads: bool = Field(description="whether the asker may search")
+    writes: bool = Field(description="whether the asker may add and delete")
+    writes_with_token: bool = Field(description="whether a token with the role write could")
+    scoped: bool = Field(
+        default=False, description="whether the asker sees a part of the documents"
+    )
+    token: str | None = Field(default=None, description="the name of the asker's token")
 
 
 class ModelCard(BaseModel):
-    """What is being served."""
+    """What is being served. Without the right to search, nothing about the documents."""
 
     name: str
     recipe: str
     description: str
     scheme: str
     kind: str
-    documents: int
-    identifiers: int = Field(description="live rows of the table of identifiers")
-    examples: list[str] = Field(description="queries to try")
+    version: int | None = Field(
+        default=None, description="of the documents; rises with every change"
+    )
+    documents: int | None = Field(default=None, description="that can be found")
+    identifiers: int | None = Field(
+        default=None, description="live rows of the table of identifiers"
+    )
+    beams: int = Field(description="beam width unless a request names another")
+    explains: bool = Field(description="whether /v1/explain can show the beams of this model")
+    additions: bool = Field(description="whether documents can be added to this model")
+    systems: list[System] = Field(description="what can answer a search")
+    fields: list[FieldCard] = Field(default=[], description="what filters may name")
+    examples: list[str] = Field(default=[], description="queries to try")
+    access: Access
 
 
 class State(BaseModel):
     """Whether the server lives or is ready."""
 
     status: str
+
+
+class NodeMessage(BaseModel):
+    """A prefix that the beam search looked at."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    parent: int | None = Field(description="the prefix before its last symbol; null at level 1")
+    level: int = Field(description="from 1")
+    symbol: str
+    log_p: float = Field(description="of the symbol, given the prefix before it")
+    score: float = Field(description="of the prefix: what beams are chosen by")
+    kept: bool
+    ended: bool = Field(description="whether it is a whole identifier")
+    documents: int = Field(description="that it still leads to")
+    key: str | None = Field(description="the document, where one is left")
+    hits: list[int] = Field(description="ranks of the hits whose path leads through it")
+
+
+class LevelMessage(BaseModel):
+    """A level of the search."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    level: int
+    candidates: int = Field(description="prefixes that the beams could have gone on to")
+    kept: int
+    threshold: float | None = Field(description="score of the last one kept; null if all were")
+
+
+class TreeMessage(BaseModel):
+    """The tree of beams of one query: what was kept, and the best of what was not."""
+
+    query: str
+    beams: int
+    levels: list[LevelMessage]
+    nodes: list[NodeMessage]
+    hits: list[HitMessage]
+    took_ms: float
+    version: int

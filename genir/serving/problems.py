@@ -10,9 +10,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from genir.errors import InputError
+from genir.errors import FolderError, InputError, nearest
+from genir.serving.batching import Busy, Closed
+from genir.serving.service import NotReady
+from genir.serving.writer import Late
 
 MEDIA_TYPE = "application/problem+json"
+AGAIN = {"Retry-After": "1"}
 
 
 class Problem(BaseModel):
@@ -31,38 +35,56 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     }
     for status, description in {
         "4XX": "The request cannot be answered; `detail` says why and how to mend it.",
-        "503": "The model is still loading.",
+        "503": "Not now: the model is loading, too much waits, or the folder fails.",
+        "504": "The deadline passed first.",
     }.items()
 }
 """What the OpenAPI page says of refusals."""
 
+PASSING: dict[type[Exception], tuple[int, str]] = {
+    NotReady: (503, "the model is still loading; ask again in a moment"),
+    Busy: (503, "too many requests wait already; ask again in a moment"),
+    Closed: (503, "the server is leaving; ask another, or again in a moment"),
+    Late: (504, "the deadline passed before the change was begun; nothing has changed"),
+    TimeoutError: (504, "the deadline passed before there was an answer"),
+}
+"""What goes by itself."""
+
 
 def answer_problems(app: FastAPI) -> None:
-    """Make `app` answer every error as a problem."""
+    """Make `app` answer every error as a problem; what is left is a bug (`observing`)."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InputError, _bad_input)
-    app.add_exception_handler(Exception, _failed)
+    for kind in PASSING:
+        app.add_exception_handler(kind, _passing)
 
 
-def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status, headers, media_type=MEDIA_TYPE)
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return a refusal."""
+    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=printable(detail))
+    return JSONResponse(told.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def failed() -> JSONResponse:
+    """Return what a bug is answered with: nothing of the inside; the server's log has the rest."""
+    return problem(500, "the server failed on this request; its log says why")
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _problem(error.status_code, error.detail, error.headers)
+    return problem(error.status_code, error.detail, error.headers)
+
+
+def _passing(request: Request, error: Exception) -> JSONResponse:
+    kind = next(kind for kind in PASSING if isinstance(error, kind))
+    return problem(*PASSING[kind], AGAIN)
 
 
 def _bad_input(request: Request, error: Exception) -> JSONResponse:
-    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, _printable(str(error)))
-
-
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    """Say nothing of the inside; the server's log gets the traceback."""
-    detail = "the server failed on this request; its log says why"
-    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+    if isinstance(error, FolderError):
+        return problem(503, str(error), AGAIN)
+    return problem(422, str(error))
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -70,24 +92,31 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         place = f"at character {first['loc'][-1]}: {first['ctx']['error']}"
-        return _problem(HTTPStatus.BAD_REQUEST, f"the body is not valid JSON, {place}")
-    if len(first["loc"]) == 1 and "json" not in request.headers.get("content-type", ""):
+        return problem(400, f"the body is not valid JSON, {place}")
+    if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         detail = "send a JSON object, with the header 'Content-Type: application/json'"
-        return _problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
-    return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, _printable(_complaint(first)))
+        return problem(415, detail)
+    return problem(422, _complaint(first, _fields(request)))
 
 
-def _complaint(item: Mapping[str, Any]) -> str:
+def _complaint(item: Mapping[str, Any], known: list[str]) -> str:
     """Turn pydantic's account of one error into a sentence with the name and the value."""
     name = ".".join(str(part) for part in item["loc"][1:]) or "the body"
     if item["type"] == "value_error":
         message = str(item["ctx"]["error"])
         return message if name == "the body" else f"{name}: {message}"
     if item["type"] == "extra_forbidden":
-        return f"unknown field {name!r}; known: query, queries, k, where"
+        return f"unknown field {name!r}{nearest(name, known)}"
     return f"{name}: {item['msg']}; got {item['input']!r:.60}"
 
 
-def _printable(text: str) -> str:
+def _fields(request: Request) -> list[str]:
+    """Return the fields of the body that the route takes."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    message = getattr(getattr(body, "field_info", None), "annotation", None)
+    return [*getattr(message, "model_fields", {})]
+
+
+def printable(text: str) -> str:
     """Escape unpaired surrogates, which UTF-8 cannot carry."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

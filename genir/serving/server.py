@@ -1,19 +1,33 @@
 """From a model folder to a running server. The application itself is in `app.py`."""
 
+import asyncio
 import errno
+import signal
 import socket
 import webbrowser
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
+from types import FrameType
 
 import uvicorn
 from rich.console import Console
 
 from genir.errors import InputError
 from genir.serving.app import create_app
-from genir.serving.service import Served
+from genir.serving.guards import LOOPBACK
+from genir.serving.logs import logging_json
+from genir.serving.served import Served
+from genir.serving.service import Service, open_folder
+from genir.serving.settings import Settings
+
+QUIET = 0.25
+"""Seconds without a request after which a leaving server believes that no more will come."""
+REFUSING = 2.0
+"""Seconds for which it refuses those who come all the same, before it closes the listener."""
 
 
 def serve(
@@ -22,19 +36,15 @@ def serve(
     port: int = 8000,
     open_browser: bool = False,
     examples: Sequence[str] = (),
+    settings: Settings | None = None,
 ) -> None:
     """Serve a model folder until Ctrl-C; `examples` are the queries that the page offers.
 
-    Raises InputError for a port or host that cannot be had, and for a bad model folder.
+    Raises InputError for a port or host that cannot be had, for settings that leave documents
+    unguarded, and for a bad model folder.
     """
-
-    def load() -> Served:
-        from genir.retriever import Retriever  # brings torch: the server should not wait for it
-
-        return Retriever.load(folder)
-
-    with claim(host, port) as listener:
-        run(load, listener, folder.name, examples, open_browser)
+    with claim(host, port) as listener, logging_json():
+        run(lambda: open_folder(folder), listener, folder.name, examples, open_browser, settings)
 
 
 def run(
@@ -43,15 +53,18 @@ def run(
     name: str,
     examples: Sequence[str] = (),
     open_browser: bool = False,
+    settings: Settings | None = None,
 ) -> None:
     """Serve what `load` returns on a bound socket until Ctrl-C. Raises what `load` raises.
 
     The server lives (and says so on /healthz) while it loads; /readyz says when it can answer.
     """
-    app = create_app(examples=examples)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=5)
-    )
+    loopback, settings = is_loopback(listener), settings or Settings()
+    if loopback and not settings.hosts:
+        settings = settings.model_copy(update={"hosts": LOOPBACK})
+    app = create_app(examples=examples, settings=settings, loopback=loopback)
+    service: Service = app.state.service
+    server = LeavingServer(service, settings)
     console = Console(stderr=True)
     status = console.status(f"Loading {name}")
     status.start()
@@ -65,13 +78,73 @@ def run(
         if open_browser:
             webbrowser.open(address(listener))
 
-    loading = app.state.service.load(load)
+    server.config.app = app
+    loading = service.load(load)
     loading.add_done_callback(finish)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     status.stop()
     if loading.done() and not loading.cancelled():
         loading.result()  # raises what stopped it from loading
+
+
+class LeavingServer(uvicorn.Server):
+    """A server that finishes what it accepted when it is told to stop, and then leaves with 0.
+
+    A first SIGTERM or Ctrl-C: /readyz says no, and connections are not kept; after `linger_s`, new
+    requests are told to go elsewhere (503); when none is left and no more come, the listener is
+    closed. A second one does not wait.
+    """
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                "unset",
+                log_level="warning",
+                log_config=None,
+                access_log=False,
+                ws="none",
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._service, self._settings = service, settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to leave; at the second signal, go."""
+        if self._service.draining or self._loop is None or not self._service.ready:
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT
+            return
+        self._service.draining = True
+        self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = asyncio.ensure_future(self._finish())
+
+    async def _finish(self) -> None:
+        await asyncio.sleep(self._settings.linger_s)
+        service, begun = self._service, monotonic()
+        service.refuses = True
+        while (now := monotonic()) < begun + self._settings.drain_s:
+            alone = now - service.last_request > QUIET or now - begun > REFUSING
+            if alone and not service.in_flight:
+                break
+            await asyncio.sleep(0.02)
+        self.should_exit = True
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Tell whether only this machine can reach a listener."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def claim(host: str, port: int) -> socket.socket:

@@ -1,112 +1,211 @@
-"""One retriever behind one worker thread. Knows no HTTP beyond "not ready yet" (503)."""
+"""A model behind a queue, a cache and a writer: what the routes ask. Knows no HTTP."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from http import HTTPStatus
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Protocol, TypeVar
+from time import monotonic
+from typing import TypeVar, cast
 
-from starlette.exceptions import HTTPException
-
-from genir.config import Recipe
-from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Searcher
-from genir.serving.messages import ModelCard
+from genir.errors import InputError
+from genir.living.journal import Moved
+from genir.records import Hit
+from genir.serving.batching import Ask, Found, ModelState, Worker
+from genir.serving.cache import AnswerCache
+from genir.serving.comparison import Comparison, View, shown
+from genir.serving.metrics import Metrics
+from genir.serving.served import Changed, Opener, Served
+from genir.serving.settings import Settings
+from genir.serving.writer import Writer
 
 T = TypeVar("T")
+log = logging.getLogger("genir.serving")
 
 
-class Served(Searcher, Protocol):
-    """What the server asks of a retriever."""
+class NotReady(Exception):
+    """The model is still loading."""
 
-    @property
-    def documents(self) -> Sequence[Document]:
-        """The document store, consulted for titles and snippets only."""
-        ...
 
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe it was trained by."""
-        ...
+def open_folder(folder: Path) -> Served:
+    """Load a model folder."""
+    from genir.retriever import Retriever  # brings torch: the server should not wait for it
 
-    @property
-    def table(self) -> IdentifierTable:
-        """The table of valid identifiers."""
-        ...
-
-    @property
-    def folder(self) -> Path | None:
-        """The model folder; None before the first save."""
-        ...
+    return Retriever.load(folder)
 
 
 class Service:
-    """Ask one retriever, one question at a time, off the event loop.
+    """Answers, changes, and the state of both."""
 
-    Every call of the model runs in the one worker thread, so that no two overlap; whoever wants
-    batches, additions or deletions queues them here too.
-    """
+    def __init__(
+        self,
+        retriever: Served | None = None,
+        settings: Settings | None = None,
+        metrics: Metrics | None = None,
+        opener: Opener = open_folder,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.metrics = metrics or Metrics()
+        self.draining = False  # readiness says no, connections are not kept
+        self.refuses = False  # new requests are refused
+        self.in_flight = 0
+        self.last_request = monotonic()
+        self._worker = Worker(self.settings, self.metrics, self._look)
+        self._writer = Writer(self._worker, opener, self.settings)
+        self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache)
+        self._cards: AnswerCache[object] = AnswerCache(64)
+        self._comparison = Comparison(self.settings.max_compared)
+        if retriever is not None:
+            self._worker.install(retriever)
+        self._meter()
 
-    def __init__(self, retriever: Served | None = None) -> None:
-        self._retriever = retriever
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genir-model")
+    def _meter(self) -> None:
+        gauge, worker = self.metrics.gauge, self._worker
+        gauge("genir_queue_queries", "Queries that wait.", lambda: worker.waiting)
+        gauge("genir_queue_changes", "Changes that wait.", lambda: self._writer.waiting)
+        gauge("genir_ready", "Whether queries are answered.", lambda: self.ready)
+        gauge("genir_model_generation", "Models swapped in so far.", lambda: worker.state[0])
+        gauge("genir_model_version", "Version of the documents.", lambda: worker.state[1])
+        gauge("genir_documents_live", "Documents that can be found.", self._live)
+        gauge("genir_requests_in_flight", "Requests being answered.", lambda: self.in_flight)
+        gauge("genir_cache_answers", "Answers kept.", lambda: len(self._cache))
+
+    def _live(self) -> float:
+        table = self.served.table if self.ready else None
+        return 0 if table is None else len({*table.documents[table.live].tolist()})
+
+    def begin(self) -> None:
+        """Note that a request has come."""
+        self.in_flight += 1
+        self.last_request = monotonic()
+
+    def end(self) -> None:
+        """Note that one is answered."""
+        self.in_flight -= 1
+
+    # --- state ---------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Tell whether a retriever is there."""
-        return self._retriever is not None
+        """Tell whether a model is there."""
+        return self._worker.served is not None
 
-    def load(self, loader: Callable[[], Served]) -> Future[None]:
-        """Load the retriever in the worker; the future carries the error if that fails."""
-        return self._worker.submit(lambda: self._install(loader()))
+    @property
+    def served(self) -> Served:
+        """Return the model, for its facts alone. Raises NotReady before `load`."""
+        served = self._worker.served
+        if served is None:
+            raise NotReady
+        return served
 
-    def _install(self, retriever: Served) -> None:
-        self._retriever = retriever
+    @property
+    def state(self) -> ModelState:
+        """Return which model answers, and the version of its documents."""
+        return self._worker.state
 
-    async def ask(self, question: Callable[[Served], T]) -> T:
-        """Return the retriever's answer to a question. Raises HTTPException 503 before `load`."""
-        if self._retriever is None:
-            raise HTTPException(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "the model is still loading; ask again in a moment",
-                {"Retry-After": "1"},
-            )
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, question, self._retriever)
+    def load(self, loader: Callable[[], Served]) -> "Future[None]":
+        """Load the model beside the event loop; the future carries the error if that fails."""
+
+        def install() -> None:
+            self._worker.install(loader())
+
+        return self._writer.submit(install)
+
+    def watch(self) -> None:
+        """Begin to look for changes of other processes."""
+        self._worker.watch()
 
     def close(self) -> None:
-        """Take no more questions; what waits is dropped."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        """Take no more; what waits is dropped."""
+        self._worker.close()
+        self._writer.close()
+        self._comparison.close()
 
+    def _look(self, served: Served) -> None:
+        """Follow what other processes have changed, in the worker's thread."""
+        try:
+            if served.catch_up(reload=False):
+                log.info("followed", extra={"version": served.version})
+        except Moved:
+            self._writer.follow_soon()
+        except InputError as error:
+            self.metrics.lookouts.inc()
+            log.error("the changes of other processes cannot be read: %s", error)
 
-def describe(retriever: Served, examples: Sequence[str] = ()) -> ModelCard:
-    """Return what is served; without examples, sample some from the documents."""
-    recipe = retriever.recipe
-    return ModelCard(
-        name=retriever.folder.name if retriever.folder else recipe.name,
-        recipe=recipe.name,
-        description=recipe.description,
-        scheme=recipe.identifiers.scheme,
-        kind=recipe.model.kind,
-        documents=len(retriever.documents),
-        identifiers=int(retriever.table.live.sum()),
-        examples=list(examples) or sample_examples(retriever.documents),
-    )
+    # --- asking --------------------------------------------------------------------------------
 
+    async def search(self, asks: Sequence[Ask], deadline: float) -> list[Found]:
+        """Return the answers to queries, from those kept or from the model.
 
-def sample_examples(documents: Sequence[Document], count: int = 4) -> list[str]:
-    """Return short openings of documents spread evenly over the corpus, as queries to try."""
-    step = max(1, len(documents) // (count * 8))  # most documents open with something too long
-    openings = [_opening(documents[place]) for place in range(step // 2, len(documents), step)]
-    fit = list(dict.fromkeys(filter(None, openings)))
-    return fit[:: max(1, len(fit) // count)][:count]
+        deadline: by the monotonic clock. Raises Busy, TimeoutError and NotReady, and InputError.
+        """
+        _ = self.served
+        state = self._worker.state
+        found = [self._cache.get(state, ask.name) for ask in asks]
+        missing = [place for place, one in enumerate(found) if one is None]
+        self.metrics.cache.labels("hit").inc(len(asks) - len(missing))
+        self.metrics.cache.labels("miss").inc(len(missing))
+        if missing:
+            futures = self._worker.ask([asks[place] for place in missing], deadline)
+            async with asyncio.timeout(max(0.0, deadline - monotonic())):
+                answers = await asyncio.gather(*futures)
+            for place, answer in zip(missing, answers, strict=True):
+                found[place] = answer
+                self._cache.put(answer.state, asks[place].name, answer)
+        return [one for one in found if one is not None]
 
+    async def ask(self, question: Callable[[Served], T], deadline: float) -> T:
+        """Return the model's answer to another question. Raises as `search` does."""
+        _ = self.served
+        future = asyncio.wrap_future(self._worker.do(question))
+        async with asyncio.timeout(max(0.0, deadline - monotonic())):
+            return await future
 
-def _opening(document: Document, longest: int = 48) -> str:
-    """Return the first sentence if it is short, else the title if that is, else nothing."""
-    sentence = document.text.strip().split("\n")[0].split(". ")[0].rstrip(".")
-    for text in (sentence, document.title):
-        if 8 <= len(text) <= longest:
-            return text
-    return ""
+    async def remember(
+        self, name: Hashable, question: Callable[[Served], T], deadline: float
+    ) -> tuple[T, ModelState]:
+        """Return an answer that holds until something changes, and the state it belongs to."""
+        kept = self._cards.get(self._worker.state, name)
+        if kept is not None:
+            return cast(tuple[T, ModelState], kept)
+
+        def asked(served: Served) -> tuple[T, ModelState]:
+            return question(served), self._worker.state
+
+        answer = await self.ask(asked, deadline)
+        self._cards.put(answer[1], name, answer)
+        return answer
+
+    async def compare(self, asks: Sequence[Ask], deadline: float) -> tuple[list[list[Hit]], int]:
+        """Return what BM25 answers over the same documents, and their version."""
+
+        def look(served: Served) -> View:
+            return self._comparison.look(
+                served, self._worker.state, [ask.selection for ask in asks]
+            )
+
+        view = await self.ask(look, deadline)
+        async with asyncio.timeout(max(0.0, deadline - monotonic())):
+            hits = await self._comparison.search(view, [(ask.text, ask.k) for ask in asks])
+
+        def show(served: Served) -> list[list[Hit]]:
+            return shown(served, [(ask.text, ask.selection) for ask in asks], hits)
+
+        return await self.ask(show, deadline), view.state[1]
+
+    # --- changing ------------------------------------------------------------------------------
+
+    async def change(
+        self, kind: str, work: Callable[[Changed], T], deadline: float
+    ) -> tuple[T, int]:
+        """Make a change; return its outcome and the version that every query sees from now on."""
+        _ = self.served
+        outcome = await self._writer.change(work, deadline)
+        self.metrics.changes.labels(kind).inc()
+        return outcome
+
+    async def swap(self, folder: Path, deadline: float) -> None:
+        """Answer from another model folder from now on; no query waits for it."""
+        _ = self.served
+        await self._writer.swap(folder, deadline)
+        self.metrics.swaps.inc()

@@ -8,7 +8,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from genir.config import Recipe, TaskSection
-from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Filter, Hit
 from genir.serving.app import create_app
@@ -51,13 +50,21 @@ def documents() -> list[Document]:
     ] + [HOSTILE]
 
 
+class Documents(list):
+    """Documents that know which fields a filter may name."""
+
+    def metadata_fields(self) -> list[str]:
+        return ["lang"]
+
+
 class WordOverlap:
     """A retriever that shares the real one's surface, and answers by counting shared words."""
 
     def __init__(self) -> None:
-        self.documents = documents()
+        self.documents = Documents(documents())
         self.recipe = Recipe(name="overlap", tasks=(TaskSection(task="lead"),))
         self.folder = Path("python-docs")
+        self.version, self.closed = 0, ""
         self.table = IdentifierTable.build(
             [[self.code(n)] for n in range(len(self.documents))], [d.key for d in self.documents]
         )
@@ -66,12 +73,25 @@ class WordOverlap:
     def code(number: int) -> tuple[int, ...]:
         return (number * 37 % 64, number * 101 % 64, number)
 
-    def search(
-        self, queries: list[str], k: int = 10, where: Filter | None = None
-    ) -> list[list[Hit]]:
-        if where and "lang" not in where:
-            raise InputError(f"unknown field {next(iter(where))!r}; known: lang")
-        return [self._answer(query, k, where or {}) for query in queries]
+    def width(self, k, beams=None):
+        return max(k, beams or self.recipe.decoding.beams)
+
+    def catch_up(self, reload=True):
+        return False
+
+    def close(self):
+        pass
+
+    def search(self, queries, k=10, where=None, beams=None, exact=None) -> list[list[Hit]]:
+        each = zip(queries, k, where, strict=True)
+        return [self._answer(query, k, self._filter(one)) for query, k, one in each]
+
+    def _filter(self, selection) -> Filter:
+        return (
+            {name: value for one in selection.where for name, value in one.items()}
+            if selection
+            else {}
+        )
 
     def _answer(self, query: str, k: int, where: Filter) -> list[Hit]:
         asked = set(re.findall(r"\w+", query.lower()))
@@ -99,3 +119,14 @@ def searcher() -> WordOverlap:
 def client(searcher):
     with TestClient(create_app(searcher, EXAMPLES)) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def model_folder(tiny_encoder, tiny_corpus, tmp_path_factory):
+    """Return the folder of a tiny atomic model; copy it before it is changed."""
+    from tiny import tiny_retriever  # `test_server` imports this module where it is not found
+
+    place = tmp_path_factory.mktemp("served")
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, place / "documents.sqlite", "atomic")
+    retriever.save(place / "model")
+    return place / "model"

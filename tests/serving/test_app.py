@@ -5,7 +5,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from genir.serving.app import PAGE, create_app
-from genir.serving.messages import MAX_BODY, MAX_QUERIES, MAX_QUERY
+from genir.serving.settings import Settings
+
+LIMITS = Settings()
+MAX_QUERY, MAX_QUERIES, MAX_BODY = LIMITS.max_query, LIMITS.max_queries, LIMITS.max_body
 
 
 def problem(response, status):
@@ -51,7 +54,7 @@ BAD_BODIES = {
     "both": ({"query": "a", "queries": ["b"]}, 'give either "query"'),
     "k = 0": ({"query": "a", "k": 0}, "k: "),
     "k = -1": ({"query": "a", "k": -1}, "got -1"),
-    "huge k": ({"query": "a", "k": 10**9}, "got 1000000000"),
+    "huge k": ({"query": "a", "k": 10**9}, "got 1000000000 hits; at most 1000"),
     "k a text": ({"query": "a", "k": "x"}, "got 'x'"),
     "k a boolean": ({"query": "a", "k": True}, "got True"),
     "k a fraction": ({"query": "a", "k": 1.5}, "got 1.5"),
@@ -62,13 +65,36 @@ BAD_BODIES = {
     "query a number": ({"query": 7}, "query: "),
     "queries a text": ({"queries": "copy"}, "queries: "),
     "no queries": ({"queries": []}, "queries: "),
-    "too many queries": ({"queries": ["a"] * (MAX_QUERIES + 1)}, f"at most {MAX_QUERIES} items"),
+    "too many queries": ({"queries": ["a"] * (MAX_QUERIES + 1)}, f"at most {MAX_QUERIES} queries"),
     "one bad of several": ({"queries": ["a", " "]}, "queries.1: the query is empty"),
     "where a text": ({"query": "a", "where": "lang=en"}, "where: "),
     "where a list": ({"query": "a", "where": ["en"]}, "where: "),
-    "where nested": ({"query": "a", "where": {"lang": {"not": "en"}}}, "'lang' must be compared"),
+    "where an object of objects": (
+        {"query": "a", "where": {"lang": {"gt": {"lt": 3}}}},
+        "filter 'lang': {'lt': 3} cannot be compared",
+    ),
+    "where of an unknown operator": (
+        {"query": "a", "where": {"lang": {"gte": 1, "lesser": 2}}},
+        "unknown operator 'lesser'",
+    ),
+    "where too deep": (
+        {"query": "a", "where": {"lang": {"not": {"not": {"not": {"not": {"not": {"not": 1}}}}}}}},
+        "nested deeper",
+    ),
+    "where too long": ({"query": "a", "where": {"lang": [*range(1001)]}}, "1,001 values"),
+    "beams = 0": ({"query": "a", "beams": 0}, "beams: "),
+    "too many beams": ({"query": "a", "beams": 5000}, "beams: got 5000"),
+    "exact a number": ({"query": "a", "exact": 1}, "exact: "),
+    "deadline a text": ({"query": "a", "deadline_ms": "1"}, "deadline_ms: "),
+    "allow a text": ({"query": "a", "allow": "k"}, "allow: "),
+    "too many keys": ({"query": "a", "deny": ["k"] * 10_001}, "deny: got 10001 keys"),
+    "unknown system": ({"query": "a", "system": "bm52"}, "system: "),
+    "bm25 with beams": ({"query": "a", "system": "bm25", "beams": 3}, "bm25 knows neither"),
     "where too big": ({"query": "a", "where": {"lang": 2**70}}, "'lang' must be compared"),
-    "where unknown": ({"query": "a", "where": {"colour": "red"}}, "unknown field 'colour'"),
+    "where unknown": (
+        {"query": "a", "where": {"colour": "red"}},
+        "unknown metadata field 'colour'",
+    ),
     "unknown key": ({"query": "a", "limit": 3}, "unknown field 'limit'"),
     "a list": ([1, 2], "the body: "),
     "null": (None, "the body: "),
@@ -122,7 +148,7 @@ def test_unknown_paths_and_methods_are_problems(client):
 
 
 def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(searcher):
-    searcher.documents = None
+    searcher.search = None
     client = TestClient(create_app(searcher), raise_server_exceptions=False)
     assert "NoneType" not in problem(client.post("/search", json={"query": "copy"}), 500)
 
@@ -190,14 +216,17 @@ def test_examples_are_sampled_from_the_documents_when_none_are_given(searcher):
 
 
 def test_an_empty_corpus_has_a_card_too(searcher):
-    searcher.documents = []
+    searcher.table.set_live(range(len(searcher.documents)), False)
     assert TestClient(create_app(searcher)).get("/model").json()["examples"] == []
 
 
 def test_openapi_describes_the_endpoints_and_the_refusals(client):
     paths = client.get("/openapi.json").json()["paths"]
-    assert {"/search", "/model", "/healthz", "/readyz"} == set(paths)
-    refusal = paths["/search"]["post"]["responses"]["4XX"]["content"]
+    asked = {"/search", "/explain", "/model", "/documents", "/documents/{key}", "/healthz",
+             "/readyz", "/metrics"}  # fmt: skip
+    assert asked | {f"/v1{path}" for path in asked} | {
+        "/v1/versions", "/v1/rollback", "/v1/compact"} == set(paths)  # fmt: skip
+    refusal = paths["/v1/search"]["post"]["responses"]["4XX"]["content"]
     assert "detail" in refusal["application/problem+json"]["schema"]["properties"]
 
 

@@ -1,0 +1,215 @@
+"""The tree of beams of one query: what beam search kept at each level, and what it let go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genir.decoding.aggregate import Ranked, rank_documents
+from genir.decoding.beam import Step, beam_steps
+from genir.decoding.filters import Wanted
+from genir.decoding.masks import Mask
+from genir.decoding.ranker import NO_NUMBERS
+from genir.errors import InputError
+from genir.evaluation.explain import shown_symbol
+from genir.records import Hit
+from genir.retriever import Retriever
+
+LET_GO = 12
+"""Prefixes a level that are told of though they were not kept, the best of them."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A prefix. rows: [low, high) of the table; the other words are those of the wire."""
+
+    id: int
+    parent: int | None
+    level: int
+    symbol: str
+    log_p: float
+    score: float
+    kept: bool
+    ended: bool
+    documents: int
+    key: str | None
+    rows: tuple[int, int]
+    hits: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TreeLevel:
+    """How a level went. threshold: the last score kept; None where nothing was let go."""
+
+    level: int
+    candidates: int
+    kept: int
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class BeamTree:
+    """The levels of one search, their prefixes, best first, and the hits it ended in."""
+
+    query: str
+    beams: int
+    levels: list[TreeLevel]
+    nodes: list[Node]
+    hits: list[Hit]
+
+
+@torch.inference_mode()
+def beam_tree(
+    retriever: Retriever,
+    query: str,
+    k: int = 10,
+    beams: int | None = None,
+    where: Wanted = None,
+) -> BeamTree:
+    """Return the tree of the search that answers a query, as `Retriever.search` goes about it.
+
+    Raises InputError for an unknown field and for a model of two stages.
+    """
+    retriever.require_one_stage("the tree of beams")
+    if k < 1:
+        raise InputError(f"k = {k}: ask for at least one hit")
+    live = retriever.wanted_rows(where).to(retriever.model.device)
+    (mask,), width = live.masks, retriever.width(k, beams)
+    matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))
+    while True:
+        decoding = retriever.recipe.decoding.model_copy(
+            update={"beams": min(width, retriever.trie.rows)}
+        )
+        with retriever.autocast():
+            steps = list(
+                beam_steps(
+                    retriever.model, retriever.trie, retriever.encode([query]), live, decoding
+                )
+            )
+        ranked = _ranked(retriever, steps[-1], mask)[:k]
+        if len(ranked) >= min(k, matching):
+            break
+        if width >= retriever.trie.rows:
+            raise InputError(NO_NUMBERS)
+        width *= 2  # several identifiers of one document took the places of others
+    return _Drawing(retriever, mask, ranked).tree(query, steps, decoding.beams)
+
+
+def _ranked(retriever: Retriever, last: Step, mask: Mask) -> list[Ranked]:
+    low, high, score = (t[0].cpu().numpy() for t in vars(last.done).values())
+    aggregate = retriever.recipe.decoding.aggregate
+    return rank_documents(retriever.table, low, high, score, mask, aggregate)
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The candidates of a step, by their totals, best first: one entry each in every array."""
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    symbol: NDArray[np.int64]
+    log_p: NDArray[np.float32]
+    total: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    ended: NDArray[np.bool_]
+
+
+class _Drawing:
+    """Turns steps into nodes."""
+
+    def __init__(self, retriever: Retriever, mask: Mask, ranked: Sequence[Ranked]) -> None:
+        self.retriever, self.mask, self.ranked = retriever, mask, ranked
+        self.nodes: list[Node] = []
+
+    def tree(self, query: str, steps: Sequence[Step], beams: int) -> BeamTree:
+        levels = []
+        above: dict[tuple[int, int], int] = {}  # nodes of the beams before, by their rows
+        parents = [(0, self.retriever.trie.rows)]
+        for number, step in enumerate(steps, start=1):
+            level = self._candidates(step, number)
+            if not len(level.low):
+                break
+            above = self._draw(level, number, above, parents)
+            levels.append(_told(level, number))
+            kept = step.kept
+            parents = list(zip(kept.low[0].tolist(), kept.high[0].tolist(), strict=True))
+        hits = self.retriever.hits_of(query, self.ranked)
+        return BeamTree(query, beams, levels, self.nodes, hits)
+
+    def _candidates(self, step: Step, number: int) -> _Level:
+        """Lay a step's edges out, best first."""
+        totals = step.totals[0]
+        beam, edge = torch.nonzero(totals > -torch.inf, as_tuple=True)
+        order = totals[beam, edge].argsort(descending=True, stable=True)
+        beam, edge = beam[order], edge[order]
+        low, high = step.edges.low[0][beam, edge], step.edges.high[0][beam, edge]
+        ended = torch.as_tensor(self.retriever.trie.ended(step.edges.low, number))
+        ended = ended.expand_as(step.edges.low)[0][beam, edge]
+        kept = [
+            {(a, b) for a, b, s in zip(*(t[0].tolist() for t in vars(beams).values()), strict=True)
+             if s > -np.inf}
+            for beams in (step.kept, step.done)
+        ]  # fmt: skip
+        rows = zip(low.tolist(), high.tolist(), ended.tolist(), strict=True)
+        return _Level(
+            low.cpu().numpy(),
+            high.cpu().numpy(),
+            beam.cpu().numpy(),
+            step.edges.symbols[0][beam, edge].cpu().numpy(),
+            step.log_p[0][beam, edge].float().cpu().numpy(),
+            totals[beam, edge].float().cpu().numpy(),
+            np.array([(a, b) in kept[end] for a, b, end in rows], dtype=bool),
+            ended.cpu().numpy(),
+        )
+
+    def _draw(
+        self,
+        level: _Level,
+        number: int,
+        above: dict[tuple[int, int], int],
+        parents: Sequence[tuple[int, int]],
+    ) -> dict[tuple[int, int], int]:
+        """Add the nodes of a level; return those that were kept, by their rows."""
+        gone = np.flatnonzero(~level.kept)[:LET_GO]
+        drawn: dict[tuple[int, int], int] = {}
+        for place in np.union1d(np.flatnonzero(level.kept), gone).tolist():
+            rows = int(level.low[place]), int(level.high[place])
+            parent = above.get(parents[int(level.parent[place])])
+            node = self._node(level, place, number, parent, rows)
+            self.nodes.append(node)
+            drawn[rows] = node.id
+        return drawn
+
+    def _node(
+        self, level: _Level, place: int, number: int, parent: int | None, rows: tuple[int, int]
+    ) -> Node:
+        table = self.retriever.table
+        live = np.flatnonzero(self.mask[rows[0] : rows[1]]) + rows[0]
+        numbers = {*table.documents[live].tolist()}
+        kept, ended = bool(level.kept[place]), bool(level.ended[place])
+        return Node(
+            id=len(self.nodes),
+            parent=parent,
+            level=number,
+            symbol=shown_symbol(self.retriever, int(level.symbol[place])),
+            log_p=float(level.log_p[place]),
+            score=float(level.total[place]),
+            kept=kept,
+            ended=ended,
+            documents=len(numbers),
+            key=table.keys[next(iter(numbers))] if len(numbers) == 1 else None,
+            rows=rows,
+            hits=[
+                rank for rank, hit in enumerate(self.ranked, start=1)
+                if kept and rows[0] <= hit.row < rows[1]
+            ],
+        )  # fmt: skip
+
+
+def _told(level: _Level, number: int) -> TreeLevel:
+    kept = int(level.kept.sum())
+    threshold = float(level.total[level.kept].min()) if 0 < kept < len(level.kept) else None
+    return TreeLevel(number, len(level.kept), kept, threshold)

@@ -1,0 +1,120 @@
+"""Who may do what: bearer tokens, and what is open without one."""
+
+import logging
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from genir.errors import InputError
+from genir.serving.messages import Access
+from genir.serving.settings import Settings
+from genir.serving.tokens import Caller, Tokens
+
+log = logging.getLogger("genir.serving")
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="genir"'}
+NO_WRITES = (
+    "this server takes no changes; start it with --tokens and a token of the role write, or on "
+    "127.0.0.1 (without --no-writes)"
+)
+
+
+class Gate:
+    """What a server lets whom do."""
+
+    def __init__(self, settings: Settings, loopback: bool) -> None:
+        """Read the tokens. loopback: only this machine can reach the server.
+
+        Raises InputError where writes are asked for that nothing would guard.
+        """
+        self.tokens = Tokens(settings.tokens) if settings.tokens else None
+        guarded = self.tokens is not None and self.tokens.writable
+        unguarded = self.tokens is None and loopback
+        if settings.writes and not (guarded or unguarded):
+            raise InputError(
+                "--writes: nothing would guard the documents; give --tokens a file with a token of "
+                "the role write (genir token new NAME --role write), or listen on 127.0.0.1"
+            )
+        self._writes = settings.writes
+        self._loopback = loopback
+        self._public = settings.public or self.tokens is None
+
+    @property
+    def writes(self) -> bool:
+        """Tell whether anybody may change documents."""
+        if self._writes is not None:
+            return self._writes
+        return self._loopback if self.tokens is None else self.tokens.writable
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Return who asks. Raises HTTPException 401 for a token that is not known."""
+        if self.tokens is None:
+            return Caller("", "write" if self.writes else "read")
+        self._refresh(self.tokens)
+        if authorization is None:
+            return Caller("", "read" if self._public else None)
+        scheme, _, secret = authorization.partition(" ")
+        found = self.tokens.caller(secret.strip()) if scheme.lower() == "bearer" else None
+        if found is None:
+            raise HTTPException(401, "the bearer token is not known here", CHALLENGE)
+        return found
+
+    def _refresh(self, tokens: Tokens) -> None:
+        try:
+            if tokens.refresh():
+                log.info("the tokens were read again")
+        except InputError as error:
+            log.error("the tokens stay as they were: %s", error)
+
+    def told(self, caller: Caller) -> Access:
+        """Return what is open to a caller, as the model card says it."""
+        return Access(
+            tokens=self.tokens is not None,
+            reads=caller.role is not None,
+            writes=self.writes and caller.role == "write",
+            writes_with_token=self.writes,
+            scoped=caller.scope is not None,
+            token=caller.name or None,
+        )
+
+
+async def anyone(request: Request) -> Caller:
+    """Return who asks, whatever they may do."""
+    caller = request.app.state.gate.caller(request.headers.get("authorization"))
+    if caller.name:
+        request.state.facts["token"] = caller.name
+    return caller
+
+
+async def reader(caller: Annotated[Caller, Depends(anyone)]) -> Caller:
+    """Return who asks, if they may search. Raises HTTPException 401."""
+    if caller.role is None:
+        raise HTTPException(401, "send a token: Authorization: Bearer ...", CHALLENGE)
+    return caller
+
+
+async def writer(request: Request, caller: Annotated[Caller, Depends(anyone)]) -> Caller:
+    """Return who asks, if they may change documents. Raises HTTPException 401 and 403."""
+    gate: Gate = request.app.state.gate
+    if not gate.writes:
+        raise HTTPException(403, NO_WRITES)
+    if caller.role != "write":
+        if caller.name:
+            raise HTTPException(403, f"the token {caller.name!r} may read, not write")
+        detail = "send a token of the role write: Authorization: Bearer ..."
+        raise HTTPException(401, detail, CHALLENGE)
+    return caller
+
+
+async def owner(caller: Annotated[Caller, Depends(writer)]) -> Caller:
+    """Return who asks, if they may change everything. Raises HTTPException 401 and 403."""
+    if caller.scope is not None:
+        detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
+        raise HTTPException(403, detail)
+    return caller
+
+
+Anyone = Annotated[Caller, Depends(anyone)]
+Reader = Annotated[Caller, Depends(reader)]
+Writer = Annotated[Caller, Depends(writer)]
+Owner = Annotated[Caller, Depends(owner)]

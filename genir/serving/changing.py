@@ -1,0 +1,251 @@
+"""The routes that change: documents come, change and go; versions, compaction, another model."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as InPath
+from pydantic import BaseModel, Field, model_validator
+from starlette.exceptions import HTTPException
+
+from genir.corpus.documents import document_of, record_of
+from genir.corpus.layers import Additions
+from genir.decoding.filters import selected_rows
+from genir.records import Document, Selection
+from genir.serving.access import Owner, Reader, Writer
+from genir.serving.limits import deadline_of, refuse
+from genir.serving.messages import Message, QueryText, State
+from genir.serving.problems import RESPONSES
+from genir.serving.served import Changed, Served
+from genir.serving.service import Service
+
+router = APIRouter(responses=RESPONSES, tags=["documents"])
+KeyInPath = Annotated[str, InPath(description="a document's key", max_length=1_024)]
+
+
+class DocumentsRequest(Message):
+    """The body of `POST /v1/documents`: one `document`, or several `documents`."""
+
+    document: dict[str, Any] | None = Field(
+        default=None,
+        description="as a line of corpus.jsonl: _id, text, title, url; the rest is metadata",
+        examples=[
+            {"_id": "page-17", "title": "Copying", "text": "Copy a folder ...", "lang": "en"}
+        ],
+    )
+    documents: list[dict[str, Any]] | None = Field(default=None, min_length=1)
+    replace: bool = Field(
+        default=False, strict=True, description="put them in the place of those with their keys"
+    )
+    queries: dict[str, list[QueryText]] = Field(
+        default={}, description="what people ask for each of them, by key, where that is known"
+    )
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if (self.document is None) == (self.documents is None):
+            raise ValueError('give either "document" (an object) or "documents" (a list of them)')
+        return self
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the documents, also when there is one."""
+        return self.documents if self.document is None else [self.document]  # type: ignore[return-value]
+
+
+class VersionRequest(Message):
+    """The body of `POST /v1/rollback`."""
+
+    version: int = Field(ge=0, le=2**62, strict=True, description="of GET /v1/versions")
+
+
+class FolderRequest(Message):
+    """The body of `POST /v1/model`."""
+
+    folder: str = Field(
+        min_length=1, max_length=4_096, description="a model folder, below --models"
+    )
+
+
+class Changes(BaseModel):
+    """A change that holds from the next query on."""
+
+    keys: list[str] = []
+    version: int
+
+
+class VersionLine(BaseModel):
+    """A line of the table of versions."""
+
+    version: int
+    kind: str
+    made: str
+    documents: int
+    target: int | None
+    kept: bool = Field(description="whether POST /v1/rollback can go back to it")
+
+
+class Versions(BaseModel):
+    """The table of versions, oldest first."""
+
+    version: int
+    versions: list[VersionLine]
+
+
+@router.post("/documents", status_code=201)
+async def add(
+    body: DocumentsRequest, request: Request, response: Response, caller: Writer
+) -> Changes:
+    """Add documents, or replace them. They can be found when this is answered."""
+    service = _service(request)
+    records = body.records()
+    refuse("documents", len(records), service.settings.max_documents, "documents")
+    documents = [document_of(record, f"document {n}") for n, record in enumerate(records, 1)]
+    strangers = body.queries.keys() - {document.key for document in documents}
+    if strangers:
+        raise HTTPException(422, f"queries: {min(strangers)!r} is none of the documents given")
+    for asked in body.queries.values():
+        refuse("queries", len(asked), service.settings.max_queries, "queries")
+        longest = max(map(len, asked), default=0)
+        refuse("queries", longest, service.settings.max_query, "characters")
+
+    def work(retriever: Changed) -> list[str]:
+        _refuse_outside(documents, caller.scope)
+        if not body.replace:
+            _refuse_taken(retriever, documents)
+            return retriever.add(documents, body.queries)
+        _refuse_absent(retriever, [document.key for document in documents], caller.scope)
+        return retriever.replace(documents, body.queries)
+
+    kind = "replace" if body.replace else "add"
+    request.state.facts["documents"] = len(documents)
+    keys, version = await service.change(kind, work, _deadline(service))
+    response.status_code = 200 if body.replace else 201
+    return Changes(keys=keys, version=version)
+
+
+@router.delete("/documents/{key:path}")
+async def delete(key: KeyInPath, request: Request, caller: Writer) -> Changes:
+    """Delete a document. No query finds it from now on."""
+    service = _service(request)
+
+    def work(retriever: Changed) -> list[str]:
+        _refuse_absent(retriever, [key], caller.scope)
+        return retriever.delete([key])
+
+    keys, version = await service.change("delete", work, _deadline(service))
+    return Changes(keys=keys, version=version)
+
+
+@router.get("/documents/{key:path}", response_model=dict[str, Any])
+async def show(key: KeyInPath, request: Request, caller: Reader) -> dict[str, Any]:
+    """Return a document, as a line of corpus.jsonl."""
+    service = _service(request)
+
+    def ask(served: Served) -> dict[str, Any]:
+        _refuse_absent(served, [key], caller.scope)
+        return record_of(served.documents.fetch([key])[key])
+
+    return await service.ask(ask, _deadline(service))
+
+
+@router.get("/versions")
+async def versions(request: Request, caller: Owner) -> Versions:
+    """Return the table of versions."""
+    service = _service(request)
+
+    def ask(served: Changed) -> Versions:
+        lines = [VersionLine(**asdict(line)) for line in served.versions()]
+        return Versions(version=served.version, versions=lines)
+
+    return await service.ask(ask, _deadline(service))  # type: ignore[arg-type]
+
+
+@router.post("/rollback")
+async def rollback(body: VersionRequest, request: Request, caller: Owner) -> Changes:
+    """Go back to what a former version was, as a change of its own."""
+    service = _service(request)
+    _, version = await service.change(
+        "rollback", lambda retriever: retriever.rollback(body.version), _deadline(service)
+    )
+    return Changes(version=version)
+
+
+@router.post("/compact")
+async def compact(request: Request, caller: Owner) -> Changes:
+    """Write the model folder anew, without what was deleted; queries are answered meanwhile."""
+    service = _service(request)
+    _, version = await service.change(
+        "compact", lambda retriever: retriever.compact(), _deadline(service)
+    )
+    return Changes(version=version)
+
+
+@router.post("/model")
+async def swap(body: FolderRequest, request: Request, caller: Owner) -> State:
+    """Answer from another model folder from now on; queries are answered meanwhile."""
+    service = _service(request)
+    folder = _below(body.folder, service)
+    request.state.facts["folder"] = folder.name
+    await service.swap(folder, _deadline(service))
+    return State(status=f"serving {folder.name}")
+
+
+def _service(request: Request) -> Service:
+    return request.app.state.service
+
+
+def _deadline(service: Service) -> float:
+    return deadline_of(None, service.settings)
+
+
+def _below(name: str, service: Service) -> Path:
+    """Return a model folder by its name. Raises HTTPException 422 for one that is elsewhere."""
+    served = service.served
+    top = service.settings.models or (served.folder.parent if served.folder else None)
+    if top is None:
+        raise HTTPException(
+            422, "folder: this model is in no folder; start the server with --models"
+        )
+    try:
+        folder = (top.resolve() / name).resolve()
+        inside = folder.is_relative_to(top.resolve()) and folder.is_dir()
+    except (OSError, ValueError):  # a NUL, half a character, too long a name
+        inside = False
+    if not inside:
+        raise HTTPException(422, f"folder: no model folder {name!r:.80} below {top.name!r}")
+    return folder
+
+
+def _refuse_taken(served: Served, documents: Sequence[Document]) -> None:
+    taken = [one.key for one in documents if served.table.is_live(one.key)]
+    if taken:
+        raise HTTPException(409, f"document {taken[0]!r} is there already; replace it")
+
+
+def _refuse_absent(served: Served, keys: Sequence[str], scope: Selection | None) -> None:
+    """Raise HTTPException 404 for a key that is not live, or not for this caller to see."""
+    table = served.table
+    rows = table.live if scope is None else selected_rows(table, served.documents, scope)
+    for key in keys:
+        if key not in table or not rows[table.rows_of(table.number(key))].any():
+            raise HTTPException(404, f"no document with the key {key!r:.200}")
+
+
+def _refuse_outside(documents: Sequence[Document], scope: Selection | None) -> None:
+    """Raise HTTPException 403 for a document that its writer could not find again."""
+    if scope is None:
+        return
+    store = Additions()
+    try:
+        store.put(dict(enumerate(documents)))
+        passing = [store.matching(where, strict=False) for where in scope.where]
+    finally:
+        store.close()
+    for number, document in enumerate(documents):
+        allowed = all(document.key in keys for keys in scope.allow)
+        if not allowed or not all(mask[number] for mask in passing):
+            raise HTTPException(
+                403, f"document {document.key!r} lies outside of what this token may change"
+            )

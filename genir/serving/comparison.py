@@ -1,0 +1,164 @@
+"""BM25 over the documents that are live, for the answers side by side: an index made when asked.
+
+It runs in a thread of its own, and is made anew after a change. Masks come from the model's thread.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.corpus.snippet import snippet
+from genir.decoding.filters import selected_rows
+from genir.errors import InputError
+from genir.records import Document, Hit, Selection
+from genir.serving.batching import Busy, ModelState
+from genir.serving.served import Served
+
+if TYPE_CHECKING:
+    from genir.baselines.bm25 import Bm25
+
+MOST_WAITING = 16
+"""Requests that may wait for the index."""
+CHUNK = 1_000
+Passing = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class View:
+    """The documents at one moment. live: their numbers; passing: bool [documents] a query."""
+
+    state: ModelState
+    documents: Any
+    live: NDArray[np.int64]
+    passing: list[Passing | None]
+
+
+class LiveDocuments(Sequence[Document]):
+    """The live documents of a store, in the order of their numbers."""
+
+    def __init__(self, documents: Any, live: NDArray[np.int64]) -> None:
+        self._documents, self._live = documents, live.tolist()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._live)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the document at a place."""
+        return self._documents[self._live[place]]
+
+    def __iter__(self) -> Iterator[Document]:
+        """Yield all documents, read in chunks."""
+        for start in range(0, len(self._live), CHUNK):
+            numbers = self._live[start : start + CHUNK]
+            found = self._documents.numbered(numbers)
+            yield from (found[number] for number in numbers)
+
+
+class Comparison:
+    """The index of one state, and the thread that makes and asks it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genir-bm25")
+        self._waiting = 0
+        self._state: ModelState | None = None
+        self._index: Bm25 | None = None
+
+    def look(
+        self, served: Served, state: ModelState, selections: Sequence[Selection | None]
+    ) -> View:
+        """Note which documents are live, and which of them each query may find.
+
+        Raises InputError for more documents than may be indexed.
+        """
+        table = served.table
+        live = np.unique(table.documents[table.live]).astype(np.int64)
+        if len(live) > self._most:
+            raise InputError(
+                f"BM25 is not offered for more than {self._most:,} documents; ask the model"
+            )
+        masks: dict[Any, Passing | None] = {None: None}
+        names = [None if one is None else one.name for one in selections]
+        for name, selection in zip(names, selections, strict=True):
+            if selection is not None and name not in masks:
+                passing = np.zeros(len(table.keys), dtype=bool)
+                rows = selected_rows(table, served.documents, selection)
+                passing[table.documents[rows]] = True
+                masks[name] = passing[live]
+        return View(state, served.documents, live, [masks[name] for name in names])
+
+    async def search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
+        """Return the hits of (query, k) pairs over the documents of a view. Raises Busy."""
+        if self._waiting >= MOST_WAITING:
+            raise Busy
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, self._search, view, asks)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Drop what waits."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
+        index = self._following(view)
+        if index is None:
+            return [[] for _ in asks]
+        return [
+            index.search([query], k, among=among)[0]
+            for (query, k), among in zip(asks, view.passing, strict=True)
+        ]
+
+    def _following(self, view: View) -> "Bm25 | None":
+        """Return the index of the view's documents; none where they have no word."""
+        if self._state != view.state:
+            from genir.baselines.bm25 import Bm25
+
+            try:
+                self._index = Bm25.fit(LiveDocuments(view.documents, view.live))
+            except InputError:  # no document, or none with a word
+                self._index = None
+            self._state = view.state
+        return self._index
+
+
+def shown(
+    served: Served, asks: Sequence[tuple[str, Selection | None]], answers: Sequence[Sequence[Hit]]
+) -> list[list[Hit]]:
+    """Return hits with titles and snippets; in the model's thread, where nothing changes meanwhile.
+
+    A document that has gone since, or passes the selection no more, is left out.
+    """
+    return [
+        _shown(served, query, selection, hits)
+        for (query, selection), hits in zip(asks, answers, strict=True)
+    ]
+
+
+def _shown(
+    served: Served, query: str, selection: Selection | None, hits: Sequence[Hit]
+) -> list[Hit]:
+    table = served.table
+    rows = selected_rows(table, served.documents, selection or Selection())
+    passing = np.zeros(len(table.keys), dtype=bool)
+    passing[table.documents[rows]] = True
+    kept = [hit for hit in hits if hit.key in table and passing[table.number(hit.key)]]
+    found = served.documents.fetch([hit.key for hit in kept])
+    return [
+        replace(
+            hit,
+            rank=rank,
+            title=found[hit.key].title,
+            url=found[hit.key].url,
+            snippet=snippet(found[hit.key].text, query),
+        )
+        for rank, hit in enumerate(kept, start=1)
+    ]

@@ -1,0 +1,57 @@
+"""How much one request may ask for, and which documents it is about. Raises what becomes a 4xx."""
+
+from collections.abc import Collection
+from time import monotonic
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from genir.corpus.conditions import COLUMNS
+from genir.errors import nearest
+from genir.records import Selection
+from genir.serving.messages import SearchRequest
+from genir.serving.settings import Settings
+from genir.serving.tokens import Caller, check_condition
+
+
+def refuse_search(body: SearchRequest, settings: Settings) -> None:
+    """Raise HTTPException 422 for a search that asks for more than one request may."""
+    if body.queries is not None:
+        refuse("queries", len(body.queries), settings.max_queries, "queries")
+    name = "query" if body.queries is None else "queries"
+    refuse(name, max(map(len, body.texts())), settings.max_query, "characters")
+    refuse("k", body.k, settings.max_k, "hits")
+    refuse("beams", body.beams or 1, settings.max_beams, "beams")
+    refuse("allow", len(body.allow or ()), settings.max_keys, "keys")
+    refuse("deny", len(body.deny), settings.max_keys, "keys")
+    for field, condition in (body.where or {}).items():
+        check_condition(field, condition, "where")
+
+
+def refuse(name: str, given: int, most: int, what: str) -> None:
+    """Raise HTTPException 422 where more is given than one request may hold."""
+    if given > most:
+        raise HTTPException(422, f"{name}: got {given} {what}; at most {most} {what} a request")
+
+
+def refuse_fields(where: dict[str, Any] | None, known: Collection[str], caller: Caller) -> None:
+    """Raise HTTPException 422 for a field that no document has.
+
+    Whoever sees a part of the documents is not told of the fields of others.
+    """
+    for field in where or {}:
+        if field not in known and field not in COLUMNS:
+            hint = nearest(field, known) if caller.scope is None else ""
+            raise HTTPException(422, f"where: unknown metadata field {field!r}{hint}")
+
+
+def within(asked: Selection, caller: Caller) -> Selection | None:
+    """Return what is asked for, as far as the caller may find it; None for all documents."""
+    selection = asked if caller.scope is None else caller.scope & asked
+    empty = not (selection.where or selection.allow or selection.deny)
+    return None if empty else selection
+
+
+def deadline_of(given_ms: int | None, settings: Settings) -> float:
+    """Return when an answer is late, by the monotonic clock."""
+    return monotonic() + min(given_ms or settings.deadline_ms, settings.deadline_ms) / 1000

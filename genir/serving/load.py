@@ -1,0 +1,255 @@
+"""`genir benchmark load`: many clients on one server, with documents coming and going beside.
+
+The server is a process of its own on a copy of the model folder, so that the model stays as it is.
+The clients speak HTTP over bare connections: on a small machine they must take little of it.
+"""
+
+import asyncio
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import quantiles
+from time import monotonic, perf_counter
+from urllib.parse import urlsplit
+
+from genir.corpus.store import DocumentStore
+from genir.errors import InputError
+
+WARM_UP = 3.0
+"""Seconds before anything is measured: by then, the writer's copy of the model is loaded too."""
+CHANGE = 0.5
+"""Seconds between changes."""
+START = "import sys; from genir.cli import main; sys.argv[0] = 'genir'; main()"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to do to a server. flags: further ones of `genir serve`."""
+
+    clients: int = 64
+    seconds: float = 300.0
+    batching: bool = True
+    changes: bool = True
+    k: int = 10
+    flags: tuple[str, ...] = ()
+
+
+@dataclass
+class Tally:
+    """What came of it. statuses: of all answers, by route and status; wrong: of those not 2xx."""
+
+    seconds: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+    searches: int = 0
+    changes: int = 0
+    milliseconds: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+
+    def note(self, route: str, status: int, took: float) -> None:
+        """Count an answer; only searches are timed."""
+        self.statuses[f"{route} {status}"] += 1
+        self.wrong += not 200 <= status < 300
+        if route == "search":
+            self.searches += 1
+            self.milliseconds.append(took * 1000)
+        elif route == "change":
+            self.changes += 1
+
+    def told(self) -> dict[str, object]:
+        """Return the figures."""
+        cuts = quantiles(self.milliseconds, n=100) if len(self.milliseconds) > 1 else [0.0] * 99
+        return {
+            "searches": self.searches,
+            "changes": self.changes,
+            "seconds": round(self.seconds, 1),
+            "searches_per_second": round(self.searches / max(self.seconds, 1e-9), 1),
+            "p50_ms": round(cuts[49], 1),
+            "p99_ms": round(cuts[98], 1),
+            "wrong_statuses": self.wrong,
+            "statuses": dict(sorted(self.statuses.items())),
+            "memory_mb": [round(size / 2**20) for size in _thin(self.memory)],
+        }
+
+
+def _thin(sizes: Sequence[int], most: int = 12) -> Sequence[int]:
+    """Return the first, the last and a few between."""
+    step = max(1, (len(sizes) - 1) // (most - 1)) if len(sizes) > 1 else 1
+    return [*sizes[:-1:step], *sizes[-1:]]
+
+
+class Connection:
+    """One connection that is kept and asks one thing at a time."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._place = parts.hostname or "", parts.port or 80
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """Return status and body of an answer. Raises OSError where there is none."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(*self._place)
+        reader, writer = self._streams
+        content = b"" if body is None else json.dumps(body).encode()
+        host = f"{self._place[0]}:{self._place[1]}"
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n".encode()
+            + content
+        )
+        try:
+            return await self._answer(reader)
+        except (asyncio.IncompleteReadError, ValueError) as error:
+            await self.close()
+            raise ConnectionError(f"no whole answer: {error}") from None
+
+    async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        status = int(head[0].split()[1])
+        facts = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
+        content = await reader.readexactly(int(facts.get("content-length", "0")))
+        if facts.get("connection") == "close":
+            await self.close()
+        return status, content
+
+    async def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+class Run:
+    """The clients of one run."""
+
+    def __init__(self, address: str, queries: Sequence[str], load: Load) -> None:
+        self.address, self.queries, self.load = address, queries, load
+        self.tally = Tally()
+        self.until = 0.0
+
+    async def run(self) -> Tally:
+        """Warm up, then measure; return what came of it."""
+        if self.load.changes:
+            await self._change(Connection(self.address), 0, Tally())
+        await self._all(min(WARM_UP, self.load.seconds))
+        self.tally, start = Tally(), perf_counter()
+        await self._all(self.load.seconds)
+        self.tally.seconds = perf_counter() - start
+        return self.tally
+
+    async def _all(self, seconds: float) -> None:
+        self.until = monotonic() + seconds
+        clients = [self._search(random.Random(seed)) for seed in range(self.load.clients)]
+        beside = [self._weigh()] + ([self._changes()] if self.load.changes else [])
+        await asyncio.gather(*clients, *beside)
+
+    async def _search(self, rng: random.Random) -> None:
+        connection = Connection(self.address)
+        while monotonic() < self.until:
+            body = {"query": rng.choice(self.queries), "k": self.load.k}
+            start = perf_counter()
+            status, _ = await connection.ask("POST", "/v1/search", body)
+            self.tally.note("search", status, perf_counter() - start)
+        await connection.close()
+
+    async def _changes(self) -> None:
+        """Add, replace and delete a document in turn."""
+        connection, number = Connection(self.address), 1
+        while monotonic() < self.until:
+            await self._change(connection, number, self.tally)
+            number += 1
+            await asyncio.sleep(CHANGE)
+        await connection.close()
+
+    async def _change(self, connection: Connection, number: int, tally: Tally) -> None:
+        text = self.queries[number % len(self.queries)]
+        document = {"_id": "load test", "title": text, "text": f"{text}. Load {number}.",
+                    "url": "https://load.example.org/test"}  # fmt: skip
+        for method, path, body in (
+            ("POST", "/v1/documents", {"document": document}),
+            ("POST", "/v1/documents", {"document": document | {"text": text}, "replace": True}),
+            ("DELETE", "/v1/documents/load%20test", None),
+        ):
+            start = perf_counter()
+            status, _ = await connection.ask(method, path, body)
+            tally.note("change", status, perf_counter() - start)
+
+    async def _weigh(self) -> None:
+        connection = Connection(self.address)
+        while monotonic() < self.until:
+            _, told = await connection.ask("GET", "/v1/metrics")
+            lines = (line.split() for line in told.decode().splitlines())
+            sizes = [float(words[1]) for words in lines
+                     if words[0] == "process_resident_memory_bytes"]  # fmt: skip
+            self.tally.memory += map(int, sizes)
+            await asyncio.sleep(min(5.0, max(0.2, self.load.seconds / 12)))
+        await connection.close()
+
+
+def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]:
+    """Serve a copy of a model folder, load it, and return the figures.
+
+    queries: a file of them; by default, pieces of the documents. Raises InputError for a bad model
+    folder or file.
+    """
+    asked = _read(queries) if queries else _pieces(model)
+    with tempfile.TemporaryDirectory(prefix="genir-load-") as place:
+        try:
+            folder = shutil.copytree(model, Path(place) / model.name)
+        except OSError as error:
+            raise InputError(f"{model}: cannot be copied ({error})") from None
+        with started(folder, load) as (_, address):
+            tally = asyncio.run(Run(address, asked, load).run())
+    shown = {name: value for name, value in asdict(load).items() if name != "flags"}
+    return shown | tally.told()
+
+
+@contextmanager
+def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a server of its own on a model folder; yield the process and its address."""
+    flags = ["--port", "0", "--cache", "0", *load.flags]
+    if not load.batching:
+        flags.append("--no-batching")
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, "serve", str(folder), *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        if " answers at " not in line:
+            raise InputError(f"the server did not start: {line}{process.stderr.read()}")
+        yield process, line.split(" answers at ")[1].split()[0]
+    finally:
+        process.terminate()
+        process.stderr.close()
+        process.wait(60)
+
+
+def _read(path: Path) -> list[str]:
+    from genir.corpus.folder import read_queries
+
+    return [query.text for query in read_queries(path).values()]
+
+
+def _pieces(model: Path, count: int = 5_000) -> list[str]:
+    """Return pieces of three to eight words of documents."""
+    store, rng, found = DocumentStore(model / "documents.sqlite"), random.Random(0), list[str]()
+    numbers = [rng.randrange(len(store)) for _ in range(count)]
+    for number in numbers:
+        words = f"{store[number].title} {store[number].text}".split()
+        start = rng.randrange(max(1, len(words) - 3))
+        found.append(" ".join(words[start : start + rng.randint(3, 8)])[:500])
+    store.close()
+    return [text for text in found if text.strip()]

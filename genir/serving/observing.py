@@ -1,0 +1,111 @@
+"""What is known of every request: its id, a line in the log, the meters. The last word on bugs."""
+
+import logging
+import re
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from genir.serving.metrics import Metrics
+from genir.serving.problems import AGAIN, failed, problem
+from genir.serving.service import Service
+
+log = logging.getLogger("genir.serving")
+GIVEN = re.compile(r"[\w.-]{1,64}", re.ASCII)
+"""Request ids that are taken over from whoever asks."""
+PROBES = ("/healthz", "/readyz", "/metrics")
+
+
+class Observed:
+    """Number, count, time and log every request; while the server leaves, refuse new ones."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app = app
+        self._service = service
+        self._metrics: Metrics = service.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and note what becomes of it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        await _Request(self.app, self._service).answer(scope, receive, send)
+
+
+class _Request:
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service = app, service
+        self.start, self.status = perf_counter(), 0
+        self.id = ""
+        self.facts: dict[str, Any] = {}
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = Headers(scope=scope).get("x-request-id", "")
+        self.id = given if GIVEN.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["facts"] = self.facts
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = self.id
+                if self.service.draining:
+                    headers["Connection"] = "close"
+            await send(message)
+
+        self.service.begin()
+        try:
+            await self._pass_on(scope, receive, noting)
+        finally:
+            self.service.end()
+            self._note(scope)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.service.refuses and not scope["path"].endswith(PROBES):
+            refusal = problem(
+                503, "the server is leaving; ask another, or again in a moment", AGAIN
+            )
+            await refusal(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except Exception:
+            log.exception("a bug", extra={"request": self.id})
+            if self.status:
+                raise  # half an answer is out: cut the connection
+            await failed()(scope, receive, send)
+
+    def _note(self, scope: Scope) -> None:
+        route = _route(scope)
+        took, metrics = perf_counter() - self.start, self.service.metrics
+        metrics.seconds.labels(route, _method(scope)).observe(took)
+        metrics.requests.labels(route, _method(scope), str(self.status)).inc()
+        level = logging.DEBUG if scope["path"].endswith(PROBES) else logging.INFO
+        if log.isEnabledFor(level):
+            told = {
+                "request": self.id,
+                "method": scope["method"],
+                "route": route,
+                "status": self.status,
+                "ms": round(took * 1000, 2),
+                "client": (scope.get("client") or ("",))[0],
+            }
+            log.log(level, "request", extra=told | self.facts)
+
+
+def _route(scope: Scope) -> str:
+    """Return the route's own path, not what was asked for: there are few of them."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return "other"
+    versioned = scope["path"].startswith("/v1/") and not path.startswith("/v1/")
+    return f"/v1{path}" if versioned else path
+
+
+def _method(scope: Scope) -> str:
+    """Return the method, if it is one of those that are used: anything may be sent as one."""
+    method = scope["method"]
+    return method if method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT") else "other"

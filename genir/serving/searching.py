@@ -1,0 +1,207 @@
+"""The routes that ask: search, explain, what is served, health, meters."""
+
+import json
+from http import HTTPStatus
+from time import perf_counter
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+
+from genir.records import Selection
+from genir.serving.access import Anyone, Gate, Reader
+from genir.serving.batching import Ask
+from genir.serving.card import field_cards, sample_examples, seen
+from genir.serving.limits import deadline_of, refuse_fields, refuse_search, within
+from genir.serving.messages import (
+    Answer,
+    Answers,
+    Hits,
+    ModelCard,
+    QueryText,
+    SearchRequest,
+    State,
+    TreeMessage,
+    Where,
+)
+from genir.serving.metrics import CONTENT_TYPE
+from genir.serving.problems import RESPONSES
+from genir.serving.served import Served
+from genir.serving.service import Service
+from genir.serving.tokens import Caller
+
+router = APIRouter(responses=RESPONSES, tags=["search"])
+
+
+@router.post("/search")
+async def search(body: SearchRequest, request: Request, caller: Reader) -> Answer | Answers:
+    """Answer one query, or several, with hits: best first."""
+    start, service = perf_counter(), _service(request)
+    refuse_search(body, service.settings)
+    deadline = deadline_of(body.deadline_ms, service.settings)
+    _note(request, body)
+    await _refuse_unknown(service, body.where, caller, deadline)
+    selection = within(body.selection, caller)
+    asks = [Ask(text, body.k, selection, body.beams, body.exact) for text in body.texts()]
+    if body.system == "bm25":
+        if not service.settings.compare:
+            raise HTTPException(422, "system: this server does not compare; ask genir")
+        lists, version = await service.compare(asks, deadline)
+    else:
+        found = await service.search(asks, deadline)
+        lists, version = [one.hits for one in found], min(one.state[1] for one in found)
+    results = [Hits.of(hits) for hits in lists]
+    took = round((perf_counter() - start) * 1000, 2)
+    if body.queries is None:
+        first = results[0]
+        return Answer(hits=first.hits, proven=first.proven, took_ms=took, version=version)
+    return Answers(results=results, took_ms=took, version=version)
+
+
+@router.get("/explain")
+async def explain(
+    request: Request,
+    caller: Reader,
+    query: Annotated[QueryText, Query(description="a question")],
+    k: Annotated[int, Query(ge=1, description="hits to explain")] = 10,
+    beams: Annotated[int | None, Query(ge=1, description="beam width")] = None,
+    where: Annotated[str | None, Query(description="a filter, as JSON")] = None,
+) -> TreeMessage:
+    """Show the tree of beams of a query, level by level, and which paths led to hits."""
+    start, service = perf_counter(), _service(request)
+    body = SearchRequest(query=query, k=k, beams=beams, where=_filter(where))
+    refuse_search(body, service.settings)
+    deadline = deadline_of(None, service.settings)
+    _note(request, body)
+    await _refuse_unknown(service, body.where, caller, deadline)
+    selection = within(body.selection, caller)
+
+    def ask(served: Served) -> tuple[Any, int]:
+        from genir.evaluation.tree import beam_tree  # brings torch
+
+        return beam_tree(served, query, k, beams, selection), served.version  # type: ignore[arg-type]
+
+    tree, version = await service.ask(ask, deadline)
+    told = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
+    took = round((perf_counter() - start) * 1000, 2)
+    return TreeMessage.model_validate(
+        told | {"took_ms": took, "version": version}, from_attributes=True
+    )
+
+
+@router.get("/model")
+async def model(request: Request, caller: Anyone) -> ModelCard:
+    """Say what is served, what filters may name, and what is open to whoever asks."""
+    service, gate = _service(request), _gate(request)
+    served, scope = service.served, caller.scope
+    recipe = served.recipe
+    facts: dict[str, Any] = {}
+    if caller.role is not None:
+        own = tuple(request.app.state.examples)
+
+        def ask(served: Served) -> dict[str, Any]:
+            return _facts(served, scope, own)
+
+        name = ("card", None if scope is None else scope.name)
+        facts, (_, version) = await service.remember(name, ask, deadline_of(None, service.settings))
+        facts = facts | {"version": version}
+    return ModelCard(
+        name=served.folder.name if served.folder else recipe.name,
+        recipe=recipe.name,
+        description=recipe.description,
+        scheme=recipe.identifiers.scheme,
+        kind=recipe.model.kind,
+        beams=recipe.decoding.beams,
+        explains=getattr(served, "first", None) is None,
+        additions=gate.writes and not served.closed,
+        systems=["genir", "bm25"] if service.settings.compare else ["genir"],
+        access=gate.told(caller),
+        **facts,
+    )
+
+
+def _facts(served: Served, scope: Selection | None, examples: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the card says of the documents that a caller may find."""
+    numbers = seen(served, scope)
+    table = served.table
+    among = table.live if scope is None else table.live & _having(table, numbers)
+    return {
+        "documents": len(numbers),
+        "identifiers": int(among.sum()),
+        "fields": field_cards(served, numbers),
+        "examples": list(examples) or sample_examples(served.documents, numbers.tolist()),
+    }
+
+
+def _having(table: Any, numbers: Any) -> Any:
+    import numpy as np
+
+    return np.isin(table.documents, numbers)
+
+
+@router.get("/healthz")
+async def healthz() -> State:
+    """Say that the server lives."""
+    return State(status="alive")
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> State:
+    """Say that the model is loaded and requests are taken; 503 until then, and from SIGTERM on."""
+    service = _service(request)
+    if service.draining:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the server is leaving")
+    if not service.ready:
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the model is still loading")
+    return State(status="ready")
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request, caller: Reader) -> Response:
+    """Return the meters, for Prometheus."""
+    return Response(_service(request).metrics.told(), media_type=CONTENT_TYPE)
+
+
+def _service(request: Request) -> Service:
+    return request.app.state.service
+
+
+def _gate(request: Request) -> Gate:
+    return request.app.state.gate
+
+
+def _note(request: Request, body: SearchRequest) -> None:
+    """Note what the log says of a search: not the queries, unless that was asked for."""
+    facts = request.state.facts
+    facts |= {"queries": len(body.texts()), "k": body.k, "system": body.system}
+    if _service(request).settings.log_queries:
+        facts["asked"] = body.texts()
+
+
+async def _refuse_unknown(
+    service: Service, where: dict[str, Any] | None, caller: Caller, deadline: float
+) -> None:
+    if not where:
+        return
+
+    def fields(served: Served) -> list[str]:
+        return list(served.documents.metadata_fields())
+
+    known, _ = await service.remember("fields", fields, deadline)
+    refuse_fields(where, known, caller)
+
+
+_WHERE: TypeAdapter[dict[str, Any] | None] = TypeAdapter(Where | None)
+
+
+def _filter(text: str | None) -> dict[str, Any] | None:
+    """Read a filter from a URL. Raises HTTPException 422."""
+    if not text:
+        return None
+    try:
+        return _WHERE.validate_python(json.loads(text))
+    except ValidationError as error:
+        raise HTTPException(422, f"where: {error.errors()[0]['msg']}") from None
+    except (ValueError, RecursionError):
+        raise HTTPException(422, 'where: no JSON; write it as {"lang": "en"}') from None

@@ -1,0 +1,89 @@
+"""What a server allows and how it goes about it, in one record. Knows no server."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genir.errors import InputError
+
+
+class Settings(BaseModel):
+    """Limits and habits of a server; each is a flag of `genir serve`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Who may ask for what.
+    tokens: Path | None = Field(default=None, description="file of bearer tokens (genir token new)")
+    public: bool = Field(
+        default=False, description="answer searches without a token, though there are some"
+    )
+    writes: bool | None = Field(
+        default=None,
+        description="let documents be added and deleted over HTTP; default: where a token guards "
+        "them, or only this machine can reach them",
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description="host names that requests may be addressed to; default: this machine's, where "
+        "only it can reach the server",
+    )
+    cors: tuple[str, ...] = Field(
+        default=(), description="origins of other pages that may ask from browsers"
+    )
+    models: Path | None = Field(
+        default=None,
+        description="folder whose models may be swapped in; default: where the model lies",
+    )
+
+    # How much one request may ask for.
+    max_query: int = Field(default=2_000, ge=1, description="characters in one query")
+    max_queries: int = Field(default=256, ge=1, description="queries in one request")
+    max_k: int = Field(default=1_000, ge=1, description="hits a query")
+    max_beams: int = Field(default=1_000, ge=1, description="beams a query")
+    max_documents: int = Field(default=256, ge=1, description="documents in one request")
+    max_keys: int = Field(default=10_000, ge=1, description="keys to allow or deny in one request")
+    max_body: int = Field(
+        default=8 * 2**20, ge=1_024, description="bytes in the body of one request"
+    )
+
+    # How requests share the model.
+    batching: bool = Field(default=True, description="answer queries of several requests together")
+    max_batch: int = Field(default=32, ge=1, description="queries answered together")
+    max_wait_ms: float = Field(
+        default=2.0, ge=0, le=1_000, description="how long a batch waits for more"
+    )
+    queue: int = Field(
+        default=1_024, ge=1, description="queries that may wait; more are told to come back"
+    )
+    write_queue: int = Field(default=32, ge=1, description="changes that may wait")
+    deadline_ms: int = Field(default=10_000, ge=1, description="milliseconds a request may take")
+    cache: int = Field(
+        default=2_048, ge=0, description="answers kept until something changes; 0: none"
+    )
+    poll_ms: int = Field(
+        default=250, ge=10, description="how often changes of other processes are looked for"
+    )
+
+    # What else it does.
+    compare: bool = Field(default=True, description="answer by BM25 too, when asked for it")
+    max_compared: int = Field(
+        default=200_000, ge=1, description="documents up to which BM25 indexes them when asked"
+    )
+    log_queries: bool = Field(default=False, description="write queries into the log")
+    linger_s: float = Field(
+        default=0.0, ge=0, description="seconds after SIGTERM in which requests are still taken"
+    )
+    drain_s: float = Field(
+        default=30.0, ge=0, description="seconds after SIGTERM for what was accepted before it"
+    )
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """Return the settings for flags that were given. Raises InputError naming a bad one."""
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors()[0]
+            flag = "--" + str(first["loc"][0]).replace("_", "-")
+            raise InputError(f"{flag} {first['input']!r}: {first['msg']}") from None

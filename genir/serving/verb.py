@@ -1,0 +1,129 @@
+"""The verbs `genir serve` and `genir token`: their options, and what they start."""
+
+import json
+from collections.abc import Callable
+from inspect import Parameter, signature
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from rich.console import Console
+
+from genir.errors import InputError
+from genir.serving.settings import Settings
+
+token_app = typer.Typer(help="Make bearer tokens for a server.", no_args_is_help=True)
+
+
+def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb an option for each setting; it is called with those that were given."""
+    own = [one for one in signature(verb).parameters.values() if one.kind != Parameter.VAR_KEYWORD]
+    options = [_option(name) for name in Settings.model_fields]
+    verb.__signature__ = signature(verb).replace(parameters=own + options)  # type: ignore[attr-defined]
+    return verb
+
+
+def _option(name: str) -> Parameter:
+    field = Settings.model_fields[name]
+    kind, flag = _plain(field.annotation), "--" + name.replace("_", "-")
+    told = f"{field.description}" + ("" if field.default in (None, (), False) else
+                                     f"; default: {_shown(field.default)}")  # fmt: skip
+    names = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
+    option = typer.Option(*names, help=told, show_default=False, rich_help_panel="Settings")
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _shown(value: object) -> str:
+    return (
+        {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else f"{value}"
+    )
+
+
+def _plain(annotation: Any) -> Any:
+    """Return the type of an option: without None, and a list for a tuple."""
+    if isinstance(annotation, UnionType):
+        annotation = next(one for one in get_args(annotation) if one is not type(None))
+    return list[str] if get_origin(annotation) is tuple else annotation
+
+
+@with_settings
+def serve(
+    model: Annotated[
+        Path, typer.Argument(help="a model folder", metavar="MODEL", show_default=False)
+    ],
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on", min=0, max=65535)] = 8000,
+    browse: Annotated[bool, typer.Option(help="open the page in a browser")] = False,
+    **settings: Any,
+) -> None:
+    """Answer queries over HTTP, with a search page at /."""
+    from genir.serving.server import serve
+
+    serve(model, host, port, browse, settings=Settings.of(settings))
+
+
+def load(
+    model: Annotated[
+        Path, typer.Argument(help="a model folder", metavar="MODEL", show_default=False)
+    ],
+    queries: Annotated[
+        Path | None, typer.Option(help="queries.jsonl or .tsv; default: pieces of documents")
+    ] = None,
+    clients: Annotated[int, typer.Option(help="that ask at once", min=1)] = 64,
+    minutes: Annotated[float, typer.Option(help="how long", min=0.01)] = 5.0,
+    batching: Annotated[bool, typer.Option(help="answer queries of several together")] = True,
+    changes: Annotated[bool, typer.Option(help="add and delete documents beside")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write JSON here")] = None,
+) -> None:
+    """Load a server on a copy of the model: throughput, latency, wrong status codes, memory."""
+    from genir.serving.load import Load, run_load
+
+    if json_file is not None and not json_file.parent.is_dir():
+        raise InputError(f"{json_file}: there is no folder {json_file.parent}; make it")
+    figures = run_load(model, queries, Load(clients, minutes * 60, batching, changes))
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    for name, value in figures.items():
+        typer.echo(f"{name}: {value}")
+
+
+@token_app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="whom it is for", show_default=False)],
+    file: Annotated[Path, typer.Option(help="the tokens' file; made if there is none")] = Path(
+        "tokens.json"
+    ),
+    role: Annotated[str, typer.Option(help="read, or write (which may read too)")] = "read",
+    where: Annotated[
+        str | None,
+        typer.Option(help='filter that bounds what it may see and change: {"tenant": "a"}'),
+    ] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="key of a document it may see; may be repeated")
+    ] = None,
+) -> None:
+    """Make a token; print its secret, which stands nowhere else."""
+    from genir.serving.tokens import Wish, new_token
+
+    if role not in ("read", "write"):
+        raise InputError(f"--role {role!r}: choose read or write")
+    secret = new_token(file, Wish(name, role, _filter(where), allow))  # type: ignore[arg-type]
+    Console(stderr=True).print(
+        f"{file} knows {name!r} now. The secret, once:", markup=False, highlight=False
+    )
+    typer.echo(secret)
+
+
+def _filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise InputError(f'--where {text!r}: write it as JSON, such as {{"tenant": "a"}}')
+    return read

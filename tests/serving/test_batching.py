@@ -1,0 +1,200 @@
+"""The queue: what goes in together, what is refused, what is late, whom a failure takes along."""
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+from time import monotonic
+from types import SimpleNamespace
+
+import pytest
+
+from genir.records import Hit, Selection
+from genir.serving.batching import Ask, Busy, Closed, Worker
+from genir.serving.cache import AnswerCache
+from genir.serving.metrics import Metrics
+from genir.serving.settings import Settings
+
+
+class Recorder:
+    """A model that notes what it is asked together, and waits at a gate."""
+
+    def __init__(self):
+        self.batches, self.gate, self.entered = [], threading.Event(), threading.Event()
+        self.version = 0
+        self.recipe = SimpleNamespace(decoding=SimpleNamespace(mode="beam"))
+        self.gate.set()
+
+    def width(self, k, beams=None):
+        return max(k, beams or 10)
+
+    def search(self, queries, k, where, beams=None, exact=None):
+        self.entered.set()
+        assert self.gate.wait(10)
+        self.batches.append([*queries])
+        if "bad" in queries:
+            raise RuntimeError("a bad query")
+        return [[Hit(query, 0.0, 1)] * n for query, n in zip(queries, k, strict=True)]
+
+
+@asynccontextmanager
+async def worker(**settings):
+    recorder = Recorder()
+    worker = Worker(Settings(max_wait_ms=0, **settings), Metrics())
+    worker.install(recorder)
+    try:
+        yield worker, recorder
+    finally:
+        recorder.gate.set()
+        await asyncio.to_thread(worker.close)
+
+
+def asks(*texts, **wanted):
+    return [Ask(text, **wanted) for text in texts]
+
+
+async def held(worker, recorder):
+    """Ask something that waits at the gate, so that what follows has to queue."""
+    recorder.gate.clear()
+    recorder.entered.clear()
+    (first,) = worker.ask(asks("first"), monotonic() + 60)
+    assert await asyncio.to_thread(recorder.entered.wait, 10)
+    return first
+
+
+def test_what_waits_goes_in_together_up_to_the_size():
+    async def run():
+        async with worker(max_batch=3) as (queue, recorder):
+            first = await held(queue, recorder)
+            later = [queue.ask(asks(f"q{n}", k=n + 1), monotonic() + 60)[0] for n in range(4)]
+            assert queue.waiting == 4
+            recorder.gate.set()
+            found = await asyncio.gather(first, *later)
+            assert recorder.batches == [["first"], ["q0", "q1", "q2"], ["q3"]]
+            assert [len(one.hits) for one in found[1:]] == [1, 2, 3, 4]
+            assert found[0].state == (0, 0)
+
+    asyncio.run(run())
+
+
+def test_queries_that_differ_in_width_or_mode_go_in_apart():
+    async def run():
+        async with worker() as (queue, recorder):
+            await held(queue, recorder)
+            wanted = [{}, {"k": 5}, {"beams": 10}, {"k": 11}, {"exact": True}, {"exact": True},
+                      {"exact": True, "k": 3}, {"selection": Selection(({"a": 1},))}]  # fmt: skip
+            futures = [
+                queue.ask([Ask(str(n), **each)], monotonic() + 60)[0]
+                for n, each in enumerate(wanted)
+            ]
+            recorder.gate.set()
+            await asyncio.gather(*futures)
+            apart = [["0", "1", "2", "7"], ["3"], ["4", "5"], ["6"]]
+            assert sorted(recorder.batches[1:]) == apart
+
+    asyncio.run(run())
+
+
+def test_without_batching_each_query_goes_in_alone():
+    async def run():
+        async with worker(batching=False) as (queue, recorder):
+            await asyncio.gather(*queue.ask(asks("a", "b", "c"), monotonic() + 60))
+            assert recorder.batches == [["a"], ["b"], ["c"]]
+
+    asyncio.run(run())
+
+
+def test_a_query_that_fails_takes_no_other_along():
+    async def run():
+        async with worker() as (queue, recorder):
+            first = await held(queue, recorder)
+            good, bad, other = queue.ask(asks("good", "bad", "other"), monotonic() + 60)
+            recorder.gate.set()
+            assert (await first).hits[0].key == "first"
+            with pytest.raises(RuntimeError, match="a bad query"):
+                await bad
+            assert (await good).hits[0].key == "good" and (await other).hits[0].key == "other"
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_refuses_and_a_lone_request_never_is():
+    async def run():
+        async with worker(queue=4) as (queue, recorder):
+            await held(queue, recorder)
+            waiting = queue.ask(asks(*"abcdefgh"), monotonic() + 60)
+            with pytest.raises(Busy):
+                queue.ask(asks("i"), monotonic() + 60)
+            with pytest.raises(Busy):
+                queue.do(lambda served: None)
+            inside = queue.do(lambda served: served.version, bounded=False)
+            recorder.gate.set()
+            assert len(await asyncio.gather(*waiting)) == 8
+            assert await asyncio.wrap_future(inside) == 0
+
+    asyncio.run(run())
+
+
+def test_what_is_late_or_given_up_is_never_asked():
+    async def run():
+        async with worker() as (queue, recorder):
+            await held(queue, recorder)
+            (late,) = queue.ask(asks("late"), monotonic() - 1)
+            (given_up,) = queue.ask(asks("given up"), monotonic() + 60)
+            (in_time,) = queue.ask(asks("in time"), monotonic() + 60)
+            given_up.cancel()
+            recorder.gate.set()
+            await in_time
+            assert recorder.batches == [["first"], ["in time"]]
+            assert not late.done()
+            late.cancel()
+
+    asyncio.run(run())
+
+
+def test_what_waits_when_it_closes_is_told():
+    async def run():
+        async with worker() as (queue, recorder):
+            first = await held(queue, recorder)
+            (waiting,) = queue.ask(asks("waiting"), monotonic() + 60)
+            task = queue.do(lambda served: None)
+            closing = asyncio.create_task(asyncio.to_thread(queue.close))
+            with pytest.raises(Closed):
+                await waiting
+            assert task.cancelled()
+            recorder.gate.set()
+            await closing
+            assert (await first).hits
+            with pytest.raises(Closed):
+                queue.ask(asks("after"), monotonic() + 60)
+
+    asyncio.run(run())
+
+
+def test_another_model_answers_from_the_next_batch_on():
+    async def run():
+        async with worker() as (queue, before):
+            first, after = await held(queue, before), Recorder()
+            (second,) = queue.ask(asks("second"), monotonic() + 60)
+            assert queue.install(after) is before
+            before.gate.set()
+            assert (await first).state == (0, 0) and (await second).state == (1, 0)
+            assert after.batches == [["second"]]
+
+    asyncio.run(run())
+
+
+def test_kept_answers_go_with_the_state_and_the_oldest_first():
+    cache = AnswerCache(2)
+    for question in "ab":
+        assert cache.get(1, question) is None
+        cache.put(1, question, question.upper())
+    assert cache.get(1, "a") == "A"
+    cache.put(1, "c", "C")
+    assert [cache.get(1, question) for question in "abc"] == ["A", None, "C"]
+    cache.put(0, "d", "of an older state")
+    assert cache.get(1, "d") is None and len(cache) == 2
+    assert cache.get(2, "a") is None and len(cache) == 0
+    none = AnswerCache(0)
+    none.get(1, "a")
+    none.put(1, "a", "A")
+    assert none.get(1, "a") is None

@@ -1,0 +1,67 @@
+"""Documents come and go over HTTP, and every query sees it from then on."""
+
+import shutil
+
+import pytest
+from living import keys, record, serving
+
+
+@pytest.fixture
+def client(model_folder, tmp_path):
+    with serving(shutil.copytree(model_folder, tmp_path / "model")) as client:
+        yield client
+
+
+def added(client, *records, **body):
+    return client.post("/v1/documents", json={"documents": list(records), **body})
+
+
+def test_an_added_document_is_found_by_the_next_query(client):
+    before = keys(client)
+    response = client.post("/v1/documents", json={"document": record("a")})
+    assert (response.status_code, response.json()) == (201, {"keys": ["a"], "version": 1})
+    assert set(keys(client)) == {*before, "a"}
+    answer = client.post("/v1/search", json={"query": "hide", "k": 41}).json()
+    assert answer["version"] == 1 and "a" in [hit["key"] for hit in answer["hits"]]
+    assert client.get("/v1/documents/a").json() == record("a")
+    assert client.get("/v1/model").json()["documents"] == 41
+
+
+def test_a_deleted_document_is_never_found_again(client):
+    assert "copy-file" in keys(client)
+    response = client.delete("/v1/documents/copy-file")
+    assert (response.status_code, response.json()["version"]) == (200, 1)
+    assert "copy-file" not in keys(client) and len(keys(client)) == 39
+    assert client.get("/v1/documents/copy-file").status_code == 404
+    assert client.delete("/v1/documents/copy-file").status_code == 404
+
+
+def test_a_replaced_document_has_its_new_text(client):
+    response = added(client, record("copy-file", "erase every wire", verb="fly"), replace=True)
+    assert response.status_code == 200
+    assert keys(client, where={"verb": "fly"}) == ["copy-file"]
+    assert client.get("/v1/documents/copy-file").json()["text"] == "erase every wire"
+
+
+def test_versions_rollback_and_compaction(client):
+    added(client, record("a"))
+    client.delete("/v1/documents/copy-file")
+    table = client.get("/v1/versions").json()
+    assert [line["kind"] for line in table["versions"]] == ["trained", "add", "delete"]
+    assert client.post("/v1/rollback", json={"version": 1}).json()["version"] == 3
+    assert {"a", "copy-file"} <= set(keys(client))
+    client.delete("/v1/documents/copy-disk")
+    assert client.post("/v1/compact").json()["version"] == 4
+    assert {"a", "copy-file"} <= set(keys(client)) and "copy-disk" not in keys(client)
+    assert client.post("/v1/rollback", json={"version": 1}).status_code == 422
+    assert added(client, record("b")).json()["version"] == 5
+    assert "b" in keys(client)
+
+
+def test_the_tree_of_beams_leads_to_the_hits(client):
+    hits = client.post("/v1/search", json={"query": "pack a drive", "k": 3}).json()["hits"]
+    tree = client.get("/v1/explain", params={"query": "pack a drive", "k": 3}).json()
+    assert [hit["key"] for hit in tree["hits"]] == [hit["key"] for hit in hits]
+    for rank, hit in enumerate(tree["hits"], start=1):
+        path = [node for node in tree["nodes"] if rank in node["hits"]]
+        assert path[-1]["key"] == hit["key"] and path[-1]["kept"]
