@@ -99,11 +99,8 @@ class DocidModel(nn.Module, ABC):
         texts = [f"{document.title}. {document.text}" for document in corpus]
         return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
-    def finish(self, corpus: Sequence[Document], chosen: Sequence[int] | None = None) -> None:
-        """Do what is left to do once the weights are trained. By default nothing.
-
-        chosen: numbers of the documents that the training was about; by default all.
-        """
+    def finish(self, corpus: Sequence[Document]) -> None:
+        """Do what is left to do once the weights are trained. By default nothing."""
         return
 
     def hold(self, numbers: Sequence[int]) -> None:

@@ -180,7 +180,7 @@ class BridgeModel(DocidModel):
         """Return the codebooks."""
         return list(self.head.codebooks)
 
-    def finish(self, corpus: Sequence[Document], chosen: Sequence[int] | None = None) -> None:
+    def finish(self, corpus: Sequence[Document]) -> None:
         """Mix into each trained atomic row where the tuned encoder places the document itself.
 
         A row has learned from the few texts that it was trained on; the encoder has read the whole
@@ -188,10 +188,7 @@ class BridgeModel(DocidModel):
         """
         if self.head.levels > 1 or not self.options.anchor:
             return
-        numbers = np.arange(len(corpus)) if chosen is None else np.array(chosen, dtype=np.int64)
-        read = corpus if chosen is None else [corpus[number] for number in chosen]
-        vectors = np.zeros((len(corpus), self.encoder.dimension), dtype=np.float32)
-        vectors[numbers] = self.encoder.embed(_texts(read), progress="anchoring documents")
+        vectors = self.encoder.embed(_texts(corpus), progress="anchoring documents")
         self.head.anchor(self.options.anchor * vectors)
 
     def hold(self, numbers: Sequence[int]) -> None:

@@ -213,8 +213,7 @@ def _train(
              "adapters": request.adapters, "queries": fingerprint(split.all.train)}  # fmt: skip
     _refuse_other(work, asked)
     fresh.recipe = recipe
-    new = np.flatnonzero(_new(fresh)).tolist()
-    fresh.model.hold(new)
+    fresh.model.hold(np.flatnonzero(_new(fresh)).tolist())
     if request.adapters:
         torch.manual_seed(recipe.training.seed)
         add_adapters(fresh.model, request.adapters)
@@ -223,8 +222,7 @@ def _train(
     work.restore_best(fresh.model)
     if request.adapters:
         merge_adapters(fresh.model)
-    fresh.model.finish(fresh.documents, new)
-    fresh.model.eval()
+    fresh.model.eval()  # not finished: placed rows hold the encoder's view of the document already
     # Those of another encoder say little; where queries are not known, rows stand in for them.
     fresh.guards = fresh.model.guard(split.all.train, fresh.table)
     return fresh, progress.step
@@ -257,6 +255,12 @@ def _judge(
             f"{request.model}: RR@10 of old documents would fall from {old.before:.3f} to "
             f"{old.after:.3f}, by more than {request.tolerance}; nothing has changed. Raise "
             "--replay or lower --set training.learning_rate, and --overwrite to start over"
+        )
+    if new.after < new.before - request.tolerance:
+        raise InputError(
+            f"{request.model}: RR@10 of the new documents would fall from {new.before:.3f} to "
+            f"{new.after:.3f}; nothing has changed. Give --queries of theirs, or lower --set "
+            "training.head_learning_rate, and --overwrite to start over"
         )
     return old, new
 

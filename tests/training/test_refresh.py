@@ -140,7 +140,7 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
 
 def test_rows_of_old_documents_stay_as_they_are(model, files):
     before = Retriever.load(model, "cpu").model.head.answering(0).detach().clone()
-    refresh(request(model, files, "training.epochs=1"))
+    refresh(request(model, files, "training.epochs=1", "training.dev_queries=0"))
     after = Retriever.load(model, "cpu").model.head.answering(0).detach()
     torch.testing.assert_close(after[:40], before[:40])
     assert not torch.allclose(after[40:], before[40:], atol=0.01)
