@@ -29,7 +29,7 @@ from genir.models.encoder import choose_attention, load_pretrained
 from genir.models.files import read_model, write_model
 from genir.models.sources import Seq2SeqOptions, open_origin
 from genir.models.symbols import initial_symbols
-from genir.models.transformer import Transformer, score
+from genir.models.transformer import Encoded, Transformer, score
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -142,6 +142,21 @@ class Seq2SeqModel(DocidModel):
         weights = batch.weights[:, None] * (batch.targets >= 0)
         return (losses(hidden, batch.targets, label_smoothing) * weights).sum() / weights.sum()
 
+    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+        """Return the hidden state before each symbol, [B, C, H] a depth: all in one pass."""
+        batch, count, depth = symbols.shape
+        encoded = self.transformer.encode(*inputs)
+        # Not repeat_interleave, whose gradient several CPU threads may add up in any order.
+        states, mask = (
+            tensor[:, None].expand(-1, count, *tensor.shape[1:]).flatten(0, 1)
+            for tensor in (encoded.states, encoded.mask)
+        )
+        levels = torch.arange(depth - 1, device=self.device)
+        start = self._start(batch * count)[:, None]
+        before = self._embed(symbols.flatten(0, 1)[:, :-1].clamp(min=0), levels, self.text)
+        hidden = self.transformer.decode(Encoded(states, mask), torch.cat([start, before], dim=1))
+        return list(hidden.view(batch, count, depth, -1).unbind(2))
+
     def _text_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return float32 [B, T]; only real places are multiplied by the large vocabulary."""
         real = targets >= 0
@@ -224,7 +239,7 @@ class Seq2SeqModel(DocidModel):
         return self.level_logits(hidden, depth).logsumexp(dim=-1)
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
-        """Score the vocabulary, or all symbols of the level: float32 [B, K, size]."""
+        """Score the vocabulary, or all symbols of the level: float32 [..., size]."""
         if self.text:
             return self.transformer.logits(hidden)
         return score(hidden, self._level(depth), None, None)

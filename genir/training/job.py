@@ -13,13 +13,14 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
+from genir.config import PseudoSection, Recipe, Stage, dump_recipe, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
 from genir.identifiers.registry import find_scheme
+from genir.manifest import sha256
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
@@ -29,6 +30,7 @@ from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
 from genir.training.loop import Trainer
+from genir.training.losses.registry import check_losses, loss_files
 from genir.training.pseudo import (
     copy_queries,
     is_file,
@@ -86,8 +88,11 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
 
 def _check(recipe: Recipe) -> None:
     """Refuse what would not be noticed before the hard work is done."""
-    for stage in filter(None, (recipe, recipe.first)):
+    stages = _stages(recipe)
+    for stage in stages:
         build_mixture(stage.tasks, stage.training.seed)
+        check_losses(stage)
+    loss_files(stages)
     if recipe.first is None:
         return
     if recipe.decoding.mode != "beam" or recipe.first.decoding.mode != "beam":
@@ -97,6 +102,10 @@ def _check(recipe: Recipe) -> None:
             f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
             "reads what the first has found, so it must be text; take 'passage'"
         )
+
+
+def _stages(recipe: Recipe) -> list[Stage]:
+    return [recipe] if recipe.first is None else [recipe, recipe.first]
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -121,7 +130,7 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state = PartialState()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
-    _check_same_queries(work, split.train)
+    _check_same(recipe, work, split.train)
     if recipe.pseudo.source:
         known = set(retriever.documents.keys())
         split = join_queries(split, read_pseudo_queries(work.pseudo, known))
@@ -152,7 +161,11 @@ def _prepare(
         )
         split = _split(job, recipe, documents)
         retriever = assemble(recipe, documents, split.train, *earlier)
-        facts = {"queries": fingerprint(split.train), "seconds": time.monotonic() - began}
+        facts = {
+            "queries": fingerprint(split.train),
+            "files": _digests(recipe),
+            "seconds": time.monotonic() - began,
+        }
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
         retriever.save(work.prepared)
         documents.close()
@@ -275,11 +288,21 @@ def fingerprint(queries: TrainQueries) -> str:
     return digest.hexdigest()
 
 
-def _check_same_queries(work: WorkFolder, queries: TrainQueries) -> None:
-    known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))["queries"]
-    if known != fingerprint(queries):
+def _digests(recipe: Recipe) -> dict[str, str]:
+    """Return a digest of each file that the losses read."""
+    return {str(file): sha256(file) for file in loss_files(_stages(recipe))}
+
+
+def _check_same(recipe: Recipe, work: WorkFolder, queries: TrainQueries) -> None:
+    """Raise InputError where what is learned from has changed since the training was begun."""
+    known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))
+    what = "train queries" if known["queries"] != fingerprint(queries) else ""
+    for file, digest in _digests(recipe).items():
+        if known.get("files", {}).get(file) != digest:
+            what = f"contents of {file}"
+    if what:
         raise InputError(
-            f"{work.path}: was begun with other train queries than these; resume with the same "
+            f"{work.path}: was begun with other {what} than these; resume with the same "
             "ones, or --overwrite to start over"
         )
 
