@@ -182,8 +182,20 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         )
     if name not in recipe_names() and not name.endswith(".toml"):
         return Path(name)
-    train(Job(name, job.corpus, work.start, job.queries, job.qrels, resume=True))
+    settings = _shared(recipe)
+    train(
+        replace(job, recipe=name, out=work.start, settings=settings, resume=True, overwrite=False)
+    )
     return work.start
+
+
+def _shared(recipe: Recipe) -> list[str]:
+    """Return settings for what is trained before: it must not see what this training holds out."""
+    training = recipe.training
+    shared = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
+    if training.max_steps:
+        shared.append(f"training.max_steps={training.max_steps}")
+    return shared
 
 
 def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
@@ -206,12 +218,7 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     if not source or work.pseudo.exists():
         return
     if is_recipe(source):
-        training = recipe.training
-        # The generator must not see what this training holds out.
-        shared = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
-        if training.max_steps:
-            shared.append(f"training.max_steps={training.max_steps}")
-        source = str(train_generator(job, recipe.pseudo, work.generator, shared))
+        source = str(train_generator(job, recipe.pseudo, work.generator, _shared(recipe)))
     if state.is_main_process:
         with tempfile.TemporaryDirectory(dir=work.path) as folder:
             path = Path(folder) / "documents.sqlite"
