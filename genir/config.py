@@ -59,8 +59,8 @@ class TaskSection(Section):
 class ModelSection(Section):
     """`[model]`: the kind of model and its parameters.
 
-    `start` names a recipe or a model folder whose encoder and document vectors this one starts
-    from; a recipe is trained first.
+    `start` names a recipe or a model folder that this one starts from (a bridge: from its encoder
+    and document vectors; a seq2seq: from all of it); a recipe is trained first.
     """
 
     kind: str = "bridge"

@@ -90,6 +90,13 @@ class DocidModel(nn.Module, ABC):
         """
         raise InputError(f"[model] start: a {self.kind!r} model cannot start from another")
 
+    keeps_identifiers: ClassVar[bool] = False
+    """Whether, started from a model of the same `[identifiers]`, it has that model's own."""
+
+    def keep(self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable) -> None:
+        """Take over the identifiers of a parent, and what emits them, in place of `attach`."""
+        raise NotImplementedError(f"a {self.kind!r} model makes identifiers anew")
+
     @abstractmethod
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Add what emits the scheme's identifiers, started from vectors or codebooks if given."""

@@ -102,6 +102,38 @@ class Seq2SeqModel(DocidModel):
             self.sizes, initial_symbols(embeddings, self.sizes, table, vectors, codebooks)
         )
 
+    keeps_identifiers = True
+
+    def start_from(self, parent: DocidModel, table: IdentifierTable) -> None:
+        """Take over the parent's transformer; nothing is new to it any more.
+
+        Raises InputError for a parent of another source, size or vocabulary.
+        """
+        assert isinstance(parent, Seq2SeqModel)
+        for name in Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"}:
+            own, its = getattr(self.options, name), getattr(parent.options, name)
+            if own != its:
+                raise InputError(
+                    f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
+                    "take the same"
+                )
+        if self.tokenizer.get_vocab() != parent.tokenizer.get_vocab():
+            raise InputError(
+                "[model] start: the model to start from has another vocabulary; train it on this "
+                "corpus"
+            )
+        self.transformer.load_state_dict(parent.transformer.state_dict())
+        self.new = set()
+
+    def keep(self, parent: DocidModel, scheme: Scheme, table: IdentifierTable) -> None:
+        """Write the parent's identifiers; symbols of codes are where the parent has them."""
+        assert isinstance(parent, Seq2SeqModel)
+        if parent.text:
+            self.attach(scheme, table, None)
+            return
+        self.attach_codes(parent.sizes, parent.symbols.detach().clone())
+        self.new.discard("symbols")
+
     def attach_codes(self, sizes: Sequence[int], rows: Tensor) -> None:
         """Take rows, float32 [sum of sizes, H], as the symbols of each level in turn."""
         self.text = False
