@@ -90,6 +90,8 @@ class DocidModel(nn.Module, ABC):
         """
         raise InputError(f"[model] start: a {self.kind!r} model cannot start from another")
 
+    same_as_start: ClassVar[frozenset[str]] = frozenset()
+    """The options in which it must agree with a model that it starts from."""
     keeps_identifiers: ClassVar[bool] = False
     """Whether, started from a model of the same `[identifiers]`, it has that model's own."""
 

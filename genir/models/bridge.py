@@ -64,6 +64,7 @@ class BridgeModel(DocidModel):
 
     kind = "bridge"
     Options = BridgeOptions
+    same_as_start = frozenset({"encoder"})
 
     def __init__(self, options: BridgeOptions, encoder: TextEncoder) -> None:
         super().__init__()

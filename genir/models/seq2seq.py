@@ -52,6 +52,8 @@ class Seq2SeqModel(DocidModel):
     kind = "seq2seq"
     writes_text = True
     Options = Seq2SeqOptions
+    same_as_start = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
+    keeps_identifiers = True
     symbols: nn.Parameter
 
     def __init__(self, options: Seq2SeqOptions, net: Any, tokenizer: Any) -> None:
@@ -102,15 +104,13 @@ class Seq2SeqModel(DocidModel):
             self.sizes, initial_symbols(embeddings, self.sizes, table, vectors, codebooks)
         )
 
-    keeps_identifiers = True
-
     def start_from(self, parent: DocidModel, table: IdentifierTable) -> None:
         """Take over the parent's transformer; nothing is new to it any more.
 
         Raises InputError for a parent of another source, size or vocabulary.
         """
         assert isinstance(parent, Seq2SeqModel)
-        for name in Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"}:
+        for name in sorted(self.same_as_start):
             own, its = getattr(self.options, name), getattr(parent.options, name)
             if own != its:
                 raise InputError(

@@ -21,6 +21,7 @@ from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
 from genir.identifiers.registry import find_scheme
 from genir.manifest import sha256
+from genir.models.registry import model_class
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
@@ -182,11 +183,23 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         )
     if name not in recipe_names() and not name.endswith(".toml"):
         return Path(name)
-    settings = _shared(recipe)
+    settings = [*_shared(recipe), *_same_as_start(recipe)]
+    kind = load_recipe(name).model.kind
+    if kind != recipe.model.kind:
+        raise InputError(
+            f"[model] start = {name!r} makes a {kind!r} model, but this recipe a "
+            f"{recipe.model.kind!r} one; start from one of its own kind"
+        )
     train(
         replace(job, recipe=name, out=work.start, settings=settings, resume=True, overwrite=False)
     )
     return work.start
+
+
+def _same_as_start(recipe: Recipe) -> list[str]:
+    """Return settings for a recipe to start from, where its model must be like this one's."""
+    options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
+    return [f"model.{name}={json.dumps(options[name])}" for name in sorted(same & options.keys())]
 
 
 def _shared(recipe: Recipe) -> list[str]:
