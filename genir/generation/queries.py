@@ -65,19 +65,20 @@ def write_queries(
 
 def _begin(part: Path, options: PseudoSection, size: int) -> int:
     """Return how many documents are done, in whole batches; cut off what is beyond them."""
-    head = json.dumps({"options": options.model_dump(), "documents": size}) + "\n"
-    if not part.exists():
-        part.write_text(head, encoding="utf-8")
+    head = json.dumps({"options": options.model_dump(), "documents": size}).encode() + b"\n"
+    lines = part.read_bytes().splitlines(keepends=True) if part.exists() else []
+    if not lines or not lines[0].endswith(b"\n"):
+        part.write_bytes(head)
         return 0
-    lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and lines[0].endswith("\n") and lines[0] != head:
+    if lines[0] != head:
         raise InputError(
             f"{part}: was begun with other settings or another corpus; --resume with the same "
             "ones, or --overwrite to start over"
         )
-    whole = [line for line in lines[1:] if line.endswith("\n")]
+    # Bytes: a kill may have cut within a letter, and keys may hold what ends a line of text.
+    whole = [line for line in lines[1:] if line.endswith(b"\n")]
     done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
-    part.write_text(head + "".join(whole[:done]), encoding="utf-8")
+    os.truncate(part, sum(map(len, lines[: 1 + done])))
     return done
 
 

@@ -71,6 +71,29 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, stop, tail):
     assert len(again.asked) == 3 - stop
 
 
+def test_a_cut_within_a_letter_and_lines_within_keys_are_gone_on_from(tmp_path):
+    corpus = [Document(f"d{n}\u2028\x85é", f"text number {n}") for n in range(6)]
+    (tmp_path / "whole").mkdir()
+    whole = write(tmp_path / "whole", corpus, count=2, batch_size=2)
+    out = write(tmp_path, corpus, stop=2, count=2, batch_size=2)
+    with part_of(out).open("ab") as file:
+        file.write('{"document": "d4é'.encode()[:-1])
+    again = Echo()
+    write(tmp_path, corpus, again, count=2, batch_size=2)
+    assert out.read_bytes() == whole.read_bytes() and len(again.asked) == 1
+
+
+def test_a_kill_while_going_on_loses_nothing(tmp_path, monkeypatch):
+    corpus = [Document(f"d{n}", f"text number {n}") for n in range(6)]
+    out = write(tmp_path, corpus, stop=2, count=2, batch_size=2)
+    before = part_of(out).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.truncate", None)  # dies before it has cut anything off
+        with pytest.raises(TypeError):
+            write(tmp_path, corpus, count=2, batch_size=2)
+    assert part_of(out).read_bytes() == before
+
+
 def test_another_seed_writes_other_queries(tmp_path):
     first = Echo(), Echo()
     for writer, seed in zip(first, (1, 2), strict=True):
