@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genir.errors import InputError, nearest
 
@@ -133,6 +133,16 @@ class PseudoSection(Strict):
     prompt: str = ""
     batch_size: int = Field(default=32, ge=1, description="documents read together")
     seed: int = 0
+
+    @field_validator("prompt")
+    @classmethod
+    def _fill(cls, prompt: str) -> str:
+        """Try it: the model that reads it may have to be trained first."""
+        try:
+            prompt.format(title="", text="")
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ValueError(f"{error!r}; only {{title}} and {{text}} stand in braces") from None
+        return prompt
 
 
 class Stage(Strict):

@@ -99,21 +99,12 @@ def _ask(
 
 
 def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
-    """Return what is read for one query; other words are left out of it each time.
-
-    Raises InputError for a prompt that names anything but `{title}` and `{text}`.
-    """
+    """Return what is read for one query; other words are left out of it each time."""
     if not options.prompt:
         return _drop(reading(document, options.words), options.drop, rng)
     text = " ".join(document.text.split()[: options.words])
     title = " ".join(document.title.split())
-    try:
-        return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"[pseudo] prompt = {options.prompt!r}: {error!r}; only {{title}} and {{text}} can "
-            "stand in braces"
-        ) from None
+    return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
 
 
 def _drop(text: str, share: float, rng: Random) -> str:

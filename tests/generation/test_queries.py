@@ -113,8 +113,6 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
 def test_a_prompt_of_one_s_own_is_filled_in():
     options = PseudoSection(prompt="About {title}: {text}\nQuestion:", words=3)
     assert prompt(TAR, options, Random(0)) == "About tar: Archive files and\nQuestion:"
-    with pytest.raises(InputError, match=r"KeyError\('name'\); only {title} and {text}"):
-        prompt(TAR, PseudoSection(prompt="{name}"), Random(0))
 
 
 def test_words_are_left_out_but_never_all():

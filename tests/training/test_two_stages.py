@@ -219,6 +219,8 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
         ("decoding.mode=exact", "two stages answer by beam search"),
         ("first.tasks.0.task=query", "unknown task 'query'"),
         ("pseudo.source=default", "this recipe writes no queries; take 'query-generator'"),
+        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); only {title} and {text} stand"),
+        ("pseudo.prompt='{title.no}'", "only {title} and {text} stand in braces"),
         ("pseudo.settings=['training.epoch=3']", "did you mean 'epochs'"),
     ],
 )
