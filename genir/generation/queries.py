@@ -4,6 +4,7 @@
 the same bytes: each batch is drawn by a seed of its own. Knows no model but by its `write`.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def write_queries(
     """
     part = part_of(out)
     try:
-        done = _begin(part, options, len(corpus))
+        done = _begin(part, options, corpus)
         with part.open("a", encoding="utf-8", newline="\n") as file:
             for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
                 batch = corpus[start : start + options.batch_size]
@@ -63,9 +64,10 @@ def write_queries(
         ) from None
 
 
-def _begin(part: Path, options: PseudoSection, size: int) -> int:
+def _begin(part: Path, options: PseudoSection, corpus: Sequence[Document]) -> int:
     """Return how many documents are done, in whole batches; cut off what is beyond them."""
-    head = json.dumps({"options": options.model_dump(), "documents": size}).encode() + b"\n"
+    size, facts = len(corpus), {"options": options.model_dump(), "corpus": _digest(corpus)}
+    head = json.dumps(facts).encode() + b"\n"
     lines = part.read_bytes().splitlines(keepends=True) if part.exists() else []
     if not lines or not lines[0].endswith(b"\n"):
         part.write_bytes(head)
@@ -80,6 +82,14 @@ def _begin(part: Path, options: PseudoSection, size: int) -> int:
     done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
     os.truncate(part, sum(map(len, lines[: 1 + done])))
     return done
+
+
+def _digest(corpus: Sequence[Document]) -> str:
+    """Return a digest of all that is read of a corpus."""
+    digest = hashlib.sha256()
+    for document in corpus:
+        digest.update(json.dumps([document.key, document.title, document.text]).encode())
+    return digest.hexdigest()
 
 
 def _ask(

@@ -108,6 +108,8 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
         write(tmp_path, count=3, batch_size=1)
     with pytest.raises(InputError, match="other settings or another corpus"):
         write(tmp_path, CORPUS[:2], count=2, batch_size=1)
+    with pytest.raises(InputError, match="other settings or another corpus"):
+        write(tmp_path, [TAR, SED, Document("bare", "not so bare")], count=2, batch_size=1)
 
 
 def test_a_prompt_of_one_s_own_is_filled_in():
