@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from tiny import SCRATCH
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BartConfig, BartForConditionalGeneration, GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
 from genir.cli import app
@@ -99,6 +99,19 @@ def test_a_long_prompt_is_cut_to_what_the_model_can_hold(gpt2):
     assert len(writer.write([long], PseudoSection(length=20), 0)) == 1
     end = writer.write(["What is it?"], PseudoSection(length=20, top_k=1), 0)
     assert writer.tokenizer.truncation_side == "left" and len(end) == 1
+
+
+def test_an_encoder_is_given_no_more_than_it_has_places_for():
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = {"d_model": 16, "max_position_embeddings": 16, "vocab_size": len(tokenizer)} | {
+        f"{half}_{size}": number
+        for half in ("encoder", "decoder")
+        for size, number in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
+    }
+    writer = Writer(BartForConditionalGeneration(BartConfig(**sizes)), tokenizer)
+    long = " ".join(["copy a file"] * 40)
+    assert len(tokenizer(long)["input_ids"]) > 16
+    assert len(writer.write([long, "copy"], PseudoSection(length=4), 0)) == 2
 
 
 def test_what_cannot_be_loaded_is_named():
