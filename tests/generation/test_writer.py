@@ -1,6 +1,7 @@
 """Sampling from tiny untrained models: a causal one by a prompt, encoder-decoders, one of ours."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -193,6 +194,29 @@ def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, r
     made = tmp_path / "made.jsonl"
     with pytest.raises(InputError, match="is a file of queries; name a model"):
         generate_queries(Request(tiny_corpus, made, "other.jsonl"))
+
+
+def test_what_is_to_replace_a_file_is_gone_on_with(tiny_corpus, tmp_path, gpt2):
+    settings = ["count=1", "length=4", "batch_size=10"]
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(gpt2), settings=settings)
+    generate_queries(request)
+    whole = request.out.read_bytes()
+    request.out.write_text("the old queries")
+    real, batches = Writer.write, []
+
+    def write(self, *arguments):
+        batches.append(None)
+        if len(batches) == 3:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            generate_queries(replace(request, overwrite=True))
+        assert request.out.read_text() == "the old queries"
+        generate_queries(replace(request, overwrite=True, resume=True))
+    assert request.out.read_bytes() == whole and len(batches) == 5
 
 
 def test_a_prompt_for_a_causal_model_comes_from_the_settings(tiny_corpus, tmp_path, gpt2):
