@@ -5,9 +5,11 @@ To add a loss: write a subclass in the file of its family, and name it in `regis
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from genir.config import Stage, Strict
@@ -43,6 +45,14 @@ class Setting:
     def trie(self) -> Trie:
         """Return the trie, on the device where the model is by now."""
         return self.retriever.trie
+
+    def documents(self, rows: Tensor) -> Tensor:
+        """Return the numbers of the documents that rows belong to; of rows below 0, any."""
+        return self._documents[rows.clamp(min=0)]
+
+    @cached_property
+    def _documents(self) -> Tensor:
+        return torch.from_numpy(self.table.documents).to(self.trie.symbols.device)
 
 
 class Loss(ABC):

@@ -99,8 +99,7 @@ def ask(teacher: Teacher, setting: Setting, batch: Batch, count: int) -> Lists:
 
 def wrong(setting: Setting, batch: Batch, rows: Tensor) -> Tensor:
     """Tell which candidates [B, C] are other documents than any known to answer: bool [B, C]."""
-    documents = torch.from_numpy(setting.table.documents).to(rows.device)[rows.clamp(min=0)]
-    answering = (documents.unsqueeze(2) == batch.answers.unsqueeze(1)).any(dim=2)
+    answering = (setting.documents(rows).unsqueeze(2) == batch.answers.unsqueeze(1)).any(dim=2)
     symbols = setting.trie.symbols
     same = (symbols[rows.clamp(min=0)] == symbols[batch.rows].unsqueeze(1)).all(dim=2)
     return (rows >= 0) & ~answering & ~same

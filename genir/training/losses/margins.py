@@ -79,7 +79,8 @@ class PrefixMargin(Loss):
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the mean over prefix lengths and other documents."""
         lists = ask(self.teacher, self.setting, batch, self.options.depth)
-        same = self._documents(lists.rows) == self._documents(batch.rows).unsqueeze(1)
+        own = self.setting.documents(batch.rows).unsqueeze(1)
+        same = self.setting.documents(lists.rows) == own
         answer = same & (lists.rows >= 0)
         taught = torch.where(answer, lists.scores, 0.0).sum(dim=1, keepdim=True)
         others = lists.first(wrong(self.setting, batch, lists.rows), self.options.count)
@@ -92,10 +93,6 @@ class PrefixMargin(Loss):
         ]
         kept = real.any(dim=1)
         return weighted_mean(torch.stack(losses).mean(dim=0) * kept, batch.weights * kept)
-
-    def _documents(self, rows: Tensor) -> Tensor:
-        documents = torch.from_numpy(self.setting.table.documents).to(rows.device)
-        return documents[rows.clamp(min=0)]
 
     def _shares(self) -> list[tuple[int, float]]:
         """Return prefix lengths, and which share of the teacher's margin each is asked for."""
