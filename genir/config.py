@@ -1,7 +1,8 @@
 """The recipe: a method as a TOML file. Knows the shape of its sections, not the variants in them.
 
-Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model] kind`) keep the
-variant's own keys unchecked here; the registry of that layer checks them with `validate`.
+Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model] kind`, `[[losses]]
+loss`) keep the variant's own keys unchecked here; the registry of that layer checks them with
+`validate`.
 """
 
 import re
@@ -11,12 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genir.errors import InputError, nearest
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """What TOML reads as a key without quotes."""
+LISTS = ("tasks", "losses")
+"""The keys of a recipe that hold several sections."""
 
 
 class Strict(BaseModel):
@@ -56,12 +59,19 @@ class TaskSection(Section):
 class ModelSection(Section):
     """`[model]`: the kind of model and its parameters.
 
-    `start` names a recipe or a model folder whose encoder and document vectors this one starts
-    from; a recipe is trained first.
+    `start` names a recipe or a model folder that this one starts from (a bridge: from its encoder
+    and document vectors; a seq2seq: from all of it); a recipe is trained first.
     """
 
     kind: str = "bridge"
     start: str = ""
+
+
+class LossSection(Section):
+    """`[[losses]]`: one loss; what training makes small is their sum, each times its `weight`."""
+
+    loss: str = "cross-entropy"
+    weight: float = Field(default=1.0, gt=0)
 
 
 class TrainingSection(Strict):
@@ -124,12 +134,23 @@ class PseudoSection(Strict):
     batch_size: int = Field(default=32, ge=1, description="documents read together")
     seed: int = 0
 
+    @field_validator("prompt")
+    @classmethod
+    def _fill(cls, prompt: str) -> str:
+        """Try it: the model that reads it may have to be trained first."""
+        try:
+            prompt.format(title="", text="")
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ValueError(f"{error!r}; only {{title}} and {{text}} stand in braces") from None
+        return prompt
+
 
 class Stage(Strict):
-    """What one model is trained by: identifiers x tasks x model x training x decoding."""
+    """What one model is trained by: identifiers x tasks x losses x model x training x decoding."""
 
     identifiers: IdentifierSection = IdentifierSection()
     tasks: tuple[TaskSection, ...] = Field(min_length=1)
+    losses: tuple[LossSection, ...] = Field(default=(LossSection(),), min_length=1)
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
     decoding: DecodingSection = DecodingSection()
@@ -286,19 +307,20 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _lines(values: Mapping[str, Any], prefix: str) -> list[str]:
-    """Write a recipe, or the stage that `prefix` names: its values, its sections, its tasks."""
+    """Write a recipe, or the stage that `prefix` names: its values, its sections, its lists."""
     lines = [f"{key} = {_value(v)}" for key, v in values.items() if not _is_section(key, v)]
     for key in (key for key, value in values.items() if isinstance(value, dict)):
         section = values[key]
         inner = _lines(section, f"{prefix}{key}.") if key == "first" else _pairs(section)
         lines += ["", *([] if key == "first" else [f"[{prefix}{key}]"]), *inner]
-    for task in values["tasks"]:
-        lines += ["", f"[[{prefix}tasks]]", *_pairs(task)]
+    for key in LISTS:
+        for section in values[key]:
+            lines += ["", f"[[{prefix}{key}]]", *_pairs(section)]
     return lines
 
 
 def _is_section(key: str, value: Any) -> bool:
-    return isinstance(value, dict) or key == "tasks"
+    return isinstance(value, dict) or key in LISTS
 
 
 def _pairs(section: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from genir.errors import InputError
 from genir.identifiers.registry import build_scheme, find_scheme
 from genir.models.registry import model_class
 from genir.tasks.registry import TASKS
+from genir.training.losses.registry import check_losses
 
 TINY = """
 name = "tiny"
@@ -71,6 +72,7 @@ def test_an_own_recipe_names_what_there_is(name):
     validate(model_class(recipe.model.kind).Options, recipe.model.options, name)
     for task in recipe.tasks:
         validate(TASKS[task.task].Options, task.options, name)
+    check_losses(recipe)
     assert recipe.model.start in ("", *recipe_names())
     if recipe.first is not None:
         first = find_scheme(recipe.first.identifiers.scheme)

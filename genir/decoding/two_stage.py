@@ -30,6 +30,8 @@ class FirstStage(Ranker):
     ) -> None:
         super().__init__(recipe, table, model.eval())
         self.scheme = scheme
+        # The second stage's table, and the numbers there of this one's documents.
+        self._second: tuple[IdentifierTable, NDArray[np.int64]] | None = None
 
     def to(self, device: torch.device | str) -> None:
         """Move the model and the trie to a device."""
@@ -61,11 +63,21 @@ class FirstStage(Ranker):
         return readings
 
     def _rows(self, mask: Mask, second: IdentifierTable) -> Mask:
-        """Return which passages are of documents with a row in `mask`. Numbers are the same."""
-        passing = np.zeros(len(second.keys), dtype=bool)
+        """Return which passages are of documents with a row in `mask`."""
+        passing = np.zeros(len(second.keys) + 1, dtype=bool)  # at the end what is not there
         passing[second.documents[mask]] = True
-        rows: Mask = self.table.live & passing[self.table.documents]
+        rows: Mask = self.table.live & passing[self._numbers(second)[self.table.documents]]
         return rows
+
+    def _numbers(self, second: IdentifierTable) -> NDArray[np.int64]:
+        """Return the numbers that documents have in the other table, -1 where a compaction of it
+        has left them out.
+        """
+        if self._second is None or self._second[0] is not second:
+            keys = self.table.keys
+            numbers = np.array([second.number(k) if k in second else -1 for k in keys], np.int64)
+            self._second = (second, numbers)
+        return self._second[1]
 
     def _read_out(self, low: Sequence[int], scores: Sequence[float]) -> list[Reading]:
         found = zip(low, scores, strict=True)

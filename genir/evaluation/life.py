@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from genir.corpus.runs import read_run
 from genir.evaluation.compare import DEPTH, Answers, Comparison, Life, Means
 from genir.evaluation.measures import evaluate, means
-from genir.evaluation.runs import read_run
 from genir.records import Qrel, Query
 from genir.retriever import Retriever
 

@@ -10,6 +10,7 @@ from statistics import fmean
 import ir_measures
 from ir_measures import RR, R, Success, nDCG
 
+from genir.corpus.runs import refuse_duplicates
 from genir.errors import InputError
 from genir.records import Hit, Qrel
 
@@ -64,15 +65,3 @@ def judgements(qrels: Iterable[Qrel]) -> dict[str, dict[str, int]]:
     if not grades:
         raise InputError("the qrels are empty; an evaluation needs at least one judged query")
     return grades
-
-
-def refuse_duplicates(query: str, hits: Sequence[Hit]) -> None:
-    """Raise InputError when a document stands twice in an answer (nDCG could exceed 1)."""
-    ranks: dict[str, int] = {}
-    for rank, hit in enumerate(hits, start=1):
-        first = ranks.setdefault(hit.key, rank)
-        if first != rank:
-            raise InputError(
-                f"query {query!r}: document {hit.key!r} is returned twice, at ranks {first} and "
-                f"{rank}; a run must name a document once"
-            )

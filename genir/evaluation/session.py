@@ -12,13 +12,13 @@ from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
 from genir.corpus.folder import read_qrels, read_queries
+from genir.corpus.runs import write_run
 from genir.errors import InputError, nearest
 from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.latency import latencies
 from genir.evaluation.life import Former, Parts, life_of
 from genir.evaluation.report import write_json, write_report
-from genir.evaluation.runs import write_run
 from genir.evaluation.sheets import to_terminal
 from genir.models.encoder import MINILM, TextEncoder
 from genir.records import Document, Searcher

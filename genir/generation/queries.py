@@ -4,6 +4,7 @@
 the same bytes: each batch is drawn by a seed of its own. Knows no model but by its `write`.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ def write_queries(
     """
     part = part_of(out)
     try:
-        done = _begin(part, options, len(corpus))
+        done = _begin(part, options, corpus)
         with part.open("a", encoding="utf-8", newline="\n") as file:
             for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
                 batch = corpus[start : start + options.batch_size]
@@ -63,22 +64,32 @@ def write_queries(
         ) from None
 
 
-def _begin(part: Path, options: PseudoSection, size: int) -> int:
+def _begin(part: Path, options: PseudoSection, corpus: Sequence[Document]) -> int:
     """Return how many documents are done, in whole batches; cut off what is beyond them."""
-    head = json.dumps({"options": options.model_dump(), "documents": size}) + "\n"
-    if not part.exists():
-        part.write_text(head, encoding="utf-8")
+    size, facts = len(corpus), {"options": options.model_dump(), "corpus": _digest(corpus)}
+    head = json.dumps(facts).encode() + b"\n"
+    lines = part.read_bytes().splitlines(keepends=True) if part.exists() else []
+    if not lines or not lines[0].endswith(b"\n"):
+        part.write_bytes(head)
         return 0
-    lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and lines[0].endswith("\n") and lines[0] != head:
+    if lines[0] != head:
         raise InputError(
             f"{part}: was begun with other settings or another corpus; --resume with the same "
             "ones, or --overwrite to start over"
         )
-    whole = [line for line in lines[1:] if line.endswith("\n")]
+    # Bytes: a kill may have cut within a letter, and keys may hold what ends a line of text.
+    whole = [line for line in lines[1:] if line.endswith(b"\n")]
     done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
-    part.write_text(head + "".join(whole[:done]), encoding="utf-8")
+    os.truncate(part, sum(map(len, lines[: 1 + done])))
     return done
+
+
+def _digest(corpus: Sequence[Document]) -> str:
+    """Return a digest of all that is read of a corpus."""
+    digest = hashlib.sha256()
+    for document in corpus:
+        digest.update(json.dumps([document.key, document.title, document.text]).encode())
+    return digest.hexdigest()
 
 
 def _ask(
@@ -98,21 +109,12 @@ def _ask(
 
 
 def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
-    """Return what is read for one query; other words are left out of it each time.
-
-    Raises InputError for a prompt that names anything but `{title}` and `{text}`.
-    """
+    """Return what is read for one query; other words are left out of it each time."""
     if not options.prompt:
         return _drop(reading(document, options.words), options.drop, rng)
     text = " ".join(document.text.split()[: options.words])
     title = " ".join(document.title.split())
-    try:
-        return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"[pseudo] prompt = {options.prompt!r}: {error!r}; only {{title}} and {{text}} can "
-            "stand in braces"
-        ) from None
+    return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
 
 
 def _drop(text: str, share: float, rng: Random) -> str:

@@ -74,10 +74,7 @@ class Writer:
     @torch.inference_mode()
     def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
         """Sample a continuation of each prompt; the same seed gives the same."""
-        longest = self.longest
-        if self.causal:
-            room = getattr(self.net.config, "max_position_embeddings", None) or LONGEST
-            longest = max(1, min(longest, room - options.length))
+        longest = self._room(options.length)
         tokens = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
         ).to(self.net.device)
@@ -85,6 +82,14 @@ class Writer:
             written = self._continue(tokens["input_ids"], tokens["attention_mask"], options)
         texts: list[str] = self.tokenizer.batch_decode(written, skip_special_tokens=True)
         return [first_line(text) for text in texts]
+
+    def _room(self, length: int) -> int:
+        """Return how many tokens are read: no more than the model has places for."""
+        config = self.net.config if self.causal else self.net.get_encoder().config
+        places: int | None = getattr(config, "max_position_embeddings", None)
+        if self.causal:  # what is written stands in the same row
+            places = (places or LONGEST) - length
+        return max(1, min(self.longest, places or self.longest))
 
     def _continue(self, ids: Tensor, mask: Tensor, options: PseudoSection) -> Tensor:
         """Return the tokens that follow prompts, int64 [B, S] each: int64 [B, T]."""

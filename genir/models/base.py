@@ -6,9 +6,9 @@ scheme is fitted. To add a kind: write one file with a subclass, and name it in 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -38,6 +38,8 @@ class Batch:
     targets: int64 [batch, target length], identifier symbols or text tokens, padded with -1.
     rows: int64 [batch], the target's row in the identifier table, -1 for a text target.
     weights: float32 [batch].
+    answers: int64 [batch, A], the numbers of the documents known to answer each source, padded with
+    -1. sources: the texts that were read. Losses over lists need both.
     """
 
     input_ids: Tensor
@@ -45,10 +47,20 @@ class Batch:
     targets: Tensor
     rows: Tensor
     weights: Tensor
+    answers: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.long))
+    sources: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Return the token ids of the sources and their mask."""
+        return self.input_ids, self.attention_mask
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
+        tensors: dict[str, Any] = {
+            k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)
+        }
+        return replace(self, **tensors)
 
 
 class DocidModel(nn.Module, ABC):
@@ -78,17 +90,35 @@ class DocidModel(nn.Module, ABC):
         """
         raise InputError(f"[model] start: a {self.kind!r} model cannot start from another")
 
+    same_as_start: ClassVar[frozenset[str]] = frozenset()
+    """The options in which it must agree with a model that it starts from."""
+    keeps_identifiers: ClassVar[bool] = False
+    """Whether, started from a model of the same `[identifiers]`, it has that model's own."""
+
+    def keep(self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable) -> None:
+        """Take over the identifiers of a parent, and what emits them, in place of `attach`."""
+        raise NotImplementedError(f"a {self.kind!r} model makes identifiers anew")
+
     @abstractmethod
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Add what emits the scheme's identifiers, started from vectors or codebooks if given."""
 
     @abstractmethod
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Return the weighted mean loss of a batch, a scalar float32 tensor."""
+        """Return the weighted mean cross-entropy of a batch, a scalar float32 tensor."""
 
-    def forward(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Return the loss: what distributed wrappers call."""
-        return self.loss(batch, label_smoothing)
+    def forward(self, batch: Batch, objective: "Objective") -> Tensor:
+        """Return what training makes small: what distributed wrappers call."""
+        return objective(self, batch)
+
+    @abstractmethod
+    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+        """Return the hidden state before each symbol of C identifiers a source, as training has it.
+
+        inputs: int64 [B, S] each, as for `start`. symbols: int64 [B, C, T], padded with -1. A
+        tensor a depth, [B, C, H] ([B, 1, H] where it is alike for all), with gradients, for
+        `logits` and `level_logits`.
+        """
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return where each document lies before training, float32 [documents, H].
@@ -187,6 +217,10 @@ class DocidModel(nn.Module, ABC):
         """Score candidate symbols [B, K, C] (0 where there is none): float32 [B, K, C]."""
 
     @abstractmethod
+    def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        """Score all symbols of a level after hidden states [..., H]: float32 [..., size]."""
+
+    @abstractmethod
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp of the logits of all symbols at a level: float32 [B, K]."""
 
@@ -238,3 +272,7 @@ class DocidModel(nn.Module, ABC):
     def device(self) -> torch.device:
         """Return where the parameters are."""
         return next(self.parameters()).device
+
+
+Objective = Callable[[DocidModel, Batch], Tensor]
+"""What training makes small: a scalar float32 tensor."""

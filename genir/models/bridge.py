@@ -65,6 +65,7 @@ class BridgeModel(DocidModel):
 
     kind = "bridge"
     Options = BridgeOptions
+    same_as_start = frozenset({"encoder"})
 
     def __init__(self, options: BridgeOptions, encoder: TextEncoder) -> None:
         super().__init__()
@@ -176,6 +177,14 @@ class BridgeModel(DocidModel):
         losses = self.head.loss(query, batch.rows, label_smoothing)
         return (losses * batch.weights).sum() / batch.weights.sum()
 
+    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+        """Return each level's scores, [B, 1, size]: alike for all, and without the word channel."""
+        query = self.dense_vectors(*inputs)
+        return [
+            self.head.training_scores(query, depth).unsqueeze(1)
+            for depth in range(symbols.shape[2])
+        ]
+
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the codebooks."""
         return list(self.head.codebooks)
@@ -255,6 +264,10 @@ class BridgeModel(DocidModel):
         """Return the candidates' inner products with the query, [B, K, C]."""
         batch, beams, slots = candidates.shape
         return hidden.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
+
+    def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return the hidden states, which are the level's scores."""
+        return hidden
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""

@@ -131,6 +131,14 @@ class CodebookHead(nn.Module):
                 scores = scores + F.linear(hidden[..., self.trained :], self.fixed[depth])
         return scores
 
+    def training_scores(self, query: Tensor, depth: int) -> Tensor:
+        """Return logits of the whole level, float32 [B, size], as `loss` has them.
+
+        query: float32 [B, trained].
+        """
+        with torch.autocast(query.device.type, enabled=False):  # see `scores`
+            return F.linear(query.float(), self.codebooks[depth])
+
     def answering(self, depth: int) -> Tensor:
         """Return a level's trained codewords as they answer: at unit length where they are rows.
 

@@ -29,7 +29,7 @@ from genir.models.encoder import choose_attention, load_pretrained
 from genir.models.files import read_model, write_model
 from genir.models.sources import Seq2SeqOptions, open_origin
 from genir.models.symbols import initial_symbols
-from genir.models.transformer import Transformer, score
+from genir.models.transformer import Encoded, Transformer, score
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -52,6 +52,8 @@ class Seq2SeqModel(DocidModel):
     kind = "seq2seq"
     writes_text = True
     Options = Seq2SeqOptions
+    same_as_start = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
+    keeps_identifiers = True
     symbols: nn.Parameter
 
     def __init__(self, options: Seq2SeqOptions, net: Any, tokenizer: Any) -> None:
@@ -102,6 +104,36 @@ class Seq2SeqModel(DocidModel):
             self.sizes, initial_symbols(embeddings, self.sizes, table, vectors, codebooks)
         )
 
+    def start_from(self, parent: DocidModel, table: IdentifierTable) -> None:
+        """Take over the parent's transformer; nothing is new to it any more.
+
+        Raises InputError for a parent of another source, size or vocabulary.
+        """
+        assert isinstance(parent, Seq2SeqModel)
+        for name in sorted(self.same_as_start):
+            own, its = getattr(self.options, name), getattr(parent.options, name)
+            if own != its:
+                raise InputError(
+                    f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
+                    "take the same"
+                )
+        if self.tokenizer.get_vocab() != parent.tokenizer.get_vocab():
+            raise InputError(
+                "[model] start: the model to start from has another vocabulary; train it on this "
+                "corpus"
+            )
+        self.transformer.load_state_dict(parent.transformer.state_dict())
+        self.new = set()
+
+    def keep(self, parent: DocidModel, scheme: Scheme, table: IdentifierTable) -> None:
+        """Write the parent's identifiers; symbols of codes are where the parent has them."""
+        assert isinstance(parent, Seq2SeqModel)
+        if parent.text:
+            self.attach(scheme, table, None)
+            return
+        self.attach_codes(parent.sizes, parent.symbols.detach().clone())
+        self.new.discard("symbols")
+
     def attach_codes(self, sizes: Sequence[int], rows: Tensor) -> None:
         """Take rows, float32 [sum of sizes, H], as the symbols of each level in turn."""
         self.text = False
@@ -141,6 +173,21 @@ class Seq2SeqModel(DocidModel):
         losses = self._text_losses if text else self._code_losses
         weights = batch.weights[:, None] * (batch.targets >= 0)
         return (losses(hidden, batch.targets, label_smoothing) * weights).sum() / weights.sum()
+
+    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+        """Return the hidden state before each symbol, [B, C, H] a depth: all in one pass."""
+        batch, count, depth = symbols.shape
+        encoded = self.transformer.encode(*inputs)
+        # Not repeat_interleave, whose gradient several CPU threads may add up in any order.
+        states, mask = (
+            tensor[:, None].expand(-1, count, *tensor.shape[1:]).flatten(0, 1)
+            for tensor in (encoded.states, encoded.mask)
+        )
+        levels = torch.arange(depth - 1, device=self.device)
+        start = self._start(batch * count)[:, None]
+        before = self._embed(symbols.flatten(0, 1)[:, :-1].clamp(min=0), levels, self.text)
+        hidden = self.transformer.decode(Encoded(states, mask), torch.cat([start, before], dim=1))
+        return list(hidden.view(batch, count, depth, -1).unbind(2))
 
     def _text_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return float32 [B, T]; only real places are multiplied by the large vocabulary."""
@@ -224,7 +271,7 @@ class Seq2SeqModel(DocidModel):
         return self.level_logits(hidden, depth).logsumexp(dim=-1)
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
-        """Score the vocabulary, or all symbols of the level: float32 [B, K, size]."""
+        """Score the vocabulary, or all symbols of the level: float32 [..., size]."""
         if self.text:
             return self.transformer.logits(hidden)
         return score(hidden, self._level(depth), None, None)

@@ -176,5 +176,8 @@ def score(
     states = hidden[..., 0].numel()
     if wanted.numel() * GATHERED >= rows.shape[0] * (states + READ):
         return score(hidden, rows, bias, None, whole).gather(-1, wanted)
-    products = (rows[wanted] @ hidden.unsqueeze(-1)).squeeze(-1).float()
-    return products if bias is None else products + bias[wanted].float()
+    # Not indexing, whose gradient several CPU threads add up in any order.
+    products = (F.embedding(wanted, rows) @ hidden.unsqueeze(-1)).squeeze(-1).float()
+    if bias is None:
+        return products
+    return products + F.embedding(wanted, bias.unsqueeze(1)).squeeze(-1).float()

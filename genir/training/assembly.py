@@ -12,8 +12,10 @@ from genir.config import Recipe
 from genir.corpus.store import DocumentStore
 from genir.decoding.two_stage import FirstStage
 from genir.errors import InputError
+from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
+from genir.models.base import DocidModel
 from genir.models.registry import build_model
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
@@ -36,8 +38,29 @@ def assemble(
     parent = None if start is None else _parent(start, recipe, documents)
     model = build_model(recipe.model, documents)
     learned = None if parent is None else model.start_from(parent.model, parent.table)
+    if parent is not None and _keeps(model, recipe, parent):
+        scheme, table = parent.scheme, parent.table
+        model.keep(parent.model, scheme, table)
+    else:
+        scheme, table = _identifiers(recipe, documents, queries, model, learned)
+    retriever = Retriever(recipe, scheme, table, model, documents)
+    if first is not None and recipe.first is not None:
+        before = Retriever.load(first, "cpu")
+        retriever.first = FirstStage(recipe.first, before.scheme, before.table, before.model)
+    counts = [len(queries.get(key, ())) for key in table.keys]
+    retriever.query_counts = np.array(counts, dtype=np.int32)
+    return retriever
+
+
+def _identifiers(
+    recipe: Recipe,
+    documents: DocumentStore,
+    queries: TrainQueries,
+    model: DocidModel,
+    vectors: Vectors | None,
+) -> tuple[Scheme, IdentifierTable]:
+    """Fit the scheme, name the documents and let the model emit the names."""
     scheme = build_scheme(recipe.identifiers, model.tokenizer)
-    vectors = learned
     if vectors is None and not scheme.needs_tokenizer:
         vectors = model.to(PartialState().device).document_vectors(documents, queries)
         model.to("cpu")
@@ -45,12 +68,19 @@ def assemble(
     keys = [document.key for document in documents]
     table = IdentifierTable.build(scheme.encode(documents, vectors), keys)
     model.attach(scheme, table, vectors)
-    retriever = Retriever(recipe, scheme, table, model, documents)
-    if first is not None and recipe.first is not None:
-        before = Retriever.load(first, "cpu")
-        retriever.first = FirstStage(recipe.first, before.scheme, before.table, before.model)
-    retriever.query_counts = np.array([len(queries.get(key, ())) for key in keys], dtype=np.int32)
-    return retriever
+    return scheme, table
+
+
+def _keeps(model: DocidModel, recipe: Recipe, parent: Retriever) -> bool:
+    """Tell whether identifiers are the parent's. Raises InputError if it has lost some of them."""
+    if not model.keeps_identifiers or parent.recipe.identifiers != recipe.identifiers:
+        return False
+    if not parent.table.live.all():
+        raise InputError(
+            f"[model] start: documents of this corpus were deleted from {parent.folder}; "
+            "train that model on this corpus"
+        )
+    return True
 
 
 def _parent(folder: Path, recipe: Recipe, documents: DocumentStore) -> Retriever:

@@ -1,6 +1,8 @@
 """From examples to length-bucketed batches, the same for one process or many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -20,12 +22,19 @@ POOL = 16
 class Batcher:
     """Turns an epoch's examples into batches of tensors.
 
-    batch_size: examples a process; lengths: tokens at most of (source, text target).
+    batch_size: examples a process; lengths: tokens at most of (source, text target); answering:
+    whether batches know the `answers` of their sources.
     """
 
     def __init__(
-        self, tokenizer: Any, table: IdentifierTable, batch_size: int, lengths: tuple[int, int]
+        self,
+        tokenizer: Any,
+        table: IdentifierTable,
+        batch_size: int,
+        lengths: tuple[int, int],
+        answering: bool = False,
     ) -> None:
+        self.answering = answering
         self.tokenizer = tokenizer
         self.table = table
         self.batch_size = batch_size
@@ -40,6 +49,7 @@ class Batcher:
     def batches(self, examples: Sequence[Example], rng: Random, skip: int = 0) -> Iterator[Batch]:
         """Yield one epoch's batches, leaving out the first `skip` without reading them."""
         size = self.batch_size * POOL
+        answers = self._answers(examples) if self.answering else {}
         for start in range(0, len(examples), size):
             pool = examples[start : start + size]
             order_rng = Random(rng.getrandbits(64))
@@ -47,8 +57,19 @@ class Batcher:
             if skip >= count:
                 skip -= count
                 continue
-            yield from self._pool(pool, order_rng, skip)
+            for batch in self._pool(pool, order_rng, skip):
+                own = [answers.get(source, ()) for source in batch.sources]
+                yield replace(batch, answers=_padded(own))
             skip = 0
+
+    def _answers(self, examples: Sequence[Example]) -> dict[str, dict[int, None]]:
+        """Return the numbers of the documents that each source leads to, in order."""
+        owner = cache(lambda target: int(self.table.documents[self.table.row_of(target)]))
+        numbers: dict[str, dict[int, None]] = {}
+        for example in examples:
+            if not isinstance(example.target, str):
+                numbers.setdefault(example.source, {})[owner(example.target)] = None
+        return numbers
 
     def _cuts(self, pool: Sequence[Example]) -> list[slice]:
         """Cut a pool, identifier targets first, into batches that hold one kind of target each."""
@@ -70,16 +91,14 @@ class Batcher:
     def _batch(self, examples: Sequence[Example], ids: Sequence[Sequence[int]]) -> Batch:
         input_ids, mask = pad_batch(ids, self.tokenizer.pad_token_id)
         targets = [self._target(example) for example in examples]
-        filled = np.full((len(targets), max(map(len, targets))), PAD, dtype=np.int64)
-        for row, target in zip(filled, targets, strict=True):
-            row[: len(target)] = target
         rows = [-1 if isinstance(e.target, str) else self.table.row_of(e.target) for e in examples]
         return Batch(
             input_ids,
             mask,
-            torch.from_numpy(filled),
+            _padded(targets),
             torch.tensor(rows),
             torch.tensor([e.weight for e in examples], dtype=torch.float32),
+            sources=tuple(e.source for e in examples),
         )
 
     def _target(self, example: Example) -> Sequence[int]:
@@ -89,3 +108,11 @@ class Batcher:
         end = self.tokenizer.eos_token_id
         end = self.tokenizer.sep_token_id if end is None else end
         return [*ids[: self.target_length - 1], end]
+
+
+def _padded(lists: Sequence[Collection[int]]) -> torch.Tensor:
+    """Return lists of numbers as rows, int64 [lists, longest], padded with -1."""
+    filled = np.full((len(lists), max(map(len, lists))), PAD, dtype=np.int64)
+    for row, numbers in zip(filled, lists, strict=True):
+        row[: len(numbers)] = list(numbers)
+    return torch.from_numpy(filled)

@@ -19,7 +19,10 @@ from genir.training.pseudo import is_file, is_recipe, make_queries
 
 @dataclass(frozen=True)
 class Request:
-    """What `genir generate-queries` is asked for; `settings` are keys of `[pseudo]`."""
+    """What `genir generate-queries` is asked for; `settings` are keys of `[pseudo]`.
+
+    resume and overwrite together go on with what is to replace a whole file.
+    """
 
     corpus: Path
     out: Path
@@ -43,9 +46,9 @@ def generate_queries(request: Request) -> None:
     if is_file(request.model):
         raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")
     begun = part_of(out).exists() or any(out.parent.glob(f"{generator.name}*"))
-    if request.overwrite:
+    if request.overwrite and not request.resume:
         _clear(out, generator)
-    elif out.exists() or (begun and not request.resume):
+    elif (out.exists() and not request.overwrite) or (begun and not request.resume):
         raise InputError(
             f"{out}: exists already, or was begun; --resume goes on with what was begun, "
             "--overwrite starts over"

@@ -13,13 +13,15 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
+from genir.config import PseudoSection, Recipe, Stage, dump_recipe, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
 from genir.identifiers.registry import find_scheme
+from genir.manifest import sha256
+from genir.models.registry import model_class
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
@@ -29,6 +31,7 @@ from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
 from genir.training.loop import Trainer
+from genir.training.losses.registry import check_losses, loss_files
 from genir.training.pseudo import (
     copy_queries,
     is_file,
@@ -86,8 +89,11 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
 
 def _check(recipe: Recipe) -> None:
     """Refuse what would not be noticed before the hard work is done."""
-    for stage in filter(None, (recipe, recipe.first)):
+    stages = _stages(recipe)
+    for stage in stages:
         build_mixture(stage.tasks, stage.training.seed)
+        check_losses(stage)
+    loss_files(stages)
     if recipe.first is None:
         return
     if recipe.decoding.mode != "beam" or recipe.first.decoding.mode != "beam":
@@ -97,6 +103,10 @@ def _check(recipe: Recipe) -> None:
             f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
             "reads what the first has found, so it must be text; take 'passage'"
         )
+
+
+def _stages(recipe: Recipe) -> list[Stage]:
+    return [recipe] if recipe.first is None else [recipe, recipe.first]
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -121,7 +131,7 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state = PartialState()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
-    _check_same_queries(work, split.train)
+    _check_same(recipe, work, split.train)
     if recipe.pseudo.source:
         known = set(retriever.documents.keys())
         split = join_queries(split, read_pseudo_queries(work.pseudo, known))
@@ -152,7 +162,11 @@ def _prepare(
         )
         split = _split(job, recipe, documents)
         retriever = assemble(recipe, documents, split.train, *earlier)
-        facts = {"queries": fingerprint(split.train), "seconds": time.monotonic() - began}
+        facts = {
+            "queries": fingerprint(split.train),
+            "files": _digests(recipe),
+            "seconds": time.monotonic() - began,
+        }
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
         retriever.save(work.prepared)
         documents.close()
@@ -169,8 +183,32 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         )
     if name not in recipe_names() and not name.endswith(".toml"):
         return Path(name)
-    train(Job(name, job.corpus, work.start, job.queries, job.qrels, resume=True))
+    settings = [*_shared(recipe), *_same_as_start(recipe)]
+    kind = load_recipe(name).model.kind
+    if kind != recipe.model.kind:
+        raise InputError(
+            f"[model] start = {name!r} makes a {kind!r} model, but this recipe a "
+            f"{recipe.model.kind!r} one; start from one of its own kind"
+        )
+    train(
+        replace(job, recipe=name, out=work.start, settings=settings, resume=True, overwrite=False)
+    )
     return work.start
+
+
+def _same_as_start(recipe: Recipe) -> list[str]:
+    """Return settings for a recipe to start from, where its model must be like this one's."""
+    options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
+    return [f"model.{name}={json.dumps(options[name])}" for name in sorted(same & options.keys())]
+
+
+def _shared(recipe: Recipe) -> list[str]:
+    """Return settings for what is trained before: it must not see what this training holds out."""
+    training = recipe.training
+    shared = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
+    if training.max_steps:
+        shared.append(f"training.max_steps={training.max_steps}")
+    return shared
 
 
 def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
@@ -193,12 +231,7 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     if not source or work.pseudo.exists():
         return
     if is_recipe(source):
-        training = recipe.training
-        # The generator must not see what this training holds out.
-        shared = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
-        if training.max_steps:
-            shared.append(f"training.max_steps={training.max_steps}")
-        source = str(train_generator(job, recipe.pseudo, work.generator, shared))
+        source = str(train_generator(job, recipe.pseudo, work.generator, _shared(recipe)))
     if state.is_main_process:
         with tempfile.TemporaryDirectory(dir=work.path) as folder:
             path = Path(folder) / "documents.sqlite"
@@ -275,11 +308,21 @@ def fingerprint(queries: TrainQueries) -> str:
     return digest.hexdigest()
 
 
-def _check_same_queries(work: WorkFolder, queries: TrainQueries) -> None:
-    known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))["queries"]
-    if known != fingerprint(queries):
+def _digests(recipe: Recipe) -> dict[str, str]:
+    """Return a digest of each file that the losses read."""
+    return {str(file): sha256(file) for file in loss_files(_stages(recipe))}
+
+
+def _check_same(recipe: Recipe, work: WorkFolder, queries: TrainQueries) -> None:
+    """Raise InputError where what is learned from has changed since the training was begun."""
+    known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))
+    what = "train queries" if known["queries"] != fingerprint(queries) else ""
+    for file, digest in _digests(recipe).items():
+        if known.get("files", {}).get(file) != digest:
+            what = f"contents of {file}"
+    if what:
         raise InputError(
-            f"{work.path}: was begun with other train queries than these; resume with the same "
+            f"{work.path}: was begun with other {what} than these; resume with the same "
             "ones, or --overwrite to start over"
         )
 

@@ -24,6 +24,8 @@ from genir.training.batches import Batcher
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev import measure_dev
 from genir.training.display import Display, say
+from genir.training.losses.base import Setting
+from genir.training.losses.registry import Losses, refuse_text, takes_lists
 from genir.training.signals import Stopped, StopWish, stop_wish
 from genir.training.split import DevSplit
 
@@ -65,8 +67,12 @@ class Trainer:
             retriever.table,
             self.settings.batch_size,
             (self.settings.source_length, self.settings.target_length),
+            takes_lists(retriever.recipe),
         )
         self._prepare()
+        # One process embeds the documents for a teacher, the others read what it has kept.
+        with self.accelerator.main_process_first():
+            self.losses = Losses(Setting(retriever, work.prepared, work.path))
 
     def _prepare(self) -> None:
         """Find the number of steps, and hand model and optimiser to accelerate."""
@@ -88,14 +94,18 @@ class Trainer:
         examples = self.mixture.epoch(
             epoch, self.retriever.documents, self.retriever.table, self.split.train
         )
-        if not self.retriever.model.writes_text and any(
-            isinstance(e.target, str) for e in examples
-        ):
+        if any(isinstance(e.target, str) for e in examples):
+            self._refuse_text()
+        return examples if self.choose is None else self.choose(epoch, examples)
+
+    def _refuse_text(self) -> None:
+        """Refuse a model or losses that text targets are nothing to."""
+        if not self.retriever.model.writes_text:
             raise InputError(
                 f"[[tasks]]: a {self.retriever.model.kind!r} model cannot write text, which a task "
                 "has as its target; take target = 'identifier', or [model] kind = 'seq2seq'"
             )
-        return examples if self.choose is None else self.choose(epoch, examples)
+        refuse_text(self.retriever.recipe)
 
     def _groups(self) -> list[dict[str, Any]]:
         head = self.retriever.model.head_parameters()
@@ -171,7 +181,7 @@ class Trainer:
         self.model.train()
         batch = batch.to(self.accelerator.device)
         with autocast(batch.rows.device, self.settings.precision):
-            loss = self.model(batch, self.settings.label_smoothing)
+            loss = self.model(batch, self.losses)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
         self.optimizer.step()

@@ -7,10 +7,10 @@ import pytest
 from tiny import tiny_retriever
 
 from genir.corpus.documents import document_of
+from genir.corpus.runs import write_run
 from genir.errors import InputError
 from genir.evaluation.compare import Options
 from genir.evaluation.report import to_json
-from genir.evaluation.runs import write_run
 from genir.evaluation.session import compare_model, fit_baselines
 from genir.evaluation.sheets import sheets
 from genir.retriever import Retriever

@@ -71,6 +71,29 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, stop, tail):
     assert len(again.asked) == 3 - stop
 
 
+def test_a_cut_within_a_letter_and_lines_within_keys_are_gone_on_from(tmp_path):
+    corpus = [Document(f"d{n}\u2028\x85é", f"text number {n}") for n in range(6)]
+    (tmp_path / "whole").mkdir()
+    whole = write(tmp_path / "whole", corpus, count=2, batch_size=2)
+    out = write(tmp_path, corpus, stop=2, count=2, batch_size=2)
+    with part_of(out).open("ab") as file:
+        file.write('{"document": "d4é'.encode()[:-1])
+    again = Echo()
+    write(tmp_path, corpus, again, count=2, batch_size=2)
+    assert out.read_bytes() == whole.read_bytes() and len(again.asked) == 1
+
+
+def test_a_kill_while_going_on_loses_nothing(tmp_path, monkeypatch):
+    corpus = [Document(f"d{n}", f"text number {n}") for n in range(6)]
+    out = write(tmp_path, corpus, stop=2, count=2, batch_size=2)
+    before = part_of(out).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.truncate", None)  # dies before it has cut anything off
+        with pytest.raises(TypeError):
+            write(tmp_path, corpus, count=2, batch_size=2)
+    assert part_of(out).read_bytes() == before
+
+
 def test_another_seed_writes_other_queries(tmp_path):
     first = Echo(), Echo()
     for writer, seed in zip(first, (1, 2), strict=True):
@@ -85,13 +108,13 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
         write(tmp_path, count=3, batch_size=1)
     with pytest.raises(InputError, match="other settings or another corpus"):
         write(tmp_path, CORPUS[:2], count=2, batch_size=1)
+    with pytest.raises(InputError, match="other settings or another corpus"):
+        write(tmp_path, [TAR, SED, Document("bare", "not so bare")], count=2, batch_size=1)
 
 
 def test_a_prompt_of_one_s_own_is_filled_in():
     options = PseudoSection(prompt="About {title}: {text}\nQuestion:", words=3)
     assert prompt(TAR, options, Random(0)) == "About tar: Archive files and\nQuestion:"
-    with pytest.raises(InputError, match=r"KeyError\('name'\); only {title} and {text}"):
-        prompt(TAR, PseudoSection(prompt="{name}"), Random(0))
 
 
 def test_words_are_left_out_but_never_all():

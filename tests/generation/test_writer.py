@@ -1,11 +1,12 @@
 """Sampling from tiny untrained models: a causal one by a prompt, encoder-decoders, one of ours."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny import SCRATCH
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BartConfig, BartForConditionalGeneration, GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
 from genir.cli import app
@@ -101,6 +102,19 @@ def test_a_long_prompt_is_cut_to_what_the_model_can_hold(gpt2):
     assert writer.tokenizer.truncation_side == "left" and len(end) == 1
 
 
+def test_an_encoder_is_given_no_more_than_it_has_places_for():
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = {"d_model": 16, "max_position_embeddings": 16, "vocab_size": len(tokenizer)} | {
+        f"{half}_{size}": number
+        for half in ("encoder", "decoder")
+        for size, number in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
+    }
+    writer = Writer(BartForConditionalGeneration(BartConfig(**sizes)), tokenizer)
+    long = " ".join(["copy a file"] * 40)
+    assert len(tokenizer(long)["input_ids"]) > 16
+    assert len(writer.write([long, "copy"], PseudoSection(length=4), 0)) == 2
+
+
 def test_what_cannot_be_loaded_is_named():
     with pytest.raises(InputError, match="cannot load '/no/such/model'"):
         Writer.open("/no/such/model", "cpu")
@@ -180,6 +194,29 @@ def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, r
     made = tmp_path / "made.jsonl"
     with pytest.raises(InputError, match="is a file of queries; name a model"):
         generate_queries(Request(tiny_corpus, made, "other.jsonl"))
+
+
+def test_what_is_to_replace_a_file_is_gone_on_with(tiny_corpus, tmp_path, gpt2):
+    settings = ["count=1", "length=4", "batch_size=10"]
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(gpt2), settings=settings)
+    generate_queries(request)
+    whole = request.out.read_bytes()
+    request.out.write_text("the old queries")
+    real, batches = Writer.write, []
+
+    def write(self, *arguments):
+        batches.append(None)
+        if len(batches) == 3:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Writer, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            generate_queries(replace(request, overwrite=True))
+        assert request.out.read_text() == "the old queries"
+        generate_queries(replace(request, overwrite=True, resume=True))
+    assert request.out.read_bytes() == whole and len(batches) == 5
 
 
 def test_a_prompt_for_a_causal_model_comes_from_the_settings(tiny_corpus, tmp_path, gpt2):

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from tiny import QUERIES, SCRATCH
 
-from genir.config import load_recipe
+from genir.config import Recipe, load_recipe
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.retriever import Retriever
 from genir.training.assembly import assemble
 
 
@@ -70,3 +72,68 @@ def test_the_seed_decides_what_new_parameters_are_drawn(recipe, documents, queri
     first = drawn(0)
     torch.rand(3)  # what was drawn before plays no part
     assert torch.equal(first, drawn(0)) and not torch.equal(first, drawn(1))
+
+
+# --- a transformer from another ------------------------------------------------------------------
+
+
+@pytest.fixture
+def transformer(tiny_encoder):
+    """Return a maker of recipes of tiny transformers."""
+
+    def make(scheme, **model):
+        codes = {"levels": 2, "codes": 8} if scheme == "residual" else {}
+        own = SCRATCH | {"encoder": str(tiny_encoder)} | model
+        return Recipe.model_validate(
+            {"name": "tiny", "identifiers": {"scheme": scheme} | codes, "model": own}
+            | {"tasks": [{"task": "queries"}], "training": {"precision": "fp32"}}
+        )
+
+    return make
+
+
+def answers(retriever):
+    retriever.model.eval()
+    found = retriever.search(QUERIES, 40)
+    return [[(hit.key, hit.identifier, hit.score) for hit in hits] for hits in found]
+
+
+@pytest.mark.parametrize("scheme", ["residual", "title"])
+def test_the_same_identifiers_are_kept_and_all_that_was_learned(
+    transformer, documents, queries, tmp_path, scheme
+):
+    parent = assemble(transformer(scheme), documents, queries, None)
+    with torch.no_grad():
+        for parameter in parent.model.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    parent.save(tmp_path / "parent")
+    # Without any query, codes made anew would be others.
+    child = assemble(transformer(scheme), documents, {}, tmp_path / "parent")
+    assert answers(child) == answers(parent)
+    assert child.model.head_parameters() == []
+    child.save(tmp_path / "child")
+    assert answers(Retriever.load(tmp_path / "child")) == answers(parent)
+
+
+def test_other_identifiers_are_made_anew(transformer, documents, queries, tmp_path):
+    parent = assemble(transformer("title"), documents, queries, None)
+    parent.save(tmp_path / "parent")
+    child = assemble(transformer("residual"), documents, queries, tmp_path / "parent")
+    assert [p is child.model.symbols for p in child.model.head_parameters()] == [True]
+    for name, weights in parent.model.transformer.state_dict().items():
+        assert torch.equal(child.model.transformer.state_dict()[name], weights)
+
+
+def test_a_transformer_of_another_size_is_refused(transformer, documents, queries, tmp_path):
+    assemble(transformer("title"), documents, queries, None).save(tmp_path / "parent")
+    wide = transformer("title", width=32)
+    with pytest.raises(InputError, match=r"width = 32, but the model to start from has 16; take"):
+        assemble(wide, documents, queries, tmp_path / "parent")
+
+
+def test_a_start_that_has_lost_documents_is_refused(transformer, documents, queries, tmp_path):
+    parent = assemble(transformer("title"), documents, queries, None)
+    parent.save(tmp_path / "parent")
+    Retriever.load(tmp_path / "parent").delete(["copy-file"])
+    with pytest.raises(InputError, match=r"were deleted from .*parent; train that model on this"):
+        assemble(transformer("title"), documents, queries, tmp_path / "parent")

@@ -284,6 +284,34 @@ def test_a_kill_in_either_training_is_resumed(make_job, codes_file, tmp_path, st
     assert sorted(os.listdir(tmp_path)) == ["codes.toml", "model", "tiny.toml", "whole"]
 
 
+def test_what_is_held_out_was_never_seen_before(make_job, codes_file, monkeypatch):
+    seen, real = [], Trainer.__init__
+
+    def note(self, retriever, split, work):
+        seen.append((retriever.recipe.training, split))
+        real(self, retriever, split, work)
+
+    monkeypatch.setattr(Trainer, "__init__", note)
+    given = ("training.dev_queries=5", "training.seed=3", "training.max_steps=2")
+    train(make_job(*given, recipe=str(codes_file)))
+    (parent, before), (_, split) = seen
+    assert (parent.seed, parent.max_steps) == (3, 2)
+    assert before.questions == split.questions and len(split.questions) == 5
+    learned = {text for texts in before.train.values() for text in texts}
+    assert not learned & split.questions.keys()
+
+
+def test_a_start_of_another_kind_is_refused_before_it_is_trained(make_job, tmp_path):
+    with pytest.raises(InputError, match=r"'title' makes a 'seq2seq' model.* a 'bridge' one"):
+        train(make_job("model.start=title"))
+    assert sorted(os.listdir(tmp_path)) == ["tiny.toml"]
+
+
+def test_what_a_start_must_agree_in_is_handed_down(make_job, codes_file, recipe_file, tiny_encoder):
+    recipe_file.write_text(recipe_file.read_text().replace(str(tiny_encoder), "no such encoder"))
+    train(make_job(BRIEF, f"model.encoder={tiny_encoder}", recipe=str(codes_file)))
+
+
 def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):
     with pytest.raises(InputError, match="a recipe cannot start from itself"):
         train(make_job(f"model.start={recipe_file}"))

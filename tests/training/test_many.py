@@ -17,7 +17,11 @@ TOP = Path(__file__).parents[2]
 @pytest.mark.skipif(
     not torch.distributed.is_gloo_available(), reason="torch was built without gloo"
 )
-def test_two_processes_train_one_model(recipe_file, tiny_corpus, tmp_path):
+def test_two_processes_train_one_model(recipe_file, tiny_corpus, tiny_encoder, tmp_path):
+    losses = [{"loss": "cross-entropy"}, {"loss": "margin"}, {"loss": "preference"}]
+    losses.append({"loss": "distillation", "teacher": "dense", "encoder": str(tiny_encoder)})
+    parts = ["\n".join(f"{k} = {json.dumps(v)}" for k, v in own.items()) for own in losses]
+    recipe_file.write_text("\n[[losses]]\n".join([recipe_file.read_text(), *parts]))
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
                "train.py", recipe_file, "--corpus", tiny_corpus, "--out", tmp_path / "model",
                "--set", "training.epochs=2"]  # fmt: skip

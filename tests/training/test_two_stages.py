@@ -149,6 +149,22 @@ def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path
         assert one.first.table.keys == one.table.keys and len(one.table.keys) == len(before)
 
 
+def test_a_compaction_numbers_documents_anew_and_passages_follow(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "copy")
+    retriever = Retriever.load(tmp_path / "copy")
+    gone = ["copy-file", "delete-disk"]
+    retriever.delete(gone)
+    expected = [
+        [(hit.key, hit.score) for hit in retriever.search(["erase a disk"], 40, where)[0]]
+        for where in (None, {"verb": ["watch"]})
+    ]
+    retriever.compact()
+    for where, hits in zip((None, {"verb": ["watch"]}), expected, strict=True):
+        found = Retriever.load(tmp_path / "copy").search(["erase a disk"], 40, where)[0]
+        assert [(hit.key, hit.score) for hit in found] == hits
+    assert len(expected[0]) == 38 and len(expected[1]) == 5
+
+
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
     killed(job, 2)  # the generator's
     with pytest.raises(InputError, match="holds an interrupted training"):
@@ -203,6 +219,8 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
         ("decoding.mode=exact", "two stages answer by beam search"),
         ("first.tasks.0.task=query", "unknown task 'query'"),
         ("pseudo.source=default", "this recipe writes no queries; take 'query-generator'"),
+        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); only {title} and {text} stand"),
+        ("pseudo.prompt='{title.no}'", "only {title} and {text} stand in braces"),
         ("pseudo.settings=['training.epoch=3']", "did you mean 'epochs'"),
     ],
 )

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genir.errors import InputError
-from genir.evaluation.measures import refuse_duplicates
 from genir.records import Hit
 
 
@@ -78,3 +77,15 @@ def _ranked(query: str, rows: Sequence[tuple[float, int, str]], path: Path) -> l
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return hits
+
+
+def refuse_duplicates(query: str, hits: Sequence[Hit]) -> None:
+    """Raise InputError when a document stands twice in an answer (nDCG could exceed 1)."""
+    ranks: dict[str, int] = {}
+    for rank, hit in enumerate(hits, start=1):
+        first = ranks.setdefault(hit.key, rank)
+        if first != rank:
+            raise InputError(
+                f"query {query!r}: document {hit.key!r} is returned twice, at ranks {first} and "
+                f"{rank}; a run must name a document once"
+            )

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genir.corpus.runs import read_run, write_run
 from genir.errors import InputError
-from genir.evaluation.runs import read_run, write_run
 from genir.records import Hit
 
 KEYS = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=6)

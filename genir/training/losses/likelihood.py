@@ -1,0 +1,64 @@
+"""Cross-entropy: over all symbols, or over those that the trie allows."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genir.config import Stage, Strict
+from genir.errors import InputError
+from genir.identifiers.table import PAD
+from genir.models.base import Batch, DocidModel
+from genir.training.losses.base import Loss
+from genir.training.losses.scores import follow, legal_log_p
+
+
+class CrossEntropyOptions(Strict):
+    """normalise: the softmax is over the "vocabulary", or over the "legal" symbols alone.
+
+    Best the same as under `[decoding]`.
+    """
+
+    normalise: Literal["vocabulary", "legal"] = "vocabulary"
+
+
+class CrossEntropy(Loss):
+    """-log p of the target, a mean over its symbols, smoothed by `training.label_smoothing`.
+
+    Over the vocabulary it is the model's own `loss`; a bridge's is over documents and prefixes.
+    Text targets are always written in the whole vocabulary.
+    """
+
+    name = "cross-entropy"
+    Options = CrossEntropyOptions
+    takes_text = True
+
+    @classmethod
+    def check(cls, options: CrossEntropyOptions, stage: Stage) -> None:
+        """Refuse a choice that makes no difference."""
+        if options.normalise == "legal" and stage.identifiers.scheme == "atomic":
+            raise InputError(
+                "[[losses]] normalise = 'legal': every symbol of the scheme 'atomic' is legal; "
+                "leave it out"
+            )
+
+    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+        """Return the cross-entropy of the targets."""
+        smoothing = self.setting.recipe.training.label_smoothing
+        if self.options.normalise == "vocabulary" or bool(batch.rows[0] < 0):
+            return model.loss(batch, smoothing)
+        return self._legal(model, batch, smoothing)
+
+    def _legal(self, model: DocidModel, batch: Batch, smoothing: float) -> Tensor:
+        symbols = batch.targets.unsqueeze(1)
+        hidden = model.along(batch.inputs, symbols)
+        paths = follow(self.setting.trie, batch.rows.unsqueeze(1))
+        losses = []
+        for (depth, states), (edges, chosen) in zip(enumerate(hidden), paths, strict=False):
+            log_p = legal_log_p(model, states, depth, edges)
+            legal = edges.low < edges.high
+            own = torch.where(chosen, log_p, 0.0).sum(dim=-1)
+            spread = torch.where(legal, log_p, 0.0).sum(dim=-1) / legal.sum(dim=-1)
+            losses.append(-(1 - smoothing) * own - smoothing * spread)
+        weights = batch.weights[:, None] * (batch.targets != PAD)
+        return (torch.cat(losses, dim=1) * weights).sum() / weights.sum()

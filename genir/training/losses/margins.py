@@ -1,0 +1,177 @@
+"""The answer above others: by a margin, by a teacher's margin, by more than a frozen model's."""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from genir.config import Stage
+from genir.errors import InputError
+from genir.models.base import Batch, DocidModel
+from genir.retriever import Retriever
+from genir.training.losses.base import Loss, Setting, weighted_mean
+from genir.training.losses.lists import NegativeOptions, Negatives, ask, wrong
+from genir.training.losses.scores import log_p
+from genir.training.losses.teachers import TeacherOptions, open_teacher
+
+
+class MarginOptions(NegativeOptions):
+    """margin: by how much log p of the answer must exceed that of the others."""
+
+    margin: float = Field(default=1.0, ge=0)
+
+
+class Margin(Loss):
+    """LTRGR (arXiv:2306.15222): max(0, margin - s(answer) + s(other)), s = log p of an identifier.
+
+    The first of the others, and the mean over all of them: the expectation of a random draw.
+    """
+
+    name = "margin"
+    Options = MarginOptions
+    takes_lists = True
+
+    def __init__(self, options: MarginOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.negatives = Negatives(options, setting)
+
+    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+        """Return the two hinges; sources without another document are left out."""
+        rows = self.negatives.of(model, batch)
+        scores = whole_scores(model, self.setting, batch, rows)
+        real = rows >= 0
+        hinges = F.relu(self.options.margin - scores[:, :1] + scores[:, 1:])
+        losses = hinges[:, 0] + row_mean(hinges, real)
+        return weighted_mean(losses * real[:, 0], batch.weights * real[:, 0])
+
+
+class PrefixMarginOptions(TeacherOptions):
+    """lengths: of the prefixes that are measured beside the whole identifier.
+
+    scale: of the teacher's scores, to bring them to the size of log p. count: others a source, the
+    teacher's first. depth: how far down the teacher's list the answer may stand. decay: how much
+    less margin shorter prefixes are asked for.
+    """
+
+    lengths: tuple[int, ...] = (4, 8, 16, 32)
+    scale: float = Field(default=1.0, gt=0)
+    count: int = Field(default=8, ge=1)
+    depth: int = Field(default=100, ge=2)
+    decay: float = Field(default=2.0, ge=0)
+
+
+class PrefixMargin(Loss):
+    """RIPOR (arXiv:2311.09134), section 3.1: MarginMSE at several prefix lengths.
+
+    (s_i(answer) - s_i(other) - a_i (T(answer) - T(other)))^2, with s_i the log p of the first i
+    symbols, T the teacher and a_i = (1 - decay / i) / (1 - decay / L), 1 for the whole identifier
+    of L symbols. Sources whose answer the teacher does not find are left out.
+    """
+
+    name = "prefix-margin"
+    Options = PrefixMarginOptions
+    takes_lists = True
+
+    def __init__(self, options: PrefixMarginOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.teacher = open_teacher(options, setting)
+
+    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+        """Return the mean over prefix lengths and other documents."""
+        lists = ask(self.teacher, self.setting, batch, self.options.depth)
+        own = self.setting.documents(batch.rows).unsqueeze(1)
+        same = self.setting.documents(lists.rows) == own
+        answer = same & (lists.rows >= 0)
+        taught = torch.where(answer, lists.scores, 0.0).sum(dim=1, keepdim=True)
+        others = lists.first(wrong(self.setting, batch, lists.rows), self.options.count)
+        wanted = self.options.scale * (taught - others.scores)
+        real = (others.rows >= 0) & answer.any(dim=1, keepdim=True)
+        prefixes = scores(model, self.setting, batch, others.rows).cumsum(dim=2)
+        losses = [
+            row_mean((_margin(prefixes, length) - share * wanted).square(), real)
+            for length, share in self._shares()
+        ]
+        kept = real.any(dim=1)
+        return weighted_mean(torch.stack(losses).mean(dim=0) * kept, batch.weights * kept)
+
+    def _shares(self) -> list[tuple[int, float]]:
+        """Return prefix lengths, and which share of the teacher's margin each is asked for."""
+        whole, decay = self.setting.table.depth, self.options.decay
+        most = 1 - decay / whole
+        lengths = [n for n in sorted(set(self.options.lengths)) if 0 < n < whole]
+        shares = [(n, max(0.0, (1 - decay / n) / most) if most > 0 else 0.0) for n in lengths]
+        return [*shares, (whole, 1.0)]
+
+
+class PreferenceOptions(NegativeOptions):
+    """beta: how hard the model is held to its start: the greater, the harder."""
+
+    teacher: str = Field(default="bm25", min_length=1)
+    count: int = Field(default=3, ge=1)
+    beta: float = Field(default=0.4, gt=0)
+
+
+class Preference(Loss):
+    """DDRO (arXiv:2504.05181), after DPO: -log sigmoid(beta (r(answer) - r(other))).
+
+    r = log p of an identifier less what the frozen model says of it: the model as it was before the
+    first step.
+    """
+
+    name = "preference"
+    Options = PreferenceOptions
+    takes_lists = True
+
+    def __init__(self, options: PreferenceOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.negatives = Negatives(options, setting)
+        self.frozen = open_frozen(setting)
+
+    @classmethod
+    def check(cls, options: PreferenceOptions, stage: Stage) -> None:
+        """Refuse a frozen model that knows nothing."""
+        if stage.model.kind == "seq2seq" and not stage.model.start:
+            raise InputError(
+                "[[losses]] preference: compares with the model as it was at the start, which "
+                "knows nothing here; name a trained one as [model] start"
+            )
+
+    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+        """Return the mean over other documents."""
+        rows = self.negatives.of(model, batch)
+        with torch.no_grad():
+            known = whole_scores(self.frozen, self.setting, batch, rows)
+        gains = whole_scores(model, self.setting, batch, rows) - known
+        losses = -F.logsigmoid(self.options.beta * (gains[:, :1] - gains[:, 1:]))
+        kept = (rows >= 0).any(dim=1)
+        return weighted_mean(row_mean(losses, rows >= 0) * kept, batch.weights * kept)
+
+
+def open_frozen(setting: Setting) -> DocidModel:
+    """Return the model as it was before the first step, to be compared with."""
+    frozen = Retriever.load(setting.start, setting.retriever.model.device)
+    frozen.documents.close()
+    return frozen.model.requires_grad_(False)
+
+
+def scores(model: DocidModel, setting: Setting, batch: Batch, others: Tensor) -> Tensor:
+    """Return log p of each symbol, of the answer and then of `others` [B, C]: [B, 1 + C, T]."""
+    rows = torch.cat([batch.rows.unsqueeze(1), others], dim=1)
+    normalise = setting.recipe.decoding.normalise
+    return log_p(model, setting.trie, batch.inputs, rows, normalise)
+
+
+def whole_scores(model: DocidModel, setting: Setting, batch: Batch, others: Tensor) -> Tensor:
+    """Return log p of whole identifiers, float32 [B, 1 + C]."""
+    return scores(model, setting, batch, others).sum(dim=2)
+
+
+def row_mean(values: Tensor, real: Tensor) -> Tensor:
+    """Return the mean of each row's real values, [B]; 0 where there are none."""
+    return (values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+
+
+def _margin(prefixes: Tensor, length: int) -> Tensor:
+    """Return by how much the answer's prefix is likelier, [B, C], of scores [B, 1 + C, T]."""
+    found = prefixes[..., min(length, prefixes.shape[2]) - 1]
+    return found[:, :1] - found[:, 1:]

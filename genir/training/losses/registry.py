@@ -1,0 +1,91 @@
+"""The losses by name. To add one, import its class here and name it in the tuple."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from genir.config import LossSection, Stage, validate
+from genir.errors import InputError, nearest
+from genir.models.base import Batch, DocidModel
+from genir.training.losses.base import Loss, Setting
+from genir.training.losses.distillation import Distillation
+from genir.training.losses.likelihood import CrossEntropy
+from genir.training.losses.margins import Margin, Preference, PrefixMargin
+from genir.training.losses.teachers import TeacherOptions
+
+LOSSES: dict[str, type[Loss]] = {
+    loss.name: loss for loss in (CrossEntropy, Margin, PrefixMargin, Preference, Distillation)
+}
+
+
+def find_loss(name: str) -> type[Loss]:
+    """Return the class of a loss. Raises InputError for an unknown one."""
+    if name not in LOSSES:
+        raise InputError(f"[[losses]]: unknown loss {name!r}{nearest(name, LOSSES)}")
+    return LOSSES[name]
+
+
+def check_losses(stage: Stage) -> None:
+    """Raise InputError for an unknown loss or option, and for one that makes no sense there."""
+    for section in stage.losses:
+        kind = find_loss(section.loss)
+        options = _options(section)
+        if stage.decoding.mode == "free" and not kind.takes_text:
+            raise InputError(
+                f"[[losses]] {section.loss}: ranks documents, which a model in mode 'free' does "
+                "not find; leave it out"
+            )
+        kind.check(options, stage)
+    if stage.training.label_smoothing and not _takes_text(stage):
+        raise InputError(
+            "training.label_smoothing is of the loss 'cross-entropy', which is not among the "
+            "[[losses]]; add it, or set label_smoothing = 0"
+        )
+
+
+def loss_files(stages: Sequence[Stage]) -> list[Path]:
+    """Return the files that the losses of stages read. Raises InputError where one is missing."""
+    made = [_options(section) for stage in stages for section in stage.losses]
+    return [file for own in made if isinstance(own, TeacherOptions) for file in own.files()]
+
+
+def takes_lists(stage: Stage) -> bool:
+    """Tell whether a loss must know which documents answer a source."""
+    return any(find_loss(section.loss).takes_lists for section in stage.losses)
+
+
+def refuse_text(stage: Stage) -> None:
+    """Raise InputError unless some loss takes text targets, which a task has."""
+    if not _takes_text(stage):
+        raise InputError(
+            "[[losses]]: only 'cross-entropy' learns targets of text, which a task has; add it, or "
+            "take target = 'identifier'"
+        )
+
+
+def _takes_text(stage: Stage) -> bool:
+    return any(find_loss(section.loss).takes_text for section in stage.losses)
+
+
+def _options(section: LossSection) -> object:
+    kind = find_loss(section.loss)
+    return validate(kind.Options, section.options, f"[[losses]] {section.loss}")
+
+
+class Losses:
+    """The weighted sum of a recipe's losses: what `DocidModel.forward` asks for."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Make each of them. Raises InputError when something it needs cannot be had."""
+        self.parts = [
+            (section.weight, find_loss(section.loss)(_options(section), setting))
+            for section in setting.recipe.losses
+        ]
+
+    def __call__(self, model: DocidModel, batch: Batch) -> Tensor:
+        """Return the sum; of a batch of text targets, that of the losses that take them."""
+        text = bool(batch.rows[0] < 0)
+        parts = [(weight, loss) for weight, loss in self.parts if loss.takes_text or not text]
+        values = [loss.value(model, batch) * weight for weight, loss in parts]
+        return sum(values[1:], start=values[0])

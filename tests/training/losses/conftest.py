@@ -1,0 +1,53 @@
+"""Losses of the three documents of `three`."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from genir.config import Stage
+from genir.decoding.trie import Trie
+from genir.identifiers.table import IdentifierTable
+from genir.training.losses.base import Setting
+from genir.training.losses.registry import Losses
+
+
+@pytest.fixture
+def table():
+    return IdentifierTable.build([[(0, 0)], [(0, 1)], [(1, 0)]], ["a", "b", "c"])
+
+
+@pytest.fixture
+def setting(table, tmp_path):
+    """Return a maker of settings: the losses as in a recipe, and other sections of it."""
+
+    def make(*losses, **sections):
+        stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
+        recipe = Stage.model_validate(stage | {"losses": losses} | sections)
+        retriever = SimpleNamespace(recipe=recipe, table=table, trie=Trie.build(table))
+        return Setting(retriever, tmp_path, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def losses(setting):
+    """Return a maker of a recipe's losses."""
+
+    def make(*own, **sections):
+        return Losses(setting(*own, **sections))
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a writer of a run: documents with their scores, for the source "q"."""
+
+    def write(**scores):
+        ranked = sorted(scores.items(), key=lambda item: -item[1])
+        rows = [f"1 Q0 {key} {rank} {score} x\n" for rank, (key, score) in enumerate(ranked, 1)]
+        (tmp_path / "x.run").write_text("".join(rows))
+        (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": " q "}\n')
+        return {"teacher": str(tmp_path / "x.run"), "queries": str(tmp_path / "queries.jsonl")}
+
+    return write

@@ -1,0 +1,225 @@
+"""Each loss on three documents, worked by hand, and a few steps of it."""
+
+from math import exp, log
+
+import pytest
+import torch
+from three import A, B, C, Fixed, batch, join
+
+from genir.config import Stage
+from genir.errors import InputError
+from genir.training.losses.registry import LOSSES, check_losses, loss_files
+from genir.training.losses.scores import log_p
+
+LEGAL = {"loss": "cross-entropy", "normalise": "legal"}
+GENERATED = {"loss": "margin", "count": 2}
+PREFIXES = {"loss": "prefix-margin", "lengths": [1], "decay": 0.5}
+
+
+def value(losses, one, model=None):
+    return float((model or Fixed()).forward(one, losses).detach())
+
+
+# --- by hand -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("normalise", "expected"),
+    [("vocabulary", (3 / 16, 9 / 16, 1 / 16)), ("legal", (3 / 16, 9 / 16, 4 / 16))],
+)
+def test_identifiers_have_the_log_p_of_the_formula(setting, normalise, expected):
+    inputs = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1)
+    found = log_p(Fixed(), setting({}).trie, inputs, torch.tensor([[A, B, C]]), normalise)
+    assert found.shape == (1, 3, 2)
+    torch.testing.assert_close(found.sum(dim=2)[0].exp(), torch.tensor(expected))
+
+
+def test_cross_entropy_over_legal_symbols(losses):
+    assert value(losses(LEGAL), batch(C)) == pytest.approx(log(4) / 2)  # its second code is forced
+    assert value(losses(LEGAL), batch(B)) == pytest.approx(-log(9 / 16) / 2)
+    weighted = join(batch(C), batch(B, weight=3.0))
+    assert value(losses(LEGAL), weighted) == pytest.approx((log(4) - 3 * log(9 / 16)) / 8)
+
+
+def test_label_smoothing_is_over_the_legal_symbols(losses):
+    smooth = losses(LEGAL, training={"label_smoothing": 0.2})
+    first = 0.8 * log(4) - 0.2 * (log(3 / 4) + log(1 / 4)) / 2
+    assert value(smooth, batch(C)) == pytest.approx(first / 2)
+
+
+def test_the_margin_is_to_the_first_of_a_generated_list_and_to_all_of_it(losses):
+    # log p of b is log 3 above that of a, of c log 3 below.
+    worst = 1 + log(3)
+    assert value(losses(GENERATED), batch(A)) == pytest.approx(worst + (worst + 0) / 2)
+    wide = losses(GENERATED | {"margin": 2.0})
+    assert value(wide, batch(A)) == pytest.approx(2 + log(3) + (2 + log(3) + 2 - log(3)) / 2)
+    assert value(losses(GENERATED | {"count": 1}), batch(A)) == pytest.approx(2 * worst)
+
+
+def test_scores_are_those_that_search_ranks_by(losses):
+    legal = losses(GENERATED | {"margin": 2.0}, decoding={"normalise": "legal"})
+    far, near = 2 + log(3), 2 + log(4 / 3)  # c has 4/16 where a has 3/16
+    assert value(legal, batch(A)) == pytest.approx(far + (far + near) / 2)
+
+
+def test_what_also_answers_is_no_negative(losses):
+    assert value(losses(GENERATED), batch(A, B)) == 0  # c is far enough below
+    beside = join(batch(A, B), batch(A, A, weight=3.0))
+    assert value(losses(GENERATED), beside) == pytest.approx(3 / 4 * 1.5 * (1 + log(3)))
+
+
+def test_without_any_negative_there_is_nothing_to_learn(losses):
+    model, nothing = Fixed(), join(batch(A, B, C), batch(A, B, C))
+    loss = losses(GENERATED)(model, nothing)
+    loss.backward()
+    assert loss == 0 and all(not level.grad.any() for level in model.levels)
+
+
+def test_negatives_come_from_a_run_as_well(losses, run):
+    given = losses({"loss": "margin", **run(c=2, a=1)})
+    assert value(given, batch(C)) == pytest.approx(2 * (1 + log(3)))
+    beside = join(batch(C), batch(C, source="not in the run", weight=9.0))
+    assert value(given, beside) == pytest.approx(2 * (1 + log(3)))
+
+
+def test_prefixes_are_asked_for_a_share_of_the_teacher_s_margin(losses, run):
+    given = losses(PREFIXES | run(a=3, b=1, c=0))
+    # a_1 = (1 - .5 / 1) / (1 - .5 / 2) = 2/3. The teacher has a 2 above b and 3 above c, the model
+    # (0, log 3) after one symbol, (-log 3, log 3) after both.
+    first = ((0 - 4 / 3) ** 2 + (log(3) - 2) ** 2) / 2
+    whole = ((-log(3) - 2) ** 2 + (log(3) - 3) ** 2) / 2
+    assert value(given, batch(A)) == pytest.approx((first + whole) / 2)
+    scaled = losses(PREFIXES | {"scale": 0.5, "count": 1} | run(a=3, b=1, c=0))
+    assert value(scaled, batch(A)) == pytest.approx(((-2 / 3) ** 2 + (-log(3) - 1) ** 2) / 2)
+
+
+def test_the_shares_of_ripor_are_as_published(losses, run, table):
+    ((_, loss),) = losses({"loss": "prefix-margin"} | run(a=1)).parts
+    assert loss._shares() == [(2, 1.0)]  # prefixes longer than the identifiers are left out
+    loss.setting.retriever.table = type("Long", (), {"depth": 32})
+    assert loss._shares() == [
+        (4, pytest.approx(0.5 / 0.9375)), (8, pytest.approx(0.75 / 0.9375)),
+        (16, pytest.approx(0.875 / 0.9375)), (32, 1.0),
+    ]  # fmt: skip
+
+
+def test_a_teacher_that_misses_the_answer_says_nothing(losses, run):
+    given = losses(PREFIXES | run(b=1, c=0))
+    assert value(given, batch(A)) == 0
+    short = losses(PREFIXES | {"depth": 2} | run(b=2, c=1, a=0))
+    assert value(short, batch(A)) == 0 and value(short, batch(B)) > 0
+
+
+def preferring(losses, **options):
+    made = losses({"loss": "preference", **options}, model={"start": "somewhere"})
+    made.parts[0][1].frozen = Fixed((0.0, 0.0), (0.0, 0.0))  # 4/16 for each
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_folder(monkeypatch):
+    """A frozen model of three documents has no folder."""
+    monkeypatch.setattr("genir.training.losses.margins.open_frozen", lambda setting: None)
+
+
+def test_preferences_are_odds_against_the_frozen_model(losses, run):
+    given = preferring(losses, **run(b=2, c=1, a=0))
+    # The odds of the frozen model cancel out: a is log 3 below b and above c.
+    expected = (softplus(0.4 * log(3)) + softplus(-0.4 * log(3))) / 2
+    assert value(given, batch(A)) == pytest.approx(expected)
+    given.parts[0][1].frozen = Fixed()
+    assert value(given, batch(A)) == pytest.approx(log(2))
+
+
+def softplus(x):
+    return log(1 + exp(x))
+
+
+def test_distillation_is_the_divergence_from_the_teacher(losses, run):
+    # Of a and b alone, the model gives b 3/4.
+    given = {"loss": "distillation"} | run(a=log(3), b=0)
+    expected = 3 / 4 * log(3) + 1 / 4 * log(1 / 3)
+    assert value(losses(given), batch(A)) == pytest.approx(expected)
+    assert value(losses(given), batch(C)) == pytest.approx(expected)  # the target plays no part
+    agreed = {"loss": "distillation", "temperature": 2.0} | run(b=2 * log(3), a=0)
+    assert value(losses(agreed), batch(A)) == pytest.approx(0, abs=1e-6)
+
+
+def test_one_candidate_is_nothing_to_compare(losses, run):
+    assert value(losses({"loss": "distillation"} | run(a=1)), batch(A)) == 0
+
+
+def test_losses_are_added_by_weight(losses):
+    both = losses(LEGAL | {"weight": 2.0}, GENERATED | {"weight": 0.5})
+    expected = 2 * value(losses(LEGAL), batch(A)) + 0.5 * value(losses(GENERATED), batch(A))
+    assert value(both, batch(A)) == pytest.approx(expected)
+
+
+# --- a few steps ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
+    options = {"normalise": "legal"} if name == "cross-entropy" else run(a=4, b=1, c=0)
+    made = losses({"loss": name} | options)
+    if name == "preference":
+        made.parts[0][1].frozen = Fixed()
+    model, one = Fixed(), batch(A)
+    optimiser, before = torch.optim.SGD(model.parameters(), 0.2), value(made, one, model)
+    for _ in range(40):
+        optimiser.zero_grad()
+        made(model, one).backward()
+        optimiser.step()
+    assert value(made, one, model) < before
+    trie, rows = made.parts[0][1].setting.trie, torch.tensor([[A, B, C]])
+    scores = log_p(model, trie, one.inputs, rows, "vocabulary").sum(dim=2)[0]
+    assert scores.argmax() == A
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "sections", "message"),
+    [
+        ({"loss": "cross"}, {}, "unknown loss 'cross'; did you mean 'cross-entropy'"),
+        ({"loss": "margin", "margn": 1}, {}, "margin: unknown key 'margn'; did you mean 'margin'"),
+        (LEGAL, {"identifiers": {"scheme": "atomic"}}, "every symbol of the scheme 'atomic'"),
+        ({"loss": "margin"}, {"decoding": {"mode": "free"}}, "in mode 'free' does not find"),
+        ({"loss": "preference"}, {"model": {"kind": "seq2seq"}}, r"one as \[model\] start"),
+        ({"loss": "margin"}, {"training": {"label_smoothing": 0.1}}, "of the loss 'cross-entropy'"),
+    ],
+)
+def test_a_loss_that_makes_no_sense_is_refused(own, sections, message):
+    stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
+    with pytest.raises(InputError, match=message):
+        check_losses(Stage.model_validate(stage | {"losses": [own]} | sections))
+
+
+def stage_of(**options):
+    losses = [{"loss": "distillation", **options}]
+    return Stage.model_validate({"tasks": [{"task": "queries"}], "losses": losses})
+
+
+def test_the_files_of_a_run_are_known_and_must_be_there(run, tmp_path):
+    assert loss_files([stage_of()]) == []
+    given = run(a=1)
+    assert loss_files([stage_of(**given)]) == [tmp_path / "x.run", tmp_path / "queries.jsonl"]
+    with pytest.raises(InputError, match=r"'dens' is no run file; .* bm25, dense, rrf"):
+        loss_files([stage_of(teacher="dens")])
+    with pytest.raises(InputError, match="give the file that has their texts as queries"):
+        loss_files([stage_of(teacher=given["teacher"])])
+    with pytest.raises(InputError, match=r"'no.jsonl': no such file"):
+        loss_files([stage_of(**given | {"queries": "no.jsonl"})])
+
+
+def test_a_run_of_other_queries_or_documents_is_refused(losses, run, tmp_path):
+    given = run(a=1, z=0)
+    with pytest.raises(InputError, match=r"x.run: document 'z' is not in the corpus"):
+        losses({"loss": "distillation", **given})
+    (tmp_path / "queries.jsonl").write_text('{"_id": "2", "text": "other"}\n')
+    with pytest.raises(InputError, match=r"x.run: query '1' is not in .*queries.jsonl"):
+        losses({"loss": "distillation", **given})
+    (tmp_path / "x.run").write_text("")
+    with pytest.raises(InputError, match=r"x.run: no queries; the file is empty"):
+        losses({"loss": "distillation", **given})

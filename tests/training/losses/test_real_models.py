@@ -1,0 +1,150 @@
+"""Losses on untrained models of both kinds: scores are search's own, and a few steps help."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny import QUERIES, SCHEMES, SCRATCH
+
+from genir.config import LossSection, Recipe
+from genir.corpus.folder import read_corpus
+from genir.corpus.store import DocumentStore
+from genir.decoding.beam import beam_search
+from genir.decoding.masks import LiveRows
+from genir.models.base import Batch
+from genir.records import Hit
+from genir.training.assembly import assemble
+from genir.training.losses.base import Setting
+from genir.training.losses.registry import LOSSES, Losses
+from genir.training.losses.scores import log_p
+
+MODELS = {"bridge": "residual", "seq2seq, codes": "residual", "seq2seq, text": "url"}
+GOLD = 7
+
+
+@pytest.fixture(params=MODELS)
+def made(request, tiny_encoder, tiny_corpus, tmp_path):
+    """An untrained retriever without a word channel, and a batch of three sources."""
+    scheme = MODELS[request.param]
+    bridge = {"kind": "bridge", "encoder": str(tiny_encoder), "lexical": 0}
+    recipe = Recipe.model_validate(
+        {
+            "name": "tiny",
+            "identifiers": {"scheme": scheme} | SCHEMES[scheme],
+            "tasks": [{"task": "queries"}],
+            "model": bridge
+            if request.param == "bridge"
+            else SCRATCH | {"encoder": str(tiny_encoder)},
+            "training": {"precision": "fp32"},
+        }
+    )
+    documents = DocumentStore.create(tmp_path / "documents.sqlite", read_corpus(tiny_corpus))
+    retriever = assemble(recipe, documents, {}, None)
+    return retriever, batch_of(retriever)
+
+
+def batch_of(retriever):
+    table, rows = retriever.table, torch.tensor([GOLD, 0, 39])
+    targets = torch.from_numpy(table.symbols[rows.numpy()].astype(np.int64))
+    answers = torch.from_numpy(table.documents[rows.numpy()].astype(np.int64))[:, None]
+    return Batch(*retriever.encode(QUERIES), targets, rows, torch.ones(3), answers, tuple(QUERIES))
+
+
+@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+def test_scores_are_those_of_an_exhaustive_search(made, normalise):
+    retriever, batch = made
+    model, table = retriever.model.eval(), retriever.table
+    decoding = retriever.recipe.decoding.model_copy(update={"beams": 40, "normalise": normalise})
+    live = LiveRows.build([table.live])
+    found = beam_search(model, retriever.trie, batch.inputs, live, decoding)
+    steps = log_p(model, retriever.trie, batch.inputs, found.low.clone(), normalise)
+    assert sorted(found.low[0].tolist()) == list(range(40))
+    torch.testing.assert_close(steps.sum(dim=2).detach(), found.score.clone(), rtol=1e-4, atol=1e-4)
+
+
+def test_legal_cross_entropy_is_the_mean_over_symbols_of_the_legal_scores(made):
+    retriever, batch = made
+    losses = losses_of(retriever, "cross-entropy", normalise="legal")
+    steps = log_p(
+        retriever.model.eval(), retriever.trie, batch.inputs, batch.rows[:, None], "legal"
+    )
+    symbols = (batch.targets >= 0).sum()
+    torch.testing.assert_close(losses(retriever.model, batch), -steps.sum() / symbols)
+
+
+def losses_of(retriever, name, frozen=None, **options):
+    sections = (LossSection(loss=name, **options),)
+    recipe = retriever.recipe.model_copy(update={"losses": sections})
+    parts = {name: getattr(retriever, name) for name in ("table", "trie", "documents", "model")}
+    return Losses(Setting(SimpleNamespace(recipe=recipe, **parts), frozen, frozen))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_few_steps_make_it_smaller_and_raise_the_answer(made, name, tmp_path):
+    retriever, batch = made
+    options = {"normalise": "legal"} if name == "cross-entropy" else {"teacher": "bm25"}
+    options |= {"margin": {"teacher": "generated"}}.get(name, {})
+    retriever.save(tmp_path / "start")
+    losses = losses_of(retriever, name, tmp_path / "start", **options)
+    losses.parts[0][1].teacher = Sure(retriever, batch)  # of the losses that have one
+    model, first = retriever.model.train(), place(retriever, batch)
+    before, after = learn(losses, model, batch)
+    assert after < before and place(retriever, batch) < first
+
+
+class Sure:
+    """A teacher that ranks the right document first, before four others."""
+
+    def __init__(self, retriever, batch):
+        keys, self.hits = retriever.table.keys, {}
+        for text, answer in zip(batch.sources, batch.answers[:, 0].tolist(), strict=True):
+            ranked = [keys[(answer + step) % 40] for step in (0, 9, 3, 14, 6)]
+            self.hits[text] = [Hit(key, 4.0 - n, n + 1) for n, key in enumerate(ranked)]
+
+    def rank(self, texts, count):
+        return [self.hits[text][:count] for text in texts]
+
+
+def learn(losses, model, batch, steps=25):
+    """Return the loss before and after a few steps."""
+    optimiser = torch.optim.AdamW(model.parameters(), 0.01)
+    values = []
+    for _ in range(steps + 1):
+        optimiser.zero_grad()
+        loss = losses(model, batch)
+        values.append(float(loss.detach()))
+        loss.backward()
+        optimiser.step()
+    return values[0], values[-1]
+
+
+@torch.no_grad()
+def place(retriever, batch):
+    """Return how many rows are likelier than the answers, over all three."""
+    every = torch.arange(40).expand(3, -1)
+    scores = log_p(retriever.model, retriever.trie, batch.inputs, every, "vocabulary").sum(dim=2)
+    return int((scores > scores.gather(1, batch.rows[:, None])).sum())
+
+
+def test_distillation_makes_the_teacher_s_first_document_the_model_s(made):
+    retriever, batch = made
+    losses = losses_of(retriever, "distillation", teacher="bm25")
+    teacher = losses.parts[0][1].teacher = Sure(retriever, batch)
+    learn(losses, retriever.model.train(), batch, 80)
+    ranked = [[retriever.table.number(hit.key) for hit in hits]
+              for hits in teacher.rank(QUERIES, 5)]  # fmt: skip
+    rows = torch.tensor([[int(retriever.table.rows_of(n)[0]) for n in own] for own in ranked])
+    scores = log_p(retriever.model, retriever.trie, batch.inputs, rows, "vocabulary").sum(dim=2)
+    assert scores.argmax(dim=1).tolist() == [0, 0, 0]
+
+
+def test_generating_leaves_random_numbers_and_the_mode_alone(made):
+    retriever, batch = made
+    losses = losses_of(retriever, "margin")
+    model = retriever.model.train()
+    state = torch.get_rng_state()
+    rows = losses.parts[0][1].negatives.of(model, batch)
+    assert model.training and torch.equal(torch.get_rng_state(), state)
+    assert rows.shape == (3, 8) and (rows >= 0).all()
+    assert not (rows == batch.rows[:, None]).any()
