@@ -125,12 +125,19 @@ class TextEncoder(nn.Module):
         """Return the size of a vector."""
         return cast(int, self.backbone.config.hidden_size)
 
+    @property
+    def embeddings(self) -> Tensor:
+        """Return what stands for each token in the input, [vocabulary, dimension]."""
+        return cast(Tensor, self.backbone.get_input_embeddings().weight.detach())
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors, float32 [batch, dimension], of tokens int64 [batch, length]."""
-        states = self.precast(input_ids=input_ids, attention_mask=attention_mask)
-        mask = attention_mask.unsqueeze(-1).float()
-        pooled = (states.last_hidden_state.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return F.normalize(pooled, dim=-1)
+        return pool(self.states(input_ids, attention_mask), attention_mask)
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the last hidden state of each token, [batch, length, dimension]."""
+        read = self.precast(input_ids=input_ids, attention_mask=attention_mask)
+        return cast(Tensor, read.last_hidden_state)
 
     @torch.inference_mode()
     def embed(
@@ -150,6 +157,13 @@ class TextEncoder(nn.Module):
                 vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
         self.train(training)
         return vectors
+
+
+def pool(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean of each text's hidden states at unit length, float32 [batch, dimension]."""
+    mask = attention_mask.unsqueeze(-1).float()
+    pooled = (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
+    return F.normalize(pooled, dim=-1)
 
 
 def choose_attention(net: Any, training: bool) -> None:

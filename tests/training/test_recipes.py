@@ -5,7 +5,7 @@ import json
 import pytest
 from tiny import SCRATCH
 
-from genir.config import load_recipe
+from genir.config import dump_recipe, load_recipe
 from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.training.job import Job, train
@@ -15,14 +15,23 @@ IDLE = {
     "dsi": [],
     "dynamic-retriever-vanilla": [],
     "genre": [],
+    "minder": [],
     "nci": [],
+    "pag": [],
+    "seal": [],
 }
 """The recipes, and which of their tasks find nothing in short pages without links."""
 
+TINY_CODES = ("identifiers.levels=2", "identifiers.codes=8", "model.set_words=4")
 TINY_TREE = ("identifiers.branches=3", "identifiers.leaf=5")
 
 
-def small(name, encoder):
+def load_and_dump(name, encoder):
+    """Return a recipe with its model swapped for a tiny one, as TOML."""
+    return dump_recipe(load_recipe(name, small(name, encoder)))
+
+
+def small(name, encoder, folder=None):
     """Return the settings that swap a recipe's models for tiny ones."""
     recipe = load_recipe(name)
     settings = [f"model.encoder={json.dumps(str(encoder))}", "training.max_steps=2"]
@@ -31,12 +40,19 @@ def small(name, encoder):
         settings += [f"model.{key}={json.dumps(value)}" for key, value in SCRATCH.items()]
     if recipe.identifiers.scheme == "hierarchical":
         settings += TINY_TREE
+    if recipe.identifiers.scheme == "residual":
+        settings += TINY_CODES
+    if recipe.model.start:
+        # The recipe that it starts from is trained first, and would be of full size.
+        start = folder / "start.toml"
+        start.write_text(load_and_dump(recipe.model.start, encoder))
+        settings.append(f"model.start={json.dumps(str(start))}")
     return settings
 
 
 @pytest.mark.parametrize("name", IDLE)
 def test_a_paper_s_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, capsys):
-    train(Job(name, tiny_corpus, tmp_path / "model", settings=small(name, tiny_encoder)))
+    train(Job(name, tiny_corpus, tmp_path / "model", settings=small(name, tiny_encoder, tmp_path)))
     told = f"tasks without any example here: {', '.join(IDLE[name])}\n"
     assert (told in capsys.readouterr().err) == bool(IDLE[name])
     retriever = Retriever.load(tmp_path / "model")
