@@ -34,6 +34,9 @@ from genir.models.sets import SetHead
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
+SAMPLE = 64
+"""Documents by which the bias of the head of sets is chosen."""
+
 
 class BridgeOptions(Strict):
     """`[model]` of a bridge."""
@@ -98,6 +101,8 @@ class BridgeModel(DocidModel):
             bags = count_pieces(model._word_pieces(corpus), len(model.tokenizer))
             weights = bm25_weights(bags, special_ids(model.tokenizer))
             model.sets = SetHead.build(weights, options.set_words, model.encoder.dimension)
+            model.sets.start_from(model.encoder.embeddings)
+            model.sets.open_at(*model.encoder.read_tokens(_texts(corpus[:SAMPLE])))
         return model
 
     @property

@@ -139,6 +139,22 @@ class TextEncoder(nn.Module):
         read = self.precast(input_ids=input_ids, attention_mask=attention_mask)
         return cast(Tensor, read.last_hidden_state)
 
+    @torch.no_grad()
+    def read_tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the hidden states and embeddings of all tokens but special ones, [tokens, H] each.
+
+        Texts are cut at 64 tokens.
+        """
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        ids = encode_texts(self.tokenizer, texts, min(self.length, 64))
+        inputs, mask = (part.to(device) for part in pad_batch(ids, self.tokenizer.pad_token_id))
+        states = self.states(inputs, mask).float()
+        special = torch.tensor(self.tokenizer.all_special_ids, device=device)
+        real = ~torch.isin(inputs, special)
+        self.train(training)
+        return states[real], self.embeddings[inputs[real]]
+
     @torch.inference_mode()
     def embed(
         self, texts: Sequence[str], batch_size: int = 64, progress: str = ""

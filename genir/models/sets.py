@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-BIAS = -2.5
-"""Of every word before training: what a query gives it beyond counts. Without, nearly all words of
-the vocabulary count a little for every query (docs/decisions.md).
+THRESHOLD = 1.35
+"""Times what a token gives its own word on average: before training, what is above that counts.
+Without, nearly all words count a little for every query (docs/decisions.md).
 """
 
 
@@ -37,7 +37,7 @@ class SetHead(nn.Module):
         self.register_buffer("words", torch.zeros(documents, size, dtype=torch.int32))
         self.register_buffer("vocabulary", torch.zeros(columns, dtype=torch.long))
         self.embeddings = nn.Parameter(torch.zeros(columns, width))
-        self.bias = nn.Parameter(torch.full((columns,), BIAS))
+        self.bias = nn.Parameter(torch.zeros(columns))
         self.map = nn.Linear(width, width)
 
     @classmethod
@@ -63,6 +63,17 @@ class SetHead(nn.Module):
         self.embeddings.copy_(F.normalize(embeddings[self.vocabulary], dim=1))
         self.map.weight.copy_(torch.eye(len(self.map.weight)))
         self.map.bias.zero_()
+
+    @torch.no_grad()
+    def open_at(self, states: Tensor, embeddings: Tensor) -> None:
+        """Start every word's bias from what tokens give their own words.
+
+        states, embeddings: [N, H], of the tokens of some texts.
+
+        A word that nothing reaches learns nothing, so a fixed bias would not do for every encoder.
+        """
+        own = (self.map(states) * F.normalize(embeddings, dim=1)).sum(dim=1).mean()
+        self.bias.fill_(-max(THRESHOLD * float(own), 0.0))
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the weight of each word for queries, float32 [B, columns].
