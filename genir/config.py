@@ -10,9 +10,16 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from genir.errors import InputError, nearest
 
@@ -106,7 +113,23 @@ class DecodingSection(Strict):
     budget: int = Field(default=1024, ge=1, description="nodes that exact mode expands for a query")
     look_ahead: float = Field(default=0.0, ge=0, description="weight of a document's prior")
     normalise: Literal["vocabulary", "legal"] = "vocabulary"
-    aggregate: Literal["max", "logsumexp"] = "max"
+    aggregate: Literal["max", "logsumexp", "ngrams", "views"] = Field(
+        default="max", description="a document's score from its identifiers'"
+    )
+
+    @property
+    def gathers(self) -> bool:
+        """Tell whether documents are scored by all that a beam search comes upon."""
+        return self.aggregate in ("ngrams", "views")
+
+    @model_validator(mode="after")
+    def _gathered(self) -> Self:
+        if self.gathers and (self.mode != "beam" or self.look_ahead):
+            raise ValueError(
+                f"aggregate = {self.aggregate!r} adds up what a beam search finds; it goes with "
+                'mode = "beam" and look_ahead = 0'
+            )
+        return self
 
 
 class PseudoSection(Strict):
@@ -168,6 +191,17 @@ class Recipe(Stage):
     paper: str = ""
     pseudo: PseudoSection = PseudoSection()
     first: Stage | None = None
+
+    @model_validator(mode="after")
+    def _one_search(self) -> Self:
+        stages = () if self.first is None else (self.decoding, self.first.decoding)
+        for decoding in stages:
+            if decoding.gathers:
+                raise ValueError(
+                    f"[decoding] aggregate = {decoding.aggregate!r} is for one stage; take 'max' "
+                    "or 'logsumexp' where there is a [first]"
+                )
+        return self
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -136,11 +136,19 @@ class Retriever(Stored):
         return self.first.passages(queries, live, self.table)
 
     def require_one_stage(self, what: str) -> None:
-        """Raise InputError where `what` cannot be had of a model in two stages."""
+        """Raise InputError where `what` cannot be had of a model: in two stages, or of all that a
+        beam search comes upon.
+        """
         if self.first is not None:
             raise InputError(
                 f"{what} follows one beam search, but this model answers in two stages; "
                 "use it on a model of one"
+            )
+        aggregate = self.recipe.decoding.aggregate
+        if self.recipe.decoding.gathers:
+            raise InputError(
+                f"{what} follows a document's best identifier, but this model adds up all that its "
+                f"beams come upon ([decoding] aggregate = {aggregate!r}); use it with 'max'"
             )
 
     def _prove(self, queries: Sequence[str], k: int, live: LiveRows) -> list[Answer[Ranked]]:

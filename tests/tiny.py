@@ -13,6 +13,9 @@ SCHEMES = {
     "hierarchical": {"branches": 3, "leaf": 5},
     "url": {},
 }
+SHARED = {"ngram": {"n": 3}, "views": {"n": 3, "ngrams": 4}}
+"""Schemes whose identifiers documents share, and of which each has several."""
+GATHERED = {"ngram": "ngrams", "views": "views"}
 SCRATCH = {
     "kind": "seq2seq",
     "source": "scratch",
@@ -26,18 +29,18 @@ SCRATCH = {
 QUERIES = ["clone a text", "how do i monitor a drive?", "erase"]
 
 
-def tiny_retriever(encoder, corpus, path, scheme, **decoding):
+def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
     """Assemble a scheme's model; `path` is where the document store goes."""
     documents = DocumentStore.create(path, read_corpus(corpus))
     queries = read_train_queries(
         corpus / "queries.jsonl", corpus / "qrels" / "train.tsv", set(documents.keys())
     )
-    bridge = {"kind": "bridge", "encoder": str(encoder), "lexical": 8}
+    bridge = {"kind": "bridge", "encoder": str(encoder), "lexical": 8} | dict(model)
     recipe = {
         "name": "tiny",
-        "identifiers": {"scheme": scheme} | SCHEMES[scheme],
+        "identifiers": {"scheme": scheme} | (SCHEMES | SHARED)[scheme],
         "tasks": [{"task": "queries"}],
-        "model": SCRATCH if scheme == "url" else bridge,
+        "model": SCRATCH if scheme in ("url", *SHARED) else bridge,
         "training": {"precision": "fp32"},
         "decoding": {"beams": 4} | decoding,
     }

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from genir.identifiers.table import IdentifierTable
 
-Aggregate = Literal["max", "logsumexp"]
+Aggregate = Literal["max", "logsumexp", "ngrams", "views"]
+"""Of `[decoding]`; `views` is a sum of weights, and `ngrams` another module's."""
 
 
 class Ranked(NamedTuple):
@@ -30,7 +31,8 @@ def rank_documents(
 ) -> list[Ranked]:
     """Return the documents under one query's finished beams, best first.
 
-    low, high, score: [K], row ranges and their log-probabilities, -inf for a dead beam.
+    low, high, score: [K], row ranges and their log-probabilities (of `views` weights), -inf for a
+    dead beam.
     live: bool [rows], the rows that may be shown.
     """
     kept = score > -np.inf
@@ -54,6 +56,7 @@ def _join(
     unique, first = np.unique(documents[order], return_index=True)
     best = order[first]
     totals = scores[best]
-    if aggregate == "logsumexp" and len(unique) < len(documents):
-        totals = np.logaddexp.reduceat(scores[order], first)
+    if aggregate != "max" and len(unique) < len(documents):
+        join = np.add if aggregate == "views" else np.logaddexp
+        totals = join.reduceat(scores[order], first)
     return unique.tolist(), best, totals.tolist()

@@ -3,7 +3,7 @@
 Knows no texts of documents; `Retriever` adds them, and the model folder.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from itertools import accumulate, pairwise
@@ -17,8 +17,10 @@ from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
 from genir.decoding.exact import Found, exact_search
 from genir.decoding.masks import LiveRows
+from genir.decoding.ngrams import rank_by_ngrams
 from genir.decoding.proof import prove_documents
 from genir.decoding.trie import Trie
+from genir.decoding.views import rank_by_views
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
@@ -26,6 +28,13 @@ from genir.models.encoder import autocast, encode_texts, pad_batch
 from genir.records import Answer
 
 NO_NUMBERS = "some scores are no numbers: the model is damaged; train it again"
+
+
+GATHERED: Mapping[str, Callable[..., list[list[Ranked]]]] = {
+    "ngrams": rank_by_ngrams,
+    "views": rank_by_views,
+}
+"""How documents are ranked that are scored by all that a beam search comes upon."""
 
 
 class Reading(NamedTuple):
@@ -86,7 +95,8 @@ class Ranker:
             return [q for q in short if len(answers[q]) < matching(places[q])]
 
         # Where a document has several identifiers, the best k of these may be of fewer documents.
-        wanted = most if len(self.table) == len(self.table.keys) else None
+        single = len(self.table) == len(self.table.keys) and not self.recipe.decoding.gathers
+        wanted = most if single else None
         answers: list[Answer[Ranked]] = [Answer() for _ in queries]
         if exact:
             proven = self._prove(queries, most, live)
@@ -155,6 +165,9 @@ class Ranker:
         before = np.array([reading.score for own in readings for reading in own])
         decoding = recipe.model_copy(update={"beams": min(width, self.trie.rows)})
         with self.autocast():
+            if recipe.gathers:  # one reading a query
+                gather = GATHERED[recipe.aggregate]
+                return gather(self.model, self.table, self.trie, inputs, live, decoding)
             found = beam_search(
                 self.model, self.trie, inputs, live.select(owners), decoding, wanted
             )

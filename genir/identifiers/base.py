@@ -25,7 +25,7 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     sep_token_id: int | None
 
-    def encode(self, text: str, add_special_tokens: bool = ...) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool = ..., verbose: bool = ...) -> list[int]:
         """Return the token ids of a text."""
         ...
 
@@ -44,8 +44,10 @@ class Scheme(ABC):
     Promises, held by the shared test suite (`tests/identifiers/test_schemes.py`):
     every document gets at least one identifier; no identifier is a proper prefix of another
     (variable-length ones end in an end symbol); schemes with `unique = True` never give one
-    identifier to two documents, in one call of `encode` or over many; the same corpus, vectors
-    and options give the same identifiers; `load(save)` encodes alike.
+    identifier to two documents, in one call of `encode` or over many, others share what documents
+    have in common; schemes with `several = False` give one identifier a document, others more,
+    none twice; the same corpus, vectors and options give the same identifiers; `load(save)` encodes
+    alike.
     """
 
     name: ClassVar[str]
@@ -53,6 +55,7 @@ class Scheme(ABC):
     needs_vectors: ClassVar[bool] = False
     needs_tokenizer: ClassVar[bool] = False
     unique: ClassVar[bool] = True
+    several: ClassVar[bool] = False
 
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         self.options = options
@@ -69,7 +72,7 @@ class Scheme(ABC):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return each document's identifiers; none of them is in `taken`.
+        """Return each document's identifiers; where `unique`, none of them is in `taken`.
 
         `vectors` [documents, dimension] where `needs_vectors`. Raises InputError when a document
         cannot be given one (no URL under `url`, say), naming its key.

@@ -24,6 +24,7 @@ class Passage(TextScheme):
     name: ClassVar[str] = "passage"
     Options: ClassVar[type[PassageOptions]] = PassageOptions
     unique: ClassVar[bool] = False
+    several: ClassVar[bool] = True
     options: PassageOptions
 
     def text(self, document: Document) -> str:
@@ -41,13 +42,11 @@ class Passage(TextScheme):
         for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
             for document in documents[rows]:
                 texts = document_passages(document, options.words, options.count)
-                identifiers.append(list(dict.fromkeys(map(self._spell, texts))))
+                identifiers.append(list(dict.fromkeys(map(self._close, texts))))
         return identifiers
 
-    def _spell(self, text: str) -> Identifier:
-        tokens = self.tokenizer.encode(text, add_special_tokens=False)
-        kept = [token for token in tokens if token != self.end]
-        return (*kept[: self.options.max_tokens - 1], self.end)
+    def _close(self, text: str) -> Identifier:
+        return (*self._spell(text)[: self.options.max_tokens - 1], self.end)
 
 
 def document_passages(document: Document, words: int, count: int) -> list[str]:

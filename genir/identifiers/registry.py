@@ -8,14 +8,17 @@ from genir.identifiers.artefact import read_artefact
 from genir.identifiers.atomic import Atomic
 from genir.identifiers.base import Scheme, Tokenizer
 from genir.identifiers.hierarchical import Hierarchical
+from genir.identifiers.ngram import Ngram
 from genir.identifiers.passage import Passage
 from genir.identifiers.product import Product
 from genir.identifiers.residual import Residual
 from genir.identifiers.title import Title
 from genir.identifiers.url import Url
+from genir.identifiers.views import Views
 
 SCHEMES: dict[str, type[Scheme]] = {
-    scheme.name: scheme for scheme in (Atomic, Hierarchical, Passage, Product, Residual, Title, Url)
+    scheme.name: scheme
+    for scheme in (Atomic, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views)
 }
 
 

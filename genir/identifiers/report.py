@@ -50,6 +50,8 @@ class IdentifierReport:
     """What `report` measures.
 
     uniqueness: share of documents with an identifier that no other document has.
+    shared: share of rows whose identifier another document has too.
+    alike: share of documents that hold just the same identifiers as another.
     tied: share of documents told apart by an arbitrary number at the end.
     lengths: rows by length in symbols.
     bytes_per_identifier: of the table's arrays, the document number included.
@@ -60,6 +62,8 @@ class IdentifierReport:
     documents: int
     rows: int
     uniqueness: float
+    shared: float
+    alike: float
     tied: float
     lengths: dict[int, int]
     bytes_per_identifier: float
@@ -68,13 +72,24 @@ class IdentifierReport:
     warnings: tuple[str, ...]
 
     @property
+    def rows_per_document(self) -> float:
+        """Return how many identifiers a document has on average."""
+        return self.rows / self.documents
+
+    @property
+    def bytes_per_document(self) -> float:
+        """Return the size of the table's arrays that falls to a document."""
+        return self.bytes_per_identifier * self.rows_per_document
+
+    @property
     def mean_length(self) -> float:
         """Return the mean length of an identifier in symbols."""
         return sum(length * rows for length, rows in self.lengths.items()) / self.rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON takes it."""
-        values = asdict(self) | {"mean_length": self.mean_length}
+        derived = ("mean_length", "rows_per_document", "bytes_per_document")
+        values = asdict(self) | {name: getattr(self, name) for name in derived}
         values["lengths"] = {str(length): rows for length, rows in self.lengths.items()}
         return values | {"levels": list(values["levels"]), "warnings": list(self.warnings)}
 
@@ -94,7 +109,7 @@ def report(table: IdentifierTable, scheme: Scheme) -> IdentifierReport:
         scheme=scheme.name,
         documents=len(table.keys),
         rows=len(table),
-        uniqueness=_uniqueness(table),
+        **_ownership(table),
         tied=tied / len(table.keys),
         lengths={int(length): int(lengths[length]) for length in np.flatnonzero(lengths)},
         bytes_per_identifier=arrays / len(table),
@@ -144,19 +159,34 @@ def _entropy(counts: NDArray[np.int64]) -> float:
     return float(abs((shares * np.log2(shares)).sum()))
 
 
-def _uniqueness(table: IdentifierTable) -> float:
-    """Return the share of documents with an identifier of their own."""
+def _ownership(table: IdentifierTable) -> dict[str, float]:
+    """Return the shares of documents with an identifier of their own, of rows that are shared, and
+    of documents that are alike: the sum of random numbers, one an identifier, tells sets apart.
+    """
     ahead, behind = table.symbols[:-1], table.symbols[1:]
     opens = np.concatenate([[True], (ahead != behind).any(axis=1)])
     groups = np.cumsum(opens) - 1
     another = np.concatenate([[True], table.documents[1:] != table.documents[:-1]])
     owners = np.bincount(groups[opens | another])
     own = np.unique(table.documents[owners[groups] == 1])
-    return len(own) / len(table.keys)
+    names = np.random.default_rng(0).integers(2**63, size=len(owners), dtype=np.uint64)
+    sets = np.zeros(len(table.keys), dtype=np.uint64)
+    np.add.at(sets, table.documents, names[groups])
+    _, counts = np.unique(sets, return_counts=True)
+    return {
+        "uniqueness": len(own) / len(table.keys),
+        "shared": float((owners[groups] > 1).mean()),
+        "alike": int(counts[counts > 1].sum()) / len(table.keys),
+    }
 
 
 def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
-    if found.uniqueness < 0.9:
+    if not scheme.unique and found.alike > 0.1:
+        yield (
+            f"{found.alike:.0%} of the documents have the same identifiers as another, and cannot "
+            "be told apart; take longer ones, or more of them"
+        )
+    if scheme.unique and found.uniqueness < 0.9:
         yield (
             f"only {found.uniqueness:.0%} of the documents have an identifier of their own; the "
             "others cannot be told apart"
@@ -175,11 +205,11 @@ def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
                 f"half of their codes (level {least.name}: {least.used} of {least.size}); take "
                 "fewer codes"
             )
-    if isinstance(scheme, TextScheme):
-        cut = found.lengths.get(scheme.options.max_tokens, 0) / found.rows
+    if isinstance(scheme, TextScheme) and scheme.limit:
+        cut = found.lengths.get(scheme.limit, 0) / found.rows
         if cut > 0.05:
             yield (
-                f"{cut:.0%} of the identifiers fill max_tokens = {scheme.options.max_tokens}, so "
+                f"{cut:.0%} of the identifiers fill max_tokens = {scheme.limit}, so "
                 "their text is probably cut; raise it"
             )
 
@@ -190,12 +220,15 @@ def render(found: IdentifierReport) -> RenderableType:
     facts.add_column(style="bold")
     for name, value in (
         ("scheme", found.scheme),
-        ("documents", f"{found.documents:,} ({found.rows:,} identifiers)"),
+        ("documents", f"{found.documents:,}"),
+        ("identifiers", f"{found.rows:,}, {found.rows_per_document:.1f} a document"),
         ("uniqueness", f"{found.uniqueness:.1%}"),
+        ("shared", f"{found.shared:.1%} of the identifiers, {found.alike:.1%} of documents alike"),
         ("told apart by a number", f"{found.tied:.1%}"),
         ("length", f"{found.mean_length:.1f} symbols, {_span(found.lengths)}"),
         ("decode steps", f"{found.decode_steps:.1f} with a choice"),
         ("bytes per identifier", f"{found.bytes_per_identifier:.1f}"),
+        ("bytes per document", f"{found.bytes_per_document:,.1f}"),
     ):
         facts.add_row(name, value)
     notes = [Text(f"! {warning}", style="yellow") for warning in found.warnings]

@@ -48,6 +48,8 @@ class IdentifierTable:
         self.documents: NDArray[np.int32] = documents.astype(np.int32, copy=False)
         self.keys = keys
         self.live = np.ones(len(symbols), dtype=bool) if live is None else live
+        # Of which live mask, and its running sum: masks are replaced, not written to.
+        self._running: tuple[NDArray[np.bool_], NDArray[np.int32]] | None = None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -192,6 +194,13 @@ class IdentifierTable:
         changed = self.live.copy()
         changed[np.concatenate([np.empty(0, dtype=np.int64), *rows])] = live
         self.live = changed
+
+    def live_between(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many rows of each range [low, high) are live, in the shape of low and high."""
+        if self._running is None or self._running[0] is not self.live:
+            self._running = (self.live, np.append(0, self.live.cumsum(dtype=np.int32)))
+        before = self._running[1]
+        return before[high].astype(np.int64) - before[low]
 
     def put(self, identifiers: Mapping[int, Sequence[Identifier]], keys: Sequence[str]) -> Self:
         """Return a table in which documents, by number, have these identifiers and no others.

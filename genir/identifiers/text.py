@@ -64,6 +64,11 @@ class TextScheme(Scheme):
         require_documents(self.name, corpus)
         return self
 
+    @property
+    def limit(self) -> int:
+        """Return how many symbols an identifier has at most, where its text would be cut."""
+        return int(self.options.max_tokens)
+
     def encode(
         self,
         documents: Sequence[Document],
@@ -101,14 +106,17 @@ class TextScheme(Scheme):
         return identifier
 
     def _tokens(self, document: Document) -> list[int]:
-        tokens = self.tokenizer.encode(self.text(document), add_special_tokens=False)
-        tokens = [token for token in tokens if token != self.end]
+        tokens = self._spell(self.text(document))
         if not tokens:
             raise InputError(
                 f"document {document.key!r}: no token in {self.text(document)!r}, which the scheme "
                 f"{self.name!r} makes its identifier of"
             )
         return tokens
+
+    def _spell(self, text: str) -> list[int]:
+        tokens = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        return [token for token in tokens if token != self.end]
 
     def _spell_number(self, number: int) -> Identifier:
         tie = tuple(self.tokenizer.encode(f" {number}", add_special_tokens=False))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from safetensors.numpy import save_file
 
 from genir.config import Recipe, dump_recipe
@@ -101,7 +102,8 @@ class Stored(Living):
     def _write_folder(self, folder: Path, contents: Contents) -> None:
         """Write recipe, weights, tokenizer, identifiers and documents into an existing folder."""
         (folder / "recipe.toml").write_text(dump_recipe(self.recipe), encoding="utf-8")
-        with self.model.keeping(contents.symbols):
+        kept = np.flatnonzero(contents.numbers >= 0)
+        with self.model.keeping(contents.symbols, kept):
             self.model.save(folder)
         (folder / "identifiers").mkdir()
         contents.scheme.save(folder / "identifiers")

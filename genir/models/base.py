@@ -171,8 +171,8 @@ class DocidModel(nn.Module, ABC):
         return None
 
     @contextmanager
-    def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
-        """Have only these symbols' rows in the block, in their order, where `makes_rows`."""
+    def keeping(self, symbols: NDArray[np.int64], documents: NDArray[np.int64]) -> Iterator[None]:
+        """Have in the block only these symbols' rows, where `makes_rows`, and these documents."""
         yield
 
     @abstractmethod

@@ -8,7 +8,7 @@ inner product with what is known of the document so far (RIPOR, 2024, section 3)
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -25,13 +25,17 @@ from genir.identifiers.table import IdentifierTable
 from genir.models.additions import keep_guards, new_rows
 from genir.models.base import Batch, DocidModel, NewRows
 from genir.models.codebooks import CodebookHead
-from genir.models.encoder import MINILM, TextEncoder
+from genir.models.encoder import MINILM, TextEncoder, pool
 from genir.models.files import read_model, write_model
 from genir.models.guards import Guards, NewRow, Standing
 from genir.models.lengths import encode_in_groups
-from genir.models.lexical import LexicalEncoder, special_ids
+from genir.models.lexical import LexicalEncoder, bm25_weights, count_pieces, special_ids
+from genir.models.sets import SetHead
 from genir.records import Document
 from genir.tasks.base import TrainQueries
+
+SAMPLE = 64
+"""Documents by which the bias of the head of sets is chosen."""
 
 
 class BridgeOptions(Strict):
@@ -50,14 +54,21 @@ class BridgeOptions(Strict):
         ge=0,
         description="share of the tuned encoder's own view of a document in its trained atomic row",
     )
+    set_words: int = Field(
+        default=0, ge=0, description="words of a set identifier, the prior (PAG); 0 = none"
+    )
 
 
 @dataclass(frozen=True)
 class BridgeState:
-    """The query vectors [B, H], and the level that is next."""
+    """The query vectors [B, H], and the level that is next.
+
+    read: the encoder's hidden states and the attention mask, where the prior is by sets.
+    """
 
     query: Tensor
     depth: int
+    read: tuple[Tensor, Tensor] | None = None
 
 
 class BridgeModel(DocidModel):
@@ -76,6 +87,7 @@ class BridgeModel(DocidModel):
         if options.lexical:
             vocabulary, special = len(self.tokenizer), special_ids(self.tokenizer)
             self.lexical = LexicalEncoder(vocabulary, options.lexical, special)
+        self.sets: SetHead | None = None
         self.head: CodebookHead
 
     # --- making --------------------------------------------------------------------------------
@@ -86,6 +98,12 @@ class BridgeModel(DocidModel):
         model = cls(options, TextEncoder.pretrained(options.encoder, options.length))
         if model.lexical is not None:
             model.lexical.fit(model.lexical.count(model._word_pieces(corpus)))
+        if options.set_words:
+            bags = count_pieces(model._word_pieces(corpus), len(model.tokenizer))
+            weights = bm25_weights(bags, special_ids(model.tokenizer))
+            model.sets = SetHead.build(weights, options.set_words, model.encoder.dimension)
+            model.sets.start_from(model.encoder.embeddings)
+            model.sets.open_at(*model.encoder.read_tokens(_texts(corpus[:SAMPLE])))
         return model
 
     @property
@@ -150,6 +168,8 @@ class BridgeModel(DocidModel):
                 "whose codes start from their codebooks; leave it out"
             )
         self.head = self._head(scheme, table)
+        if self.sets is not None:
+            self.sets.start_from(self.encoder.embeddings)
         if hasattr(scheme, "full_codebooks"):
             self.head.start_from(scheme.full_codebooks())
         elif vectors is not None and len(scheme.level_sizes()) == 1:
@@ -169,12 +189,16 @@ class BridgeModel(DocidModel):
         return self.options.scale * self.encoder(input_ids, attention_mask)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Return the cross-entropy over all documents, plus that over prefixes of codes.
+        """Return the cross-entropy over all documents, plus those over prefixes and over sets.
 
         The word channel stays out: what it knows, the dense one would not learn.
         """
-        query = self.dense_vectors(batch.input_ids, batch.attention_mask)
+        states = self.encoder.states(batch.input_ids, batch.attention_mask)
+        query = self.options.scale * pool(states, batch.attention_mask)
         losses = self.head.loss(query, batch.rows, label_smoothing)
+        if self.sets is not None:
+            documents = self.head.documents[batch.rows].long()
+            losses = losses + self.sets.loss(states, batch.attention_mask, documents)
         return (losses * batch.weights).sum() / batch.weights.sum()
 
     def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
@@ -186,8 +210,8 @@ class BridgeModel(DocidModel):
         ]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the codebooks."""
-        return list(self.head.codebooks)
+        """Return the codebooks, and the head of sets."""
+        return [*self.head.codebooks, *(self.sets.parameters() if self.sets else ())]
 
     def finish(self, corpus: Sequence[Document]) -> None:
         """Mix into each trained atomic row where the tuned encoder places the document itself.
@@ -233,32 +257,49 @@ class BridgeModel(DocidModel):
             self.head.put(scheme.level_sizes()[0], rows)
         self.head.follow(table)
 
+    def refuse_additions(self) -> None:
+        """Raise InputError where documents have sets: their words are chosen in training."""
+        if self.sets is not None:
+            raise InputError(
+                "a model with set identifiers ([model] set_words) takes no further documents: a "
+                "set's words are chosen in training; train it again, or roll a deletion back"
+            )
+
     @contextmanager
-    def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
-        """Have only these symbols' rows in the block, in their order, where `makes_rows`."""
-        with self.head.keeping(symbols) if self.makes_rows else nullcontext():
+    def keeping(self, symbols: NDArray[np.int64], documents: NDArray[np.int64]) -> Iterator[None]:
+        """Have in the block only these symbols' rows, where `makes_rows`, and documents' sets."""
+        rows = self.head.keeping(symbols) if self.makes_rows else nullcontext()
+        sets = nullcontext() if self.sets is None else self.sets.keeping(documents)
+        with rows, sets:
             yield
 
     # --- decoding ------------------------------------------------------------------------------
 
     def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return float32 [B, H]: the scaled unit vector, then the lexical sum."""
-        dense = self.dense_vectors(input_ids, attention_mask)
+        return self._vectors(input_ids, self.encoder(input_ids, attention_mask))
+
+    def _vectors(self, input_ids: Tensor, dense: Tensor) -> Tensor:
+        dense = self.options.scale * dense
         if self.lexical is None:
             return dense
         return torch.cat([dense, self.options.lexical_gain * self.lexical(input_ids)], dim=1)
 
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> BridgeState:
         """Encode the queries."""
-        vectors = encode_in_groups(self.query_vectors, input_ids, attention_mask)
-        return BridgeState(vectors, 0)
+        if self.sets is None:
+            vectors = encode_in_groups(self.query_vectors, input_ids, attention_mask)
+            return BridgeState(vectors, 0)
+        states = self.encoder.states(input_ids, attention_mask)
+        query = self._vectors(input_ids, pool(states, attention_mask))
+        return BridgeState(query, 0, (states, attention_mask))
 
     def step(
         self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[BridgeState, Tensor]:
         """Return the level's scores as the hidden state, [B, 1, size]: alike for every beam."""
         scores = self.head.scores(state.query, state.depth)
-        return BridgeState(state.query, state.depth + 1), scores.unsqueeze(1)
+        return replace(state, depth=state.depth + 1), scores.unsqueeze(1)
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return the candidates' inner products with the query, [B, K, C]."""
@@ -288,12 +329,17 @@ class BridgeModel(DocidModel):
         ]
 
     def prior(self, state: BridgeState) -> Tensor:
-        """Return the log-softmax over all rows of their inner products with the query."""
-        return self.head.row_scores(state.query).log_softmax(dim=-1)
+        """Return the log-softmax of the scores of sets or, without, of all rows."""
+        if self.sets is None or state.read is None:
+            return self.head.row_scores(state.query).log_softmax(dim=-1)
+        with torch.autocast(self.device.type, enabled=False):  # see `CodebookHead.scores`
+            scores = self.sets.scores(state.read[0].float(), state.read[1])
+        return scores.log_softmax(dim=-1)[:, self.head.documents.long()]
 
     def identifier_bytes(self) -> int:
-        """Return the size of the codebooks."""
-        return sum(p.numel() * p.element_size() for p in self.head.parameters())
+        """Return the size of the codebooks and the sets."""
+        held = [*self.head.parameters(), *([self.sets.words] if self.sets else [])]
+        return sum(p.numel() * p.element_size() for p in held)
 
     # --- the model folder ----------------------------------------------------------------------
 
@@ -308,6 +354,8 @@ class BridgeModel(DocidModel):
         with read_model(folder, cls.kind, BridgeOptions) as (options, weights):
             model = cls(options, TextEncoder.restore(folder, options.length))
             model.head = model._head(scheme, table)
+            if options.set_words:
+                model.sets = SetHead.like(weights["sets.words"], weights["sets.embeddings"])
             model.load_state_dict(weights)
         return model
 

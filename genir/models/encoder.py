@@ -125,12 +125,35 @@ class TextEncoder(nn.Module):
         """Return the size of a vector."""
         return cast(int, self.backbone.config.hidden_size)
 
+    @property
+    def embeddings(self) -> Tensor:
+        """Return what stands for each token in the input, [vocabulary, dimension]."""
+        return cast(Tensor, self.backbone.get_input_embeddings().weight.detach())
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return unit vectors, float32 [batch, dimension], of tokens int64 [batch, length]."""
-        states = self.precast(input_ids=input_ids, attention_mask=attention_mask)
-        mask = attention_mask.unsqueeze(-1).float()
-        pooled = (states.last_hidden_state.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return F.normalize(pooled, dim=-1)
+        return pool(self.states(input_ids, attention_mask), attention_mask)
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the last hidden state of each token, [batch, length, dimension]."""
+        read = self.precast(input_ids=input_ids, attention_mask=attention_mask)
+        return cast(Tensor, read.last_hidden_state)
+
+    @torch.no_grad()
+    def read_tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the hidden states and embeddings of all tokens but special ones, [tokens, H] each.
+
+        Texts are cut at 64 tokens.
+        """
+        training, device = self.training, next(self.parameters()).device
+        self.eval()
+        ids = encode_texts(self.tokenizer, texts, min(self.length, 64))
+        inputs, mask = (part.to(device) for part in pad_batch(ids, self.tokenizer.pad_token_id))
+        states = self.states(inputs, mask).float()
+        special = torch.tensor(self.tokenizer.all_special_ids, device=device)
+        real = ~torch.isin(inputs, special)
+        self.train(training)
+        return states[real], self.embeddings[inputs[real]]
 
     @torch.inference_mode()
     def embed(
@@ -150,6 +173,13 @@ class TextEncoder(nn.Module):
                 vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
         self.train(training)
         return vectors
+
+
+def pool(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean of each text's hidden states at unit length, float32 [batch, dimension]."""
+    mask = attention_mask.unsqueeze(-1).float()
+    pooled = (states.float() * mask).sum(1) / mask.sum(1).clamp(min=1)
+    return F.normalize(pooled, dim=-1)
 
 
 def choose_attention(net: Any, training: bool) -> None:

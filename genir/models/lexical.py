@@ -45,31 +45,20 @@ class LexicalEncoder(nn.Module):
 
     def fit(self, bags: csr_matrix) -> None:
         """Set idf and average length from word-piece counts [documents, vocabulary]."""
-        documents = bags.shape[0]
-        frequency = bags.getnnz(axis=0)
-        idf = np.log1p((documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
-        idf[list(self.special)] = 0.0
-        self.idf.copy_(torch.from_numpy(idf))
-        self.average_length.fill_(float(bags.sum()) / max(documents, 1))
+        self.idf.copy_(torch.from_numpy(inverse_frequency(bags, sorted(self.special))))
+        self.average_length.fill_(mean_length(bags))
         self.weight.mul_(self.idf.unsqueeze(1))
 
     def count(self, ids: Sequence[Sequence[int]]) -> csr_matrix:
         """Return word-piece counts, float32 [texts, vocabulary]."""
-        lengths = [len(row) for row in ids]
-        columns = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=sum(lengths))
-        rows = np.repeat(np.arange(len(ids)), lengths)
-        ones = np.ones(len(columns), dtype=np.float32)
-        return csr_matrix((ones, (rows, columns)), shape=(len(ids), self.weight.shape[0]))
+        return count_pieces(ids, self.weight.shape[0])
 
     def document_vectors(self, bags: csr_matrix) -> NDArray[np.float32]:
         """Return BM25-weighted sums of the word vectors, float32 [documents, dimension]."""
-        weights = bags.tocoo(copy=True)
-        lengths = np.asarray(bags.sum(axis=1)).ravel() / float(self.average_length)
-        norm = K1 * (1 - B + B * lengths[weights.row])
-        weights.data = weights.data * (K1 + 1) / (weights.data + norm)
+        weights = saturated(bags, float(self.average_length))
         idf = self.idf.clamp(min=1e-6).unsqueeze(1)
         words = torch.where(idf > 1e-6, self.weight / idf, torch.zeros(())).cpu().numpy()
-        return np.asarray(weights.tocsr() @ words, dtype=np.float32)
+        return np.asarray(weights @ words, dtype=np.float32)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return query vectors, float32 [batch, dimension], of tokens int64 [batch, length].
@@ -82,6 +71,43 @@ class LexicalEncoder(nn.Module):
         counted = first & (self.idf[ordered] > 0)
         vectors = nn.functional.embedding(ordered, self.weight)
         return (vectors * counted.unsqueeze(-1)).sum(dim=1)
+
+
+def count_pieces(ids: Sequence[Sequence[int]], vocabulary: int) -> csr_matrix:
+    """Return word-piece counts, float32 [texts, vocabulary]."""
+    lengths = [len(row) for row in ids]
+    columns = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=sum(lengths))
+    rows = np.repeat(np.arange(len(ids)), lengths)
+    ones = np.ones(len(columns), dtype=np.float32)
+    return csr_matrix((ones, (rows, columns)), shape=(len(ids), vocabulary))
+
+
+def inverse_frequency(bags: csr_matrix, special: Sequence[int]) -> NDArray[np.float32]:
+    """Return BM25's idf of each word piece, 0 for special ones; bags: [documents, vocabulary]."""
+    documents, frequency = bags.shape[0], bags.getnnz(axis=0)
+    idf = np.log1p((documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    idf[list(special)] = 0.0
+    return idf
+
+
+def mean_length(bags: csr_matrix) -> float:
+    """Return the mean number of word pieces of a document."""
+    return float(bags.sum()) / max(bags.shape[0], 1)
+
+
+def saturated(bags: csr_matrix, average_length: float) -> csr_matrix:
+    """Return counts as BM25 takes them, [documents, vocabulary], without idf."""
+    weights = bags.tocoo(copy=True)
+    lengths = np.asarray(bags.sum(axis=1)).ravel() / average_length
+    norm = K1 * (1 - B + B * lengths[weights.row])
+    weights.data = weights.data * (K1 + 1) / (weights.data + norm)
+    return weights.tocsr()
+
+
+def bm25_weights(bags: csr_matrix, special: Sequence[int]) -> csr_matrix:
+    """Return what each word piece of a document adds to its BM25 score, [documents, vocabulary]."""
+    idf = inverse_frequency(bags, special)
+    return saturated(bags, max(mean_length(bags), 1.0)).multiply(idf).tocsr()
 
 
 def special_ids(tokenizer: Any) -> list[int]:

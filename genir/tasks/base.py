@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+
 from genir.config import Strict
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example, Identifier
@@ -63,11 +65,18 @@ class CorpusTask(Task, Generic[Facts]):
 
 
 def draw_target(table: IdentifierTable, document: Document, rng: Random) -> Identifier:
-    """Return one of the document's identifiers, drawn evenly when it has several."""
+    """Return one of the document's identifiers, drawn as by `draw_identifier`."""
     return draw_identifier(table, document.key, rng)
 
 
 def draw_identifier(table: IdentifierTable, key: str, rng: Random) -> Identifier:
-    """Return one of the identifiers of the document with a key, which must be in the table."""
+    """Return one of the identifiers of the document with a key, which must be in the table.
+
+    First a kind is drawn, which is those that begin alike, then one of it: so no view of a document
+    (`identifiers/views.py`) is learned less because there are few of its kind.
+    """
     rows = table.rows_of(table.number(key))
+    firsts = table.symbols[rows, 0]
+    if len(rows) > 1 and firsts.min() < firsts.max():
+        rows = rows[firsts == rng.choice(np.unique(firsts).tolist())]
     return table.identifier(int(rows[0] if len(rows) == 1 else rng.choice(rows.tolist())))

@@ -11,6 +11,7 @@ from genir.tasks.contents import Ngrams, Passages, Terms
 from genir.tasks.indexing import Chunks, Lead, Spans, Title, TitleLead
 from genir.tasks.mixture import Mixture
 from genir.tasks.noise import Misspelt
+from genir.tasks.overlaps import Overlaps
 from genir.tasks.recurring import RecurringSpans
 from genir.tasks.retrieval import PseudoQueries, Queries
 from genir.tasks.units import Hip, Iss, Lps
@@ -29,7 +30,7 @@ TASKS: dict[str, type[Task]] = {
         RecurringSpans,
         Passages, Terms, Ngrams,
         Iss, Lps, Hip,
-        WrittenPassages, WriteQueries,
+        WrittenPassages, WriteQueries, Overlaps,
     )
 }
 # fmt: on

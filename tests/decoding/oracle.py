@@ -121,8 +121,13 @@ def log_softmax(logits, symbol, symbols):
 
 def beam_oracle(table, query, live, beams, normalise, vocabulary):
     """Return {identifier: score} of the best finished identifiers, from live rows alone."""
+    return prefix_oracle(table, query, live, beams, normalise, vocabulary)[1]
+
+
+def prefix_oracle(table, query, live, beams, normalise, vocabulary):
+    """Return {prefix: score} of all that a beam held on its way, and of what it ended in."""
     identifiers = {table.identifier(row) for row in np.flatnonzero(live)}
-    going, done = {(): 0.0}, {}
+    going, done, held = {(): 0.0}, {}, {}
     while going and identifiers:
         longer = {}
         for prefix, score in going.items():
@@ -134,7 +139,8 @@ def beam_oracle(table, query, live, beams, normalise, vocabulary):
                 longer[*prefix, symbol] = score + log_softmax(logits, symbol, every)
         done = best({**done, **{i: s for i, s in longer.items() if i in identifiers}}, beams)
         going = best({i: s for i, s in longer.items() if i not in identifiers}, beams)
-    return done
+        held |= going
+    return held, done
 
 
 def best(scores, beams):
@@ -147,6 +153,43 @@ def document_oracle(table, scores, live, aggregate):
     for row in np.flatnonzero(live):
         if table.identifier(row) in scores:
             found.setdefault(table.key_of(row), []).append(scores[table.identifier(row)])
-    join = {"max": max, "logsumexp": lambda values: log(sum(map(exp, values)))}[aggregate]
+    joins = {"max": max, "logsumexp": lambda values: log(sum(map(exp, values))), "views": sum}
+    join = joins[aggregate]
     joined = [(key, join(values)) for key, values in found.items()]
     return sorted(joined, key=lambda pair: (-pair[1], pair[0]))
+
+
+def weight_oracle(log_p, count, total, smoothing):
+    """Return how much likelier a text is than by chance, as odds: SEAL's w(n, q)."""
+    asked, chance = min(exp(log_p), 0.999), min((count + smoothing) / (total + smoothing), 0.999)
+    return max(0.0, log(asked * (1 - chance) / (chance * (1 - asked))))
+
+
+def ngram_oracle(table, prefixes, live):
+    """Return (key, score, rows of its best n-gram) of each document, by prefixes and their log p.
+
+    Documents one by one, and of each the n-grams one by one, the best first.
+    """
+    rows = [(table.identifier(row), table.documents[row]) for row in range(len(table))]
+    weights = {}
+    for prefix, log_p in prefixes.items():
+        under = [row for row, (i, _) in enumerate(rows) if i[: len(prefix)] == prefix]
+        count = sum(bool(table.live[row]) for row in under)
+        weights[prefix] = weight_oracle(log_p, count, int(table.live.sum()), 5)
+    order = sorted(weights, key=lambda p: (-round(weights[p], 4), -len(p), p))
+    found = {}
+    for number, key in enumerate(table.keys):
+        own = [row for row, (_, d) in enumerate(rows) if d == number and live[row]]
+        score, seen, best = 0.0, set(), None
+        for prefix in order:
+            holds = [row for row in own if rows[row][0][: len(prefix)] == prefix]
+            if not holds:
+                continue
+            own = [row for row in own if row not in holds]
+            repeated = len(set(prefix) & seen) / len(set(prefix))
+            score += weights[prefix] ** 2 * (1 - 0.8 * repeated)
+            seen |= set(prefix)
+            best = best or holds
+        if best:
+            found[key] = (score, best)
+    return found

@@ -80,10 +80,42 @@ def test_uniqueness_counts_documents_with_one_identifier_of_their_own():
     shared = [[(0, 0)], [(0, 0), (1, 1)], [(0, 0)], [(2, 2), (2, 3)]]
     found = report(build(shared), sized(4, 4))
     assert found.uniqueness == 0.5 and found.rows == 6
+    # 00 is in three rows of three documents; the first and the third have nothing else.
+    assert (found.shared, found.alike) == (0.5, 0.5)
+    assert found.rows_per_document == 1.5
+    assert found.bytes_per_document == 1.5 * (2 * 2 + 4)
     assert found.warnings == (
         "only 50% of the documents have an identifier of their own; the others cannot be told "
         "apart",
     )
+
+
+def texts(tokenizer, corpus, **options):
+    scheme = build_scheme(IdentifierSection(**options), tokenizer).fit(corpus)
+    table = IdentifierTable.build(scheme.encode(corpus), [document.key for document in corpus])
+    return report(table, scheme)
+
+
+def test_what_n_grams_share_is_no_fault(tokenizer):
+    corpus = [Document(f"d{n}", f"the path of anna {n}") for n in range(4)]
+    found = texts(tokenizer, corpus, scheme="ngram", n=2)
+    # the path, path of, of anna are shared; anna 0, 0 (end) are not.
+    assert (found.rows, found.rows_per_document) == (20, 5.0)
+    assert (found.uniqueness, found.shared, found.alike) == (1.0, 0.6, 0.0)
+    assert found.warnings == ()
+    assert found.to_dict()["rows_per_document"] == 5.0
+
+
+def test_documents_that_hold_the_same_are_warned_of(tokenizer):
+    corpus = [Document(f"d{n}", "the path of anna") for n in range(2)]
+    corpus.append(Document("d2", "the path of the guide"))
+    for options in ({"scheme": "ngram", "n": 2}, {"scheme": "views", "ngrams": 1}):
+        found = texts(tokenizer, corpus, **options)
+        assert found.alike == pytest.approx(2 / 3)
+        assert found.warnings == (
+            "67% of the documents have the same identifiers as another, and cannot be told apart; "
+            "take longer ones, or more of them",
+        )
 
 
 def test_codes_that_are_never_used_are_a_collapse():
@@ -169,7 +201,7 @@ def printed(found: IdentifierReport) -> str:
 def test_render_shows_the_figures_and_the_warnings():
     codes = [[(n % 4, 0, n // 4)] for n in range(8)]
     text = printed(report(build(codes), coded(tied=4)))
-    for part in ("product", "8 (8 identifiers)", "100.0%", "50.0%", "tie", "! codebook collapse"):
+    for part in ("product", "8, 1.0 a document", "100.0%", "50.0%", "tie", "! codebook collapse"):
         assert part in text
 
 

@@ -22,6 +22,10 @@ SECTIONS = {
     "url short": {"scheme": "url", "max_tokens": 5, "words": True},
     "url ultron": {"scheme": "url", "form": "title-domain"},
     "passage": {"scheme": "passage", "words": 3, "count": 2},
+    "ngram": {"scheme": "ngram", "n": 3},
+    "ngram short": {"scheme": "ngram", "n": 1, "tokens": 5},
+    "views": {"scheme": "views", "n": 3, "ngrams": 2},
+    "views asked": {"scheme": "views", "title": False, "ngrams": 0},
     "title": {"scheme": "title"},
     "title short": {"scheme": "title", "max_tokens": 6},
 }
@@ -48,8 +52,14 @@ def make_vectors(count, seed=0):
 
 
 @pytest.fixture(params=SECTIONS)
-def section(request):
-    return IdentifierSection.model_validate(SECTIONS[request.param])
+def section(request, tmp_path_factory):
+    values = SECTIONS[request.param]
+    if request.param == "views asked":
+        path = tmp_path_factory.mktemp("asked") / "made.jsonl"
+        lines = [{"document": "d0", "text": f"path of anna {n}"} for n in range(4)]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        values = values | {"queries": str(path)}
+    return IdentifierSection.model_validate(values)
 
 
 @pytest.fixture
@@ -78,6 +88,8 @@ def test_every_scheme_is_under_test():
 def test_every_document_has_an_identifier_of_its_own(scheme, corpus, vectors):
     identifiers = scheme.encode(corpus, vectors)
     assert len(identifiers) == SIZE and all(identifiers)
+    assert all(len(set(own)) == len(own) for own in identifiers)
+    assert scheme.several or all(len(own) == 1 for own in identifiers)
     unshared(scheme)
     assert len(set(flatten(identifiers))) == SIZE
 

@@ -1,10 +1,12 @@
 """What each task says of the small corpus, worked out by hand."""
 
+from collections import Counter
 from random import Random
 
 import pytest
 
 from genir.config import TaskSection
+from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.passages import lead, windows
 from genir.tasks.registry import build_task
@@ -88,3 +90,17 @@ def test_windows_cover_every_word_and_none_is_all_overlap(length):
     assert cut[0] + [word for window in cut[1:] for word in window[1:]] == words
     assert all(len(window) > 1 for window in cut[1:])
     assert all(len(window) == 4 for window in cut[:-1])
+
+
+def test_kinds_of_identifiers_are_drawn_alike_however_many_there_are():
+    """One identifier that begins with 1, eight that begin with 2: half of the draws each."""
+    table = IdentifierTable.build([[(1, 0), *((2, n) for n in range(8))]], ["d"])
+    document, task = Document("d", "a text"), build_task(TaskSection(task="lead"))
+    drawn = Counter(
+        example.target
+        for seed in range(800)
+        for example in task.examples([document], table, {}, Random(seed))
+    )
+    assert len(drawn) == 9
+    assert drawn[1, 0] / 800 == pytest.approx(0.5, abs=0.06)
+    assert all(drawn[2, n] / 800 == pytest.approx(1 / 16, abs=0.04) for n in range(8))

@@ -45,7 +45,7 @@ OPTIONS = {
 }
 OF_OTHERS = {"wlp", "rqp", "qdm", "rdp", "acm", "iss", "lps", "hip"}
 """Tasks whose targets are not the documents that their sources come from, or not these alone."""
-WRITING = {"write-queries"}
+WRITING = {"write-queries", "overlaps"}
 """Tasks whose targets are texts."""
 FILE = [{"text": "an  old tape", "document": "tape"}, {"text": "edit", "document": "sed"}]
 
@@ -161,6 +161,8 @@ def test_an_unknown_task_is_answered_with_the_nearest():
         ({"task": "terms", "by": "bm25"}, "by = 'bm25': .*'tf-idf' or 'random'"),
         ({"task": "ngrams", "n": 3}, "unknown key 'n'"),
         ({"task": "iss", "unit": "word"}, "unit = 'word': .*'paragraph' or 'sentence'"),
+        ({"task": "overlaps", "temperature": 0}, "temperature = 0: .*greater than 0"),
+        ({"task": "overlaps", "source": "text"}, "source = 'text': .*'queries' or 'spans'"),
         ({"task": "hip", "pages": 3}, "unknown key 'pages'; did you mean 'page'"),
     ],
 )

@@ -21,8 +21,11 @@ IDLE = {
     "dynamic-retriever-vanilla": [],
     "genre": [],
     "ltrgr": [],
+    "minder": [],
     "nci": [],
+    "pag": [],
     "ripor": [],
+    "seal": [],
     "ultron-pq": [],
     "ultron-url": [],
 }
@@ -43,6 +46,8 @@ def small(name, encoder, folder):
     if recipe.model.kind == "seq2seq":
         settings += [f"model.{key}={json.dumps(value)}" for key, value in SCRATCH.items()]
     settings += TINY_SCHEMES.get(recipe.identifiers.scheme, ())
+    if "set_words" in recipe.model.options:
+        settings.append("model.set_words=4")
     for number, loss in enumerate(recipe.losses):
         if loss.options.get("teacher") == "rrf":
             settings.append(f"losses.{number}.encoder={json.dumps(str(encoder))}")

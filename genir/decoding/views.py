@@ -1,0 +1,91 @@
+"""Documents by the views of each kind that a beam search finds (MINDER, arXiv:2305.16675).
+
+Every kind, which is all identifiers that begin alike, is searched with a beam of its own. A
+document's score is the sum, over its identifiers in the union of what is found, of `weigh`: their
+log probabilities, rescaled so that kinds of unlike length and number can be added.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genir.config import DecodingSection
+from genir.decoding.aggregate import Ranked, rank_documents
+from genir.decoding.beam import beam_search
+from genir.decoding.masks import LiveRows
+from genir.decoding.trie import Trie
+from genir.decoding.weights import weigh
+from genir.errors import InputError
+from genir.identifiers.table import IdentifierTable
+from genir.models.base import DocidModel
+
+MOST = 16
+"""Kinds at most: each is a search, so identifiers that begin in more ways are not of kinds."""
+
+
+def rank_by_views(
+    model: DocidModel,
+    table: IdentifierTable,
+    trie: Trie,
+    inputs: tuple[torch.Tensor, torch.Tensor],
+    live: LiveRows,
+    decoding: DecodingSection,
+) -> list[list[Ranked]]:
+    """Return each query's documents under the beams of any kind, best first.
+
+    inputs, live, decoding: as `beam_search` has them. Raises InputError where there are no kinds.
+    """
+    queries, starts = len(inputs[0]), kinds(table)
+    masks, each = live.masks, live.places(queries)
+    own = _by_kind(live, starts, each).to(trie.symbols.device)
+    repeated = tuple(part.repeat_interleave(len(starts) - 1, dim=0) for part in inputs)
+    found = beam_search(model, trie, (repeated[0], repeated[1]), own, decoding)
+    low, high, score = (
+        part.view(queries, len(starts) - 1, -1).cpu().numpy()
+        for part in (found.low, found.high, found.score)
+    )
+    weights = _weights(table, starts, (low, high), score)
+    flat = (part.reshape(queries, -1) for part in (low, high, weights))
+    return [
+        rank_documents(table, lows, highs, worth, masks[place], "views")
+        for lows, highs, worth, place in zip(*flat, each, strict=True)
+    ]
+
+
+def kinds(table: IdentifierTable) -> NDArray[np.int64]:
+    """Return where each kind's rows begin, and where the last one's end: int64 [kinds + 1]."""
+    first = table.symbols[:, 0]
+    starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
+    if len(starts) > MOST:
+        raise InputError(
+            f"[decoding] aggregate = 'views': identifiers begin in {len(starts)} ways, which are "
+            "no kinds; take the scheme 'views', or another aggregate"
+        )
+    return np.append(starts, len(table))
+
+
+def _by_kind(live: LiveRows, starts: NDArray[np.int64], each: list[int]) -> LiveRows:
+    """Return masks of each kind alone, for as many searches a query as there are kinds."""
+    masks = []
+    for mask in live.masks:
+        for start, end in pairwise(starts.tolist()):
+            own = np.zeros_like(mask)
+            own[start:end] = mask[start:end]
+            masks.append(own)
+    kinds = len(starts) - 1
+    return LiveRows.build(masks, [place * kinds + kind for place in each for kind in range(kinds)])
+
+
+def _weights(
+    table: IdentifierTable,
+    starts: NDArray[np.int64],
+    nodes: tuple[NDArray[np.int64], NDArray[np.int64]],
+    score: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Return the weights of what was found, [queries, kinds, K]: chance is a row of the kind."""
+    counts = table.live_between(*nodes)
+    totals = table.live_between(starts[:-1], starts[1:]).tolist()
+    by_kind = [weigh(score[:, n], counts[:, n], total) for n, total in enumerate(totals)]
+    return np.stack(by_kind, axis=1)

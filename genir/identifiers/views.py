@@ -1,0 +1,166 @@
+"""Several views of a document, each an identifier of its own kind (MINDER, arXiv:2305.16675).
+
+The first symbol is the kind's mark, so that a kind is one subtree of the trie; an end symbol is
+the last. Documents share what they have in common: a title, an n-gram, a query made up for both.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar, Self
+from urllib.parse import unquote
+
+from pydantic import Field
+
+from genir.config import Strict
+from genir.corpus.pseudo import read_pseudo_queries
+from genir.errors import InputError
+from genir.identifiers.artefact import Artefact
+from genir.identifiers.base import Tokenizer, Vectors
+from genir.identifiers.ngram import whole_text, windows
+from genir.identifiers.text import CHUNK, TextOptions, TextScheme
+from genir.identifiers.url import SEPARATORS, domain, split_url
+from genir.identifiers.vectors import track_chunks
+from genir.records import Document, Identifier
+
+KINDS = ("title", "url", "text", "query")
+MARKS = "1234"
+"""What stands before each kind's tokens: digits, since every vocabulary tells them apart."""
+QUERIES = "pseudo-queries.jsonl"
+
+
+class ViewsOptions(TextOptions):
+    """Which views there are.
+
+    ngrams: how many runs of `n` tokens of title and text, drawn by `seed` and the document's key;
+    0 = none. queries: a file of made-up queries, {"document", "text"} a line, "" = none; a relative
+    path is looked for where training is started, and the model folder keeps a copy.
+    """
+
+    title: bool = True
+    url: bool = True
+    ngrams: int = Field(default=10, ge=0)
+    n: int = Field(default=10, ge=1)
+    queries: str = ""
+    seed: int = Field(default=0, ge=0)
+
+
+class Views(TextScheme):
+    """The mark of a kind, the tokens of a view, and the end symbol.
+
+    A document that has no view at all is called by its text or, without one, by its key.
+    """
+
+    name: ClassVar[str] = "views"
+    Options: ClassVar[type[Strict]] = ViewsOptions
+    unique: ClassVar[bool] = False
+    several: ClassVar[bool] = True
+    options: ViewsOptions
+
+    def __init__(self, options: ViewsOptions, tokenizer: Tokenizer | None = None) -> None:
+        super().__init__(options, tokenizer)
+        spelled = [self.tokenizer.encode(mark, add_special_tokens=False)[-1:] for mark in MARKS]
+        self.marks = {
+            kind: tokens[0] for kind, tokens in zip(KINDS, spelled, strict=True) if tokens
+        }
+        if len(set(self.marks.values()) - {self.end}) < len(KINDS):
+            raise InputError(
+                f"the tokenizer cannot tell the digits {', '.join(MARKS)} apart, which mark the "
+                f"kinds of the scheme {self.name!r}; add them to its vocabulary"
+            )
+        self.asked: Mapping[str, Sequence[str]] = {}
+
+    def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
+        """Read the made-up queries. Raises InputError for a bad line or an unknown document."""
+        super().fit(corpus, vectors)
+        if self.options.queries:
+            known = {document.key for document in corpus}
+            self.asked = read_pseudo_queries(Path(self.options.queries), known)
+        return self
+
+    def text(self, document: Document) -> str:
+        """Return what n-grams are drawn from."""
+        return whole_text(document)
+
+    def encode(
+        self,
+        documents: Sequence[Document],
+        vectors: Vectors | None = None,
+        taken: Set[Identifier] = frozenset(),
+    ) -> list[list[Identifier]]:
+        """Return the views of each document, each once; those in `taken` may be among them."""
+        identifiers = list[list[Identifier]]()
+        for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
+            for document in documents[rows]:
+                views = list(dict.fromkeys(self._views(document)))
+                identifiers.append(views or [self._mark("text", self._tokens(document))])
+        return identifiers
+
+    def _views(self, document: Document) -> Iterator[Identifier]:
+        texts = [("query", text) for text in self.asked.get(document.key, ())]
+        if self.options.title:
+            texts.append(("title", document.title))
+        if self.options.url and document.url.strip():
+            texts.append(("url", url_words(document)))
+        for kind, text in texts:
+            tokens = self._spell(" ".join(text.split()))
+            if tokens:
+                yield self._mark(kind, tokens)
+        if self.options.ngrams:
+            yield from (self._mark("text", run) for run in self._runs(document))
+
+    def _runs(self, document: Document) -> list[Identifier]:
+        """Draw n-grams, the same for the same document, whatever others there are."""
+        tokens = self._tokens(document)
+        found = [row for row in windows(tokens, self.options.n, self.end) if row[-1] != self.end]
+        rng = Random(f"{self.options.seed} {document.key}")
+        drawn = rng.sample(found, min(self.options.ngrams, len(found)))
+        return drawn or [tuple(tokens)]
+
+    def _mark(self, kind: str, tokens: Sequence[int]) -> Identifier:
+        return (self.marks[kind], *tokens[: self.options.max_tokens - 2], self.end)
+
+    def describe(self, identifier: Identifier) -> str:
+        """Return `kind: text`."""
+        kind = next(kind for kind, mark in self.marks.items() if mark == identifier[0])
+        return f"{kind}: {super().describe(identifier[1:])}"
+
+    def save(self, folder: Path) -> None:
+        """Write `scheme.json`, and the made-up queries if there are any."""
+        super().save(folder)
+        if self.options.queries:
+            lines = (
+                json.dumps({"document": key, "text": text}, ensure_ascii=False) + "\n"
+                for key, texts in self.asked.items()
+                for text in texts
+            )
+            (folder / QUERIES).write_text("".join(lines), encoding="utf-8")
+
+    def _restore(self, saved: Artefact) -> None:
+        super()._restore(saved)
+        path = saved.folder / QUERIES
+        if not self.options.queries:
+            return
+        if not path.is_file():
+            raise InputError(f"{path}: missing from the model folder; train it again")
+        self.asked = read_pseudo_queries(path, _Everything())
+        if self._facts()["asked"] != saved.fact("asked"):
+            raise InputError(f"{path}: not all queries are there; train it again")
+
+    def _facts(self) -> dict[str, Any]:
+        return super()._facts() | {"asked": sum(map(len, self.asked.values()))}
+
+
+class _Everything:
+    """The keys of a file that was checked when it was first read."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+def url_words(document: Document) -> str:
+    """Return the words of a URL's path, or the host where it has none."""
+    url = split_url(document)
+    path = url._replace(scheme="", netloc="").geturl()
+    return SEPARATORS.sub(" ", unquote(path)).strip() or domain(url)

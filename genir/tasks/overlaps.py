@@ -1,0 +1,71 @@
+"""A query -> the runs of words of its document that are close to it, as text: how SEAL is trained
+(arXiv:2204.10628, section 4.2). For schemes whose identifiers are what documents hold.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from math import exp
+from random import Random
+from typing import Literal
+
+from pydantic import Field
+
+from genir.config import Strict
+from genir.identifiers.ngram import whole_text
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Example
+from genir.tasks.base import Task, TrainQueries
+from genir.tasks.passages import clean
+from genir.tasks.terms import STOP_WORDS, words
+
+
+class OverlapsOptions(Strict):
+    """`count` runs of `words` words a source: train queries, or one random run of each document.
+
+    temperature: the lower, the more a run is drawn for each word that it shares with the source.
+    """
+
+    words: int = Field(default=10, ge=1)
+    count: int = Field(default=3, ge=1)
+    source: Literal["queries", "spans"] = "queries"
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class Overlaps(Task):
+    """Runs that begin with a content word, drawn with weight exp(shared words / temperature)."""
+
+    name = "overlaps"
+    Options = OverlapsOptions
+
+    def examples(
+        self,
+        corpus: Sequence[Document],
+        table: IdentifierTable,
+        queries: TrainQueries,
+        rng: Random,
+    ) -> Iterator[Example]:
+        """Yield (source, run of title and text), document by document."""
+        for document in corpus:
+            read = whole_text(document).split()
+            if not (document.title + document.text).strip():
+                continue
+            for source in self._sources(read, queries.get(document.key, ()), rng):
+                for run in self._draw(source, read, rng):
+                    yield Example(source, run)
+
+    def _sources(self, read: Sequence[str], asked: Sequence[str], rng: Random) -> list[str]:
+        if self.options.source == "queries":
+            return list(filter(None, map(clean, asked)))
+        start = rng.randrange(max(len(read) - self.options.words, 0) + 1)
+        return [" ".join(read[start : start + self.options.words])]
+
+    def _draw(self, source: str, read: Sequence[str], rng: Random) -> list[str]:
+        """Draw runs, with replacement."""
+        size = self.options.words
+        wanted = set(words(source)) - STOP_WORDS
+        held = [set(words(word)) - STOP_WORDS for word in read]
+        starts = [place for place, own in enumerate(held) if own] or [0]
+        shared = [len(wanted & set().union(*held[start : start + size])) for start in starts]
+        bounds = list(accumulate(exp(n / self.options.temperature) for n in shared))
+        drawn = rng.choices(starts, cum_weights=bounds, k=self.options.count)
+        return [" ".join(read[start : start + size]) for start in drawn]

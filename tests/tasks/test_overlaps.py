@@ -1,0 +1,69 @@
+from collections import Counter
+from random import Random
+
+import pytest
+
+from genir.config import TaskSection
+from genir.identifiers.ngram import whole_text
+from genir.records import Document
+from genir.tasks.registry import build_task
+
+OIL = Document("oil", "The crisis of 1973 began\nwith an embargo on oil.", title="Oil crisis")
+BARE = Document("bare", " ", title="")
+CORPUS = [OIL, BARE]
+QUERIES = {"oil": ["when did the  embargo begin?", " "]}
+WORDS = whole_text(OIL).split()
+
+
+def examples(seed=0, **options):
+    task = build_task(TaskSection(task="overlaps", **options))
+    return list(task.examples(CORPUS, None, QUERIES, Random(seed)))
+
+
+def drawn(**options):
+    return Counter(e.target for seed in range(400) for e in examples(seed, **options))
+
+
+def test_each_query_leads_to_runs_of_words_of_its_document():
+    made = examples(words=3, count=5)
+    assert [e.source for e in made] == ["when did the embargo begin?"] * 5
+    for example in made:
+        run = example.target.split()
+        assert run == WORDS[WORDS.index(run[0]) :][:3] or run[0] == "crisis"
+
+
+def test_runs_begin_with_a_content_word_and_end_with_the_document():
+    # Stop words of "Oil crisis. The crisis of 1973 began with an embargo on oil.": the, of, with,
+    # an, on.
+    assert set(drawn(words=4)) == {
+        "Oil crisis. The crisis",
+        "crisis. The crisis of",
+        "crisis of 1973 began",
+        "1973 began with an",
+        "began with an embargo",
+        "embargo on oil.",
+        "oil.",
+    }
+
+
+def test_runs_that_share_words_with_the_query_are_drawn_more():
+    """Two of seven runs hold `embargo`: e / (2 e + 5) each."""
+    counts = drawn(words=4, count=1)
+    share = 2.718 / (2 * 2.718 + 5)
+    assert counts["embargo on oil."] / counts.total() == pytest.approx(share, abs=0.07)
+    assert counts["oil."] / counts.total() == pytest.approx(share / 2.718, abs=0.05)
+    cold = drawn(words=4, count=1, temperature=0.1)
+    assert set(cold) == {"embargo on oil.", "began with an embargo"}
+
+
+def test_without_queries_a_run_of_the_document_is_the_source():
+    made = [e for seed in range(60) for e in examples(seed, source="spans", words=4, count=2)]
+    starts = range(len(WORDS) - 3)
+    assert {e.source for e in made} == {" ".join(WORDS[n : n + 4]) for n in starts}
+    assert {e.target for e in made} == set(drawn(words=4))
+
+
+def test_a_short_document_is_its_own_run():
+    task = build_task(TaskSection(task="overlaps", source="spans", count=1))
+    (example,) = task.examples([Document("of", "of the")], None, {}, Random(0))
+    assert (example.source, example.target) == ("of the", "of the")
