@@ -1,0 +1,96 @@
+"""Verbs that measure a model, or tell what is in it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genir.cli.options import AsJson, JsonFile, Model, refuse_place
+
+verbs = typer.Typer()
+benchmark_app = typer.Typer(help="Measure speed against peers.", no_args_is_help=True)
+verbs.add_typer(benchmark_app, name="benchmark")
+
+
+@verbs.command()
+def evaluate(
+    model: Model,
+    queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
+    qrels: Annotated[Path, typer.Option(help="judgements: BEIR or TREC")],
+    baselines: Annotated[str, typer.Option(help="to measure beside it")] = "bm25,dense,rrf",
+    run: Annotated[
+        Path | None, typer.Option(help="write a TREC run file here", callback=refuse_place)
+    ] = None,
+    json_file: JsonFile = None,
+    report: Annotated[
+        Path | None, typer.Option(help="write a Markdown report folder here", file_okay=False)
+    ] = None,
+    typos: Annotated[bool, typer.Option(help="ask misspelt queries too")] = True,
+    timed: Annotated[int, typer.Option(help="queries to time, one at a time", min=0)] = 200,
+    diagnose: Annotated[bool, typer.Option(help="find out what beam search loses")] = False,
+) -> None:
+    """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
+    from genir.evaluation.compare import Options
+    from genir.evaluation.session import Outputs, evaluate
+
+    outputs = Outputs(run, json_file, report)
+    options = Options(typos, timed, diagnose=diagnose)
+    evaluate(model, queries, qrels, baselines, outputs, options)
+
+
+@verbs.command()
+def inspect(model: Model, as_json: AsJson = False) -> None:
+    """Show what is in a model folder, checking every file."""
+    from genir.retriever import Retriever
+
+    retriever = Retriever.load(model)
+    facts = {k: v for k, v in retriever.manifest.items() if k != "files"}
+    facts["live documents"] = len({*retriever.table.documents[retriever.table.live].tolist()})
+    facts["parameters"] = retriever.parameters
+    facts["bytes"] = sum(file["bytes"] for file in retriever.manifest["files"].values())
+    metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
+    facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    Console().print(table)
+
+
+@benchmark_app.command("latency")
+def latency(
+    model: Model,
+    queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
+    count: Annotated[int, typer.Option(help="queries to time", min=1)] = 200,
+    json_file: JsonFile = None,
+) -> None:
+    """Time one query at a time: the model, the dense retriever and BM25, alternating."""
+    from genir.evaluation.session import benchmark_latency
+
+    benchmark_latency(model, queries, count, json_file)
+
+
+@benchmark_app.command("decode")
+def decode(
+    quick: Annotated[bool, typer.Option(help="one small cell: half a minute")] = False,
+    corpus: Annotated[
+        Path | None, typer.Option(help="decode the URLs of this corpus folder, not codes")
+    ] = None,
+    sizes: Annotated[
+        bool, typer.Option(help="genir alone on 10 thousand, 1 million and 10 million identifiers")
+    ] = False,
+    turns: Annotated[int, typer.Option(help="how often each is timed", min=1)] = 3,
+    json_file: JsonFile = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="write a chart here, a PNG", callback=refuse_place)
+    ] = None,
+) -> None:
+    """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
+    from genir.evaluation.decode_speed import Request, run_benchmark
+
+    run_benchmark(Request(quick, corpus, sizes, turns), json_file, plot)

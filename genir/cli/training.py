@@ -1,0 +1,108 @@
+"""Verbs that make models, and what models are made from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from genir.cli.options import JsonFile, Overwrite, Settings, refuse_place
+
+verbs = typer.Typer()
+corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
+verbs.add_typer(corpus_app, name="corpus")
+
+
+@verbs.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="a recipe's name, or the path of a .toml file")],
+    corpus: Annotated[Path, typer.Option(help="corpus folder, .jsonl, .tsv, or folder of pages")],
+    out: Annotated[Path, typer.Option(help="the model folder to write")],
+    queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option(help="go on with an interrupted training")] = False,
+    overwrite: Overwrite = False,
+    base_url: Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")] = "",
+) -> None:
+    """Train a recipe on a corpus; write a model folder."""
+    from accelerate import PartialState
+
+    from genir.training.job import Job, train
+
+    job = Job(recipe, corpus, out, queries, qrels, settings or [], resume, overwrite, base_url)
+    retriever = train(job)
+    if PartialState().is_main_process:
+        name = escape(str(out))
+        Console(stderr=True).print(f"[bold]{name}[/]: {len(retriever.documents):,} documents. Try:")
+        typer.echo(f'genir search {out} "your question"')
+
+
+@verbs.command()
+def identifiers(
+    corpus: Annotated[Path, typer.Argument(help="a corpus")],
+    scheme: Annotated[str, typer.Option(help="such as atomic, residual, url, title")],
+    settings: Settings = None,
+    encoder: Annotated[str, typer.Option(help="whose tokenizer and vectors are used")] = "minilm",
+    plot: Annotated[
+        Path | None, typer.Option(help="draw it into this PNG", callback=refuse_place)
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Report the quality of a corpus's identifiers, before any training."""
+    from genir.training.preview import preview_identifiers
+
+    preview_identifiers(corpus, scheme, settings or [], encoder, (plot, json_file))
+
+
+@verbs.command()
+def recipes() -> None:
+    """List the recipes that come with genir."""
+    from genir.config import load_recipe, recipe_names
+
+    table = Table("recipe", "what it is", "paper", box=None)
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        table.add_row(name, recipe.description, recipe.paper)
+    Console().print(table)
+
+
+@verbs.command("generate-queries")
+def generate_queries(
+    corpus: Annotated[Path, typer.Argument(help="a corpus", show_default=False)],
+    out: Annotated[Path, typer.Option(help="the .jsonl file to write", callback=refuse_place)],
+    model: Annotated[
+        str, typer.Option(help="a recipe to train, its model folder, or a transformers model")
+    ] = "query-generator",
+    queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="change a [pseudo] key: count=10, noise=0.1")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="go on with an interrupted run")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make up queries for every document: one {"document", "text"} a line."""
+    from genir.training.generate import Request, generate_queries
+
+    generate_queries(Request(corpus, out, model, queries, qrels, settings or [], resume, overwrite))
+
+
+@corpus_app.command("python-docs")
+def python_docs(
+    out: Annotated[Path, typer.Argument(help="the corpus folder to write")],
+    packages: Annotated[list[str] | None, typer.Option(help="further packages to read")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a corpus from the docstrings of this Python's standard library."""
+    from genir.corpus.python_docs import make_python_docs
+
+    made, modules = make_python_docs(out, packages or [], overwrite)
+    Console().print(
+        f"{out}: {len(made.documents):,} entries of {len(modules.imported):,} modules "
+        f"({len(modules.skipped)} could not be imported), {len(made.queries):,} queries.\n"
+        "The queries are sentences cut out of the documentation itself.",
+        highlight=False,
+    )
