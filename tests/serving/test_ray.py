@@ -16,6 +16,7 @@ from genir.serving.ray import app
 from genir.serving.tokens import Wish, new_token
 
 pytestmark = [
+    pytest.mark.timeout(580),  # a cluster takes minutes to start on a busy machine
     # Ray leaves sockets and files to the interpreter's end, and warns of its own settings.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

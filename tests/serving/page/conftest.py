@@ -14,7 +14,7 @@ from genir.serving.tokens import Wish, new_token
 TINY_EXAMPLES = ["clone a text", "monitor a drive"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must be gone before other tests start theirs
 def browser():
     if BROWSER is None:
         pytest.skip("no Chromium here; on Debian: apt-get install chromium")
