@@ -85,6 +85,14 @@ verbs.command()(serve)
 
 
 @verbs.command()
+def mcp(model: Model) -> None:
+    """Offer a model to language models: the tools search and fetch, over MCP on stdio."""
+    from genir.serving.mcp import serve_tools
+
+    serve_tools(model)
+
+
+@verbs.command()
 def demo(
     quick: Annotated[bool, typer.Option(help="a short form: a minute of training")] = False,
     serve: Annotated[bool, typer.Option(help="open the search page at the end")] = False,

@@ -7,7 +7,9 @@ import pytest
 from genir.serving.app import PAGE
 
 TEXT = [
-    (front, back) for front in ("ink", "soft", "accent") for back in ("paper", "card", "tint")
+    (front, back)
+    for front in ("ink", "soft", "accent", "danger")
+    for back in ("paper", "card", "tint")
 ] + [("ink", "mark"), ("soft", "card")]
 EDGES = [("edge", "card"), ("edge", "paper"), ("accent", "line")]
 

@@ -1,63 +1,52 @@
-// The page: one box, its results, and the keyboard. Results are drawn by results.js.
-import { element, resultItem, skeletons } from "./results.js";
+// The page: one box, and three views of its answer. What each view looks like is its own module's.
+import { recalled, remember } from "./address.js";
+import * as api from "./api.js";
+import { drawCard } from "./card.js";
+import { SYSTEMS, drawComparison } from "./compare.js";
+import { addDocument, askForToken, deleteDocument } from "./documents.js";
+import { conditions, drawFilters, restoreConditions } from "./filters.js";
+import { listen, targets } from "./keyboard.js";
+import { notice, timing, toast } from "./messages.js";
+import { element, resultItem, skeletons, titleOf } from "./results.js";
+import { drawReason } from "./tree.js";
 
 const STEP = 10; // results a page
 const MOST = 100;
 const PAUSE = 160; // ms without a key before a search starts
 const PATIENCE = 150; // ms before skeletons show
+const VIEWS = ["results", "reason", "compare"];
 const $ = (id) => document.getElementById(id);
 const box = $("query");
-const count = new Intl.NumberFormat("en");
 
-let documents = 0;
-let shown = ""; // the query whose results are on the page
+let card = { documents: 0, fields: [], systems: [], access: {} }; // what /v1/model says
+let shown = { query: "", hits: [] }; // what is on the page
 let size = STEP;
+let view = "results";
+let wish = { rank: 1, kept: true, gone: false }; // what the tree shows: see tree.js
+let adrift = false; // whether what had the focus went with the last view
 let timer = 0;
 let running = new AbortController();
 
-// --- asking the server ---------------------------------------------------------------------
-
-async function fetched(path, options) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Is it still running?");
-  }
-  const unknown = { detail: `The server answered ${response.status}.` };
-  const body = await response.json().catch(() => unknown); // a proxy's error page, say
-  if (!response.ok) throw Object.assign(new Error(body.detail), { status: response.status });
-  return body;
-}
-
-function ask(query, k, signal) {
-  const headers = { "Content-Type": "application/json" };
-  return fetched("search", { method: "POST", headers, signal, body: JSON.stringify({ query, k }) });
-}
+// --- the model -----------------------------------------------------------------------------
 
 async function introduce() {
   try {
-    const model = await fetched("model");
-    documents = model.documents;
-    describe(model);
+    card = await api.model();
+    describe();
   } catch (error) {
+    $("key").hidden = error.status !== 401;
     if (error.status !== 503) return; // a search will say what is wrong
     $("served").textContent = "loading the model…";
     setTimeout(introduce, 700);
   }
 }
 
-function describe(model) {
-  $("served").replaceChildren(
-    element("b", {}, model.name), ` ${count.format(model.documents)} documents`,
-    element("span", { class: "scheme" }, ` · ${model.scheme} identifiers`));
-  $("served").title = [model.recipe, model.description].filter(Boolean).join(": ");
-  $("examples").replaceChildren(...model.examples.map((text) => {
-    const chip = element("button", { class: "example", type: "button" }, text);
-    chip.addEventListener("click", () => begin(text));
-    return chip;
-  }));
+const filter = () => drawFilters($("filters"), card.fields, () => search({ lasting: true }));
+
+function describe() {
+  drawCard(card, begin);
+  filter();
+  if (shown.hits.length && view === "results") show(shown, size);
 }
 
 // --- searching -----------------------------------------------------------------------------
@@ -69,18 +58,34 @@ async function search({ lasting = false, k = STEP } = {}) {
   running = new AbortController();
   const { signal } = running;
   const query = box.value.trim();
-  remember(query, lasting);
+  const where = conditions();
+  $("clear").hidden = !query;
+  remember({ query, where, view }, lasting);
   if (!query) return goHome();
   const waiting = setTimeout(showWaiting, PATIENCE);
   try {
-    const answer = await ask(query, k, signal);
-    if (!signal.aborted) show(query, answer, k);
+    const draw = await ask({ query, k, where }, signal);
+    if (!signal.aborted) draw();
   } catch (error) {
     if (!signal.aborted) showError(error);
   } finally {
     clearTimeout(waiting);
-    if (!signal.aborted) $("results").removeAttribute("aria-busy");
+    if (!signal.aborted) $(`${view}-view`).removeAttribute("aria-busy");
   }
+}
+
+/** Ask for what the view needs; return what draws it. */
+async function ask(asked, signal) {
+  const { query, k } = asked;
+  if (view === "compare") {
+    const both = await Promise.all(SYSTEMS.map((system) => api.search(asked, system, signal)));
+    if (both.every(({ hits }) => !hits.length)) return () => showEmpty(query);
+    return () => showComparison({ ...both[0], query }, both[1]);
+  }
+  const told = view === "reason" ? api.explain(asked, signal) : api.search(asked, SYSTEMS[0], signal);
+  const answer = { ...(await told), query };
+  if (!answer.hits.length) return () => showEmpty(query);
+  return view === "reason" ? () => showReason(answer) : () => show(answer, k);
 }
 
 function begin(query) {
@@ -89,105 +94,181 @@ function begin(query) {
   search({ lasting: true });
 }
 
-function remember(query, lasting) {
-  $("clear").hidden = !query;
-  document.title = query ? `${query} · genir` : "genir";
-  const address = new URL(location.href);
-  if (query) address.searchParams.set("q", query);
-  else address.searchParams.delete("q");
-  if (address.href === location.href) return;
-  history[lasting ? "pushState" : "replaceState"](null, "", address);
+/** Go to another view of the same query; a rank is the result to explain. */
+function look(name, rank = 1) {
+  adrift = VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
+  wish = { ...wish, rank };
+  become(document.body.dataset.state, name);
+  search({ lasting: true, k: name === "results" ? size : STEP });
 }
 
 // --- what the page shows -------------------------------------------------------------------
 
-function become(state) {
+function become(state, name = view) {
+  view = name;
   document.body.dataset.state = state;
+  document.body.dataset.view = view;
   $("notice").hidden = state !== "empty" && state !== "error";
   $("more").hidden = true;
+  for (const one of VIEWS) $(`${one}-view`).hidden = one !== view || state !== "results";
+  for (const button of $("views").children) {
+    button.setAttribute("aria-pressed", String(button.dataset.view === view));
+  }
 }
 
-/** Replace the results; whoever had moved into the old ones is put at the head of the new. */
+/** Draw anew; whoever had moved into what goes away is put at the head of what comes. */
+function redraw(draw) {
+  const inside = adrift || VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
+  adrift = false;
+  draw();
+  if (!inside) return;
+  const all = targets();
+  (all.find((one) => one.matches("[aria-pressed=true]")) ?? all[0] ?? box).focus();
+}
+
 function fill(items, query = "") {
-  const inside = $("results").contains(document.activeElement);
   $("results").replaceChildren(...items);
   $("results").dataset.query = query;
-  if (inside) (targets()[0] ?? box).focus();
 }
 
 function goHome() {
-  shown = "";
-  become("home");
-  fill([]);
+  shown = { query: "", hits: [] };
+  become("home", "results");
+  redraw(() => fill([]));
   $("status").textContent = "";
 }
 
 function showWaiting() {
-  $("results").setAttribute("aria-busy", "true");
-  if ($("results").querySelector(".hit:not(.skeleton)")) return; // the last results wait, dimmed
+  const place = $(`${view}-view`);
+  place.setAttribute("aria-busy", "true");
+  if (!place.hidden && place.querySelector("li:not(.skeleton)")) return; // the last ones wait, dimmed
   become("results");
   $("status").textContent = "Asking the model…";
-  fill(skeletons(4));
+  if (view === "results") fill(skeletons(4));
+  else place.replaceChildren(element("ol", { class: "results" }, ...skeletons(4)));
 }
 
-function show(query, answer, k) {
-  const hits = answer.hits;
-  if (!hits.length) return showEmpty(query);
+function show(answer, k) {
   become("results");
-  [shown, size] = [query, k];
-  fill(hits.map((hit) => resultItem(hit, query)), query);
-  $("status").replaceChildren(timing(hits.length, answer.took_ms));
-  $("more").hidden = hits.length < k || k >= Math.min(MOST, documents);
+  [shown, size] = [answer, k];
+  const actions = {};
+  if (card.explains) actions.why = ({ rank }) => look("reason", rank);
+  if (card.access.writes) actions.remove = remove;
+  redraw(() => fill(answer.hits.map((hit) => resultItem(hit, answer.query, actions)), answer.query));
+  $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
+  $("more").hidden = answer.hits.length < k || k >= Math.min(MOST, card.documents);
 }
 
-function timing(found, ms) {
-  const time = ms < 10 ? ms.toFixed(1) : Math.round(ms);
-  const whole = documents ? ` of ${count.format(documents)} documents` : " results";
-  const line = element("span", {}, element("b", {}, `${found}${whole} in ${time} ms`));
-  line.append(" no index consulted: the model itself emitted these identifiers");
-  return line;
+function showReason(answer) {
+  become("results");
+  shown = answer;
+  if (!answer.hits.some(({ rank }) => rank === wish.rank)) wish = { ...wish, rank: 1 };
+  const change = (part, focus) => {
+    wish = { ...wish, ...part };
+    draw();
+    $("reason-view").querySelector(focus).focus();
+  };
+  const draw = () => drawReason($("reason-view"), answer, { ...wish, change });
+  redraw(draw);
+  $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
+}
+
+function showComparison(answer, other) {
+  become("results");
+  shown = answer;
+  redraw(() => drawComparison($("compare-view"), [answer, other], answer.query));
+  $("status").textContent = "";
 }
 
 function showEmpty(query) {
   become("empty");
-  fill([]);
+  redraw(() => fill([]));
   $("status").textContent = "No results";
-  $("notice").replaceChildren(
-    element("h2", {}, "Nothing to show"),
-    element("p", {}, `No document is left that could answer “${query}”.`));
+  const filtered = conditions() ? " under these filters" : "";
+  notice("Nothing to show", `No document is left that could answer “${query}”${filtered}.`);
 }
 
 function showError(error) {
   become("error");
-  fill([]);
+  redraw(() => fill([]));
   const loading = error.status === 503;
+  const stranger = error.status === 401;
   $("status").textContent = loading ? "The model is still loading…" : "That did not work";
-  const retry = element("button", { class: "more", type: "button" }, "Try again");
-  retry.addEventListener("click", () => search());
-  $("notice").replaceChildren(
-    element("h2", {}, loading ? "One moment" : "That did not work"), element("p", {}, error.message), retry);
+  const retry = element("button", { class: "more", type: "button" }, stranger ? "Give a token" : "Try again");
+  retry.addEventListener("click", async () => (!stranger || (await askForToken())) && (introduce(), search()));
+  notice(loading ? "One moment" : "That did not work", error.message, retry);
   if (loading) timer = setTimeout(search, 1000);
 }
 
 async function showMore() {
   const before = $("results").children.length;
-  box.value = shown;
+  box.value = shown.query;
   await search({ k: Math.min(MOST, size + STEP) });
   targets()[before]?.focus();
 }
 
+// --- documents -----------------------------------------------------------------------------
+
+async function add() {
+  if ($("add").hidden) return;
+  const added = await addDocument(card.fields);
+  if (!added) return;
+  const name = added.title || added._id;
+  toast(`“${name}” can be found now.`, "Search for it", () => begin(name));
+  await introduce();
+  if (shown.query) search({ k: size });
+}
+
+async function remove(hit) {
+  const restore = await deleteDocument(hit);
+  if (!restore) return;
+  const again = async () => (await introduce(), search({ k: size }));
+  toast(`“${titleOf(hit)}” is deleted.`, "Undo", async () => {
+    await restore();
+    await again();
+  });
+  await again();
+  box.focus();
+}
+
 // --- the keyboard --------------------------------------------------------------------------
 
-const targets = () => [...document.querySelectorAll("#results .target")];
+/** The result that the focus is in; else the first. */
+function current() {
+  const item = document.activeElement.closest?.("[data-rank]");
+  return shown.hits.find((hit) => String(hit.rank) === item?.dataset.rank) ?? shown.hits[0];
+}
 
-/** Move the focus through box and results: -1 is the box. */
-function move(by) {
-  const all = targets();
-  const place = all.indexOf(document.activeElement) + by;
-  const next = place < 0 ? box : all[Math.min(place, all.length - 1)];
-  next?.focus();
-  if (next === box) scrollTo({ top: 0 });
-  else next?.closest("li").scrollIntoView({ block: "nearest" });
+const asked = () => document.body.dataset.state !== "home";
+const letters = {
+  "/": () => (box.focus(), box.select()),
+  w: () => asked() && card.explains && (look("reason", current()?.rank), true),
+  c: () => asked() && card.systems.includes("bm25") && (look("compare"), true),
+  r: () => asked() && (look("results"), true),
+  f: () => focusFilters(),
+  n: () => (add(), true),
+  Delete: (target) => Boolean(target.closest(".hit")) && (removeButton(target)?.click(), true),
+  "?": () => $("keys-dialog").showModal(),
+};
+
+const removeButton = (target) => target.closest(".hit").querySelector(".remove");
+
+function focusFilters() {
+  const first = $("filters").querySelector("details");
+  if (!first || !asked()) return false;
+  first.open = true;
+  first.querySelector("input")?.focus();
+  return true;
+}
+
+/** One step back: out of an open filter, out of a view, out of the search. */
+function escape() {
+  const filter = document.querySelector("details.filter[open]");
+  if (filter) {
+    filter.open = false;
+    filter.querySelector("summary").focus();
+  } else if (view !== "results") look("results");
+  else clear();
 }
 
 function clear() {
@@ -196,19 +277,7 @@ function clear() {
   search();
 }
 
-const typing = (node) => node.matches?.("input, textarea, [contenteditable]");
-
-document.addEventListener("keydown", (event) => {
-  if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-  const inside = typing(event.target) || event.target.matches?.(".target, body");
-  if (event.key === "/" && !typing(event.target)) box.focus(), box.select();
-  else if (event.key === "Escape") clear();
-  else if (event.key === "ArrowDown" && inside) move(1);
-  else if (event.key === "ArrowUp" && inside) move(-1);
-  else return;
-  event.preventDefault();
-});
-
+listen(letters, escape);
 box.addEventListener("input", (event) => {
   if (event.isComposing) return;
   clearTimeout(timer);
@@ -219,12 +288,20 @@ $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   search({ lasting: true });
 });
+$("views").addEventListener("click", ({ target }) => target.dataset.view && look(target.dataset.view));
 $("clear").addEventListener("click", clear);
 $("more").addEventListener("click", showMore);
+$("add").addEventListener("click", add);
+$("key").addEventListener("click", async () => (await askForToken()) && (introduce(), search()));
+$("help").addEventListener("click", () => $("keys-dialog").showModal());
 addEventListener("popstate", restore);
 
 function restore() {
-  box.value = new URLSearchParams(location.search).get("q") ?? "";
+  const told = recalled();
+  box.value = told.query;
+  restoreConditions(told.where);
+  become(document.body.dataset.state, VIEWS.includes(told.view) ? told.view : "results");
+  filter();
   search();
 }
 

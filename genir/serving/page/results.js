@@ -13,26 +13,38 @@ export function element(name, properties = {}, ...children) {
   return node;
 }
 
-export function resultItem(hit, query) {
-  const address = webAddress(hit.url);
-  const item = element("li", { class: "hit" });
+/** A result; `actions` (why, remove) are called with the hit, and shown where they are given. */
+export function resultItem(hit, query, actions = {}) {
+  const item = element("li", { class: "hit", "data-rank": hit.rank });
   item.append(
     element("span", { class: "rank", "aria-hidden": "true" }, String(hit.rank)),
-    element("h2", { dir: "auto" }, title(hit, address)),
+    element("h2", { dir: "auto" }, linkOf(hit)),
   );
-  if (hit.url) item.append(element("p", { class: "url" }, ...crumbs(hit.url, address)));
-  if (hit.snippet) {
-    item.append(element("p", { class: "snippet", dir: "auto" }, ...marked(hit.snippet, query)));
-  }
-  item.append(facts(hit));
+  if (hit.url) item.append(element("p", { class: "url" }, ...crumbs(hit.url, webAddress(hit.url))));
+  if (hit.snippet) item.append(snippetOf(hit, query));
+  const line = facts(hit);
+  if (actions.why) line.append(action("why", "Why?", `Why ${titleOf(hit)}?`, hit, actions));
+  if (actions.remove) line.append(action("remove", "Delete", `Delete ${titleOf(hit)}`, hit, actions));
+  item.append(line);
   return item;
 }
 
-function title(hit, address) {
-  const text = hit.title || hit.key;
-  if (!address) return element("span", { class: "target", tabindex: "0" }, text);
-  return element("a", { class: "target", href: address.href, rel: "noreferrer" }, text);
+function action(name, text, label, hit, actions) {
+  const button = element("button", { type: "button", class: `act ${name}`, "aria-label": label }, text);
+  button.addEventListener("click", () => actions[name](hit));
+  return button;
 }
+
+export const titleOf = (hit) => hit.title || hit.key;
+
+export function linkOf(hit) {
+  const address = webAddress(hit.url);
+  if (!address) return element("span", { class: "target", tabindex: "0" }, titleOf(hit));
+  return element("a", { class: "target", href: address.href, rel: "noreferrer" }, titleOf(hit));
+}
+
+export const snippetOf = (hit, query) =>
+  element("p", { class: "snippet", dir: "auto" }, ...marked(hit.snippet, query));
 
 /** Only web addresses become links: a corpus may hold anything, `javascript:` included. */
 function webAddress(url) {
@@ -93,7 +105,10 @@ function scoreChip(score) {
   return chip;
 }
 
-const percent = (share) => (share < 0.01 ? "< 1%" : `${Math.round(100 * share)}%`);
+export function percent(share) {
+  if (share >= 0.0995) return `${Math.round(100 * share)}%`;
+  return share < 0.0005 ? "< 0.1%" : `${(100 * share).toFixed(1)}%`;
+}
 
 /** Split a text into text nodes and <mark>s around the words of the query. */
 function marked(text, query) {

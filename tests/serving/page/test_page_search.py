@@ -1,104 +1,12 @@
-"""The search page in a real browser: Debian's Chromium, driven by Playwright.
+"""Searching, in a browser: typing, moving, the address, errors, late answers."""
 
-Pictures for the documentation, of any running server (`python serve.py MODEL`):
-
-    GENIR_PAGE=http://127.0.0.1:8000 GENIR_PICTURES=docs/images pytest tests/serving -k pictures
-"""
-
-import os
 import re
-import shutil
-import threading
-from contextlib import contextmanager
-from pathlib import Path
 
-import pytest
-import uvicorn
+from browsing import DESK, answered, focused, serving, titles
 
 from genir.serving.app import create_app
-from genir.serving.server import claim
 
-BROWSER = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-DESK = {"width": 1180, "height": 860}
-PHONE = {"width": 390, "height": 844}
 QUESTION = "copy a directory tree"
-
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium here; on Debian: apt-get install chromium"
-)
-
-
-@contextmanager
-def serving(app):
-    """Run the application on a free port, and yield its address."""
-    with claim("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright; pip install it")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def address(client):
-    with serving(client.app) as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser, address):
-    """Open the page; whatever it logs as an error (a breach of its CSP, say) fails the test."""
-    page = browser.new_page(viewport=DESK, base_url=address, color_scheme="light")
-    page.set_default_timeout(5_000)
-    complaints, foreign = [], []
-    page.on("console", lambda m: None if harmless(m) else complaints.append(m.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda r: None if expected(r, address) else foreign.append(r.url))
-    page.goto("/")
-    yield page
-    page.close()
-    assert complaints == [] and foreign == []
-
-
-def harmless(message):
-    """Tell whether a console line is none of the page's own doing (a test cut the connection)."""
-    return message.type != "error" or "net::ERR_FAILED" in message.text
-
-
-def expected(request, address):
-    return request.url.startswith(address) or request.is_navigation_request()
-
-
-def answered(page, query):
-    """Wait until the page shows the results of this query, not of a half of it."""
-    page.wait_for_selector(f'#results[data-query="{query}"] .hit')
-
-
-def titles(page):
-    return page.locator("#results .target").all_inner_texts()
-
-
-def focused(page):
-    return page.evaluate("document.activeElement.id || document.activeElement.textContent")
 
 
 def test_results_come_while_typing_and_the_address_can_be_shared(page):
@@ -180,8 +88,8 @@ def test_the_keyboard_keeps_its_place_when_newer_results_arrive(page):
     page.fill("#query", "keep sorted")
     answered(page, "keep sorted")
     held = []
-    page.route("**/search", lambda route: held.append(route))  # playwright takes no builtin
-    with page.expect_request("**/search"):
+    page.route("**/v1/search", lambda route: held.append(route))  # playwright takes no builtin
+    with page.expect_request("**/v1/search"):
         page.fill("#query", "delete directory")
     page.keyboard.press("ArrowDown")
     assert focused(page) == "bisect.insort"
@@ -197,11 +105,11 @@ def test_nothing_found_says_so(page):
 
 
 def test_an_error_shows_its_reason_and_can_be_tried_again(page):
-    page.route("**/search", lambda route: route.abort())
+    page.route("**/v1/search", lambda route: route.abort())
     page.fill("#query", "copy")
     page.wait_for_selector("#notice:visible")
     assert "does not answer" in page.inner_text("#notice")
-    page.unroute("**/search")
+    page.unroute("**/v1/search")
     page.get_by_role("button", name="Try again").click()
     answered(page, "copy")
 
@@ -209,7 +117,8 @@ def test_an_error_shows_its_reason_and_can_be_tried_again(page):
 def test_a_late_answer_to_an_old_query_is_dropped(page):
     held = []
     page.route(
-        "**/search", lambda r: held.append(r) if "sorted" in r.request.post_data else r.continue_()
+        "**/v1/search",
+        lambda r: held.append(r) if "sorted" in r.request.post_data else r.continue_(),
     )
     page.fill("#query", "keep sorted")
     page.wait_for_selector(".skeleton")
@@ -241,35 +150,3 @@ def test_no_width_scrolls_sideways(page):
         for width in (320, 390, 768, 1180):
             page.set_viewport_size({"width": width, "height": 700})
             assert page.evaluate(overflow) == 0, f"{width} wide, query {query!r:.9}"
-
-
-def test_pictures(browser, request, tmp_path):
-    """Save the page as it looks in light, in dark and on a phone."""
-    folder = Path(os.environ.get("GENIR_PICTURES", tmp_path))
-    address = os.environ.get("GENIR_PAGE") or request.getfixturevalue("address")
-    looks = {
-        "start": {"viewport": DESK, "color_scheme": "light"},
-        "light": {"viewport": DESK, "color_scheme": "light"},
-        "dark": {"viewport": DESK, "color_scheme": "dark"},
-        "phone": {"viewport": PHONE, "color_scheme": "light", "has_touch": True,
-                  "is_mobile": True},
-    }  # fmt: skip
-    sizes = {look: picture(browser, address, folder, look, o) for look, o in looks.items()}
-    assert min(sizes.values()) > 20_000
-
-
-def picture(browser, address, folder, look, options):
-    """Take the picture of one look, and return its bytes."""
-    scale = 2 if "GENIR_PICTURES" in os.environ else 1
-    page = browser.new_page(base_url=address, device_scale_factor=scale, **options)
-    page.goto("/")
-    page.wait_for_selector(".example")
-    if look != "start":
-        page.locator(".example").first.click()
-        page.wait_for_selector(".hit:not(.skeleton)")
-        page.keyboard.press("ArrowDown")
-        page.mouse.move(0, 0)
-    path = folder / f"search-page-{look}.png"
-    page.screenshot(path=path)
-    page.close()
-    return path.stat().st_size

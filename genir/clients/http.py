@@ -1,0 +1,83 @@
+"""A server of genir as a `Searcher`, over HTTP. Needs no model and no torch."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from genir.corpus.documents import document_of
+from genir.errors import InputError
+from genir.records import Document, Filter, Hit
+
+PATIENCE = 30.0
+"""Seconds to wait for an answer."""
+
+
+class RemoteSearcher:
+    """Ask a server at an address such as http://127.0.0.1:8000; its own `documents`.
+
+    Raises InputError with the server's own sentence where it refuses, and where it does not answer.
+    """
+
+    def __init__(self, address: str, token: str = "", http: httpx2.Client | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = http or httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
+
+    @property
+    def documents(self) -> Self:
+        """Return what looks documents up, as a retriever's own `documents` does."""
+        return self
+
+    def search(
+        self, queries: Sequence[str], k: int = 10, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Return the best hits of each query, best first."""
+        return [self._search(query, k, where) for query in queries]
+
+    def _search(self, query: str, k: int, where: Filter | None) -> list[Hit]:
+        asked: dict[str, Any] = {"query": query, "k": k}
+        if where:
+            asked["where"] = dict(where)
+        return [Hit(**hit) for hit in self._json("POST", "/v1/search", json=asked)["hits"]]
+
+    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
+        """Return documents by their keys. Raises InputError for a key that is not there."""
+        return {key: self._document(key) for key in keys}
+
+    def _document(self, key: str) -> Document:
+        path = f"/v1/documents/{quote(key, safe='')}"
+        return document_of(self._json("GET", path), path)
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx2.HTTPError as error:
+            raise InputError(f"{self._http.base_url} does not answer: {error}") from None
+        if response.is_error:
+            raise InputError(f"{self._http.base_url}: {_detail(response)}")
+        return response.json()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _detail(response: httpx2.Response) -> str:
+    """Return what the server says of a refusal, or its status where it is no server of genir."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {response.status_code}; is this a server of genir?"

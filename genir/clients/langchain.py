@@ -1,0 +1,43 @@
+"""genir as a LangChain retriever (extra `[langchain]`): a loaded model, or a server."""
+
+from typing import Any
+
+from genir.clients.base import Source
+from genir.errors import MissingPackage
+from genir.records import Document as Found
+from genir.records import Hit
+
+try:
+    from langchain_core.callbacks import CallbackManagerForRetrieverRun
+    from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever
+except ModuleNotFoundError as error:
+    raise MissingPackage("langchain-core", "langchain", "the LangChain retriever") from error
+
+
+class GenirRetriever(BaseRetriever):
+    """Return whole documents, best first, with key, rank, score and address as their metadata.
+
+    source: a `genir.retriever.Retriever` or a `genir.clients.http.RemoteSearcher`.
+    """
+
+    source: Source
+    k: int = 10
+    where: dict[str, Any] | None = None
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun
+    ) -> list[Document]:
+        hits = self.source.search([query], self.k, self.where)[0]
+        found = self.source.documents.fetch([hit.key for hit in hits])
+        return [_document(hit, found[hit.key]) for hit in hits]
+
+
+def _document(hit: Hit, found: Found) -> Document:
+    own = {"key": hit.key, "rank": hit.rank, "score": hit.score}
+    named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier}
+    return Document(
+        id=hit.key,
+        page_content=found.text,
+        metadata=dict(found.metadata) | own | {name: text for name, text in named.items() if text},
+    )

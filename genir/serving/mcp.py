@@ -1,0 +1,136 @@
+"""A model folder as tools of a language model (extra `[mcp]`): `search` finds, `fetch` reads.
+
+What the tools take and give back is what connectors of the larger assistants expect of a search.
+"""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field
+
+from genir import __version__
+from genir.errors import InputError, MissingPackage
+from genir.records import Document, Hit
+from genir.retriever import Retriever
+
+try:
+    from mcp.server import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp_types import ToolAnnotations
+except ModuleNotFoundError as error:
+    raise MissingPackage("mcp", "mcp", "genir mcp") from error
+
+T = TypeVar("T")
+
+MAX_K = 100
+READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+
+QueryText = Annotated[str, Field(description="what is sought, in plain words", max_length=2_000)]
+Count = Annotated[int, Field(description="how many documents, at most", ge=1, le=MAX_K)]
+Where = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="metadata field -> the value it must have, a list of allowed values, or "
+        "operators (gt, gte, lt, lte, prefix, not)"
+    ),
+]
+Id = Annotated[str, Field(description="the id of a result of search")]
+
+
+class Result(BaseModel):
+    """A document that was found. text: the part of it that answers; score: higher is better."""
+
+    id: str
+    title: str
+    text: str
+    url: str
+    score: float
+
+
+class Results(BaseModel):
+    """Documents, best first."""
+
+    results: list[Result]
+
+
+class Page(BaseModel):
+    """A whole document."""
+
+    id: str
+    title: str
+    text: str
+    url: str
+    metadata: dict[str, Any]
+
+
+class Tools:
+    """The two tools over one model. They take turns: the model answers one call at a time."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+        self._turn = threading.Lock()
+
+    def search(self, query: QueryText, k: Count = 10, where: Where = None) -> Results:
+        """Find documents that answer a question. Read a whole one with fetch."""
+
+        def ask(retriever: Retriever) -> list[Hit]:
+            if not query.strip():
+                raise InputError("the query is empty; ask something")
+            return retriever.search([query], k, where)[0]
+
+        return Results(results=[_result(hit) for hit in self._told(ask)])
+
+    def fetch(self, id: Id) -> Page:
+        """Read a whole document that search has found."""
+
+        def look(retriever: Retriever) -> Document:
+            found = retriever.documents.find(id) if retriever.table.is_live(id) else None
+            if found is None:
+                raise InputError(f"no document has the id {id!r}; take one from a result of search")
+            return found
+
+        return _page(self._told(look))
+
+    def _told(self, question: Callable[[Retriever], T]) -> T:
+        """Ask about the documents as they are now. Raises ToolError for bad arguments."""
+        with self._turn:
+            try:
+                self._retriever.catch_up()
+                return question(self._retriever)
+            except InputError as error:
+                raise ToolError(str(error)) from None
+
+
+def _result(hit: Hit) -> Result:
+    title = hit.title or hit.key
+    return Result(id=hit.key, title=title, text=hit.snippet, url=hit.url, score=hit.score)
+
+
+def _page(found: Document) -> Page:
+    title, metadata = found.title or found.key, dict(found.metadata)
+    return Page(id=found.key, title=title, text=found.text, url=found.url, metadata=metadata)
+
+
+def create_server(retriever: Retriever) -> MCPServer:
+    """Return the server of a model, for any transport."""
+    name = retriever.folder.name if retriever.folder else retriever.recipe.name
+    fields = ", ".join(retriever.documents.metadata_fields()) or "none"
+    server: MCPServer = MCPServer(
+        "genir",
+        title=f"genir: {name}",
+        version=__version__,
+        instructions=f"Search {len(retriever.documents):,} documents ({name}), then fetch those "
+        f"that matter. Metadata fields for `where`: {fields}.",
+        log_level="WARNING",
+    )
+    tools = Tools(retriever)
+    server.add_tool(tools.search, title="Search", annotations=READS)
+    server.add_tool(tools.fetch, title="Fetch a document", annotations=READS)
+    return server
+
+
+def serve_tools(folder: Path) -> None:
+    """Serve a model folder on standard input and output until the client leaves."""
+    create_server(Retriever.load(folder)).run("stdio")

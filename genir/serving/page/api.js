@@ -1,0 +1,63 @@
+// Asking the server: its paths, the token, its refusals. Knows nothing of the page.
+const NAME = "genir-token";
+let held = ""; // where storage is forbidden the token lasts as long as the page
+
+export const token = {
+  get() {
+    try {
+      return sessionStorage.getItem(NAME) ?? held;
+    } catch {
+      return held;
+    }
+  },
+  set(value) {
+    held = value;
+    try {
+      if (value) sessionStorage.setItem(NAME, value);
+      else sessionStorage.removeItem(NAME);
+    } catch {
+      // then it is only held
+    }
+  },
+};
+
+/** Return the JSON at a path; a refusal is thrown as an Error with the server's own sentence. */
+async function fetched(path, { json, ...options } = {}) {
+  const headers = {};
+  if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
+  if (json !== undefined) {
+    headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(json);
+  }
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  const unknown = { detail: `The server answered ${response.status}.` };
+  const body = await response.json().catch(() => unknown); // a proxy's error page, say
+  if (!response.ok) throw Object.assign(new Error(body.detail), { status: response.status });
+  return body;
+}
+
+const place = (key) => `v1/documents/${encodeURIComponent(key)}`;
+
+export const model = () => fetched("v1/model");
+
+/** asked: {query, k, where}; system: "genir" or "bm25". */
+export const search = (asked, system, signal) =>
+  fetched("v1/search", { method: "POST", json: { ...asked, system }, signal });
+
+export function explain({ query, k, where }, signal) {
+  const asked = new URLSearchParams({ query, k });
+  if (where) asked.set("where", JSON.stringify(where));
+  return fetched(`v1/explain?${asked}`, { signal });
+}
+
+/** record: as a line of corpus.jsonl; replace: put it in the place of the one with its key. */
+export const add = (record, replace = false) =>
+  fetched("v1/documents", { method: "POST", json: { document: record, replace } });
+export const read = (key) => fetched(place(key));
+export const remove = (key) => fetched(place(key), { method: "DELETE" });

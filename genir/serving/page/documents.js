@@ -1,0 +1,125 @@
+// Adding and deleting documents, and the token that allows it.
+import * as api from "./api.js";
+import { element, titleOf } from "./results.js";
+
+const $ = (id) => document.getElementById(id);
+const REFUSED = [401, 403];
+
+/** Open a dialog; return whether it was completed: `act` ran without an error. */
+function open(name, act) {
+  const [dialog, form] = [$(`${name}-dialog`), $(`${name}-form`)];
+  const wrong = form.querySelector(".wrong");
+  const submit = form.querySelector("[type=submit]");
+  if (wrong) wrong.hidden = true;
+  return new Promise((resolve) => {
+    let done = false;
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      submit.disabled = true;
+      if (wrong) wrong.hidden = true;
+      try {
+        await act(new FormData(form));
+        done = true;
+        dialog.close();
+      } catch (error) {
+        if (wrong) [wrong.hidden, wrong.textContent] = [false, error.message];
+      }
+      submit.disabled = false;
+    };
+    dialog.onclose = () => resolve(done);
+    dialog.showModal();
+  });
+}
+
+for (const button of document.querySelectorAll("[data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+$("forget").addEventListener("click", () => {
+  api.token.set("");
+  $("token-dialog").close("forgotten");
+});
+
+// --- the token -------------------------------------------------------------------------------
+
+/** Ask for a token; return whether there is another one than before. */
+export async function askForToken() {
+  const before = api.token.get();
+  $("token-form").reset();
+  $("forget").hidden = !before;
+  await open("token", (form) => api.token.set(form.get("token").trim()));
+  return api.token.get() !== before;
+}
+
+/** Run a change; where the server refuses for want of a (better) token, ask for one once. */
+async function allowed(change) {
+  try {
+    return await change();
+  } catch (error) {
+    if (!REFUSED.includes(error.status) || !(await askForToken())) throw error;
+    return change();
+  }
+}
+
+// --- documents -------------------------------------------------------------------------------
+
+/** Ask for a document and add it; return it, or null if there is none in the end. */
+export async function addDocument(fields) {
+  const form = $("add-form");
+  $("add-fields").replaceChildren(...fields.map(fieldInput));
+  let added = null;
+  let taken = ""; // the key that the server said is there already
+  const name = () => {
+    form.querySelector("[type=submit]").textContent = taken && taken === form.key.value.trim() ? "Replace it" : "Add";
+  };
+  form.oninput = name;
+  name();
+  await open("add", async (given) => {
+    const record = recordOf(given, fields);
+    try {
+      await allowed(() => api.add(record, taken === record._id));
+    } catch (error) {
+      if (error.status === 409) taken = record._id;
+      name();
+      throw error;
+    }
+    added = record;
+    form.reset();
+  });
+  return added;
+}
+
+function fieldInput(field) {
+  const list = `values-of-${field.name}`;
+  return element("label", {}, field.name,
+    element("input", { name: `field:${field.name}`, autocomplete: "off", placeholder: "optional", list }),
+    element("datalist", { id: list }, ...field.values.map(({ value }) => element("option", { value }))));
+}
+
+function recordOf(form, fields) {
+  const given = { _id: form.get("key").trim(), title: form.get("title"), text: form.get("text"), url: form.get("url") };
+  for (const field of fields) {
+    const text = form.get(`field:${field.name}`).trim();
+    if (text) given[field.name] = valueOf(field, text);
+  }
+  return given;
+}
+
+/** A number where the field holds numbers, a truth value where it holds those; else the text. */
+function valueOf(field, text) {
+  const kind = typeof field.values[0]?.value;
+  if (kind === "number" && Number.isFinite(Number(text))) return Number(text);
+  if (kind === "boolean" && ["true", "false"].includes(text)) return text === "true";
+  return text;
+}
+
+/** Delete a hit after asking; return what brings it back, or null if it is still there. */
+export async function deleteDocument(hit) {
+  $("delete-name").textContent = titleOf(hit);
+  let whole = null;
+  await open("delete", async () => {
+    const kept = await allowed(() => api.read(hit.key));
+    await allowed(() => api.remove(hit.key));
+    whole = kept;
+  });
+  return whole && (() => allowed(() => api.add(whole)));
+}

@@ -1,0 +1,70 @@
+"""The same application as replicas under Ray Serve (extra `[ray]`).
+
+    serve run genir.serving.ray:app model=/models/handbook replicas=2 tokens=/etc/genir/tokens.json
+
+Every replica holds a model of its own over the one folder, and sees what others change in it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genir.errors import InputError, MissingPackage
+from genir.serving.app import create_app
+from genir.serving.service import open_folder
+from genir.serving.settings import Settings
+
+try:
+    from ray import serve
+    from ray.serve import Application
+except ModuleNotFoundError as error:
+    raise MissingPackage("ray[serve]", "ray", "serving under Ray") from error
+
+
+class Placement(BaseModel):
+    """What of the arguments is about Ray; all others are `Settings`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    model: Path
+    replicas: int = Field(1, ge=1)
+    cpus: float = Field(1.0, ge=0, description="of each replica")
+    gpus: float = Field(0.0, ge=0, description="of each replica")
+
+
+def app(arguments: dict[str, Any]) -> Application:
+    """Return what `serve run` deploys: arguments as `name=value`, or `args` of a config file.
+
+    Nobody can tell a replica who reaches Ray's proxy: changes need a token. Raises InputError.
+    """
+    placement = _placement(arguments)
+    own = set(Placement.model_fields)
+    settings = Settings.of({name: told for name, told in arguments.items() if name not in own})
+    folder = placement.model.absolute()
+
+    def replica() -> FastAPI:
+        return create_app(open_folder(folder), settings=settings)
+
+    deployment = serve.deployment(
+        serve.ingress(replica)(),
+        name="genir",
+        num_replicas=placement.replicas,
+        # A replica gathers batches itself: let as many wait as its own queue takes.
+        max_ongoing_requests=settings.queue,
+        ray_actor_options={"num_cpus": placement.cpus, "num_gpus": placement.gpus},
+    )
+    return deployment.bind()
+
+
+def _placement(arguments: dict[str, Any]) -> Placement:
+    try:
+        placement = Placement.model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = first["msg"] if first["type"] != "missing" else "give it, such as model=DIR"
+        raise InputError(f"{first['loc'][0]}: {told}") from None
+    if not placement.model.is_dir():
+        raise InputError(f"model: {placement.model} is no folder; name a model folder")
+    return placement

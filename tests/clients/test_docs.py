@@ -1,0 +1,62 @@
+"""docs/clients.md and examples/: what they show runs against a server."""
+
+import re
+import runpy
+import threading
+from pathlib import Path
+
+import pytest
+import uvicorn
+from tiny import tiny_retriever
+
+from genir.serving.app import create_app
+from genir.serving.server import claim
+from genir.serving.settings import Settings
+from genir.serving.tokens import Wish, new_token
+
+TOP = Path(__file__).parents[2]
+PAGE = (TOP / "docs" / "clients.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+NEEDS = {"langchain": "langchain_core", "pyterrier": "pyterrier"}
+
+
+@pytest.fixture(scope="module")
+def server(tiny_encoder, tiny_corpus, tmp_path_factory):
+    """Yield the address and the secret of a guarded server on a real port."""
+    folder = tmp_path_factory.mktemp("docs")
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
+    retriever.save(folder / "model")
+    secret = new_token(folder / "tokens.json", Wish("me", "write"))
+    app = create_app(retriever, settings=Settings(tokens=folder / "tokens.json"))
+    with claim("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", secret
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=["http", "langchain", "pyterrier"])
+def test_a_block_of_the_page_runs(server, block, capsys):
+    for client, package in NEEDS.items():
+        if f"genir.clients.{client}" in block:
+            pytest.importorskip(package, reason=f"pip install 'genir[{client}]'")
+    address, secret = server
+    exec(block.replace("http://127.0.0.1:8000", address).replace("genir_...", secret), {})
+    assert "copy-" in capsys.readouterr().out
+
+
+def test_the_example_searches_adds_and_deletes(server, capsys, monkeypatch):
+    address, secret = server
+    monkeypatch.setenv("GENIR_TOKEN", secret)
+    main = runpy.run_path(str(TOP / "examples" / "over_http.py"))["main"]
+    for _ in range(2):  # what it added it took out again
+        main(address, "clone a text")
+        assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_the_example_says_what_the_server_refuses(server):
+    main = runpy.run_path(str(TOP / "examples" / "over_http.py"))["main"]
+    with pytest.raises(SystemExit, match="send a token"):
+        main(server[0], "clone a text")

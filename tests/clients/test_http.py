@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import httpx2
+import pytest
+from tiny import QUERIES
+
+from genir.clients.http import RemoteSearcher
+from genir.errors import InputError
+
+
+def test_a_server_answers_as_its_model(retriever, remote):
+    for query, found in zip(QUERIES, remote.search(QUERIES, 5), strict=True):
+        own = retriever.search([query], 5)[0]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in own], abs=1e-5)
+        assert [replace(hit, score=0.0) for hit in found] == [replace(h, score=0.0) for h in own]
+
+
+def test_a_filter_goes_along(remote):
+    (hits,) = remote.search(QUERIES[:1], 40, {"verb": ["copy", "move"]})
+    assert {hit.key.partition("-")[0] for hit in hits} == {"copy", "move"} and len(hits) == 10
+
+
+def test_whole_documents_can_be_read(retriever, remote):
+    keys = ["copy-file", "watch-disk"]
+    assert remote.documents.fetch(keys) == retriever.documents.fetch(keys)
+
+
+def test_a_key_may_hold_anything():
+    def answer(request):
+        assert request.url.raw_path == b"/v1/documents/a%2Fb%3F%20%23c"
+        return httpx2.Response(200, json={"_id": "a/b? #c", "text": "told"})
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://genir")
+    assert RemoteSearcher("", http=http).fetch(["a/b? #c"])["a/b? #c"].text == "told"
+
+
+def test_the_token_is_sent():
+    sent = RemoteSearcher("http://genir", "genir_secret")._http.headers["authorization"]
+    assert sent == "Bearer genir_secret"
+
+
+def test_a_refusal_is_told_in_the_server_s_words(remote):
+    with pytest.raises(InputError, match="did you mean 'verb'"):
+        remote.search(["copy"], 1, {"vreb": "copy"})
+    with pytest.raises(InputError, match="no document with the key 'no-such'"):
+        remote.fetch(["no-such"])
+
+
+@pytest.mark.parametrize("answer", [httpx2.Response(502, text="<html>"), httpx2.Response(500)])
+def test_what_is_no_server_of_genir_is_noticed(answer):
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer), base_url="http://x")
+    with pytest.raises(InputError, match=r"status 50\d; is this a server of genir\?"):
+        RemoteSearcher("", http=http).search(["copy"])
+
+
+def test_a_server_that_is_not_there_is_told_of():
+    with (
+        RemoteSearcher("http://127.0.0.1:9") as gone,
+        pytest.raises(InputError, match="does not answer"),
+    ):
+        gone.search(["copy"])

@@ -1,0 +1,35 @@
+import pytest
+
+pytest.importorskip("langchain_core", reason="no LangChain; pip install 'genir[langchain]'")
+
+from langchain_core.runnables import RunnableLambda
+
+from genir.clients.langchain import GenirRetriever
+
+QUESTION = "clone a text"
+
+
+def test_whole_documents_come_back_best_first(source, retriever):
+    found = GenirRetriever(source=source, k=3).invoke(QUESTION)
+    hits = retriever.search([QUESTION], 3)[0]
+    assert [one.id for one in found] == [hit.key for hit in hits]
+    assert [one.metadata["rank"] for one in found] == [1, 2, 3]
+    first = retriever.documents.find(hits[0].key)
+    assert found[0].page_content == first.text
+    assert found[0].metadata["verb"] == first.metadata["verb"]
+    assert found[0].metadata["score"] == pytest.approx(hits[0].score, abs=1e-5)
+
+
+def test_a_filter_holds(source):
+    found = GenirRetriever(source=source, k=40, where={"verb": "watch"}).invoke(QUESTION)
+    assert {one.metadata["verb"] for one in found} == {"watch"} and len(found) == 5
+
+
+def test_it_is_a_part_of_a_chain(source):
+    chain = GenirRetriever(source=source, k=2) | RunnableLambda(lambda found: len(found))
+    assert chain.batch([QUESTION, "erase"]) == [2, 2]
+
+
+def test_what_cannot_answer_is_refused():
+    with pytest.raises(ValueError, match="source"):
+        GenirRetriever(source="my-model")

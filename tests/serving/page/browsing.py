@@ -1,0 +1,89 @@
+"""Opening the page, and what tests ask of it."""
+
+import shutil
+import threading
+from contextlib import contextmanager
+from time import monotonic
+
+import uvicorn
+
+from genir.serving.server import claim
+
+BROWSER = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESK = {"width": 1180, "height": 860}
+
+
+@contextmanager
+def serving(app):
+    """Run the application on a free port, and yield its address."""
+    with claim("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+
+
+@contextmanager
+def opened(browser, address, allowed=(), **options):
+    """Open the page; whatever it logs as an error (a breach of its CSP, say) fails the test.
+
+    allowed: statuses that the test provokes.
+    """
+    options = {"viewport": DESK, "color_scheme": "light"} | options
+    page = browser.new_page(base_url=address, **options)
+    page.set_default_timeout(8_000)
+    complaints, foreign = [], []
+    page.on("console", lambda m: None if harmless(m, allowed) else complaints.append(m.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if expected(r, address) else foreign.append(r.url))
+    page.goto("/")
+    yield page
+    page.close()
+    assert complaints == [] and foreign == []
+
+
+def harmless(message, allowed):
+    """Tell whether a console line is none of the page's own doing (a test cut the connection)."""
+    provoked = ("net::ERR_FAILED", *(f"status of {status}" for status in allowed))
+    return message.type != "error" or any(text in message.text for text in provoked)
+
+
+def expected(request, address):
+    return request.url.startswith(address) or request.is_navigation_request()
+
+
+def answered(page, query):
+    """Wait until the page shows the results of this query, not of a half of it."""
+    page.wait_for_selector(f'#results[data-query="{query}"] .hit')
+
+
+def until(page, expression, patience=8.0):
+    """Wait until an expression holds in the page: its CSP keeps Playwright's own waiting out."""
+    end = monotonic() + patience
+    while not page.evaluate(expression):
+        assert monotonic() < end, f"still not so: {expression}"
+        page.wait_for_timeout(30)
+
+
+def ask(page, query):
+    page.fill("#query", query)
+    answered(page, query)
+
+
+def titles(page):
+    return page.locator("#results .target").all_inner_texts()
+
+
+def focused(page):
+    return page.evaluate("document.activeElement.id || document.activeElement.textContent")

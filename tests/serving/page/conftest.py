@@ -1,0 +1,85 @@
+"""The search page in a real browser: Debian's Chromium, driven by Playwright."""
+
+import shutil
+
+import pytest
+from browsing import BROWSER, FLAGS, opened, serving
+from tiny import tiny_retriever
+
+from genir.retriever import Retriever
+from genir.serving.app import create_app
+from genir.serving.settings import Settings
+from genir.serving.tokens import Wish, new_token
+
+TINY_EXAMPLES = ["clone a text", "monitor a drive"]
+
+
+@pytest.fixture(scope="module")  # its event loop must be gone before other tests start theirs
+def browser():
+    if BROWSER is None:
+        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright; pip install it")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def saved(tiny_encoder, tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
+    retriever.save(folder / "tiny")
+    return folder / "tiny"
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "tiny")
+
+
+@pytest.fixture
+def address(client):
+    """Yield where the searcher of known words answers."""
+    with serving(client.app) as address:
+        yield address
+
+
+@pytest.fixture
+def open_address(folder):
+    """Yield where a model answers whom anybody on this machine may change."""
+    app = create_app(Retriever.load(folder), TINY_EXAMPLES, loopback=True)
+    with serving(app) as address:
+        yield address
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    file = tmp_path / "tokens.json"
+    return {role: new_token(file, Wish(role, role)) for role in ("read", "write")}
+
+
+@pytest.fixture
+def guarded_address(folder, secrets, tmp_path):
+    """Yield where a model answers that only a token opens."""
+    settings = Settings(tokens=tmp_path / "tokens.json")
+    with serving(create_app(Retriever.load(folder), TINY_EXAMPLES, settings)) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address):
+    with opened(browser, address) as page:
+        yield page
+
+
+@pytest.fixture
+def tiny_page(browser, open_address):
+    with opened(browser, open_address) as page:
+        yield page
+
+
+@pytest.fixture
+def guarded_page(browser, guarded_address):
+    with opened(browser, guarded_address, allowed=(401, 403)) as page:
+        yield page

@@ -1,0 +1,66 @@
+"""What axe finds: nothing serious, in either theme, in any view, on a desk and on a phone."""
+
+import pytest
+from browsing import DESK, ask, opened
+
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="no axe; pip install axe-playwright-python"
+)
+
+QUESTION = "clone a text"
+PHONE = {"width": 390, "height": 844}
+STATES = {
+    "start": lambda page: page.wait_for_selector(".example"),
+    "results": lambda page: ask(page, QUESTION),
+    "filter": lambda page: (ask(page, QUESTION), page.click(".filter summary >> nth=0")),
+    "reason": lambda page: show(page, "reason", "button.leaf"),
+    "everything": lambda page: everything(page),
+    "compare": lambda page: show(page, "compare", ".row"),
+    "empty": lambda page: empty(page),
+    "add": lambda page: page.click("#add"),
+    "delete": lambda page: (ask(page, QUESTION), page.click(".remove >> nth=0")),
+    "keys": lambda page: page.click("#help"),
+}
+
+
+def show(page, view, part):
+    ask(page, QUESTION)
+    page.click(f"#views [data-view={view}]")
+    page.wait_for_selector(f"#{view}-view:not([aria-busy]) {part}")
+
+
+def everything(page):
+    show(page, "reason", "button.leaf")
+    page.get_by_role("checkbox", name="let go", exact=True).check()
+
+
+def empty(page):
+    page.route("**/v1/search", lambda route: route.fulfill(json={"hits": [], "took_ms": 1}))
+    page.fill("#query", QUESTION)
+    page.wait_for_selector("#notice:visible")
+
+
+def findings(page):
+    """Return rule -> the elements it finds fault with, of those that are serious or worse."""
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return {
+        one["id"]: [node["target"] for node in one["nodes"]]
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    }
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_nothing_serious_is_found(browser, open_address, theme, viewport):
+    for name, bring_about in STATES.items():
+        with opened(browser, open_address, viewport=viewport, color_scheme=theme) as page:
+            bring_about(page)
+            assert findings(page) == {}, name
+
+
+def test_a_fault_would_be_found(browser, open_address):
+    with opened(browser, open_address) as page:
+        page.evaluate("document.querySelector('#query').removeAttribute('placeholder')")
+        page.evaluate("document.querySelector('label[for=query]').remove()")
+        assert "label" in findings(page)

@@ -1,0 +1,228 @@
+"""Filters, the reason and the comparison, on a real model."""
+
+import json
+import re
+
+import pytest
+from browsing import answered, ask, focused, titles, until
+
+QUESTION = "clone a text"
+MINUS = "\N{MINUS SIGN}"
+
+
+def choose(page, field, *values):
+    page.click(f".filter summary:text-matches('^{field}')")
+    for value in values:
+        page.get_by_role("checkbox", name=re.compile(f"^{value}\\b")).check()
+    page.keyboard.press("Escape")
+
+
+def look(page, view):
+    page.click(f"#views [data-view={view}]")
+    page.wait_for_selector(f"#{view}-view:visible:not([aria-busy]) :is(button.leaf, .row, .hit)")
+
+
+def explained(page, query=QUESTION):
+    return page.request.get(f"/v1/explain?query={query}&k=10").json()
+
+
+def found_verbs(page):
+    return {title.partition(" ")[0] for title in titles(page)}
+
+
+# --- filters ---------------------------------------------------------------------------------
+
+
+def test_a_filter_bounds_the_results_and_stands_in_the_address(tiny_page):
+    ask(tiny_page, QUESTION)
+    with tiny_page.expect_response("**/v1/search"):
+        choose(tiny_page, "verb", "copy", "move")
+    until(tiny_page, "document.querySelectorAll('.hit').length === 10")
+    assert found_verbs(tiny_page) == {"copy", "move"}
+    assert tiny_page.text_content(".filter.on summary") == "verb: copy, move"
+    tiny_page.reload()
+    answered(tiny_page, QUESTION)
+    assert found_verbs(tiny_page) == {"copy", "move"}
+    with tiny_page.expect_response("**/v1/search"):
+        tiny_page.get_by_role("button", name="Clear filters").click()
+    until(tiny_page, "!location.search.includes('where')")
+    assert focused(tiny_page).startswith("section")
+
+
+def test_values_that_are_not_listed_can_be_written(tiny_page):
+    ask(tiny_page, QUESTION)
+    tiny_page.click(".filter summary:text-matches('^tags')")
+    with tiny_page.expect_response("**/v1/search"):
+        tiny_page.fill(".filter[open] [name=prefix]", "wat")
+        tiny_page.keyboard.press("Tab")
+    until(tiny_page, "document.querySelectorAll('.hit').length === 5")
+    assert found_verbs(tiny_page) == {"watch"}
+    assert json.loads(tiny_page.evaluate("new URLSearchParams(location.search).get('where')")) == {
+        "tags": {"prefix": "wat"}
+    }
+
+
+def test_a_filter_holds_in_every_view(tiny_page):
+    ask(tiny_page, QUESTION)
+    choose(tiny_page, "verb", "watch")
+    look(tiny_page, "compare")
+    for list_ in tiny_page.locator(".column ol").all():
+        shown = list_.locator("h3").all_inner_texts()
+        assert shown and {title.partition(" ")[0] for title in shown} == {"watch"}
+    look(tiny_page, "reason")
+    leaves = tiny_page.locator("button.leaf").all_inner_texts()
+    assert {leaf.split()[1] for leaf in leaves} == {"watch"} and len(leaves) == 5
+
+
+# --- the reason ------------------------------------------------------------------------------
+
+
+def test_the_tree_shows_what_the_beam_kept_and_lights_the_first_path(tiny_page):
+    ask(tiny_page, QUESTION)
+    told = explained(tiny_page)
+    look(tiny_page, "reason")
+    leaves = tiny_page.locator("button.leaf").all_inner_texts()
+    by_rank = {int(leaf.split()[0]): leaf.split(maxsplit=1)[1] for leaf in leaves}
+    assert by_rank == {hit["rank"]: hit["title"] for hit in told["hits"]}
+    way = [node for node in told["nodes"] if 1 in node["hits"] and node["kept"]]
+    lit = tiny_page.locator(".node.lit:not(.root) code").all_inner_texts()
+    assert lit == [node["symbol"] for node in way]
+    assert tiny_page.locator("button.leaf[aria-pressed=true]").inner_text().split()[0] == "1"
+    curves = tiny_page.locator(".scroller path").count()
+    assert curves == tiny_page.locator(".node:not(.root)").count()
+    assert tiny_page.locator(".scroller path.lit").count() > 0
+
+
+def test_the_lit_path_is_a_table_too_level_by_level(tiny_page):
+    ask(tiny_page, QUESTION)
+    look(tiny_page, "reason")
+    told = explained(tiny_page)
+    way = [node for node in told["nodes"] if 1 in node["hits"] and node["kept"]]
+    rows = tiny_page.locator(".levels tbody tr")
+    assert rows.count() == len(way) == len(told["levels"])
+    for row, node, level in zip(rows.all(), way, told["levels"], strict=True):
+        cells = row.locator("th, td").all_inner_texts()
+        assert cells[:2] == [str(node["level"]), node["symbol"]]
+        assert cells[3] == f"log p {node['score']:.2f}".replace("-", MINUS)
+        assert cells[4] == f"{level['kept']} of {level['candidates']}"
+
+
+def test_another_result_is_explained_when_asked_for(tiny_page):
+    ask(tiny_page, QUESTION)
+    third = titles(tiny_page)[2]
+    tiny_page.locator(".hit").nth(2).get_by_role("button", name=f"Why {third}?").click()
+    tiny_page.wait_for_selector(f"h2:has-text('Why “{third}”?')")
+    tiny_page.locator("button.leaf[data-rank='5']").click()
+    assert tiny_page.locator("button.leaf[aria-pressed=true]").get_attribute("data-rank") == "5"
+    assert tiny_page.evaluate("document.activeElement.dataset.rank") == "5"
+    tiny_page.go_back()
+    answered(tiny_page, QUESTION)
+
+
+def test_what_the_beam_let_go_is_drawn_on_demand(tiny_page):
+    ask(tiny_page, QUESTION)
+    look(tiny_page, "reason")
+    assert tiny_page.locator(".node.gone").count() == 0
+    tiny_page.get_by_role("checkbox", name="let go", exact=True).check()
+    lost = sum(not node["kept"] for node in explained(tiny_page)["nodes"])
+    assert tiny_page.locator(".node.gone").count() == lost > 0
+    tiny_page.get_by_role("checkbox", name="kept, but not among the results").uncheck()
+    assert tiny_page.evaluate("document.activeElement.name") == "kept"
+
+
+# --- the comparison --------------------------------------------------------------------------
+
+
+def test_both_rankings_stand_side_by_side_and_say_where_the_other_has_each(tiny_page):
+    ask(tiny_page, QUESTION)
+    look(tiny_page, "compare")
+    asked = {"query": QUESTION, "k": 10}
+    lists = {
+        system: tiny_page.request.post("/v1/search", data=asked | {"system": system}).json()["hits"]
+        for system in ("genir", "bm25")
+    }
+    for system, hits in lists.items():
+        other = {hit["key"]: hit["rank"] for hit in lists[{"genir": "bm25"}.get(system, "genir")]}
+        rows = tiny_page.locator(f".column.{system} .row")
+        assert rows.locator("h3").all_inner_texts() == [hit["title"] for hit in hits]
+        for row, hit in zip(rows.all(), hits, strict=True):
+            there, said = other.get(hit["key"]), row.locator(".where").inner_text()
+            assert str(there) in said if there else said.startswith("not in")
+    shared = {hit["key"] for hit in lists["genir"]} & {hit["key"] for hit in lists["bm25"]}
+    assert tiny_page.inner_text(".overlap").startswith(f"{len(shared)} of 10")
+    left, right = (tiny_page.locator(f".column.{one}").bounding_box() for one in lists)
+    assert left["x"] + left["width"] <= right["x"] and left["y"] == right["y"]
+
+
+def test_the_view_is_in_the_address(tiny_page):
+    ask(tiny_page, QUESTION)
+    look(tiny_page, "compare")
+    tiny_page.reload()
+    tiny_page.wait_for_selector(".columns .row")
+    tiny_page.go_back()
+    answered(tiny_page, QUESTION)
+    assert tiny_page.locator("#views [aria-pressed=true]").inner_text() == "Results"
+
+
+# --- the keyboard ----------------------------------------------------------------------------
+
+
+def test_single_keys_go_from_view_to_view(tiny_page):
+    ask(tiny_page, QUESTION)
+    second = titles(tiny_page)[1]
+    tiny_page.keyboard.press("ArrowDown")
+    tiny_page.keyboard.press("ArrowDown")
+    tiny_page.keyboard.press("w")
+    tiny_page.wait_for_selector(f"h2:has-text('Why “{second}”?')")
+    until(tiny_page, "document.activeElement.matches('.leaf')")
+    tiny_page.keyboard.press("c")
+    tiny_page.wait_for_selector(".columns .row")
+    until(tiny_page, "document.activeElement.matches('.target')")
+    tiny_page.keyboard.press("Escape")
+    answered(tiny_page, QUESTION)
+    tiny_page.keyboard.press("f")
+    assert tiny_page.locator("details.filter[open] input:focus").count() == 1
+    tiny_page.keyboard.press("Escape")
+    assert tiny_page.locator("details.filter[open]").count() == 0
+    tiny_page.keyboard.press("Escape")
+    tiny_page.wait_for_selector(".hero:visible")
+    assert focused(tiny_page) == "query"
+
+
+def test_the_keys_are_listed_and_can_be_switched_off(tiny_page):
+    tiny_page.click("#theme")
+    tiny_page.keyboard.press("?")
+    dialog = tiny_page.get_by_role("dialog", name="Keyboard shortcuts")
+    dialog.get_by_role("checkbox").uncheck()
+    tiny_page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    ask(tiny_page, QUESTION)
+    tiny_page.keyboard.press("ArrowDown")
+    tiny_page.keyboard.press("c")
+    tiny_page.keyboard.press("?")
+    assert tiny_page.locator("dialog[open]").count() == 0
+    assert tiny_page.locator("#views [aria-pressed=true]").inner_text() == "Results"
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_view_scrolls_sideways(tiny_page, width):
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    tiny_page.set_viewport_size({"width": width, "height": 700})
+    ask(tiny_page, QUESTION)
+    for view in ("reason", "compare", "results"):
+        look(tiny_page, view)
+        assert tiny_page.evaluate(overflow) == 0, view
+
+
+def test_whoever_wants_no_motion_gets_none(tiny_page):
+    tiny_page.emulate_media(reduced_motion="reduce")
+    moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
+    held = []
+    tiny_page.route("**/v1/search", lambda route: held.append(route))
+    tiny_page.fill("#query", QUESTION)
+    tiny_page.wait_for_selector(".skeleton")
+    assert tiny_page.evaluate(moving) == 0
+    tiny_page.emulate_media(reduced_motion="no-preference")
+    until(tiny_page, f"{moving} > 0")
+    held[0].continue_()
+    answered(tiny_page, QUESTION)

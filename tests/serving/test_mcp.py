@@ -1,0 +1,120 @@
+"""The tools as a client of the official SDK sees them."""
+
+import asyncio
+import builtins
+import importlib
+import shutil
+import sys
+
+import pytest
+from tiny import tiny_retriever
+
+from genir.errors import MissingPackage
+from genir.records import Document
+from genir.retriever import Retriever
+
+QUESTION = "how do i clone a text?"
+NEW = {"_id": "rotate-image", "title": "rotate image", "text": "Turn a picture by some degrees."}
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_encoder, tiny_corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mcp")
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
+    retriever.save(folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def model(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def talk(source, conversation):
+    """Hold a conversation with the server of a retriever, or of what a command starts."""
+    client = pytest.importorskip("mcp.client.client", reason="no mcp; pip install 'genir[mcp]'")
+    from genir.serving.mcp import create_server
+
+    async def run():
+        to = create_server(source) if isinstance(source, Retriever) else source
+        async with client.Client(to) as session:
+            return await conversation(session)
+
+    return asyncio.run(run())
+
+
+def ask(source, tool, **arguments):
+    return talk(source, lambda session: session.call_tool(tool, arguments))
+
+
+def test_the_tools_are_search_and_fetch_and_only_read(model):
+    tools = talk(Retriever.load(model), lambda session: session.list_tools()).tools
+    assert [tool.name for tool in tools] == ["search", "fetch"]
+    assert all(tool.annotations.read_only_hint for tool in tools)
+    assert tools[0].input_schema["required"] == ["query"]
+    assert all("description" in one for one in tools[0].input_schema["properties"].values())
+
+
+def test_what_search_finds_fetch_reads(model):
+    retriever = Retriever.load(model)
+    found = ask(retriever, "search", query=QUESTION, k=3).structured_content["results"]
+    hits = retriever.search([QUESTION], 3)[0]
+    assert [one["id"] for one in found] == [hit.key for hit in hits]
+    assert [one["score"] for one in found] == pytest.approx([hit.score for hit in hits])
+    page = ask(retriever, "fetch", id=found[0]["id"]).structured_content
+    whole = retriever.documents.find(found[0]["id"])
+    assert page["text"] == whole.text and page["url"] == whole.url
+    assert page["metadata"] == dict(whole.metadata)
+
+
+def test_a_filter_bounds_what_is_found(model):
+    answer = ask(Retriever.load(model), "search", query=QUESTION, where={"verb": "watch"})
+    found = answer.structured_content["results"]
+    assert {one["id"].partition("-")[0] for one in found} == {"watch"} and len(found) == 5
+
+
+def test_what_others_change_is_seen_at_once(model):
+    retriever, other = Retriever.load(model), Retriever.load(model)
+    other.delete(["copy-file"])
+    assert ask(retriever, "fetch", id="copy-file").is_error
+    other.add([Document(NEW["_id"], NEW["text"], NEW["title"])])
+    page = ask(retriever, "fetch", id=NEW["_id"]).structured_content
+    assert page["text"] == NEW["text"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "told"),
+    [
+        ("search", {"query": " "}, "the query is empty"),
+        ("search", {"query": "x", "where": {"vreb": "copy"}}, "did you mean 'verb'"),
+        ("search", {"query": "x", "k": 0}, "greater than or equal to 1"),
+        ("fetch", {"id": "no-such"}, "no document has the id 'no-such'"),
+    ],
+)
+def test_a_mistake_is_told_to_the_caller(model, tool, arguments, told):
+    answer = ask(Retriever.load(model), tool, **arguments)
+    assert answer.is_error and told in answer.content[0].text
+
+
+def test_the_verb_speaks_on_standard_input_and_output(model):
+    stdio = pytest.importorskip("mcp.client.stdio", reason="no mcp; pip install 'genir[mcp]'")
+    run = "from genir.cli import main; main()"
+    command = stdio.StdioServerParameters(
+        command=sys.executable, args=["-W", "ignore", "-c", run, "mcp", str(model)]
+    )
+    answer = ask(stdio.stdio_client(command), "search", query=QUESTION, k=1)
+    assert len(answer.structured_content["results"]) == 1
+
+
+def test_without_the_package_the_command_that_brings_it_is_told(monkeypatch):
+    whole = builtins.__import__
+
+    def without_mcp(name, *rest):
+        if name.partition(".")[0] == "mcp":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return whole(name, *rest)
+
+    monkeypatch.delitem(sys.modules, "genir.serving.mcp", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without_mcp)
+    with pytest.raises(MissingPackage, match=r"pip install 'genir\[mcp\]'"):
+        importlib.import_module("genir.serving.mcp")
