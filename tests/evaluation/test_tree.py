@@ -1,11 +1,18 @@
 import pytest
 import torch
+from tiny import tiny_retriever
 
 from genir.decoding.beam import beam_steps
 from genir.decoding.masks import LiveRows
 from genir.errors import InputError
 from genir.evaluation.tree import beam_tree
 from genir.records import Selection
+
+
+@pytest.fixture(scope="module")
+def residual(tiny_encoder, tiny_corpus, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tree") / "documents.sqlite"
+    return tiny_retriever(tiny_encoder, tiny_corpus, path, "residual")
 
 
 @pytest.mark.parametrize(("k", "beams"), [(3, None), (3, 2), (10, 4), (40, 40)])
