@@ -3,6 +3,7 @@
 GENIR_FUZZ=10000 pytest tests/serving/test_fuzz.py
 """
 
+import json
 import os
 import shutil
 import sys
@@ -149,7 +150,9 @@ def test_hostile_bodies_are_refused(client, body):
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED)
 def test_documents_that_cannot_be_are_refused(client, body):
     before = client.get("/v1/model").json()["version"]
-    assert answered(client, method="POST", url="/v1/documents", json=body) == 422
+    content = json.dumps(body).encode()
+    status = answered(client, method="POST", url="/v1/documents", content=content, headers=JSON)
+    assert status == 422
     assert client.get("/v1/model").json()["version"] == before
 
 
@@ -173,5 +176,6 @@ def test_keys_that_are_not_there(client, key):
     "folder", ["../..", "/etc", "no such", "a\0b", "\ud800", "x" * 4000, "model/identifiers", "."]
 )
 def test_folders_that_are_no_models_beside_this_one(client, folder):
-    status = answered(client, method="POST", url="/v1/model", json={"folder": folder})
+    content = json.dumps({"folder": folder}).encode()
+    status = answered(client, method="POST", url="/v1/model", content=content, headers=JSON)
     assert status == 422 and keys(client)

@@ -1,0 +1,186 @@
+"""Full disks, folders that cannot be written, others who write too, and what takes too long."""
+
+import shutil
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from fastapi.testclient import TestClient
+from living import keys, record, serving
+
+from genir.living import journal
+from genir.retriever import Retriever
+from genir.serving.app import create_app
+from genir.serving.settings import Settings
+
+QUICK = Settings(poll_ms=10)
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    return shutil.copytree(model_folder, tmp_path / "model")
+
+
+def add(client, key):
+    return client.post("/v1/documents", json={"document": record(key)})
+
+
+def eventually(told, seconds=20):
+    until = time.monotonic() + seconds
+    while not told():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_full_disk_is_told_and_nothing_changes(folder, monkeypatch):
+    with serving(folder) as client:
+        assert add(client, "a").status_code == 201
+
+        def full(*arguments):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(journal.Journal, "append", full)
+            refused = add(client, "b")
+        assert refused.status_code == 503 and "disk is full" in refused.json()["detail"]
+        assert refused.headers["retry-after"]
+        assert "b" not in keys(client) and client.get("/v1/model").json()["version"] == 1
+        assert add(client, "b").json()["version"] == 2
+
+
+def test_a_folder_that_cannot_be_written_still_answers(folder, monkeypatch):
+    def refuse(*arguments, **named):
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(journal.Journal, "append", refuse)
+    with serving(folder) as client:
+        refused = add(client, "a")
+        assert refused.status_code == 503 and "read-only" in refused.json()["detail"]
+        assert len(keys(client)) == 40
+
+
+def test_a_journal_cut_beside_a_running_server_stops_changes_and_not_answers(folder):
+    with serving(folder, QUICK) as client:
+        assert add(client, "a").status_code == 201
+        with closing(sqlite3.connect(folder / "journal-0.sqlite")) as connection, connection:
+            connection.execute("UPDATE head SET version = 7")
+        refused = add(client, "b")
+        assert refused.status_code == 503 and "damaged" in refused.json()["detail"]
+        assert "a" in keys(client) and len(keys(client)) == 41
+
+
+def test_two_servers_over_one_folder_see_each_other_s_changes(folder):
+    with serving(folder, QUICK) as one, serving(folder, QUICK) as other:
+        assert add(one, "a").json()["version"] == 1
+        eventually(lambda: "a" in keys(other))
+        assert add(other, "b").json()["version"] == 2  # a writer has caught up before it writes
+        assert add(other, "a").status_code == 409
+        eventually(lambda: "b" in keys(one))
+        one.delete("/v1/documents/a")
+        eventually(lambda: "a" not in keys(other))
+        assert one.post("/v1/rollback", json={"version": 1}).json()["version"] == 4
+        eventually(lambda: "a" in keys(other) and "b" not in keys(other))
+        assert other.post("/v1/compact").status_code == 200
+        eventually(lambda: one.get("/v1/versions").json()["versions"][-1]["kept"])
+        assert add(one, "c").json()["version"] == 5
+        eventually(lambda: "c" in keys(other))
+
+
+def test_a_change_of_the_command_line_is_followed(folder):
+    with serving(folder, QUICK) as client:
+        Retriever.load(folder, "cpu").delete(["copy-file"])
+        eventually(lambda: "copy-file" not in keys(client))
+
+
+def test_another_model_beside_is_swapped_in(folder, model_folder):
+    shutil.copytree(model_folder, folder.parent / "other")
+    Retriever.load(folder.parent / "other", "cpu").delete(["copy-file"])
+    with serving(folder) as client:
+        add(client, "a")
+        answer = client.post("/v1/model", json={"folder": "other"})
+        assert answer.json() == {"status": "serving other"}
+        card = client.get("/v1/model").json()
+        assert (card["name"], card["documents"]) == ("other", 39)
+        assert not {"a", "copy-file"} & {*keys(client)}
+        assert add(client, "b").json()["version"] == 2  # goes to the other folder
+        client.post("/v1/model", json={"folder": "model"})
+        assert "a" in keys(client) and "b" not in keys(client)
+
+
+def test_a_clock_that_jumps_changes_no_deadline(folder, monkeypatch):
+    with serving(folder, QUICK) as client:
+        for jump in (1e9, -1e9):
+            monkeypatch.setattr(time, "time", lambda jump=jump: 1.7e9 + jump)
+            assert len(keys(client, query=f"hide {jump}")) >= 40
+            assert add(client, f"a{jump > 0}").status_code == 201
+
+
+@pytest.fixture
+def slow(searcher):
+    """A searcher that waits until it is let go."""
+    inner, searcher.gate = searcher.search, threading.Event()
+
+    def search(*arguments, **named):
+        assert searcher.gate.wait(20)
+        return inner(*arguments, **named)
+
+    searcher.search = search
+    yield searcher
+    searcher.gate.set()
+
+
+def test_what_takes_too_long_is_answered_504_and_the_next_is_answered(slow):
+    with TestClient(create_app(slow)) as client:
+        late = client.post("/v1/search", json={"query": "copy", "deadline_ms": 30})
+        assert late.status_code == 504 and "deadline" in late.json()["detail"]
+        slow.gate.set()
+        assert client.post("/v1/search", json={"query": "copy"}).status_code == 200
+
+
+def test_a_full_queue_is_answered_503_at_once(slow):
+    with TestClient(create_app(slow, settings=Settings(queue=2, cache=0))) as client:
+        answers = []
+
+        def ask(number):
+            body = {"query": f"copy {number}"}
+            answers.append(client.post("/v1/search", json=body))
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(answers) >= 5)  # one is being answered, two wait
+        assert {one.status_code for one in answers} == {503}
+        assert all(one.headers["retry-after"] == "1" for one in answers)
+        assert client.get("/v1/healthz").status_code == 200
+        slow.gate.set()
+        for thread in threads:
+            thread.join()
+        assert [one.status_code for one in answers].count(200) == 3
+
+
+def test_bm25_answers_beside_and_follows_changes(folder):
+    with serving(folder) as client:
+
+        def ask(query, **more):
+            body = {"query": query, "system": "bm25", **more}
+            return client.post("/v1/search", json=body).json()["hits"]
+
+        first = ask("duplicate document")[0]
+        assert first["key"] == "copy-file" and first["title"] == "copy file" and first["snippet"]
+        assert ask("zebra crossing") == []
+        client.post("/v1/documents", json={"document": record("z", "zebra crossing")})
+        assert [hit["key"] for hit in ask("zebra crossing")] == ["z"]
+        client.delete("/v1/documents/z")
+        assert ask("zebra crossing") == []
+        kept = ask("duplicate document", where={"section": 0}, deny=["copy-file"])
+        assert kept and all(hit["key"].endswith("-file") for hit in kept)
+        assert [hit["rank"] for hit in kept] == [*range(1, len(kept) + 1)]
+    with serving(folder, Settings(compare=False)) as client:
+        body = {"query": "a", "system": "bm25"}
+        assert client.post("/v1/search", json=body).status_code == 422
+        assert client.get("/v1/model").json()["systems"] == ["genir"]
+    with serving(folder, Settings(max_compared=10)) as client:
+        refused = client.post("/v1/search", json={"query": "a", "system": "bm25"})
+        assert refused.status_code == 422 and "more than 10" in refused.json()["detail"]
