@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from genir.decoding.trie import NARROW, Edges, Trie
+from genir.decoding.trie import Edges, Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
 
@@ -125,7 +125,7 @@ class RunReader:
         log_p = self._ahead(depth, legal & ~chose.unsqueeze(-1))
         log_p = self._score(depth, living & ~chose, edges, legal, log_p)
         left, floor = chose, self._floor(depth, living & ~chose, taken, edges, log_p)
-        for portion in self._portions(taken):
+        for portion in self._portions(chose.shape[1]):
             now = left & portion & (taken.score >= floor)
             self._read_on(depth, now, taken)
             log_p = torch.where(now.unsqueeze(-1), self._ahead(depth, legal), log_p)
@@ -169,16 +169,12 @@ class RunReader:
             log_p[ready] = scores.squeeze(1).float()
         return log_p
 
-    def _portions(self, taken: Taken) -> Iterator[Tensor]:
+    def _portions(self, beams: int) -> Iterator[Tensor]:
         """Yield which places of the beam, bool [K], to read together: the best ones first.
 
-        What they turn out to be may tell that the others cannot be among the wanted; but not where
-        their nodes are wide, since no identifier is certain yet right below such a node.
+        What they turn out to be may tell that the others cannot be among the wanted.
         """
-        beams = taken.low.shape[1]
         places, start, size = torch.arange(beams), 0, min(self.wanted or beams, beams)
-        if bool((taken.high - taken.low > NARROW)[:, :size].all()):
-            size = beams
         while start < beams:
             yield (places >= start) & (places < start + size)
             start, size = start + size, 2 * size
