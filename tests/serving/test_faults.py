@@ -140,7 +140,9 @@ def test_what_takes_too_long_is_answered_504_and_the_next_is_answered(slow):
 
 
 def test_a_full_queue_is_answered_503_at_once(slow):
-    with TestClient(create_app(slow, settings=Settings(queue=2, cache=0))) as client:
+    with TestClient(
+        create_app(slow, settings=Settings(queue=2, cache=0, deadline_ms=120_000))
+    ) as client:
         answers = []
 
         def ask(number):
