@@ -134,12 +134,12 @@ def code_contest(
     vocabulary: int,
     shape: tuple[int, int],
     precision: str,
+    normalise: Normalise,
     peers: bool,
 ) -> Contest:
     """Set up codes, sorted int32 [rows, levels], a size for each level; shape: queries, beams.
 
-    Transformers gets the codes as tokens behind its vocabulary, with the same weights, and, as
-    genir does here, normalises over legal symbols only.
+    With peers, transformers gets the codes as tokens behind its vocabulary, with the same weights.
     """
     net = small_t5(vocabulary)
     twin = copy.deepcopy(net) if peers else None
@@ -150,7 +150,7 @@ def code_contest(
         _add_tokens(twin, model.symbols.detach())
         firsts = vocabulary + np.cumsum([0, *sizes[:-1]])
         tokens = [tuple(row) for row in (symbols + firsts).tolist()]
-    decoding = DecodingSection(normalise="legal", beams=shape[1])
+    decoding = DecodingSection(normalise=normalise, beams=shape[1])
     return Contest(
         model, Trie.from_symbols(symbols), _queries(shape[0], vocabulary), decoding, precision,
         twin, tokens,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import get_args
 
 import numpy as np
 import torch
@@ -27,13 +28,15 @@ from genir.identifiers.table import sorted_order
 from genir.progress import tracked
 from genir.records import Document
 
+NORMALISATIONS: tuple[Normalise, ...] = get_args(Normalise)
+
 
 @dataclass(frozen=True)
 class Cell:
     """One point of the grid. `levels` codes, each below `codes`; no levels: the URLs of a corpus.
 
-    vocabulary: the model's own tokens. normalise: codes are always normalised over legal symbols.
-    peers: whether transformers takes part.
+    vocabulary: the model's own tokens. peers: whether transformers takes part; it normalises over
+    all tokens of its own, so that codes can be compared with it over legal symbols only.
     """
 
     batch: int
@@ -48,14 +51,17 @@ class Cell:
 
 
 QUICK = (Cell(4, 5, 1_000, vocabulary=1_000),)
-CODES = (
-    Cell(8, 10, 100_000),
-    Cell(8, 10, 100_000, precision="auto"),
-    Cell(32, 100, 100_000),
-    Cell(32, 100, 100_000, precision="auto"),
+CODES = tuple(
+    Cell(*shape, 100_000, levels=levels, precision=precision)
+    for levels in (4, 16)  # short ones, and those of the recipe `residual`
+    for shape in ((8, 10), (32, 100))
+    for precision in ("fp32", "auto")
 )
 SIZES = tuple(
-    Cell(8, beams, identifiers, levels=8, codes=2_048, precision="auto", peers=False)
+    Cell(
+        8, beams, identifiers, levels=8, codes=2_048, precision="auto", normalise=over, peers=False
+    )
+    for over in NORMALISATIONS
     for beams in (10, 20)
     for identifiers in (10_000, 1_000_000, 10_000_000)
 )
@@ -136,7 +142,9 @@ def _contest(cell: Cell, corpus: Sequence[Document]) -> Contest:
         return url_contest(corpus, cell.vocabulary, shape, cell.precision, cell.normalise)
     symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
     sizes = [cell.codes] * cell.levels
-    return code_contest(symbols, sizes, cell.vocabulary, shape, cell.precision, cell.peers)
+    return code_contest(
+        symbols, sizes, cell.vocabulary, shape, cell.precision, cell.normalise, cell.peers
+    )
 
 
 def _measure(cell: Cell, contest: Contest, turns: int) -> Row:
@@ -223,7 +231,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         values = [getattr(row, f"{name}_ms") or np.nan for row in rows]
         bars = axes.bar(np.arange(len(rows)) + shift, values, 0.38, label=name, color=colour)
         axes.bar_label(bars, [f"{v:,.0f}" if v == v else "" for v in values], fontsize=8, color=INK)
-    labels = [f"{r.batch} x {r.beams}\n{r.identifiers:,}\n{r.precision}" for r in rows]
+    labels = [f"{r.batch} x {r.beams}\n{r.levels} levels\n{r.precision}" for r in rows]
     axes.set_xticks(range(len(rows)), labels, color=INK)
     axes.set_yscale("log")
     axes.set_ylabel("ms a query")

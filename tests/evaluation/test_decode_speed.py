@@ -50,9 +50,12 @@ def test_genir_and_transformers_find_the_same_urls(tiny_corpus):
     )
 
 
-def test_a_cell_without_peers_times_genir_alone():
-    (row,) = measure_grid([Cell(2, 4, 50, 100, 2, 32, peers=False)], [], turns=1)
+@pytest.mark.parametrize(("normalise", "passes"), [("legal", 2), ("vocabulary", 3)])
+def test_a_cell_without_peers_times_genir_alone(normalise, passes):
+    cell = Cell(2, 4, 8, 100, 5, 64, normalise=normalise, peers=False)
+    (row,) = measure_grid([cell], [], turns=1)
     assert row.genir_ms > 0
+    assert row.passes <= passes and row.normalise == normalise
     assert row.transformers_ms is row.marisa_ms is row.speedup is row.same is None
 
 

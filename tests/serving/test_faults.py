@@ -119,11 +119,12 @@ def test_a_clock_that_jumps_changes_no_deadline(folder, monkeypatch):
 
 @pytest.fixture
 def slow(searcher):
-    """A searcher that waits until it is let go."""
-    inner, searcher.gate = searcher.search, threading.Event()
+    """A searcher that, once it has begun, waits until it is let go."""
+    inner, searcher.begun, searcher.gate = searcher.search, threading.Event(), threading.Event()
 
     def search(*arguments, **named):
-        assert searcher.gate.wait(20)
+        searcher.begun.set()
+        assert searcher.gate.wait(120)
         return inner(*arguments, **named)
 
     searcher.search = search
@@ -150,9 +151,11 @@ def test_a_full_queue_is_answered_503_at_once(slow):
             answers.append(client.post("/v1/search", json=body))
 
         threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
-        for thread in threads:
+        threads[0].start()
+        assert slow.begun.wait(20)  # alone: two that came together would be one batch
+        for thread in threads[1:]:
             thread.start()
-        eventually(lambda: len(answers) >= 5)  # one is being answered, two wait
+        eventually(lambda: len(answers) >= 5)  # two wait
         assert {one.status_code for one in answers} == {503}
         assert all(one.headers["retry-after"] == "1" for one in answers)
         assert client.get("/v1/healthz").status_code == 200
