@@ -17,7 +17,8 @@ from torch import Tensor
 from genir.config import DecodingSection
 from genir.decoding.lookahead import Lift, look_ahead
 from genir.decoding.masks import LiveRows
-from genir.decoding.readers import Taken, open_reader
+from genir.decoding.readers import Taken
+from genir.decoding.runs import open_reader
 from genir.decoding.trie import Edges, Trie
 from genir.models.base import DocidModel
 
@@ -38,6 +39,11 @@ class Beams:
         """Return no beams, of so many queries."""
         empty = torch.zeros(batch, 0, dtype=torch.long, device=device)
         return cls(empty, empty, empty.float())
+
+    def ending(self, score: Tensor) -> Self:
+        """Return these with the scores, float32 [B, K], that they end with: dead where -inf."""
+        dead = score == -torch.inf
+        return type(self)(self.low.masked_fill(dead, 0), self.high.masked_fill(dead, 0), score)
 
     def best(self, others: Self, beams: int) -> Self:
         """Return the best of these and others, at most so many a query."""
@@ -102,29 +108,37 @@ def beam_steps(
 ) -> Iterator[Step]:
     """Yield the levels of `beam_search`, for those who want to watch it.
 
-    With `wanted`, it ends early where nothing is left to choose.
+    With `wanted`, it passes over levels that change nothing, and ends where nothing of use is left
+    to choose.
     """
     state = model.start(*inputs)
     lift = look_ahead(model, state, live, decoding.look_ahead)
     # With look-ahead, beams are not ordered by log p alone.
-    reader = open_reader(model, trie, state, decoding.normalise, None if lift else wanted)
-    current, taken = root(trie, inputs[0].shape[0]), None
+    paths = (trie, live)
+    reader = open_reader(model, paths, state, decoding.normalise, None if lift else wanted)
+    current, taken, depth = root(trie, inputs[0].shape[0]), None, 0
     done = Beams.none(len(current.low), current.low.device)
-    for depth in range(trie.depth):
+    while depth < trie.depth:
         edges = trie.children(current.low, current.high, depth)
         log_p = reader.read(depth, taken, edges, live.legal(edges.low, edges.high))
-        ended = trie.ended(edges.low, depth + 1)
+        depth += 1
+        ended = trie.ended(edges.low, depth)
         step = advance((current, done), edges, log_p, ended, decoding.beams, lift)
         current, done = step.kept, step.done
         taken = Taken(
             current.low, current.high, current.score, step.parents, step.symbols, done.score
         )
-        finals = None if lift or wanted is None else reader.finals(depth + 1, taken)
+        reader.follow(depth, taken)
+        if lift or wanted is None:
+            yield replace(step, passes=reader.passes)
+            continue
+        finals = reader.finals(depth, taken)
         if finals is not None:
-            done = done.best(replace(current, score=finals), decoding.beams)
+            done = done.best(current.ending(finals), decoding.beams)
             yield replace(step, done=done, passes=reader.passes)
             return
         yield replace(step, passes=reader.passes)
+        depth = reader.next_choice(depth, taken)
 
 
 def root(trie: Trie, batch: int) -> Beams:

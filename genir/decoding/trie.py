@@ -126,10 +126,11 @@ class Trie:
         shared = (first == last) & (first != PAD) & (low < high).unsqueeze(-1)
         return shared.cumprod(dim=-1).sum(dim=-1)
 
-    def symbols_of(self, row: Tensor, start: int, length: int) -> Tensor:
-        """Return the symbols of rows [...] from depth `start` on: int64 [..., length], with PAD."""
-        symbols = self.symbols[:, start : start + length][row].long()
-        return F.pad(symbols, (0, length - symbols.shape[-1]), value=PAD)
+    def symbols_of(self, row: Tensor, start: Tensor, length: int) -> Tensor:
+        """Return symbols of rows [N], from depths `start` [N] on: int64 [N, length], with PAD."""
+        depths = start.unsqueeze(-1) + torch.arange(length, device=row.device)
+        symbols = self.symbols[row.unsqueeze(-1), depths.clamp(max=self.depth - 1)].long()
+        return symbols.masked_fill(depths >= self.depth, PAD)
 
 
 def _read_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:

@@ -41,6 +41,21 @@ Inputs = tuple[Tensor, Tensor]
 Answers = list[list[tuple[int, ...]]]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How many queries come at once, how many beams each has, what they are scored over and in."""
+
+    batch: int
+    beams: int
+    precision: str = "fp32"
+    normalise: Normalise = "vocabulary"
+
+    @property
+    def decoding(self) -> DecodingSection:
+        """Return it as a recipe would say it."""
+        return DecodingSection(beams=self.beams, normalise=self.normalise)
+
+
 @dataclass
 class Contest:
     """A genir model with its trie, and, if it takes part, transformers with the same identifiers.
@@ -51,14 +66,14 @@ class Contest:
     model: Seq2SeqModel
     trie: Trie
     inputs: Inputs
-    decoding: DecodingSection
-    precision: str
+    setting: Setting
     net: Any = None
     tokens: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.live = LiveRows.build([np.ones(self.trie.rows, dtype=bool)])
         self.model.eval()
+        self.decoding, self.precision = self.setting.decoding, self.setting.precision
         self.systems: dict[str, Callable[[], Answers]] = {"genir": self.genir}
         if self.net is not None:
             for name, children in (("transformers", dict_children), ("marisa", marisa_children)):
@@ -132,12 +147,10 @@ def code_contest(
     symbols: NDArray[np.int32],
     sizes: Sequence[int],
     vocabulary: int,
-    shape: tuple[int, int],
-    precision: str,
-    normalise: Normalise,
+    setting: Setting,
     peers: bool,
 ) -> Contest:
-    """Set up codes, sorted int32 [rows, levels], a size for each level; shape: queries, beams.
+    """Set up codes, sorted int32 [rows, levels], a size for each level.
 
     With peers, transformers gets the codes as tokens behind its vocabulary, with the same weights.
     """
@@ -150,21 +163,12 @@ def code_contest(
         _add_tokens(twin, model.symbols.detach())
         firsts = vocabulary + np.cumsum([0, *sizes[:-1]])
         tokens = [tuple(row) for row in (symbols + firsts).tolist()]
-    decoding = DecodingSection(normalise=normalise, beams=shape[1])
-    return Contest(
-        model, Trie.from_symbols(symbols), _queries(shape[0], vocabulary), decoding, precision,
-        twin, tokens,
-    )  # fmt: skip
+    queries = _queries(setting.batch, vocabulary)
+    return Contest(model, Trie.from_symbols(symbols), queries, setting, twin, tokens)
 
 
-def url_contest(
-    corpus: Sequence[Document],
-    vocabulary: int,
-    shape: tuple[int, int],
-    precision: str,
-    normalise: Normalise = "vocabulary",
-) -> Contest:
-    """Set up the URLs of a corpus, in a vocabulary learned from it; shape: queries, beams."""
+def url_contest(corpus: Sequence[Document], vocabulary: int, setting: Setting) -> Contest:
+    """Set up the URLs of a corpus, in a vocabulary learned from it."""
     tokenizer = train_vocabulary(corpus, vocabulary)
     scheme = build_scheme(IdentifierSection(scheme="url"), tokenizer)
     scheme.fit(corpus, None)
@@ -174,10 +178,8 @@ def url_contest(
     model = Seq2SeqModel(Seq2SeqOptions(), copy.deepcopy(net), tokenizer)
     model.attach(scheme, table, None)
     tokens = [tuple(t for t in row if t != PAD) for row in table.symbols.tolist()]
-    return Contest(
-        model, Trie.build(table), _queries(shape[0], len(tokenizer)),
-        DecodingSection(beams=shape[1], normalise=normalise), precision, net, tokens,
-    )  # fmt: skip
+    queries = _queries(setting.batch, len(tokenizer))
+    return Contest(model, Trie.build(table), queries, setting, net, tokens)
 
 
 def small_t5(vocabulary: int, padding: int = 0, end: int = 1) -> Any:

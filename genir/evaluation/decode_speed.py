@@ -21,7 +21,7 @@ from genir.corpus.folder import read_corpus
 from genir.decoding.readers import Normalise
 from genir.decoding.trie import Trie
 from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
-from genir.evaluation.contest import Contest, code_contest, url_contest
+from genir.evaluation.contest import Contest, Setting, code_contest, url_contest
 from genir.evaluation.residence import resident_bytes
 from genir.evaluation.session import print_wide
 from genir.identifiers.table import sorted_order
@@ -137,14 +137,11 @@ def measure_grid(cells: Sequence[Cell], corpus: Sequence[Document], turns: int) 
 
 
 def _contest(cell: Cell, corpus: Sequence[Document]) -> Contest:
-    shape = (cell.batch, cell.beams)
+    setting = Setting(cell.batch, cell.beams, cell.precision, cell.normalise)
     if not cell.levels:
-        return url_contest(corpus, cell.vocabulary, shape, cell.precision, cell.normalise)
+        return url_contest(corpus, cell.vocabulary, setting)
     symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
-    sizes = [cell.codes] * cell.levels
-    return code_contest(
-        symbols, sizes, cell.vocabulary, shape, cell.precision, cell.normalise, cell.peers
-    )
+    return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, cell.peers)
 
 
 def _measure(cell: Cell, contest: Contest, turns: int) -> Row:

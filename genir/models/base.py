@@ -201,11 +201,12 @@ class DocidModel(nn.Module, ABC):
         raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
 
     def read(
-        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor
+        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[Any, Tensor]:
         """Let rows, int64 [M], read lengths [M] of their symbols [M, T]: (state, hidden [M, T, H]).
 
-        Hidden states beyond a row's length mean nothing. Other rows stay as they are.
+        Hidden states beyond a row's length mean nothing. last: those after each row's last symbol
+        are all that is wanted: [M, 1, H]. Other rows stay as they are.
         """
         raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
 

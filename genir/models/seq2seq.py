@@ -240,14 +240,14 @@ class Seq2SeqModel(DocidModel):
         return self.transformer.steps.continue_from(state, slots)
 
     def read(
-        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor
+        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[Any, Tensor]:
-        """Read a run of symbols after each of some rows in one pass: hidden [M, T, H]."""
+        """Read a run of symbols after each of some rows in one pass: hidden [M, T or 1, H]."""
         within = torch.arange(symbols.shape[1], device=symbols.device)
         levels = state.lengths[rows, None] - 1 + within
         known = symbols.masked_fill(within >= lengths[:, None], 0)
         embeds = self._embed(known, levels.clamp(max=len(self.sizes) - 1), self.text)
-        read: tuple[Any, Tensor] = self.transformer.steps.read(state, rows, embeds, lengths)
+        read: tuple[Any, Tensor] = self.transformer.steps.read(state, rows, embeds, lengths, last)
         return read
 
     def hidden_after(

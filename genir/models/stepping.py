@@ -7,7 +7,6 @@ file for each family. In bf16 under autocast; norms, residuals and softmax stay 
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,13 +21,12 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from genir.errors import InputError
 from genir.models.fast.bart import open_bart
 from genir.models.fast.bert import open_bert
-from genir.models.fast.bundles import Bundle
 from genir.models.fast.cache import Grouping, Memory, Pool, State
+from genir.models.fast.reading import Reading
 from genir.models.fast.t5 import open_t5
-from genir.models.fast.weights import Decoder, Layer
+from genir.models.fast.weights import Decoder
 from genir.models.precast import weights_of
 
 Opener = Callable[[Any, torch.dtype], Decoder]
@@ -101,7 +99,7 @@ class FastSteps:
         assert state.beams == embeds.shape[1], "rows must lie in order, as many a query"
         longest = state.slots.shape[1] if state.length is None else state.length
         rows = embeds.flatten(0, 1)[:, None]
-        reading = _Reading(state, Grouping(state.beams), rows, longest + 1, None)
+        reading = Reading(state, Grouping(state.beams), rows, longest + 1, None)
         hidden = reading.run().view(embeds.shape)
         length = None if state.length is None else state.length + 1
         return replace(state, slots=reading.slots, lengths=state.lengths + 1, length=length), hidden
@@ -121,11 +119,12 @@ class FastSteps:
 
     @torch.no_grad()
     def read(
-        self, state: State, rows: Tensor, embeds: Tensor, lengths: Tensor
+        self, state: State, rows: Tensor, embeds: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[State, Tensor]:
         """Read runs of places, embeds [M, T, H], of which row i has lengths[i]: hidden [M, T, H].
 
-        rows: int64 [M], all different; the others stay as they are. May wait for the device.
+        rows: int64 [M], all different; the others stay as they are. last: each row's last place is
+        all that is wanted: hidden [M, 1, H]. May wait for the device.
         """
         queries, before = (whole.index_select(0, rows) for whole in (state.queries, state.lengths))
         after = before + lengths
@@ -136,8 +135,14 @@ class FastSteps:
         real = None if bool(within.all()) else within.flatten().nonzero()[:, 0]
         asking = queries if real is None else queries.repeat_interleave(lengths)
         grouping = Grouping.of(asking, len(state.memory.mask))
-        reading = _Reading(chosen, grouping, embeds, longest, real)
-        hidden = reading.run()
+        reading = Reading(chosen, grouping, embeds, longest, real)
+        if last and embeds.shape[1] > 1:
+            ends = replace(chosen, slots=reading.slots, lengths=after - 1, length=None)
+            grouping = Grouping.of(queries, len(state.memory.mask))
+            final = Reading(ends, grouping, embeds[:, :1], longest, None)
+            hidden = reading.run_to(final, lengths.cumsum(0) - 1)
+        else:
+            hidden = reading.run()
         following = replace(
             state,
             slots=_place(state.slots, rows, reading.slots),
@@ -154,126 +159,6 @@ class FastSteps:
         state = self.continue_from(state, queries)
         rows = torch.arange(len(queries), device=queries.device)
         return self.read(state, rows, embeds, torch.full_like(rows, embeds.shape[1]))[1]
-
-
-class _Reading:
-    """One pass over N rows, T places each, through all layers.
-
-    real: int64 [P], which of the N * T places there are, where runs are of unlike length; None for
-    all. grouping: by query, of the rows, or of the places there are. slots: int64 [N, L], of all
-    places that are then read; L is the longest row's. bundles: rows whose runs are about as long,
-    which attend to their own places together.
-    """
-
-    def __init__(
-        self, state: State, grouping: Grouping, embeds: Tensor, length: int, real: Tensor | None
-    ) -> None:
-        rows, run, _ = embeds.shape
-        alike = state.length is not None  # then one row's places are those of all
-        self.decoder = state.memory.decoder
-        self.memory = state.memory
-        self.pool = state.pool
-        self.grouping = grouping
-        self.embeds = embeds
-        self.shape, self.real = (rows, run), real
-        count = rows * run if real is None else len(real)
-        self.first = state.pool.claim(count)
-        self.claimed = slice(self.first, self.first + count)
-        within = torch.arange(run, device=embeds.device)
-        self.places = state.lengths[: 1 if alike else None, None] + within  # [N or 1, T]
-        fresh = self._unpack(torch.arange(self.first, state.pool.used, device=embeds.device))
-        slots = F.pad(state.slots, (0, run)).scatter_(1, self.places.expand(rows, -1), fresh)
-        self.slots = slots[:, :length]
-        self.bundles = self._bundles(state.lengths, self._mask(alike))
-        self.source_mask = grouping.select(state.memory.mask)
-
-    def run(self) -> Tensor:
-        """Return hidden [N, T, H]."""
-        with torch.autocast(self.embeds.device.type, enabled=False):
-            embeds = self.embeds.to(torch.float32, copy=True)  # added to in its place
-            hidden = self._pack(self._enter(embeds))
-            for number, layer in enumerate(self.decoder.layers):
-                hidden = self._layer(number, layer, hidden)
-            return self._unpack(
-                hidden if self.decoder.leave is None else self.decoder.leave(hidden)
-            )
-
-    def _pack(self, whole: Tensor) -> Tensor:
-        """Keep the places there are: [N, T, ...] to [P, ...]."""
-        flat = whole.flatten(0, 1)
-        return flat if self.real is None else flat.index_select(0, self.real)
-
-    def _unpack(self, packed: Tensor) -> Tensor:
-        """Put [P, ...] where it belongs, [N, T, ...], with zeros between."""
-        if self.real is None:
-            return packed.view(*self.shape, *packed.shape[1:])
-        whole = packed.new_zeros(self.shape[0] * self.shape[1], *packed.shape[1:])
-        return whole.index_copy_(0, self.real, packed).view(*self.shape, *packed.shape[1:])
-
-    def _layer(self, number: int, layer: Layer, hidden: Tensor) -> Tensor:
-        decoder = self.decoder
-        hidden = decoder.residual(layer.own_norm, hidden, partial(self._own, number, layer))
-        hidden = decoder.residual(layer.cross_norm, hidden, partial(self._cross, number, layer))
-        return decoder.residual(layer.norm, hidden, partial(decoder.feed_forward, layer))
-
-    def _enter(self, embeds: Tensor) -> Tensor:
-        positions, enter = self.decoder.positions, self.decoder.enter
-        if positions is not None:
-            if self.slots.shape[1] > len(positions):
-                raise InputError(
-                    f"an identifier of {self.slots.shape[1]} symbols is longer than the "
-                    f"{len(positions)} positions of the model; make shorter identifiers"
-                )
-            embeds = embeds + F.embedding(self.places.clamp(max=len(positions) - 1), positions)
-        return embeds if enter is None else enter(embeds)
-
-    def _bundles(self, before: Tensor, mask: Tensor | None) -> list[Bundle]:
-        """Return all rows as one bundle, or those of unlike length in several."""
-        if self.real is None:
-            return [Bundle.whole(self.slots, self.shape[1], mask)]
-        runs = torch.bincount(self.real // self.shape[1], minlength=self.shape[0])
-        return list(Bundle.split(self.slots, before, runs, mask))
-
-    def _mask(self, alike: bool) -> Tensor | None:
-        """Return what is added to scores, [N or 1, heads or 1, T, L]; None where all is seen."""
-        decoder, width = self.decoder, self.slots.shape[1]
-        if alike and self.places.shape[1] == 1 and not decoder.relative:
-            return None
-        steps = self.places[..., None] - torch.arange(width, device=self.places.device)
-        column = steps.clamp(-1, decoder.visible.shape[1] - 2) + 1
-        return decoder.visible[:, column].transpose(0, 1)
-
-    def _own(self, number: int, layer: Layer, states: Tensor) -> Tensor:
-        """Attend to the places of the same row."""
-        made = layer.own(states).view(len(states), 3, self.decoder.heads, self.decoder.size)
-        kept = self.pool.layers[number]
-        kept[self.claimed] = made[:, 1:]
-        asked, found = made[:, 0], made.new_empty(len(made), made[0, 0].numel())
-        for bundle in self.bundles:
-            known = kept.index_select(0, bundle.slots).view(*bundle.known, *kept.shape[1:])
-            asking = bundle.take(asked).view(*bundle.asked, *asked.shape[1:])
-            bundle.put(found, self._attend(asking, known, bundle.mask).flatten(0, 1))
-        return layer.own_out(found)
-
-    def _cross(self, number: int, layer: Layer, states: Tensor) -> Tensor:
-        """Attend to the source, which the rows of a query share."""
-        run = self.shape[1] if self.real is None else 1
-        asked = layer.query(states).view(-1, run, self.decoder.heads, self.decoder.size)
-        source = self.grouping.select(self.memory.layers[number])
-        found = self._attend(self.grouping.gather(asked), source, self.source_mask)
-        return layer.cross_out(self.grouping.scatter(found, run).flatten(0, 1))
-
-    def _attend(self, asked: Tensor, known: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend from [N, T, heads, size] to keys and values [N, L, 2, heads, size]: [N, T, I]."""
-        keys, values = known.unbind(2)
-        found = F.scaled_dot_product_attention(
-            asked.transpose(1, 2),
-            keys.transpose(1, 2),
-            values.transpose(1, 2),
-            attn_mask=mask,
-            scale=self.decoder.scale,
-        )
-        return found.transpose(1, 2).flatten(2)
 
 
 def _precision(device: torch.device) -> torch.dtype:

@@ -94,7 +94,7 @@ class RunningDice(Dice):
     def continue_from(self, state, slots):
         return [state[slot] for slot in slots.tolist()]
 
-    def read(self, state, rows, symbols, lengths):
+    def read(self, state, rows, symbols, lengths, last=False):
         after, visited = list(state), []
         given = (rows.tolist(), symbols.tolist(), lengths.tolist())
         for row, taken, length in zip(*given, strict=True):
@@ -102,6 +102,8 @@ class RunningDice(Dice):
             paths = [(*state[row], *taken[: n + 1]) for n in range(len(taken))]
             after[row] = paths[length - 1]
             visited.append(paths[:length] + [(0,)] * (len(taken) - length))
+        if last:
+            visited = [[path[length - 1]] for path, length in zip(visited, given[2], strict=True)]
         return after, self._throw(visited)
 
     def _throw(self, paths):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genir.corpus.folder import read_corpus
-from genir.evaluation.contest import url_contest
+from genir.evaluation.contest import Setting, url_contest
 from genir.evaluation.decode_speed import (
     Cell,
     Request,
@@ -41,7 +41,7 @@ def test_genir_and_transformers_find_the_same_codes():
 def test_genir_and_transformers_find_the_same_urls(tiny_corpus):
     torch.manual_seed(0)
     corpus = list(read_corpus(tiny_corpus))
-    contest = url_contest(corpus, 400, (2, 2 * len(corpus)), "fp32")
+    contest = url_contest(corpus, 400, Setting(2, 2 * len(corpus)))
     ours, theirs = contest.genir(), contest.systems["transformers"]()
     marisa = contest.systems["marisa"]()
     assert [set(row) for row in ours] == [set(row) for row in theirs] == [set(r) for r in marisa]
