@@ -55,3 +55,15 @@ def test_evaluate_diagnoses_when_asked(model, tiny_corpus, tmp_path):
     assert "Beam against exact" in genir("evaluate", model, *files, *quick, "--diagnose")
     told = json.loads((tmp_path / "told.json").read_text())["decoding"]
     assert told["gold"] == 20 and told["beam_against_exact"]["proven"] == 1
+    assert told["beams"] == 10  # the recipe's 4 are fewer than the hits
+
+
+def test_evaluate_diagnoses_the_beams_asked_for(model, tiny_corpus, tmp_path):
+    files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
+    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "told.json")
+    shown = genir("evaluate", model, *files, *quick, "--diagnose", "--beams", 40)
+    told = json.loads((tmp_path / "told.json").read_text())["decoding"]
+    assert "beam 40" in shown and told["beams"] == 40
+    assert sum(told["pruned"]) == 0  # as many beams as documents lose none
+    against = told["beam_against_exact"]
+    assert against["beam"] == against["exact"] and against["missed"] == 0

@@ -32,6 +32,10 @@ def evaluate(
     typos: Annotated[bool, typer.Option(help="ask misspelt queries too")] = True,
     timed: Annotated[int, typer.Option(help="queries to time, one at a time", min=0)] = 200,
     diagnose: Annotated[bool, typer.Option(help="find out what beam search loses")] = False,
+    beams: Annotated[
+        int | None,
+        typer.Option(help="beam width, at least the hits wanted; default: the recipe's", min=1),
+    ] = None,
     former: Annotated[
         Path | None, typer.Option(help="the model folder, or a run, of before: what is forgotten?")
     ] = None,
@@ -41,7 +45,7 @@ def evaluate(
     from genir.evaluation.session import Outputs, evaluate
 
     outputs = Outputs(run, json_file, report)
-    options = Options(typos, timed, diagnose=diagnose, former=former)
+    options = Options(typos, timed, diagnose=diagnose, former=former, beams=beams)
     evaluate(model, queries, qrels, baselines, outputs, options)
 
 

@@ -29,7 +29,8 @@ class Options:
     typos: search misspelt queries too. timed: how many queries are timed, 0 for none. diagnose:
     follow gold documents through the beam, and search exactly too (of a model, not of any system).
     ignore_identical: drop a query's own document from its hits (ArguAna, Quora). former: the model
-    folder, or a run file, of what the model was before: what has it forgotten?
+    folder, or a run file, of what the model was before: what has it forgotten? beams: of the model,
+    where not its recipe's; at least as many as hits are asked for (100, in a diagnosis 10).
     """
 
     typos: bool = True
@@ -38,6 +39,7 @@ class Options:
     ignore_identical: bool = False
     diagnose: bool = False
     former: Path | None = None
+    beams: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def diagnose(
     retriever.require_one_stage("--diagnose")
     gold = _gold(retriever, qrels)
     asked = [query for query in queries if query.key in gold]
-    width = max(k, retriever.recipe.decoding.beams)
+    width = retriever.width(k)
     pruned, counts = Counter[int](), Counter[str]()
     for start in tracked(range(0, len(asked), BATCH), "diagnosis"):
         texts = [query.text for query in asked[start : start + BATCH]]

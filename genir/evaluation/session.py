@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def compare_model(
     options: Options | None = None,
 ) -> Comparison:
     """Compare a loaded model with its baselines on a file of judged queries."""
+    if options is not None and options.beams is not None:
+        retriever = _beaming(retriever, options.beams)
     former = None if options is None else options.former
     if options is not None and options.diagnose:
         retriever.require_one_stage("--diagnose")
@@ -107,6 +110,14 @@ def compare_model(
         life = life_of(comparison, retriever, texts, parts, before)
         comparison = replace(comparison, life=life)
     return comparison
+
+
+def _beaming(retriever: Retriever, beams: int) -> Retriever:
+    """Return the same model under another number of beams; the one given stays as it is."""
+    decoding = retriever.recipe.decoding.model_copy(update={"beams": beams})
+    other = copy(retriever)
+    other.recipe = retriever.recipe.model_copy(update={"decoding": decoding})
+    return other
 
 
 def evaluate(

@@ -76,6 +76,16 @@ def test_an_evaluation_reports_it_when_asked(retriever, tiny_corpus, tmp_path):
         assert chart.size[0] == 1950
 
 
+def test_other_beams_are_those_of_this_evaluation_alone(retriever, tiny_corpus, judged):
+    files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
+    options = Options(typos=False, timed=0, diagnose=True, beams=12)
+    told = compare_model(retriever, *files, [], options).decoding
+    assert told.beams == 12 and retriever.recipe.decoding.beams == 4
+    explained = [explain(retriever, q.text, r.document, 12) for q, r in zip(*judged, strict=True)]
+    lost = sum(one.verdict == "pruned" for one in explained)
+    assert sum(told.pruned) == pytest.approx(lost / len(explained))
+
+
 def test_the_sheet(comparison):
     against = AgainstExact(k=10, beam=1, exact=3, missed=2, proven=0.75, beam_ms=1.26, exact_ms=9)
     known = replace(comparison, decoding=Decoding(4, 20, [0.25, 0.5], against))
