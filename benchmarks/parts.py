@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.budget import Fit, facts, fit, settings_of
-from benchmarks.plan import Budget, digest_of, raw_recipe, recipe_facts, source_of, start_of
+from benchmarks.plan import (
+    Budget,
+    digest_of,
+    held_out_alike,
+    raw_recipe,
+    recipe_facts,
+    source_of,
+    start_of,
+)
 from genir.config import PseudoSection, load_recipe
 from genir.training.generate import Request, generate_queries
+from genir.training.job import same_as_start
 from genir.training.signals import Stopped
 
 UNSAFE = re.compile(r"""[ "\[\]{}*?;&|<>()]""")
@@ -68,7 +77,7 @@ def train_row(
         left -= share
     if start_of(values):
         share = bench.budget.start * seconds
-        before.append(_started(bench, start_of(values), share))
+        before.append(_started(bench, recipe, settings, share))
         own.append(f"model.start={before[-1].place}")
         left -= share
     asked = Fit(recipe, tuple(own), bench.corpus, out, left)
@@ -88,10 +97,12 @@ def command(bench: Bench, asked: Fit, steps: dict[str, int]) -> str:
     return " ".join([*words, *bench.set(settings_of(asked, steps))])
 
 
-def _started(bench: Bench, recipe: str, seconds: float) -> Trained:
-    """Train the recipe that others start from."""
-    place = bench.path(Path(recipe).stem, [recipe_facts(recipe), round(seconds, 3)])
-    return train_row(bench, recipe, (), seconds, place)
+def _started(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Trained:
+    """Train what the recipe starts from, which must not see what the recipe holds out."""
+    whole = load_recipe(recipe, settings)
+    start, own = whole.model.start, (*held_out_alike(recipe, settings), *same_as_start(whole))
+    place = bench.path(Path(start).stem, [recipe_facts(start, own), round(seconds, 3)])
+    return train_row(bench, start, own, seconds, place)
 
 
 def _queries(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Trained:
@@ -128,7 +139,7 @@ def _afresh_after_failure(out: Path) -> Iterator[None]:
         yield
     except Stopped:
         raise
-    except Exception:
+    except Exception:  # whatever it is: it is raised again, and nothing goes on from half a row
         remove(out)
         raise
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from genir.config import Strict, apply_settings, recipe_names, validate
+from genir.config import Strict, apply_settings, load_recipe, recipe_names, validate
 from genir.errors import InputError, nearest
 
 FORMAT = 1
@@ -216,11 +216,30 @@ def recipe_facts(name: str, settings: tuple[str, ...] = ()) -> list[Any]:
     """Return what stands in a recipe, and in those that are trained before it."""
     values = raw_recipe(name, settings)
     facts = [{key: value for key, value in values.items() if key not in UNREAD}]
-    return [*facts, *(recipe_facts(part) for part in _parts(values))]
+    return [*facts, *(recipe_facts(*part) for part in _parts(values, name, settings))]
 
 
-def _parts(values: dict[str, Any]) -> Iterator[str]:
-    yield from filter(None, (source_of(values), start_of(values)))
+def _parts(
+    values: dict[str, Any], name: str, settings: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Return what is trained before a recipe: recipes, and what is changed in them."""
+    if source_of(values):
+        yield source_of(values), ()
+    if start_of(values):
+        yield start_of(values), held_out_alike(name, settings)
+
+
+def held_out_alike(name: str, settings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what the recipe that a recipe starts from is to be told, to hold out what it does.
+
+    Nothing, and so no other facts, where it does so by itself.
+    """
+    own = load_recipe(name, settings)
+    start = load_recipe(own.model.start).training
+    pairs = (
+        (key, getattr(own.training, key), getattr(start, key)) for key in ("dev_queries", "seed")
+    )
+    return tuple(f"training.{key}={mine}" for key, mine, other in pairs if mine != other)
 
 
 def digest_of(facts: Any) -> str:

@@ -72,7 +72,7 @@ class _Request:
             return
         try:
             await self.app(scope, receive, send)
-        except Exception:
+        except Exception:  # whatever it is: what a request may do wrong is answered further in
             log.exception("a bug", extra={"request": self.id})
             if self.status:
                 raise  # half an answer is out: cut the connection

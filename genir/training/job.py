@@ -183,7 +183,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         )
     if name not in recipe_names() and not name.endswith(".toml"):
         return Path(name)
-    settings = [*_shared(recipe), *_same_as_start(recipe)]
+    settings = [*_shared(recipe), *same_as_start(recipe)]
     kind = load_recipe(name).model.kind
     if kind != recipe.model.kind:
         raise InputError(
@@ -196,7 +196,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     return work.start
 
 
-def _same_as_start(recipe: Recipe) -> list[str]:
+def same_as_start(recipe: Recipe) -> list[str]:
     """Return settings for a recipe to start from, where its model must be like this one's."""
     options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
     return [f"model.{name}={json.dumps(options[name])}" for name in sorted(same & options.keys())]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import store
-from benchmarks.plan import load_plan, runs
+from benchmarks.plan import held_out_alike, load_plan, recipe_facts, runs
 from genir.config import load_recipe, recipe_names
 from genir.errors import InputError
 
@@ -26,6 +26,16 @@ def test_the_settings_of_every_row_fit_its_recipe():
         if run.has_recipe:
             recipe = load_recipe(run.row.recipe, run.row.settings)
             assert recipe.tasks and len(run.digest) == 16
+
+
+def test_a_start_is_told_what_to_hold_out_where_it_would_not_by_itself(recipes):
+    codes = str(recipes / "codes.toml")
+    alike = [recipe_facts(codes)[1], recipe_facts(codes, ("training.warmup=0.2",))[1]]
+    assert alike == [recipe_facts(str(recipes / "rows.toml"))] * 2
+    (own,) = recipe_facts(codes, ("training.seed=5", "training.dev_queries=8"))[1]
+    assert own["training"]["seed"] == 5 and own["training"]["dev_queries"] == 8
+    assert held_out_alike("residual", ()) == ("training.dev_queries=500",)
+    assert held_out_alike("ddro", ()) == ()
 
 
 def test_a_row_is_stale_when_what_it_depends_on_changes(plan_file, recipes, tmp_path):

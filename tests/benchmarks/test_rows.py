@@ -87,9 +87,32 @@ def test_a_start_takes_half_of_the_time_and_is_made_once(bench, recipes, slow):
     assert f"--set model.start={start.split('--out ')[1].split()[0]}" in own
     parts = sorted((bench.work / "parts").iterdir())
     times = [path.stat().st_mtime_ns for path in parts]
-    train_row(bench, codes, ("training.seed=1",), 8, bench.work / "other")
+    train_row(bench, codes, ("training.warmup=0.2",), 8, bench.work / "other")
     assert sorted((bench.work / "parts").iterdir()) == parts
     assert [path.stat().st_mtime_ns for path in parts] == times
+
+
+@pytest.fixture
+def splits(monkeypatch):
+    """What each training, probes included, learned from and is measured on, by its recipe."""
+    seen, real = {}, Trainer.__init__
+
+    def note(self, retriever, split, work):
+        seen.setdefault(retriever.recipe.name, []).append(split)
+        real(self, retriever, split, work)
+
+    monkeypatch.setattr(Trainer, "__init__", note)
+    return seen
+
+
+@pytest.mark.parametrize("settings", [("training.seed=5",), ("training.dev_queries=4",)])
+def test_a_start_never_sees_what_the_row_holds_out(bench, recipes, slow, splits, settings):
+    trained = train_row(bench, str(recipes / "codes.toml"), settings, 8, bench.work / "one")
+    assert f"--set {settings[0]}" in trained.commands[0]
+    (start,), (row,) = splits["rows"], splits["codes"]
+    learned = {text for texts in start.train.values() for text in texts}
+    assert len(row.questions) == (4 if "dev_queries" in settings[0] else 6)
+    assert not learned & row.questions.keys() and start.questions == row.questions
 
 
 def test_queries_are_made_up_by_a_quarter_and_two_stages_share_the_rest(bench, recipes, slow):
