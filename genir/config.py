@@ -134,6 +134,7 @@ class DecodingSection(Strict):
 
 class PseudoSection(Strict):
     """`[pseudo]`: queries made up for every document before training; they join the train queries.
+    Under the scheme `views` they are identifiers, too.
 
     source: who makes them: a recipe, which is trained first, a model folder of one, a transformers
     encoder-decoder or causal language model by folder or name, or a `.jsonl` file that has them;

@@ -5,7 +5,7 @@ To add a scheme: write one file with a subclass, and name it in `registry.py`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -60,6 +60,10 @@ class Scheme(ABC):
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         self.options = options
         self.tokenizer = tokenizer
+
+    def ask(self, queries: Mapping[str, Sequence[str]]) -> None:
+        """Take note, before `fit`, of queries made up for documents, by key. By default nothing."""
+        return
 
     @abstractmethod
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:

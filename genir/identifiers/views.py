@@ -34,8 +34,9 @@ class ViewsOptions(TextOptions):
     """Which views there are.
 
     ngrams: how many runs of `n` tokens of title and text, drawn by `seed` and the document's key;
-    0 = none. queries: a file of made-up queries, {"document", "text"} a line, "" = none; a relative
-    path is looked for where training is started, and the model folder keeps a copy.
+    0 = none. queries: a file of made-up queries, {"document", "text"} a line; a relative path is
+    looked for where training is started. "" = those of the recipe's `[pseudo]`, or none without it.
+    The model folder keeps a copy.
     """
 
     title: bool = True
@@ -70,6 +71,10 @@ class Views(TextScheme):
                 f"kinds of the scheme {self.name!r}; add them to its vocabulary"
             )
         self.asked: Mapping[str, Sequence[str]] = {}
+
+    def ask(self, queries: Mapping[str, Sequence[str]]) -> None:
+        """Have queries as views, unless a file of others is named."""
+        self.asked = queries
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
         """Read the made-up queries. Raises InputError for a bad line or an unknown document."""
@@ -129,7 +134,7 @@ class Views(TextScheme):
     def save(self, folder: Path) -> None:
         """Write `scheme.json`, and the made-up queries if there are any."""
         super().save(folder)
-        if self.options.queries:
+        if self.asked:
             lines = (
                 json.dumps({"document": key, "text": text}, ensure_ascii=False) + "\n"
                 for key, texts in self.asked.items()
@@ -140,7 +145,7 @@ class Views(TextScheme):
     def _restore(self, saved: Artefact) -> None:
         super()._restore(saved)
         path = saved.folder / QUERIES
-        if not self.options.queries:
+        if not saved.fact("asked"):
             return
         if not path.is_file():
             raise InputError(f"{path}: missing from the model folder; train it again")

@@ -27,11 +27,13 @@ def assemble(
     queries: TrainQueries,
     start: Path | None,
     first: Path | None = None,
+    made: TrainQueries | None = None,
 ) -> Retriever:
     """Build everything a recipe names around a corpus.
 
     start: a trained model folder whose encoder and document vectors this model starts from.
-    first: the trained model folder of the recipe's first stage.
+    first: the trained model folder of the recipe's first stage. made: queries made up for
+    documents, which may be identifiers.
     Raises InputError when the recipe's parts do not fit each other.
     """
     torch.manual_seed(recipe.training.seed)  # new parameters are drawn on the way
@@ -42,7 +44,9 @@ def assemble(
         scheme, table = parent.scheme, parent.table
         model.keep(parent.model, scheme, table)
     else:
-        scheme, table = _identifiers(recipe, documents, queries, model, learned)
+        scheme = build_scheme(recipe.identifiers, model.tokenizer)
+        scheme.ask(made or {})
+        table = _identifiers(scheme, documents, queries, model, learned)
     retriever = Retriever(recipe, scheme, table, model, documents)
     if first is not None and recipe.first is not None:
         before = Retriever.load(first, "cpu")
@@ -53,14 +57,13 @@ def assemble(
 
 
 def _identifiers(
-    recipe: Recipe,
+    scheme: Scheme,
     documents: DocumentStore,
     queries: TrainQueries,
     model: DocidModel,
     vectors: Vectors | None,
-) -> tuple[Scheme, IdentifierTable]:
+) -> IdentifierTable:
     """Fit the scheme, name the documents and let the model emit the names."""
-    scheme = build_scheme(recipe.identifiers, model.tokenizer)
     if vectors is None and not scheme.needs_tokenizer:
         vectors = model.to(PartialState().device).document_vectors(documents, queries)
         model.to("cpu")
@@ -68,7 +71,7 @@ def _identifiers(
     keys = [document.key for document in documents]
     table = IdentifierTable.build(scheme.encode(documents, vectors), keys)
     model.attach(scheme, table, vectors)
-    return scheme, table
+    return table
 
 
 def _keeps(model: DocidModel, recipe: Recipe, parent: Retriever) -> bool:

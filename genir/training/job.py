@@ -132,9 +132,7 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
     _check_same(recipe, work, split.train)
-    if recipe.pseudo.source:
-        known = set(retriever.documents.keys())
-        split = join_queries(split, read_pseudo_queries(work.pseudo, known))
+    split = join_queries(split, _made(recipe, retriever.documents, work))
     progress = Trainer(retriever, split, work).run()
     if state.is_main_process:
         _finish(job, retriever, split, progress, work)
@@ -161,7 +159,8 @@ def _prepare(
             Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url)
         )
         split = _split(job, recipe, documents)
-        retriever = assemble(recipe, documents, split.train, *earlier)
+        made = _made(recipe, documents, work)
+        retriever = assemble(recipe, documents, split.train, *earlier, made)
         facts = {
             "queries": fingerprint(split.train),
             "files": _digests(recipe),
@@ -242,6 +241,13 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
                 make_queries(source, documents, recipe.pseudo, work.pseudo)
             documents.close()
     state.wait_for_everyone()
+
+
+def _made(recipe: Recipe, documents: DocumentStore, work: WorkFolder) -> TrainQueries:
+    """Return the made-up queries, none where the recipe has none."""
+    if not recipe.pseudo.source:
+        return {}
+    return read_pseudo_queries(work.pseudo, set(documents.keys()))
 
 
 def train_generator(job: Job, options: PseudoSection, out: Path, settings: Sequence[str]) -> Path:

@@ -24,9 +24,11 @@ def made(tmp_path):
     return path
 
 
-def build(tokenizer, **options):
+def build(tokenizer, asked=None, **options):
     section = IdentifierSection.model_validate({"scheme": "views", **options})
-    return build_scheme(section, tokenizer).fit(CORPUS)
+    scheme = build_scheme(section, tokenizer)
+    scheme.ask(asked or {})
+    return scheme.fit(CORPUS)
 
 
 def described(scheme, document):
@@ -102,8 +104,17 @@ def test_queries_of_other_documents_are_refused(tokenizer, made):
         build(tokenizer, queries=str(made))
 
 
-def test_a_saved_scheme_needs_the_file_no_more(tokenizer, made, tmp_path):
-    scheme = build(tokenizer, queries=str(made))
+def test_queries_are_handed_over_or_read_from_a_file_that_is_named(tokenizer, made):
+    handed = build(tokenizer, {"twin": ["of  anna"]})
+    assert described(handed, TWIN)[:2] == ["query: of anna", "title: anna"]
+    named = build(tokenizer, {"twin": ["of  anna"]}, queries=str(made))
+    assert described(named, TWIN)[:2] == ["query: the guide", "title: anna"]
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_a_saved_scheme_needs_the_file_no_more(tokenizer, made, tmp_path, handed):
+    own = {"asked": ASKED} if handed else {"queries": str(made)}
+    scheme = build(tokenizer, **own)
     before = scheme.encode(CORPUS)
     scheme.save(tmp_path / "identifiers")
     made.unlink()

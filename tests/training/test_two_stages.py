@@ -74,6 +74,27 @@ beams = 4
 )
 
 
+VIEWS = (
+    """
+name = "views"
+[pseudo]
+source = {writer}
+count = 2
+length = 6
+[identifiers]
+scheme = "views"
+n = 3
+ngrams = 2
+[[tasks]]
+task = "queries"
+[decoding]
+beams = 4
+aggregate = "views"
+"""
+    + SCRATCH
+)
+
+
 def make_job(folder, corpus):
     writer = folder / "writer.toml"
     writer.write_text(GENERATOR)
@@ -242,6 +263,31 @@ def test_the_generator_never_sees_what_is_held_out(job, splits):
     learned = {text for texts in generator.train.values() for text in texts}
     assert not learned & second.questions.keys() and len(learned) == 76
     assert len({t for texts in second.train.values() for t in texts} - learned) > 10  # made up
+
+
+def query_views(folder):
+    """Return the views of a saved model that are queries, as texts by key."""
+    loaded, shown = Retriever.load(folder), {}
+    for row in range(len(loaded.table)):
+        text = loaded.scheme.describe(loaded.table.identifier(row))
+        if text.startswith("query: "):
+            shown.setdefault(loaded.table.key_of(row), set()).add(text.removeprefix("query: "))
+    return shown
+
+
+def test_one_command_makes_queries_up_that_are_views_and_learned_from(job, splits, tmp_path):
+    recipe = tmp_path / "views.toml"
+    recipe.write_text(VIEWS.format(writer=json.dumps(str(tmp_path / "writer.toml"))))
+    job = replace(job, recipe=str(recipe))
+    train(job)
+    shown = query_views(job.out)
+    assert len(shown) == 40 and {len(texts) for texts in shown.values()} <= {1, 2}
+    assert sum(map(len, splits["views"][1].train.values())) > 76
+    assert len(Retriever.load(job.out).search(["duplicate a document"], 5)[0]) == 5
+    made = tmp_path / "made.jsonl"
+    made.write_text('{"document": "copy-file", "text": "clone  a text"}\n')
+    train(replace(job, out=tmp_path / "other", settings=[f"pseudo.source={made}"]))
+    assert query_views(tmp_path / "other") == {"copy-file": {"clone a text"}}
 
 
 def test_dev_questions_are_left_out_of_what_is_made_up():
