@@ -69,6 +69,10 @@ class PseudoQueries(Task):
         if not self.asked:
             raise InputError(f'{self.file}: no queries; write lines {{"text", "document"}}')
 
+    def files(self) -> list[Path]:
+        """Return the file of queries."""
+        return [self.file]
+
     def examples(
         self,
         corpus: Sequence[Document],

@@ -1,6 +1,5 @@
 """A training from files to a model folder: read, assemble, train, save; resumable at any moment."""
 
-import hashlib
 import json
 import tempfile
 import time
@@ -13,27 +12,31 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from genir.config import PseudoSection, Recipe, Stage, dump_recipe, load_recipe, recipe_names
+from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
-from genir.identifiers.registry import find_scheme
-from genir.manifest import sha256
 from genir.models.registry import model_class
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
-from genir.tasks.registry import build_mixture
 from genir.training.assembly import assemble
 from genir.training.card import model_card
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
+from genir.training.inputs import (
+    changed_file,
+    check_recipe,
+    file_digests,
+    fingerprint,
+    refuse_other,
+)
 from genir.training.loop import Trainer
-from genir.training.losses.registry import check_losses, loss_files
 from genir.training.pseudo import (
     copy_queries,
+    is_copy,
     is_file,
     is_recipe,
     join_queries,
@@ -70,7 +73,7 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
     recipe = job.recipe
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, job.settings)
-    _check(recipe)  # a mistake there shows before the hard work
+    check_recipe(recipe)  # a mistake there shows before the hard work
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
@@ -87,28 +90,6 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
     return Retriever.load(work.prepared if prepare_only else job.out)
 
 
-def _check(recipe: Recipe) -> None:
-    """Refuse what would not be noticed before the hard work is done."""
-    stages = _stages(recipe)
-    for stage in stages:
-        build_mixture(stage.tasks, stage.training.seed)
-        check_losses(stage)
-    loss_files(stages)
-    if recipe.first is None:
-        return
-    if recipe.decoding.mode != "beam" or recipe.first.decoding.mode != "beam":
-        raise InputError('[decoding] mode: two stages answer by beam search; leave it at "beam"')
-    if not find_scheme(recipe.first.identifiers.scheme).needs_tokenizer:
-        raise InputError(
-            f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
-            "reads what the first has found, so it must be text; take 'passage'"
-        )
-
-
-def _stages(recipe: Recipe) -> list[Stage]:
-    return [recipe] if recipe.first is None else [recipe, recipe.first]
-
-
 def _refuse_foreign(out: Path) -> None:
     """Let --overwrite replace a model folder, or an empty one, and nothing else."""
     if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
@@ -117,7 +98,9 @@ def _refuse_foreign(out: Path) -> None:
 
 def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     """Fill `prepared/`, unless an earlier run has."""
-    state = PartialState()
+    state, source = PartialState(), Path(recipe.pseudo.source)
+    if is_file(recipe.pseudo.source) and work.pseudo.exists() and not is_copy(work.pseudo, source):
+        refuse_other(work.path, f"contents of {source}")
     if not work.prepared.is_dir():
         start = _start(job, recipe, work)
         _make_up(job, recipe, work)
@@ -163,7 +146,7 @@ def _prepare(
         retriever = assemble(recipe, documents, split.train, *earlier, made)
         facts = {
             "queries": fingerprint(split.train),
-            "files": _digests(recipe),
+            "files": file_digests(recipe),
             "seconds": time.monotonic() - began,
         }
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
@@ -306,31 +289,11 @@ def _prepared(recipe: Recipe, work: WorkFolder) -> Retriever:
     return retriever
 
 
-def fingerprint(queries: TrainQueries) -> str:
-    """Return a digest of the train queries, to notice a change between runs."""
-    digest = hashlib.sha256()
-    for key in sorted(queries):
-        digest.update(json.dumps([key, *queries[key]]).encode())
-    return digest.hexdigest()
-
-
-def _digests(recipe: Recipe) -> dict[str, str]:
-    """Return a digest of each file that the losses read."""
-    return {str(file): sha256(file) for file in loss_files(_stages(recipe))}
-
-
 def _check_same(recipe: Recipe, work: WorkFolder, queries: TrainQueries) -> None:
     """Raise InputError where what is learned from has changed since the training was begun."""
     known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))
-    what = "train queries" if known["queries"] != fingerprint(queries) else ""
-    for file, digest in _digests(recipe).items():
-        if known.get("files", {}).get(file) != digest:
-            what = f"contents of {file}"
-    if what:
-        raise InputError(
-            f"{work.path}: was begun with other {what} than these; resume with the same "
-            "ones, or --overwrite to start over"
-        )
+    refuse_other(work.path, changed_file(known.get("files", {}), file_digests(recipe)))
+    refuse_other(work.path, "train queries" if known["queries"] != fingerprint(queries) else "")
 
 
 def _finish(

@@ -45,12 +45,21 @@ def make_queries(
 
 
 def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
-    """Keep a file of queries, after a look at every line: it may change before a resumed run."""
+    """Keep a file of queries, after a look at every line: it may change while it is used."""
     if not read_pseudo_queries(source, set(documents)):
         raise InputError(f"{source}: no queries; the file is empty")
     part = out.with_name(f"{out.name}.part")
-    part.write_text("".join(f"{line}\n" for _, line in read_lines(source)), encoding="utf-8")
+    part.write_text(_whole(source), encoding="utf-8")
     part.replace(out)
+
+
+def is_copy(kept: Path, source: Path) -> bool:
+    """Tell whether a file of queries is still what was kept of it. Raises InputError if missing."""
+    return kept.read_text(encoding="utf-8") == _whole(source)
+
+
+def _whole(source: Path) -> str:
+    return "".join(f"{line}\n" for _, line in read_lines(source))
 
 
 def join_queries(split: DevSplit, made: TrainQueries) -> DevSplit:

@@ -27,7 +27,13 @@ from genir.tasks.base import TrainQueries
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.checkpoints import WorkFolder
 from genir.training.dev import measure_dev
-from genir.training.job import fingerprint
+from genir.training.inputs import (
+    changed_file,
+    check_recipe,
+    file_digests,
+    fingerprint,
+    refuse_other,
+)
 from genir.training.loop import Trainer
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
@@ -90,6 +96,7 @@ def refresh(request: Refresh) -> Refreshed:
     _forget_finished(retriever, work)
     if retriever.closed:
         raise InputError(retriever.closed)
+    check_recipe(recipe)
     if not work.prepared.is_dir() and not _new(retriever).any():
         raise InputError(f"{request.model}: nothing was added since it was trained; add documents")
     began = time.monotonic()
@@ -211,7 +218,7 @@ def _train(
     fresh = Retriever.load(work.prepared, "cpu")
     asked = {"recipe": recipe.model_dump(mode="json"), "replay": request.replay,
              "adapters": request.adapters, "queries": fingerprint(split.all.train)}  # fmt: skip
-    _refuse_other(work, asked)
+    _refuse_other(work, asked, file_digests(recipe))
     fresh.recipe = recipe
     fresh.model.hold(np.flatnonzero(_new(fresh)).tolist())
     if request.adapters:
@@ -228,15 +235,14 @@ def _train(
     return fresh, progress.step
 
 
-def _refuse_other(work: WorkFolder, asked: dict[str, Any]) -> None:
+def _refuse_other(work: WorkFolder, asked: dict[str, Any], files: dict[str, str]) -> None:
     """Note what a refresh was asked for; refuse to go on with another. Raises InputError."""
     path = work.path / "refresh.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
-        raise InputError(
-            f"{work.path}: was begun with other settings or queries than these; resume with the "
-            "same ones, or --overwrite to start over"
-        )
-    path.write_text(json.dumps(asked), encoding="utf-8")
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        refuse_other(work.path, changed_file(known.pop("files", {}), files))
+        refuse_other(work.path, "settings or queries" if known != asked else "")
+    path.write_text(json.dumps({**asked, "files": files}), encoding="utf-8")
 
 
 # --- what becomes of it ------------------------------------------------------------------------

@@ -138,6 +138,43 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
     assert weights[0] == weights[1]
 
 
+@pytest.fixture
+def teacher(tiny_corpus, tmp_path):
+    """A run file, and the settings of a refresh that learns from it."""
+    run = tmp_path / "teacher.run"
+    run.write_text("train-0-0 Q0 copy-file 1 2.0 x\ntrain-0-0 Q0 copy-disk 2 1.0 x\n")
+    queries = tiny_corpus / "queries.jsonl"
+    loss = f"{{loss='distillation', teacher='{run}', queries='{queries}', count=2}}"
+    return run, (f"losses=[{{loss='cross-entropy'}}, {loss}]", "training.max_steps=3")
+
+
+def test_a_teacher_s_file_must_be_there_before_a_refresh_costs_anything(model, files, teacher):
+    run, settings = teacher
+    run.unlink()
+    with pytest.raises(InputError, match=r"teacher.run' is no run file"):
+        refresh(request(model, files, *settings))
+    assert not model.with_name("model.refresh").exists()
+
+
+def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher, monkeypatch):
+    run, settings = teacher
+    settings = (*settings, "training.checkpoint_seconds=0")
+    monkeypatch.setattr("genir.training.refresh._judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        refresh(request(model, files, *settings))
+    monkeypatch.undo()
+    before = run.read_text()
+    run.write_text(before.replace("2.0", "3.0"))
+    with pytest.raises(InputError, match=r"begun with other contents of .*teacher.run than these"):
+        refresh(request(model, files, *settings, resume=True))
+    run.write_text(before)
+    assert refresh(request(model, files, *settings, resume=True)).steps == 3
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def test_rows_of_old_documents_stay_as_they_are(model, files):
     before = Retriever.load(model, "cpu").model.head.answering(0).detach().clone()
     refresh(request(model, files, "training.epochs=1", "training.dev_queries=0"))

@@ -222,6 +222,24 @@ def test_a_file_of_queries_is_learned_from(job, splits, tmp_path):
         assert sum(map(len, split.train.values())) == 76 + 3
 
 
+def test_another_file_of_queries_is_not_resumed_with(job, tmp_path):
+    path = tmp_path / "made.jsonl"
+    path.write_text('{"document": "copy-file", "text": "made up"}\n')
+    job = replace(job, settings=[f"pseudo.source={path}"])
+    killed(job, 1)  # in the first of two trainings, before the second is prepared
+    before, job = path.read_text(), replace(job, resume=True)
+    path.write_text(before.replace("made up", "made otherwise"))
+    with pytest.raises(InputError, match=r"begun with other contents of .*made.jsonl than these"):
+        train(job)
+    path.write_text(before)
+    killed(job, 6)  # in the second
+    path.write_text(before * 2)
+    with pytest.raises(InputError, match=r"begun with other contents of .*made.jsonl than these"):
+        train(job)
+    path.write_text(before)
+    train(job)
+
+
 def test_bad_queries_leave_no_trace(job, tmp_path):
     path = tmp_path / "made.jsonl"
     path.write_text('{"document": "no-such", "text": "what"}\n')
