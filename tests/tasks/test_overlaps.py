@@ -25,11 +25,17 @@ def drawn(**options):
 
 
 def test_each_query_leads_to_runs_of_words_of_its_document():
-    made = examples(words=3, count=5)
-    assert [e.source for e in made] == ["when did the embargo begin?"] * 5
-    for example in made:
-        run = example.target.split()
-        assert run == WORDS[WORDS.index(run[0]) :][:3] or run[0] == "crisis"
+    made = [example for seed in range(40) for example in examples(seed, words=3, count=5)]
+    assert [e.source for e in made] == ["when did the embargo begin?"] * 5 * 40
+    assert {e.target for e in made} == {
+        "Oil crisis. The",
+        "crisis. The crisis",
+        "crisis of 1973",
+        "1973 began with",
+        "began with an",
+        "embargo on oil.",
+        "oil.",
+    }
 
 
 def test_runs_begin_with_a_content_word_and_end_with_the_document():

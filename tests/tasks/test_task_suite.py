@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,13 @@ def test_the_hash_seed_changes_nothing(tmp_path):
     }
     here = [(name, examples(build(name, tmp_path), 7)) for name in TASKS]
     assert told == {f"{here}\n"}
+
+
+def test_every_task_is_worked_out_by_hand_somewhere():
+    others = [path for path in Path(__file__).parent.glob("test_*.py") if path != Path(__file__)]
+    read = "".join(path.read_text(encoding="utf-8") for path in others)
+    made = re.findall(r'(?:task=|"task": |examples\([\w{}]+, )"([\w-]+)"', read)
+    assert set(made) >= TASKS.keys()
 
 
 def test_an_unknown_task_is_answered_with_the_nearest():
