@@ -6,15 +6,13 @@ substring of up to n tokens is there in as many rows as the corpus has tokens, o
 each (tldr's 6,825 pages: 742,090 rows, 18 MB), 4 n + 4 where the vocabulary has more than 32,767.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from genir.config import Strict
-from genir.identifiers.base import Vectors
-from genir.identifiers.text import CHUNK, TextScheme
-from genir.identifiers.vectors import track_chunks
+from genir.identifiers.text import SharedTextScheme, whole_text
 from genir.records import Document, Identifier
 
 
@@ -25,7 +23,7 @@ class NgramOptions(Strict):
     tokens: int = Field(default=0, ge=0)
 
 
-class Ngram(TextScheme):
+class Ngram(SharedTextScheme):
     """The n tokens from each place of `title. text` on; fewer and the end symbol at its end.
 
     Documents share what both hold. A row that stands twice in a document is there once.
@@ -33,8 +31,6 @@ class Ngram(TextScheme):
 
     name: ClassVar[str] = "ngram"
     Options: ClassVar[type[Strict]] = NgramOptions
-    unique: ClassVar[bool] = False
-    several: ClassVar[bool] = True
     options: NgramOptions
 
     @property
@@ -46,30 +42,15 @@ class Ngram(TextScheme):
         """Return the title and the text."""
         return whole_text(document)
 
-    def encode(
-        self,
-        documents: Sequence[Document],
-        vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
-    ) -> list[list[Identifier]]:
-        """Return the n-grams of each document, each once; those in `taken` may be among them."""
-        identifiers = list[list[Identifier]]()
-        for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
-            for document in documents[rows]:
-                tokens = self._tokens(document)[: self.options.tokens or None]
-                identifiers.append(windows(tokens, self.options.n, self.end))
-        return identifiers
+    def own(self, document: Document) -> Iterable[Identifier]:
+        """Return the n-grams."""
+        tokens = self._tokens(document)[: self.options.tokens or None]
+        return windows(tokens, self.options.n, self.end)
 
     def describe(self, identifier: Identifier) -> str:
         """Return the text; an n-gram that ends with its document shows where."""
         ends = " (end)" if identifier[-1] == self.end else ""
         return super().describe(identifier) + ends
-
-
-def whole_text(document: Document) -> str:
-    """Return `title. text` with single spaces, or the key of a document without a word."""
-    parts = (" ".join(part.split()) for part in (document.title, document.text))
-    return ". ".join(filter(None, parts)) or document.key
 
 
 def windows(tokens: Sequence[int], n: int, end: int) -> list[Identifier]:

@@ -6,7 +6,7 @@ prefix of another.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -169,3 +169,32 @@ class TextScheme(Scheme):
                     f"{saved.fact(name)}, not {own}); use the one in the model folder"
                 )
         self.tied = int(saved.fact("tied"))
+
+
+class SharedTextScheme(TextScheme):
+    """A text scheme whose documents share what they have in common, and have several of."""
+
+    unique: ClassVar[bool] = False
+    several: ClassVar[bool] = True
+
+    def encode(
+        self,
+        documents: Sequence[Document],
+        vectors: Vectors | None = None,
+        taken: Set[Identifier] = frozenset(),
+    ) -> list[list[Identifier]]:
+        """Return the identifiers of each document, each once; some may be among those `taken`."""
+        identifiers = list[list[Identifier]]()
+        for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
+            identifiers += [list(dict.fromkeys(self.own(one))) for one in documents[rows]]
+        return identifiers
+
+    @abstractmethod
+    def own(self, document: Document) -> Iterable[Identifier]:
+        """Return a document's identifiers, whatever others there are; at least one."""
+
+
+def whole_text(document: Document) -> str:
+    """Return `title. text` with single spaces, or the key of a document without a word."""
+    parts = (" ".join(part.split()) for part in (document.title, document.text))
+    return ". ".join(filter(None, parts)) or document.key

@@ -5,7 +5,7 @@ the last. Documents share what they have in common: a title, an n-gram, a query 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Self
@@ -18,10 +18,9 @@ from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.identifiers.artefact import Artefact
 from genir.identifiers.base import Tokenizer, Vectors
-from genir.identifiers.ngram import whole_text, windows
-from genir.identifiers.text import CHUNK, TextOptions, TextScheme
+from genir.identifiers.ngram import windows
+from genir.identifiers.text import SharedTextScheme, TextOptions, whole_text
 from genir.identifiers.url import SEPARATORS, domain, split_url
-from genir.identifiers.vectors import track_chunks
 from genir.records import Document, Identifier
 
 KINDS = ("title", "url", "text", "query")
@@ -47,7 +46,7 @@ class ViewsOptions(TextOptions):
     seed: int = Field(default=0, ge=0)
 
 
-class Views(TextScheme):
+class Views(SharedTextScheme):
     """The mark of a kind, the tokens of a view, and the end symbol.
 
     A document that has no view at all is called by its text or, without one, by its key.
@@ -55,8 +54,6 @@ class Views(TextScheme):
 
     name: ClassVar[str] = "views"
     Options: ClassVar[type[Strict]] = ViewsOptions
-    unique: ClassVar[bool] = False
-    several: ClassVar[bool] = True
     options: ViewsOptions
 
     def __init__(self, options: ViewsOptions, tokenizer: Tokenizer | None = None) -> None:
@@ -88,19 +85,9 @@ class Views(TextScheme):
         """Return what n-grams are drawn from."""
         return whole_text(document)
 
-    def encode(
-        self,
-        documents: Sequence[Document],
-        vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
-    ) -> list[list[Identifier]]:
-        """Return the views of each document, each once; those in `taken` may be among them."""
-        identifiers = list[list[Identifier]]()
-        for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
-            for document in documents[rows]:
-                views = list(dict.fromkeys(self._views(document)))
-                identifiers.append(views or [self._mark("text", self._tokens(document))])
-        return identifiers
+    def own(self, document: Document) -> Iterable[Identifier]:
+        """Return the views."""
+        return list(self._views(document)) or [self._mark("text", self._tokens(document))]
 
     def _views(self, document: Document) -> Iterator[Identifier]:
         texts = [("query", text) for text in self.asked.get(document.key, ())]

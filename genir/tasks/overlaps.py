@@ -11,8 +11,8 @@ from typing import Literal
 from pydantic import Field
 
 from genir.config import Strict
-from genir.identifiers.ngram import whole_text
 from genir.identifiers.table import IdentifierTable
+from genir.identifiers.text import whole_text
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries
 from genir.tasks.passages import clean

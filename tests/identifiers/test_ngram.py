@@ -1,9 +1,10 @@
 import pytest
 
 from genir.config import IdentifierSection
-from genir.identifiers.ngram import whole_text, windows
+from genir.identifiers.ngram import windows
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
+from genir.identifiers.text import whole_text
 from genir.records import Document
 
 GUIDE = Document("guide", "the path  of anna\nof the path", title="anna")

@@ -4,7 +4,7 @@ from random import Random
 import pytest
 
 from genir.config import TaskSection
-from genir.identifiers.ngram import whole_text
+from genir.identifiers.text import whole_text
 from genir.records import Document
 from genir.tasks.registry import build_task
 
