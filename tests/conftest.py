@@ -10,6 +10,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from hypothesis import HealthCheck, settings
+from tiny import tiny_retriever
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from genir.models import encoder
@@ -93,6 +94,23 @@ def tiny_corpus(tmp_path_factory) -> Path:
         text = "query-id\tcorpus-id\tscore\n" + "".join(judged)
         (folder / "qrels" / f"{split}.tsv").write_text(text)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_encoder, tiny_corpus, tmp_path_factory):
+    """Return what gives the folder of a scheme's untrained model, made at its first use.
+
+    To be copied before it is changed.
+    """
+    made, place = {}, tmp_path_factory.mktemp("saved")
+
+    def saved(scheme) -> Path:
+        if scheme not in made:
+            store, made[scheme] = place / f"{scheme}.sqlite", place / scheme
+            tiny_retriever(tiny_encoder, tiny_corpus, store, scheme).save(made[scheme])
+        return made[scheme]
+
+    return saved
 
 
 def document(verb, thing):

@@ -3,19 +3,15 @@
 import json
 
 import pytest
-from tiny import tiny_retriever
 from typer.testing import CliRunner
 
 from genir.cli import app
 from genir.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def model(tiny_encoder, tiny_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "store.sqlite", "residual")
-    retriever.save(folder / "model")
-    return folder / "model"
+@pytest.fixture(scope="session")
+def model(tiny_folder):
+    return tiny_folder("residual")
 
 
 def genir(*arguments):

@@ -2,13 +2,14 @@
 
 import re
 import runpy
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 import uvicorn
-from tiny import tiny_retriever
 
+from genir.retriever import Retriever
 from genir.serving.app import create_app
 from genir.serving.server import claim
 from genir.serving.settings import Settings
@@ -21,11 +22,10 @@ NEEDS = {"langchain": "langchain_core", "pyterrier": "pyterrier"}
 
 
 @pytest.fixture(scope="module")
-def server(tiny_encoder, tiny_corpus, tmp_path_factory):
+def server(tiny_folder, tmp_path_factory):
     """Yield the address and the secret of a guarded server on a real port."""
     folder = tmp_path_factory.mktemp("docs")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
-    retriever.save(folder / "model")
+    retriever = Retriever.load(shutil.copytree(tiny_folder("residual"), folder / "model"), "cpu")
     secret = new_token(folder / "tokens.json", Wish("me", "write"))
     app = create_app(retriever, settings=Settings(tokens=folder / "tokens.json"))
     with claim("127.0.0.1", 0) as listener:

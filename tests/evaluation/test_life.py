@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from tiny import tiny_retriever
 
 from genir.corpus.documents import document_of
 from genir.corpus.runs import write_run
@@ -18,12 +17,9 @@ from genir.retriever import Retriever
 QUIET = Options(typos=False, timed=0)
 
 
-@pytest.fixture(scope="module")
-def saved(tiny_encoder, tiny_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("life")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "store.sqlite", "atomic")
-    retriever.save(folder / "model")
-    return folder / "model"
+@pytest.fixture(scope="session")
+def saved(tiny_folder):
+    return tiny_folder("atomic")
 
 
 @pytest.fixture

@@ -122,11 +122,6 @@ def client(searcher):
 
 
 @pytest.fixture(scope="session")
-def model_folder(tiny_encoder, tiny_corpus, tmp_path_factory):
+def model_folder(tiny_folder):
     """Return the folder of a tiny atomic model; copy it before it is changed."""
-    from tiny import tiny_retriever  # `test_server` imports this module where it is not found
-
-    place = tmp_path_factory.mktemp("served")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, place / "documents.sqlite", "atomic")
-    retriever.save(place / "model")
-    return place / "model"
+    return tiny_folder("atomic")

@@ -7,7 +7,6 @@ import shutil
 import sys
 
 import pytest
-from tiny import tiny_retriever
 
 from genir.errors import MissingPackage
 from genir.records import Document
@@ -17,12 +16,9 @@ QUESTION = "how do i clone a text?"
 NEW = {"_id": "rotate-image", "title": "rotate image", "text": "Turn a picture by some degrees."}
 
 
-@pytest.fixture(scope="module")
-def saved(tiny_encoder, tiny_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mcp")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
-    retriever.save(folder / "model")
-    return folder / "model"
+@pytest.fixture(scope="session")
+def saved(tiny_folder):
+    return tiny_folder("residual")
 
 
 @pytest.fixture

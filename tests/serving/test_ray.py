@@ -1,5 +1,6 @@
 """Replicas under Ray Serve. Ray is large: where it is not installed, nothing here runs."""
 
+import shutil
 import time
 
 import httpx2
@@ -9,7 +10,6 @@ pytest.importorskip("ray.serve", reason="no Ray; pip install 'genir[ray]'")
 
 import ray
 from ray import serve
-from tiny import tiny_retriever
 
 from genir.errors import InputError
 from genir.serving.ray import app
@@ -28,11 +28,8 @@ QUERY = {"query": "clone a text", "k": 5}
 
 
 @pytest.fixture(scope="module")
-def model(tiny_encoder, tiny_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ray")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
-    retriever.save(folder / "model")
-    return folder / "model"
+def model(tiny_folder, tmp_path_factory):
+    return shutil.copytree(tiny_folder("residual"), tmp_path_factory.mktemp("ray") / "model")
 
 
 @pytest.fixture(scope="module")

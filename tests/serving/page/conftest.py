@@ -4,7 +4,6 @@ import shutil
 
 import pytest
 from browsing import BROWSER, FLAGS, opened, serving
-from tiny import tiny_retriever
 
 from genir.retriever import Retriever
 from genir.serving.app import create_app
@@ -26,11 +25,8 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def saved(tiny_encoder, tiny_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    retriever = tiny_retriever(tiny_encoder, tiny_corpus, folder / "d.sqlite", "residual")
-    retriever.save(folder / "tiny")
-    return folder / "tiny"
+def saved(tiny_folder):
+    return tiny_folder("residual")
 
 
 @pytest.fixture
