@@ -56,11 +56,12 @@ class Stored(Living):
 
         Other writers wait, readers go on; a crash leaves the old folder or the new one. Versions
         stay in the table of versions, but those before this one cannot be gone back to. Does
-        nothing where nothing has changed. Raises InputError as `save` does.
+        nothing where nothing has changed and nothing deleted is there. Raises InputError as `save`
+        does.
         """
 
         def note(writing: Writing) -> None:
-            if self.version > self._base.version:
+            if self.version > self._base.version or not self.table.live.all():
                 remove_leftovers(self._base.folder)
                 changes = writing.changes(self._base.version)
                 with new_folder(self._base.folder, overwrite=True) as partial:

@@ -203,6 +203,19 @@ def test_compaction_changes_nothing_but_what_is_dead(retriever):
     assert state(retriever) == before
 
 
+def test_what_was_deleted_before_a_folder_was_saved_is_compacted_too(retriever, tmp_path):
+    retriever.delete(["copy-file"])
+    retriever.save(tmp_path / "other")  # with the dead rows, and no journal
+    before, hits = state(retriever), found(retriever)
+    retriever.compact()
+    for one in (retriever, reloaded(retriever)):
+        assert state(one) == before and found(one) == hits and one.version == 1
+        assert len(one.table.keys) == len(one.table) == 39 and "copy-file" not in one.table
+    stamp = (retriever.folder / "manifest.json").stat().st_mtime_ns
+    retriever.compact()
+    assert (retriever.folder / "manifest.json").stat().st_mtime_ns == stamp
+
+
 def test_saving_elsewhere_keeps_what_was_changed(retriever, tmp_path):
     retriever.add([make_document("a")])
     retriever.delete(["copy-file"])

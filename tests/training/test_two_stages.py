@@ -186,6 +186,23 @@ def test_a_compaction_numbers_documents_anew_and_passages_follow(whole, tmp_path
     assert len(expected[0]) == 38 and len(expected[1]) == 5
 
 
+@pytest.mark.parametrize("saved_before", [False, True])
+def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, saved_before):
+    shutil.copytree(whole, tmp_path / "copy")
+    retriever = Retriever.load(tmp_path / "copy")
+    retriever.delete([key for key in retriever.table.keys if "copy" in key or "disk" in key])
+    if saved_before:  # so that the deletions are in the folder, and in no journal
+        retriever.save(tmp_path / "copy", overwrite=True)
+    retriever.compact()
+    for one in (retriever, Retriever.load(tmp_path / "copy")):
+        left = list(one.documents)
+        own = {passage for passages in one.first.scheme.encode(left) for passage in passages}
+        first = one.first.table
+        assert {first.identifier(row) for row in range(len(first))} == own
+        assert len(left) == 28 and len(first.keys) == len(one.table.keys) == 28
+        assert not any("copy" in one.first.scheme.describe(passage) for passage in own)
+
+
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
     killed(job, 2)  # the generator's
     with pytest.raises(InputError, match="holds an interrupted training"):
