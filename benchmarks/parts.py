@@ -20,7 +20,7 @@ from benchmarks.plan import (
 )
 from genir.config import PseudoSection, load_recipe
 from genir.training.generate import Request, generate_queries
-from genir.training.job import same_as_start
+from genir.training.inputs import same_as_start
 from genir.training.signals import Stopped
 
 UNSAFE = re.compile(r"""[ "\[\]{}*?;&|<>()]""")

@@ -4,13 +4,16 @@ work; that they are the same is checked when a training goes on.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
 from genir.config import Recipe, Stage
+from genir.corpus.folder import find_file, read_train_queries
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
 from genir.manifest import sha256
+from genir.models.registry import model_class
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
 from genir.training.losses.registry import check_losses, loss_files
@@ -38,6 +41,39 @@ def _stages(recipe: Recipe) -> list[Stage]:
     return [recipe] if recipe.first is None else [recipe, recipe.first]
 
 
+def same_as_start(recipe: Recipe) -> list[str]:
+    """Return settings for a recipe to start from, where its model must be like this one's."""
+    options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
+    return [f"model.{name}={json.dumps(options[name])}" for name in sorted(same & options.keys())]
+
+
+def shared(recipe: Recipe) -> list[str]:
+    """Return settings for what is trained before: it must not see what this training holds out."""
+    training = recipe.training
+    settings = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
+    if training.max_steps:
+        settings.append(f"training.max_steps={training.max_steps}")
+    return settings
+
+
+def train_queries(
+    corpus: Path, queries: Path | None, qrels: Path | None, known: Container[str]
+) -> TrainQueries:
+    """Return the train queries in these files, by default in the corpus folder's; perhaps none.
+
+    known: the keys of the documents. Raises InputError for one file without the other.
+    """
+    if queries is None and qrels is None:
+        queries, qrels = (
+            find_file(corpus, [name]) for name in ("queries.jsonl", "qrels/train.tsv")
+        )
+        if queries is None or qrels is None:
+            return {}
+    if queries is None or qrels is None:
+        raise InputError("--queries and --qrels go together: give both, or neither")
+    return read_train_queries(queries, qrels, known)
+
+
 def fingerprint(queries: TrainQueries) -> str:
     """Return a digest of the train queries, to notice a change between runs."""
     digest = hashlib.sha256()
@@ -57,10 +93,18 @@ def file_digests(recipe: Recipe) -> dict[str, str]:
     return {str(file): sha256(file) for file in [*own, *loss_files(stages)]}
 
 
-def changed_file(known: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Return "contents of FILE" for the last file whose digest is another now, "" for none."""
-    changed = [file for file, digest in now.items() if known.get(file) != digest]
-    return f"contents of {changed[-1]}" if changed else ""
+def given(recipe: Recipe, queries: TrainQueries) -> dict[str, Any]:
+    """Return what is to stay the same while a training goes on, as JSON has it."""
+    return {"queries": fingerprint(queries), "files": file_digests(recipe)}
+
+
+def changed(known: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what of `given` is another now than it was known, "" for nothing."""
+    before = known.get("files", {})
+    for file, digest in now["files"].items():
+        if before.get(file) != digest:
+            return f"contents of {file}"
+    return "train queries" if known["queries"] != now["queries"] else ""
 
 
 def refuse_other(work: Path, what: str) -> None:

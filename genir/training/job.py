@@ -13,12 +13,11 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
-from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.folder import find_file, read_corpus
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
-from genir.models.registry import model_class
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 from genir.training.assembly import assemble
@@ -27,11 +26,13 @@ from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
 from genir.training.inputs import (
-    changed_file,
+    changed,
     check_recipe,
-    file_digests,
-    fingerprint,
+    given,
     refuse_other,
+    same_as_start,
+    shared,
+    train_queries,
 )
 from genir.training.loop import Trainer
 from genir.training.pseudo import (
@@ -114,7 +115,8 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state = PartialState()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
-    _check_same(recipe, work, split.train)
+    known = json.loads(retriever.attachments["metrics.json"])
+    refuse_other(work.path, changed(known, given(recipe, split.train)))
     split = join_queries(split, _made(recipe, retriever.documents, work))
     progress = Trainer(retriever, split, work).run()
     if state.is_main_process:
@@ -144,11 +146,7 @@ def _prepare(
         split = _split(job, recipe, documents)
         made = _made(recipe, documents, work)
         retriever = assemble(recipe, documents, split.train, *earlier, made)
-        facts = {
-            "queries": fingerprint(split.train),
-            "files": file_digests(recipe),
-            "seconds": time.monotonic() - began,
-        }
+        facts = {**given(recipe, split.train), "seconds": time.monotonic() - began}
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
         retriever.save(work.prepared)
         documents.close()
@@ -165,7 +163,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         )
     if name not in recipe_names() and not name.endswith(".toml"):
         return Path(name)
-    settings = [*_shared(recipe), *same_as_start(recipe)]
+    settings = [*shared(recipe), *same_as_start(recipe)]
     kind = load_recipe(name).model.kind
     if kind != recipe.model.kind:
         raise InputError(
@@ -176,21 +174,6 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         replace(job, recipe=name, out=work.start, settings=settings, resume=True, overwrite=False)
     )
     return work.start
-
-
-def same_as_start(recipe: Recipe) -> list[str]:
-    """Return settings for a recipe to start from, where its model must be like this one's."""
-    options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
-    return [f"model.{name}={json.dumps(options[name])}" for name in sorted(same & options.keys())]
-
-
-def _shared(recipe: Recipe) -> list[str]:
-    """Return settings for what is trained before: it must not see what this training holds out."""
-    training = recipe.training
-    shared = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
-    if training.max_steps:
-        shared.append(f"training.max_steps={training.max_steps}")
-    return shared
 
 
 def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
@@ -213,7 +196,7 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     if not source or work.pseudo.exists():
         return
     if is_recipe(source):
-        source = str(train_generator(job, recipe.pseudo, work.generator, _shared(recipe)))
+        source = str(train_generator(job, recipe.pseudo, work.generator, shared(recipe)))
     if state.is_main_process:
         with tempfile.TemporaryDirectory(dir=work.path) as folder:
             path = Path(folder) / "documents.sqlite"
@@ -238,7 +221,7 @@ def train_generator(job: Job, options: PseudoSection, out: Path, settings: Seque
 
     settings: changes to it, before those of the options. Raises InputError without train queries.
     """
-    if job.queries is None and _own(job.corpus, "qrels/train.tsv") is None:
+    if job.queries is None and find_file(job.corpus, ["qrels/train.tsv"]) is None:
         raise InputError(
             f"[pseudo] source = {options.source!r} learns from train queries, and {job.corpus} has "
             "none; name a transformers model or a .jsonl file of queries, or set pseudo.source= to "
@@ -256,27 +239,10 @@ def train_generator(job: Job, options: PseudoSection, out: Path, settings: Seque
 
 
 def _split(job: Job, recipe: Recipe, documents: DocumentStore) -> DevSplit:
-    known = set(documents.keys())
-    queries = _train_queries(job, known)
+    queries = train_queries(job.corpus, job.queries, job.qrels, set(documents.keys()))
     split = carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
     # What writes text is not asked for documents, but keeps off what others are measured on.
     return split._replace(questions={}) if recipe.decoding.mode == "free" else split
-
-
-def _train_queries(job: Job, known: set[str]) -> TrainQueries:
-    queries, qrels = job.queries, job.qrels
-    if queries is None and qrels is None:
-        queries, qrels = _own(job.corpus, "queries.jsonl"), _own(job.corpus, "qrels/train.tsv")
-        if queries is None or qrels is None:
-            return {}
-    if queries is None or qrels is None:
-        raise InputError("--queries and --qrels go together: give both, or neither")
-    return read_train_queries(queries, qrels, known)
-
-
-def _own(corpus: Path, name: str) -> Path | None:
-    candidates = (corpus / name, corpus / f"{name}.gz")
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def _prepared(recipe: Recipe, work: WorkFolder) -> Retriever:
@@ -287,13 +253,6 @@ def _prepared(recipe: Recipe, work: WorkFolder) -> Retriever:
             "ones, or --overwrite to start over"
         )
     return retriever
-
-
-def _check_same(recipe: Recipe, work: WorkFolder, queries: TrainQueries) -> None:
-    """Raise InputError where what is learned from has changed since the training was begun."""
-    known = json.loads((work.prepared / "metrics.json").read_text(encoding="utf-8"))
-    refuse_other(work.path, changed_file(known.get("files", {}), file_digests(recipe)))
-    refuse_other(work.path, "train queries" if known["queries"] != fingerprint(queries) else "")
 
 
 def _finish(

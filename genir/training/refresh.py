@@ -27,13 +27,7 @@ from genir.tasks.base import TrainQueries
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.checkpoints import WorkFolder
 from genir.training.dev import measure_dev
-from genir.training.inputs import (
-    changed_file,
-    check_recipe,
-    file_digests,
-    fingerprint,
-    refuse_other,
-)
+from genir.training.inputs import changed, check_recipe, given, refuse_other
 from genir.training.loop import Trainer
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
@@ -217,8 +211,8 @@ def _train(
     """Train the snapshot from its last checkpoint on; return it as it is to be, and the steps."""
     fresh = Retriever.load(work.prepared, "cpu")
     asked = {"recipe": recipe.model_dump(mode="json"), "replay": request.replay,
-             "adapters": request.adapters, "queries": fingerprint(split.all.train)}  # fmt: skip
-    _refuse_other(work, asked, file_digests(recipe))
+             "adapters": request.adapters, **given(recipe, split.all.train)}  # fmt: skip
+    _refuse_other(work, asked)
     fresh.recipe = recipe
     fresh.model.hold(np.flatnonzero(_new(fresh)).tolist())
     if request.adapters:
@@ -235,14 +229,14 @@ def _train(
     return fresh, progress.step
 
 
-def _refuse_other(work: WorkFolder, asked: dict[str, Any], files: dict[str, str]) -> None:
+def _refuse_other(work: WorkFolder, asked: dict[str, Any]) -> None:
     """Note what a refresh was asked for; refuse to go on with another. Raises InputError."""
     path = work.path / "refresh.json"
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        refuse_other(work.path, changed_file(known.pop("files", {}), files))
-        refuse_other(work.path, "settings or queries" if known != asked else "")
-    path.write_text(json.dumps({**asked, "files": files}), encoding="utf-8")
+        refuse_other(work.path, changed(known, asked))
+        refuse_other(work.path, "settings" if known != asked else "")
+    path.write_text(json.dumps(asked), encoding="utf-8")
 
 
 # --- what becomes of it ------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 
 from genir.config import load_recipe
 from genir.errors import InputError
-from genir.training.inputs import changed_file, file_digests
+from genir.training.inputs import changed, given
 from genir.training.job import train
 from genir.training.loop import Trainer
 
@@ -22,13 +22,12 @@ def made(tmp_path):
 def test_files_of_tasks_are_known_by_their_contents(made, typos):
     task = f"{{task='pseudo-queries', file='{made}', typos={typos}}}"
     recipe = load_recipe("default", [f"tasks=[{{task='lead'}}, {task}]"])
-    known = file_digests(recipe)
-    assert list(known) == [str(made)]
-    assert changed_file(known, file_digests(recipe)) == ""
+    known = given(recipe, {"a": ["one"]})
+    assert list(known["files"]) == [str(made)]
+    assert changed(known, given(recipe, {"a": ["one"]})) == ""
+    assert changed(known, given(recipe, {"a": ["two"]})) == "train queries"
     made.write_text(LINE * 2)
-    assert changed_file(known, file_digests(recipe)) == f"contents of {made}"
-    assert changed_file({}, known) == f"contents of {made}"
-    assert changed_file(known, {}) == ""
+    assert changed(known, given(recipe, {"a": ["one"]})) == f"contents of {made}"
 
 
 def test_another_file_of_a_task_is_not_resumed_with(make_job, made, monkeypatch):

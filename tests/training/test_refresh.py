@@ -131,7 +131,7 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
     assert Retriever.load(model).version == 1
     with pytest.raises(InputError, match=r"--resume goes on with it"):
         refresh(request(model, files, *settings, adapters=adapters))
-    with pytest.raises(InputError, match=r"begun with other settings or queries"):
+    with pytest.raises(InputError, match=r"begun with other settings than these"):
         refresh(request(model, files, *settings, adapters=adapters, replay=1.0, resume=True))
     refresh(request(model, files, *settings, adapters=adapters, resume=True))
     weights = [(one / "model.safetensors").read_bytes() for one in (model, other)]
