@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from genir.config import Strict, apply_settings, load_recipe, recipe_names, validate
+from genir.config import Strict, load_recipe, recipe_names, validate
 from genir.errors import InputError, nearest
+from genir.settings import apply_settings
 
 FORMAT = 1
 """Counts changes in how rows are run that make earlier results incomparable."""

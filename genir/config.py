@@ -5,7 +5,6 @@ loss`) keep the variant's own keys unchecked here; the registry of that layer ch
 `validate`.
 """
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -22,11 +21,8 @@ from pydantic import (
 )
 
 from genir.errors import InputError, nearest
-
-BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-"""What TOML reads as a key without quotes."""
-LISTS = ("tasks", "losses")
-"""The keys of a recipe that hold several sections."""
+from genir.settings import apply_settings
+from genir.toml import lines_of
 
 
 class Strict(BaseModel):
@@ -294,91 +290,6 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
     return file.read_text(encoding="utf-8"), f"recipe {name}"
 
 
-def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> None:
-    """Set each `a.b=c` in nested values. Raises InputError for one that cannot be set."""
-    for setting in settings:
-        _apply(values, setting)
-
-
-def _apply(values: dict[str, Any], setting: str) -> None:
-    """Set `a.b=c` in the nested values; a list is indexed by number (`tasks.0.weight=2`)."""
-    path, equals, raw = setting.partition("=")
-    if not equals or not path.strip():
-        raise InputError(f"--set {setting!r}: write it as key=value, such as training.epochs=1")
-    node: Any = values
-    *parents, last = path.strip().split(".")
-    for part in parents:
-        node = _child(node, part, setting)
-    node[_place(node, last, setting)] = _parse(raw)
-
-
-def _place(node: Any, part: str, setting: str) -> Any:
-    if not isinstance(node, list):
-        return part
-    if not part.isdecimal() or int(part) >= len(node):
-        raise InputError(f"--set {setting!r}: {part!r} is not an index below {len(node)}")
-    return int(part)
-
-
-def _child(node: Any, part: str, setting: str) -> Any:
-    place = _place(node, part, setting)
-    child = node[place] if isinstance(node, list) else node.setdefault(place, {})
-    if not isinstance(child, dict | list):
-        raise InputError(f"--set {setting!r}: {part!r} holds a value, not a section")
-    return child
-
-
-def _parse(raw: str) -> Any:
-    """Read the right-hand side as a TOML value; anything that is not one is a string."""
-    try:
-        return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return raw
-
-
 def dump_recipe(recipe: Recipe) -> str:
     """Write a recipe as TOML that `load_recipe` reads back to an equal one."""
-    return "\n".join(_lines(recipe.model_dump(exclude_none=True), "")) + "\n"
-
-
-def _lines(values: Mapping[str, Any], prefix: str) -> list[str]:
-    """Write a recipe, or the stage that `prefix` names: its values, its sections, its lists."""
-    lines = [f"{key} = {_value(v)}" for key, v in values.items() if not _is_section(key, v)]
-    for key in (key for key, value in values.items() if isinstance(value, dict)):
-        section = values[key]
-        inner = _lines(section, f"{prefix}{key}.") if key == "first" else _pairs(section)
-        lines += ["", *([] if key == "first" else [f"[{prefix}{key}]"]), *inner]
-    for key in LISTS:
-        for section in values[key]:
-            lines += ["", f"[[{prefix}{key}]]", *_pairs(section)]
-    return lines
-
-
-def _is_section(key: str, value: Any) -> bool:
-    return isinstance(value, dict) or key in LISTS
-
-
-def _pairs(section: Mapping[str, Any]) -> list[str]:
-    return [f"{_key(key)} = {_value(value)}" for key, value in section.items()]
-
-
-def _key(key: str) -> str:
-    return key if BARE_KEY.fullmatch(key) else _string(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _string(value)
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
-    return repr(value)
-
-
-def _string(text: str) -> str:
-    import json
-
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "\n".join(lines_of(recipe.model_dump(exclude_none=True))) + "\n"

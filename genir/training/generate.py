@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from genir.config import PseudoSection, apply_settings, validate
+from genir.config import PseudoSection, validate
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.generation.queries import part_of
+from genir.settings import apply_settings
 from genir.training.job import Job, train_generator
 from genir.training.pseudo import is_file, is_recipe, make_queries
 

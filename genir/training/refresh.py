@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genir.config import Recipe, apply_settings, validate
+from genir.config import Recipe, validate
 from genir.corpus.folder import read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.records import Document, Example
 from genir.retriever import Retriever
+from genir.settings import apply_settings
 from genir.tasks.base import TrainQueries
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.checkpoints import WorkFolder
