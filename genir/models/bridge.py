@@ -8,12 +8,10 @@ inner product with what is known of the document so far (RIPOR, 2024, section 3)
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
@@ -28,7 +26,7 @@ from genir.models.codebooks import CodebookHead
 from genir.models.encoder import MINILM, TextEncoder, pool
 from genir.models.files import read_model, write_model
 from genir.models.guards import Guards, NewRow, Standing
-from genir.models.lengths import encode_in_groups
+from genir.models.inner_products import InnerProducts
 from genir.models.lexical import LexicalEncoder, bm25_weights, count_pieces, special_ids
 from genir.models.sets import SetHead
 from genir.records import Document
@@ -59,19 +57,7 @@ class BridgeOptions(Strict):
     )
 
 
-@dataclass(frozen=True)
-class BridgeState:
-    """The query vectors [B, H], and the level that is next.
-
-    read: the encoder's hidden states and the attention mask, where the prior is by sets.
-    """
-
-    query: Tensor
-    depth: int
-    read: tuple[Tensor, Tensor] | None = None
-
-
-class BridgeModel(DocidModel):
+class BridgeModel(InnerProducts):
     """Encoder (dense and lexical) + codebooks."""
 
     kind = "bridge"
@@ -81,6 +67,7 @@ class BridgeModel(DocidModel):
     def __init__(self, options: BridgeOptions, encoder: TextEncoder) -> None:
         super().__init__()
         self.options = options
+        self.scale, self.lexical_gain = options.scale, options.lexical_gain
         self.encoder = encoder
         self.tokenizer = encoder.tokenizer
         self.lexical: LexicalEncoder | None = None
@@ -186,7 +173,7 @@ class BridgeModel(DocidModel):
 
     def dense_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the trained part of the query vectors, float32 [B, dimension]."""
-        return self.options.scale * self.encoder(input_ids, attention_mask)
+        return self.scale * self.encoder(input_ids, attention_mask)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         """Return the cross-entropy over all documents, plus those over prefixes and over sets.
@@ -194,7 +181,7 @@ class BridgeModel(DocidModel):
         The word channel stays out: what it knows, the dense one would not learn.
         """
         states = self.encoder.states(batch.input_ids, batch.attention_mask)
-        query = self.options.scale * pool(states, batch.attention_mask)
+        query = self.scale * pool(states, batch.attention_mask)
         losses = self.head.loss(query, batch.rows, label_smoothing)
         if self.sets is not None:
             documents = self.head.documents[batch.rows].long()
@@ -272,69 +259,6 @@ class BridgeModel(DocidModel):
         sets = nullcontext() if self.sets is None else self.sets.keeping(documents)
         with rows, sets:
             yield
-
-    # --- decoding ------------------------------------------------------------------------------
-
-    def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return float32 [B, H]: the scaled unit vector, then the lexical sum."""
-        return self._vectors(input_ids, self.encoder(input_ids, attention_mask))
-
-    def _vectors(self, input_ids: Tensor, dense: Tensor) -> Tensor:
-        dense = self.options.scale * dense
-        if self.lexical is None:
-            return dense
-        return torch.cat([dense, self.options.lexical_gain * self.lexical(input_ids)], dim=1)
-
-    def start(self, input_ids: Tensor, attention_mask: Tensor) -> BridgeState:
-        """Encode the queries."""
-        if self.sets is None:
-            vectors = encode_in_groups(self.query_vectors, input_ids, attention_mask)
-            return BridgeState(vectors, 0)
-        states = self.encoder.states(input_ids, attention_mask)
-        query = self._vectors(input_ids, pool(states, attention_mask))
-        return BridgeState(query, 0, (states, attention_mask))
-
-    def step(
-        self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None
-    ) -> tuple[BridgeState, Tensor]:
-        """Return the level's scores as the hidden state, [B, 1, size]: alike for every beam."""
-        scores = self.head.scores(state.query, state.depth)
-        return replace(state, depth=state.depth + 1), scores.unsqueeze(1)
-
-    def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
-        """Return the candidates' inner products with the query, [B, K, C]."""
-        batch, beams, slots = candidates.shape
-        return hidden.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
-
-    def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return the hidden states, which are the level's scores."""
-        return hidden
-
-    def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
-        return hidden.logsumexp(dim=-1)
-
-    def hidden_after(
-        self, state: BridgeState, queries: Tensor, symbols: Tensor, first: int = 0
-    ) -> list[Tensor]:
-        """Return the levels' scores, [N, size] each: alike after every prefix."""
-        depths = range(first, symbols.shape[1] + 1)
-        return [self.head.scores(state.query, depth)[queries] for depth in depths]
-
-    def log_levels(self, state: BridgeState) -> list[Tensor]:
-        """Return log p of every symbol, float32 [B, size] a level."""
-        return [
-            self.head.scores(state.query, depth).log_softmax(dim=-1)
-            for depth in range(self.head.levels)
-        ]
-
-    def prior(self, state: BridgeState) -> Tensor:
-        """Return the log-softmax of the scores of sets or, without, of all rows."""
-        if self.sets is None or state.read is None:
-            return self.head.row_scores(state.query).log_softmax(dim=-1)
-        with torch.autocast(self.device.type, enabled=False):  # see `CodebookHead.scores`
-            scores = self.sets.scores(state.read[0].float(), state.read[1])
-        return scores.log_softmax(dim=-1)[:, self.head.documents.long()]
 
     def identifier_bytes(self) -> int:
         """Return the size of the codebooks and the sets."""

@@ -1,0 +1,102 @@
+"""How a bridge answers: the score of a prefix is the inner product of the query vector with what is
+known of the document so far, so each level's scores are alike for every beam.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from genir.models.base import DocidModel
+from genir.models.codebooks import CodebookHead
+from genir.models.encoder import TextEncoder, pool
+from genir.models.lengths import encode_in_groups
+from genir.models.lexical import LexicalEncoder
+from genir.models.sets import SetHead
+
+
+@dataclass(frozen=True)
+class BridgeState:
+    """The query vectors [B, H], and the level that is next.
+
+    read: the encoder's hidden states and the attention mask, where the prior is by sets.
+    """
+
+    query: Tensor
+    depth: int
+    read: tuple[Tensor, Tensor] | None = None
+
+
+class InnerProducts(DocidModel):
+    """The half of a bridge that decoding asks.
+
+    scale, lexical_gain: what the dense and the lexical part of a query vector are multiplied by.
+    """
+
+    encoder: TextEncoder
+    lexical: LexicalEncoder | None
+    sets: SetHead | None
+    head: CodebookHead
+    scale: float
+    lexical_gain: float
+
+    def query_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return float32 [B, H]: the scaled unit vector, then the lexical sum."""
+        return self._vectors(input_ids, self.encoder(input_ids, attention_mask))
+
+    def _vectors(self, input_ids: Tensor, dense: Tensor) -> Tensor:
+        dense = self.scale * dense
+        if self.lexical is None:
+            return dense
+        return torch.cat([dense, self.lexical_gain * self.lexical(input_ids)], dim=1)
+
+    def start(self, input_ids: Tensor, attention_mask: Tensor) -> BridgeState:
+        """Encode the queries."""
+        if self.sets is None:
+            vectors = encode_in_groups(self.query_vectors, input_ids, attention_mask)
+            return BridgeState(vectors, 0)
+        states = self.encoder.states(input_ids, attention_mask)
+        query = self._vectors(input_ids, pool(states, attention_mask))
+        return BridgeState(query, 0, (states, attention_mask))
+
+    def step(
+        self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None
+    ) -> tuple[BridgeState, Tensor]:
+        """Return the level's scores as the hidden state, [B, 1, size]: alike for every beam."""
+        scores = self.head.scores(state.query, state.depth)
+        return replace(state, depth=state.depth + 1), scores.unsqueeze(1)
+
+    def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
+        """Return the candidates' inner products with the query, [B, K, C]."""
+        batch, beams, slots = candidates.shape
+        return hidden.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
+
+    def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return the hidden states, which are the level's scores."""
+        return hidden
+
+    def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
+        return hidden.logsumexp(dim=-1)
+
+    def hidden_after(
+        self, state: BridgeState, queries: Tensor, symbols: Tensor, first: int = 0
+    ) -> list[Tensor]:
+        """Return the levels' scores, [N, size] each: alike after every prefix."""
+        depths = range(first, symbols.shape[1] + 1)
+        return [self.head.scores(state.query, depth)[queries] for depth in depths]
+
+    def log_levels(self, state: BridgeState) -> list[Tensor]:
+        """Return log p of every symbol, float32 [B, size] a level."""
+        return [
+            self.head.scores(state.query, depth).log_softmax(dim=-1)
+            for depth in range(self.head.levels)
+        ]
+
+    def prior(self, state: BridgeState) -> Tensor:
+        """Return the log-softmax of the scores of sets or, without, of all rows."""
+        if self.sets is None or state.read is None:
+            return self.head.row_scores(state.query).log_softmax(dim=-1)
+        with torch.autocast(self.device.type, enabled=False):  # see `CodebookHead.scores`
+            scores = self.sets.scores(state.read[0].float(), state.read[1])
+        return scores.log_softmax(dim=-1)[:, self.head.documents.long()]
