@@ -54,11 +54,15 @@ class Qrel:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A training pair: `source` text, and the identifier (or plain text) to emit for it."""
+    """A training pair: `source` text, and the identifier (or plain text) to emit for it.
+
+    also: identifiers to emit after the target, one after the other (CorpusBrain's joined targets).
+    """
 
     source: str
     target: Identifier | str
     weight: float = 1.0
+    also: tuple[Identifier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

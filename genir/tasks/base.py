@@ -23,8 +23,9 @@ class Task(ABC):
     """A way to make training examples (text -> identifier, or text -> text).
 
     Promises, held by the shared test suite: the same arguments and generator state give the same
-    examples; sources are non-empty; identifier targets stand in the table; a document with nothing
-    to say under a task yields nothing. The table numbers documents by their place in the corpus.
+    examples; sources are non-empty; identifier targets stand in the table, those of one example
+    belong to different documents; a document with nothing to say under a task yields nothing. The
+    table numbers documents by their place in the corpus.
     """
 
     name: ClassVar[str]
@@ -36,6 +37,11 @@ class Task(ABC):
     def files(self) -> list[Path]:
         """Return the files that are read, which must not change while a training goes on."""
         return []
+
+    @property
+    def joins(self) -> bool:
+        """Tell whether targets are joined: an example may lead to several documents."""
+        return bool(getattr(self.options, "join", False))
 
     @abstractmethod
     def examples(

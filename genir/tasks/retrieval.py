@@ -12,16 +12,18 @@ from genir.corpus.lines import json_records, read_lines, shorten
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
-from genir.tasks.base import Task, TrainQueries, draw_target
+from genir.tasks.base import Task, TrainQueries, draw_identifier, draw_target
 from genir.tasks.passages import clean
 
 
 class QueriesOptions(Strict):
-    """Train queries have no parameters."""
+    """join: all documents that a query answers are one target, in corpus order (CorpusBrain)."""
+
+    join: bool = False
 
 
 class Queries(Task):
-    """Every (train query, document) pair, one example each."""
+    """Every (train query, document) pair, one example each; joined, every train query."""
 
     name = "queries"
     Options = QueriesOptions
@@ -34,10 +36,16 @@ class Queries(Task):
         rng: Random,
     ) -> Iterator[Example]:
         """Yield the queries that a document answers, document by document."""
+        answers: dict[str, dict[str, None]] = {}
         for document in corpus:
-            for source in map(clean, queries.get(document.key, ())):
-                if source:
+            for source in filter(None, map(clean, queries.get(document.key, ()))):
+                if self.joins:
+                    answers.setdefault(source, {})[document.key] = None
+                else:
                     yield Example(source, draw_target(table, document, rng))
+        for source, keys in answers.items():
+            first, *others = (draw_identifier(table, key, rng) for key in keys)
+            yield Example(source, first, also=tuple(others))
 
 
 class PseudoQueriesOptions(Strict):

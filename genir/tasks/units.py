@@ -2,9 +2,9 @@
 long pages -> identifiers.
 
 A page is read in units: its paragraphs (lines), as in the authors' data, or its sentences; short
-ones, headings among them, are left out. Where the authors join the identifiers of the page and of
-pages that it links to into one target, each is the target of an example of its own here: the
-decoder emits one identifier at a time, with any scheme.
+ones, headings among them, are left out. The authors join the identifiers of the page and of pages
+that it links to into one target; so does `join`, where the model can write it. Without it each is
+the target of an example of its own, with any scheme.
 """
 
 from abc import abstractmethod
@@ -42,6 +42,12 @@ class UnitOptions(Strict):
     shortest: int = Field(default=11, ge=1)
 
 
+class InnerOptions(UnitOptions):
+    """join: the page and the pages that it links to are one target, the page first."""
+
+    join: bool = False
+
+
 class UnitTask(Task):
     """A task over the units of long pages."""
 
@@ -58,7 +64,9 @@ class UnitTask(Task):
 
 
 class Inner(UnitTask):
-    """Units -> the page, and now and then a page that it links to."""
+    """Units -> the page, and now and then pages that it links to."""
+
+    Options = InnerOptions
 
     def examples(
         self,
@@ -67,16 +75,20 @@ class Inner(UnitTask):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield an example a source and identifier; sources of one text count once."""
+        """Yield an example a source and identifier, or a source; sources of one text count once."""
         for document in corpus:
             places = self.places(document)
             units = [clean(document.text[start:end]) for start, end in places]
             links = [anchor.target for anchor in anchors(document, table)] if units else []
             for source in dict.fromkeys(self.sources(units, rng)):
-                yield Example(source, draw_target(table, document, rng))
+                own = draw_target(table, document, rng)
                 (count,) = rng.choices(range(len(LINKED)), LINKED)
-                for key in dict.fromkeys(rng.sample(links, min(count, len(links)))):
-                    yield Example(source, draw_identifier(table, key, rng))
+                keys = dict.fromkeys(rng.sample(links, min(count, len(links))))
+                linked = tuple(draw_identifier(table, key, rng) for key in keys)
+                if self.joins:
+                    yield Example(source, own, also=linked)
+                else:
+                    yield from (Example(source, target) for target in (own, *linked))
 
     @abstractmethod
     def sources(self, units: Sequence[str], rng: Random) -> list[str]:

@@ -1,8 +1,14 @@
 """CorpusBrain's tasks on a page of seven units, worked out by hand."""
 
 from collections import Counter
+from itertools import combinations
 
-from web import outcomes, page, pairs
+import pytest
+from web import joined, outcomes, page, pairs
+
+from genir.config import TaskSection
+from genir.errors import InputError
+from genir.tasks.registry import build_task
 
 TEXT = """Lead goes [[here|x]].
 
@@ -57,6 +63,49 @@ def test_a_source_leads_to_linked_pages_as_often_as_in_the_paper():
     assert outcomes(CORPUS, 200, task="lps", **SHORT) == {
         (" ".join(UNITS[a:b]), target) for a, b in ((0, 3), (3, 6)) for target in ("page", *"xyz")
     }
+
+
+@pytest.mark.parametrize("task", ["iss", "lps"])
+def test_a_joined_target_is_the_page_and_then_pages_that_it_links_to(task):
+    one = page("one", "Lead goes [[here|x]].\nSecond unit is it.\nThird unit is [[it|one]].")
+    stubs = [page("x", "a stub"), page("other", "a stub")]
+    sources = [UNITS[0], "Second unit is it.", "Third unit is it."]
+    sources = {"iss": sources, "lps": [" ".join(sources)]}[task]
+    drawn = [joined([one, *stubs], n, task=task, join=True, **SHORT) for n in range(60)]
+    assert all([source for source, _ in found][:1] == sources[:1] for found in drawn)
+    # One link leads away from the page; it is drawn or not, each time anew.
+    assert {pair for found in drawn for pair in found} == {
+        (source, keys) for source in sources for keys in (("one",), ("one", "x"))
+    }
+
+
+def test_a_joined_target_has_as_many_pages_as_in_the_paper():
+    links = ["x", "y", "y", "y", "x", "z"]  # of the seven units
+    shares = dict(enumerate((0.70, 0.20, 0.05, 0.03, 0.02)))
+    expected = Counter()
+    for drawn, share in shares.items():
+        ways = list(combinations(links, drawn))
+        for way in ways:
+            expected[1 + len(set(way))] += share / len(ways)
+    found = Counter()
+    for seed in range(800):
+        for source, keys in joined(CORPUS, seed, task="lps", join=True, **SHORT):
+            assert source in (" ".join(UNITS[0:3]), " ".join(UNITS[3:6]))
+            assert keys[0] == "page" and len(set(keys)) == len(keys)
+            found[len(keys)] += 1 / 1600
+    assert found == pytest.approx(expected, abs=0.04)
+
+
+def test_joined_or_not_the_same_pages_are_drawn():
+    for seed in range(20):
+        apart = pairs(CORPUS, seed, task="iss", **SHORT)
+        together = joined(CORPUS, seed, task="iss", join=True, **SHORT)
+        assert apart == [(source, key) for source, keys in together for key in keys]
+
+
+def test_hip_leads_to_one_page():
+    with pytest.raises(InputError, match=r"\[\[tasks\]\] hip: unknown key 'join'"):
+        build_task(TaskSection(task="hip", join=True))
 
 
 def test_hip_puts_a_link_s_unit_between_its_neighbours():

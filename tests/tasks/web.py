@@ -37,6 +37,13 @@ def pairs(corpus, seed=0, queries=None, **section):
     ]
 
 
+def joined(corpus, seed=0, queries=None, **section):
+    """Return a task's examples as (source, keys of all documents that it leads to, in order)."""
+    task = build_task(TaskSection(**section))
+    examples = task.examples(corpus, numbered(corpus), queries or {}, Random(seed))
+    return [(e.source, tuple(corpus[n].key for (n,) in (e.target, *e.also))) for e in examples]
+
+
 def outcomes(corpus, seeds=60, **section):
     """Return every pair that some generator leads to."""
     return {pair for seed in range(seeds) for pair in pairs(corpus, seed, **section)}
