@@ -112,6 +112,7 @@ class DecodingSection(Strict):
     aggregate: Literal["max", "logsumexp", "ngrams", "views"] = Field(
         default="max", description="a document's score from its identifiers'"
     )
+    several: int = Field(default=1, ge=1, description="identifiers in one answer at most")
 
     @property
     def gathers(self) -> bool:
@@ -124,6 +125,15 @@ class DecodingSection(Strict):
             raise ValueError(
                 f"aggregate = {self.aggregate!r} adds up what a beam search finds; it goes with "
                 'mode = "beam" and look_ahead = 0'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _joined(self) -> Self:
+        if self.several > 1 and (self.mode, self.look_ahead, self.aggregate) != ("beam", 0, "max"):
+            raise ValueError(
+                f"several = {self.several}: answers of several identifiers are found by beam "
+                'search alone; it goes with mode = "beam", look_ahead = 0 and aggregate = "max"'
             )
         return self
 
@@ -197,6 +207,11 @@ class Recipe(Stage):
                 raise ValueError(
                     f"[decoding] aggregate = {decoding.aggregate!r} is for one stage; take 'max' "
                     "or 'logsumexp' where there is a [first]"
+                )
+            if decoding.several > 1:
+                raise ValueError(
+                    f"[decoding] several = {decoding.several} is for one stage; leave it at 1 "
+                    "where there is a [first]"
                 )
         return self
 

@@ -136,15 +136,18 @@ class Retriever(Stored):
         return self.first.passages(queries, live, self.table)
 
     def require_one_stage(self, what: str) -> None:
-        """Raise InputError where `what` cannot be had of a model: in two stages, or of all that a
-        beam search comes upon.
-        """
+        """Raise InputError where `what`, which follows one identifier, cannot be had."""
         if self.first is not None:
             raise InputError(
                 f"{what} follows one beam search, but this model answers in two stages; "
                 "use it on a model of one"
             )
-        aggregate = self.recipe.decoding.aggregate
+        aggregate, several = self.recipe.decoding.aggregate, self.recipe.decoding.several
+        if several > 1:
+            raise InputError(
+                f"{what} follows one identifier, but this model's answers hold several "
+                f"([decoding] several = {several}); use it on a model with several = 1"
+            )
         if self.recipe.decoding.gathers:
             raise InputError(
                 f"{what} follows a document's best identifier, but this model adds up all that its "

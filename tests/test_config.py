@@ -304,3 +304,16 @@ def test_a_nested_unknown_key_is_answered_from_its_own_section():
 def test_a_section_cannot_be_changed_later():
     with pytest.raises(ValueError, match="frozen"):
         validate(Outer, {}, "here").size = 2.0
+
+
+@pytest.mark.parametrize("other", ["mode=exact", "look_ahead=0.5", "aggregate=logsumexp"])
+def test_answers_of_several_identifiers_are_found_by_plain_beam_search(file, other):
+    assert loaded(file, "decoding.several=3").decoding.several == 3
+    with pytest.raises(InputError, match=r"several = 3: .* it goes with mode = \"beam\""):
+        loaded(file, "decoding.several=3", f"decoding.{other}")
+
+
+@pytest.mark.parametrize("stage", ["", "first."])
+def test_answers_of_several_identifiers_are_for_one_stage(stage):
+    with pytest.raises(InputError, match=r"several = 2 is for one stage"):
+        load_recipe("tome", [f"{stage}decoding.several=2"])

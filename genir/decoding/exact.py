@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genir.config import DecodingSection
 from genir.decoding.beam import Beams
-from genir.decoding.exhaustive import Nodes, places, ranked, score_leaves
+from genir.decoding.exhaustive import Nodes, kth_best, places, ranked, score_leaves
 from genir.decoding.lookahead import Lift, look_ahead
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import score_edges
@@ -65,7 +65,7 @@ def exact_search(
     expanded = torch.zeros_like(opened.query)
     while True:
         total = space.total(done)
-        floor = _kth_best(done.query, total, k, queries)
+        floor = kth_best(done.query, total, k, queries)
         done = done.take(total >= floor[done.query])
         hope = space.hope(opened)
         open_still = hope >= floor[opened.query] - ROUNDING
@@ -80,14 +80,6 @@ def exact_search(
         done, opened = done.join(finished), opened.join(grown)
     beams = ranked(done._replace(score=space.total(done)), queries)
     return Found(beams, opened.query.bincount(minlength=queries) == 0, expanded)
-
-
-def _kth_best(query: Tensor, score: Tensor, k: int, queries: int) -> Tensor:
-    """Return each query's k-th best score, float32 [B]; -inf where there are fewer."""
-    last = places(query, score) == k - 1
-    floor = torch.full((queries,), -torch.inf, device=score.device)
-    floor[query[last]] = score[last]
-    return floor
 
 
 class _Space:

@@ -94,6 +94,14 @@ def places(query: Tensor, score: Tensor) -> Tensor:
     return place
 
 
+def kth_best(query: Tensor, score: Tensor, k: int, queries: int) -> Tensor:
+    """Return each query's k-th best score, float32 [B]; -inf where there are fewer."""
+    last = places(query, score) == k - 1
+    floor = torch.full((queries,), -torch.inf, device=score.device)
+    floor[query[last]] = score[last]
+    return floor
+
+
 def score_leaves(
     model: DocidModel,
     trie: Trie,

@@ -16,6 +16,7 @@ from genir.config import Stage
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
 from genir.decoding.exact import Found, exact_search
+from genir.decoding.joined import joined_search
 from genir.decoding.masks import LiveRows
 from genir.decoding.ngrams import rank_by_ngrams
 from genir.decoding.proof import prove_documents
@@ -163,14 +164,15 @@ class Ranker:
         owners = [query for query, own in enumerate(readings) for _ in own]
         inputs = self.encode([reading.text for own in readings for reading in own])
         before = np.array([reading.score for own in readings for reading in own])
-        decoding = recipe.model_copy(update={"beams": min(width, self.trie.rows)})
+        # There are more sequences of several identifiers than rows.
+        beams = min(width, self.trie.rows) if recipe.several == 1 else width
+        decoding = recipe.model_copy(update={"beams": beams})
         with self.autocast():
             if recipe.gathers:  # one reading a query
                 gather = GATHERED[recipe.aggregate]
                 return gather(self.model, self.table, self.trie, inputs, live, decoding)
-            found = beam_search(
-                self.model, self.trie, inputs, live.select(owners), decoding, wanted
-            )
+            search = beam_search if recipe.several == 1 else joined_search
+            found = search(self.model, self.trie, inputs, live.select(owners), decoding, wanted)
         masks = [live.masks[place] for place in live.places(len(readings))]
         low, high, score = (t.cpu().numpy() for t in (found.low, found.high, found.score))
         if any(before):  # else the float32 scores stay as they are

@@ -24,6 +24,12 @@ class Tokenizer(Protocol):
 
     eos_token_id: int | None
     sep_token_id: int | None
+    unk_token_id: int | None
+    mask_token: str | None
+
+    def convert_tokens_to_ids(self, tokens: str) -> int | None:
+        """Return the id of a token; that of the unknown one, or None, where there is none."""
+        ...
 
     def encode(self, text: str, add_special_tokens: bool = ..., verbose: bool = ...) -> list[int]:
         """Return the token ids of a text."""
@@ -56,6 +62,10 @@ class Scheme(ABC):
     needs_tokenizer: ClassVar[bool] = False
     unique: ClassVar[bool] = True
     several: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
+    """Whether identifiers can be written one after the other, parted by `separator`."""
+    separator: int | None = None
+    """A symbol that stands in none of them; None where the vocabulary has none to spare."""
 
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         self.options = options

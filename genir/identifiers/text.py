@@ -2,7 +2,7 @@
 
 Documents of the same text are told apart by a number at its end, from 2 on ("Anna", "Anna 2").
 The tokenizer's EOS (or SEP) ends every identifier and stands nowhere else in it, so none is a
-prefix of another.
+prefix of another. Where several are written one after the other, a separator takes its place.
 """
 
 from abc import abstractmethod
@@ -23,6 +23,10 @@ from genir.records import Document, Identifier
 
 CHUNK = 16_384
 """Texts tokenised between two ticks of the progress bar."""
+
+SEPARATORS = ("<extra_id_0>", "<0xFF>")
+"""What parts identifiers where there is no mask token: T5's first sentinel, or a byte that no UTF-8
+text has, of vocabularies that spell in bytes."""
 
 
 class TextOptions(Strict):
@@ -53,6 +57,8 @@ class TextScheme(Scheme):
                 f"the scheme {self.name!r} needs a tokenizer with an EOS or SEP token; add one"
             )
         self.end = end
+        if self.joins:
+            self.separator = find_separator(tokenizer, end)
         self._tie = cache(self._spell_number)
 
     @abstractmethod
@@ -116,7 +122,7 @@ class TextScheme(Scheme):
 
     def _spell(self, text: str) -> list[int]:
         tokens = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
-        return [token for token in tokens if token != self.end]
+        return [token for token in tokens if token not in (self.end, self.separator)]
 
     def _spell_number(self, number: int) -> Identifier:
         tie = tuple(self.tokenizer.encode(f" {number}", add_special_tokens=False))
@@ -198,3 +204,15 @@ def whole_text(document: Document) -> str:
     """Return `title. text` with single spaces, or the key of a document without a word."""
     parts = (" ".join(part.split()) for part in (document.title, document.text))
     return ". ".join(filter(None, parts)) or document.key
+
+
+def find_separator(tokenizer: Tokenizer, end: int) -> int | None:
+    """Return a token that parts identifiers: one that is kept for other things than text.
+
+    None where the vocabulary has no mask token and none of `SEPARATORS`.
+    """
+    for name in filter(None, (tokenizer.mask_token, *SEPARATORS)):
+        token = tokenizer.convert_tokens_to_ids(name)
+        if token not in (None, tokenizer.unk_token_id, end):
+            return token
+    return None

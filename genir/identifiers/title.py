@@ -11,6 +11,7 @@ class Title(TextScheme):
     """The tokens of the title."""
 
     name: ClassVar[str] = "title"
+    joins: ClassVar[bool] = True
 
     def text(self, document: Document) -> str:
         """Return the title, with single spaces."""

@@ -37,6 +37,7 @@ class Url(TextScheme):
     """The tokens of the URL. `prefix` is what `strip` leaves out of it, learnt by `fit`."""
 
     name: ClassVar[str] = "url"
+    joins: ClassVar[bool] = True
     Options: ClassVar[type[Strict]] = UrlOptions
     options: UrlOptions
     prefix: str = ""

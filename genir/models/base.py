@@ -76,6 +76,9 @@ class DocidModel(nn.Module, ABC):
     Options: ClassVar[type[Strict]]
     writes_text: ClassVar[bool] = False
     """Whether it can be trained on text targets."""
+    separator: int | None = None
+    """The symbol between identifiers of one target, in the place of the end of all but the last;
+    None where only one can be written."""
     tokenizer: Any
 
     @classmethod

@@ -94,6 +94,7 @@ class Seq2SeqModel(DocidModel):
         self.text = scheme.needs_tokenizer
         self._number(scheme.level_sizes())
         if self.text:
+            self.separator = scheme.separator
             self._refuse_other_vocabulary()
             self.register_parameter("symbols", None)
             self.new.discard("symbols")
@@ -136,7 +137,7 @@ class Seq2SeqModel(DocidModel):
 
     def attach_codes(self, sizes: Sequence[int], rows: Tensor) -> None:
         """Take rows, float32 [sum of sizes, H], as the symbols of each level in turn."""
-        self.text = False
+        self.text, self.separator = False, None
         self._number(sizes)
         self.symbols = nn.Parameter(rows.to(self.device))
         self.new.add("symbols")

@@ -194,3 +194,42 @@ def test_a_tokenizer_without_an_end_is_refused():
 def test_a_number_that_does_not_fit_says_so(tokenizer):
     with pytest.raises(InputError, match="max_tokens = 4 leaves no room for the number 100"):
         title(tokenizer, ["anna"] * 100, max_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "special", "expected"),
+    [
+        (["<mask>", "<extra_id_0>"], {"mask_token": "<mask>"}, "<mask>"),
+        (["<extra_id_1>", "<extra_id_0>", "<0xFF>"], {}, "<extra_id_0>"),
+        (["<0x00>", "<0xFF>"], {}, "<0xFF>"),
+        (["|"], {}, None),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["title", "url"])
+def test_what_parts_identifiers_is_kept_for_other_things_than_text(
+    words, special, expected, scheme
+):
+    tokenizer = words_only("[UNK]", "</s>", "anna", *words, eos_token="</s>", **special)
+    found = build_scheme(IdentifierSection(scheme=scheme), tokenizer).separator
+    assert found == (None if expected is None else tokenizer.get_vocab()[expected])
+
+
+def test_the_end_is_no_separator():
+    tokenizer = words_only("[UNK]", "<mask>", sep_token="<mask>", mask_token="<mask>")
+    assert build_scheme(IdentifierSection(scheme="title"), tokenizer).separator is None
+
+
+def test_documents_that_share_identifiers_are_not_joined(tokenizer):
+    tokenizer = words_only(
+        "[UNK]", "</s>", "<mask>", *"1234", eos_token="</s>", mask_token="<mask>"
+    )
+    for scheme in ("passage", "ngram", "views"):
+        assert build_scheme(IdentifierSection(scheme=scheme), tokenizer).separator is None
+
+
+def test_the_separator_in_a_title_is_left_out(tokenizer):
+    special = {"eos_token": "</s>", "mask_token": "[MASK]"}
+    tokenizer = words_only("[UNK]", "</s>", "[MASK]", "anna", "2", "3", **special)
+    corpus = documents(titles=["anna [MASK] anna", "anna anna"])
+    scheme = build_scheme(IdentifierSection(scheme="title"), tokenizer).fit(corpus)
+    assert [own for (own,) in scheme.encode(corpus)] == [(3, 3, 1), (3, 3, 4, 1)]
