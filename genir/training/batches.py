@@ -13,7 +13,7 @@ import torch
 from genir.identifiers.table import PAD, IdentifierTable
 from genir.models.base import Batch
 from genir.models.encoder import encode_texts, pad_batch
-from genir.records import Example
+from genir.records import Example, Identifier
 
 POOL = 16
 """Batches whose examples are sorted by length together: little padding, yet well mixed."""
@@ -22,8 +22,9 @@ POOL = 16
 class Batcher:
     """Turns an epoch's examples into batches of tensors.
 
-    batch_size: examples a process; lengths: tokens at most of (source, text target); answering:
-    whether batches know the `answers` of their sources.
+    batch_size: examples a process; lengths: tokens at most of (source, text or joined target);
+    answering: whether batches know the `answers` of their sources; separator: the symbol between
+    identifiers of a joined target, if there are any.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class Batcher:
         batch_size: int,
         lengths: tuple[int, int],
         answering: bool = False,
+        separator: int | None = None,
     ) -> None:
         self.answering = answering
+        self.separator = separator
         self.tokenizer = tokenizer
         self.table = table
         self.batch_size = batch_size
@@ -68,7 +71,8 @@ class Batcher:
         numbers: dict[str, dict[int, None]] = {}
         for example in examples:
             if not isinstance(example.target, str):
-                numbers.setdefault(example.source, {})[owner(example.target)] = None
+                own = map(owner, (example.target, *example.also))
+                numbers.setdefault(example.source, {}).update(dict.fromkeys(own))
         return numbers
 
     def _cuts(self, pool: Sequence[Example]) -> list[slice]:
@@ -103,11 +107,24 @@ class Batcher:
 
     def _target(self, example: Example) -> Sequence[int]:
         if not isinstance(example.target, str):
-            return example.target
+            return self._joined(example.target, example.also)
         ids = self.tokenizer.encode(example.target, add_special_tokens=False)
         end = self.tokenizer.eos_token_id
         end = self.tokenizer.sep_token_id if end is None else end
         return [*ids[: self.target_length - 1], end]
+
+    def _joined(self, first: Identifier, others: Sequence[Identifier]) -> Sequence[int]:
+        """Return identifiers as one target: the first, and as many others as there is room for.
+
+        The separator takes the place of the end of all but the last.
+        """
+        symbols = list(first)
+        for other in others:
+            if len(symbols) + len(other) > self.target_length:
+                break
+            assert self.separator is not None, "a joined target needs a separator"
+            symbols[-1:] = [self.separator, *other]
+        return symbols
 
 
 def _padded(lists: Sequence[Collection[int]]) -> torch.Tensor:

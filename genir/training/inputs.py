@@ -16,6 +16,7 @@ from genir.manifest import sha256
 from genir.models.registry import model_class
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
+from genir.training.joining import check_joining
 from genir.training.losses.registry import check_losses, loss_files
 
 
@@ -25,6 +26,7 @@ def check_recipe(recipe: Recipe) -> None:
     for stage in stages:
         build_mixture(stage.tasks, stage.training.seed)
         check_losses(stage)
+        check_joining(stage)
     loss_files(stages)
     if recipe.first is None:
         return

@@ -24,6 +24,7 @@ from genir.training.batches import Batcher
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev import measure_dev
 from genir.training.display import Display, say
+from genir.training.joining import require_separator
 from genir.training.losses.base import Setting
 from genir.training.losses.registry import Losses, refuse_text, takes_lists
 from genir.training.signals import Stopped, StopWish, stop_wish
@@ -53,6 +54,7 @@ class Trainer:
         self.work = work
         self.choose = choose
         self.settings = retriever.recipe.training
+        require_separator(retriever.recipe, retriever.model)
         # A recipe need not use every parameter of the network it is given.
         options = DistributedDataParallelKwargs(
             find_unused_parameters=True, broadcast_buffers=False
@@ -68,6 +70,7 @@ class Trainer:
             self.settings.batch_size,
             (self.settings.source_length, self.settings.target_length),
             takes_lists(retriever.recipe),
+            retriever.model.separator,
         )
         self._prepare()
         # One process embeds the documents for a teacher, the others read what it has kept.

@@ -203,7 +203,8 @@ class Replay:
     def _is_new(self, example: Example) -> bool:
         if isinstance(example.target, str):
             return False  # a text, which belongs to no document
-        return bool(self.new[self.table.documents[self.table.row_of(example.target)]])
+        rows = [self.table.row_of(target) for target in (example.target, *example.also)]
+        return bool(self.new[self.table.documents[rows]].any())
 
 
 def _train(

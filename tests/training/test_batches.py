@@ -113,3 +113,51 @@ def test_long_sources_and_text_targets_are_cut(tokenizer):
     assert batch.input_ids.shape == (2, 5) and batch.targets.shape == (2, 4)
     ends = [row[row != PAD][-1].item() for row in batch.targets]
     assert ends == [tokenizer.sep_token_id] * 2
+
+
+END, PARTED = 9, 8
+TITLES = IdentifierTable.build(
+    [[(1, END)], [(2, 3, END)], [(4, END)], [(5, 6, 7, END)]], ["a", "b", "c", "d"]
+)
+
+
+def joined_batch(tokenizer, given, length=64):
+    batcher = Batcher(tokenizer, TITLES, 4, (64, length), answering=True, separator=PARTED)
+    (batch,) = batcher.batches(given, Random(1))
+    rows = zip(batch.sources, batch.targets, batch.rows, batch.answers, strict=True)
+    return {
+        source: (target[target != PAD].tolist(), row.item(), answers[answers >= 0].tolist())
+        for source, target, row, answers in rows
+    }
+
+
+def test_a_joined_target_has_a_separator_for_every_end_but_the_last(tokenizer):
+    given = [
+        Example("one", (1, END)),
+        Example("two", (2, 3, END), also=((1, END),)),
+        Example("three", (4, END), also=((5, 6, 7, END), (1, END))),
+    ]
+    row = TITLES.row_of
+    assert joined_batch(tokenizer, given) == {
+        "one": ([1, END], row((1, END)), [0]),
+        "two": ([2, 3, PARTED, 1, END], row((2, 3, END)), [1, 0]),
+        "three": ([4, PARTED, 5, 6, 7, PARTED, 1, END], row((4, END)), [2, 3, 0]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (3, [4, 3, 2, END]),  # the first is never cut
+        (6, [4, 3, 2, END]),
+        (7, [4, 3, 2, PARTED, 2, 3, END]),
+        (8, [4, 3, 2, PARTED, 2, 3, END]),
+        (9, [4, 3, 2, PARTED, 2, 3, PARTED, 1, END]),
+    ],
+)
+def test_a_joined_target_holds_the_identifiers_that_there_is_room_for(tokenizer, length, expected):
+    table = IdentifierTable.build([[(4, 3, 2, END)], [(2, 3, END)], [(1, END)]], ["a", "b", "c"])
+    given = [Example("one", (4, 3, 2, END), also=((2, 3, END), (1, END)))]
+    batcher = Batcher(tokenizer, table, 4, (64, length), separator=PARTED)
+    (batch,) = batcher.batches(given, Random(1))
+    assert batch.targets.tolist() == [expected]
