@@ -15,7 +15,7 @@ from genir.identifiers.table import IdentifierTable
 from genir.identifiers.text import whole_text
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries
-from genir.tasks.passages import clean
+from genir.tasks.passages import clean, is_bare
 from genir.tasks.terms import STOP_WORDS, words
 
 
@@ -47,7 +47,7 @@ class Overlaps(Task):
         """Yield (source, run of title and text), document by document."""
         for document in corpus:
             read = whole_text(document).split()
-            if not (document.title + document.text).strip():
+            if is_bare(document):
                 continue
             for source in self._sources(read, queries.get(document.key, ()), rng):
                 for run in self._draw(source, read, rng):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from itertools import islice
 from random import Random
 
+from genir.records import Document
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z])|(?<=[。\uff01\uff1f])")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
@@ -19,6 +21,11 @@ _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 def clean(text: str) -> str:
     """Collapse white space."""
     return " ".join(text.split())
+
+
+def is_bare(document: Document) -> bool:
+    """Tell whether a document has no word, in title or text, that a source could be made of."""
+    return not (document.title + document.text).strip()
 
 
 def lead(text: str, words: int) -> str:

@@ -13,7 +13,7 @@ from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries
 from genir.tasks.indexing import Indexing
-from genir.tasks.passages import clean
+from genir.tasks.passages import clean, is_bare
 
 
 class WrittenPassagesOptions(Strict):
@@ -31,7 +31,7 @@ class WrittenPassages(Indexing):
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Return the passages; a document without a word has none."""
-        if not (document.title + document.text).strip():
+        if is_bare(document):
             return []
         return document_passages(document, self.options.words, self.options.count)
 
