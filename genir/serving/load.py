@@ -187,12 +187,12 @@ class Run:
         connection = Connection(self.address)
         while monotonic() < self.until:
             _, told = await connection.ask("GET", "/v1/metrics")
+            await connection.close()  # a server may close what is idle as long as this
             lines = (line.split() for line in told.decode().splitlines())
             sizes = [float(words[1]) for words in lines
                      if words[0] == "process_resident_memory_bytes"]  # fmt: skip
             self.tally.memory += map(int, sizes)
             await asyncio.sleep(min(5.0, max(0.2, self.load.seconds / 12)))
-        await connection.close()
 
 
 def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]:
