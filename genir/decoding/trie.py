@@ -5,8 +5,6 @@ nodes keep child lists; narrow nodes are read from the rows directly. Which rows
 known here (`decoding.masks`).
 """
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
@@ -18,6 +16,7 @@ from torch import Tensor
 
 from genir.decoding.lists import ChildLists
 from genir.identifiers.table import PAD, IdentifierTable, Symbols, narrowest
+from genir.memory import give_back
 
 MANY = 1_000_000
 """Rows from which on what the building leaves behind is worth giving back."""
@@ -70,7 +69,7 @@ class Trie:
         narrow = np.ascontiguousarray(narrowest(symbols))
         levels = list(_levels(narrow))
         if len(narrow) >= MANY:
-            _give_back()
+            give_back()
         return cls(torch.from_numpy(narrow), levels).to(device)
 
     def to(self, device: torch.device | str) -> Self:
@@ -183,14 +182,6 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
         over = int(np.count_nonzero(column == PAD))
         yield Level(reach, lists, ends=over > shorter)
         first, shorter = children, over
-
-
-def _give_back() -> None:
-    """Return freed memory to the system: glibc keeps what the lists were made from."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-        if trim is not None:
-            trim(0)
 
 
 def running_alive(live: Tensor) -> Tensor:

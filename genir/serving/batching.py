@@ -15,10 +15,14 @@ from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
+from genir.memory import give_back
 from genir.records import Hit, Selection
 from genir.serving.metrics import Metrics
 from genir.serving.served import Served
 from genir.serving.settings import Settings
+
+TIDY = 10.0
+"""Seconds between two times that freed memory is given back."""
 
 T = TypeVar("T")
 ModelState = tuple[int, int]
@@ -96,6 +100,7 @@ class Worker:
         self._generation = -1
         self._last = 0  # queries in the batch before
         self._next_look = inf
+        self._next_tidy = monotonic() + TIDY
         self._closed = False
 
     @property
@@ -235,6 +240,9 @@ class Worker:
             self._change.wait(pause)
 
     def _look(self, served: Served) -> None:
+        if monotonic() >= self._next_tidy:
+            give_back()  # batches of ever other shapes leave holes behind
+            self._next_tidy = monotonic() + TIDY
         if self._idle is not None and monotonic() >= self._next_look:
             self._idle(served)
             self._next_look = monotonic() + self._settings.poll_ms / 1000
