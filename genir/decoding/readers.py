@@ -96,9 +96,10 @@ def score_edges(
 ) -> Tensor:
     """Return log p of each edge, float32 [B, K, C]: -inf where illegal, 0 where finished."""
     finished = edges.symbols == PAD
-    logits = model.logits(hidden, depth, edges.symbols.clamp(min=0))
+    candidates = edges.symbols.clamp(min=0)
     if normalise == "vocabulary":
-        total = model.log_normaliser(hidden, depth).unsqueeze(-1)
+        logits, total = model.scores(hidden, depth, candidates)
     else:
-        total = logits.masked_fill(~legal, -torch.inf).logsumexp(dim=-1, keepdim=True)
-    return (logits - total).masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)
+        logits = model.logits(hidden, depth, candidates)
+        total = logits.masked_fill(~legal, -torch.inf).logsumexp(dim=-1)
+    return (logits - total.unsqueeze(-1)).masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)

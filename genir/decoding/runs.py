@@ -257,6 +257,6 @@ class RunReader:
             for some in (depths == level).nonzero()[:, 0].split(SCORED):
                 states = hidden[row[some], place[some]].unsqueeze(1)
                 symbols = forced[row[some], place[some]].view(-1, 1, 1)
-                logits = self.model.logits(states, level, symbols)[:, 0, 0]
-                scores[some] = (logits - self.model.log_normaliser(states, level)[:, 0]).float()
+                logits, total = self.model.scores(states, level, symbols)
+                scores[some] = (logits[:, 0, 0] - total[:, 0]).float()
         self.ahead[beams[0][row], beams[1][row], depth + place] = scores

@@ -228,6 +228,10 @@ class DocidModel(nn.Module, ABC):
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp of the logits of all symbols at a level: float32 [B, K]."""
 
+    def scores(self, hidden: Tensor, depth: int, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `logits` of the candidates and `log_normaliser`, which may share their work."""
+        return self.logits(hidden, depth, candidates), self.log_normaliser(hidden, depth)
+
     @abstractmethod
     def hidden_after(
         self, state: Any, queries: Tensor, symbols: Tensor, first: int = 0

@@ -271,6 +271,11 @@ class Seq2SeqModel(DocidModel):
         """Return the log-sum-exp over the vocabulary, or the level's symbols: float32 [B, K]."""
         return self.level_logits(hidden, depth).logsumexp(dim=-1)
 
+    def scores(self, hidden: Tensor, depth: int, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Look the candidates up in the product that the normaliser needs anyway."""
+        every = self.level_logits(hidden, depth)
+        return every.gather(-1, candidates), every.logsumexp(dim=-1)
+
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
         """Score the vocabulary, or all symbols of the level: float32 [..., size]."""
         if self.text:

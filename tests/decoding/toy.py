@@ -68,6 +68,9 @@ class Toy:
     def logits(self, hidden, depth, candidates):
         return hidden.gather(2, candidates)
 
+    def scores(self, hidden, depth, candidates):
+        return self.logits(hidden, depth, candidates), self.log_normaliser(hidden, depth)
+
     def log_normaliser(self, hidden, depth):
         return hidden.logsumexp(dim=-1)
 

@@ -26,6 +26,7 @@ IDLE = {
     "pag": [],
     "ripor": [],
     "seal": [],
+    "sharpened": [],
     "ultron-pq": [],
     "ultron-url": [],
 }
