@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from genir.errors import InputError
+from genir.memory import keep_few_kernels
 from genir.serving.settings import Settings
 
 token_app = typer.Typer(help="Make bearer tokens for a server.", no_args_is_help=True)
@@ -60,6 +61,7 @@ def serve(
     **settings: Any,
 ) -> None:
     """Answer queries over HTTP, with a search page at /."""
+    keep_few_kernels()
     from genir.serving.server import serve
 
     serve(model, host, port, browse, settings=Settings.of(settings))
