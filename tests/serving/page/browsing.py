@@ -42,7 +42,7 @@ def opened(browser, address, allowed=(), **options):
     """
     options = {"viewport": DESK, "color_scheme": "light"} | options
     page = browser.new_page(base_url=address, **options)
-    page.set_default_timeout(8_000)
+    page.set_default_timeout(30_000)  # a busy machine is no failure
     complaints, foreign = [], []
     page.on("console", lambda m: None if harmless(m, allowed) else complaints.append(m.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

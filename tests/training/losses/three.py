@@ -34,6 +34,9 @@ class Fixed(nn.Module):
     def level_logits(self, hidden, depth):
         return hidden
 
+    def scores(self, hidden, depth, candidates):
+        return self.logits(hidden, depth, candidates), self.log_normaliser(hidden, depth)
+
     def log_normaliser(self, hidden, depth):
         return hidden.logsumexp(dim=-1)
 
