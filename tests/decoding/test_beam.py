@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from oracle import Dice, RunningDice, beam_oracle, random_live, random_table, seeds, shares, tables
 
 from genir.config import DecodingSection
+from genir.decoding import runs
 from genir.decoding.beam import beam_search, beam_steps
 from genir.decoding.masks import LiveRows
 from genir.decoding.trie import Trie
@@ -83,15 +84,50 @@ def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams, mod
         ]
 
 
+@pytest.mark.parametrize("many", [0, runs.MANY])  # read in portions, or all together
 @given(tables, shares, seeds, normalisations, st.integers(1, 9), st.integers(1, 9))
 def test_the_wanted_are_the_same_when_only_they_are_wanted(
-    table, share, seed, normalise, beams, wanted
+    many, table, share, seed, normalise, beams, wanted
 ):
-    live = random_live(table, share, seed)[None]
-    (all_,) = search(table, [7], live, beams, normalise, model=RunningDice)
-    (some,) = search(table, [7], live, beams, normalise, model=RunningDice, wanted=wanted)
-    ranked = [sorted(found.items(), key=lambda item: -item[1]) for found in (all_, some)]
-    assert ranked[0][:wanted] == [(i, pytest.approx(s)) for i, s in ranked[1][:wanted]]
+    live = np.stack([random_live(table, share, seed + query) for query in range(3)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "MANY", many)
+        asked = (table, [7, 8, 9], live, beams, normalise)
+        every = search(*asked, model=RunningDice)
+        some = search(*asked, model=RunningDice, wanted=wanted)
+    for all_, few in zip(every, some, strict=True):
+        ranked = [sorted(found.items(), key=lambda item: -item[1]) for found in (all_, few)]
+        assert ranked[0][:wanted] == [(i, pytest.approx(s)) for i, s in ranked[1][:wanted]]
+
+
+class Counting(RunningDice):
+    """Counts the rows that read a run."""
+
+    rows = 0
+
+    def read(self, state, rows, symbols, lengths, last=False):
+        Counting.rows += len(rows)
+        return super().read(state, rows, symbols, lengths, last)
+
+
+def test_what_the_better_half_finds_further_down_spares_the_other_half(monkeypatch):
+    # Of six first symbols, the even ones have a choice at once, the others after three forced ones.
+    forced = {first: (6, 7, 8) if first % 2 else () for first in range(6)}
+    tails = [[(first, *forced[first], last)] for first in range(6) for last in range(8)]
+    table = IdentifierTable.build(tails, [str(n) for n in range(len(tails))])
+    asked = (table, list(range(20)), np.ones((1, len(table)), bool), 6, "legal")
+    rows = []
+    for many in (10_000, 0):
+        monkeypatch.setattr(runs, "MANY", many)
+        Counting.rows = 0
+        few = search(*asked, model=Counting, wanted=6)
+        rows.append(Counting.rows)
+    for all_, own in zip(search(*asked, model=RunningDice), few, strict=True):
+        assert sorted(all_, key=all_.get)[-6:] == sorted(own, key=own.get)[-6:]
+    monkeypatch.setattr(runs.RunReader, "_look_beyond", lambda *_: None)
+    Counting.rows = 0
+    search(*asked, model=Counting, wanted=6)
+    assert rows[1] < Counting.rows < rows[0]
 
 
 @pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
