@@ -88,9 +88,7 @@ class Retriever(Stored):
         """Move the model and the trie to a device."""
         if self.first is not None:
             self.first.to(device)
-        self.model.to(device)
-        self.trie = self.trie.to(device)
-        return self
+        return super().to(device)
 
     # --- answering -----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from string import ascii_lowercase, digits
 
+import interpreted  # noqa: F401
 import pytest
 import torch
 from huggingface_hub import constants

@@ -30,17 +30,22 @@ QUERIES = ["clone a text", "how do i monitor a drive?", "erase"]
 
 
 def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
-    """Assemble a scheme's model; `path` is where the document store goes."""
+    """Assemble a scheme's model; `path` is where the document store goes.
+
+    model: options of the bridge, or, with a `kind`, of another model.
+    """
     documents = DocumentStore.create(path, read_corpus(corpus))
     queries = read_train_queries(
         corpus / "queries.jsonl", corpus / "qrels" / "train.tsv", set(documents.keys())
     )
-    bridge = {"kind": "bridge", "encoder": str(encoder), "lexical": 8} | dict(model)
+    model = dict(model)
+    if "kind" not in model:
+        model = {"kind": "bridge", "encoder": str(encoder), "lexical": 8} | model
     recipe = {
         "name": "tiny",
         "identifiers": {"scheme": scheme} | (SCHEMES | SHARED)[scheme],
         "tasks": [{"task": "queries"}],
-        "model": SCRATCH if scheme in ("url", *SHARED) else bridge,
+        "model": SCRATCH if scheme in ("url", *SHARED) else model,
         "training": {"precision": "fp32"},
         "decoding": {"beams": 4} | decoding,
     }

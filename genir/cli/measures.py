@@ -93,6 +93,9 @@ def decode(
         bool, typer.Option(help="genir alone on 10 thousand, 1 million and 10 million identifiers")
     ] = False,
     turns: Annotated[int, typer.Option(help="how often each is timed", min=1)] = 3,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one")
+    ] = "auto",
     json_file: JsonFile = None,
     plot: Annotated[
         Path | None, typer.Option(help="write a chart here, a PNG", callback=refuse_place)
@@ -101,7 +104,7 @@ def decode(
     """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
     from genir.evaluation.decode_speed import Request, run_benchmark
 
-    run_benchmark(Request(quick, corpus, sizes, turns), json_file, plot)
+    run_benchmark(Request(quick, corpus, sizes, turns, device), json_file, plot)
 
 
 benchmark_app.command()(load)

@@ -9,50 +9,18 @@ pay for.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from genir.config import DecodingSection
+from genir.decoding.beams import Beams, root
 from genir.decoding.lookahead import Lift, look_ahead
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import Taken
 from genir.decoding.runs import open_reader
 from genir.decoding.trie import Edges, Trie
 from genir.models.base import DocidModel
-
-
-@dataclass(frozen=True)
-class Beams:
-    """Prefixes under way, or finished identifiers: row ranges [low, high) with scores.
-
-    low, high: int64 [B, K]; score: float32 [B, K], -inf for a dead beam. Best first.
-    """
-
-    low: Tensor
-    high: Tensor
-    score: Tensor
-
-    @classmethod
-    def none(cls, batch: int, device: torch.device) -> Self:
-        """Return no beams, of so many queries."""
-        empty = torch.zeros(batch, 0, dtype=torch.long, device=device)
-        return cls(empty, empty, empty.float())
-
-    def ending(self, score: Tensor) -> Self:
-        """Return these with the scores, float32 [B, K], that they end with: dead where -inf."""
-        dead = score == -torch.inf
-        return type(self)(self.low.masked_fill(dead, 0), self.high.masked_fill(dead, 0), score)
-
-    def best(self, others: Self, beams: int) -> Self:
-        """Return the best of these and others, at most so many a query."""
-        low, high, score = (
-            torch.cat([getattr(own, name) for own in (self, others)], dim=1)
-            for name in ("low", "high", "score")
-        )
-        score, chosen = score.topk(min(beams, score.shape[1]), dim=1)
-        return type(self)(low.gather(1, chosen), high.gather(1, chosen), score)
 
 
 @dataclass(frozen=True)
@@ -139,13 +107,6 @@ def beam_steps(
             return
         yield replace(step, passes=reader.passes)
         depth = reader.next_choice(depth, taken)
-
-
-def root(trie: Trie, batch: int) -> Beams:
-    """Return the beams before the first symbol: one a query, of all rows."""
-    device = trie.symbols.device
-    low = torch.zeros(batch, 1, dtype=torch.long, device=device)
-    return Beams(low, low + trie.rows, torch.zeros(batch, 1, device=device))
 
 
 def advance(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genir.config import DecodingSection
-from genir.decoding.beam import Beams
+from genir.decoding.beams import Beams
 from genir.decoding.exhaustive import Nodes, kth_best, places, ranked, score_leaves
 from genir.decoding.lookahead import Lift, look_ahead
 from genir.decoding.masks import LiveRows

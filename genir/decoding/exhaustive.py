@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genir.config import DecodingSection
-from genir.decoding.beam import Beams
+from genir.decoding.beams import Beams
 from genir.decoding.lookahead import look_ahead
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import Normalise

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genir.config import DecodingSection
-from genir.decoding.beam import Beams
+from genir.decoding.beams import Beams
 from genir.decoding.exhaustive import Nodes, kth_best, places, ranked
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import score_edges

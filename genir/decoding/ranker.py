@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 
-from genir.config import Stage
+from genir.config import DecodingSection, Stage
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
+from genir.decoding.beams import Beams
 from genir.decoding.exact import Found, exact_search
+from genir.decoding.graphs import record_searches
 from genir.decoding.joined import joined_search
 from genir.decoding.masks import LiveRows
 from genir.decoding.ngrams import rank_by_ngrams
@@ -54,12 +56,22 @@ class Ranker:
         self.recipe = recipe
         self.table = table
         self.model = model
-        self.trie = Trie.build(table, model.device)
+        self._search_in(Trie.build(table, model.device))
 
     def follow(self, table: IdentifierTable) -> None:
         """Answer from another table from now on; the model has followed it already."""
-        self.trie = Trie.build(table, self.model.device)
+        self._search_in(Trie.build(table, self.model.device))
         self.table = table
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the model and the trie to a device."""
+        self.model.to(device)
+        self._search_in(self.trie.to(device))
+        return self
+
+    def _search_in(self, trie: Trie) -> None:
+        self.trie = trie
+        self.recorded = record_searches(self.model, trie)
 
     @torch.inference_mode()
     def rank(
@@ -122,6 +134,18 @@ class Ranker:
     def _adds_up(self) -> bool:
         return self.recipe.decoding.aggregate == "logsumexp"
 
+    def _search(
+        self,
+        inputs: tuple[torch.Tensor, torch.Tensor],
+        live: LiveRows,
+        decoding: DecodingSection,
+        wanted: int | None,
+    ) -> Beams:
+        if self.recorded is not None and decoding.several == 1 and not decoding.look_ahead:
+            return self.recorded.search(inputs, live, decoding)
+        search = beam_search if decoding.several == 1 else joined_search
+        return search(self.model, self.trie, inputs, live, decoding, wanted)
+
     def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
         """Return what the model reads for each query: the query itself."""
         return [[Reading(query, 0.0)] for query in queries]
@@ -171,8 +195,7 @@ class Ranker:
             if recipe.gathers:  # one reading a query
                 gather = GATHERED[recipe.aggregate]
                 return gather(self.model, self.table, self.trie, inputs, live, decoding)
-            search = beam_search if recipe.several == 1 else joined_search
-            found = search(self.model, self.trie, inputs, live.select(owners), decoding, wanted)
+            found = self._search(inputs, live.select(owners), decoding, wanted)
         masks = [live.masks[place] for place in live.places(len(readings))]
         low, high, score = (t.cpu().numpy() for t in (found.low, found.high, found.score))
         if any(before):  # else the float32 scores stay as they are

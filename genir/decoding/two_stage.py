@@ -33,11 +33,6 @@ class FirstStage(Ranker):
         # The second stage's table, and the numbers there of this one's documents.
         self._second: tuple[IdentifierTable, NDArray[np.int64]] | None = None
 
-    def to(self, device: torch.device | str) -> None:
-        """Move the model and the trie to a device."""
-        self.model.to(device)
-        self.trie = self.trie.to(device)
-
     @torch.inference_mode()
     def passages(
         self, queries: Sequence[str], live: LiveRows, second: IdentifierTable

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from genir.config import DecodingSection, IdentifierSection
-from genir.decoding.beam import Beams, Step, advance, beam_search, beam_steps, root
+from genir.decoding.beam import Step, advance, beam_search, beam_steps
+from genir.decoding.beams import Beams, root
+from genir.decoding.graphs import record_searches
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import Normalise, score_edges
 from genir.decoding.trie import Trie
+from genir.evaluation.pace import Pace, recorded_steps
 from genir.evaluation.peer import Peer, dict_children, marisa_children
 from genir.identifiers.registry import build_scheme
-from genir.identifiers.table import PAD, IdentifierTable
+from genir.identifiers.table import PAD, IdentifierTable, Symbols
 from genir.models.encoder import autocast
 from genir.models.seq2seq import Seq2SeqModel
 from genir.models.sources import Seq2SeqOptions
@@ -49,6 +51,7 @@ class Setting:
     beams: int
     precision: str = "fp32"
     normalise: Normalise = "vocabulary"
+    device: str = "cpu"
 
     @property
     def decoding(self) -> DecodingSection:
@@ -72,48 +75,60 @@ class Contest:
 
     def __post_init__(self) -> None:
         self.live = LiveRows.build([np.ones(self.trie.rows, dtype=bool)])
-        self.model.eval()
+        self.device = torch.device(self.setting.device)
+        self.model.eval().to(self.device)
+        self.trie = self.trie.to(self.device)
+        self.inputs = (self.inputs[0].to(self.device), self.inputs[1].to(self.device))
+        self.recorded = record_searches(self.model, self.trie)
         self.decoding, self.precision = self.setting.decoding, self.setting.precision
         self.systems: dict[str, Callable[[], Answers]] = {"genir": self.genir}
         if self.net is not None:
             for name, children in (("transformers", dict_children), ("marisa", marisa_children)):
                 legal = self.decoding.normalise == "legal"
-                peer = Peer(self.net, children(self.tokens), self.trie.depth, legal)
+                peer = Peer(self.net.to(self.device), children(self.tokens), self.trie.depth, legal)
                 self.systems[name] = partial(self._theirs, peer)
 
     def genir(self) -> Answers:
         """Return the best rows of each query, as what transformers would write for them."""
-        with autocast(torch.device("cpu"), self.precision):
-            found = beam_search(self.model, self.trie, self.inputs, self.live, self.decoding, TOP)
+        with autocast(self.device, self.precision):
+            if self.recorded is not None:
+                found = self.recorded.search(self.inputs, self.live, self.decoding)
+            else:
+                own = (self.model, self.trie, self.inputs, self.live, self.decoding)
+                found = beam_search(*own, TOP)
         lows = found.low[:, :TOP].tolist()
         return [[self.tokens[low] for low in row] if self.tokens else row for row in lows]
 
     @torch.inference_mode()
     def _theirs(self, peer: Peer) -> Answers:
-        with autocast(torch.device("cpu"), self.precision):
+        with autocast(self.device, self.precision):
             found = peer.decode(self.inputs, self.decoding.beams, min(TOP, self.decoding.beams))
         return [[tuple(row) for row in rows] for rows in found]
 
     def steps(self, wanted: int | None = TOP) -> list[Step]:
         """Return the levels of one search for the best `wanted`, or for all."""
-        with autocast(torch.device("cpu"), self.precision):
+        with autocast(self.device, self.precision):
             steps = beam_steps(self.model, self.trie, self.inputs, self.live, self.decoding, wanted)
             return list(steps)
 
     @torch.inference_mode()
-    def overhead(self, turns: int = 7) -> float:
-        """Return what the constraint adds to a decoder step, as a share of it.
+    def pace(self, turns: int = 7) -> Pace:
+        """Return what a step takes with and without the constraint.
 
         A step reads one symbol a beam. Constrained, it scores the children of each beam's node;
-        unconstrained, the whole level, or vocabulary.
+        unconstrained, the whole level, or vocabulary. On a GPU both are recorded as graphs.
         """
-        with autocast(torch.device("cpu"), self.precision):
-            times = np.array([self._time_steps() for _ in range(turns)])
-        constrained, free = np.median(times, axis=0)
-        return float(constrained / free - 1)
+        with autocast(self.device, self.precision):
+            if self.device.type == "cpu":
+                time = self._time_steps
+            else:
+                given = (self.model, self.trie, self.inputs, self.live, self.decoding)
+                time = recorded_steps(*given)
+            times = np.array([time() for _ in range(turns)])
+        return Pace(*np.median(times, axis=0).tolist())
 
     def _time_steps(self) -> tuple[float, float]:
-        """Return the seconds of all steps at full width: (constrained, unconstrained)."""
+        """Return the milliseconds of a step at full width: (constrained, unconstrained)."""
         model, spent = self.model, [0.0, 0.0]
         batch = len(self.inputs[0])
         state, current = model.start(*self.inputs), root(self.trie, batch)
@@ -140,17 +155,18 @@ class Contest:
                 spent[1] += stepped + free
             state, moves = following, (step.parents, step.symbols)
             current, done = step.kept, step.done
-        return spent[0], spent[1]
+        steps = max(1, self.trie.depth - 1)
+        return 1000 * spent[0] / steps, 1000 * spent[1] / steps
 
 
 def code_contest(
-    symbols: NDArray[np.int32],
+    symbols: Symbols,
     sizes: Sequence[int],
     vocabulary: int,
     setting: Setting,
     peers: bool,
 ) -> Contest:
-    """Set up codes, sorted int32 [rows, levels], a size for each level.
+    """Set up codes, sorted [rows, levels], a size for each level.
 
     With peers, transformers gets the codes as tokens behind its vocabulary, with the same weights.
     """

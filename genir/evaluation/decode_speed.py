@@ -14,17 +14,18 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from rich.table import Table
+from torch import Tensor
 
 from genir.corpus.folder import read_corpus
 from genir.decoding.readers import Normalise
 from genir.decoding.trie import Trie
 from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
 from genir.evaluation.contest import Contest, Setting, code_contest, url_contest
+from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
 from genir.evaluation.session import print_wide
-from genir.identifiers.table import sorted_order
+from genir.identifiers.table import Symbols
 from genir.progress import tracked
 from genir.records import Document
 
@@ -65,6 +66,15 @@ SIZES = tuple(
     for beams in (10, 20)
     for identifiers in (10_000, 1_000_000, 10_000_000)
 )
+ON_GPU = tuple(
+    Cell(*shape, 100_000, levels=16, precision=precision)
+    for shape, precision in (((8, 10), "fp32"), ((8, 10), "auto"), ((32, 100), "auto"))
+)
+SIZES_ON_GPU = tuple(
+    Cell(2, 70, identifiers, levels=8, codes=2_048, precision="auto", normalise=over, peers=False)
+    for over in NORMALISATIONS
+    for identifiers in (10_000, 1_000_000, 10_000_000, 100_000_000)
+)
 URLS = (
     Cell(8, 10, vocabulary=32_000, levels=0),
     Cell(8, 10, vocabulary=32_000, levels=0, precision="auto"),
@@ -79,7 +89,9 @@ class Row:
 
     speedup: transformers_ms / genir_ms; marisa_ms: transformers over a marisa trie. same: the share
     of queries whose ten best identifiers are alike in both. overhead: what the constraint adds to a
-    decoder step, as a share of it. passes: of the model, to write `symbols` symbols a beam.
+    decoder step, as a share of it, and in milliseconds; step_ms: of a step without it. floor_ms: of
+    reading the decoder's weights once, on a GPU. passes: of the model, to write `symbols` symbols a
+    beam.
     bytes_per_identifier: of the trie. resident_bytes: also an identifier, of a process that holds
     trie, live mask and row -> document map, for cells without peers.
     """
@@ -98,6 +110,9 @@ class Row:
     speedup: float | None
     same: float | None
     overhead: float
+    overhead_ms: float
+    step_ms: float
+    floor_ms: float | None
     passes: int
     symbols: int
     bytes_per_identifier: float
@@ -113,14 +128,21 @@ class Request:
     corpus: Path | None = None
     sizes: bool = False
     turns: int = 3
+    device: str = "auto"
 
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
     """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
     documents = [] if request.corpus is None else list(read_corpus(request.corpus))
-    cells = QUICK if request.quick else SIZES if request.sizes else CODES
+    device = (
+        ("cuda" if torch.cuda.is_available() else "cpu")
+        if request.device == "auto"
+        else request.device
+    )
+    codes, sizes = (CODES, SIZES) if device == "cpu" else (ON_GPU, SIZES_ON_GPU)
+    cells = QUICK if request.quick else sizes if request.sizes else codes
     cells = URLS if documents else cells
-    rows = list(measure_grid(cells, documents, request.turns))
+    rows = list(measure_grid(cells, documents, request.turns, device))
     print_wide(to_table(rows))
     if json_file is not None:
         json_file.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=2) + "\n")
@@ -129,18 +151,20 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
     return rows
 
 
-def measure_grid(cells: Sequence[Cell], corpus: Sequence[Document], turns: int) -> Iterator[Row]:
+def measure_grid(
+    cells: Sequence[Cell], corpus: Sequence[Document], turns: int, device: str = "cpu"
+) -> Iterator[Row]:
     """Measure the cells one after the other, each `turns` times."""
     for cell in tracked(cells, "decoding"):
         torch.manual_seed(0)
-        yield _measure(cell, _contest(cell, corpus), turns)
+        yield _measure(cell, _contest(cell, corpus, device), turns)
 
 
-def _contest(cell: Cell, corpus: Sequence[Document]) -> Contest:
-    setting = Setting(cell.batch, cell.beams, cell.precision, cell.normalise)
+def _contest(cell: Cell, corpus: Sequence[Document], device: str) -> Contest:
+    setting = Setting(cell.batch, cell.beams, cell.precision, cell.normalise, device)
     if not cell.levels:
         return url_contest(corpus, cell.vocabulary, setting)
-    symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
+    symbols = draw_codes(cell.identifiers, cell.levels, cell.codes, device)
     return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, cell.peers)
 
 
@@ -154,9 +178,11 @@ def _measure(cell: Cell, contest: Contest, turns: int) -> Row:
             times[name].append(1000 * (perf_counter() - began) / cell.batch)
     middle = {name: median(own) for name, own in times.items()}
     theirs = middle.get("transformers")
+    symbols = contest.trie.symbols.cpu().numpy()
     began = perf_counter()
-    trie = Trie.from_symbols(contest.trie.symbols.numpy())
+    trie = Trie.from_symbols(symbols)
     built = perf_counter() - began
+    pace = contest.pace()
     size = {"identifiers": trie.rows, "levels": trie.depth}
     return Row(
         **{k: v for k, v in (asdict(cell) | size).items() if k != "peers"},
@@ -165,11 +191,16 @@ def _measure(cell: Cell, contest: Contest, turns: int) -> Row:
         marisa_ms=middle.get("marisa"),
         speedup=theirs and theirs / middle["genir"],
         same=_alike(answers["genir"], answers["transformers"]) if cell.peers else None,
-        overhead=contest.overhead(),
+        overhead=pace.overhead,
+        overhead_ms=pace.constrained - pace.free,
+        step_ms=pace.free,
+        floor_ms=None if contest.device.type == "cpu" else floor(contest.model, cell.precision),
         passes=contest.steps()[-1].passes,
         symbols=trie.depth,
         bytes_per_identifier=trie.bytes / trie.rows,
-        resident_bytes=None if cell.peers else resident_bytes(contest.trie.symbols.numpy()),
+        resident_bytes=None
+        if cell.peers or contest.device.type != "cpu"
+        else resident_bytes(symbols),
         build_seconds=built,
     )
 
@@ -178,36 +209,51 @@ def _alike(ours: Sequence[Sequence[object]], theirs: Sequence[Sequence[object]])
     return float(np.mean([set(a) == set(b) for a, b in zip(ours, theirs, strict=True)]))
 
 
-def draw_codes(identifiers: int, levels: int, codes: int) -> NDArray[np.int32]:
-    """Draw distinct identifiers, sorted int32 [identifiers, levels], the same in every run.
+def draw_codes(identifiers: int, levels: int, codes: int, device: str = "cpu") -> Symbols:
+    """Draw distinct identifiers, sorted [identifiers, levels], the same in every run on a device.
 
     Some codes are more common than others, as with real ones: their likelihood falls with the
     square root of their rank.
     """
-    rng = np.random.default_rng(0)
-    likelihood = 1 / np.sqrt(np.arange(1, codes + 1))
-    edges = np.cumsum(likelihood / likelihood.sum()).astype(np.float32)
-    rows = np.empty((0, levels), dtype=np.int32)
+    generator = torch.Generator(device).manual_seed(0)
+    likelihood = torch.arange(1, codes + 1, device=device, dtype=torch.float64).rsqrt()
+    edges = (likelihood.cumsum(0) / likelihood.sum()).float()
+    rows = torch.empty(0, levels, dtype=torch.int16, device=device)
     while len(rows) < identifiers:
         missing = identifiers - len(rows) + 1_000
-        drawn = np.searchsorted(edges, rng.random((missing, levels), dtype=np.float32))
-        rows = np.concatenate([rows, drawn.clip(max=codes - 1).astype(np.int32)])
-        rows = rows[sorted_order(rows)]
-        rows = rows[np.append(True, (rows[1:] != rows[:-1]).any(axis=1))]
-    return rows[np.sort(rng.choice(len(rows), identifiers, replace=False))]
+        drawn = torch.rand(missing, levels, generator=generator, device=device)
+        found = torch.searchsorted(edges, drawn, out_int32=True).clamp(max=codes - 1)
+        rows = _distinct(torch.cat([rows, found.to(torch.int16)]))
+    kept = torch.randperm(len(rows), generator=generator, device=device)[:identifiers]
+    return rows[kept.sort().values].cpu().numpy()
+
+
+def _distinct(rows: Tensor) -> Tensor:
+    """Return the distinct ones of int16 [rows, levels], none negative, in order."""
+    order = torch.arange(len(rows), device=rows.device)
+    for last in range(rows.shape[1], 0, -4):  # four levels are one key
+        key = torch.zeros_like(order)
+        for column in rows[order, max(0, last - 4) : last].unbind(1):
+            key = (key << 15) | column
+        order = order[key.argsort(stable=True)]
+    rows = rows[order]
+    changes = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    changes[1:] = (rows[1:] != rows[:-1]).any(dim=1)
+    return rows[changes]
 
 
 def to_table(rows: Sequence[Row]) -> Table:
     """Return what the terminal shows; HF, marisa: transformers over a dict and a marisa trie."""
     table = Table("batch", "ids", "vocab", "bits", "softmax", "genir", "HF", "marisa", "x", "same",
-                  "overhead", "passes", "B/id", "RSS/id", "build s",
-                  caption="genir, HF, marisa: ms a query")  # fmt: skip
+                  "overhead", "ms", "step ms", "floor ms", "passes", "B/id", "RSS/id", "build s",
+                  caption="genir, HF, marisa: ms a query; overhead, ms: of a step")  # fmt: skip
     for row in rows:
         table.add_row(
             f"{row.batch} x {row.beams}", f"{row.identifiers:,}", f"{row.vocabulary:,}",
             row.precision, row.normalise, _shown(row.genir_ms), _shown(row.transformers_ms),
             _shown(row.marisa_ms), _shown(row.speedup), _shown(row.same),
-            f"{row.overhead:+.1%}", f"{row.passes}/{row.symbols}",
+            f"{row.overhead:+.1%}", f"{row.overhead_ms:+.3f}", f"{row.step_ms:.3f}",
+            "-" if row.floor_ms is None else f"{row.floor_ms:.3f}", f"{row.passes}/{row.symbols}",
             _shown(row.bytes_per_identifier), _shown(row.resident_bytes),
             _shown(row.build_seconds),
         )  # fmt: skip

@@ -193,6 +193,12 @@ class DocidModel(nn.Module, ABC):
         K = 1. Must not wait for the device.
         """
 
+    def prepared(self) -> list[Any] | None:
+        """Return what answering has made of the weights up to now, for those to hold who have
+        recorded a search; None where none can be: a step waits for the device or looks at values.
+        """
+        return None
+
     reads_runs: bool = False
     """Whether the model has `continue_from` and `read`."""
 

@@ -45,7 +45,7 @@ class CodebookHead(nn.Module):
         self.register_buffer("documents", torch.from_numpy(table.documents), persistent=False)
         # Rows at unit length, and the storage and version of the codebook that they are made of.
         # No buffer: each process makes its own, which DDP would otherwise overwrite in training.
-        self._unit: tuple[Tensor, tuple[int, int]] | None = None
+        self.unit: tuple[Tensor, tuple[int, int]] | None = None
 
     @property
     def levels(self) -> int:
@@ -71,7 +71,7 @@ class CodebookHead(nn.Module):
         moved = F.normalize(codebook, dim=1)
         moved[self.codes[:, 0].long()] += known[self.documents.long()]
         codebook.copy_(F.normalize(moved, dim=1))
-        self._unit = None
+        self.unit = None
 
     @torch.no_grad()
     def put(self, size: int, rows: Mapping[int, NDArray[np.float32]]) -> None:
@@ -86,7 +86,7 @@ class CodebookHead(nn.Module):
             grown[: len(old)] = old
             grown[places] = columns
             parameters[0] = nn.Parameter(grown, old.requires_grad)
-        self._unit = None
+        self.unit = None
 
     @contextmanager
     def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
@@ -101,7 +101,7 @@ class CodebookHead(nn.Module):
         finally:
             for parameters, old in zip(lists, whole, strict=True):
                 parameters[0] = old
-            self._unit = None
+            self.unit = None
 
     def hold(self, numbers: Sequence[int]) -> None:
         """Train the codewords of these documents alone from now on (one level).
@@ -149,14 +149,14 @@ class CodebookHead(nn.Module):
         if self.levels > 1:
             return codebook
         present = (codebook.data_ptr(), codebook._version)
-        if self.training or self._unit is None or self._unit[1] != present:
-            self._unit = (F.normalize(codebook.detach(), dim=1), present)
-        return self._unit[0]
+        if self.training or self.unit is None or self.unit[1] != present:
+            self.unit = (F.normalize(codebook.detach(), dim=1), present)
+        return self.unit[0]
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; rows at unit length do not outlive the training that changes the rows."""
         if mode:
-            self._unit = None  # a fused optimiser's steps leave no trace in the version
+            self.unit = None  # a fused optimiser's steps leave no trace in the version
         return super().train(mode)
 
     def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:

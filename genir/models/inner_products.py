@@ -3,6 +3,7 @@ known of the document so far, so each level's scores are alike for every beam.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +66,10 @@ class InnerProducts(DocidModel):
         """Return the level's scores as the hidden state, [B, 1, size]: alike for every beam."""
         scores = self.head.scores(state.query, state.depth)
         return replace(state, depth=state.depth + 1), scores.unsqueeze(1)
+
+    def prepared(self) -> list[Any] | None:
+        """Return the encoder's converted maps, and rows at unit length."""
+        return [self.encoder.precast.twin, self.head.unit]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return the candidates' inner products with the query, [B, K, C]."""

@@ -20,7 +20,7 @@ class Precast:
     The twin shares all other parameters, and is made anew when the weights have changed or autocast
     differs. The same figures, bit by bit: torch would convert them to the same. packed: its linear
     maps are laid out for the CPU as well, without autocast too; the figures then are the same up to
-    rounding.
+    rounding. twin: if there is one now.
     """
 
     def __init__(self, net: nn.Module, packed: bool = False) -> None:
@@ -30,7 +30,7 @@ class Precast:
 
     def forget(self) -> None:
         """Let go of the twin, so that training has the memory."""
-        self._twin: nn.Module | None = None
+        self.twin: nn.Module | None = None
         self._made_of: Any = None
 
     def __call__(self, **inputs: Any) -> Any:
@@ -50,11 +50,11 @@ class Precast:
 
     def _twin_in(self, dtype: torch.dtype) -> nn.Module:
         made_of = (dtype, weights_of(self.net))
-        if self._twin is None or self._made_of != made_of:
+        if self.twin is None or self._made_of != made_of:
             shared = {id(t): t for t in (*self.net.parameters(), *self.net.buffers())}
-            self._twin = _converted(copy.deepcopy(self.net, shared), dtype, self.packed)
+            self.twin = _converted(copy.deepcopy(self.net, shared), dtype, self.packed)
             self._made_of = made_of
-        return self._twin
+        return self.twin
 
 
 def _converted(net: nn.Module, dtype: torch.dtype, packed: bool) -> nn.Module:

@@ -236,6 +236,10 @@ class Seq2SeqModel(DocidModel):
         stepped: tuple[Any, Tensor] = self.transformer.steps.step(state, parents, embeds)
         return stepped
 
+    def prepared(self) -> list[Any] | None:
+        """Return the weights as the fast path has them; nothing else can be recorded."""
+        return self.transformer.prepared() if self.reads_runs else None
+
     def continue_from(self, state: Any, slots: Tensor) -> Any:
         """Return a state whose rows continue rows `slots`, int64 [M], of the former one."""
         return self.transformer.steps.continue_from(state, slots)

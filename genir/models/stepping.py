@@ -58,6 +58,10 @@ class FastSteps:
         self.opener = opener
         self.forget()
 
+    def prepared(self) -> Decoder | None:
+        """Return the joined weights, if there are any."""
+        return self._decoder
+
     def forget(self) -> None:
         """Let go of the joined weights, so that training has the memory."""
         self._decoder: Decoder | None = None

@@ -91,6 +91,10 @@ class Transformer(nn.Module):
         if decoder is not None and getattr(decoder, "final_logit_softcapping", None):
             self.cap, decoder.final_logit_softcapping = decoder.final_logit_softcapping, None
 
+    def prepared(self) -> list[Any]:
+        """Return the copies of the weights that there are."""
+        return [self.steps.prepared(), self.encoder.twin, self.scorer.twin]
+
     def forget(self) -> None:
         """Let go of copies of the weights, so that training has the memory."""
         for part in (self.steps, self.encoder, self.scorer):

@@ -74,6 +74,9 @@ class Dice:
     def logits(self, hidden, depth, candidates):
         return hidden.gather(2, candidates)
 
+    def level_logits(self, hidden, depth):
+        return hidden
+
     def scores(self, hidden, depth, candidates):
         return self.logits(hidden, depth, candidates), self.log_normaliser(hidden, depth)
 

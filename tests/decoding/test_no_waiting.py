@@ -10,7 +10,8 @@ import torch
 from tiny import QUERIES, SCHEMES, tiny_retriever
 from torch.profiler import ProfilerActivity, profile
 
-from genir.decoding.beam import Beams, advance, root
+from genir.decoding.beam import advance
+from genir.decoding.beams import Beams, root
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import StepReader, Taken
 from genir.models.encoder import encode_texts, pad_batch

@@ -25,11 +25,11 @@ def test_the_twin_answers_as_autocast_does_to_the_bit_and_follows_the_weights():
     precast = Precast(net)
     plain, own = answers(precast, ids)
     assert own.dtype == torch.bfloat16 and torch.equal(plain, own)
-    twin = precast._twin
+    twin = precast.twin
     assert twin is not None and twin.words.weight is net.words.weight
     assert twin.first.weight.dtype == torch.bfloat16 and net.first.weight.dtype == torch.float32
     answers(precast, ids)
-    assert precast._twin is twin, "made once"
+    assert precast.twin is twin, "made once"
     with torch.no_grad():
         net.last.weight.mul_(2)
     plain, other = answers(precast, ids)
@@ -43,4 +43,4 @@ def test_training_and_float32_use_the_weights_themselves():
         assert precast(ids=ids).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         precast(ids=ids).float().sum().backward()
-    assert precast._twin is None and precast.net.first.weight.grad is not None
+    assert precast.twin is None and precast.net.first.weight.grad is not None

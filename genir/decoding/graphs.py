@@ -1,0 +1,164 @@
+"""Searches recorded as CUDA graphs: the host starts one thing a search, not thousands.
+
+A search by `resident.resident_search` is recorded once for each shape of what it reads, and then
+replayed with other queries and masks written into its place.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genir.config import DecodingSection
+from genir.decoding.beams import Beams
+from genir.decoding.masks import LiveRows
+from genir.decoding.trie import Trie
+from genir.models.base import DocidModel
+from genir.models.precast import weights_of
+
+MOST = 24
+"""Shapes that are kept; the one that was not used for longest goes."""
+STEP = 16
+"""Queries are padded to a multiple of so many tokens, so that there are few shapes."""
+WIDEST = 1 << 15
+"""Children of a node up to which one program of the kernel goes through all."""
+
+Result = TypeVar("Result")
+Key = tuple[Any, ...]
+
+
+class Recording(Generic[Result]):
+    """A CUDA graph of a function of tensors, which stay where they are; see `replay`."""
+
+    def __init__(self, run: Callable[[], Result], pool: Any) -> None:
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side), _uncached():
+            run()  # compiles the kernels, joins weights, opens libraries
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with (
+            torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"),
+            _uncached(),
+        ):
+            self.result = run()
+
+    def replay(self) -> Result:
+        """Run the graph; the result is overwritten when another one of the pool runs."""
+        self.graph.replay()
+        return self.result
+
+
+class Recorded:
+    """The searches of one model and trie. For one thread at a time."""
+
+    def __init__(self, model: DocidModel, trie: Trie) -> None:
+        self.model = model
+        self.trie = trie
+        self.pool = torch.cuda.graph_pool_handle()
+        self.made_of: list[Any] = []
+        self.known: OrderedDict[Key, tuple[Recording[Beams], list[Tensor]]] = OrderedDict()
+
+    @torch.inference_mode()
+    def search(
+        self, inputs: tuple[Tensor, Tensor], live: LiveRows, decoding: DecodingSection
+    ) -> Beams:
+        """Return what `resident_search` does, int64 [B, S] inputs being on any device."""
+        batch = len(inputs[0])
+        given = [*_padded(*inputs, self.model.tokenizer), *_masks(live)]
+        key = (*(t.shape for t in given), live.gaps is None, live.index is None,
+               decoding.beams, decoding.normalise, _precision())  # fmt: skip
+        if not self._holds():
+            self.known.clear()
+        if key not in self.known:
+            self.known[key] = self._record(given, live, decoding)
+            self.made_of = [weights_of(self.model), *(self.model.prepared() or [])]
+            if len(self.known) > MOST:
+                self.known.popitem(last=False)
+        self.known.move_to_end(key)
+        recording, places = self.known[key]
+        for place, value in zip(places, given, strict=True):
+            place.copy_(value, non_blocking=True)
+        found = recording.replay()
+        return Beams(*(t[:batch].clone() for t in (found.low, found.high, found.score)))
+
+    def _holds(self) -> bool:
+        """Tell whether the model answers with what it had when its searches were recorded.
+
+        A fused optimiser leaves no trace in weights; but what was made of them is gone then.
+        """
+        now = [weights_of(self.model), *(self.model.prepared() or [])]
+        return (
+            len(now) == len(self.made_of)
+            and now[0] == self.made_of[0]
+            and all(new is old for new, old in zip(now[1:], self.made_of[1:], strict=True))
+        )
+
+    def _record(
+        self, given: list[Tensor], live: LiveRows, decoding: DecodingSection
+    ) -> tuple[Recording[Beams], list[Tensor]]:
+        from genir.decoding.resident import resident_search  # needs triton
+
+        places = [value.to(self.model.device, copy=True) for value in given]
+        ids, mask, *rest = places
+        index = None if live.index is None else rest.pop()
+        own = LiveRows(live.masks, index, None if live.gaps is None else (rest[0], rest[1]))
+
+        asked = (self.model, self.trie, (ids, mask), own, decoding)
+        return Recording(lambda: resident_search(*asked), self.pool), places
+
+
+def record_searches(model: DocidModel, trie: Trie) -> Recorded | None:
+    """Return what records a model's searches; None where they cannot be: on a CPU, without Triton,
+    of a model that looks at values while it steps, or where a node has too many children.
+    """
+    if trie.symbols.device.type != "cuda" or model.prepared() is None or not has_triton():
+        return None
+    widest = max((level.lists.slots for level in trie.levels if level.lists), default=0)
+    return Recorded(model, trie) if widest <= WIDEST else None
+
+
+def has_triton() -> bool:
+    """Tell whether Triton is installed, as it is with torch for CUDA on Linux."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _padded(ids: Tensor, mask: Tensor, tokenizer: Any) -> tuple[Tensor, Tensor]:
+    """Pad tokens to a multiple of `STEP`, and queries, with the first one, to a power of two."""
+    more = -ids.shape[1] % STEP
+    filler = 0 if tokenizer is None else tokenizer.pad_token_id
+    ids, mask = F.pad(ids, (0, more), value=filler), F.pad(mask, (0, more))
+    rows = (1 << (len(ids) - 1).bit_length()) - len(ids)
+    return (
+        torch.cat([ids, ids[:1].expand(rows, -1)]),
+        torch.cat([mask, mask[:1].expand(rows, -1)]),
+    )
+
+
+def _masks(live: LiveRows) -> list[Tensor]:
+    """Return what a search reads of the masks: near and far distances, and which each query uses,
+    of queries padded to a power of two.
+    """
+    parts = [] if live.gaps is None else list(live.gaps)
+    if live.index is not None:
+        rows = (1 << (len(live.index) - 1).bit_length()) - len(live.index)
+        parts.append(F.pad(live.index, (0, rows)))
+    return parts
+
+
+def _precision() -> torch.dtype | None:
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
+
+
+def _uncached() -> AbstractContextManager[Any]:
+    """Return autocast as it is, but that keeps no converted weights, which a graph would lose."""
+    dtype = _precision()
+    return torch.autocast("cuda", dtype, enabled=dtype is not None, cache_enabled=False)

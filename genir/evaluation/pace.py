@@ -1,0 +1,106 @@
+"""What a decoder step takes: with the constraint, without it, and at least."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genir.config import DecodingSection
+from genir.decoding.graphs import Recording, has_triton
+from genir.decoding.masks import LiveRows
+from genir.decoding.trie import Trie
+from genir.errors import InputError
+from genir.models.seq2seq import Seq2SeqModel
+
+COPIED = 1 << 30
+"""Bytes of the copy that tells a GPU's bandwidth: each is read and written."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Milliseconds of a decoder step with the constraint, and without it."""
+
+    constrained: float
+    free: float
+
+    @property
+    def overhead(self) -> float:
+        """Return what the constraint adds, as a share of a step."""
+        return self.constrained / self.free - 1
+
+
+def recorded_steps(
+    model: Seq2SeqModel,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    live: LiveRows,
+    decoding: DecodingSection,
+) -> Callable[[], tuple[float, float]]:
+    """Record a search with the constraint and one without; return what times both, in milliseconds
+    a step. Raises InputError without Triton.
+    """
+    if not has_triton():
+        raise InputError("Triton, which searches on a GPU need, is not installed: install triton")
+    from genir.decoding.resident import resident_search
+
+    given = (model, trie, inputs, live, decoding)
+    searches: list[Recording[Any]] = [
+        Recording(lambda: resident_search(*given), None),
+        Recording(lambda: free_search(*given), None),
+    ]
+
+    def time() -> tuple[float, float]:
+        constrained, free = (timed_on_gpu(one.replay) / trie.depth for one in searches)
+        return constrained, free
+
+    return time
+
+
+@torch.inference_mode()
+def free_search(
+    model: Seq2SeqModel,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    live: LiveRows,
+    decoding: DecodingSection,
+) -> Tensor:
+    """Write as many symbols as identifiers have, whatever they are: the best scores, [B, beams]."""
+    state = model.start(*inputs)
+    score = torch.zeros(len(inputs[0]), 1, device=model.device)
+    moves: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
+    for depth in range(trie.depth):
+        state, hidden = model.step(state, *moves)
+        log_p = model.level_logits(hidden, depth).float().log_softmax(dim=-1)
+        symbols = log_p.shape[-1]
+        totals = (score.unsqueeze(-1) + log_p).flatten(1)
+        score, chosen = totals.topk(min(decoding.beams, totals.shape[1]))
+        moves = (chosen // symbols, chosen % symbols)
+    return score
+
+
+def timed_on_gpu(run: Callable[[], object]) -> float:
+    """Return the milliseconds that the GPU takes."""
+    event: Any = torch.cuda.Event
+    begin, end = event(enable_timing=True), event(enable_timing=True)
+    begin.record()
+    run()
+    end.record()
+    end.synchronize()
+    milliseconds: float = begin.elapsed_time(end)
+    return milliseconds
+
+
+def floor(model: Seq2SeqModel, precision: str) -> float:
+    """Return the milliseconds that reading the decoder's weights once takes on this GPU, at the
+    rate of a large copy.
+    """
+    decoder = model.transformer.net.get_decoder()
+    words = decoder.get_input_embeddings().weight
+    count = sum(p.numel() for p in decoder.parameters() if p is not words)
+    size = 4 if precision == "fp32" else 2
+    block = torch.empty(COPIED, dtype=torch.uint8, device=model.device)
+    copy = torch.empty_like(block)
+    milliseconds = min(timed_on_gpu(lambda: copy.copy_(block)) for _ in range(5))
+    return count * size * milliseconds / (2 * COPIED)

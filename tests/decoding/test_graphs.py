@@ -1,0 +1,113 @@
+"""Searches recorded as graphs. Where there is no GPU, what is recorded is run again instead."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import QUERIES, SCRATCH, tiny_retriever
+
+pytest.importorskip("triton")
+
+from genir.decoding import graphs
+from genir.decoding.beam import beam_search
+from genir.decoding.masks import LiveRows
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Rerun:
+    """Stands in for a graph."""
+
+    def __init__(self, run, pool):
+        self.run = run
+        run()
+
+    def replay(self):
+        return self.run()
+
+
+@pytest.fixture
+def recording(monkeypatch):
+    if DEVICE == "cpu":
+        monkeypatch.setattr(graphs, "Recording", Rerun)
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+
+
+@pytest.fixture(params=["atomic", "residual", "url", "written residual"])
+def retriever(request, tiny_encoder, tiny_corpus, tmp_path, recording):
+    scheme, model = request.param, ()
+    if scheme == "written residual":
+        scheme, model = "residual", SCRATCH | {"encoder": str(tiny_encoder)}
+    return tiny_retriever(tiny_encoder, tiny_corpus, tmp_path / "d.sqlite", scheme, model)
+
+
+def masks(retriever, queries):
+    rows = retriever.trie.rows
+    several = [np.arange(rows) % 3 > 0, np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool)]
+    return LiveRows.build(several, [query % 3 for query in range(queries)]).to(DEVICE)
+
+
+def assert_same(recorded, retriever, queries, live, normalise="vocabulary"):
+    decoding = retriever.recipe.decoding.model_copy(update={"beams": 5, "normalise": normalise})
+    inputs = retriever.encode(queries)
+    found = recorded.search(inputs, live, decoding)
+    expected = beam_search(retriever.model, retriever.trie, inputs, live, decoding)
+    torch.testing.assert_close(found.score, expected.score, rtol=1e-4, atol=1e-4)
+    alive = expected.score > -torch.inf
+    assert torch.equal(found.low[alive], expected.low[alive])
+    assert torch.equal(found.high, expected.high)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")  # interpreted: of -inf
+@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+def test_recorded_searches_find_what_others_do(retriever, normalise):
+    retriever.to(DEVICE)
+    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    for queries in (QUERIES, ["rename a folder", *QUERIES], QUERIES[:1], QUERIES[::-1]):
+        assert_same(recorded, retriever, queries, masks(retriever, len(queries)), normalise)
+    assert len(recorded.known) == 2, "3 and 4 queries are of one shape"
+    everything = LiveRows.build([np.ones(retriever.trie.rows, dtype=bool)])
+    assert_same(recorded, retriever, QUERIES, everything, normalise)
+    assert len(recorded.known) == 3
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+def test_new_weights_are_recorded_anew(retriever):
+    retriever.to(DEVICE)
+    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    live = masks(retriever, len(QUERIES))
+    assert_same(recorded, retriever, QUERIES, live)
+    before = next(iter(recorded.known.values()))
+    assert_same(recorded, retriever, QUERIES, live)
+    assert next(iter(recorded.known.values())) is before
+    retriever.model.train()
+    with torch.no_grad():
+        for parameter in retriever.model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    retriever.model.eval()
+    assert_same(recorded, retriever, QUERIES, live)
+    assert next(iter(recorded.known.values())) is not before
+
+
+def test_few_shapes_are_kept(retriever, monkeypatch):
+    monkeypatch.setattr(graphs, "MOST", 2)
+    retriever.to(DEVICE)
+    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    inputs = retriever.encode(QUERIES)
+    for beams in (1, 2, 1, 3):
+        decoding = retriever.recipe.decoding.model_copy(update={"beams": beams})
+        recorded.search(inputs, masks(retriever, len(QUERIES)), decoding)
+    assert [key[-3] for key in recorded.known] == [1, 3]
+
+
+def test_a_cpu_records_nothing(retriever):
+    assert graphs.record_searches(retriever.model, retriever.trie.to("cpu")) is None
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is no GPU here")
+def test_a_retriever_on_a_gpu_answers_as_on_a_cpu(retriever):
+    here = retriever.search(QUERIES, 5)
+    retriever.to("cuda")
+    assert retriever.recorded is not None
+    for expected, found in zip(here, retriever.search(QUERIES, 5), strict=True):
+        assert [hit.key for hit in found] == [hit.key for hit in expected]
+        assert [hit.score for hit in found] == pytest.approx([h.score for h in expected], rel=1e-3)
