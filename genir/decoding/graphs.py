@@ -1,7 +1,7 @@
 """Searches recorded as CUDA graphs: the host starts one thing a search, not thousands.
 
-A search by `resident.resident_search` is recorded once for each shape of what it reads, and then
-replayed with other queries and masks written into its place.
+A search by `resident.resident_search` is recorded when a shape of what it reads comes a second
+time, and from then on replayed with other queries and masks written into their places.
 """
 
 from collections import OrderedDict
@@ -61,13 +61,13 @@ class Recorded:
         self.trie = trie
         self.pool = torch.cuda.graph_pool_handle()
         self.made_of: list[Any] = []
-        self.known: OrderedDict[Key, tuple[Recording[Beams], list[Tensor]]] = OrderedDict()
+        self.known: OrderedDict[Key, tuple[Recording[Beams], list[Tensor]] | None] = OrderedDict()
 
     @torch.inference_mode()
     def search(
         self, inputs: tuple[Tensor, Tensor], live: LiveRows, decoding: DecodingSection
     ) -> Beams:
-        """Return what `resident_search` does, int64 [B, S] inputs being on any device."""
+        """Return what `resident_search` does; inputs: int64 [B, S] each, on the device."""
         batch = len(inputs[0])
         given = [*_padded(*inputs, self.model.tokenizer), *_masks(live)]
         key = (*(t.shape for t in given), live.gaps is None, live.index is None,
@@ -75,23 +75,41 @@ class Recorded:
         if not self._holds():
             self.known.clear()
         if key not in self.known:
-            self.known[key] = self._record(given, live, decoding)
-            self.made_of = [weights_of(self.model), *(self.model.prepared() or [])]
-            if len(self.known) > MOST:
-                self.known.popitem(last=False)
+            return self._first(key, inputs, live, decoding)
+        recording, places = self.known[key] or self._record(given, live, decoding)
+        self.known[key] = recording, places
         self.known.move_to_end(key)
-        recording, places = self.known[key]
         for place, value in zip(places, given, strict=True):
             place.copy_(value, non_blocking=True)
         found = recording.replay()
         return Beams(*(t[:batch].clone() for t in (found.low, found.high, found.score)))
+
+    def _first(
+        self,
+        key: Key,
+        inputs: tuple[Tensor, Tensor],
+        live: LiveRows,
+        decoding: DecodingSection,
+    ) -> Beams:
+        """Search without recording: many a shape comes once, and recording takes three searches."""
+        from genir.decoding.resident import resident_search  # needs triton
+
+        self.known[key] = None
+        if len(self.known) > MOST:
+            self.known.popitem(last=False)
+        found = resident_search(self.model, self.trie, inputs, live, decoding)
+        self.made_of = self._now()
+        return found
+
+    def _now(self) -> list[Any]:
+        return [weights_of(self.model), *(self.model.prepared() or [])]
 
     def _holds(self) -> bool:
         """Tell whether the model answers with what it had when its searches were recorded.
 
         A fused optimiser leaves no trace in weights; but what was made of them is gone then.
         """
-        now = [weights_of(self.model), *(self.model.prepared() or [])]
+        now = self._now()
         return (
             len(now) == len(self.made_of)
             and now[0] == self.made_of[0]
@@ -107,7 +125,6 @@ class Recorded:
         ids, mask, *rest = places
         index = None if live.index is None else rest.pop()
         own = LiveRows(live.masks, index, None if live.gaps is None else (rest[0], rest[1]))
-
         asked = (self.model, self.trie, (ids, mask), own, decoding)
         return Recording(lambda: resident_search(*asked), self.pool), places
 

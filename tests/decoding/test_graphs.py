@@ -67,6 +67,7 @@ def test_recorded_searches_find_what_others_do(retriever, normalise):
     assert len(recorded.known) == 2, "3 and 4 queries are of one shape"
     everything = LiveRows.build([np.ones(retriever.trie.rows, dtype=bool)])
     assert_same(recorded, retriever, QUERIES, everything, normalise)
+    assert_same(recorded, retriever, QUERIES[::-1], everything, normalise)
     assert len(recorded.known) == 3
 
 
@@ -76,16 +77,21 @@ def test_new_weights_are_recorded_anew(retriever):
     recorded = graphs.Recorded(retriever.model, retriever.trie)
     live = masks(retriever, len(QUERIES))
     assert_same(recorded, retriever, QUERIES, live)
-    before = next(iter(recorded.known.values()))
+    assert list(recorded.known.values()) == [None], "what comes once is not recorded"
     assert_same(recorded, retriever, QUERIES, live)
-    assert next(iter(recorded.known.values())) is before
+    (before, _), *_ = recorded.known.values()
+    assert_same(recorded, retriever, QUERIES, live)
+    assert recorded.known.popitem()[1][0] is before
+    assert_same(recorded, retriever, QUERIES, live)
     retriever.model.train()
     with torch.no_grad():
         for parameter in retriever.model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     retriever.model.eval()
     assert_same(recorded, retriever, QUERIES, live)
-    assert next(iter(recorded.known.values())) is not before
+    assert list(recorded.known.values()) == [None]
+    assert_same(recorded, retriever, QUERIES, live)
+    assert recorded.known.popitem()[1][0] is not before
 
 
 def test_few_shapes_are_kept(retriever, monkeypatch):
@@ -108,6 +114,7 @@ def test_a_retriever_on_a_gpu_answers_as_on_a_cpu(retriever):
     here = retriever.search(QUERIES, 5)
     retriever.to("cuda")
     assert retriever.recorded is not None
+    retriever.search(QUERIES, 5)  # the second time it is recorded
     for expected, found in zip(here, retriever.search(QUERIES, 5), strict=True):
         assert [hit.key for hit in found] == [hit.key for hit in expected]
         assert [hit.score for hit in found] == pytest.approx([h.score for h in expected], rel=1e-3)
