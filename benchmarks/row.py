@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks import store
+from benchmarks.budget import seconds_of
 from benchmarks.corpora import build
 from benchmarks.measure import measure
 from benchmarks.parts import Bench, Trained, remove, train_row
@@ -27,11 +28,15 @@ TOP = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are: the real collections, the work folder, the results."""
+    """Where things are: the real collections, the work folder, the results.
+
+    jobs: how many rows run there side by side.
+    """
 
     data: Path
     work: Path
     results: Path
+    jobs: int = 1
 
 
 def complete(run: Run, places: Places) -> None:
@@ -43,13 +48,12 @@ def complete(run: Run, places: Places) -> None:
     out = places.work / "rows" / f"{run.collection.name}-{run.name}-{run.digest}" / "model"
     out.parent.mkdir(parents=True, exist_ok=True)
     row = run.row
-    cores = 1 if torch.cuda.is_available() else run.budget.cores
-    trained = train_row(bench, row.recipe, row.settings, run.budget.minutes * 60 * cores, out)
+    trained = train_row(bench, row.recipe, row.settings, seconds_of(run.budget), out)
     began = time.monotonic()
     measured = measure(out, bench.corpus, run.budget.timed)
     evaluating = round(time.monotonic() - began, 1)
-    store.write(places.results, run, {**_head(run, trained, bench), **measured,
-                                      "evaluating": evaluating})  # fmt: skip
+    store.write(places.results, run, {**_head(run, trained, bench), "jobs": places.jobs,
+                                      **measured, "evaluating": evaluating})  # fmt: skip
     remove(out)
     out.parent.rmdir()
 
@@ -82,7 +86,13 @@ def _short(dev: dict[str, Any]) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit of the tree, with `+` where it has changes; "" outside a repository."""
+    """Return the commit of the tree, with `+` where it has changes; "" outside a repository.
+
+    GENIR_COMMIT says it of a copy that left its repository behind.
+    """
+    told_so = os.environ.get("GENIR_COMMIT", "")
+    if told_so or not (TOP / ".git").exists():
+        return told_so
     asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
     told = subprocess.run(asked, cwd=TOP, capture_output=True, text=True, check=False)
     return told.stdout.strip()
@@ -104,11 +114,13 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("plan", "data", "work", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args(arguments)
     known = {run.place: run for run in runs(load_plan(asked.plan, asked.minutes))}
     if asked.place not in known:
         raise InputError(f"{asked.plan}: no row {asked.place!r}")
-    complete(known[asked.place], Places(asked.data, asked.work.resolve(), asked.results))
+    places = Places(asked.data, asked.work.resolve(), asked.results, asked.jobs)
+    complete(known[asked.place], places)
 
 
 if __name__ == "__main__":

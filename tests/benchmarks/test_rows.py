@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import budget, store
-from benchmarks.budget import PROBE, Fit, Pace, fit
+from benchmarks.budget import ON_CPU, Enough, Fit, Pace, Watch, fit
 from benchmarks.corpora import build, seen_documents
 from benchmarks.parts import Bench, train_row
 from benchmarks.plan import Budget, Collection, load_plan, runs
@@ -172,7 +172,21 @@ def test_a_probe_times_steps_and_dev(bench, recipes):
     )
     assert 0 < pace.step < 5 and 0 < pace.dev < 20
     assert not Path(f"{out}.probe.training").exists()
-    assert not out.exists() and PROBE == 21
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("setting", "steps", "seconds"), [(ON_CPU, 21, 1.0), ((3, 20.0), 35, 1.0)])
+def test_a_watch_times_whole_pools_of_steps_once_they_are_warm(
+    monkeypatch, setting, steps, seconds
+):
+    ticks = [0.0]
+    monkeypatch.setattr(budget, "clock", lambda: ticks[0])
+    watch = Watch(*setting)
+    with pytest.raises(Enough):
+        for step in range(1000):
+            watch.step_begins()
+            ticks[0] += seconds if step >= setting[0] else 100.0
+    assert watch.began == steps + 1 and watch.step == seconds
 
 
 def test_dev_takes_its_share_of_the_time_but_never_more_than_half():
