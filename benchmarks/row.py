@@ -1,9 +1,6 @@
 """One row from nothing to its result, in a process of its own: `python -m benchmarks.row`."""
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,13 +14,12 @@ import torch
 from benchmarks import store
 from benchmarks.budget import seconds_of
 from benchmarks.corpora import build
-from benchmarks.measure import measure
+from benchmarks.measure import Asking, measure
+from benchmarks.origin import commit, processor
 from benchmarks.parts import Bench, Trained, remove, train_row
 from benchmarks.plan import Run, load_plan, runs
 from genir.cli import guarded
 from genir.errors import InputError
-
-TOP = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,9 @@ def complete(run: Run, places: Places) -> None:
     row = run.row
     trained = train_row(bench, row.recipe, row.settings, seconds_of(run.budget), out)
     began = time.monotonic()
-    measured = measure(out, bench.corpus, run.budget.timed)
+    # Beside other rows, a query's time says little.
+    timed = run.budget.timed if places.jobs == 1 else 0
+    measured = measure(out, Asking(bench.corpus, places.work, timed))
     evaluating = round(time.monotonic() - began, 1)
     store.write(places.results, run, {**_head(run, trained, bench), "jobs": places.jobs,
                                       **measured, "evaluating": evaluating})  # fmt: skip
@@ -83,28 +81,6 @@ def _head(run: Run, trained: Trained, bench: Bench) -> dict[str, Any]:
 
 def _short(dev: dict[str, Any]) -> dict[str, Any]:
     return {key: dev[key] for key in ("questions", "RR@10", "Success@10")}
-
-
-def commit() -> str:
-    """Return the commit of the tree, with `+` where it has changes; "" outside a repository.
-
-    GENIR_COMMIT says it of a copy that left its repository behind.
-    """
-    told_so = os.environ.get("GENIR_COMMIT", "")
-    if told_so or not (TOP / ".git").exists():
-        return told_so
-    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
-    told = subprocess.run(asked, cwd=TOP, capture_output=True, text=True, check=False)
-    return told.stdout.strip()
-
-
-def processor() -> str:
-    """Return the name of what the row was trained on."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {os.cpu_count()} cores" if names else platform.processor()
 
 
 def main(arguments: Sequence[str]) -> None:
