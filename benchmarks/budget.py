@@ -28,7 +28,7 @@ from genir.training.loop import Trainer
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
 
-ON_CPU, ON_GPU = (5, 0.0), (20, 3.0)
+ON_CPU, ON_GPU = (5, 0.0), (16, 2.0)
 """Steps of a probe that are not timed, and for how many seconds others are, in whole pools: of all
 lengths. The first steps on a GPU load kernels, and other rows make single ones slow."""
 ENDLESS = 1000
