@@ -29,8 +29,8 @@ def _places(run: Run, work: Path) -> list[Path]:
 
 
 def next_run(waiting: Sequence[Run], running: Collection[Run], needs: Needs) -> Run:
-    """Return the row to begin: of those that need wait for nobody the longest, then the one whose
-    parts most others wait for, then the first.
+    """Return the row to begin: of those that need wait for nobody the longest, then the one that
+    has most parts to make and most others that wait for them, then the first.
     """
     absent = {run.place: {path for path in needs[run.place] if not path.exists()}
               for run in (*waiting, *running)}  # fmt: skip
@@ -39,6 +39,6 @@ def next_run(waiting: Sequence[Run], running: Collection[Run], needs: Needs) -> 
     def rank(run: Run) -> tuple[bool, float, int]:
         own = absent[run.place]
         others = sum(bool(own & absent[other.place]) for other in waiting)
-        return bool(own & in_the_making), -run.budget.minutes, -others
+        return bool(own & in_the_making), -run.budget.minutes, -len(own) - others
 
     return min(waiting, key=rank)
