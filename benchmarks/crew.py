@@ -20,6 +20,9 @@ STOPPED = 130
 """Exit code of a row that a signal has stopped."""
 PATIENCE = 20
 """A row hangs when it takes so many times its minutes of training, and two hours on top."""
+AGAIN = 20.0
+"""Seconds after which rows still at work are told once more that the time is up: a training at its
+last step hears nothing, and a second signal it does not wait for."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -83,7 +86,7 @@ class Crew:
         """Hand SIGINT and SIGTERM on in the block; ask all to stop after so many seconds."""
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
         before = {number: signal.signal(number, self.note) for number in numbers}
-        signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0, AGAIN if seconds else 0)
         try:
             yield
         finally:

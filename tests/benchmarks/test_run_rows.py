@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import store
-from benchmarks.crew import STOPPED, surroundings
+from benchmarks.crew import STOPPED, Crew, surroundings
 from benchmarks.plan import load_plan, runs
 from benchmarks.recipes import Setting, list_rows, main, run_rows
 from benchmarks.spans import span
@@ -147,6 +147,27 @@ def test_what_is_asked_for_must_be_there(setting, monkeypatch):
 
 def test_spans():
     assert (span(59.6), span(3599), span(7260)) == ("1 min 00 s", "59 min 59 s", "2 h 01 min")
+
+
+HARD_OF_HEARING = """
+import signal, sys, time
+came = []
+def note(number, frame):
+    came.append(number)
+    if len(came) == 2:
+        sys.exit(3)
+signal.signal(signal.SIGTERM, note)
+time.sleep(60)
+"""
+
+
+def test_who_does_not_hear_that_the_time_is_up_is_told_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.crew.AGAIN", 0.2)
+    crew = Crew()
+    with crew.on_duty(3.0), (tmp_path / "log").open("w") as log:
+        child = crew._start([sys.executable, "-c", HARD_OF_HEARING], 1, log)
+        assert child.wait(30) == 3
+    assert crew.late and crew.stopped
 
 
 def command(setting, page, *more):
