@@ -7,16 +7,20 @@ found once and written down, and the training is one of so many steps, as its co
 import json
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.plan import Budget
 from genir.config import Recipe, load_recipe
 from genir.corpus.folder import find_file, read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
-from genir.retriever import Retriever
+from genir.retriever import BATCH, Retriever
+from genir.training.batches import POOL
 from genir.training.checkpoints import WorkFolder
 from genir.training.dev import measure_dev
 from genir.training.job import Job, train
@@ -24,8 +28,9 @@ from genir.training.loop import Trainer
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
 
-PROBE, COLD = 21, 5
-"""Steps of a probe, and how many of them are not timed. The others are a pool, of all lengths."""
+ON_CPU, ON_GPU = (5, 0.0), (16, 2.0)
+"""Steps of a probe that are not timed, and for how many seconds others are, in whole pools: of all
+lengths. The first steps on a GPU load kernels, and other rows make single ones slow."""
 ENDLESS = 1000
 """Passes that no budget has time for, so that steps end the training."""
 
@@ -58,6 +63,11 @@ class Pace:
         """
         left = max(seconds / 2, seconds - (evaluations + 2) * self.dev)
         return max(1, int(left / self.step))
+
+
+def seconds_of(budget: Budget) -> float:
+    """Return a budget's seconds: of a GPU, or of one core."""
+    return budget.minutes * 60 * (1 if torch.cuda.is_available() else budget.cores)
 
 
 def fit(asked: Fit) -> dict[str, int]:
@@ -136,22 +146,53 @@ def _steps(out: Path, asked: Fit, recipe: Recipe) -> int:
 
 def probe(retriever: Retriever, split: DevSplit, place: Path) -> Pace:
     """Train a few steps, which spoil the model, in a working folder beside `place`."""
-    began = clock()
-    measure_dev(retriever, split.questions)
-    dev = clock() - began
-    changes = {"max_steps": PROBE, "evaluations": 1, "checkpoint_seconds": 3600.0}
+    dev = _time_of_dev(retriever, split)
+    watch = Watch(*(ON_GPU if torch.cuda.is_available() else ON_CPU))
+    changes = {"max_steps": 0, "epochs": ENDLESS, "evaluations": 1, "checkpoint_seconds": 3600.0}
     training = retriever.recipe.training.model_copy(update=changes)
     retriever.recipe = retriever.recipe.model_copy(update={"training": training})
     work = WorkFolder(place.with_name(f"{place.name}.probe"))
     shutil.rmtree(work.path, ignore_errors=True)
     work.path.mkdir()
-    begins: list[float] = []
-    hook = retriever.model.register_forward_pre_hook(lambda *_: begins.append(clock()))
-    Trainer(retriever, split._replace(questions={}), work).run()
+    hook = retriever.model.register_forward_pre_hook(lambda *_: watch.step_begins())
+    with suppress(Enough):
+        Trainer(retriever, split._replace(questions={}), work).run()
     hook.remove()
     work.close()
-    timed = begins[COLD:]
-    return Pace((timed[-1] - timed[0]) / (len(timed) - 1), dev)
+    return Pace(watch.step, dev)
+
+
+def _time_of_dev(retriever: Retriever, split: DevSplit) -> float:
+    """Return the seconds of a measurement; on a GPU of one that loads no more kernels."""
+    if torch.cuda.is_available():
+        measure_dev(retriever, dict(islice(split.questions.items(), BATCH)))
+    began = clock()
+    measure_dev(retriever, split.questions)
+    return clock() - began
+
+
+class Enough(Exception):
+    """Ends a probe."""
+
+
+class Watch:
+    """Times the steps after the first `cold` ones, in whole pools, for at least so many seconds."""
+
+    def __init__(self, cold: int, seconds: float) -> None:
+        self.cold, self.seconds = cold, seconds
+        self.began, self._start = 0, 0.0
+
+    def step_begins(self) -> None:
+        """Note that a step begins. Raises Enough once there is no more to be timed."""
+        timed = self.began - self.cold
+        self.began += 1
+        if timed == 0:
+            self._start = clock()
+        elif timed > 0 and timed % POOL == 0:
+            taken = clock() - self._start
+            self.step = taken / timed
+            if taken >= self.seconds:
+                raise Enough
 
 
 def clock() -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+from benchmarks.locks import held
 from benchmarks.plan import Collection
 from genir.corpus.folder import find_file, read_corpus, read_qrels, read_queries
 from genir.corpus.writing import write_corpus
@@ -19,12 +20,22 @@ CARD = """# {name}
 
 def build(collection: Collection, data: Path, work: Path) -> Path:
     """Write the collection's corpus folder, unless it stands already; return it."""
-    source, folder = data / collection.source, work / "corpora" / collection.name
+    source = data / collection.source
     if not source.is_dir():
         raise InputError(
             f"{source}: no such collection; set GENIR_DATA to the folder that holds it (data_prep/ "
             "has the scripts that make it)"
         )
+    with held(work, f"corpus-{collection.name}"):
+        return _build(collection, source, corpus_folder(collection, work))
+
+
+def corpus_folder(collection: Collection, work: Path) -> Path:
+    """Return where the collection's corpus folder is, or will be."""
+    return work / "corpora" / collection.name
+
+
+def _build(collection: Collection, source: Path, folder: Path) -> Path:
     texts, documents = read_queries(source), list(read_corpus(source))
     keys = [document.key for document in documents]
     train, test = _train(source, texts, keys), _judged(source, "test", texts, keys)

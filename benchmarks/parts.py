@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.budget import Fit, facts, fit, settings_of
+from benchmarks.locks import held
 from benchmarks.plan import (
     Budget,
     digest_of,
+    for_all,
     held_out_alike,
     raw_recipe,
     recipe_facts,
@@ -77,7 +79,7 @@ def train_row(
         left -= share
     if start_of(values):
         share = bench.budget.start * seconds
-        before.append(_started(bench, recipe, settings, share))
+        before.append(_trained(bench, start_part(bench, recipe, settings, share)))
         own.append(f"model.start={before[-1].place}")
         left -= share
     asked = Fit(recipe, tuple(own), bench.corpus, out, left)
@@ -97,33 +99,73 @@ def command(bench: Bench, asked: Fit, steps: dict[str, int]) -> str:
     return " ".join([*words, *bench.set(settings_of(asked, steps))])
 
 
-def _started(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Trained:
-    """Train what the recipe starts from, which must not see what the recipe holds out."""
+@dataclass(frozen=True)
+class Part:
+    """A model that is trained before a row: its recipe with settings, seconds and place."""
+
+    recipe: str
+    settings: tuple[str, ...]
+    seconds: float
+    place: Path
+
+
+def start_part(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Part:
+    """Return what the recipe starts from, which must not see what the recipe holds out."""
     whole = load_recipe(recipe, settings)
     start, own = whole.model.start, (*held_out_alike(recipe, settings), *same_as_start(whole))
+    own = (*for_all(bench.budget, start), *own)
     place = bench.path(Path(start).stem, [recipe_facts(start, own), round(seconds, 3)])
-    return train_row(bench, start, own, seconds, place)
+    return Part(start, own, seconds, place)
 
 
-def _queries(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Trained:
-    """Train what writes queries, which must not see what the recipe holds out; let it write."""
+def generator_part(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Part:
+    """Return what writes queries for a recipe, which must not see what the recipe holds out."""
     whole = load_recipe(recipe, settings)
     options, training = whole.pseudo, whole.training
     shared = (f"training.dev_queries={training.dev_queries}", f"training.seed={training.seed}")
-    own = (*shared, *options.settings)
+    own = (*for_all(bench.budget, options.source), *shared, *options.settings)
     key = [recipe_facts(options.source, own), round(seconds, 3)]
-    generator = bench.path(Path(options.source).stem, key)
-    keys = options.model_dump(exclude={"source", "settings"})
-    file = bench.path("queries", [key, keys]).with_suffix(".jsonl")
-    trained = train_row(bench, options.source, own, seconds, generator)
+    return Part(options.source, own, seconds, bench.path(Path(options.source).stem, key))
+
+
+def queries_file(bench: Bench, recipe: str, settings: tuple[str, ...], generator: Part) -> Path:
+    """Return the file of what the generator writes for the recipe."""
+    keys = load_recipe(recipe, settings).pseudo.model_dump(exclude={"source", "settings"})
+    return bench.path("queries", [generator.place.name, keys]).with_suffix(".jsonl")
+
+
+def places(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Iterator[Path]:
+    """Yield where all that comes before a recipe is, or will be, what is made first first."""
+    values = raw_recipe(recipe, settings)
+    if source_of(values):
+        generator = generator_part(bench, recipe, settings, bench.budget.generator * seconds)
+        yield from (generator.place, queries_file(bench, recipe, settings, generator))
+    if start_of(values):
+        start = start_part(bench, recipe, settings, bench.budget.start * seconds)
+        yield from places(bench, start.recipe, start.settings, start.seconds)
+        yield start.place
+
+
+def _trained(bench: Bench, part: Part) -> Trained:
+    with held(bench.work, part.place.name):
+        return train_row(bench, part.recipe, part.settings, part.seconds, part.place)
+
+
+def _queries(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Trained:
+    """Train what writes queries, and let it write."""
+    generator = generator_part(bench, recipe, settings, seconds)
+    file = queries_file(bench, recipe, settings, generator)
+    trained = _trained(bench, generator)
+    keys = load_recipe(recipe, settings).pseudo.model_dump(exclude={"source", "settings"})
     defaults = PseudoSection().model_dump()
     changed = [f"{name}={value}" for name, value in keys.items() if value != defaults[name]]
-    if not file.is_file():
-        asked = Request(bench.corpus, file, str(generator), settings=changed, resume=True)
-        with _afresh_after_failure(file):
-            generate_queries(asked)
+    with held(bench.work, file.name):
+        if not file.is_file():
+            asked = Request(bench.corpus, file, str(generator.place), settings=changed, resume=True)
+            with _afresh_after_failure(file):
+                generate_queries(asked)
     words = ["genir generate-queries", bench.shown(bench.corpus), "--out", bench.shown(file)]
-    words += ["--model", bench.shown(generator), *bench.set(changed)]
+    words += ["--model", bench.shown(generator.place), *bench.set(changed)]
     return Trained(file, (*trained.commands, " ".join(words)), trained.told)
 
 

@@ -24,13 +24,16 @@ UNREAD = ("description", "paper")
 class Budget(Strict):
     """`[budget]`: minutes of training that every row has, and how its parts share them.
 
-    cores: of how many cores; on a GPU, minutes are minutes. generator, start: the share of what
-    makes queries up, and of the model that a row starts from. The rest is the row's own; two stages
-    have half of it each. timed: queries timed one by one.
+    cores: on a CPU, of how many cores; on a GPU, minutes are minutes. jobs: how many rows share a
+    GPU, side by side. generator, start: the share of what makes queries up, and of the model that a
+    row starts from. The rest is the row's own; two stages have half of it each. settings: of every
+    row, of its parts and of both stages, before the row's own. timed: queries timed one by one.
     """
 
     minutes: float = Field(gt=0)
     cores: int = Field(default=2, ge=1)
+    jobs: int = Field(default=1, ge=1)
+    settings: tuple[str, ...] = ()
     generator: float = Field(default=0.25, gt=0, lt=1)
     start: float = Field(default=0.5, gt=0, lt=1)
     timed: int = Field(default=30, ge=0)
@@ -68,13 +71,14 @@ class Claim(Strict):
     """`[[ablations.claims]]`: a paper's claim, as one row against another.
 
     times: by what factor `better` is to be ahead. `misspelt loss` is the share of RR@10 that one
-    typing error costs, where less is better. not_testable: why it cannot be judged here, if so.
+    typing error costs, where less is better; `dev RR@10` is of the questions that both rows held
+    out. not_testable: why it cannot be judged here, if so.
     """
 
     text: str
     better: str = ""
     worse: str = ""
-    measure: Literal["Success@1", "Success@10", "RR@10", "misspelt loss"] = "RR@10"
+    measure: Literal["Success@1", "Success@10", "RR@10", "misspelt loss", "dev RR@10"] = "RR@10"
     queries: Literal["all", "seen", "unseen", "misspelt"] = "all"
     times: float = Field(default=1.0, ge=1)
     not_testable: str = ""
@@ -123,7 +127,7 @@ class Run:
     @property
     def has_recipe(self) -> bool:
         """Tell whether the recipe is there yet."""
-        return self.row.recipe.endswith(".toml") or self.row.recipe in recipe_names()
+        return _there(self.row.recipe)
 
     @property
     def digest(self) -> str:
@@ -156,8 +160,20 @@ def runs(plan: Plan) -> list[Run]:
             if collection.name in row.collections:
                 minutes = row.minutes or plan.budget.minutes
                 own = plan.budget.model_copy(update={"minutes": minutes})
-                found.append(Run(row, collection, own))
+                settings = (*for_all(own, row.recipe), *row.settings)
+                found.append(Run(row.model_copy(update={"settings": settings}), collection, own))
     return found
+
+
+def for_all(budget: Budget, recipe: str) -> tuple[str, ...]:
+    """Return the budget's settings as a recipe takes them: of its first stage too, if any."""
+    if not (budget.settings and _there(recipe) and "first" in raw_recipe(recipe)):
+        return budget.settings
+    return (*budget.settings, *(f"first.{setting}" for setting in budget.settings))
+
+
+def _there(recipe: str) -> bool:
+    return recipe.endswith(".toml") or recipe in recipe_names()
 
 
 def _check(plan: Plan, path: Path) -> None:
@@ -210,7 +226,7 @@ def start_of(values: dict[str, Any]) -> str:
 
 
 def _recipe(name: str) -> str:
-    return name if name in recipe_names() or name.endswith(".toml") else ""
+    return name if _there(name) else ""
 
 
 def recipe_facts(name: str, settings: tuple[str, ...] = ()) -> list[Any]:

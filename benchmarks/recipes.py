@@ -1,41 +1,37 @@
 """`make results`: run the rows of the plan that have no result yet, then write the tables anew.
 
-Each row runs in a process of its own; what it says goes to a log in the work folder. A row that
-fails is written down and the next one begins. Ctrl-C and SIGTERM reach the row, which saves a
-checkpoint; the same command goes on from there.
+Each row runs in a process of its own, `--jobs` of them at a time; what it says goes to a log in the
+work folder. A row that fails is written down and the next one begins. Ctrl-C and SIGTERM reach all
+rows at work, which save checkpoints; the same command goes on from there.
 """
 
 import fcntl
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 
 from benchmarks import store
+from benchmarks.crew import STOPPED, TOP, Crew
+from benchmarks.order import Needs, needs_of, next_run
 from benchmarks.plan import Run, load_plan, runs
+from benchmarks.spans import span
 from benchmarks.tables import rewrite
 from genir.cli import guarded
 from genir.errors import InputError
 
-TOP = Path(__file__).parents[1]
 PLAN = TOP / "benchmarks" / "plan.toml"
 RESULTS = TOP / "docs" / "results"
 PAGE = TOP / "docs" / "results.md"
-STOPPED = 130
-"""Exit code of a row that a signal has stopped."""
-PATIENCE = 20
-"""A row hangs when it takes so many times its minutes of training, and two hours on top."""
 BESIDES = 4
 """Minutes that preparing, probing and measuring a row may take, before any row has told."""
 CONSOLE = Console(soft_wrap=True, highlight=False, markup=False)
@@ -43,13 +39,15 @@ CONSOLE = Console(soft_wrap=True, highlight=False, markup=False)
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run of the plan needs to know."""
+    """What a run of the plan needs to know. seconds: until rows at work are stopped, if any."""
 
     plan: Path
     data: Path
     work: Path
     results: Path
     minutes: float | None = None
+    jobs: int = 1
+    seconds: float | None = None
 
 
 Work = Callable[[Run, Setting, Path], int]
@@ -62,6 +60,12 @@ def main(
     render: Annotated[bool, typer.Option(help="write the tables anew, and run nothing")] = False,
     budget_minutes: Annotated[
         float | None, typer.Option(help="of training, for rows without minutes of their own")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="rows at a time; 1, on a GPU as the plan has it")
+    ] = None,
+    stop_after: Annotated[
+        float | None, typer.Option(min=1, help="seconds after which rows at work are stopped")
     ] = None,
     plan: Annotated[Path, typer.Option(help="the plan")] = PLAN,
     work: Annotated[Path, typer.Option(help="where models are trained")] = Path(
@@ -80,8 +84,14 @@ def main(
         list_rows(chosen, results)
         return
     if not render:
-        setting = Setting(plan, _data(), work.expanduser().resolve(), results, budget_minutes)
-        run_rows(chosen, setting, in_a_process)
+        at_once = jobs or (read.budget.jobs if torch.cuda.is_available() else 1)
+        setting = Setting(plan, _data(), work.expanduser().resolve(), results, budget_minutes,
+                          at_once, stop_after)  # fmt: skip
+        crew = Crew()
+        with crew.on_duty(stop_after):
+            whole = run_rows(chosen, setting, crew.work, lambda: crew.stopped)
+        if not (whole or crew.late):
+            raise typer.Exit(STOPPED)
     rewrite(read, results, page)
 
 
@@ -103,36 +113,100 @@ def list_rows(chosen: Sequence[Run], results: Path) -> None:
         now = states[run.place]
         CONSOLE.print(f"{now:<18} {run.place}" + (f": {reason}" if now == "failed" else ""))
     waiting = [run for run in chosen if states[run.place] in ("missing", "stale", "failed")]
-    CONSOLE.print(f"{len(waiting)} of {len(chosen)} to run, in about {_left(waiting, 0, 0)}")
+    CONSOLE.print(f"{len(waiting)} of {len(chosen)} to run, in about {span(guess(waiting, (), 1))}")
 
 
-def run_rows(chosen: Sequence[Run], setting: Setting, work: Work) -> None:
-    """Run the rows that are not done, one after the other."""
+def run_rows(
+    chosen: Sequence[Run],
+    setting: Setting,
+    work: Work,
+    halted: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Run the rows that are not done, so many at a time; tell whether none was stopped.
+
+    halted: tells whether no more rows are to begin.
+    """
     for run in chosen:
         if not run.has_recipe:
             say(f"{run.place}: no such recipe yet: {run.row.recipe}; skipped")
     # Those that failed before come last: they will most likely fail again.
     states = {run.place: store.state(setting.results, run) for run in chosen}
     waiting = [run for run in chosen if states[run.place] in ("missing", "stale")]
-    waiting += [run for run in chosen if states[run.place] == "failed"]
-    with _alone(setting.work):
-        _run_all(waiting, setting, work)
+    failed = [run for run in chosen if states[run.place] == "failed"]
+    with _alone(setting.work), ThreadPoolExecutor(setting.jobs) as pool:
+        return _Rows(waiting, failed, setting, work, halted).run(pool)
 
 
-def _run_all(waiting: Sequence[Run], setting: Setting, work: Work) -> None:
-    taken = 0.0
-    for number, run in enumerate(waiting):
-        begun = time.monotonic()
-        left = _left(waiting[number:], taken, number)
-        say(f"{run.place}: begins, {number + 1} of {len(waiting)}; about {left} left")
-        log = setting.work / "logs" / run.file.replace(".json", ".log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        code = work(run, setting, log)
+@dataclass
+class _Rows:
+    """The rows of one call: those that wait, those at work, and what the others took."""
+
+    waiting: list[Run]
+    failed: list[Run]
+    setting: Setting
+    work: Work
+    halted: Callable[[], bool]
+    running: dict[Future[int], tuple[Run, float]] = field(default_factory=dict)
+    taken: list[float] = field(default_factory=list)
+    stopped: bool = False
+
+    def run(self, pool: ThreadPoolExecutor) -> bool:
+        """Begin rows and tell how they end, until none is left or one was stopped."""
+        self.began, self.total = time.monotonic(), len(self.waiting) + len(self.failed)
+        needs = needs_of([*self.waiting, *self.failed], self.setting.work)
+        while self._begin(pool, needs) or self.running:
+            done, _ = wait(self.running, 1.0, FIRST_COMPLETED)
+            for future in done:
+                self._end(*self.running.pop(future), future.result())
+        return not (self.stopped or self.halted())
+
+    def _begin(self, pool: ThreadPoolExecutor, needs: Needs) -> bool:
+        """Begin as many rows as may run; tell whether there was one."""
+        began = False
+        while len(self.running) < self.setting.jobs and (run := self._next(needs)) is not None:
+            left = span(self._left())
+            say(f"{run.place}: begins, {self._number} of {self.total}; about {left} left")
+            (self.waiting if run in self.waiting else self.failed).remove(run)
+            log = self.setting.work / "logs" / run.file.replace(".json", ".log")
+            log.parent.mkdir(parents=True, exist_ok=True)
+            future = pool.submit(self.work, run, self.setting, log)
+            self.running[future] = (run, time.monotonic())
+            began = True
+        return began
+
+    def _next(self, needs: Needs) -> Run | None:
+        """Return the row to begin; None where there is none, or no time for it."""
+        rows = self.waiting or self.failed
+        if self.setting.jobs > 1 and len(rows) > 1:
+            rows = [next_run(rows, [run for run, _ in self.running.values()], needs)]
+        if self.stopped or self.halted() or not rows or not self._in_time():
+            return None
+        return rows[0]
+
+    @property
+    def _number(self) -> int:
+        return self.total - len(self.waiting) - len(self.failed) + 1
+
+    def _left(self) -> float:
+        waiting = [*self.waiting, *self.failed, *(run for run, _ in self.running.values())]
+        return guess(waiting, self.taken, self.setting.jobs)
+
+    def _in_time(self) -> bool:
+        """Tell whether there is time for one more, be it as short as the shortest so far."""
+        if self.setting.seconds is None or not self.taken:
+            return True
+        return time.monotonic() - self.began + min(self.taken) < self.setting.seconds
+
+    def _end(self, run: Run, begun: float, code: int) -> None:
+        """Tell how a row ended, and remember how long it took."""
+        seconds = time.monotonic() - begun
         if code == STOPPED:
+            self.stopped = True
             say(f"{run.place}: stopped; the same command goes on from there")
-            raise typer.Exit(STOPPED)
-        taken += time.monotonic() - begun
-        _tell(run, setting, log, (code, time.monotonic() - begun))
+            return
+        self.taken.append(seconds)
+        log = self.setting.work / "logs" / run.file.replace(".json", ".log")
+        _tell(run, self.setting, log, (code, seconds))
 
 
 def _tell(run: Run, setting: Setting, log: Path, how: tuple[int, float]) -> None:
@@ -151,19 +225,11 @@ def _tell(run: Run, setting: Setting, log: Path, how: tuple[int, float]) -> None
     say(f"{run.place}: FAILED after {span(seconds)}: {reason} (all of it: {log})")
 
 
-def _left(waiting: Sequence[Run], taken: float, done: int) -> str:
-    """Guess the time for what is waiting: as the rows so far took, or their training and a bit."""
-    if done:
-        return span(taken / done * len(waiting))
-    return span(sum(run.budget.minutes + BESIDES for run in waiting) * 60)
-
-
-def span(seconds: float) -> str:
-    """Return hours and minutes, or minutes and seconds."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s"
+def guess(waiting: Sequence[Run], taken: Sequence[float], jobs: int) -> float:
+    """Guess the seconds for what is waiting: as rows so far took, or their training and a bit."""
+    if taken:
+        return sum(taken) / len(taken) * len(waiting) / jobs
+    return sum(run.budget.minutes + BESIDES for run in waiting) * 60 / jobs
 
 
 def say(text: str) -> None:
@@ -189,70 +255,6 @@ def _alone(work: Path) -> Iterator[None]:
                 f"{work}: another run is at work there; wait, or give --work"
             ) from None
         yield
-
-
-def in_a_process(run: Run, setting: Setting, log: Path) -> int:
-    """Run a row in a process of its own, which gets the signals that this one gets."""
-    words = [sys.executable, "-m", "benchmarks.row", run.place]
-    for name in ("plan", "data", "work", "results"):
-        words += [f"--{name}", str(Path(getattr(setting, name)).resolve())]
-    if setting.minutes is not None:
-        words += ["--minutes", str(setting.minutes)]
-    with _passing_signals() as passing, log.open("w", encoding="utf-8") as file:
-        child = subprocess.Popen(
-            words,
-            cwd=TOP,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C reaches it once, by way of this process
-            close_fds=False,  # it holds the work folder's lock as well, should this process die
-        )
-        passing.to(child)
-        code = _wait(child, run, file.write)
-    return STOPPED if passing.came else code
-
-
-def _wait(child: subprocess.Popen[bytes], run: Run, note: Callable[[str], object]) -> int:
-    limit = (PATIENCE * run.budget.minutes + 120) * 60
-    try:
-        return child.wait(limit)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        note(f"\nstopped: it took more than {span(limit)}\n")
-        return 1
-
-
-class Passing:
-    """Hands signals on to a process, also those that came before there was one."""
-
-    def __init__(self) -> None:
-        self.came: list[int] = []
-        self.child: subprocess.Popen[bytes] | None = None
-
-    def to(self, child: subprocess.Popen[bytes]) -> None:
-        """Name the process."""
-        self.child = child
-        for number in self.came:
-            child.send_signal(number)
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal."""
-        self.came.append(number)
-        if self.child is not None:
-            self.child.send_signal(number)
-
-
-@contextmanager
-def _passing_signals() -> Iterator[Passing]:
-    """Hand SIGINT and SIGTERM on in the block."""
-    passing = Passing()
-    before = {n: signal.signal(n, passing.note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield passing
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """One row from nothing to its result, in a process of its own: `python -m benchmarks.row`."""
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,23 +12,27 @@ from typing import Any
 import torch
 
 from benchmarks import store
+from benchmarks.budget import seconds_of
 from benchmarks.corpora import build
-from benchmarks.measure import measure
+from benchmarks.measure import Asking, measure
+from benchmarks.origin import commit, processor
 from benchmarks.parts import Bench, Trained, remove, train_row
 from benchmarks.plan import Run, load_plan, runs
 from genir.cli import guarded
 from genir.errors import InputError
 
-TOP = Path(__file__).parents[1]
-
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are: the real collections, the work folder, the results."""
+    """Where things are: the real collections, the work folder, the results.
+
+    jobs: how many rows run there side by side.
+    """
 
     data: Path
     work: Path
     results: Path
+    jobs: int = 1
 
 
 def complete(run: Run, places: Places) -> None:
@@ -43,13 +44,14 @@ def complete(run: Run, places: Places) -> None:
     out = places.work / "rows" / f"{run.collection.name}-{run.name}-{run.digest}" / "model"
     out.parent.mkdir(parents=True, exist_ok=True)
     row = run.row
-    cores = 1 if torch.cuda.is_available() else run.budget.cores
-    trained = train_row(bench, row.recipe, row.settings, run.budget.minutes * 60 * cores, out)
+    trained = train_row(bench, row.recipe, row.settings, seconds_of(run.budget), out)
     began = time.monotonic()
-    measured = measure(out, bench.corpus, run.budget.timed)
+    # Beside other rows, a query's time says little.
+    timed = run.budget.timed if places.jobs == 1 else 0
+    measured = measure(out, Asking(bench.corpus, places.work, timed))
     evaluating = round(time.monotonic() - began, 1)
-    store.write(places.results, run, {**_head(run, trained, bench), **measured,
-                                      "evaluating": evaluating})  # fmt: skip
+    store.write(places.results, run, {**_head(run, trained, bench), "jobs": places.jobs,
+                                      **measured, "evaluating": evaluating})  # fmt: skip
     remove(out)
     out.parent.rmdir()
 
@@ -81,22 +83,6 @@ def _short(dev: dict[str, Any]) -> dict[str, Any]:
     return {key: dev[key] for key in ("questions", "RR@10", "Success@10")}
 
 
-def commit() -> str:
-    """Return the commit of the tree, with `+` where it has changes; "" outside a repository."""
-    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"]
-    told = subprocess.run(asked, cwd=TOP, capture_output=True, text=True, check=False)
-    return told.stdout.strip()
-
-
-def processor() -> str:
-    """Return the name of what the row was trained on."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {os.cpu_count()} cores" if names else platform.processor()
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the row that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.row", description=__doc__)
@@ -104,11 +90,13 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("plan", "data", "work", "results"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--jobs", type=int, default=1)
     asked = parser.parse_args(arguments)
     known = {run.place: run for run in runs(load_plan(asked.plan, asked.minutes))}
     if asked.place not in known:
         raise InputError(f"{asked.plan}: no row {asked.place!r}")
-    complete(known[asked.place], Places(asked.data, asked.work.resolve(), asked.results))
+    places = Places(asked.data, asked.work.resolve(), asked.results, asked.jobs)
+    complete(known[asked.place], places)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _table(
         columns = [c for c in COLUMNS if "seen" not in c[1] or {"seen", "unseen"} <= set(kinds)]
         heads = ["system", *(head for head, _, _ in columns), "better than", "steps", "minutes"]
         rows = [_cells(line, lines, columns) for line in lines]
-        parts += [_caption(collection, first), _rows(heads, rows)]
+        parts += [f"{_caption(collection, first)} {_shares(there)}", _rows(heads, rows)]
     parts += _absent([run for run in own if found[run.place] is None], results)
     return "\n\n".join(parts)
 
@@ -108,6 +108,25 @@ def _caption(collection: Collection, result: Result) -> str:
     if collection.queries:
         told += "; a random sample where the split has more, the same for all systems"
     return f"{told}."
+
+
+def _shares(there: Sequence[tuple[Run, Result]]) -> str:
+    """Say what the minutes are of: all rows' own, where they differ with their names."""
+    names: dict[str, list[str]] = {}
+    for run, result in there:
+        names.setdefault(_share(result), []).append(run.name)
+    if len(names) == 1:
+        return f"Minutes are of {next(iter(names))}."
+    return "Minutes are of " + ", of ".join(
+        f"{share} ({', '.join(own)})" for share, own in names.items()
+    ) + "."  # fmt: skip
+
+
+def _share(result: Result) -> str:
+    processor, jobs = result["processor"], result.get("jobs", 1)
+    if "cores" in processor:
+        return f"the processor's time ({processor})"
+    return f"an {processor}" + (f" that {jobs} rows share" if jobs > 1 else "")
 
 
 def _absent(absent: Sequence[Run], results: Path) -> list[str]:

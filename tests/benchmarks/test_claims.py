@@ -63,6 +63,23 @@ def test_of_losses_the_smaller_is_better():
     assert "**did not hold**: .300 against .050" in verdict(loss, weak, firm)
 
 
+def test_on_dev_questions_the_means_are_told_beside_those_on_test():
+    def on_dev(value, ranks, questions=500):
+        return result(
+            ranks, trained=[{"dev": {}}, {"dev": {"questions": questions, "RR@10": value}}]
+        )
+
+    ahead, behind = on_dev(0.71, [2] * 4), on_dev(0.7, [1] * 4)
+    dev = claim(measure="dev RR@10")
+    assert verdict(dev, ahead, behind) == (
+        "- Claim: a is better: on small **held**: .710 against .700 on 500 dev questions; on test "
+        ".500 against 1.000 (a against b, dev RR@10)."
+    )
+    assert "**did not hold**" in verdict(dev, behind, ahead)
+    assert "**did not hold**" in verdict(dev, ahead, ahead)
+    assert "**not measured yet**" in verdict(dev, ahead, on_dev(0.7, [1] * 4, questions=300))
+
+
 def test_what_cannot_be_judged_is_said():
     assert "**not testable here**, because no web." in verdict(
         Claim(text="it scales", not_testable="no web"), result([1]), result([1])
@@ -97,7 +114,7 @@ def whole(run, value, ranks):
         minutes=run.budget.minutes,
         commands=[f"python train.py {run.name}"],
         commit="abc",
-        processor="a processor",
+        processor="a processor, 2 cores",
     )
 
 
@@ -124,9 +141,26 @@ def test_tables_stand_between_the_marks_and_twice_is_as_once(plan_file, tmp_path
     assert other in lines
     assert "**Not measured**: yet-to-come (no such recipe yet)." in lines
     assert "on small-unseen **did not hold**: .750 against .500" in text
-    assert "# small-unseen/rows, commit abc, a processor\npython train.py rows\n" in text
+    assert "# small-unseen/rows, commit abc, a processor, 2 cores\npython train.py rows\n" in text
     rewrite(plan, tmp_path, page)
     assert page.read_text() == text
+
+
+def test_a_table_says_what_its_minutes_are_of(plan_file, tmp_path, page):
+    plan = load_plan(plan_file)
+    rows, queries, _ = runs(plan)
+    found = whole(rows, 0.75, [1, 1, 1, 0]), whole(queries, 0.5, [1, 1, 0, 0])
+    for run, own in zip((rows, queries), found, strict=True):
+        store.write(tmp_path, run, {**own, "processor": "NVIDIA H200", "jobs": 12})
+    rewrite(plan, tmp_path, page)
+    assert ". Minutes are of an NVIDIA H200 that 12 rows share.\n" in page.read_text()
+    store.write(tmp_path, queries, found[1])
+    rewrite(plan, tmp_path, page)
+    told = "share (rows), of the processor's time (a processor, 2 cores) (rows-queries)."
+    assert f"Minutes are of an NVIDIA H200 that 12 rows {told}" in page.read_text()
+    store.write(tmp_path, queries, {**found[1], "processor": "NVIDIA H200"})
+    rewrite(plan, tmp_path, page)
+    assert ", of an NVIDIA H200 (rows-queries)." in page.read_text()
 
 
 def test_a_failed_row_says_why(plan_file, tmp_path, page):

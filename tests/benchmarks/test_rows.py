@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import budget, store
-from benchmarks.budget import PROBE, Fit, Pace, fit
+from benchmarks.budget import ON_CPU, Enough, Fit, Pace, Watch, fit
 from benchmarks.corpora import build, seen_documents
+from benchmarks.measure import Asking, measure
 from benchmarks.parts import Bench, train_row
 from benchmarks.plan import Budget, Collection, load_plan, runs
 from benchmarks.row import Places, complete
 from genir.errors import InputError
+from genir.evaluation.compare import Options
 from genir.evaluation.measures import MEASURES
+from genir.evaluation.session import BASELINES, compare_model
 from genir.retriever import Retriever
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
@@ -62,6 +65,30 @@ def test_a_row_leaves_a_result_and_no_model(plan_file, places):
     assert str(places.work) not in json.dumps(result)
     assert list((places.work / "rows").iterdir()) == []
     assert store.state(places.results, run) == "done"
+
+
+def test_baselines_are_asked_once_and_all_answers_are_those_of_an_evaluation(
+    bench, recipes, slow, monkeypatch
+):
+    out = bench.work / "model"
+    train_row(bench, str(recipes / "rows.toml"), (), 7, out)
+    asking = Asking(bench.corpus, bench.work, 2)
+    told = measure(out, asking)
+    monkeypatch.setattr("benchmarks.measure.fit_baselines", None)
+    again = measure(out, asking)
+    monkeypatch.undo()
+    assert again.pop("latency_ms").keys() == told.pop("latency_ms").keys() == {"genir"}
+    assert again == told
+    retriever = Retriever.load(out)
+    files = bench.corpus / "queries.jsonl", bench.corpus / "qrels" / "test.tsv"
+    whole = compare_model(retriever, *files, BASELINES, Options(timed=0))
+    kinds = {"all": whole.overall, "misspelt": whole.typos}
+    for kind, means in kinds.items():
+        for system, figures in means.systems.items():
+            assert told["systems"][system][kind] == pytest.approx(figures, abs=1e-5)
+    assert told["bytes_per_document"] == {
+        name: round(size) for name, size in whole.bytes_per_document.items()
+    }
 
 
 def test_the_steps_fill_the_time_and_the_command_trains_the_same(bench, recipes, slow, tmp_path):
@@ -172,7 +199,21 @@ def test_a_probe_times_steps_and_dev(bench, recipes):
     )
     assert 0 < pace.step < 5 and 0 < pace.dev < 20
     assert not Path(f"{out}.probe.training").exists()
-    assert not out.exists() and PROBE == 21
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("setting", "steps", "seconds"), [(ON_CPU, 21, 1.0), ((3, 20.0), 35, 1.0)])
+def test_a_watch_times_whole_pools_of_steps_once_they_are_warm(
+    monkeypatch, setting, steps, seconds
+):
+    ticks = [0.0]
+    monkeypatch.setattr(budget, "clock", lambda: ticks[0])
+    watch = Watch(*setting)
+    with pytest.raises(Enough):
+        for step in range(1000):
+            watch.step_begins()
+            ticks[0] += seconds if step >= setting[0] else 100.0
+    assert watch.began == steps + 1 and watch.step == seconds
 
 
 def test_dev_takes_its_share_of_the_time_but_never_more_than_half():

@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer
 
 from benchmarks import store
+from benchmarks.crew import STOPPED, Crew, surroundings
 from benchmarks.plan import load_plan, runs
-from benchmarks.recipes import STOPPED, Setting, list_rows, main, run_rows, span
+from benchmarks.recipes import Setting, list_rows, main, run_rows
+from benchmarks.spans import span
 from genir.errors import InputError
 
 TOP = Path(__file__).parents[2]
@@ -83,8 +86,7 @@ def test_a_killed_row_is_told_from_one_that_failed(setting):
 def test_a_stop_ends_the_run_and_is_no_failure(setting):
     planned = runs(load_plan(setting.plan))
     worker = Worker(rows=STOPPED)
-    with pytest.raises(typer.Exit):
-        run_rows(planned, setting, worker)
+    assert not run_rows(planned, setting, worker)
     assert worker.ran == ["rows"] and store.state(setting.results, planned[0]) == "missing"
 
 
@@ -96,8 +98,43 @@ def test_two_runs_do_not_share_a_work_folder(setting):
             run_rows(planned, setting, Worker())
         return STOPPED
 
-    with pytest.raises(typer.Exit):
-        run_rows(planned, setting, inside)
+    assert not run_rows(planned, setting, inside)
+
+
+def test_so_many_rows_run_at_a_time_and_one_failure_stops_no_other(setting):
+    several = replace(setting, jobs=2)
+    planned = runs(load_plan(setting.plan))
+    both = threading.Barrier(2)
+    worker = Worker(rows=1)
+
+    def together(run, setting, log):
+        both.wait(60)  # no row gets past before the other one is at work
+        return worker(run, setting, log)
+
+    assert run_rows(planned, several, together)
+    assert sorted(worker.ran) == ["rows", "rows-queries"]
+    assert [store.state(setting.results, run) for run in planned[:2]] == ["failed", "done"]
+
+
+def test_a_row_without_time_left_does_not_begin(setting):
+    short = replace(setting, seconds=0.4)
+    worker = Worker()
+
+    def slowly(run, setting, log):
+        time.sleep(0.25)
+        return worker(run, setting, log)
+
+    assert run_rows(runs(load_plan(setting.plan)), short, slowly)
+    assert worker.ran == ["rows"], "another one would take .25 s again"
+
+
+def test_rows_at_a_time_share_the_cores(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert surroundings(1)["OMP_NUM_THREADS"] == "7"
+    assert surroundings(5)["OMP_NUM_THREADS"] == surroundings(5)["MKL_NUM_THREADS"] == "3"
+    assert surroundings(40)["OMP_NUM_THREADS"] == "1"
+    assert surroundings(5)["TOKENIZERS_PARALLELISM"] == "false"
 
 
 def test_what_is_asked_for_must_be_there(setting, monkeypatch):
@@ -112,31 +149,69 @@ def test_spans():
     assert (span(59.6), span(3599), span(7260)) == ("1 min 00 s", "59 min 59 s", "2 h 01 min")
 
 
-def test_a_plan_runs_in_processes_stops_on_sigterm_and_goes_on(setting, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("<!-- make results: begin -->\n<!-- make results: end -->\n")
-    command = [sys.executable, "-m", "benchmarks.recipes", "--only", "*/rows", "--page", page]
+HARD_OF_HEARING = """
+import signal, sys, time
+came = []
+def note(number, frame):
+    came.append(number)
+    if len(came) == 2:
+        sys.exit(3)
+signal.signal(signal.SIGTERM, note)
+time.sleep(60)
+"""
+
+
+def test_who_does_not_hear_that_the_time_is_up_is_told_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.crew.AGAIN", 0.2)
+    crew = Crew()
+    with crew.on_duty(3.0), (tmp_path / "log").open("w") as log:
+        child = crew._start([sys.executable, "-c", HARD_OF_HEARING], 1, log)
+        assert child.wait(30) == 3
+    assert crew.late and crew.stopped
+
+
+def command(setting, page, *more):
+    words = [sys.executable, "-m", "benchmarks.recipes", "--page", page, *more]
     for name in ("plan", "work", "results"):
-        command += [f"--{name}", getattr(setting, name)]
+        words += [f"--{name}", getattr(setting, name)]
     environment = {**os.environ, "GENIR_DATA": str(setting.data), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        list(map(str, words)), cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True
+    )
 
-    def start():
-        return subprocess.Popen(
-            list(map(str, command)), cwd=TOP, env=environment, stdout=subprocess.PIPE, text=True
-        )
 
-    first = start()
+@pytest.fixture
+def page(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("<!-- make results: begin -->\n<!-- make results: end -->\n")
+    return path
+
+
+def test_a_plan_runs_in_processes_stops_on_sigterm_and_goes_on(setting, page):
+    more = ("--only", "*/rows*", "--jobs", "2")
+    first = command(setting, page, *more)
     deadline = time.monotonic() + 120
-    while not any(setting.work.glob("logs/*")) and time.monotonic() < deadline:
+    while len(list(setting.work.glob("logs/*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)
     told = first.communicate(timeout=120)[0]
     assert first.returncode == STOPPED, told
-    assert "small-unseen/rows: stopped; the same command goes on from there" in told
+    for name in ("rows", "rows-queries"):
+        assert f"small-unseen/{name}: stopped; the same command goes on from there" in told
     assert not any(setting.results.glob("*"))
-    second = start()
+    second = command(setting, page, *more)
     told = second.communicate(timeout=240)[0]
     assert second.returncode == 0, told
-    assert "small-unseen/rows: done in" in told
-    assert [path.name for path in setting.results.iterdir()] == ["small-unseen-rows.json"]
+    names = ["small-unseen-rows-queries.json", "small-unseen-rows.json"]
+    assert sorted(path.name for path in setting.results.iterdir()) == names
     assert "| rows | " in page.read_text() and "| bm25 | " in page.read_text()
+    results = [store.read(setting.results, run) for run in runs(load_plan(setting.plan))[:2]]
+    assert [result["jobs"] for result in results] == [2, 2]
+
+
+def test_after_its_time_a_run_ends_and_writes_the_tables_of_what_is_done(setting, page):
+    whole = command(setting, page, "--only", "*/rows", "--stop-after", "1")
+    told = whole.communicate(timeout=120)[0]
+    assert whole.returncode == 0, told
+    assert "small-unseen/rows: stopped; the same command goes on from there" in told
+    assert "**Not measured**: rows," in page.read_text()
