@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from genir.config import Strict, load_recipe, recipe_names, validate
+from genir.config import Stage, Strict, load_recipe, recipe_names, validate
 from genir.errors import InputError, nearest
 from genir.settings import apply_settings
 
@@ -27,13 +27,16 @@ class Budget(Strict):
     cores: on a CPU, of how many cores; on a GPU, minutes are minutes. jobs: how many rows share a
     GPU, side by side. generator, start: the share of what makes queries up, and of the model that a
     row starts from. The rest is the row's own; two stages have half of it each. settings: of every
-    row, of its parts and of both stages, before the row's own. timed: queries timed one by one.
+    row, of its parts and of both stages, before the row's own. batches: of encoder-decoders, how
+    many times as large as their recipe has them, with learning rates times its root, as suits Adam
+    (Malladi et al., NeurIPS 2022). timed: queries timed one by one.
     """
 
     minutes: float = Field(gt=0)
     cores: int = Field(default=2, ge=1)
     jobs: int = Field(default=1, ge=1)
     settings: tuple[str, ...] = ()
+    batches: int = Field(default=1, ge=1)
     generator: float = Field(default=0.25, gt=0, lt=1)
     start: float = Field(default=0.5, gt=0, lt=1)
     timed: int = Field(default=30, ge=0)
@@ -167,9 +170,29 @@ def runs(plan: Plan) -> list[Run]:
 
 def for_all(budget: Budget, recipe: str) -> tuple[str, ...]:
     """Return the budget's settings as a recipe takes them: of its first stage too, if any."""
-    if not (budget.settings and _there(recipe) and "first" in raw_recipe(recipe)):
+    if not _there(recipe):
         return budget.settings
-    return (*budget.settings, *(f"first.{setting}" for setting in budget.settings))
+    whole = load_recipe(recipe)
+    own = (*budget.settings, *_larger(whole, budget.batches))
+    if whole.first is None:
+        return own
+    shared = [
+        one for one in budget.settings if one.partition(".")[0] in type(whole.first).model_fields
+    ]
+    first = (*shared, *_larger(whole.first, budget.batches))
+    return (*own, *(f"first.{setting}" for setting in first))
+
+
+def _larger(stage: Stage, times: int) -> tuple[str, ...]:
+    """Return the settings that make an encoder-decoder's batches so many times as large."""
+    if times == 1 or stage.model.kind != "seq2seq":
+        return ()
+    training, root = stage.training, times**0.5
+    rates = ("learning_rate", "head_learning_rate")
+    return (
+        f"training.batch_size={times * training.batch_size}",
+        *(f"training.{name}={root * getattr(training, name):.6g}" for name in rates),
+    )
 
 
 def _there(recipe: str) -> bool:

@@ -74,6 +74,16 @@ def test_parts_are_made_where_they_are_looked_for(recipes, data, tmp_path, monke
     assert [first in line for line in commands] == [False, name == "two"]
 
 
+def test_batches_grow_for_encoder_decoders_and_learning_rates_with_their_root():
+    budget = Budget(minutes=1, batches=4, settings=("training.evaluations=2", "pseudo.count=1"))
+    larger = ("batch_size=256", "learning_rate=0.0002", "head_learning_rate=0.001")
+    own = tuple(f"training.{one}" for one in larger)
+    assert for_all(budget, "default") == budget.settings
+    assert for_all(budget, "url") == (*budget.settings, *own)
+    first = tuple(f"first.training.{one}" for one in ("evaluations=2", *larger))
+    assert for_all(budget, "tome") == (*budget.settings, *own, *first)
+
+
 WAITER = """
 import sys
 from pathlib import Path
