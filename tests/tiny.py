@@ -1,8 +1,10 @@
-"""Untrained models of the tiny corpus, as whole retrievers."""
+"""Untrained models of the tiny corpus, as whole retrievers; recipes made as small."""
+
+import json
 
 import torch
 
-from genir.config import Recipe
+from genir.config import Recipe, dump_recipe, load_recipe
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
 from genir.training.assembly import assemble
@@ -53,3 +55,34 @@ def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
     retriever = assemble(Recipe.model_validate(recipe), documents, queries, None)
     retriever.model.eval()
     return retriever
+
+
+TINY_SCHEMES = {
+    "hierarchical": ("identifiers.branches=3", "identifiers.leaf=5"),
+    "residual": ("identifiers.levels=2", "identifiers.codes=8"),
+    "product": ("identifiers.levels=4", "identifiers.codes=8"),
+}
+
+
+def small(name, encoder, folder):
+    """Return the settings that swap a recipe's models for tiny ones, and its start for a file."""
+    recipe = load_recipe(name)
+    settings = [f"model.encoder={json.dumps(str(encoder))}", "training.max_steps=2"]
+    settings += ["training.precision=fp32", "training.evaluations=1"]
+    if recipe.model.kind == "seq2seq":
+        settings += [f"model.{key}={json.dumps(value)}" for key, value in SCRATCH.items()]
+    settings += TINY_SCHEMES.get(recipe.identifiers.scheme, ())
+    if "set_words" in recipe.model.options:
+        settings.append("model.set_words=4")
+    for number, loss in enumerate(recipe.losses):
+        if loss.options.get("teacher") == "rrf":
+            settings.append(f"losses.{number}.encoder={json.dumps(str(encoder))}")
+    if recipe.pseudo.source:
+        (folder / "made.jsonl").write_text('{"document": "copy-file", "text": "made up"}\n')
+        settings.append(f"pseudo.source={folder / 'made.jsonl'}")
+    if recipe.model.start:
+        parent = load_recipe(recipe.model.start, small(recipe.model.start, encoder, folder))
+        path = folder / f"{recipe.model.start}.toml"
+        path.write_text(dump_recipe(parent))
+        settings.append(f"model.start={path}")
+    return settings

@@ -146,7 +146,9 @@ class _Drawing:
         order = totals[beam, edge].argsort(descending=True, stable=True)
         beam, edge = beam[order], edge[order]
         low, high = step.edges.low[0][beam, edge], step.edges.high[0][beam, edge]
-        ended = torch.as_tensor(self.retriever.trie.ended(step.edges.low, number))
+        ended = torch.as_tensor(
+            self.retriever.trie.ended(step.edges.low, number), device=totals.device
+        )
         ended = ended.expand_as(step.edges.low)[0][beam, edge]
         kept = [
             {(a, b) for a, b, s in zip(*(t[0].tolist() for t in vars(beams).values()), strict=True)

@@ -4,8 +4,8 @@ Also the one place that finds pre-trained weights: a package, a local folder, or
 """
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
@@ -75,7 +76,19 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     """
     if precision == "fp32" or (precision == "auto" and not has_bf16(device.type)):
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    return _cuda_bf16() if device.type == "cuda" else torch.autocast(device.type, torch.bfloat16)
+
+
+@contextmanager
+def _cuda_bf16() -> Iterator[None]:
+    """Multiply in bf16 on CUDA, and leave attention to torch's own kernels.
+
+    cuDNN's, which newer cards would get, is planned anew for every shape, and here nearly every
+    batch and every step of a search has another.
+    """
+    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
+        yield
 
 
 @cache

@@ -57,7 +57,7 @@ class LexicalEncoder(nn.Module):
         """Return BM25-weighted sums of the word vectors, float32 [documents, dimension]."""
         weights = saturated(bags, float(self.average_length))
         idf = self.idf.clamp(min=1e-6).unsqueeze(1)
-        words = torch.where(idf > 1e-6, self.weight / idf, torch.zeros(())).cpu().numpy()
+        words = torch.where(idf > 1e-6, self.weight / idf, 0.0).cpu().numpy()
         return np.asarray(weights @ words, dtype=np.float32)
 
     def forward(self, input_ids: Tensor) -> Tensor:

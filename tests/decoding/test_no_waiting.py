@@ -54,7 +54,7 @@ def test_no_level_waits_for_the_device(scheme, normalise, tiny_encoder, tiny_cor
     with torch.inference_mode():
         state = model.start(*pad_batch(ids, model.tokenizer.pad_token_id))
         reader = StepReader(model, state, normalise)
-        with profile(activities=[ProfilerActivity.CPU]) as watched:
+        with profile(activities=[ProfilerActivity.CPU], acc_events=True) as watched:
             search(reader, trie, live, beams=5)
     seen = {event.key for event in watched.key_averages()}
     assert "aten::topk" in seen

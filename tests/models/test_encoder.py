@@ -109,6 +109,16 @@ def test_precision_is_chosen(precision, native, dtype, monkeypatch):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
+@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+def test_on_cuda_attention_is_left_to_kernels_that_plan_nothing():
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    with autocast(torch.device("cuda"), "bf16"):
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_bf16_is_the_processor_s(monkeypatch):
     for capabilities in ({"avx512_bf16": True}, {"bf16": True}, {"avx512_f": True}, {}):
         monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)

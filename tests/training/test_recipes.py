@@ -6,9 +6,8 @@ A recipe that starts from others is trained after them, two steps each.
 import json
 
 import pytest
-from tiny import SCRATCH
+from tiny import SCRATCH, small
 
-from genir.config import dump_recipe, load_recipe
 from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.training.job import Job, train
@@ -31,36 +30,6 @@ IDLE = {
     "ultron-url": [],
 }
 """The recipes, and which of their tasks find nothing in short pages without links."""
-
-TINY_SCHEMES = {
-    "hierarchical": ("identifiers.branches=3", "identifiers.leaf=5"),
-    "residual": ("identifiers.levels=2", "identifiers.codes=8"),
-    "product": ("identifiers.levels=4", "identifiers.codes=8"),
-}
-
-
-def small(name, encoder, folder):
-    """Return the settings that swap a recipe's models for tiny ones, and its start for a file."""
-    recipe = load_recipe(name)
-    settings = [f"model.encoder={json.dumps(str(encoder))}", "training.max_steps=2"]
-    settings += ["training.precision=fp32", "training.evaluations=1"]
-    if recipe.model.kind == "seq2seq":
-        settings += [f"model.{key}={json.dumps(value)}" for key, value in SCRATCH.items()]
-    settings += TINY_SCHEMES.get(recipe.identifiers.scheme, ())
-    if "set_words" in recipe.model.options:
-        settings.append("model.set_words=4")
-    for number, loss in enumerate(recipe.losses):
-        if loss.options.get("teacher") == "rrf":
-            settings.append(f"losses.{number}.encoder={json.dumps(str(encoder))}")
-    if recipe.pseudo.source:
-        (folder / "made.jsonl").write_text('{"document": "copy-file", "text": "made up"}\n')
-        settings.append(f"pseudo.source={folder / 'made.jsonl'}")
-    if recipe.model.start:
-        parent = load_recipe(recipe.model.start, small(recipe.model.start, encoder, folder))
-        path = folder / f"{recipe.model.start}.toml"
-        path.write_text(dump_recipe(parent))
-        settings.append(f"model.start={path}")
-    return settings
 
 
 @pytest.mark.parametrize("name", IDLE)

@@ -1,0 +1,27 @@
+"""The stand-in as the device that genir finds."""
+
+import pytest
+from accelerate import PartialState
+from accelerate.state import AcceleratorState, GradientState
+from stand_in import DEVICE, stand_in
+from torch.utils import backend_registration
+
+from genir.retriever import Retriever
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Have training and answering choose the stand-in, as they would choose CUDA."""
+    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+        pytest.skip("this torch takes no device made in Python")
+    load = Retriever._load.__func__
+    monkeypatch.setattr(
+        Retriever, "_load", classmethod(lambda cls, folder, to: load(cls, folder, to or DEVICE))
+    )
+    monkeypatch.setattr(PartialState, "default_device", property(lambda self: DEVICE))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    with stand_in() as place:
+        yield place
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()

@@ -1,0 +1,95 @@
+"""Whatever answers on the CPU answers the same on another device, for every search."""
+
+import pytest
+import torch
+from nets import FAST, GENERAL, make, whole
+from stand_in import DEVICE
+from tiny import GATHERED, QUERIES, SCHEMES, tiny_retriever
+
+from genir.evaluation.compare import Options
+from genir.evaluation.explain import explain
+from genir.evaluation.session import compare_model
+from genir.evaluation.tree import beam_tree
+from genir.models.transformer import Transformer
+
+WAYS = {
+    "beam": {},
+    "legal": {"normalise": "legal"},
+    "exact": {"mode": "exact"},
+    "exact, legal": {"mode": "exact", "normalise": "legal"},
+    "sums": {"aggregate": "logsumexp"},
+    "narrow": {"beams": 1},
+}
+CASES = [(scheme, way, {}) for scheme in SCHEMES for way in WAYS.values()]
+CASES += [("atomic", {"look_ahead": 0.5}, {"set_words": 3}), ("residual", {"look_ahead": 0.5}, {})]
+CASES += [("residual", {"look_ahead": 0.5, "mode": "exact"}, {}), ("url", {"several": 2}, {})]
+CASES += [(scheme, {"aggregate": way}, {}) for scheme, way in GATHERED.items()]
+FILTERS = [{"verb": ["copy", "move"]}, None, {"tags": "disk"}]
+
+
+def hits_of(retriever):
+    """Return what is found, with and without filters."""
+    plain, few = retriever.search(QUERIES, 7), retriever.search(QUERIES, 5, FILTERS)
+    found = [(hit.key, hit.identifier, hit.score) for hits in (*plain, *few) for hit in hits]
+    return [(key, name) for key, name, _ in found], [score for _, _, score in found]
+
+
+@pytest.mark.parametrize(("scheme", "way", "model"), CASES)
+def test_a_search_finds_the_same(scheme, way, model, device, tiny_encoder, tiny_corpus, tmp_path):
+    path = tmp_path / "documents.sqlite"
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme, model, **way).to("cpu")
+    keys, scores = hits_of(retriever)
+    retriever.to(device)
+    assert retriever.model.device == device
+    found, own = hits_of(retriever)
+    assert found == keys
+    assert own == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("scheme", ["atomic", "hierarchical"])
+def test_an_evaluation_says_the_same(scheme, fp32, device, tiny_encoder, tiny_corpus, tmp_path):
+    path = tmp_path / "documents.sqlite"
+    retriever = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).to(device)
+    judged = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
+    options = Options(diagnose=True, timed=1)
+    found = compare_model(retriever, *judged, ["bm25", "dense", "rrf"], options)
+    told = explain(retriever, QUERIES[0], "copy-file", beams=2)
+    tree = beam_tree(retriever, QUERIES[0], k=3)
+    retriever.to("cpu")
+    assert told.verdict == explain(retriever, QUERIES[0], "copy-file", beams=2).verdict
+    assert keys_of(tree.hits) == keys_of(beam_tree(retriever, QUERIES[0], k=3).hits)
+    known = compare_model(retriever, *judged, ["bm25", "dense", "rrf"])
+    for system, answers in known.answers.items():
+        for query, hits in answers.items():
+            assert keys_of(found.answers[system][query]) == keys_of(hits)
+
+
+def keys_of(hits):
+    return [hit.key for hit in hits]
+
+
+@pytest.mark.parametrize("name", [*FAST, *GENERAL])
+def test_every_family_steps_there(name, device):
+    sources = (
+        torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]]),
+        torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),
+    )
+    targets = torch.tensor([[11, 12, 13], [14, 15, 16]])
+    expected = whole(make(name), sources, targets)
+    transformer = Transformer(make(name)).to(device)
+    with torch.no_grad():
+        encoded = transformer.encode(*(part.to(device) for part in sources))
+        state = transformer.steps.start(encoded.states, encoded.mask)
+        start = torch.full((2, 1), transformer.start, device=device)
+        state, hidden = transformer.steps.step(state, None, transformer.embed(start))
+        states, parents = [hidden], torch.zeros(2, 1, dtype=torch.long, device=device)
+        for symbols in targets.to(device).T:
+            embeds = transformer.embed(symbols[:, None])
+            state, hidden = transformer.steps.step(state, parents, embeds)
+            states.append(hidden)
+        found = transformer.logits(torch.cat(states, dim=1)).cpu()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    transformer.train()
+    encoded = transformer.encode(*(part.to(device) for part in sources))
+    transformer.decode(encoded, transformer.embed(targets.to(device))).sum().backward()
+    assert all(p.grad.device == DEVICE for p in transformer.parameters() if p.grad is not None)
