@@ -3,6 +3,8 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 KERNELS = 32
 """Matrix kernels that oneDNN keeps for later, instead of 1,024."""
@@ -23,3 +25,20 @@ def keep_few_kernels() -> None:
     What the environment says already stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
+
+
+@contextmanager
+def hidden(package: str) -> Iterator[None]:
+    """Let imports in the block find no such package, unless it is loaded already.
+
+    For packages that others load where they are installed, and that nothing here needs: JAX keeps
+    three quarters of a GPU's memory in every process that asks it for anything, as bm25s does.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # how Python spells "not importable"
+    try:
+        yield
+    finally:
+        del sys.modules[package]

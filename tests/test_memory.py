@@ -2,9 +2,30 @@ import os
 import subprocess
 import sys
 
-from genir.memory import KERNELS, give_back, keep_few_kernels
+import pytest
+
+from genir.memory import KERNELS, give_back, hidden, keep_few_kernels
 
 NAME = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+FAKE_JAX = """
+from pathlib import Path
+(Path(__file__).parent.parent / "loaded").touch()
+"""
+EVERYTHING = """
+import importlib, pkgutil
+import genir
+from genir.errors import MissingPackage
+for module in pkgutil.walk_packages(genir.__path__, "genir."):
+    if not module.name.endswith("__main__"):
+        try:
+            importlib.import_module(module.name)
+        except MissingPackage:
+            pass
+from genir.baselines.bm25 import Bm25
+from genir.records import Document
+corpus = [Document("a", text="copy a file"), Document("b", text="list files")]
+print([hit.key for hit in Bm25.fit(corpus).search(["copy"], 5)[0]])
+"""
 
 
 def test_kernels_are_bounded_unless_the_environment_says_otherwise(monkeypatch):
@@ -32,3 +53,33 @@ def test_freed_memory_goes_back_and_what_is_in_use_stays():
     del kept[::2]
     give_back()
     assert [block[0] for block in kept] == list(range(1, 200, 2))
+
+
+def test_nothing_of_genir_loads_jax_where_it_is_installed(tmp_path):
+    lax = "import numpy\ndef top_k(values, k): return values, values\n"
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text(FAKE_JAX)
+    (tmp_path / "jax" / "lax.py").write_text(lax)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+
+    def run(code):
+        words = [sys.executable, "-c", code]
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+
+    assert run(EVERYTHING).stdout.splitlines()[-1] == "['a']"
+    assert not (tmp_path / "loaded").exists()
+    run("import bm25s")
+    assert (tmp_path / "loaded").exists(), "else this test shows nothing"
+
+
+def test_what_is_hidden_is_there_again_and_what_is_loaded_stays(tmp_path, monkeypatch):
+    (tmp_path / "looked_for.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError), hidden("looked_for"):
+        import looked_for
+    import looked_for
+
+    with hidden("looked_for"):
+        assert sys.modules["looked_for"] is looked_for
+    assert sys.modules.pop("looked_for") is looked_for

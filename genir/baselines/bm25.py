@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Self, cast
 
-import bm25s
 import Stemmer
 
 from genir.baselines.base import Exhaustive, Scores, passage
 from genir.errors import InputError
+from genir.memory import hidden
 from genir.records import Document
+
+with hidden("jax"):
+    import bm25s
 
 ENGLISH = "english"
 

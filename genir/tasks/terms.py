@@ -10,9 +10,11 @@ from itertools import accumulate
 from math import exp, log, log2
 from random import Random
 
-from bm25s.stopwords import STOPWORDS_EN_PLUS
-
+from genir.memory import hidden
 from genir.records import Document
+
+with hidden("jax"):
+    from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 STOP_WORDS = frozenset(STOPWORDS_EN_PLUS)
 """English function words, which BM25 of the same package leaves out too."""
