@@ -145,7 +145,7 @@ def _steps(out: Path, asked: Fit, recipe: Recipe) -> int:
 
 
 def probe(retriever: Retriever, split: DevSplit, place: Path) -> Pace:
-    """Train a few steps, which spoil the model, in a working folder beside `place`."""
+    """Train a few steps, which spoil the model prepared for `place`, in a working folder beside."""
     dev = _time_of_dev(retriever, split)
     watch = Watch(*(ON_GPU if torch.cuda.is_available() else ON_CPU))
     changes = {"max_steps": 0, "epochs": ENDLESS, "evaluations": 1, "checkpoint_seconds": 3600.0}
@@ -154,6 +154,7 @@ def probe(retriever: Retriever, split: DevSplit, place: Path) -> Pace:
     work = WorkFolder(place.with_name(f"{place.name}.probe"))
     shutil.rmtree(work.path, ignore_errors=True)
     work.path.mkdir()
+    work.prepared.symlink_to(WorkFolder(place).prepared.resolve())  # losses may compare with it
     hook = retriever.model.register_forward_pre_hook(lambda *_: watch.step_begins())
     with suppress(Enough):
         Trainer(retriever, split._replace(questions={}), work).run()

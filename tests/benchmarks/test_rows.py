@@ -189,10 +189,14 @@ def test_what_fails_leaves_nothing_that_it_would_fail_on_again(bench, recipes, s
     assert list(bench.work.glob("model*")) == []
 
 
-def test_a_probe_times_steps_and_dev(bench, recipes):
+PREFERENCE = 'losses=[{loss="preference",teacher="bm25",count=2}]'
+
+
+@pytest.mark.parametrize("losses", [(), (PREFERENCE,)], ids=["plain", "beside a frozen model"])
+def test_a_probe_times_steps_and_dev_and_leaves_what_is_prepared(bench, recipes, losses):
     out = bench.work / "model"
     retriever = train(Job(str(recipes / "rows.toml"), bench.corpus, out,
-                          settings=("training.epochs=99",)), prepare_only=True)  # fmt: skip
+                          settings=("training.epochs=99", *losses)), prepare_only=True)  # fmt: skip
     queries = {key: ["copy it", "clone it"] for key in retriever.table.keys}
     pace = budget.probe(
         retriever, DevSplit(queries, {"copy": frozenset(["copy-file"])}, False), out
@@ -200,6 +204,7 @@ def test_a_probe_times_steps_and_dev(bench, recipes):
     assert 0 < pace.step < 5 and 0 < pace.dev < 20
     assert not Path(f"{out}.probe.training").exists()
     assert not out.exists()
+    assert Retriever.load(Path(f"{out}.training") / "prepared").table.keys == retriever.table.keys
 
 
 @pytest.mark.parametrize(("setting", "steps", "seconds"), [(ON_CPU, 21, 1.0), ((3, 20.0), 35, 1.0)])
