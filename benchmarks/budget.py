@@ -7,6 +7,7 @@ found once and written down, and the training is one of so many steps, as its co
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -39,7 +40,7 @@ ENDLESS = 1000
 class Fit:
     """A training asked for: of a recipe with settings, for so many seconds, into a model folder.
 
-    seconds: of a GPU, or of one core.
+    seconds: of a GPU, or of one core. steps: of the stages, where they are known: no time counts.
     """
 
     recipe: str
@@ -47,6 +48,7 @@ class Fit:
     corpus: Path
     out: Path
     seconds: float
+    steps: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def fit(asked: Fit) -> dict[str, int]:
 
     Return the steps of the stages: `main`, and `first` where there are two.
     """
-    memo = asked.out.with_name(f"{asked.out.name}.steps.json")
-    steps: dict[str, int] = json.loads(memo.read_text()) if memo.is_file() else {}
+    memo = _memo(asked.out)
+    steps = dict(asked.steps or steps_found(asked.out))
     if load_recipe(asked.recipe, asked.settings).first is not None and "first" not in steps:
         steps["first"] = _first_steps(asked)
         _note(memo, steps)
@@ -87,6 +89,17 @@ def fit(asked: Fit) -> dict[str, int]:
         Job(asked.recipe, asked.corpus, asked.out, settings=settings_of(asked, steps), resume=True)
     )
     return steps
+
+
+def steps_found(out: Path) -> dict[str, int]:
+    """Return the steps that were found to fill the time of a training into `out`, so far."""
+    memo = _memo(out)
+    steps: dict[str, int] = json.loads(memo.read_text()) if memo.is_file() else {}
+    return steps
+
+
+def _memo(out: Path) -> Path:
+    return out.with_name(f"{out.name}.steps.json")
 
 
 def settings_of(asked: Fit, steps: dict[str, int]) -> tuple[str, ...]:

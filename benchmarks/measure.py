@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contents import digest_of
 from benchmarks.corpora import seen_documents
 from benchmarks.origin import commit
-from benchmarks.plan import digest_of
 from benchmarks.searchers import Bare, Remembered, remembered
 from genir.corpus.folder import read_qrels, read_queries
 from genir.corpus.typos import misspell

@@ -24,13 +24,17 @@ def needs_of(chosen: Sequence[Run], work: Path) -> Needs:
 def _places(run: Run, work: Path) -> list[Path]:
     if not run.has_recipe:
         return []
-    bench = Bench(corpus_folder(run.collection, work), work, run.budget)
+    bench = Bench(corpus_folder(run.collection, work), work, run.budget, run.taken or {})
     return list(places(bench, run.row.recipe, run.row.settings, seconds_of(run.budget)))
 
 
-def next_run(waiting: Sequence[Run], running: Collection[Run], needs: Needs) -> Run:
+def next_run(
+    waiting: Sequence[Run], running: Collection[Run], needs: Needs, later: Collection[Run] = ()
+) -> Run:
     """Return the row to begin: of those that need wait for nobody the longest, then the one that
-    has most parts to make and most others that wait for them, then the first.
+    has most parts to make and most others that wait for them or are to be like it, then the first.
+
+    later: rows that cannot begin yet, since they are like one that is not done.
     """
     absent = {run.place: {path for path in needs[run.place] if not path.exists()}
               for run in (*waiting, *running)}  # fmt: skip
@@ -39,6 +43,7 @@ def next_run(waiting: Sequence[Run], running: Collection[Run], needs: Needs) -> 
     def rank(run: Run) -> tuple[bool, float, int]:
         own = absent[run.place]
         others = sum(bool(own & absent[other.place]) for other in waiting)
+        others += sum(other.like is not None and other.like.place == run.place for other in later)
         return bool(own & in_the_making), -run.budget.minutes, -len(own) - others
 
     return min(waiting, key=rank)

@@ -4,22 +4,21 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.budget import Fit, facts, fit, settings_of
-from benchmarks.locks import held
-from benchmarks.plan import (
-    Budget,
+from benchmarks.budget import Fit, facts, fit, settings_of, steps_found
+from benchmarks.contents import (
     digest_of,
-    for_all,
     held_out_alike,
     raw_recipe,
     recipe_facts,
     source_of,
     start_of,
 )
+from benchmarks.locks import held
+from benchmarks.plan import Budget, Taken, for_all
 from genir.config import PseudoSection, load_recipe
 from genir.training.generate import Request, generate_queries
 from genir.training.inputs import same_as_start
@@ -40,16 +39,31 @@ class Trained:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where parts are made, and on what: a collection's corpus folder."""
+    """Where parts are made, and on what: a collection's corpus folder.
+
+    taken: the steps of recipes that are trained for so many, and not until their time is over.
+    """
 
     corpus: Path
     work: Path
     budget: Budget
+    taken: Taken = field(default_factory=dict)
 
     def path(self, kind: str, facts: Any) -> Path:
         """Return the place of a part that these facts describe."""
         name = f"{self.corpus.name}-{kind}-{digest_of(facts)}"
         return self.work / "parts" / name
+
+    def part(self, recipe: str, settings: tuple[str, ...], seconds: float) -> Path:
+        """Return the place of a model that is trained for so many seconds, or for known steps.
+
+        What others have trained in these seconds is the same, if it took these steps.
+        """
+        kind, own = Path(recipe).stem, recipe_facts(recipe, settings)
+        timed, steps = self.path(kind, [own, round(seconds, 3)]), self.taken.get(recipe)
+        if steps is None or steps == steps_found(timed):
+            return timed
+        return self.path(kind, [own, dict(steps)])
 
     def shown(self, path: Path) -> str:
         """Return a path as commands have it."""
@@ -64,7 +78,7 @@ class Bench:
 def train_row(
     bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float, out: Path
 ) -> Trained:
-    """Train a recipe and all that comes before it, in so many seconds together.
+    """Train a recipe and all that comes before it, in so many seconds together, or in known steps.
 
     Seconds are of training, on a GPU or one core: what is embedded, assembled, written and measured
     comes on top.
@@ -82,7 +96,7 @@ def train_row(
         before.append(_trained(bench, start_part(bench, recipe, settings, share)))
         own.append(f"model.start={before[-1].place}")
         left -= share
-    asked = Fit(recipe, tuple(own), bench.corpus, out, left)
+    asked = Fit(recipe, tuple(own), bench.corpus, out, left, bench.taken.get(recipe))
     with _afresh_after_failure(out):
         steps = fit(asked)
     return Trained(
@@ -114,8 +128,7 @@ def start_part(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: fl
     whole = load_recipe(recipe, settings)
     start, own = whole.model.start, (*held_out_alike(recipe, settings), *same_as_start(whole))
     own = (*for_all(bench.budget, start), *own)
-    place = bench.path(Path(start).stem, [recipe_facts(start, own), round(seconds, 3)])
-    return Part(start, own, seconds, place)
+    return Part(start, own, seconds, bench.part(start, own, seconds))
 
 
 def generator_part(bench: Bench, recipe: str, settings: tuple[str, ...], seconds: float) -> Part:
@@ -124,8 +137,7 @@ def generator_part(bench: Bench, recipe: str, settings: tuple[str, ...], seconds
     options, training = whole.pseudo, whole.training
     shared = (f"training.dev_queries={training.dev_queries}", f"training.seed={training.seed}")
     own = (*for_all(bench.budget, options.source), *shared, *options.settings)
-    key = [recipe_facts(options.source, own), round(seconds, 3)]
-    return Part(options.source, own, seconds, bench.path(Path(options.source).stem, key))
+    return Part(options.source, own, seconds, bench.part(options.source, own, seconds))
 
 
 def queries_file(bench: Bench, recipe: str, settings: tuple[str, ...], generator: Part) -> Path:

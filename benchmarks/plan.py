@@ -1,24 +1,21 @@
 """The plan: which recipes are measured on which collections, and what the papers claim of them."""
 
-import hashlib
-import json
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from genir.config import Stage, Strict, load_recipe, recipe_names, validate
+from benchmarks.contents import digest_of, earlier, exists, recipe_facts
+from genir.config import Stage, Strict, load_recipe, validate
 from genir.errors import InputError, nearest
-from genir.settings import apply_settings
 
 FORMAT = 1
 """Counts changes in how rows are run that make earlier results incomparable."""
-UNREAD = ("description", "paper")
-"""Keys of a recipe that change nothing."""
+Taken = Mapping[str, Mapping[str, int]]
+"""Recipe -> the steps of its stages, `main` and `first`: those of a row, and of its parts."""
 
 
 class Budget(Strict):
@@ -60,6 +57,7 @@ class Row(Strict):
     """`[[rows]]`: a recipe with settings, on one or more collections.
 
     name: by default the recipe's. groups: the tables it stands in: "table", or an ablation's group.
+    like: a row of the same collections and recipe, whose steps this one takes, whatever their time.
     """
 
     recipe: str
@@ -68,6 +66,7 @@ class Row(Strict):
     settings: tuple[str, ...] = ()
     groups: tuple[str, ...] = ("table",)
     minutes: float = Field(default=0.0, ge=0, description="0 = as [budget] has it")
+    like: str = ""
 
 
 class Claim(Strict):
@@ -106,11 +105,16 @@ class Plan(Strict):
 
 @dataclass(frozen=True)
 class Run:
-    """A row on one collection: what has one result."""
+    """A row on one collection: what has one result.
+
+    like: the row whose steps it takes. taken: those, once that row has a result (`store.settled`).
+    """
 
     row: Row
     collection: Collection
     budget: Budget
+    like: "Run | None" = None
+    taken: Taken | None = None
 
     @property
     def name(self) -> str:
@@ -130,13 +134,15 @@ class Run:
     @property
     def has_recipe(self) -> bool:
         """Tell whether the recipe is there yet."""
-        return _there(self.row.recipe)
+        return exists(self.row.recipe)
 
     @property
     def digest(self) -> str:
         """Return a digest of all that the result depends on, but for the code and the machine."""
         budget = self.budget.model_dump(exclude={"timed"})
         facts = [FORMAT, self.collection.model_dump(), budget]
+        if self.like is not None:
+            facts.append({"like": self.like.name, "steps": self.taken})
         return digest_of([*facts, recipe_facts(self.row.recipe, self.row.settings)])
 
 
@@ -159,18 +165,28 @@ def runs(plan: Plan) -> list[Run]:
     """Return every row on every one of its collections, collection by collection."""
     found = []
     for collection in plan.collections:
-        for row in plan.rows:
-            if collection.name in row.collections:
-                minutes = row.minutes or plan.budget.minutes
-                own = plan.budget.model_copy(update={"minutes": minutes})
-                settings = (*for_all(own, row.recipe), *row.settings)
-                found.append(Run(row.model_copy(update={"settings": settings}), collection, own))
+        own = [_run(plan, row, collection) for row in plan.rows
+               if collection.name in row.collections]  # fmt: skip
+        known = {run.name: run for run in own}
+        found += [_like(run, known.get(run.row.like)) for run in own]
     return found
+
+
+def _run(plan: Plan, row: Row, collection: Collection) -> Run:
+    minutes = row.minutes or plan.budget.minutes
+    own = plan.budget.model_copy(update={"minutes": minutes})
+    settings = (*for_all(own, row.recipe), *row.settings)
+    return Run(row.model_copy(update={"settings": settings}), collection, own)
+
+
+def _like(run: Run, other: Run | None) -> Run:
+    """Return the row as one that takes the steps of another, and so has its minutes."""
+    return run if other is None else replace(run, like=other, budget=other.budget)
 
 
 def for_all(budget: Budget, recipe: str) -> tuple[str, ...]:
     """Return the budget's settings as a recipe takes them: of its first stage too, if any."""
-    if not _there(recipe):
+    if not exists(recipe):
         return budget.settings
     whole = load_recipe(recipe)
     own = (*budget.settings, *_larger(whole, budget.batches))
@@ -195,10 +211,6 @@ def _larger(stage: Stage, times: int) -> tuple[str, ...]:
     )
 
 
-def _there(recipe: str) -> bool:
-    return recipe.endswith(".toml") or recipe in recipe_names()
-
-
 def _check(plan: Plan, path: Path) -> None:
     """Refuse names that nothing has, and two rows of one name."""
     collections = [collection.name for collection in plan.collections]
@@ -211,6 +223,8 @@ def _check(plan: Plan, path: Path) -> None:
         if run.file in names:
             raise InputError(f"{path}: two rows are called {run.place!r}; give one a `name`")
         names.add(run.file)
+        if run.row.like:
+            _check_like(path, run, plan)
     rows = [run.name for run in runs(plan)]
     for claim in (claim for ablation in plan.ablations for claim in ablation.claims):
         if not claim.not_testable:
@@ -223,65 +237,20 @@ def _known(path: Path, what: str, names: tuple[str, ...], known: list[str]) -> N
             raise InputError(f"{path}: {what}: unknown {name!r}{nearest(name, known)}")
 
 
-def raw_recipe(name: str, settings: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return what stands in a recipe's file, with settings, but without any default.
-
-    So that a new key of the toolkit, which changes nothing by default, makes no result stale.
-    """
-    if name.endswith(".toml"):
-        text = Path(name).read_text(encoding="utf-8")
-    else:
-        file = resources.files("genir") / "recipes" / f"{name}.toml"
-        text = file.read_text(encoding="utf-8")
-    values = tomllib.loads(text)
-    apply_settings(values, settings)
-    return values
-
-
-def source_of(values: dict[str, Any]) -> str:
-    """Return the recipe that makes queries up for a recipe; "" where there is none."""
-    return _recipe(values.get("pseudo", {}).get("source", ""))
-
-
-def start_of(values: dict[str, Any]) -> str:
-    """Return the recipe that a recipe starts from; "" where there is none."""
-    return _recipe(values.get("model", {}).get("start", ""))
-
-
-def _recipe(name: str) -> str:
-    return name if _there(name) else ""
-
-
-def recipe_facts(name: str, settings: tuple[str, ...] = ()) -> list[Any]:
-    """Return what stands in a recipe, and in those that are trained before it."""
-    values = raw_recipe(name, settings)
-    facts = [{key: value for key, value in values.items() if key not in UNREAD}]
-    return [*facts, *(recipe_facts(*part) for part in _parts(values, name, settings))]
-
-
-def _parts(
-    values: dict[str, Any], name: str, settings: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Return what is trained before a recipe: recipes, and what is changed in them."""
-    if source_of(values):
-        yield source_of(values), ()
-    if start_of(values):
-        yield start_of(values), held_out_alike(name, settings)
-
-
-def held_out_alike(name: str, settings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what the recipe that a recipe starts from is to be told, to hold out what it does.
-
-    Nothing, and so no other facts, where it does so by itself.
-    """
-    own = load_recipe(name, settings)
-    start = load_recipe(own.model.start).training
-    pairs = (
-        (key, getattr(own.training, key), getattr(start, key)) for key in ("dev_queries", "seed")
-    )
-    return tuple(f"training.{key}={mine}" for key, mine, other in pairs if mine != other)
-
-
-def digest_of(facts: Any) -> str:
-    """Return a digest of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+def _check_like(path: Path, run: Run, plan: Plan) -> None:
+    """Refuse a row that cannot take the steps of the one that it names."""
+    where, other = f"{path}: {run.place}: like = {run.row.like!r}", run.like
+    own = [one.name for one in runs(plan) if one.collection is run.collection]
+    if other is None or other.name == run.name:
+        names = [name for name in own if name != run.name]
+        raise InputError(f"{where}: no other row of the collection{nearest(run.row.like, names)}")
+    if other.row.like:
+        raise InputError(f"{where}: is itself like {other.row.like!r}; name that one")
+    if run.row.minutes:
+        raise InputError(f"{where}: has the steps of that row; take `minutes` out")
+    if run.row.recipe != other.row.recipe:
+        raise InputError(f"{where}: is of another recipe, {other.row.recipe!r}")
+    if run.has_recipe:
+        parts = (earlier(one.row.recipe, one.row.settings) for one in (run, other))
+        for part in sorted(set.difference(*parts)):
+            raise InputError(f"{where}: trains no {part!r}, which this row needs; let it do so")

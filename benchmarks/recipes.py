@@ -8,7 +8,7 @@ rows at work, which save checkpoints; the same command goes on from there.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +34,7 @@ RESULTS = TOP / "docs" / "results"
 PAGE = TOP / "docs" / "results.md"
 BESIDES = 4
 """Minutes that preparing, probing and measuring a row may take, before any row has told."""
+TO_RUN = ("missing", "stale", "waits")
 CONSOLE = Console(soft_wrap=True, highlight=False, markup=False)
 
 
@@ -111,8 +112,11 @@ def list_rows(chosen: Sequence[Run], results: Path) -> None:
     for run in chosen:
         reason = store.failure(results, run)
         now = states[run.place]
-        CONSOLE.print(f"{now:<18} {run.place}" + (f": {reason}" if now == "failed" else ""))
-    waiting = [run for run in chosen if states[run.place] in ("missing", "stale", "failed")]
+        if run.like is not None and now == "waits":
+            reason = f"for {run.like.name}"
+        told = f": {reason}" if now in ("failed", "waits") else ""
+        CONSOLE.print(f"{now:<18} {run.place}{told}")
+    waiting = [run for run in chosen if states[run.place] in (*TO_RUN, "failed")]
     CONSOLE.print(f"{len(waiting)} of {len(chosen)} to run, in about {span(guess(waiting, (), 1))}")
 
 
@@ -131,21 +135,39 @@ def run_rows(
             say(f"{run.place}: no such recipe yet: {run.row.recipe}; skipped")
     # Those that failed before come last: they will most likely fail again.
     states = {run.place: store.state(setting.results, run) for run in chosen}
-    waiting = [run for run in chosen if states[run.place] in ("missing", "stale")]
+    waiting = [run for run in chosen if states[run.place] in TO_RUN]
     failed = [run for run in chosen if states[run.place] == "failed"]
+    awaited = {run.like.place for run in waiting if run.like and states[run.place] == "waits"}
+    for run in _like_any(waiting, awaited - {run.place for run in (*waiting, *failed)}):
+        _skip(run)
+        waiting.remove(run)
     with _alone(setting.work), ThreadPoolExecutor(setting.jobs) as pool:
-        return _Rows(waiting, failed, setting, work, halted).run(pool)
+        return _Rows(waiting, failed, setting, work, halted, awaited).run(pool)
+
+
+def _like_any(rows: Sequence[Run], places: Collection[str]) -> list[Run]:
+    """Return those of the rows that are to be like one of these places."""
+    return [run for run in rows if run.like is not None and run.like.place in places]
+
+
+def _skip(run: Run) -> None:
+    assert run.like is not None
+    say(f"{run.place}: waits for {run.like.place}, which has no result of this plan yet; skipped")
 
 
 @dataclass
 class _Rows:
-    """The rows of one call: those that wait, those at work, and what the others took."""
+    """The rows of one call: those that wait, those at work, and what the others took.
+
+    awaited: places of rows that others are to be like, and that are not done.
+    """
 
     waiting: list[Run]
     failed: list[Run]
     setting: Setting
     work: Work
     halted: Callable[[], bool]
+    awaited: set[str]
     running: dict[Future[int], tuple[Run, float]] = field(default_factory=dict)
     taken: list[float] = field(default_factory=list)
     stopped: bool = False
@@ -153,12 +175,16 @@ class _Rows:
     def run(self, pool: ThreadPoolExecutor) -> bool:
         """Begin rows and tell how they end, until none is left or one was stopped."""
         self.began, self.total = time.monotonic(), len(self.waiting) + len(self.failed)
-        needs = needs_of([*self.waiting, *self.failed], self.setting.work)
+        queue = [store.settled(self.setting.results, run) for run in (*self.waiting, *self.failed)]
+        needs = needs_of(queue, self.setting.work)
         while self._begin(pool, needs) or self.running:
             done, _ = wait(self.running, 1.0, FIRST_COMPLETED)
             for future in done:
                 self._end(*self.running.pop(future), future.result())
-        return not (self.stopped or self.halted())
+        whole = not (self.stopped or self.halted())
+        for run in _like_any(self.waiting, self.awaited) if whole else []:
+            _skip(run)
+        return whole
 
     def _begin(self, pool: ThreadPoolExecutor, needs: Needs) -> bool:
         """Begin as many rows as may run; tell whether there was one."""
@@ -176,9 +202,10 @@ class _Rows:
 
     def _next(self, needs: Needs) -> Run | None:
         """Return the row to begin; None where there is none, or no time for it."""
-        rows = self.waiting or self.failed
+        later = _like_any(self.waiting, self.awaited)
+        rows = [run for run in self.waiting if run not in later] or self.failed
         if self.setting.jobs > 1 and len(rows) > 1:
-            rows = [next_run(rows, [run for run, _ in self.running.values()], needs)]
+            rows = [next_run(rows, [run for run, _ in self.running.values()], needs, later)]
         if self.stopped or self.halted() or not rows or not self._in_time():
             return None
         return rows[0]
@@ -205,6 +232,8 @@ class _Rows:
             say(f"{run.place}: stopped; the same command goes on from there")
             return
         self.taken.append(seconds)
+        if code == 0:
+            self.awaited.discard(run.place)
         log = self.setting.work / "logs" / run.file.replace(".json", ".log")
         _tell(run, self.setting, log, (code, seconds))
 

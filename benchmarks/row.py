@@ -40,7 +40,11 @@ def complete(run: Run, places: Places) -> None:
 
     Raises InputError for bad input, Stopped on a signal: the same call goes on from there.
     """
-    bench = Bench(build(run.collection, places.data, places.work), places.work, run.budget)
+    run = store.settled(places.results, run)
+    if run.like is not None and run.taken is None:
+        raise InputError(f"{run.place}: waits for {run.like.place}; run that one first")
+    corpus = build(run.collection, places.data, places.work)
+    bench = Bench(corpus, places.work, run.budget, run.taken or {})
     out = places.work / "rows" / f"{run.collection.name}-{run.name}-{run.digest}" / "model"
     out.parent.mkdir(parents=True, exist_ok=True)
     row = run.row
@@ -70,6 +74,7 @@ def _head(run: Run, trained: Trained, bench: Bench) -> dict[str, Any]:
         "settings": list(run.row.settings),
         "digest": run.digest,
         "minutes": run.budget.minutes,
+        **({"like": run.like.name} if run.like is not None else {}),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": commit(),
         "processor": processor(),

@@ -1,10 +1,11 @@
 """Results as files: one JSON a row and collection, and where each row of the plan stands."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plan import Run
+from benchmarks.plan import Run, Taken
 from genir.errors import InputError
 
 LONG = ("ranks", "ranks_misspelt", "unseen", "dev", "p_values", "latency_ms", "bytes_per_document")
@@ -21,7 +22,7 @@ def write(folder: Path, run: Run, result: dict[str, Any]) -> None:
 def write_failure(folder: Path, run: Run, reason: str) -> None:
     """Write down why a row failed; its former result, if any, stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    failed = {"row": run.place, "digest": run.digest, "failed": reason}
+    failed = {"row": run.place, "digest": settled(folder, run).digest, "failed": reason}
     _replace(failure_file(folder, run), json.dumps(failed, indent=1) + "\n")
 
 
@@ -70,12 +71,41 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def state(folder: Path, run: Run) -> str:
-    """Return `done`, `stale`, `failed`, `missing` or `no such recipe yet`."""
+    """Return `done`, `stale`, `failed`, `missing`, `waits` or `no such recipe yet`.
+
+    A row waits until the one that it is like is done.
+    """
     if not run.has_recipe:
         return "no such recipe yet"
+    run = settled(folder, run)
+    if run.like is not None and run.taken is None:
+        return "waits"
     result = read(folder, run)
     if result is not None and result["digest"] == run.digest:
         return "done"
     if failure(folder, run):
         return "failed"
     return "missing" if result is None else "stale"
+
+
+def settled(folder: Path, run: Run) -> Run:
+    """Return a row with the steps of the one that it is like; as it is while that is not done."""
+    if run.like is None or state(folder, run.like) != "done":
+        return run
+    result = read(folder, run.like)
+    assert result is not None
+    return replace(run, taken=_taken(result, run.like))
+
+
+def _taken(result: dict[str, Any], run: Run) -> Taken:
+    """Return the steps of a result. Raises InputError where a recipe was trained twice, unlike."""
+    taken: dict[str, dict[str, int]] = {}
+    for part in result["trained"]:
+        first = {"first": part["first"]} if "first" in part else {}
+        steps = {"main": part["steps"], **first}
+        if taken.setdefault(part["recipe"], steps) != steps:
+            raise InputError(
+                f"{run.place}: has trained {part['recipe']!r} twice, in different steps; "
+                "no row can be like it"
+            )
+    return taken

@@ -83,7 +83,8 @@ def _table(
 
     "" where the group has no row on it.
     """
-    there = [(run, result) for run in own if (result := found[run.place]) is not None]
+    there = [(store.settled(results, run), result)
+             for run in own if (result := found[run.place]) is not None]  # fmt: skip
     title = f"### {collection.name}" if with_baselines else f"On {collection.name}:"
     parts = [title] if own else []
     if there:
@@ -164,7 +165,8 @@ def _steps(result: Result) -> str:
 
 def _minutes(result: Result) -> str:
     seconds = sum(part["seconds"]["training"] for part in result["trained"])
-    return f"{seconds / 60:.1f} ({result['minutes']:g})"
+    given = f"steps of {result['like']}" if "like" in result else f"{result['minutes']:g}"
+    return f"{seconds / 60:.1f} ({given})"
 
 
 def _cells(line: Line, lines: Sequence[Line], columns: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -138,3 +138,12 @@ def plan_file(recipes):
     path = recipes / "plan.toml"
     path.write_text(PLAN.format(folder=recipes))
     return path
+
+
+@pytest.fixture
+def like_file(plan_file):
+    """A plan in which `rows-queries` takes the steps of `rows`."""
+    plan_file.write_text(
+        plan_file.read_text().replace('-queries"\n', '-queries"\nlike = "rows"\n', 1)
+    )
+    return plan_file

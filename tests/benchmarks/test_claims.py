@@ -163,6 +163,17 @@ def test_a_table_says_what_its_minutes_are_of(plan_file, tmp_path, page):
     assert ", of an NVIDIA H200 (rows-queries)." in page.read_text()
 
 
+def test_a_row_with_the_steps_of_another_says_whose(like_file, tmp_path, page):
+    plan = load_plan(like_file)
+    rows, queries, _ = runs(plan)
+    store.write(tmp_path, rows, whole(rows, 0.75, [1, 1, 1, 0]))
+    own = store.settled(tmp_path, queries)
+    store.write(tmp_path, own, {**whole(own, 0.5, [1, 1, 0, 0]), "like": "rows"})
+    rewrite(plan, tmp_path, page)
+    end = "bm25‡ | 1,200 | 1.5 (steps of rows) |"
+    assert f"| rows-queries |{' .500 |' * 9} {end}" in page.read_text()
+
+
 def test_a_failed_row_says_why(plan_file, tmp_path, page):
     plan = load_plan(plan_file)
     store.write_failure(tmp_path, runs(plan)[1], "error: no memory")

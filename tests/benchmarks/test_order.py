@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_no_row_waits_for_what_another_is_making(planned, tmp_path):
     running = [planned["codes"]]
     assert next_run([planned["rows"], planned["codes-warm"]], running, needs).name == "rows"
     assert next_run([planned["codes-warm"], planned["rows"]], running, needs).name == "codes-warm"
+
+
+def test_a_row_that_others_are_to_be_like_begins_before_one_that_nobody_waits_for(
+    planned, tmp_path
+):
+    needs = needs_of(list(planned.values()), tmp_path)
+    rows, queries = planned["rows"], planned["rows-queries"]
+    assert next_run([queries, rows], [], needs).name == "rows-queries"
+    waits = replace(planned["codes-warm"], like=rows)
+    assert next_run([queries, rows], [], needs, [waits]).name == "rows"
 
 
 @pytest.mark.parametrize("name", ["codes", "two"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import store
-from benchmarks.plan import held_out_alike, load_plan, recipe_facts, runs
+from benchmarks.contents import held_out_alike, recipe_facts
+from benchmarks.plan import load_plan, runs
 from genir.config import load_recipe, recipe_names
 from genir.errors import InputError
 
@@ -60,6 +61,58 @@ def test_a_row_depends_on_what_it_starts_from_and_what_makes_up_its_queries(plan
         path = recipes / f"{part}.toml"
         path.write_text(path.read_text().replace("learning_rate = 0.01", "learning_rate = 0.02"))
         assert runs(load_plan(plan_file))[0].digest != before
+
+
+def trained(*parts):
+    return {"trained": [{"recipe": recipe, "steps": steps} for recipe, steps in parts]}
+
+
+def test_a_row_waits_for_the_one_it_is_like_and_depends_on_its_steps(like_file, tmp_path):
+    rows, queries, _ = runs(load_plan(like_file))
+    assert store.state(tmp_path, queries) == "waits"
+    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("rows", 7))})
+    assert store.state(tmp_path, queries) == "missing"
+    settled = store.settled(tmp_path, queries)
+    assert settled.taken == {"rows": {"main": 7}}
+    store.write(tmp_path, queries, {"digest": settled.digest})
+    assert store.state(tmp_path, queries) == "done"
+    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("rows", 8))})
+    assert store.state(tmp_path, queries) == "stale"
+    store.write(tmp_path, rows, {"digest": "another", **trained(("rows", 7))})
+    assert store.state(tmp_path, queries) == "waits"
+
+
+def test_who_trained_a_recipe_twice_in_other_steps_is_nobodys_model(like_file, tmp_path):
+    rows, queries, _ = runs(load_plan(like_file))
+    twice = trained(("x", 7), ("x", 7), ("rows", 2))
+    store.write(tmp_path, rows, {"digest": rows.digest, **twice})
+    assert store.settled(tmp_path, queries).taken == {"x": {"main": 7}, "rows": {"main": 2}}
+    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("x", 7), ("x", 8), ("rows", 2))})
+    with pytest.raises(InputError, match="has trained 'x' twice, in different steps"):
+        store.state(tmp_path, queries)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('like = "rows"', 'like = "row"', "no other row of the collection; did you mean 'rows'"),
+        ('like = "rows"', 'like = "rows-queries"', "no other row of the collection"),
+        ('like = "rows"', 'like = "rows"\nminutes = 2', "take `minutes` out"),
+        ('"yet-to-come"', '"yet-to-come"\nlike = "rows"', "of another recipe, '.*rows.toml'"),
+        ('"yet-to-come"', '"{rows}"\nname = "x"\nlike = "rows-queries"', "itself like 'rows'"),
+        (
+            "settings = ['tasks=[{task=\"queries\"}]']",
+            "settings = ['model.start=\"{rows}\"']",
+            "trains no '.*rows.toml', which this row needs",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_like_another_is_refused(like_file, recipes, old, new, message):
+    text = like_file.read_text()
+    assert old in text
+    like_file.write_text(text.replace(old, new.replace("{rows}", f"{recipes}/rows.toml"), 1))
+    with pytest.raises(InputError, match=message):
+        load_plan(like_file)
 
 
 def test_a_failure_is_told_until_the_row_is_done(plan_file, tmp_path):

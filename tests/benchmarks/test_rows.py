@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,42 @@ def test_queries_are_made_up_by_a_quarter_and_two_stages_share_the_rest(bench, r
     retriever = Retriever.load(out)
     assert retriever.recipe.training.max_steps == retriever.recipe.first.training.max_steps == 6
     assert len(retriever.search(["erase a text"], 5)[0]) == 5
+
+
+def test_a_row_takes_the_steps_of_the_one_it_is_like_without_a_probe(
+    like_file, places, slow, monkeypatch
+):
+    rows, queries, _ = runs(load_plan(like_file, minutes=5 / 120))
+    with pytest.raises(InputError, match="small-unseen/rows-queries: waits for small-unseen/rows;"):
+        complete(queries, places)
+    complete(rows, places)
+    monkeypatch.setattr(budget, "probe", None)
+    complete(queries, places)
+    own, other = (store.read(places.results, run) for run in (queries, rows))
+    assert own["trained"][0]["steps"] == other["trained"][0]["steps"] == 5
+    assert own["like"] == "rows" and "like" not in other
+    assert own["trained"][0]["seconds"]["training"] > 0 and own["processor"]
+    assert store.state(places.results, queries) == "done"
+
+
+def test_parts_take_known_steps_too_and_are_shared_where_they_took_them(
+    bench, recipes, slow, monkeypatch
+):
+    two = str(recipes / "two.toml")
+    trained = train_row(bench, two, (), 16, bench.work / "one")
+    writer = {str(recipes / "writer.toml"): {"main": 4}}
+    alike = replace(bench, taken={**writer, two: {"first": 6, "main": 6}})
+    fewer = replace(
+        bench, taken={str(recipes / "writer.toml"): {"main": 3}, two: {"first": 2, "main": 5}}
+    )
+    monkeypatch.setattr(budget, "probe", None)
+    same = train_row(alike, two, ("training.warmup=0.2",), 16, bench.work / "same")
+    assert same.commands[:2] == trained.commands[:2]
+    assert (same.told[1]["first"], same.told[1]["steps"]) == (6, 6)
+    other = train_row(fewer, two, (), 16, bench.work / "other")
+    assert (other.told[0]["steps"], other.told[1]["first"], other.told[1]["steps"]) == (3, 2, 5)
+    parts = [file for file in (bench.work / "parts").glob("*writer*") if file.is_dir()]
+    assert len(parts) == 2
 
 
 def test_a_stopped_row_goes_on_with_the_steps_that_were_found(bench, recipes, monkeypatch):

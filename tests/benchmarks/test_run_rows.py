@@ -38,7 +38,10 @@ class Worker:
         log.write_text("much\nerror: told why\n\n")
         if code == 0:
             figures = {"Success@10": 0.5, "RR@10": 0.25}
-            found = {"digest": run.digest, "systems": {"genir": {"all": figures}}}
+            trained = [{"recipe": run.row.recipe, "steps": 3}]
+            own = store.settled(setting.results, run)
+            found = {"digest": own.digest, "systems": {"genir": {"all": figures}},
+                     "trained": trained}  # fmt: skip
             store.write(setting.results, run, found)
         return code
 
@@ -73,6 +76,34 @@ def test_a_failure_is_written_down_and_the_next_row_runs(setting, capsys):
     again = Worker()
     run_rows(planned, setting, again)
     assert again.ran == ["rows"] and store.state(setting.results, planned[0]) == "done"
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_row_begins_once_the_one_it_is_like_is_done(like_file, setting, jobs):
+    planned = runs(load_plan(like_file))
+    worker = Worker()
+    run_rows(planned[::-1], replace(setting, jobs=jobs), worker)
+    assert worker.ran == ["rows", "rows-queries"]
+    assert store.state(setting.results, planned[1]) == "done"
+
+
+WAITS = "small-unseen/rows-queries: waits for small-unseen/rows, which has no result of this plan"
+
+
+def test_a_row_is_skipped_where_the_one_it_is_like_has_no_result(like_file, setting, capsys):
+    planned = runs(load_plan(like_file))
+    worker = Worker(rows=1)
+    run_rows(planned[1:], setting, worker)
+    assert worker.ran == [] and WAITS in " ".join(capsys.readouterr().out.split())
+    run_rows(planned, setting, worker)
+    assert worker.ran == ["rows"] and WAITS in " ".join(capsys.readouterr().out.split())
+    list_rows(planned, setting.results)
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "waits              small-unseen/rows-queries: for rows"
+    assert told[-1].startswith("2 of 3 to run")
+    again = Worker()
+    run_rows(planned, setting, again)
+    assert again.ran == ["rows", "rows-queries"], "first what failed, then what waits for it"
 
 
 def test_a_killed_row_is_told_from_one_that_failed(setting):
