@@ -51,13 +51,14 @@ seeds = st.integers(0, 2**32 - 1)
 class Dice:
     """A DocidModel's decoding half: each prefix of each query has logits drawn by it as the seed.
 
-    Its hidden states are the logits, in float64.
+    Its hidden states are the logits, in float64, on the device.
     """
 
     reads_runs = False
 
-    def __init__(self, vocabulary):
+    def __init__(self, vocabulary, device="cpu"):
         self.vocabulary = vocabulary
+        self.device = device
 
     def start(self, input_ids, attention_mask):
         return [[(query,)] for query in input_ids[:, 0].tolist()]
@@ -69,7 +70,7 @@ class Dice:
                 for beams, ps, ss in zip(state, parents.tolist(), symbols.tolist(), strict=True)
             ]
         drawn = [[draw(path, self.vocabulary) for path in beams] for beams in state]
-        return state, torch.from_numpy(np.array(drawn))
+        return state, torch.from_numpy(np.array(drawn)).to(self.device)
 
     def logits(self, hidden, depth, candidates):
         return hidden.gather(2, candidates)

@@ -22,7 +22,7 @@ def search(table, queries, live, beams, normalise, device="cpu", model=Dice, wan
     """Return {identifier: score} of each query, by beam search."""
     inputs = torch.tensor(queries)[:, None]
     found = beam_search(
-        model(vocabulary(table)),
+        model(vocabulary(table), device),
         Trie.build(table, device),
         (inputs, torch.ones_like(inputs)),
         LiveRows.build(live, None if len(live) == 1 else range(len(live))).to(device),
