@@ -208,10 +208,7 @@ class RunReader:
         if self.normalise == "vocabulary":
             return
         later = read & (self.end > depth) & (self.end < NEVER)
-        for end in sorted(set(self.end[later].tolist())):
-            beams = (later & (self.end == end)).nonzero(as_tuple=True)
-            low, high = taken.low[beams].unsqueeze(1), taken.high[beams].unsqueeze(1)
-            edges = self.trie.children(low, high, end)
+        for end, beams, edges in self._next_edges(later, taken):
             legal = self.live.legal(edges.low, edges.high, beams[0])
             hidden = self.hidden[beams].unsqueeze(1)
             log_p = score_edges(self.model, hidden, end, edges, legal, self.normalise)
@@ -220,6 +217,25 @@ class RunReader:
             self.sure[beams] = F.pad(
                 best, (0, self.sure.shape[2] - best.shape[1]), value=-torch.inf
             )
+
+    def _next_edges(
+        self, chosen: Tensor, taken: Taken
+    ) -> Iterator[tuple[int, tuple[Tensor, ...], Edges]]:
+        """Yield the edges at the next choice of some beams, bool [B, K], by its depth, with the beams
+        that they lead out of; all at once where all depths have the same symbols.
+        """
+        found = []
+        for end in sorted(set(self.end[chosen].tolist())):
+            beams = (chosen & (self.end == end)).nonzero(as_tuple=True)
+            low, high = taken.low[beams].unsqueeze(1), taken.high[beams].unsqueeze(1)
+            found.append((end, beams, self.trie.children(low, high, end)))
+        if not (found and self.model.same_symbols):
+            yield from found
+            return
+        together = tuple(
+            torch.cat(places) for places in zip(*(one[1] for one in found), strict=True)
+        )
+        yield found[0][0], together, _joined([edges for *_, edges in found])
 
     def _certain(self, low: Tensor, depth: Tensor) -> Tensor:
         """Tell of which nodes nothing but their identifier's end is left at a depth, bool [N]."""
@@ -260,3 +276,15 @@ class RunReader:
                 logits, total = self.model.scores(states, level, symbols)
                 scores[some] = (logits[:, 0, 0] - total[:, 0]).float()
         self.ahead[beams[0][row], beams[1][row], depth + place] = scores
+
+
+def _joined(parts: list[Edges]) -> Edges:
+    """Put the edges of several beams below each other, [N, 1, C], the unused slots empty."""
+    slots = max(part.symbols.shape[2] for part in parts)
+    columns = (
+        torch.cat(
+            [F.pad(getattr(p, name), (0, slots - p.symbols.shape[2]), value=empty) for p in parts]
+        )
+        for name, empty in (("symbols", PAD), ("low", 0), ("high", 0))
+    )
+    return Edges(*columns)

@@ -202,3 +202,9 @@ def ngram_oracle(table, prefixes, live):
         if best:
             found[key] = (score, best)
     return found
+
+
+class AlikeDice(RunningDice):
+    """The same dice, whose symbols mean the same at every depth."""
+
+    same_symbols = True

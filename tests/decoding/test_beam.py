@@ -3,7 +3,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import Dice, RunningDice, beam_oracle, random_live, random_table, seeds, shares, tables
+from oracle import (
+    AlikeDice,
+    Dice,
+    RunningDice,
+    beam_oracle,
+    random_live,
+    random_table,
+    seeds,
+    shares,
+    tables,
+)
 
 from genir.config import DecodingSection
 from genir.decoding import runs
@@ -15,7 +25,7 @@ from genir.identifiers.table import IdentifierTable
 normalisations = st.sampled_from(["vocabulary", "legal"])
 
 
-models = st.sampled_from([Dice, RunningDice])
+models = st.sampled_from([Dice, RunningDice, AlikeDice])
 
 
 def search(table, queries, live, beams, normalise, device="cpu", model=Dice, wanted=None):
@@ -85,16 +95,17 @@ def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams, mod
 
 
 @pytest.mark.parametrize("many", [0, runs.MANY])  # read in portions, or all together
+@pytest.mark.parametrize("model", [RunningDice, AlikeDice])
 @given(tables, shares, seeds, normalisations, st.integers(1, 9), st.integers(1, 9))
 def test_the_wanted_are_the_same_when_only_they_are_wanted(
-    many, table, share, seed, normalise, beams, wanted
+    many, model, table, share, seed, normalise, beams, wanted
 ):
     live = np.stack([random_live(table, share, seed + query) for query in range(3)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "MANY", many)
         asked = (table, [7, 8, 9], live, beams, normalise)
-        every = search(*asked, model=RunningDice)
-        some = search(*asked, model=RunningDice, wanted=wanted)
+        every = search(*asked, model=model)
+        some = search(*asked, model=model, wanted=wanted)
     for all_, few in zip(every, some, strict=True):
         ranked = [sorted(found.items(), key=lambda item: -item[1]) for found in (all_, few)]
         assert ranked[0][:wanted] == [(i, pytest.approx(s)) for i, s in ranked[1][:wanted]]
