@@ -222,7 +222,7 @@ class RunReader:
         self, chosen: Tensor, taken: Taken
     ) -> Iterator[tuple[int, tuple[Tensor, ...], Edges]]:
         """Yield the edges at the next choice of some beams, bool [B, K], by its depth, with the beams
-        that they lead out of; all at once where all depths have the same symbols.
+        they lead out of; all at once where all depths have the same symbols.
         """
         found = []
         for end in sorted(set(self.end[chosen].tolist())):
