@@ -221,8 +221,8 @@ class RunReader:
     def _next_edges(
         self, chosen: Tensor, taken: Taken
     ) -> Iterator[tuple[int, tuple[Tensor, ...], Edges]]:
-        """Yield the edges at the next choice of some beams, bool [B, K], by its depth, with the beams
-        they lead out of; all at once where all depths have the same symbols.
+        """Yield the edges at the next choice of some beams, bool [B, K], by its depth, with those
+        beams; all at once where all depths have the same symbols.
         """
         found = []
         for end in sorted(set(self.end[chosen].tolist())):
