@@ -1,14 +1,22 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genir.models.fast import bundles
 from genir.models.fast.bundles import Bundle
 
 runs = st.lists(st.integers(1, 17), min_size=1, max_size=9)
 
 
-@given(runs, st.integers(0, 3), st.booleans())
-def test_every_place_asks_once_of_its_own_row_and_gets_its_answer(runs, before, masked):
+@given(runs, st.integers(0, 3), st.booleans(), st.booleans())
+def test_every_place_asks_once_of_its_own_row_and_gets_its_answer(runs, before, masked, few):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundles, "FEW", 1024 if few else 0)
+        assert_answered(runs, before, masked)
+
+
+def assert_answered(runs, before, masked):
     lengths, read = torch.tensor(runs), torch.full((len(runs),), before)
     width = before + max(runs)
     slots = torch.arange(len(runs) * width).view(len(runs), width)
@@ -28,10 +36,13 @@ def test_every_place_asks_once_of_its_own_row_and_gets_its_answer(runs, before, 
     assert torch.equal(answered[:, 1], torch.arange(len(runs)).repeat_interleave(lengths).float())
 
 
-def test_runs_of_like_length_go_together():
+def test_runs_of_like_length_go_together_unless_they_are_few(monkeypatch):
     slots, before = torch.zeros(6, 20, dtype=torch.long), torch.zeros(6, dtype=torch.long)
-    bundles = Bundle.split(slots, before, torch.tensor([1, 15, 2, 9, 16, 1]), None)
-    assert sorted(bundle.asked for bundle in bundles) == [(1, 2), (2, 1), (3, 16)]
+    runs = torch.tensor([1, 15, 2, 9, 16, 1])
+    assert [bundle.asked for bundle in Bundle.split(slots, before, runs, None)] == [(6, 16)]
+    monkeypatch.setattr(bundles, "FEW", 6 * 16 - 1)
+    found = Bundle.split(slots, before, runs, None)
+    assert sorted(bundle.asked for bundle in found) == [(1, 2), (2, 1), (3, 16)]
 
 
 def test_one_bundle_holds_rows_of_one_length_as_they_are():

@@ -1,7 +1,8 @@
 """Rows that attend to their own places together: their runs are about equally long.
 
 Attention wants a rectangle, [rows, places]. Where runs are of 1 to 15 symbols, one rectangle for
-all is mostly padding; rows are brought together by the power of two that their run reaches.
+all is mostly padding; unless it is small, rows are brought together by the power of two that their
+run reaches.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from typing import Self
 
 import torch
 from torch import Tensor
+
+FEW = 1024
+"""Places, with padding, that are sooner attended to in one call than in several."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Bundle:
         """
         starts = runs.cumsum(0) - runs
         sizes = (runs - 1).clamp(min=0).float().log2().floor().long().masked_fill(runs < 2, -1)
+        if len(runs) * int(runs.max()) <= FEW:
+            sizes.zero_()
         for size in sorted(set(sizes.tolist())):
             rows = (sizes == size).nonzero()[:, 0]
             run, length = int(runs[rows].max()), int((before[rows] + runs[rows]).max())
