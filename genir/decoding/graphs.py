@@ -7,7 +7,7 @@ time, and from then on replayed with other queries and masks written into their 
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,16 @@ class Recording(Generic[Result]):
         return self.result
 
 
+class Search(NamedTuple):
+    """A recorded search, what it reads of queries and masks, and what it holds of the weights: the
+    graph knows only where they lie.
+    """
+
+    recording: Recording[Beams]
+    places: list[Tensor]
+    prepared: list[Any]
+
+
 class Recorded:
     """The searches of one model and trie. For one thread at a time."""
 
@@ -61,7 +71,7 @@ class Recorded:
         self.trie = trie
         self.pool = torch.cuda.graph_pool_handle()
         self.made_of: list[Any] = []
-        self.known: OrderedDict[Key, tuple[Recording[Beams], list[Tensor]] | None] = OrderedDict()
+        self.known: OrderedDict[Key, Search | None] = OrderedDict()
 
     @torch.inference_mode()
     def search(
@@ -76,12 +86,12 @@ class Recorded:
             self.known.clear()
         if key not in self.known:
             return self._first(key, inputs, live, decoding)
-        recording, places = self.known[key] or self._record(given, live, decoding)
-        self.known[key] = recording, places
+        search = self.known[key] or self._record(given, live, decoding)
+        self.known[key] = search
         self.known.move_to_end(key)
-        for place, value in zip(places, given, strict=True):
+        for place, value in zip(search.places, given, strict=True):
             place.copy_(value, non_blocking=True)
-        found = recording.replay()
+        found = search.recording.replay()
         return Beams(*(t[:batch].clone() for t in (found.low, found.high, found.score)))
 
     def _first(
@@ -116,9 +126,7 @@ class Recorded:
             and all(new is old for new, old in zip(now[1:], self.made_of[1:], strict=True))
         )
 
-    def _record(
-        self, given: list[Tensor], live: LiveRows, decoding: DecodingSection
-    ) -> tuple[Recording[Beams], list[Tensor]]:
+    def _record(self, given: list[Tensor], live: LiveRows, decoding: DecodingSection) -> Search:
         from genir.decoding.resident import resident_search  # needs triton
 
         places = [value.to(self.model.device, copy=True) for value in given]
@@ -126,7 +134,8 @@ class Recorded:
         index = None if live.index is None else rest.pop()
         own = LiveRows(live.masks, index, None if live.gaps is None else (rest[0], rest[1]))
         asked = (self.model, self.trie, (ids, mask), own, decoding)
-        return Recording(lambda: resident_search(*asked), self.pool), places
+        recording = Recording(lambda: resident_search(*asked), self.pool)
+        return Search(recording, places, self.model.prepared() or [])
 
 
 def record_searches(model: DocidModel, trie: Trie) -> Recorded | None:
@@ -153,11 +162,16 @@ def _padded(ids: Tensor, mask: Tensor, tokenizer: Any) -> tuple[Tensor, Tensor]:
     more = -ids.shape[1] % STEP
     filler = 0 if tokenizer is None else tokenizer.pad_token_id
     ids, mask = F.pad(ids, (0, more), value=filler), F.pad(mask, (0, more))
-    rows = (1 << (len(ids) - 1).bit_length()) - len(ids)
+    rows = _lacking(len(ids))
     return (
         torch.cat([ids, ids[:1].expand(rows, -1)]),
         torch.cat([mask, mask[:1].expand(rows, -1)]),
     )
+
+
+def _lacking(count: int) -> int:
+    """Return how many are missing to a power of two."""
+    return (1 << (count - 1).bit_length()) - count
 
 
 def _masks(live: LiveRows) -> list[Tensor]:
@@ -166,8 +180,7 @@ def _masks(live: LiveRows) -> list[Tensor]:
     """
     parts = [] if live.gaps is None else list(live.gaps)
     if live.index is not None:
-        rows = (1 << (len(live.index) - 1).bit_length()) - len(live.index)
-        parts.append(F.pad(live.index, (0, rows)))
+        parts.append(F.pad(live.index, (0, _lacking(len(live.index)))))
     return parts
 
 

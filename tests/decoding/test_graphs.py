@@ -79,7 +79,7 @@ def test_new_weights_are_recorded_anew(retriever):
     assert_same(recorded, retriever, QUERIES, live)
     assert list(recorded.known.values()) == [None], "what comes once is not recorded"
     assert_same(recorded, retriever, QUERIES, live)
-    (before, _), *_ = recorded.known.values()
+    (before, *_), *_ = recorded.known.values()
     assert_same(recorded, retriever, QUERIES, live)
     assert recorded.known.popitem()[1][0] is before
     assert_same(recorded, retriever, QUERIES, live)
@@ -92,6 +92,19 @@ def test_new_weights_are_recorded_anew(retriever):
     assert list(recorded.known.values()) == [None]
     assert_same(recorded, retriever, QUERIES, live)
     assert recorded.known.popitem()[1][0] is not before
+
+
+def test_a_recording_holds_the_weights_that_it_was_made_with(retriever):
+    retriever.to(DEVICE)
+    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    live = masks(retriever, len(QUERIES))
+    assert_same(recorded, retriever, QUERIES, live)
+    assert_same(recorded, retriever, QUERIES, live)
+    ((_, search),) = recorded.known.items()
+    made = retriever.model.prepared()
+    assert len(search.prepared) == len(made) > 0
+    assert all(held is own for held, own in zip(search.prepared, made, strict=True))
+    assert any(held is not None for held in made) or retriever.trie.depth > 1
 
 
 def test_few_shapes_are_kept(retriever, monkeypatch):
