@@ -20,6 +20,7 @@ from torch import Tensor
 from genir.corpus.folder import read_corpus
 from genir.decoding.readers import Normalise
 from genir.decoding.trie import Trie
+from genir.errors import InputError
 from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
 from genir.evaluation.contest import Contest, Setting, code_contest, url_contest
 from genir.evaluation.pace import floor
@@ -133,12 +134,8 @@ class Request:
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
     """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
+    device = _device(request.device)
     documents = [] if request.corpus is None else list(read_corpus(request.corpus))
-    device = (
-        ("cuda" if torch.cuda.is_available() else "cpu")
-        if request.device == "auto"
-        else request.device
-    )
     codes, sizes = (CODES, SIZES) if device == "cpu" else (ON_GPU, SIZES_ON_GPU)
     cells = QUICK if request.quick else sizes if request.sizes else codes
     cells = URLS if documents else cells
@@ -152,6 +149,16 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
     if plot is not None:
         draw(rows, plot)
     return rows
+
+
+def _device(asked: str) -> str:
+    """Return `cpu` or `cuda`. Raises InputError for anything else, and where there is no GPU."""
+    there = torch.cuda.is_available()
+    if asked not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {asked!r}: take cpu, cuda or auto")
+    if asked == "cuda" and not there:
+        raise InputError("--device cuda: torch finds no GPU here; take cpu or auto")
+    return "cuda" if there and asked != "cpu" else "cpu"
 
 
 def measure_grid(

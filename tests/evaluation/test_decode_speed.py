@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from genir.corpus.folder import read_corpus
+from genir.errors import InputError
 from genir.evaluation.contest import Setting, url_contest
 from genir.evaluation.decode_speed import (
     Cell,
@@ -82,3 +83,9 @@ def test_the_benchmark_writes_json_and_a_chart(tmp_path, monkeypatch, capsys):
             "speedup", "overhead", "bytes_per_identifier"} <= set(row)  # fmt: skip
     assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
     assert "ms a query" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("device", ["gpu", *([] if torch.cuda.is_available() else ["cuda"])])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(InputError, match=f"--device '?{device}'?: .*take cpu"):
+        run_benchmark(Request(quick=True, device=device), None, None)
