@@ -82,14 +82,4 @@ def weights_of(net: nn.Module) -> list[tuple[int, bool | int]]:
 
     A parameter made in inference mode counts no versions: it is not there to be trained.
     """
-    found: list[tuple[int, bool | int]] = []
-    modules = [net]
-    while modules:  # `net.parameters()` takes four times as long, and a search asks often
-        module = modules.pop()
-        found += [
-            (p.data_ptr(), p.is_inference() or p._version)
-            for p in module._parameters.values()
-            if p is not None
-        ]
-        modules += [child for child in module._modules.values() if child is not None]
-    return found
+    return [(p.data_ptr(), p.is_inference() or p._version) for p in net.parameters()]
