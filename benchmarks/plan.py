@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import Field
 
 from benchmarks.contents import digest_of, earlier, exists, recipe_facts
@@ -26,7 +27,8 @@ class Budget(Strict):
     row starts from. The rest is the row's own; two stages have half of it each. settings: of every
     row, of its parts and of both stages, before the row's own. batches: of encoder-decoders, how
     many times as large as their recipe has them, with learning rates times its root, as suits Adam
-    (Malladi et al., NeurIPS 2022). timed: queries timed one by one.
+    (Malladi et al., NeurIPS 2022). timed: queries timed one by one. device: what the minutes are
+    of, where rows of any other machine could not be held against them.
     """
 
     minutes: float = Field(gt=0)
@@ -37,13 +39,23 @@ class Budget(Strict):
     generator: float = Field(default=0.25, gt=0, lt=1)
     start: float = Field(default=0.5, gt=0, lt=1)
     timed: int = Field(default=30, ge=0)
+    device: Literal["any", "cpu", "gpu"] = "any"
+
+    @property
+    def elsewhere(self) -> str:
+        """Return what this machine lacks, or has, that forbids these minutes; "" = they run."""
+        here = "gpu" if torch.cuda.is_available() else "cpu"
+        if self.device in ("any", here):
+            return ""
+        return "its minutes are of a GPU" if here == "cpu" else "its minutes are of a CPU alone"
 
 
 class Collection(Strict):
     """`[[collections]]`: a corpus folder as the rows see it.
 
     source: its folder below GENIR_DATA. unseen: the share of documents that lose all their train
-    queries. queries: how many test queries are asked, 0 = all. Both are drawn by `seed`.
+    queries. queries: how many test queries are asked, 0 = all. Both are drawn by `seed`. budget:
+    what of the plan's budget is another here.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -51,6 +63,7 @@ class Collection(Strict):
     unseen: float = Field(default=0.0, ge=0, lt=1)
     queries: int = Field(default=0, ge=0)
     seed: int = 0
+    budget: Budget | None = None
 
 
 class Row(Strict):
@@ -137,10 +150,15 @@ class Run:
         return exists(self.row.recipe)
 
     @property
+    def elsewhere(self) -> str:
+        """Return why it cannot run on this machine; "" where it can, as rows of known steps can."""
+        return "" if self.taken is not None else self.budget.elsewhere
+
+    @property
     def digest(self) -> str:
         """Return a digest of all that the result depends on, but for the code and the machine."""
-        budget = self.budget.model_dump(exclude={"timed"})
-        facts = [FORMAT, self.collection.model_dump(), budget]
+        budget = self.budget.model_dump(exclude={"timed", "device"})
+        facts = [FORMAT, self.collection.model_dump(exclude={"budget"}), budget]
         if self.like is not None:
             facts.append({"like": self.like.name, "steps": self.taken})
         return digest_of([*facts, recipe_facts(self.row.recipe, self.row.settings)])
@@ -154,8 +172,12 @@ def load_plan(path: Path, minutes: float | None = None) -> Plan:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
-    if minutes is not None:
-        values.setdefault("budget", {})["minutes"] = minutes
+    shared = values.setdefault("budget", {})
+    given = {} if minutes is None else {"minutes": minutes}
+    shared.update(given)
+    for collection in values.get("collections", ()):
+        if "budget" in collection:
+            collection["budget"] = {**shared, **collection["budget"], **given}
     plan = validate(Plan, values, str(path))
     _check(plan, path)
     return plan
@@ -173,8 +195,8 @@ def runs(plan: Plan) -> list[Run]:
 
 
 def _run(plan: Plan, row: Row, collection: Collection) -> Run:
-    minutes = row.minutes or plan.budget.minutes
-    own = plan.budget.model_copy(update={"minutes": minutes})
+    own = collection.budget or plan.budget
+    own = own.model_copy(update={"minutes": row.minutes or own.minutes})
     settings = (*for_all(own, row.recipe), *row.settings)
     return Run(row.model_copy(update={"settings": settings}), collection, own)
 

@@ -8,7 +8,7 @@ rows at work, which save checkpoints; the same command goes on from there.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -114,7 +114,9 @@ def list_rows(chosen: Sequence[Run], results: Path) -> None:
         now = states[run.place]
         if run.like is not None and now == "waits":
             reason = f"for {run.like.name}"
-        told = f": {reason}" if now in ("failed", "waits") else ""
+        elif now in TO_RUN:
+            reason = store.settled(results, run).elsewhere
+        told = f": {reason}" if reason and now != "done" else ""
         CONSOLE.print(f"{now:<18} {run.place}{told}")
     waiting = [run for run in chosen if states[run.place] in (*TO_RUN, "failed")]
     CONSOLE.print(f"{len(waiting)} of {len(chosen)} to run, in about {span(guess(waiting, (), 1))}")
@@ -135,6 +137,7 @@ def run_rows(
             say(f"{run.place}: no such recipe yet: {run.row.recipe}; skipped")
     # Those that failed before come last: they will most likely fail again.
     states = {run.place: store.state(setting.results, run) for run in chosen}
+    chosen = list(_here(chosen, states, setting.results))
     waiting = [run for run in chosen if states[run.place] in TO_RUN]
     failed = [run for run in chosen if states[run.place] == "failed"]
     awaited = {run.like.place for run in waiting if run.like and states[run.place] == "waits"}
@@ -143,6 +146,16 @@ def run_rows(
         waiting.remove(run)
     with _alone(setting.work), ThreadPoolExecutor(setting.jobs) as pool:
         return _Rows(waiting, failed, setting, work, halted, awaited).run(pool)
+
+
+def _here(chosen: Sequence[Run], states: Mapping[str, str], results: Path) -> Iterator[Run]:
+    """Yield the rows that this machine can run, and tell of the others."""
+    for run in chosen:
+        elsewhere = store.settled(results, run).elsewhere
+        if elsewhere and states[run.place] in (*TO_RUN, "failed"):
+            say(f"{run.place}: {elsewhere}; skipped")
+        else:
+            yield run
 
 
 def _like_any(rows: Sequence[Run], places: Collection[str]) -> list[Run]:

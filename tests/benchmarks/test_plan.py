@@ -1,5 +1,6 @@
 """The plan as it ships, and what makes a row done, stale or refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,36 @@ def test_a_plan_that_does_not_fit_is_refused(plan_file, old, new, message):
     plan_file.write_text(plan_file.read_text().replace(old, new))
     with pytest.raises(InputError, match=message):
         load_plan(plan_file)
+
+
+@pytest.fixture
+def two_machines(plan_file):
+    """A plan whose rows are of a GPU's minutes, on one collection of a CPU's."""
+    text = plan_file.read_text().replace("[budget]", '[budget]\ndevice = "gpu"', 1)
+    own = 'budget = {device = "cpu", minutes = 2}'
+    plan_file.write_text(text.replace("queries = 12", f"queries = 12\n{own}", 1))
+    return plan_file
+
+
+@pytest.mark.parametrize(("gpu", "reason"), [(False, ""), (True, "its minutes are of a CPU alone")])
+def test_a_collection_may_have_its_own_budget_and_machine(two_machines, monkeypatch, gpu, reason):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    planned = load_plan(two_machines)
+    run = runs(planned)[0]
+    assert (run.budget.minutes, run.budget.device, run.budget.timed) == (2, "cpu", 2)
+    assert run.elsewhere == reason
+    assert planned.budget.elsewhere == ("" if gpu else "its minutes are of a GPU")
+    assert replace(run, taken={"rows": {"main": 3}}).elsewhere == "", "known steps run anywhere"
+    assert runs(load_plan(two_machines, minutes=9))[0].budget.minutes == 9
+
+
+def test_the_machine_is_no_part_of_what_a_result_depends_on(plan_file):
+    before = runs(load_plan(plan_file))[0].digest
+    plan_file.write_text(plan_file.read_text().replace("[budget]", '[budget]\ndevice = "cpu"', 1))
+    assert runs(load_plan(plan_file))[0].digest == before
+
+
+def test_a_bad_budget_of_a_collection_is_refused_by_its_name(two_machines):
+    two_machines.write_text(two_machines.read_text().replace("minutes = 2", "minuts = 2"))
+    with pytest.raises(InputError, match=r"plan.toml: .*budget.*minuts"):
+        load_plan(two_machines)

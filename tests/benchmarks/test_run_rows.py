@@ -246,3 +246,16 @@ def test_after_its_time_a_run_ends_and_writes_the_tables_of_what_is_done(setting
     assert whole.returncode == 0, told
     assert "small-unseen/rows: stopped; the same command goes on from there" in told
     assert "**Not measured**: rows," in page.read_text()
+
+
+def test_rows_of_another_machine_are_left_to_it(setting, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    text = setting.plan.read_text().replace("[budget]", '[budget]\ndevice = "gpu"', 1)
+    setting.plan.write_text(text)
+    planned, worker = runs(load_plan(setting.plan)), Worker()
+    run_rows(planned, setting, worker)
+    assert worker.ran == []
+    assert "small-unseen/rows: its minutes are of a GPU; skipped" in capsys.readouterr().out
+    list_rows(planned, setting.results)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "missing            small-unseen/rows: its minutes are of a GPU"
