@@ -26,6 +26,8 @@ PROBE = (5, 6, 7)
 TOLERANCE = 1e-3
 GATHERED = 64
 """Gathering a row for one state costs as much as multiplying so many rows (measured: 60 to 100)."""
+MANY = 256
+"""Wanted rows from which on it pays to look whether states want the same."""
 READ = 8
 """Reading the output matrix once costs as much as multiplying it by so many states."""
 
@@ -171,17 +173,31 @@ def score(
 ) -> Tensor:
     """Multiply hidden states [..., H] by all rows [V, H], or by those wanted [..., C]: float32.
 
-    Few wanted rows are gathered; many are looked up in the whole product, which is cheaper then.
-    whole: the whole product, bias and all, where there is a faster way to it.
+    Few wanted rows are gathered; many are looked up in the whole product, or in that of the rows
+    that any state wants, whichever is cheapest. whole: the whole product, bias and all, where there
+    is a faster way to it.
     """
     hidden = hidden.to(rows.dtype)
     if wanted is None:
         return (F.linear(hidden, rows, bias) if whole is None else whole(hidden)).float()
     states = hidden[..., 0].numel()
-    if wanted.numel() * GATHERED >= rows.shape[0] * (states + READ):
+    least = min(wanted.numel() * GATHERED, rows.shape[0] * (states + READ))
+    if wanted.device.type == "cpu" and wanted.numel() >= MANY:  # to count them waits for a GPU
+        distinct, places = _distinct(wanted, rows.shape[0])
+        if len(distinct) * (states + GATHERED) < least:
+            own = None if bias is None else bias[distinct]
+            return score(hidden, F.embedding(distinct, rows), own, None).gather(-1, places)
+    if least < wanted.numel() * GATHERED:
         return score(hidden, rows, bias, None, whole).gather(-1, wanted)
     # Not indexing, whose gradient several CPU threads add up in any order.
     products = (F.embedding(wanted, rows) @ hidden.unsqueeze(-1)).squeeze(-1).float()
     if bias is None:
         return products
     return products + F.embedding(wanted, bias.unsqueeze(1)).squeeze(-1).float()
+
+
+def _distinct(wanted: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the numbers below `size` that are wanted, int64 [U], and the place of each in them."""
+    there = torch.zeros(size, dtype=torch.bool)
+    there[wanted.flatten()] = True
+    return there.nonzero()[:, 0], there.cumsum(0)[wanted] - 1

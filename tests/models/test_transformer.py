@@ -128,12 +128,28 @@ def test_an_architecture_that_cannot_be_opened_is_refused():
         Transformer(Doubled(T5Config(**T5)))
 
 
-@pytest.mark.parametrize("wanted", [1, 300])
+@pytest.mark.parametrize(("wanted", "among"), [(1, 500), (300, 500), (60, 9)])
 @pytest.mark.parametrize("bias", [None, torch.randn(500)])
-def test_gathered_rows_and_the_whole_product_agree(wanted, bias):
+def test_gathered_rows_shared_rows_and_the_whole_product_agree(wanted, among, bias):
     hidden, rows = torch.randn(2, 3, 8), torch.randn(500, 8)
-    candidates = torch.randint(500, (2, 3, wanted))
+    candidates = torch.randint(among, (2, 3, wanted)) + 500 - among
     expected = hidden @ rows.T + (0 if bias is None else bias)
     found = score(hidden, rows, bias, candidates)
     torch.testing.assert_close(found, expected.gather(-1, candidates), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(score(hidden, rows, bias, None), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_that_states_share_are_read_once(monkeypatch):
+    read = []
+    gathered = torch.nn.functional.embedding
+
+    def embedding(numbers, rows):
+        read.append(numbers.numel())
+        return gathered(numbers, rows)
+
+    monkeypatch.setattr("torch.nn.functional.embedding", embedding)
+    hidden, rows = torch.randn(40, 1, 8), torch.randn(30_000, 8)
+    candidates = torch.randint(90, (40, 1, 100))
+    found = score(hidden, rows, None, candidates)
+    assert read == [len(candidates.unique())]
+    torch.testing.assert_close(found, (hidden @ rows.T).gather(-1, candidates))
