@@ -11,30 +11,21 @@ from genir.evaluation.significance import holm, p_greater
 Result = Mapping[str, Any]
 """A row's result, as its file has it."""
 ALPHA = 0.05
-DEV = "dev RR@10"
-"""The measure of which results have the mean alone, and no value by query."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A claim on one collection: the means of both rows, and the p-value, corrected or not.
-
-    p: 0 where it cannot be known, since of dev questions results have the mean alone. aside: what
-    is told beside.
-    """
+    """A claim on one collection: the means of both rows, and the p-value, corrected or not."""
 
     claim: Claim
     collection: str
     better: float
     worse: float
     p: float
-    aside: str = ""
 
     @property
     def holds(self) -> bool:
         """Tell whether the claimed row is ahead by the claimed factor, and not by chance."""
-        if self.claim.measure == DEV:
-            return self.better > self.worse
         if self.claim.measure == "misspelt loss":
             return self.better * self.claim.times <= self.worse and self.p < ALPHA
         return self.better >= self.claim.times * self.worse and self.p < ALPHA
@@ -52,10 +43,8 @@ def judge(ablation: Ablation, results: Mapping[str, Mapping[str, Result]]) -> li
         for collection, rows in results.items()
         if (trial := _try(claim, collection, rows)) is not None
     ]
-    tested = [trial for trial in trials if trial.claim.measure != DEV]
-    corrected = holm([trial.p for trial in tested])
-    tried = [replace(trial, p=p) for trial, p in zip(tested, corrected, strict=True)]
-    tried += [trial for trial in trials if trial.claim.measure == DEV]
+    corrected = holm([trial.p for trial in trials])
+    tried = [replace(trial, p=p) for trial, p in zip(trials, corrected, strict=True)]
     return [_item(claim, [t for t in tried if t.claim is claim]) for claim in ablation.claims]
 
 
@@ -64,24 +53,11 @@ def _try(claim: Claim, collection: str, rows: Mapping[str, Result]) -> Trial | N
     better, worse = rows.get(claim.better), rows.get(claim.worse)
     if better is None or worse is None or better["asked"] != worse["asked"]:
         return None
-    if claim.measure == DEV:
-        return _try_on_dev(claim, collection, better, worse)
     own, other = by_query(better, claim), by_query(worse, claim)
     if not own:
         return None
     p = p_greater(other, own) if claim.measure == "misspelt loss" else p_greater(own, other)
     return Trial(claim, collection, fmean(own), fmean(other), p)
-
-
-def _try_on_dev(claim: Claim, collection: str, better: Result, worse: Result) -> Trial | None:
-    """Compare two rows on the questions that both held out; None where they are not the same."""
-    own, other = (result["trained"][-1]["dev"] for result in (better, worse))
-    if own["questions"] != other["questions"]:
-        return None
-    test = Claim(text=claim.text, better=claim.better, worse=claim.worse)
-    right, wrong = (short(fmean(by_query(result, test))) for result in (better, worse))
-    aside = f" on {own['questions']} dev questions; on test {right} against {wrong}"
-    return Trial(claim, collection, own["RR@10"], other["RR@10"], 0.0, aside)
 
 
 def by_query(result: Result, claim: Claim) -> list[float]:
@@ -109,7 +85,7 @@ def _value(rank: int, measure: str) -> float:
 
 
 def _item(claim: Claim, trials: Sequence[Trial]) -> str:
-    whose = "Claim" if claim.measure == DEV else "Claim of the paper"
+    whose = "Claim of the paper" if claim.papers else "Claim"
     opening = f"- {whose}: {claim.text}: "
     if claim.not_testable:
         return f"{opening}**not testable here**, because {claim.not_testable}."
@@ -128,10 +104,9 @@ def _verdict(trial: Trial) -> str:
         if trial.claim.measure == "misspelt loss":
             high, low = low, high
         times = f", {high / low:.1f} times" if low > 0 else ""
-    told = trial.aside or f"{times}, p = {trial.p:.2g}"
     return (
         f"on {trial.collection} **{word}**: {short(trial.better)} against {short(trial.worse)}"
-        f"{told}"
+        f"{times}, p = {trial.p:.2g}"
     )
 
 

@@ -70,7 +70,8 @@ class Row(Strict):
     """`[[rows]]`: a recipe with settings, on one or more collections.
 
     name: by default the recipe's. groups: the tables it stands in: "table", or an ablation's group.
-    like: a row of the same collections and recipe, whose steps this one takes, whatever their time.
+    like: a row of the same collections, whose steps this one takes, whatever their time; it trains
+    before it what this one needs, and its last training's steps are those of this one's.
     """
 
     recipe: str
@@ -83,19 +84,20 @@ class Row(Strict):
 
 
 class Claim(Strict):
-    """`[[ablations.claims]]`: a paper's claim, as one row against another.
+    """`[[ablations.claims]]`: a claim, most often a paper's, as one row against another.
 
     times: by what factor `better` is to be ahead. `misspelt loss` is the share of RR@10 that one
-    typing error costs, where less is better; `dev RR@10` is of the questions that both rows held
-    out. not_testable: why it cannot be judged here, if so.
+    typing error costs, where less is better. papers: whether a paper makes it, or genir does.
+    not_testable: why it cannot be judged here, if so.
     """
 
     text: str
     better: str = ""
     worse: str = ""
-    measure: Literal["Success@1", "Success@10", "RR@10", "misspelt loss", "dev RR@10"] = "RR@10"
+    measure: Literal["Success@1", "Success@10", "RR@10", "misspelt loss"] = "RR@10"
     queries: Literal["all", "seen", "unseen", "misspelt"] = "all"
     times: float = Field(default=1.0, ge=1)
+    papers: bool = True
     not_testable: str = ""
 
 
@@ -270,8 +272,6 @@ def _check_like(path: Path, run: Run, plan: Plan) -> None:
         raise InputError(f"{where}: is itself like {other.row.like!r}; name that one")
     if run.row.minutes:
         raise InputError(f"{where}: has the steps of that row; take `minutes` out")
-    if run.row.recipe != other.row.recipe:
-        raise InputError(f"{where}: is of another recipe, {other.row.recipe!r}")
     if run.has_recipe:
         parts = (earlier(one.row.recipe, one.row.settings) for one in (run, other))
         for part in sorted(set.difference(*parts)):

@@ -94,7 +94,9 @@ def settled(folder: Path, run: Run) -> Run:
         return run
     result = read(folder, run.like)
     assert result is not None
-    return replace(run, taken=_taken(result, run.like))
+    named = {run.like.row.recipe: run.row.recipe}
+    taken = {named.get(name, name): steps for name, steps in _taken(result, run.like).items()}
+    return replace(run, taken=taken)
 
 
 def _taken(result: dict[str, Any], run: Run) -> Taken:

@@ -63,21 +63,9 @@ def test_of_losses_the_smaller_is_better():
     assert "**did not hold**: .300 against .050" in verdict(loss, weak, firm)
 
 
-def test_on_dev_questions_the_means_are_told_beside_those_on_test():
-    def on_dev(value, ranks, questions=500):
-        return result(
-            ranks, trained=[{"dev": {}}, {"dev": {"questions": questions, "RR@10": value}}]
-        )
-
-    ahead, behind = on_dev(0.71, [2] * 4), on_dev(0.7, [1] * 4)
-    dev = claim(measure="dev RR@10")
-    assert verdict(dev, ahead, behind) == (
-        "- Claim: a is better: on small **held**: .710 against .700 on 500 dev questions; on test "
-        ".500 against 1.000 (a against b, dev RR@10)."
-    )
-    assert "**did not hold**" in verdict(dev, behind, ahead)
-    assert "**did not hold**" in verdict(dev, ahead, ahead)
-    assert "**not measured yet**" in verdict(dev, ahead, on_dev(0.7, [1] * 4, questions=300))
+def test_whose_claim_it_is_is_said():
+    told = [verdict(claim(papers=papers), result([1]), result([1])) for papers in (True, False)]
+    assert [text.partition(":")[0] for text in told] == ["- Claim of the paper", "- Claim"]
 
 
 def test_what_cannot_be_judged_is_said():

@@ -83,6 +83,18 @@ def test_a_row_waits_for_the_one_it_is_like_and_depends_on_its_steps(like_file, 
     assert store.state(tmp_path, queries) == "waits"
 
 
+def test_another_recipe_takes_the_steps_of_the_last_training(like_file, recipes, tmp_path):
+    rows = f"{recipes}/rows.toml"
+    other = recipes / "other.toml"
+    other.write_text((recipes / "rows.toml").read_text())
+    text = like_file.read_text()
+    like_file.write_text(text.replace('"yet-to-come"', f'"{other}"\nlike = "rows"'))
+    first, _, last = runs(load_plan(like_file))
+    store.write(tmp_path, first, {"digest": first.digest, **trained(("made-up", 2), (rows, 7))})
+    taken = {"made-up": {"main": 2}, str(other): {"main": 7}}
+    assert store.settled(tmp_path, last).taken == taken
+
+
 def test_who_trained_a_recipe_twice_in_other_steps_is_nobodys_model(like_file, tmp_path):
     rows, queries, _ = runs(load_plan(like_file))
     twice = trained(("x", 7), ("x", 7), ("rows", 2))
@@ -99,11 +111,19 @@ def test_who_trained_a_recipe_twice_in_other_steps_is_nobodys_model(like_file, t
         ('like = "rows"', 'like = "row"', "no other row of the collection; did you mean 'rows'"),
         ('like = "rows"', 'like = "rows-queries"', "no other row of the collection"),
         ('like = "rows"', 'like = "rows"\nminutes = 2', "take `minutes` out"),
-        ('"yet-to-come"', '"yet-to-come"\nlike = "rows"', "of another recipe, '.*rows.toml'"),
-        ('"yet-to-come"', '"{rows}"\nname = "x"\nlike = "rows-queries"', "itself like 'rows'"),
+        (
+            '"yet-to-come"',
+            '"{folder}/codes.toml"\nname = "x"\nlike = "rows"',
+            "trains no '.*rows.toml', which this row needs",
+        ),
+        (
+            '"yet-to-come"',
+            '"{folder}/rows.toml"\nname = "x"\nlike = "rows-queries"',
+            "itself like 'rows'",
+        ),
         (
             "settings = ['tasks=[{task=\"queries\"}]']",
-            "settings = ['model.start=\"{rows}\"']",
+            "settings = ['model.start=\"{folder}/rows.toml\"']",
             "trains no '.*rows.toml', which this row needs",
         ),
     ],
@@ -111,7 +131,7 @@ def test_who_trained_a_recipe_twice_in_other_steps_is_nobodys_model(like_file, t
 def test_a_row_that_cannot_be_like_another_is_refused(like_file, recipes, old, new, message):
     text = like_file.read_text()
     assert old in text
-    like_file.write_text(text.replace(old, new.replace("{rows}", f"{recipes}/rows.toml"), 1))
+    like_file.write_text(text.replace(old, new.replace("{folder}", str(recipes)), 1))
     with pytest.raises(InputError, match=message):
         load_plan(like_file)
 

@@ -18,6 +18,7 @@ IDLE = {
     "distilled": [],
     "dsi": [],
     "dynamic-retriever-vanilla": [],
+    "exact-words": [],
     "genre": [],
     "ltrgr": [],
     "minder": [],
@@ -25,7 +26,6 @@ IDLE = {
     "pag": [],
     "ripor": [],
     "seal": [],
-    "sharpened": [],
     "ultron-pq": [],
     "ultron-url": [],
 }
