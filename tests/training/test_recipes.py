@@ -18,7 +18,7 @@ IDLE = {
     "distilled": [],
     "dsi": [],
     "dynamic-retriever-vanilla": [],
-    "exact-words": [],
+    "lines-and-words": [],
     "genre": [],
     "ltrgr": [],
     "minder": [],
