@@ -182,7 +182,8 @@ def score(
         return (F.linear(hidden, rows, bias) if whole is None else whole(hidden)).float()
     states = hidden[..., 0].numel()
     least = min(wanted.numel() * GATHERED, rows.shape[0] * (states + READ))
-    if wanted.device.type == "cpu" and wanted.numel() >= MANY:  # to count them waits for a GPU
+    shared = wanted.numel() >= MANY and wanted.shape[-1] * (states + GATHERED) < least
+    if shared and wanted.device.type == "cpu":  # to count them waits for a GPU
         distinct, places = _distinct(wanted, rows.shape[0])
         if len(distinct) * (states + GATHERED) < least:
             own = None if bias is None else bias[distinct]

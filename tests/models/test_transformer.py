@@ -153,3 +153,10 @@ def test_rows_that_states_share_are_read_once(monkeypatch):
     found = score(hidden, rows, None, candidates)
     assert read == [len(candidates.unique())]
     torch.testing.assert_close(found, (hidden @ rows.T).gather(-1, candidates))
+
+
+def test_nothing_is_counted_where_the_whole_product_is_cheapest(monkeypatch):
+    monkeypatch.setattr("genir.models.transformer._distinct", None)
+    hidden, rows = torch.randn(80, 1, 8), torch.randn(256, 8)
+    candidates = torch.arange(256).expand(80, 1, 256)
+    torch.testing.assert_close(score(hidden, rows, None, candidates), hidden @ rows.T)
