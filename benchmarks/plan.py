@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -174,15 +174,20 @@ def load_plan(path: Path, minutes: float | None = None) -> Plan:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
-    shared = values.setdefault("budget", {})
-    given = {} if minutes is None else {"minutes": minutes}
-    shared.update(given)
-    for collection in values.get("collections", ()):
-        if "budget" in collection:
-            collection["budget"] = {**shared, **collection["budget"], **given}
+    _share_budget(values, {} if minutes is None else {"minutes": minutes})
     plan = validate(Plan, values, str(path))
     _check(plan, path)
     return plan
+
+
+def _share_budget(values: dict[str, Any], given: Mapping[str, float]) -> None:
+    """Fill a collection's budget up from the plan's. What is no table is left to be refused."""
+    shared = values.setdefault("budget", {})
+    if isinstance(shared, dict):
+        shared.update(given)
+        for collection in values.get("collections", ()):
+            if isinstance(collection, dict) and isinstance(collection.get("budget"), dict):
+                collection["budget"] = {**shared, **collection["budget"], **given}
 
 
 def runs(plan: Plan) -> list[Run]:

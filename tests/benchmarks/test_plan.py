@@ -153,6 +153,8 @@ def test_a_failure_is_told_until_the_row_is_done(plan_file, tmp_path):
         ('name = "rows-queries"', 'name = "rows"', "two rows are called 'small-unseen/rows'"),
         ("minutes = 0.004", "minuts = 1", "minuts"),
         ("[budget]", "[budget", "not valid TOML"),
+        ("[budget]", "budget = 3\n[other]", r"plan.toml: .*budget"),
+        ("queries = 12", "queries = 12\nbudget = 3", r"plan.toml: .*budget"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(plan_file, old, new, message):
