@@ -18,7 +18,7 @@ from genir.decoding.beams import Beams
 from genir.decoding.masks import LiveRows
 from genir.decoding.trie import Trie
 from genir.models.base import DocidModel
-from genir.models.precast import weights_of
+from genir.models.precast import Watch
 
 MOST = 24
 """Shapes that are kept; the one that was not used for longest goes."""
@@ -112,7 +112,7 @@ class Recorded:
         return found
 
     def _now(self) -> list[Any]:
-        return [weights_of(self.model), *(self.model.prepared() or [])]
+        return [Watch(self.model).now(), *(self.model.prepared() or [])]
 
     def _holds(self) -> bool:
         """Tell whether the model answers with what it had when its searches were recorded.

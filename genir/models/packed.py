@@ -6,6 +6,7 @@ of the time (docs/decisions.md). For weights that do not change: nothing here ca
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
@@ -20,12 +21,39 @@ LEAST = 1 << 14
 """Entries below which a matrix is multiplied sooner than a kernel of its own is called."""
 
 
-def product(weight: Tensor, bias: Tensor | None) -> Product:
-    """Return the map from states [..., I], in the weight's precision, to [..., O]."""
+@dataclass(frozen=True)
+class Activation:
+    """What is applied to each entry of a product.
+
+    fused: what oneDNN calls it, and which of its ways to reckon it, where it can do so while it
+    multiplies.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    fused: tuple[str, str] | None = None
+
+
+def product(weight: Tensor, bias: Tensor | None, then: Activation | None = None) -> Product:
+    """Return the map from states [..., I], in the weight's precision, to [..., O], activated."""
     weight = weight.detach()
-    if weight.device.type != "cpu" or weight.numel() < LEAST or not lays_out(weight.dtype):
-        return partial(F.linear, weight=weight, bias=bias)
-    return partial(_multiply, _lay_out(weight), bias)
+    if not is_laid_out(weight, weight.dtype):
+        plain = partial(F.linear, weight=weight, bias=bias)
+        return plain if then is None else partial(_after, then.function, plain)
+    laid = _lay_out(weight)
+    if then is None:
+        return partial(_multiply, laid, bias)
+    if then.fused is None:
+        return partial(_after, then.function, partial(_multiply, laid, bias))
+    return partial(_multiply, laid, bias, then=then.fused)
+
+
+def is_laid_out(weight: Tensor, dtype: torch.dtype) -> bool:
+    """Tell whether a product with this matrix, in that precision, goes through oneDNN."""
+    return weight.device.type == "cpu" and weight.numel() >= LEAST and lays_out(dtype)
+
+
+def _after(function: Product, before: Product, states: Tensor) -> Tensor:
+    return function(before(states))
 
 
 @cache
@@ -49,10 +77,13 @@ def _lay_out(weight: Tensor) -> Tensor:
     return laid
 
 
-def _multiply(laid: Tensor, bias: Tensor | None, states: Tensor) -> Tensor:
+def _multiply(
+    laid: Tensor, bias: Tensor | None, states: Tensor, then: tuple[str, str] = ("none", "")
+) -> Tensor:
     if not states.numel():
         return states.new_empty(*states.shape[:-1], laid.shape[0])
-    made: Tensor = torch.ops.mkldnn._linear_pointwise(states, laid, bias, "none", [], "")
+    name, way = then
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(states, laid, bias, name, [], way)
     return made
 
 

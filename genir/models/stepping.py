@@ -25,24 +25,27 @@ from genir.models.fast.bart import open_bart
 from genir.models.fast.bert import open_bert
 from genir.models.fast.cache import Grouping, Memory, Pool, State
 from genir.models.fast.reading import Reading
-from genir.models.fast.t5 import open_t5
+from genir.models.fast.t5 import open_t5, open_t5_encoder
 from genir.models.fast.weights import Decoder
-from genir.models.precast import weights_of
+from genir.models.precast import Opener, Watch
 
-Opener = Callable[[Any, torch.dtype], Decoder]
-FAMILIES: list[tuple[Any, Opener]] = [
-    ((T5ForConditionalGeneration, MT5ForConditionalGeneration), open_t5),
-    ((BartForConditionalGeneration, MBartForConditionalGeneration), open_bart),
-]
+DecoderOpener = Callable[[Any, torch.dtype], Decoder]
+T5 = (T5ForConditionalGeneration, MT5ForConditionalGeneration)
+BART = (BartForConditionalGeneration, MBartForConditionalGeneration)
 WASTE = 4
 """A pool is made anew when it has so many times the slots that its rows refer to."""
 
 
-def find_opener(net: Any) -> Opener | None:
+def find_opener(net: Any) -> DecoderOpener | None:
     """Return what opens a transformers encoder-decoder for the fast path, if it has one."""
     if isinstance(net, EncoderDecoderModel):
         return open_bert if isinstance(net.decoder, BertLMHeadModel) else None
-    return next((opener for family, opener in FAMILIES if isinstance(net, family)), None)
+    return open_t5 if isinstance(net, T5) else open_bart if isinstance(net, BART) else None
+
+
+def find_encoder_opener(net: Any) -> Opener | None:
+    """Return what opens the encoder of a transformers encoder-decoder, if it has a fast path."""
+    return open_t5_encoder if isinstance(net, T5) else None
 
 
 class FastSteps:
@@ -53,7 +56,7 @@ class FastSteps:
 
     reads_runs = True
 
-    def __init__(self, net: Any, opener: Opener) -> None:
+    def __init__(self, net: Any, opener: DecoderOpener) -> None:
         self.net = net
         self.opener = opener
         self.forget()
@@ -65,6 +68,7 @@ class FastSteps:
     def forget(self) -> None:
         """Let go of the joined weights, so that training has the memory."""
         self._decoder: Decoder | None = None
+        self._watch: Watch | None = None
         self._made_of: Any = None
 
     @torch.no_grad()
@@ -83,7 +87,8 @@ class FastSteps:
         return State(memory, pool, none, torch.zeros_like(queries), queries, beams=1, length=0)
 
     def _decoder_in(self, dtype: torch.dtype, device: torch.device) -> Decoder:
-        made_of = (dtype, weights_of(self.net))
+        self._watch = self._watch or Watch(self.net)
+        made_of = (dtype, self._watch.now())
         if self._decoder is None or self._made_of != made_of:
             decoder = self.opener(self.net, dtype)
             # Beside bf16, kernels for CPUs alone take a mask in float32.

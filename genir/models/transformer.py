@@ -19,7 +19,7 @@ from genir.models.fast.weights import MASKED
 from genir.models.general import GeneralSteps, run_decoder
 from genir.models.packed import Product
 from genir.models.precast import Precast
-from genir.models.stepping import FastSteps, find_opener
+from genir.models.stepping import FastSteps, find_encoder_opener, find_opener
 
 PROBE = (5, 6, 7)
 """Token ids, of no special meaning, that prove of a new transformer that stepping equals a pass."""
@@ -79,7 +79,7 @@ class Transformer(nn.Module):
             self._take_output()
             opener = find_opener(net)
             self.steps = FastSteps(net, opener) if opener else GeneralSteps(net)
-            self.encoder = Precast(net.get_encoder(), packed=True)
+            self.encoder = Precast(net.get_encoder(), packed=True, opener=find_encoder_opener(net))
             self.scorer = Precast(self.output, packed=True)
             self._prove(expected)
 

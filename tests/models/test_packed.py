@@ -5,8 +5,10 @@ import torch
 from nets import T5
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
+from transformers.activations import GELUActivation, NewGELUActivation
 
 from genir.models import packed
+from genir.models.fast.weights import FeedForward, activation
 from genir.models.packed import PackedLinear, lays_out, product
 from genir.models.transformer import Transformer
 
@@ -68,9 +70,41 @@ def test_a_layer_follows_the_precision_it_was_made_in():
         assert stand_in.weight.dtype == dtype and not stand_in.weight.requires_grad
 
 
-def test_a_transformer_answers_the_same_and_follows_its_weights():
+ACTIVATIONS = [NewGELUActivation(), GELUActivation(), nn.ReLU(), nn.SiLU()]
+
+
+@pytest.mark.parametrize("module", ACTIVATIONS, ids=lambda module: type(module).__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [BIG, (4, 3)])
+def test_an_activation_follows_the_product(module, dtype, shape):
     torch.manual_seed(0)
-    config = T5Config(**(T5 | {"d_model": 160, "d_ff": 256, "d_kv": 40, "vocab_size": 200}))
+    weight, states = torch.randn(shape).div(12).to(dtype), torch.randn(7, shape[1]).to(dtype)
+    with torch.no_grad():
+        found = product(weight, None, activation(module))(states)
+        close(found, module(nn.functional.linear(states, weight)))
+
+
+def test_known_activations_are_reckoned_while_multiplying():
+    assert [activation(module).fused is None for module in ACTIVATIONS] == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize("module", [NewGELUActivation(), nn.SiLU()])
+@pytest.mark.parametrize("width", [160, 8])
+def test_a_gate_multiplies_the_values_apart_or_joined(module, width):
+    torch.manual_seed(0)
+    gate, values, outer = (nn.Linear(width, width, bias=False) for _ in range(3))
+    gain, states = torch.rand(width), torch.randn(9, width)
+    with torch.no_grad():
+        made = FeedForward.of(torch.float32, [gate, values], outer, activation(module), gain)
+        scaled = states * gain
+        close(made(states), outer(module(gate(scaled)) * values(scaled)))
+
+
+@pytest.mark.parametrize("inner", ["relu", "gated-gelu"])
+def test_a_transformer_answers_the_same_and_follows_its_weights(inner):
+    torch.manual_seed(0)
+    sizes = {"d_model": 160, "d_ff": 256, "d_kv": 40, "vocab_size": 200}
+    config = T5Config(**(T5 | sizes), feed_forward_proj=inner)
     net = T5ForConditionalGeneration(config).eval()
     transformer = Transformer(copy.deepcopy(net))
     sources = torch.tensor([[5, 9, 33, 7], [12, 6, 0, 0]])

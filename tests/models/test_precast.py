@@ -1,7 +1,9 @@
+from itertools import pairwise
+
 import torch
 from torch import nn
 
-from genir.models.precast import Precast
+from genir.models.precast import Precast, Watch
 
 
 class Halves(nn.Module):
@@ -44,3 +46,33 @@ def test_training_and_float32_use_the_weights_themselves():
     with torch.autocast("cpu", torch.bfloat16):
         precast(ids=ids).float().sum().backward()
     assert precast.twin is None and precast.net.first.weight.grad is not None
+
+
+def test_what_an_opener_makes_answers_on_a_cpu_unless_something_is_to_be_trained():
+    def open_halves(net, dtype):
+        return lambda ids: (net, dtype, len(ids))
+
+    net, ids = Halves().eval(), torch.arange(9)
+    precast = Precast(net, packed=True, opener=open_halves)
+    with torch.no_grad():
+        assert precast(ids=ids) == (net, torch.float32, 9)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert precast(ids=ids) == (net, torch.bfloat16, 9)
+    assert precast(ids=ids).requires_grad
+
+
+def test_a_change_of_any_parameter_is_seen():
+    net = Halves()
+    watch = Watch(net)
+    states = [watch.now()]
+    with torch.no_grad():
+        net.norm.bias.add_(1)
+    states.append(watch.now())
+    net.last.weight.data = torch.zeros(4, 32)
+    states.append(watch.now())
+    net.first.bias = nn.Parameter(torch.zeros(32))
+    states.append(watch.now())
+    net.double()
+    states.append(watch.now())
+    assert watch.now() == states[-1]
+    assert all(one != other for one, other in pairwise(states))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from genir.models.fast.weights import Affine, Decoder, Layer, Norm, activation, seen
+from genir.models.fast.weights import Affine, Decoder, FeedForward, Layer, Norm, activation, seen
 
 
 def open_bart(net: Any, dtype: torch.dtype) -> Decoder:
@@ -20,8 +20,6 @@ def open_bart(net: Any, dtype: torch.dtype) -> Decoder:
         size=attention.head_dim,
         scale=attention.head_dim**-0.5,
         norm_first=last is not None,
-        activation=activation(stack.layers[0].activation_fn),
-        gated=False,
         visible=seen(positions.weight.device),
         positions=positions.weight.detach()[positions.offset :],
         enter=Norm.of(stack.layernorm_embedding),
@@ -39,7 +37,6 @@ def _layer(layer: Any, dtype: torch.dtype) -> Layer:
         memory=Affine.of(dtype, cross.k_proj, cross.v_proj),
         cross_out=Affine.of(dtype, cross.out_proj),
         cross_norm=Norm.of(layer.encoder_attn_layer_norm),
-        inner=Affine.of(dtype, layer.fc1),
-        outer=Affine.of(dtype, layer.fc2),
+        feed_forward=FeedForward.of(dtype, [layer.fc1], layer.fc2, activation(layer.activation_fn)),
         norm=Norm.of(layer.final_layer_norm),
     )

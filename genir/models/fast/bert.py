@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genir.models.fast.weights import Affine, Decoder, Function, Layer, Norm, activation, seen
+from genir.models.fast.weights import Affine, Decoder, FeedForward, Layer, Norm, activation, seen
 
 
 def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
@@ -21,8 +21,6 @@ def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
         size=attention.attention_head_size,
         scale=attention.attention_head_size**-0.5,
         norm_first=False,
-        activation=activation(layers[0].intermediate.intermediate_act_fn),
-        gated=False,
         visible=seen(words.LayerNorm.weight.device),
         positions=(
             words.position_embeddings.weight + words.token_type_embeddings.weight[0]
@@ -31,15 +29,14 @@ def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
         bridge=None if bridge is None else Affine.of(dtype, bridge),
         leave=partial(
             _transform,
-            Affine.of(dtype, transform.dense),
-            activation(transform.transform_act_fn),
+            Affine.of(dtype, transform.dense, then=activation(transform.transform_act_fn)),
             Norm.of(transform.LayerNorm),
         ),
     )
 
 
-def _transform(dense: Affine, act: Function, norm: Norm, states: Tensor) -> Tensor:
-    return norm(act(dense(states)).float())
+def _transform(dense: Affine, norm: Norm, states: Tensor) -> Tensor:
+    return norm(dense(states).float())
 
 
 def _layer(layer: Any, dtype: torch.dtype) -> Layer:
@@ -52,7 +49,11 @@ def _layer(layer: Any, dtype: torch.dtype) -> Layer:
         memory=Affine.of(dtype, cross.key, cross.value),
         cross_out=Affine.of(dtype, layer.crossattention.output.dense),
         cross_norm=Norm.of(layer.crossattention.output.LayerNorm),
-        inner=Affine.of(dtype, layer.intermediate.dense),
-        outer=Affine.of(dtype, layer.output.dense),
+        feed_forward=FeedForward.of(
+            dtype,
+            [layer.intermediate.dense],
+            layer.output.dense,
+            activation(layer.intermediate.intermediate_act_fn),
+        ),
         norm=Norm.of(layer.output.LayerNorm),
     )

@@ -88,7 +88,7 @@ class Reading:
         decoder = self.decoder
         hidden = decoder.residual(layer.own_norm, hidden, partial(self._own, number, layer))
         hidden = decoder.residual(layer.cross_norm, hidden, partial(self._cross, number, layer))
-        return decoder.residual(layer.norm, hidden, partial(decoder.feed_forward, layer))
+        return decoder.residual(layer.norm, hidden, layer.feed_forward)
 
     def _enter(self, embeds: Tensor) -> Tensor:
         positions, enter = self.decoder.positions, self.decoder.enter

@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genir.models.fast.weights import MASKED, Affine, Decoder, Layer, RootMeanSquare, activation
+from genir.models.fast.encoder import Encoder, EncoderLayer
+from genir.models.fast.weights import (
+    MASKED,
+    Affine,
+    Decoder,
+    FeedForward,
+    Layer,
+    RootMeanSquare,
+    activation,
+)
 
 
 def open_t5(net: Any, dtype: torch.dtype) -> Decoder:
@@ -15,15 +24,39 @@ def open_t5(net: Any, dtype: torch.dtype) -> Decoder:
     stack, config = net.decoder, net.config
     last = stack.final_layer_norm
     return Decoder(
-        layers=[_layer(block.layer, dtype, config.is_gated_act) for block in stack.block],
+        layers=[_layer(block.layer, dtype) for block in stack.block],
         heads=config.num_heads,
         size=config.d_kv,
         scale=1.0,
         norm_first=True,
-        activation=activation(stack.block[0].layer[2].DenseReluDense.act),
-        gated=config.is_gated_act,
         visible=_visible(stack.block[0].layer[0].SelfAttention),
         leave=partial(_leave, _norm(last), last.weight.detach() * _factor(net)),
+    )
+
+
+def open_t5_encoder(stack: Any, dtype: torch.dtype) -> Encoder:
+    """Take out the encoder of a T5ForConditionalGeneration or MT5ForConditionalGeneration."""
+    first, last = stack.block[0].layer[0].SelfAttention, stack.final_layer_norm
+    places = first.relative_attention_max_distance + 1
+    bias = first.compute_bias(places, places)[0].detach()  # [heads, places, places]
+    return Encoder(
+        words=stack.embed_tokens,
+        layers=[_encoder_layer(block.layer, dtype) for block in stack.block],
+        heads=first.n_heads,
+        size=first.key_value_proj_dim,
+        visible=torch.cat([bias[:, -1], bias[:, 0, 1:]], dim=1),
+        leave=partial(_leave, _norm(last), last.weight.detach()),
+    )
+
+
+def _encoder_layer(parts: Any, dtype: torch.dtype) -> EncoderLayer:
+    own, norm = parts[0].SelfAttention, parts[0].layer_norm
+    return EncoderLayer(
+        own=Affine.of(dtype, own.q, own.k, own.v, gain=norm.weight),
+        own_out=Affine.of(dtype, own.o),
+        own_norm=_norm(norm),
+        feed_forward=_feed_forward(parts[1], dtype),
+        norm=_norm(parts[1].layer_norm),
     )
 
 
@@ -35,10 +68,9 @@ def _norm(norm: Any) -> RootMeanSquare:
     return RootMeanSquare(norm.variance_epsilon)
 
 
-def _layer(parts: Any, dtype: torch.dtype, gated: bool) -> Layer:
-    own, cross, feed = parts[0].SelfAttention, parts[1].EncDecAttention, parts[2].DenseReluDense
+def _layer(parts: Any, dtype: torch.dtype) -> Layer:
+    own, cross = parts[0].SelfAttention, parts[1].EncDecAttention
     norms = [part.layer_norm for part in parts]
-    inner = (feed.wi_0, feed.wi_1) if gated else (feed.wi,)
     return Layer(
         own=Affine.of(dtype, own.q, own.k, own.v, gain=norms[0].weight),
         own_out=Affine.of(dtype, own.o),
@@ -47,10 +79,15 @@ def _layer(parts: Any, dtype: torch.dtype, gated: bool) -> Layer:
         memory=Affine.of(dtype, cross.k, cross.v),
         cross_out=Affine.of(dtype, cross.o),
         cross_norm=_norm(norms[1]),
-        inner=Affine.of(dtype, *inner, gain=norms[2].weight),
-        outer=Affine.of(dtype, feed.wo),
+        feed_forward=_feed_forward(parts[2], dtype),
         norm=_norm(norms[2]),
     )
+
+
+def _feed_forward(part: Any, dtype: torch.dtype) -> FeedForward:
+    maps = part.DenseReluDense
+    inner = (maps.wi_0, maps.wi_1) if hasattr(maps, "wi_0") else (maps.wi,)
+    return FeedForward.of(dtype, inner, maps.wo, activation(maps.act), part.layer_norm.weight)
 
 
 def _visible(attention: Any) -> Tensor:

@@ -3,7 +3,7 @@
 Each family has a file that fills the records in from a transformers model. Knows no beams.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -11,9 +11,9 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.activations import NewGELUActivation
+from transformers.activations import GELUActivation, NewGELUActivation
 
-from genir.models.packed import Product, product
+from genir.models.packed import Activation, Product, is_laid_out, product
 
 MASKED = float(torch.finfo(torch.float16).min)
 """Added to a masked attention score: nothing after the softmax, and finite in every precision."""
@@ -32,15 +32,21 @@ class Affine:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, dtype: torch.dtype, *maps: nn.Linear, gain: Tensor | None = None) -> Self:
+    def of(
+        cls,
+        dtype: torch.dtype,
+        *maps: nn.Linear,
+        gain: Tensor | None = None,
+        then: Activation | None = None,
+    ) -> Self:
         """Join linear maps, in the precision that they are to be multiplied in.
 
-        gain: [I], what the input would have to be multiplied by before.
+        gain: [I], what the input would have to be multiplied by before. then: applied after.
         """
         weight = _joined([each.weight for each in maps])
         biases = [each.bias for each in maps if each.bias is not None]
         weight = (weight if gain is None else weight * gain.detach()).to(dtype)
-        return cls(product(weight, _joined(biases).to(dtype) if biases else None), dtype)
+        return cls(product(weight, _joined(biases).to(dtype) if biases else None, then), dtype)
 
     def __call__(self, states: Tensor) -> Tensor:
         """Multiply states [..., I]."""
@@ -81,16 +87,60 @@ class RootMeanSquare:
         if states.is_cuda:
             return F.rms_norm(states, states.shape[-1:], None, self.eps)
         # On a CPU torch's own takes six times as long (measured).
-        squares = torch.linalg.vector_norm(states, dim=-1, keepdim=True).square()
-        return states * torch.rsqrt(squares / states.shape[-1] + self.eps)
+        norms = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
+        least = norms.new_full((), self.eps)
+        return states * torch.addcmul(least, norms, norms, value=1 / states.shape[-1]).rsqrt_()
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """Two maps with an activation between them, and a gate if there are three.
+
+    inner: from states [..., H] to what `outer` is given.
+    """
+
+    inner: Function
+    outer: Affine
+
+    @classmethod
+    def of(
+        cls,
+        dtype: torch.dtype,
+        maps: Sequence[nn.Linear],
+        outer: nn.Linear,
+        act: Activation,
+        gain: Tensor | None = None,
+    ) -> Self:
+        """Take over the maps: the only one, or the gate, which is activated, and the values."""
+        last = Affine.of(dtype, outer)
+        if len(maps) == 1:
+            return cls(Affine.of(dtype, *maps, gain=gain, then=act), last)
+        if act.fused is None or not is_laid_out(maps[0].weight, dtype):
+            return cls(partial(_gated, Affine.of(dtype, *maps, gain=gain), act.function), last)
+        gate, values = maps
+        activated = Affine.of(dtype, gate, gain=gain, then=act)
+        return cls(partial(_gated_apart, activated, Affine.of(dtype, values, gain=gain)), last)
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """Apply the maps to states [..., H]."""
+        return self.outer(self.inner(states))
+
+
+def _gated(both: Affine, act: Function, states: Tensor) -> Tensor:
+    gate, values = both(states).chunk(2, dim=-1)
+    return act(gate).mul_(values)
+
+
+def _gated_apart(gate: Affine, values: Affine, states: Tensor) -> Tensor:
+    states = states.to(gate.dtype)  # once
+    return values(states).mul_(gate(states))
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer: attention to itself, attention to the source, feed-forward.
 
-    own: queries, keys and values in one; memory: keys and values of the source in one; inner: with
-    a gate, gate and values in one.
+    own: queries, keys and values in one; memory: keys and values of the source in one.
     """
 
     own: Affine
@@ -100,8 +150,7 @@ class Layer:
     memory: Affine
     cross_out: Affine
     cross_norm: Function
-    inner: Affine
-    outer: Affine
+    feed_forward: FeedForward
     norm: Function
 
 
@@ -120,8 +169,6 @@ class Decoder:
     size: int
     scale: float
     norm_first: bool
-    activation: Function
-    gated: bool
     visible: Tensor
     positions: Tensor | None = None
     enter: Function | None = None
@@ -139,20 +186,16 @@ class Decoder:
             return states.add_(part(norm(states)))
         return norm(states.add_(part(states)))
 
-    def feed_forward(self, layer: Layer, states: Tensor) -> Tensor:
-        """Apply the two maps with what stands between them."""
-        inner = layer.inner(states)
-        if not self.gated:
-            return layer.outer(self.activation(inner))
-        gate, values = inner.chunk(2, dim=-1)
-        return layer.outer(self.activation(gate).mul_(values))
-
 
 def seen(device: torch.device) -> Tensor:
     """Return `Decoder.visible` where the past is seen alike: [1, 2]."""
     return torch.tensor([[MASKED, 0.0]], device=device)
 
 
-def activation(module: Any) -> Function:
-    """Return the function, fused where transformers has it in eight steps."""
-    return partial(F.gelu, approximate="tanh") if isinstance(module, NewGELUActivation) else module
+def activation(module: Any) -> Activation:
+    """Return an activation of transformers, fused where it has it in eight steps."""
+    if isinstance(module, NewGELUActivation):
+        return Activation(partial(F.gelu, approximate="tanh"), ("gelu", "tanh"))
+    if isinstance(module, GELUActivation) and module.act is F.gelu:
+        return Activation(F.gelu, ("gelu", "none"))
+    return Activation(module, ("relu", "") if isinstance(module, nn.ReLU) else None)

@@ -1,0 +1,56 @@
+"""The encoder on joined weights, against the one of transformers."""
+
+import copy
+
+import pytest
+import torch
+from nets import FAST, make
+
+from genir.models.fast.encoder import Encoder
+from genir.models.transformer import Transformer
+
+NAMES = ["T5", "T5 v1.1", "mT5"]
+LONG = torch.arange(5, 19)[None]
+"""Longer than the relative positions of the tests reach."""
+PADDED = torch.tensor([[5, 9, 33, 7, 8], [12, 6, 21, 0, 0], [30, 5, 17, 11, 0]])
+
+
+def states_of(name, ids, dtype=None):
+    """What transformers encodes, and what genir does, with zeros where nothing stands."""
+    net = make(name)
+    transformer = Transformer(copy.deepcopy(net))
+    mask = (ids > 0).long()
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
+        expected = net.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
+        found = transformer.encode(ids, mask).states
+    assert isinstance(transformer.encoder.twin, Encoder)
+    return [states * mask[..., None] for states in (expected, found)]
+
+
+@pytest.mark.parametrize("ids", [LONG, PADDED], ids=["long", "padded"])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_encodes_as_transformers_does(name, ids):
+    expected, found = states_of(name, ids)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    expected, found = states_of(name, ids, torch.bfloat16)
+    assert found.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=5e-2, atol=5e-2)
+
+
+def test_others_and_training_are_left_to_transformers():
+    others = Transformer(make("BART"))
+    with torch.inference_mode():
+        others.encode(PADDED, (PADDED > 0).long())
+    assert not isinstance(others.encoder.twin, Encoder)
+    own = Transformer(make("T5"))
+    assert own.encode(PADDED, (PADDED > 0).long()).states.requires_grad
+    assert own.encoder.twin is None and set(NAMES) < set(FAST)
+
+
+def test_answers_follow_the_weights():
+    own = Transformer(make("T5 v1.1"))
+    mask = torch.ones_like(LONG)
+    with torch.no_grad():
+        before = own.encode(LONG, mask).states
+        own.net.encoder.block[1].layer[1].DenseReluDense.wi_0.weight.mul_(-3)
+        assert not torch.allclose(own.encode(LONG, mask).states, before)
