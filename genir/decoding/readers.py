@@ -35,9 +35,10 @@ class Taken:
 
 
 class EdgeReader(Protocol):
-    """Scores the edges of one level after the other."""
+    """Scores the edges of one level after the other. may_wait: whether it looks at the device."""
 
     passes: int
+    may_wait: bool
 
     def read(self, depth: int, taken: Taken | None, edges: Edges, legal: Tensor) -> Tensor:
         """Return log p of each edge, float32 [B, K, C]: -inf where illegal, 0 where finished.
@@ -61,6 +62,8 @@ class EdgeReader(Protocol):
 
 class StepReader:
     """One symbol a level and beam."""
+
+    may_wait = False
 
     def __init__(self, model: DocidModel, state: object, normalise: Normalise) -> None:
         self.model = model

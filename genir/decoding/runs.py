@@ -20,6 +20,8 @@ NEVER = 2**31
 """The depth at which a beam whose identifier is certain has anything left to choose."""
 MANY = 192
 """Symbols above which reading the better half of the beams first costs little: see `_portions`."""
+CHEAPER = 4
+"""How many times as many there must be in bf16, where products take so little of a pass."""
 
 
 def open_reader(
@@ -45,6 +47,8 @@ class RunReader:
     its next choice comes, together with others that lag behind, or, if by then the wanted are found
     elsewhere, never.
     """
+
+    may_wait = True
 
     def __init__(
         self,
@@ -148,7 +152,8 @@ class RunReader:
         beams = left.shape[1]
         places, start, size = torch.arange(beams), 0, min(self.wanted or beams, beams)
         if self.normalise == "legal" and size == beams and self.wanted:
-            size = (beams + 1) // 2 if (self.goal - self.reached)[left].sum() > MANY else beams
+            many = MANY * (CHEAPER if torch.is_autocast_enabled("cpu") else 1)
+            size = (beams + 1) // 2 if (self.goal - self.reached)[left].sum() > many else beams
         while start < beams:
             yield (places >= start) & (places < start + size)
             start, size = start + size, 2 * size
@@ -228,7 +233,7 @@ class RunReader:
         for end in sorted(set(self.end[chosen].tolist())):
             beams = (chosen & (self.end == end)).nonzero(as_tuple=True)
             low, high = taken.low[beams].unsqueeze(1), taken.high[beams].unsqueeze(1)
-            found.append((end, beams, self.trie.children(low, high, end)))
+            found.append((end, beams, self.trie.children(low, high, end, may_wait=True)))
         if not (found and self.model.same_symbols):
             yield from found
             return

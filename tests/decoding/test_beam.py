@@ -135,6 +135,11 @@ def test_what_the_better_half_finds_further_down_spares_the_other_half(monkeypat
         rows.append(Counting.rows)
     for all_, own in zip(search(*asked, model=RunningDice), few, strict=True):
         assert sorted(all_, key=all_.get)[-6:] == sorted(own, key=own.get)[-6:]
+    monkeypatch.setattr(runs, "MANY", 100)  # there are 300 symbols, in bf16 too few
+    Counting.rows = 0
+    with torch.autocast("cpu", torch.bfloat16):
+        search(*asked, model=Counting, wanted=6)
+    assert Counting.rows == rows[0]
     monkeypatch.setattr(runs.RunReader, "_look_beyond", lambda *_: None)
     Counting.rows = 0
     search(*asked, model=Counting, wanted=6)

@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle import random_live, seeds, shares, tables
 
+import genir.decoding.trie as trie_module
 from genir.decoding.trie import NARROW, Trie, running_alive
 from genir.identifiers.table import PAD, IdentifierTable, sorted_order
 
@@ -25,13 +28,31 @@ def stretch(rows):
     return rows[0], rows[-1] + 1
 
 
+@contextmanager
+def looking(cheap):
+    """Whether the trie asks how wide nodes are, and up to which size it then reads rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        if cheap is not None:
+            patch.setattr(trie_module, "CHEAP", cheap)
+        yield cheap is not None
+
+
+LOOKS = pytest.mark.parametrize("cheap", [None, 0, trie_module.CHEAP])
+
+
+@LOOKS
 @given(tables)
-def test_children_are_those_of_a_dictionary(table):
+def test_children_are_those_of_a_dictionary(cheap, table):
+    with looking(cheap) as looks:
+        assert_those_of_a_dictionary(table, looks)
+
+
+def assert_those_of_a_dictionary(table, looks):
     nodes, trie = dictionary(table), Trie.build(table)
     level = {(): (0, len(table))}
     for depth in range(table.depth):
         ranges = torch.tensor([[(0, 0), *level.values()]])  # the first is a dead beam
-        edges = trie.children(ranges[..., 0], ranges[..., 1], depth)
+        edges = trie.children(ranges[..., 0], ranges[..., 1], depth, looks)
         dead, *found = (
             [edge for edge in zip(*columns, strict=True) if edge[1] < edge[2]]
             for columns in zip(
@@ -54,6 +75,8 @@ def test_children_are_those_of_a_dictionary(table):
 @given(tables)
 def test_unused_slots_hold_nothing(table):
     trie = Trie.build(table)
+    dead = torch.zeros(1, 2, dtype=torch.long)
+    assert trie.children(dead, dead, 0, may_wait=True).low.shape == (1, 2, 1)
     edges = trie.children(torch.tensor([[0, 0]]), torch.tensor([[len(table), 0]]), 0)
     assert (edges.low <= edges.high).all()
     unused = edges.low == edges.high
@@ -62,13 +85,19 @@ def test_unused_slots_hold_nothing(table):
     assert (edges.high <= len(table)).all()
 
 
+@LOOKS
 @given(tables, seeds)
-def test_nodes_are_read_together_as_alone(table, seed):
+def test_nodes_are_read_together_as_alone(cheap, table, seed):
+    with looking(cheap) as looks:
+        assert_together_as_alone(table, seed, looks)
+
+
+def assert_together_as_alone(table, seed, looks):
     trie, rng = Trie.build(table), np.random.default_rng(seed)
     level = [(0, len(table))]
     for depth in range(table.depth):
         nodes = torch.from_numpy(rng.choice([*level, (0, 0)], size=(3, 4)))
-        together = triples(trie.children(nodes[..., 0], nodes[..., 1], depth))
+        together = triples(trie.children(nodes[..., 0], nodes[..., 1], depth, looks))
         for row, edges in zip(nodes.view(-1, 2).tolist(), together, strict=True):
             low, high = torch.tensor(row).view(2, 1, 1)
             assert triples(trie.children(low, high, depth)) == [edges]
@@ -193,3 +222,15 @@ def test_a_node_of_many_rows_may_have_few_children(rows):
     edges = Trie.build(table).children(torch.tensor([[0]]), torch.tensor([[rows]]), 0)
     found = zip(*(t[0, 0].tolist() for t in (edges.symbols, edges.low, edges.high)), strict=True)
     assert {edge for edge in found if edge[0] != PAD} == {(1, 0, rows - 1), (2, rows - 1, rows)}
+
+
+def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
+    rows = np.arange(1000).reshape(-1, 1) // np.array([[100, 1]])
+    trie = Trie.from_symbols(rows)
+    low, high = torch.tensor([[0, 100]]), torch.tensor([[1000, 200]])
+    slots = trie.levels[0].lists.slots
+    assert trie.children(low, high, 0).low.shape[-1] == slots < 1000
+    assert trie.children(low, high, 0, may_wait=True).low.shape[-1] == 1000
+    many = torch.zeros(20, 1, dtype=torch.long)
+    assert trie.children(many, many + 1000, 0, may_wait=True).low.shape[-1] == slots
+    assert trie.children(many, many + 7, 1, may_wait=True).low.shape[-1] == 7
