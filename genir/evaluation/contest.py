@@ -139,7 +139,7 @@ class Contest:
             following, hidden = model.step(state, *moves)
             stepped = perf_counter() - began
             began = perf_counter()
-            edges = self.trie.children(current.low, current.high, depth)
+            edges = self.trie.children(current.low, current.high, depth, may_wait=True)
             legal = self.live.legal(edges.low, edges.high)
             log_p = score_edges(model, hidden, depth, edges, legal, self.decoding.normalise)
             ended = self.trie.ended(edges.low, depth + 1)

@@ -4,7 +4,9 @@ process and by turns, over a grid of sizes.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -22,7 +24,7 @@ from genir.decoding.readers import Normalise
 from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
-from genir.evaluation.contest import Contest, Setting, code_contest, url_contest
+from genir.evaluation.contest import Answers, Contest, Setting, code_contest, url_contest
 from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
 from genir.evaluation.session import print_wide
@@ -167,10 +169,16 @@ def _device(asked: str) -> str:
 def measure_grid(
     cells: Sequence[Cell], corpus: Sequence[Document], turns: int, device: str = "cpu"
 ) -> Iterator[Row]:
-    """Measure the cells one after the other, each `turns` times."""
-    for cell in tracked(cells, "decoding"):
-        torch.manual_seed(0)
-        yield _measure(cell, _contest(cell, corpus, device), turns)
+    """Measure the cells, each `turns` times; those that differ in size alone take turns."""
+    groups = [list(group) for _, group in groupby(cells, partial(replace, identifiers=0))]
+    for group in tracked(groups, "decoding"):
+        contests = []
+        for cell in group:
+            torch.manual_seed(0)
+            contests.append(_contest(cell, corpus, device))
+        answers, times = _by_turns(contests, turns)
+        for cell, contest, given, own in zip(group, contests, answers, times, strict=True):
+            yield _row(cell, contest, given, own)
 
 
 def _contest(cell: Cell, corpus: Sequence[Document], device: str) -> Contest:
@@ -181,15 +189,25 @@ def _contest(cell: Cell, corpus: Sequence[Document], device: str) -> Contest:
     return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, cell.peers)
 
 
-def _measure(cell: Cell, contest: Contest, turns: int) -> Row:
-    answers = {name: run() for name, run in contest.systems.items()}  # also warms up
-    if contest.recorded is not None:
-        contest.genir()  # a search is recorded when it comes a second time
-    times: dict[str, list[float]] = {name: [] for name in contest.systems}
+def _by_turns(
+    contests: Sequence[Contest], turns: int
+) -> tuple[list[dict[str, Answers]], list[dict[str, float]]]:
+    """Return what the systems of each contest answer, and their median milliseconds a query."""
+    answers = [{name: run() for name, run in own.systems.items()} for own in contests]  # warms up
+    for contest in contests:
+        if contest.recorded is not None:
+            contest.genir()  # a search is recorded when it comes a second time
+    times: list[dict[str, list[float]]] = [{name: [] for name in own.systems} for own in contests]
     for _ in range(turns):
-        for name, run in contest.systems.items():
-            times[name].append(1000 * _seconds(run) / cell.batch)
-    middle = {name: median(own) for name, own in times.items()}
+        for contest, taken in zip(contests, times, strict=True):
+            for name, run in contest.systems.items():
+                taken[name].append(1000 * _seconds(run) / contest.setting.batch)
+    return answers, [{name: median(own) for name, own in taken.items()} for taken in times]
+
+
+def _row(
+    cell: Cell, contest: Contest, answers: dict[str, Answers], middle: dict[str, float]
+) -> Row:
     theirs = middle.get("transformers")
     symbols = contest.trie.symbols.cpu().numpy()
     began = perf_counter()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from genir.corpus.folder import read_corpus
 from genir.errors import InputError
+from genir.evaluation import decode_speed
 from genir.evaluation.contest import Setting, url_contest
 from genir.evaluation.decode_speed import (
     Cell,
@@ -58,6 +60,21 @@ def test_a_cell_without_peers_times_genir_alone(normalise, passes):
     assert row.genir_ms > 0
     assert row.passes <= passes and row.normalise == normalise
     assert row.transformers_ms is row.marisa_ms is row.speedup is row.same is None
+
+
+def test_cells_that_differ_in_size_alone_take_turns(monkeypatch):
+    sizes, asked = (8, 30), []
+
+    def watched(run):
+        asked.append(run.__self__.trie.rows)
+        return len(asked)
+
+    monkeypatch.setattr(decode_speed, "_seconds", watched)
+    cells = [Cell(2, 4, size, 100, 3, 16, peers=False) for size in sizes]
+    rows = list(measure_grid([*cells, replace(cells[0], beams=5)], [], turns=2))
+    assert asked == [8, 30, 8, 30, 8, 8]
+    assert [(row.identifiers, row.beams) for row in rows] == [(8, 4), (30, 4), (8, 5)]
+    assert [row.genir_ms for row in rows] == [1000, 1500, 2750]  # of 1 and 3 s, 2 and 4, 5 and 6
 
 
 def test_resident_bytes_are_those_of_symbols_and_documents():
