@@ -74,20 +74,22 @@ class ChildLists:
         nodes, pointers, starts = (t.to(device) for t in (self.nodes, self.pointers, self.starts))
         return ChildLists(nodes, pointers, starts, symbols, self.slots)
 
-    def read(self, low: Tensor, high: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def read(
+        self, low: Tensor, high: Tensor, column: Tensor, least: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return symbols, first rows and ends of the children of nodes [low, high), int64 [B, K].
 
-        Each int64 [B, K, slots]. Unused slots, and all of a node that has no list, are empty ranges
-        with PAD. column: [rows], the symbols of this depth.
+        Each int64 [B, K, C]. Unused slots, and all of a node that has no list, are empty ranges
+        with PAD. column: [rows], the symbols of this depth. least: how many slots there must be;
+        with fewer than `slots`, as many as needed, for which the device is looked at.
         """
         node = torch.searchsorted(self.nodes, low.int()).clamp(max=len(self.nodes) - 1)
         begin = self.pointers[node]
         wide = (self.nodes[node] == low) & (low < high)
         count = torch.where(wide, self.pointers[node + 1] - begin, 0).unsqueeze(-1)
-        used = torch.arange(self.slots + 1, device=low.device) < count
-        starts = torch.where(
-            used, _windows(self.starts, begin, self.slots), (high - low)[..., None]
-        )
+        slots = self.slots if least >= self.slots else max(1, least, int(count.max()))
+        used = torch.arange(slots + 1, device=low.device) < count
+        starts = torch.where(used, _windows(self.starts, begin, slots), (high - low)[..., None])
         begins = low.unsqueeze(-1) + starts
         lows, highs = (  # copies: both are written to where a narrow node has no list
             part.clone(memory_format=torch.contiguous_format)
@@ -96,7 +98,7 @@ class ChildLists:
         if self.symbols is None:
             symbols = column[lows.clamp(max=len(column) - 1)]
         else:
-            symbols = _windows(self.symbols, begin, self.slots)[..., :-1]
+            symbols = _windows(self.symbols, begin, slots)[..., :-1]
         return torch.where(used[..., :-1], symbols, PAD).long(), lows, highs
 
 

@@ -101,16 +101,18 @@ class Trie:
         may_wait: whether to ask the device how wide they are, which takes fewer steps on a CPU.
         """
         level, column = self.levels[depth], self.symbols[:, depth]
-        lists, reach = level.lists, level.reach
+        sizes, lists, reach = high - low, level.lists, level.reach
         if may_wait and low.numel():
-            reach = max(1, int((high - low).max()))
-            if lists and (reach <= lists.slots or reach * low.numel() <= CHEAP):
-                lists = None
+            widest = max(1, int(sizes.max()))
+            if lists is None or widest <= lists.slots or widest * low.numel() <= CHEAP:
+                return _read_rows(low, high, column, widest)
+            if not ((sizes > 0) & (sizes <= NARROW)).any():
+                reach = 0
         if lists is None:
             return _read_rows(low, high, column, reach)
-        edges = Edges(*lists.read(low, high, column))
-        if level.reach:
-            _put_narrow(edges, _read_rows(low, high, column, level.reach), high - low <= NARROW)
+        edges = Edges(*lists.read(low, high, column, least=reach if may_wait else lists.slots))
+        if reach:
+            _put_narrow(edges, _read_rows(low, high, column, reach), sizes <= NARROW)
         return edges
 
     def ended(self, low: Tensor, depth: int) -> Tensor | bool:

@@ -234,3 +234,14 @@ def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
     many = torch.zeros(20, 1, dtype=torch.long)
     assert trie.children(many, many + 1000, 0, may_wait=True).low.shape[-1] == slots
     assert trie.children(many, many + 7, 1, may_wait=True).low.shape[-1] == 7
+
+
+def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
+    spread = [row % (90 if row < 9_000 else 40) for row in range(18_000)]
+    rows = np.array([[row // 9_000, symbol] for row, symbol in enumerate(sorted(spread[:9_000])
+                     + sorted(spread[9_000:]))])  # fmt: skip
+    trie = Trie.from_symbols(rows)
+    low, high = torch.tensor([[0, 9_000]]), torch.tensor([[9_000, 18_000]])
+    assert trie.children(low, high, 1, may_wait=True).low.shape[-1] == 90
+    assert trie.children(low[:, 1:], high[:, 1:], 1, may_wait=True).low.shape[-1] == 40
+    assert trie.children(low[:, 1:], high[:, 1:], 1).low.shape[-1] == 90
