@@ -237,11 +237,11 @@ def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
 
 
 def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
-    spread = [row % (90 if row < 9_000 else 40) for row in range(18_000)]
-    rows = np.array([[row // 9_000, symbol] for row, symbol in enumerate(sorted(spread[:9_000])
-                     + sorted(spread[9_000:]))])  # fmt: skip
-    trie = Trie.from_symbols(rows)
-    low, high = torch.tensor([[0, 9_000]]), torch.tensor([[9_000, 18_000]])
-    assert trie.children(low, high, 1, may_wait=True).low.shape[-1] == 90
-    assert trie.children(low[:, 1:], high[:, 1:], 1, may_wait=True).low.shape[-1] == 40
-    assert trie.children(low[:, 1:], high[:, 1:], 1).low.shape[-1] == 90
+    size = 2 * trie_module.CHEAP
+    node, place = np.divmod(np.arange(2 * size), size)
+    trie = Trie.from_symbols(np.stack([node, place // np.where(node == 0, 400, 1000)], axis=1))
+    low, high = torch.tensor([[0, size]]), torch.tensor([[size, 2 * size]])
+    many, few = -(-size // 400), -(-size // 1000)
+    assert trie.children(low, high, 1, may_wait=True).low.shape[-1] == many
+    assert trie.children(low[:, 1:], high[:, 1:], 1, may_wait=True).low.shape[-1] == few
+    assert trie.children(low[:, 1:], high[:, 1:], 1).low.shape[-1] == many
