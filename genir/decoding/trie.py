@@ -102,7 +102,8 @@ class Trie:
         """
         level, column = self.levels[depth], self.symbols[:, depth]
         sizes, lists, reach = high - low, level.lists, level.reach
-        if may_wait and low.numel():
+        may_wait = may_wait and low.numel() > 0
+        if may_wait:
             widest = max(1, int(sizes.max()))
             if lists is None or widest <= lists.slots or widest * low.numel() <= CHEAP:
                 return _read_rows(low, high, column, widest)

@@ -245,3 +245,4 @@ def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
     assert trie.children(low, high, 1, may_wait=True).low.shape[-1] == many
     assert trie.children(low[:, 1:], high[:, 1:], 1, may_wait=True).low.shape[-1] == few
     assert trie.children(low[:, 1:], high[:, 1:], 1).low.shape[-1] == many
+    assert trie.children(low[:, :0], high[:, :0], 1, may_wait=True).low.shape == (1, 0, many)
