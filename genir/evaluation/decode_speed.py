@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rich import box
+from rich.console import Group
 from rich.table import Table
 from torch import Tensor
 
@@ -150,7 +152,7 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
         if json_file is not None:  # each time: a later cell may take longer than one waits
             made = {"rows": [asdict(row) for row in rows]}
             json_file.write_text(json.dumps(made, indent=2) + "\n")
-    print_wide(to_table(rows))
+    print_wide(to_tables(rows))
     if plot is not None:
         draw(rows, plot)
     return rows
@@ -282,26 +284,41 @@ def _distinct(rows: Tensor) -> Tensor:
     return rows[changes]
 
 
-def to_table(rows: Sequence[Row]) -> Table:
-    """Return what the terminal shows; HF, marisa: transformers over a dict and a marisa trie."""
-    table = Table("batch", "ids", "vocab", "bits", "softmax", "genir", "HF", "marisa", "x", "same",
-                  "overhead", "ms", "step ms", "floor ms", "passes", "B/id", "RSS/id", "build s",
-                  caption="genir, HF, marisa: ms a query; overhead, ms: of a step")  # fmt: skip
+def to_tables(rows: Sequence[Row]) -> Group:
+    """Return what the terminal shows, of at most 80 columns: the contest, and the constraint."""
+    cell = ("batch", "ids", "bits", "softmax")
+    contest = Table(*cell, "genir", "HF", "marisa", "x", "same", "passes",
+                    caption="ms a query; HF, marisa: transformers over such a trie")  # fmt: skip
+    cost = Table(*cell, "adds", "ms", "step", "floor", "B/id", "RSS", "build",
+                 caption="added to a step; ms; bytes an identifier; s")  # fmt: skip
     for row in rows:
-        table.add_row(
-            f"{row.batch} x {row.beams}", f"{row.identifiers:,}", f"{row.vocabulary:,}",
-            row.precision, row.normalise, _shown(row.genir_ms), _shown(row.transformers_ms),
-            _shown(row.marisa_ms), _shown(row.speedup), _shown(row.same),
-            f"{row.overhead:+.1%}", f"{row.overhead_ms:+.3f}", f"{row.step_ms:.3f}",
-            "-" if row.floor_ms is None else f"{row.floor_ms:.3f}", f"{row.passes}/{row.symbols}",
-            _shown(row.bytes_per_identifier), _shown(row.resident_bytes),
-            _shown(row.build_seconds),
+        own = (f"{row.batch}x{row.beams}", _size(row.identifiers), row.precision, row.normalise)
+        contest.add_row(
+            *own, _shown(row.genir_ms), _shown(row.transformers_ms), _shown(row.marisa_ms),
+            _shown(row.speedup), "-" if row.same is None else f"{row.same:.2f}",
+            f"{row.passes}/{row.symbols}",
         )  # fmt: skip
-    return table
+        cost.add_row(
+            *own, f"{row.overhead:+.1%}", f"{row.overhead_ms:+.3g}", f"{row.step_ms:.3g}",
+            "-" if row.floor_ms is None else f"{row.floor_ms:.3g}",
+            _shown(row.bytes_per_identifier), _shown(row.resident_bytes),
+            f"{row.build_seconds:.2f}",
+        )  # fmt: skip
+    for table in (contest, cost):
+        table.box, table.padding, table.show_edge = box.SIMPLE, (0, 1, 0, 0), False
+    return Group(contest, cost)
+
+
+def _size(identifiers: int) -> str:
+    """Return a number in the fewest places: 10M, 21k, 60."""
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if identifiers >= unit:
+            return f"{identifiers / unit:.0f}{name}"
+    return str(identifiers)
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}"
+    return "-" if value is None else f"{value:,.1f}"
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

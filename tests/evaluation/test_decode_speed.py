@@ -1,9 +1,11 @@
 import json
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from genir.corpus.folder import read_corpus
 from genir.errors import InputError
@@ -15,6 +17,7 @@ from genir.evaluation.decode_speed import (
     draw_codes,
     measure_grid,
     run_benchmark,
+    to_tables,
 )
 from genir.evaluation.peer import dict_children, marisa_children
 from genir.evaluation.residence import resident_bytes
@@ -75,6 +78,22 @@ def test_cells_that_differ_in_size_alone_take_turns(monkeypatch):
     assert asked == [8, 30, 8, 30, 8, 8]
     assert [(row.identifiers, row.beams) for row in rows] == [(8, 4), (30, 4), (8, 5)]
     assert [row.genir_ms for row in rows] == [1000, 1500, 2750]  # of 1 and 3 s, 2 and 4, 5 and 6
+
+
+def test_tables_fit_a_terminal_with_every_figure_whole():
+    (made,) = measure_grid([SMALL], [], turns=1)
+    large = replace(
+        made, identifiers=10_000_000, batch=32, beams=100, normalise="vocabulary", genir_ms=21.08,
+        transformers_ms=2294.19, marisa_ms=2568.45, overhead=-0.3643, overhead_ms=-20.44,
+        step_ms=771.1, floor_ms=0.0123, bytes_per_identifier=18.06, resident_bytes=22.03,
+    )  # fmt: skip
+    console = Console(width=80, file=StringIO())
+    console.print(to_tables([made, large]))
+    shown = console.file.getvalue()
+    assert "…" not in shown
+    for figure in ("32x100", "10M", "vocabulary", "21.1", "2,294.2", "2,568.4", "-36.4%", "22.0"):
+        assert figure in shown
+    assert {len(line) for line in shown.splitlines()} <= set(range(81))
 
 
 def test_resident_bytes_are_those_of_symbols_and_documents():
