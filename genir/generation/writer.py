@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from genir.config import PseudoSection
 from genir.errors import InputError
-from genir.models.encoder import load_pretrained
+from genir.models.encoder import has_bf16, load_pretrained
 from genir.models.seq2seq import Seq2SeqModel
 from genir.retriever import Retriever
 
@@ -49,13 +49,14 @@ class Writer:
     def open(cls, source: str, device: torch.device | str) -> Self:
         """Load a model folder of genir's, or a transformers model by folder or name.
 
+        In bf16, where `device` multiplies that natively: a draw among likely tokens asks no more.
         Raises InputError when it cannot be loaded, or writes no text.
         """
         if (Path(source) / "manifest.json").is_file():
             return cls._trained(Path(source), device)
         config = load_pretrained(AutoConfig, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        net = load_pretrained(loader, source, dtype=torch.float32, use_safetensors=True)
+        net = load_pretrained(loader, source, dtype=_dtype(device), use_safetensors=True)
         return cls(net.to(device), load_pretrained(AutoTokenizer, source))
 
     @classmethod
@@ -69,17 +70,21 @@ class Writer:
                 "query-generator"
             )
         net = retriever.model.transformer.whole()
-        return cls(net, retriever.model.tokenizer, retriever.recipe.training.source_length)
+        training = retriever.recipe.training
+        net = net.to(_dtype(device, training.precision))
+        return cls(net, retriever.model.tokenizer, training.source_length)
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
         """Sample a continuation of each prompt; the same seed gives the same."""
         longest = self._room(options.length)
+        read, places = self._once(prompts, options)
         tokens = self.tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+            read, padding=True, truncation=True, max_length=longest, return_tensors="pt"
         ).to(self.net.device)
         with _seeded(seed, self.net.device):
-            written = self._continue(tokens["input_ids"], tokens["attention_mask"], options)
+            given = self._read(tokens["input_ids"], tokens["attention_mask"], places, options)
+            written = self._continue(given, options)
         texts: list[str] = self.tokenizer.batch_decode(written, skip_special_tokens=True)
         return [first_line(text) for text in texts]
 
@@ -91,16 +96,33 @@ class Writer:
             places = (places or LONGEST) - length
         return max(1, min(self.longest, places or self.longest))
 
-    def _continue(self, ids: Tensor, mask: Tensor, options: PseudoSection) -> Tensor:
-        """Return the tokens that follow prompts, int64 [B, S] each: int64 [B, T]."""
+    def _once(self, prompts: Sequence[str], options: PseudoSection) -> tuple[list[str], Tensor]:
+        """Return the prompts to read and, for each one given, its place among them: int64 [B].
+
+        An encoder reads equal ones once, unless each is to have noise of its own.
+        """
+        once = not self.causal and not options.noise
+        read = list(dict.fromkeys(prompts)) if once else list(prompts)
+        place = {prompt: n for n, prompt in enumerate(read)}
+        places = [place[prompt] for prompt in prompts] if once else range(len(read))
+        return read, torch.tensor(places, device=self.net.device)
+
+    def _read(
+        self, ids: Tensor, mask: Tensor, places: Tensor, options: PseudoSection
+    ) -> dict[str, Any]:
+        """Read prompts, int64 [R, S] each; return what B of them, by place, go on from."""
         reader = self.net if self.causal else self.net.get_encoder()
         embeds = reader.get_input_embeddings()(ids)
         if options.noise:
             embeds = embeds + options.noise * embeds.std() * torch.randn_like(embeds)
-        given: dict[str, Any] = {"inputs_embeds": embeds}
-        if not self.causal:
-            states = reader(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-            given = {"encoder_outputs": BaseModelOutput(last_hidden_state=states)}
+        if self.causal:
+            return {"inputs_embeds": embeds, "attention_mask": mask}
+        states = reader(inputs_embeds=embeds, attention_mask=mask).last_hidden_state[places]
+        output = BaseModelOutput(last_hidden_state=states)
+        return {"encoder_outputs": output, "attention_mask": mask[places]}
+
+    def _continue(self, given: dict[str, Any], options: PseudoSection) -> Tensor:
+        """Return the tokens that follow what was read: int64 [B, T]."""
         end = self.tokenizer.eos_token_id
         settings = GenerationConfig(
             do_sample=True,
@@ -113,10 +135,14 @@ class Writer:
             bos_token_id=self.tokenizer.bos_token_id,
             decoder_start_token_id=getattr(self.net.config, "decoder_start_token_id", None),
         )
-        written: Tensor = self.net.generate(
-            **given, attention_mask=mask, generation_config=settings
-        )
+        written: Tensor = self.net.generate(**given, generation_config=settings)
         return written
+
+
+def _dtype(device: torch.device | str, precision: str = "auto") -> torch.dtype:
+    """Return what a model is to be in: see `genir.models.encoder.autocast`."""
+    brief = precision == "bf16" or (precision == "auto" and has_bf16(torch.device(device).type))
+    return torch.bfloat16 if brief else torch.float32
 
 
 @contextmanager

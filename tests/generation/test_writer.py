@@ -86,6 +86,28 @@ def test_without_chance_the_likeliest_token_follows(writer):
     ]  # fmt: skip
 
 
+def test_equal_prompts_are_read_once_and_go_on_apart(seq2seq):
+    writer, read = Writer.open(str(seq2seq), "cpu"), []
+    writer.net.get_encoder().register_forward_pre_hook(
+        lambda net, args, given: read.append(len(given["attention_mask"])), with_kwargs=True
+    )
+    prompts = [PROMPTS[n] for n in (0, 1, 0, 0, 1)]
+    sure = PseudoSection(length=5, top_k=1)
+    first, second = writer.write(PROMPTS, sure, 0)
+    assert writer.write(prompts, sure, 0) == [first, second, first, first, second]
+    writer.write(prompts, sure.model_copy(update={"noise": 0.1}), 0)
+    assert read == [2, 2, 5]
+    assert len(set(writer.write([PROMPTS[0]] * 20, PseudoSection(**BRIEF), 0))) > 10
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_the_precision_is_what_the_processor_multiplies(gpt2, monkeypatch, native, dtype):
+    monkeypatch.setattr("genir.generation.writer.has_bf16", lambda device: native)
+    writer = Writer.open(str(gpt2), "cpu")
+    assert writer.net.dtype == dtype
+    assert len(writer.write(PROMPTS, PseudoSection(**BRIEF), 1)) == 2
+
+
 def test_noise_on_what_is_read_changes_what_is_written(writer):
     prompts, sure = PROMPTS * 8, PseudoSection(length=5, top_k=1)
     plain = writer.write(prompts, sure, 1)
