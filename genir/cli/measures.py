@@ -93,6 +93,10 @@ def decode(
         bool,
         typer.Option(help="genir alone on 10 thousand to 10 million identifiers, 100 on a GPU"),
     ] = False,
+    model: Annotated[
+        Path | None, typer.Option(help="decode what this trained model writes: url, title, genre")
+    ] = None,
+    queries: Annotated[Path | None, typer.Option(help="what --model is asked")] = None,
     turns: Annotated[int, typer.Option(help="how often each is timed", min=1)] = 3,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one")
@@ -105,7 +109,8 @@ def decode(
     """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
     from genir.evaluation.decode_speed import Request, run_benchmark
 
-    run_benchmark(Request(quick, corpus, sizes, turns, device), json_file, plot)
+    request = Request(quick, corpus, sizes, turns, device, model, queries)
+    run_benchmark(request, json_file, plot)
 
 
 benchmark_app.command()(load)

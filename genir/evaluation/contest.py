@@ -4,6 +4,8 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +22,7 @@ from genir.decoding.graphs import record_searches
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import Normalise, score_edges
 from genir.decoding.trie import Trie
+from genir.errors import InputError
 from genir.evaluation.pace import Pace, recorded_steps
 from genir.evaluation.peer import Peer, dict_children, marisa_children
 from genir.identifiers.registry import build_scheme
@@ -29,6 +32,7 @@ from genir.models.seq2seq import Seq2SeqModel
 from genir.models.sources import Seq2SeqOptions
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
+from genir.retriever import Retriever
 
 SOURCE = 16
 """Tokens of a query."""
@@ -38,6 +42,8 @@ SPREAD = 3.0
 """Standard deviation of the logits of a random model: about that of a trained one."""
 FIRST_WORD = 3
 """Tokens below are special."""
+ROUNDING = 1e-2
+"""By how much log p of ten identifiers may differ from itself, added up in another order."""
 
 Inputs = tuple[Tensor, Tensor]
 Answers = list[list[tuple[int, ...]]]
@@ -63,12 +69,12 @@ class Setting:
 class Contest:
     """A genir model with its trie, and, if it takes part, transformers with the same identifiers.
 
-    tokens: by row, what transformers writes for it.
+    batches: of `setting.batch` queries each. tokens: by row, what transformers writes for it.
     """
 
     model: Seq2SeqModel
     trie: Trie
-    inputs: Inputs
+    batches: Sequence[Inputs]
     setting: Setting
     net: Any = None
     tokens: list[tuple[int, ...]] = field(default_factory=list)
@@ -78,32 +84,56 @@ class Contest:
         self.device = torch.device(self.setting.device)
         self.model.eval().to(self.device)
         self.trie = self.trie.to(self.device)
-        self.inputs = (self.inputs[0].to(self.device), self.inputs[1].to(self.device))
+        self.batches = [(ids.to(self.device), mask.to(self.device)) for ids, mask in self.batches]
+        self.inputs = self.batches[0]
         self.recorded = record_searches(self.model, self.trie)
         self.decoding, self.precision = self.setting.decoding, self.setting.precision
         self.systems: dict[str, Callable[[], Answers]] = {"genir": self.genir}
+        self.peers: list[Peer] = []
         if self.net is not None:
             for name, children in (("transformers", dict_children), ("marisa", marisa_children)):
                 legal = self.decoding.normalise == "legal"
                 peer = Peer(self.net.to(self.device), children(self.tokens), self.trie.depth, legal)
+                self.peers.append(peer)
                 self.systems[name] = partial(self._theirs, peer)
+
+    @property
+    def queries(self) -> int:
+        """Return how many queries a system answers in one run."""
+        return sum(len(ids) for ids, _ in self.batches)
 
     def genir(self) -> Answers:
         """Return the best rows of each query, as what transformers would write for them."""
-        with autocast(self.device, self.precision):
-            if self.recorded is not None:
-                found = self.recorded.search(self.inputs, self.live, self.decoding)
-            else:
-                own = (self.model, self.trie, self.inputs, self.live, self.decoding)
-                found = beam_search(*own, TOP)
-        lows = found.low[:, :TOP].tolist()
+        lows: list[Any] = []
+        for inputs in self.batches:
+            with autocast(self.device, self.precision):
+                if self.recorded is not None:
+                    found = self.recorded.search(inputs, self.live, self.decoding)
+                else:
+                    own = (self.model, self.trie, inputs, self.live, self.decoding)
+                    found = beam_search(*own, TOP)
+            lows += found.low[:, :TOP].tolist()
         return [[self.tokens[low] for low in row] if self.tokens else row for row in lows]
 
     @torch.inference_mode()
     def _theirs(self, peer: Peer) -> Answers:
-        with autocast(self.device, self.precision):
-            found = peer.decode(self.inputs, self.decoding.beams, min(TOP, self.decoding.beams))
-        return [[tuple(row) for row in rows] for rows in found]
+        answers: Answers = []
+        for inputs in self.batches:
+            with autocast(self.device, self.precision):
+                found = peer.decode(inputs, self.decoding.beams, min(TOP, self.decoding.beams))
+            answers += [[tuple(row) for row in rows] for rows in found]
+        return answers
+
+    def as_likely(self, ours: Answers, theirs: Answers) -> float:
+        """Return the share of queries whose best are together no less likely in `ours`."""
+        peer, held = self.peers[0], []
+        for start, inputs in zip(count(0, self.setting.batch), self.batches, strict=False):
+            own, other = (
+                peer.log_p(inputs, found[start : start + len(inputs[0])])
+                for found in (ours, theirs)
+            )
+            held.append(own >= other - ROUNDING)
+        return float(torch.cat(held).float().mean())
 
     def steps(self, wanted: int | None = TOP) -> list[Step]:
         """Return the levels of one search for the best `wanted`, or for all."""
@@ -182,7 +212,7 @@ def code_contest(
         firsts = vocabulary + np.cumsum([0, *sizes[:-1]])
         tokens = [tuple(row) for row in (symbols + firsts).tolist()]
     queries = _queries(setting.batch, vocabulary)
-    return Contest(model, Trie.from_symbols(symbols), queries, setting, twin, tokens)
+    return Contest(model, Trie.from_symbols(symbols), [queries], setting, twin, tokens)
 
 
 def url_contest(corpus: Sequence[Document], vocabulary: int, setting: Setting) -> Contest:
@@ -197,7 +227,34 @@ def url_contest(corpus: Sequence[Document], vocabulary: int, setting: Setting) -
     model.attach(scheme, table, None)
     tokens = [tuple(t for t in row if t != PAD) for row in table.symbols.tolist()]
     queries = _queries(setting.batch, len(tokenizer))
-    return Contest(model, Trie.build(table), queries, setting, net, tokens)
+    return Contest(model, Trie.build(table), [queries], setting, net, tokens)
+
+
+def model_contest(folder: Path, queries: Sequence[str], setting: Setting) -> Contest:
+    """Set up a trained model that writes text identifiers, to answer queries, batch by batch.
+
+    Raises InputError for any other model, and for fewer queries than a batch.
+    """
+    if len(queries) < setting.batch:
+        raise InputError(
+            f"{len(queries)} queries are less than a batch of {setting.batch}; give more"
+        )
+    ours, theirs = (Retriever.load(folder, setting.device) for _ in range(2))
+    ours.require_one_stage("the decoding benchmark")
+    if not isinstance(ours.model, Seq2SeqModel) or not ours.model.text:
+        raise InputError(
+            f"{folder}: does not write identifiers as text, as transformers can too; take a model "
+            "of the recipe url, title or genre"
+        )
+    assert isinstance(theirs.model, Seq2SeqModel)
+    symbols = ours.trie.symbols.cpu().numpy()
+    tokens = [tuple(t for t in row if t != PAD) for row in symbols.tolist()]
+    whole = len(queries) - len(queries) % setting.batch
+    ids, mask = ours.encode(queries[:whole])
+    starts = range(0, whole, setting.batch)
+    batches = [(ids[n : n + setting.batch], mask[n : n + setting.batch]) for n in starts]
+    net = theirs.model.transformer.whole()
+    return Contest(ours.model, ours.trie, batches, setting, net, tokens)
 
 
 def small_t5(vocabulary: int, padding: int = 0, end: int = 1) -> Any:

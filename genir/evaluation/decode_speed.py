@@ -10,23 +10,33 @@ from itertools import groupby
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import get_args
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from rich import box
-from rich.console import Group
-from rich.table import Table
 from torch import Tensor
 
-from genir.corpus.folder import read_corpus
-from genir.decoding.readers import Normalise
+from genir.corpus.folder import read_corpus, read_queries
 from genir.decoding.trie import Trie
 from genir.errors import InputError
-from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
-from genir.evaluation.contest import Answers, Contest, Setting, code_contest, url_contest
+from genir.evaluation.contest import (
+    Answers,
+    Contest,
+    Setting,
+    code_contest,
+    model_contest,
+    url_contest,
+)
+from genir.evaluation.decode_grid import (
+    CODES,
+    ON_GPU,
+    QUICK,
+    SIZES,
+    SIZES_ON_GPU,
+    URLS,
+    Cell,
+    Row,
+)
+from genir.evaluation.decode_tables import draw, to_tables
 from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
 from genir.evaluation.session import print_wide
@@ -36,118 +46,45 @@ from genir.records import Document
 
 TURN = 1.0
 """Seconds that a system's turn lasts at least."""
-NORMALISATIONS: tuple[Normalise, ...] = get_args(Normalise)
+ASKED = 32
+"""Queries that a trained model is asked, from all over the file."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One point of the grid. `levels` codes, each below `codes`; no levels: the URLs of a corpus.
+class Asked:
+    """A trained model, and what it is asked."""
 
-    vocabulary: the model's own tokens. peers: whether transformers takes part; it normalises over
-    all tokens of its own, so that codes can be compared with it over legal symbols only.
-    """
-
-    batch: int
-    beams: int
-    identifiers: int = 0
-    vocabulary: int = 32_128
-    levels: int = 4
-    codes: int = 256
-    precision: str = "fp32"
-    normalise: Normalise = "legal"
-    peers: bool = True
+    model: Path
+    queries: Sequence[str]
 
 
-QUICK = (Cell(4, 5, 1_000, vocabulary=1_000),)
-CODES = tuple(
-    Cell(*shape, 100_000, levels=levels, precision=precision)
-    for levels in (4, 16)  # short ones, and those of the recipe `residual`
-    for shape in ((8, 10), (32, 100))
-    for precision in ("fp32", "auto")
-)
-SIZES = tuple(
-    Cell(
-        8, beams, identifiers, levels=8, codes=2_048, precision="auto", normalise=over, peers=False
-    )
-    for over in NORMALISATIONS
-    for beams in (10, 20)
-    for identifiers in (10_000, 1_000_000, 10_000_000)
-)
-ON_GPU = tuple(
-    Cell(*shape, 100_000, levels=16, precision=precision)
-    for shape, precision in (((8, 10), "fp32"), ((8, 10), "auto"), ((32, 100), "auto"))
-)
-SIZES_ON_GPU = tuple(
-    Cell(2, 70, identifiers, levels=8, codes=2_048, precision="auto", normalise=over, peers=False)
-    for over in NORMALISATIONS
-    for identifiers in (10_000, 1_000_000, 10_000_000, 100_000_000)
-)
-URLS = (
-    Cell(8, 10, vocabulary=32_000, levels=0),
-    Cell(8, 10, vocabulary=32_000, levels=0, precision="auto"),
-    Cell(8, 10, vocabulary=32_000, levels=0, normalise="vocabulary"),
-    Cell(8, 10, vocabulary=32_000, levels=0, normalise="vocabulary", precision="auto"),
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a cell came to; times in milliseconds a query, medians of the turns, which last at least
-    a second each.
-
-    speedup: transformers_ms / genir_ms; marisa_ms: transformers over a marisa trie. same: the share
-    of queries whose ten best identifiers are alike in both. overhead: what the constraint adds to a
-    decoder step, as a share of it, and in milliseconds; step_ms: of a step without it. floor_ms: of
-    reading the decoder's weights once, on a GPU. passes: of the model, to write `symbols` symbols a
-    beam.
-    bytes_per_identifier: of the trie. resident_bytes: also an identifier, of a process that holds
-    trie, live mask and row -> document map, for cells without peers.
-    """
-
-    batch: int
-    beams: int
-    identifiers: int
-    vocabulary: int
-    levels: int
-    codes: int
-    precision: str
-    normalise: Normalise
-    genir_ms: float
-    transformers_ms: float | None
-    marisa_ms: float | None
-    speedup: float | None
-    same: float | None
-    overhead: float
-    overhead_ms: float
-    step_ms: float
-    floor_ms: float | None
-    passes: int
-    symbols: int
-    bytes_per_identifier: float
-    resident_bytes: float | None
-    build_seconds: float
+Given = Asked | Sequence[Document]
+"""What is decoded where the cell does not say it: a model's answers, or the URLs of a corpus."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `genir benchmark decode` is asked for; `corpus`: whose URLs are decoded, not codes."""
+    """What `genir benchmark decode` is asked for.
+
+    corpus: whose URLs are decoded, not codes. model: a trained one that writes text, which answers
+    `ASKED` of the queries in the file `queries`.
+    """
 
     quick: bool = False
     corpus: Path | None = None
     sizes: bool = False
     turns: int = 3
     device: str = "auto"
+    model: Path | None = None
+    queries: Path | None = None
 
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
     """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
     device = _device(request.device)
-    documents = [] if request.corpus is None else list(read_corpus(request.corpus))
-    codes, sizes = (CODES, SIZES) if device == "cpu" else (ON_GPU, SIZES_ON_GPU)
-    cells = QUICK if request.quick else sizes if request.sizes else codes
-    cells = URLS if documents else cells
+    cells, given = _grid(request, device)
     rows = []
-    for row in measure_grid(cells, documents, request.turns, device):
+    for row in measure_grid(cells, given, request.turns, device):
         rows.append(row)
         if json_file is not None:  # each time: a later cell may take longer than one waits
             made = {"rows": [asdict(row) for row in rows]}
@@ -156,6 +93,21 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
     if plot is not None:
         draw(rows, plot)
     return rows
+
+
+def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
+    """Return the cells, and what is decoded in them. Raises InputError for a clash of options."""
+    if (request.model is None) != (request.queries is None):
+        raise InputError("--model and --queries belong together: name both, or neither")
+    if request.model is not None and request.queries is not None:
+        if request.corpus is not None:
+            raise InputError("--corpus and --model: both say what is decoded; take one of them")
+        texts = [query.text for query in read_queries(request.queries).values()]
+        return URLS, Asked(request.model, texts[:: max(1, len(texts) // ASKED)][:ASKED])
+    if request.corpus is not None:
+        return URLS, list(read_corpus(request.corpus))
+    codes, sizes = (CODES, SIZES) if device == "cpu" else (ON_GPU, SIZES_ON_GPU)
+    return QUICK if request.quick else sizes if request.sizes else codes, []
 
 
 def _device(asked: str) -> str:
@@ -169,7 +121,7 @@ def _device(asked: str) -> str:
 
 
 def measure_grid(
-    cells: Sequence[Cell], corpus: Sequence[Document], turns: int, device: str = "cpu"
+    cells: Sequence[Cell], given: Given, turns: int, device: str = "cpu"
 ) -> Iterator[Row]:
     """Measure the cells, each `turns` times; those that differ in size alone take turns."""
     groups = [list(group) for _, group in groupby(cells, partial(replace, identifiers=0))]
@@ -177,16 +129,18 @@ def measure_grid(
         contests = []
         for cell in group:
             torch.manual_seed(0)
-            contests.append(_contest(cell, corpus, device))
+            contests.append(_contest(cell, given, device))
         answers, times = _by_turns(contests, turns)
-        for cell, contest, given, own in zip(group, contests, answers, times, strict=True):
-            yield _row(cell, contest, given, own)
+        for cell, contest, found, own in zip(group, contests, answers, times, strict=True):
+            yield _row(cell, contest, found, own)
 
 
-def _contest(cell: Cell, corpus: Sequence[Document], device: str) -> Contest:
+def _contest(cell: Cell, given: Given, device: str) -> Contest:
     setting = Setting(cell.batch, cell.beams, cell.precision, cell.normalise, device)
+    if isinstance(given, Asked):
+        return model_contest(given.model, given.queries, setting)
     if not cell.levels:
-        return url_contest(corpus, cell.vocabulary, setting)
+        return url_contest(given, cell.vocabulary, setting)
     symbols = draw_codes(cell.identifiers, cell.levels, cell.codes, device)
     return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, cell.peers)
 
@@ -203,7 +157,7 @@ def _by_turns(
     for _ in range(turns):
         for contest, taken in zip(contests, times, strict=True):
             for name, run in contest.systems.items():
-                taken[name].append(1000 * _seconds(run) / contest.setting.batch)
+                taken[name].append(1000 * _seconds(run) / contest.queries)
     return answers, [{name: median(own) for name, own in taken.items()} for taken in times]
 
 
@@ -217,13 +171,17 @@ def _row(
     built = perf_counter() - began
     pace = contest.pace()
     size = {"identifiers": trie.rows, "levels": trie.depth}
+    if contest.model.text:
+        size["vocabulary"] = len(contest.model.tokenizer)
+    theirs_too = (answers["genir"], answers["transformers"]) if cell.peers else None
     return Row(
         **{k: v for k, v in (asdict(cell) | size).items() if k != "peers"},
         genir_ms=middle["genir"],
         transformers_ms=theirs,
         marisa_ms=middle.get("marisa"),
         speedup=theirs and theirs / middle["genir"],
-        same=_alike(answers["genir"], answers["transformers"]) if cell.peers else None,
+        same=_alike(*theirs_too) if theirs_too else None,
+        as_likely=contest.as_likely(*theirs_too) if theirs_too else None,
         overhead=pace.overhead,
         overhead_ms=pace.constrained - pace.free,
         step_ms=pace.free,
@@ -282,61 +240,3 @@ def _distinct(rows: Tensor) -> Tensor:
     changes = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     changes[1:] = (rows[1:] != rows[:-1]).any(dim=1)
     return rows[changes]
-
-
-def to_tables(rows: Sequence[Row]) -> Group:
-    """Return what the terminal shows, of at most 80 columns: the contest, and the constraint."""
-    cell = ("batch", "ids", "bits", "softmax")
-    contest = Table(*cell, "genir", "HF", "marisa", "x", "same", "passes",
-                    caption="ms a query; HF, marisa: transformers over such a trie")  # fmt: skip
-    cost = Table(*cell, "adds", "ms", "step", "floor", "B/id", "RSS", "build",
-                 caption="added to a step; ms; bytes an identifier; s")  # fmt: skip
-    for row in rows:
-        own = (f"{row.batch}x{row.beams}", _size(row.identifiers), row.precision, row.normalise)
-        contest.add_row(
-            *own, _shown(row.genir_ms), _shown(row.transformers_ms), _shown(row.marisa_ms),
-            _shown(row.speedup), "-" if row.same is None else f"{row.same:.2f}",
-            f"{row.passes}/{row.symbols}",
-        )  # fmt: skip
-        cost.add_row(
-            *own, f"{row.overhead:+.1%}", f"{row.overhead_ms:+.3g}", f"{row.step_ms:.3g}",
-            "-" if row.floor_ms is None else f"{row.floor_ms:.3g}",
-            _shown(row.bytes_per_identifier), _shown(row.resident_bytes),
-            f"{row.build_seconds:.2f}",
-        )  # fmt: skip
-    for table in (contest, cost):
-        table.box, table.padding, table.show_edge = box.SIMPLE, (0, 1, 0, 0), False
-    return Group(contest, cost)
-
-
-def _size(identifiers: int) -> str:
-    """Return a number in the fewest places: 10M, 21k, 60."""
-    for unit, name in ((1_000_000, "M"), (1_000, "k")):
-        if identifiers >= unit:
-            return f"{identifiers / unit:.0f}{name}"
-    return str(identifiers)
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f}"
-
-
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw the milliseconds a query of both systems, cell by cell, as a PNG."""
-    figure = Figure(figsize=(11, 4.8), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    series = (("genir", FIRST, -0.2), ("transformers", OTHERS[0], 0.2))
-    for name, colour, shift in series:
-        values = [getattr(row, f"{name}_ms") or np.nan for row in rows]
-        bars = axes.bar(np.arange(len(rows)) + shift, values, 0.38, label=name, color=colour)
-        axes.bar_label(bars, [f"{v:,.0f}" if v == v else "" for v in values], fontsize=8, color=INK)
-    labels = [f"{r.batch} x {r.beams}\n{r.levels} levels\n{r.precision}" for r in rows]
-    axes.set_xticks(range(len(rows)), labels, color=INK)
-    axes.set_yscale("log")
-    axes.set_ylabel("ms a query")
-    axes.set_title("Decoding: queries x beams, identifiers, precision", loc="left", color=INK)
-    axes.grid(axis="y", color=GRID)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)

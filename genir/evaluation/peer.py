@@ -84,6 +84,32 @@ class Peer:
         rows = [self._written(row) for row in found[:, 1:].tolist()]
         return [rows[start : start + k] for start in range(0, len(rows), k)]
 
+    @torch.inference_mode()
+    def log_p(self, inputs: tuple[Tensor, Tensor], answers: list[list[tuple[int, ...]]]) -> Tensor:
+        """Return log p of each query's identifiers, all added up, in the net's precision: [B].
+
+        The judge of two systems that found other ones: the greater, the better its search.
+        """
+        totals = []
+        for ids, mask, rows in zip(*inputs, answers, strict=True):
+            begun = [[self.net.config.decoder_start_token_id, *row[:-1]] for row in rows]
+            longest = max(map(len, begun))
+            before = [row + [self.padding] * (longest - len(row)) for row in begun]
+            logits = self.net(
+                input_ids=ids.expand(len(rows), -1),
+                attention_mask=mask.expand(len(rows), -1),
+                decoder_input_ids=torch.tensor(before, device=ids.device),
+            ).logits
+            totals.append(sum(map(self._log_p_of, rows, logits.float())))
+        return torch.tensor(totals)
+
+    def _log_p_of(self, row: tuple[int, ...], logits: Tensor) -> float:
+        total = 0.0
+        for place, (token, own) in enumerate(zip(row, logits, strict=False)):
+            among = own[self.children(row[:place])] if self.legal else own
+            total += float(own[token] - among.logsumexp(dim=0))
+        return total
+
     def _written(self, row: list[int]) -> list[int]:
         """Cut what transformers fills a row up with, which may be more ends."""
         end = self.net.config.eos_token_id

@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tiny import tiny_retriever
 
 from genir.corpus.folder import read_corpus
 from genir.errors import InputError
 from genir.evaluation import decode_speed
-from genir.evaluation.contest import Setting, url_contest
-from genir.evaluation.decode_speed import (
-    Cell,
-    Request,
-    draw_codes,
-    measure_grid,
-    run_benchmark,
-    to_tables,
-)
-from genir.evaluation.peer import dict_children, marisa_children
+from genir.evaluation.contest import Setting, small_t5, url_contest
+from genir.evaluation.decode_grid import Cell
+from genir.evaluation.decode_speed import Asked, Request, draw_codes, measure_grid, run_benchmark
+from genir.evaluation.decode_tables import to_tables
+from genir.evaluation.peer import Peer, dict_children, marisa_children
 from genir.evaluation.residence import resident_bytes
 
 SMALL = Cell(batch=3, beams=6, identifiers=60, vocabulary=100, levels=3, codes=8)
@@ -37,7 +33,7 @@ def test_both_tries_of_the_peer_know_what_may_follow(trie):
 
 def test_genir_and_transformers_find_the_same_codes():
     (row,) = measure_grid([SMALL], [], turns=1)
-    assert row.same == 1.0
+    assert row.same == row.as_likely == 1.0
     assert (row.identifiers, row.levels, row.symbols) == (60, 3, 3)
     assert row.speedup == pytest.approx(row.transformers_ms / row.genir_ms)
     assert row.passes >= 2
@@ -54,6 +50,71 @@ def test_genir_and_transformers_find_the_same_urls(tiny_corpus):
     assert contest.steps(wanted=None)[-1].passes < contest.trie.depth, (
         "forced runs should save passes"
     )
+
+
+@pytest.fixture
+def saved(tiny_encoder, tiny_corpus, tmp_path):
+    """Return what gives the folder of a model of a scheme."""
+
+    def save(scheme):
+        path = tmp_path / f"{scheme}.sqlite"
+        tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).save(tmp_path / scheme)
+        return tmp_path / scheme
+
+    return save
+
+
+def test_a_trained_model_is_asked_what_is_given(saved):
+    asked = Asked(saved("url"), ["copy a file", "list the directory", "erase a disk"] * 2)
+    cells = [Cell(3, 6, levels=0, normalise=over) for over in ("vocabulary", "legal")]
+    rows = list(measure_grid(cells, asked, turns=1))
+    for row in rows:
+        assert row.as_likely == 1.0 and row.speedup > 0
+        assert row.identifiers > 30 and row.vocabulary < 1000
+    with pytest.raises(InputError, match="6 queries are less than a batch of 8; give more"):
+        next(measure_grid([replace(cells[0], batch=8)], asked, turns=1))
+
+
+def test_only_a_model_that_writes_text_can_be_held_against_transformers(saved):
+    asked = Asked(saved("atomic"), ["copy a file"])
+    with pytest.raises(InputError, match="take a model of the recipe url, title or genre"):
+        next(measure_grid([Cell(1, 2, levels=0)], asked, turns=1))
+
+
+@pytest.mark.parametrize("legal", [False, True])
+def test_likelihoods_are_those_of_single_steps(legal):
+    """Hand-worked: every token's softmax, over all or over those that may follow."""
+    torch.manual_seed(0)
+    net = small_t5(50)
+    rows = [(5, 6, 1), (5, 9, 1), (7, 1)]
+    children = dict_children(rows)
+    ids = torch.randint(3, 50, (2, 4))
+    inputs = (ids, torch.ones_like(ids))
+    found = Peer(net, children, 3, legal).log_p(inputs, [rows[:2], rows[2:]])
+    for total, query, answers in zip(found, ids, [rows[:2], rows[2:]], strict=True):
+        expected = 0.0
+        for row in answers:
+            for place, token in enumerate(row):
+                before = torch.tensor([[0, *row[:place]]])
+                with torch.inference_mode():
+                    own = net(input_ids=query[None], decoder_input_ids=before).logits[0, -1]
+                among = own[children(row[:place])] if legal else own
+                expected += float(own[token] - among.logsumexp(0))
+        assert float(total) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "m"}, "--model and --queries belong together"),
+        ({"queries": "q"}, "--model and --queries belong together"),
+        ({"model": "m", "queries": "q", "corpus": "c"}, "--corpus and --model: both say what"),
+    ],
+)
+def test_options_that_clash_are_refused(tmp_path, options, message):
+    paths = {name: tmp_path / value for name, value in options.items()}
+    with pytest.raises(InputError, match=message):
+        run_benchmark(Request(**paths), None, None)
 
 
 @pytest.mark.parametrize(("normalise", "passes"), [("legal", 2), ("vocabulary", 3)])
