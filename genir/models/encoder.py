@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from genir.errors import InputError, MissingPackage
+from genir.models.fast.openers import find_encoder_opener
 from genir.models.precast import Precast
 from genir.progress import tracked
 
@@ -110,7 +111,8 @@ class TextEncoder(nn.Module):
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # BERT's: never used here, and DDP refuses unused parameters
         self.backbone = backbone
-        self.precast = Precast(backbone)
+        opener = find_encoder_opener(backbone)
+        self.precast = Precast(backbone, packed=opener is not None, opener=opener)
         self.tokenizer = tokenizer
         self.length = length
 

@@ -5,47 +5,21 @@ of symbols is read in one pass. Knows no identifiers, no trie, and no architectu
 file for each family. In bf16 under autocast; norms, residuals and softmax stay in float32.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import (
-    BartForConditionalGeneration,
-    BertLMHeadModel,
-    EncoderDecoderModel,
-    MBartForConditionalGeneration,
-    MT5ForConditionalGeneration,
-    T5ForConditionalGeneration,
-)
 
-from genir.models.fast.bart import open_bart
-from genir.models.fast.bert import open_bert
 from genir.models.fast.cache import Grouping, Memory, Pool, State
+from genir.models.fast.openers import DecoderOpener
 from genir.models.fast.reading import Reading
-from genir.models.fast.t5 import open_t5, open_t5_encoder
 from genir.models.fast.weights import Decoder
-from genir.models.precast import Opener, Watch
+from genir.models.precast import Watch
 
-DecoderOpener = Callable[[Any, torch.dtype], Decoder]
-T5 = (T5ForConditionalGeneration, MT5ForConditionalGeneration)
-BART = (BartForConditionalGeneration, MBartForConditionalGeneration)
 WASTE = 4
 """A pool is made anew when it has so many times the slots that its rows refer to."""
-
-
-def find_opener(net: Any) -> DecoderOpener | None:
-    """Return what opens a transformers encoder-decoder for the fast path, if it has one."""
-    if isinstance(net, EncoderDecoderModel):
-        return open_bert if isinstance(net.decoder, BertLMHeadModel) else None
-    return open_t5 if isinstance(net, T5) else open_bart if isinstance(net, BART) else None
-
-
-def find_encoder_opener(net: Any) -> Opener | None:
-    """Return what opens the encoder of a transformers encoder-decoder, if it has a fast path."""
-    return open_t5_encoder if isinstance(net, T5) else None
 
 
 class FastSteps:

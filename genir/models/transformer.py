@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genir.errors import InputError
+from genir.models.fast.openers import find_encoder_opener, find_opener
 from genir.models.fast.weights import MASKED
 from genir.models.general import GeneralSteps, run_decoder
 from genir.models.packed import Product
 from genir.models.precast import Precast
-from genir.models.stepping import FastSteps, find_encoder_opener, find_opener
+from genir.models.stepping import FastSteps
 
 PROBE = (5, 6, 7)
 """Token ids, of no special meaning, that prove of a new transformer that stepping equals a pass."""

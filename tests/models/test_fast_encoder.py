@@ -5,11 +5,13 @@ import copy
 import pytest
 import torch
 from nets import FAST, make
+from transformers import BertConfig, BertModel
 
+from genir.models.encoder import TextEncoder
 from genir.models.fast.encoder import Encoder
 from genir.models.transformer import Transformer
 
-NAMES = ["T5", "T5 v1.1", "mT5"]
+NAMES = ["T5", "T5 v1.1", "mT5", "BERT2BERT"]
 LONG = torch.arange(5, 19)[None]
 """Longer than the relative positions of the tests reach."""
 PADDED = torch.tensor([[5, 9, 33, 7, 8], [12, 6, 21, 0, 0], [30, 5, 17, 11, 0]])
@@ -35,6 +37,38 @@ def test_it_encodes_as_transformers_does(name, ids):
     expected, found = states_of(name, ids, torch.bfloat16)
     assert found.dtype == expected.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=5e-2, atol=5e-2)
+
+
+def text_encoder(kind=BertModel):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=40, hidden_size=16, num_attention_heads=2, num_hidden_layers=2,
+        intermediate_size=24, max_position_embeddings=20,
+    )  # fmt: skip
+    return TextEncoder(kind(config), None, 20).eval()
+
+
+@pytest.mark.parametrize("ids", [LONG, PADDED], ids=["long", "padded"])
+@pytest.mark.parametrize(("dtype", "near"), [(None, 1e-5), (torch.bfloat16, 5e-2)])
+def test_so_does_a_bert_alone(ids, dtype, near):
+    encoder, mask = text_encoder(), (ids > 0).long()
+    with torch.inference_mode():
+        expected = encoder.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            found = encoder.states(ids, mask)
+    assert isinstance(encoder.precast.twin, Encoder)
+    real = mask.bool()
+    torch.testing.assert_close(found[real], expected[real], rtol=near, atol=near)
+
+
+def test_an_heir_of_bert_is_left_to_transformers():
+    class Heir(BertModel):
+        pass
+
+    encoder = text_encoder(Heir)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        encoder.states(LONG, torch.ones_like(LONG))
+    assert not isinstance(encoder.precast.twin, Encoder)
 
 
 def test_others_and_training_are_left_to_transformers():

@@ -1,4 +1,6 @@
-"""A BERT as the decoding half of an EncoderDecoderModel: norms last, a transform at the end."""
+"""A BERT as an encoder, or as the decoding half of an EncoderDecoderModel: norms last; a decoder
+has a transform at the end.
+"""
 
 from functools import partial
 from typing import Any
@@ -6,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genir.models.fast.encoder import Encoder, EncoderLayer
 from genir.models.fast.weights import Affine, Decoder, FeedForward, Layer, Norm, activation, seen
 
 
@@ -22,9 +25,7 @@ def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
         scale=attention.attention_head_size**-0.5,
         norm_first=False,
         visible=seen(words.LayerNorm.weight.device),
-        positions=(
-            words.position_embeddings.weight + words.token_type_embeddings.weight[0]
-        ).detach(),
+        positions=_positions(words),
         enter=Norm.of(words.LayerNorm),
         bridge=None if bridge is None else Affine.of(dtype, bridge),
         leave=partial(
@@ -35,20 +36,47 @@ def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
     )
 
 
+def open_bert_encoder(bert: Any, dtype: torch.dtype) -> Encoder:
+    """Take out a BertModel that reads both ways, all of its tokens of the first type."""
+    words, attention = bert.embeddings, bert.encoder.layer[0].attention.self
+    return Encoder(
+        words=words.word_embeddings,
+        layers=[_encoder_layer(layer, dtype) for layer in bert.encoder.layer],
+        heads=attention.num_attention_heads,
+        size=attention.attention_head_size,
+        scale=attention.attention_head_size**-0.5,
+        norm_first=False,
+        positions=_positions(words),
+        enter=Norm.of(words.LayerNorm),
+    )
+
+
+def _positions(words: Any) -> Tensor:
+    weights: Tensor = words.position_embeddings.weight + words.token_type_embeddings.weight[0]
+    return weights.detach()
+
+
 def _transform(dense: Affine, norm: Norm, states: Tensor) -> Tensor:
     return norm(dense(states).float())
 
 
 def _layer(layer: Any, dtype: torch.dtype) -> Layer:
-    own, cross = layer.attention.self, layer.crossattention.self
+    cross = layer.crossattention.self
     return Layer(
-        own=Affine.of(dtype, own.query, own.key, own.value),
-        own_out=Affine.of(dtype, layer.attention.output.dense),
-        own_norm=Norm.of(layer.attention.output.LayerNorm),
+        **vars(_encoder_layer(layer, dtype)),
         query=Affine.of(dtype, cross.query),
         memory=Affine.of(dtype, cross.key, cross.value),
         cross_out=Affine.of(dtype, layer.crossattention.output.dense),
         cross_norm=Norm.of(layer.crossattention.output.LayerNorm),
+    )
+
+
+def _encoder_layer(layer: Any, dtype: torch.dtype) -> EncoderLayer:
+    own = layer.attention.self
+    return EncoderLayer(
+        own=Affine.of(dtype, own.query, own.key, own.value),
+        own_out=Affine.of(dtype, layer.attention.output.dense),
+        own_norm=Norm.of(layer.attention.output.LayerNorm),
         feed_forward=FeedForward.of(
             dtype,
             [layer.intermediate.dense],

@@ -4,18 +4,19 @@ Each family has a function that fills the record in. Knows no decoder.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from genir.models.fast.weights import MASKED, Affine, FeedForward, Function
+from genir.models.fast.weights import MASKED, Affine, FeedForward, Function, residual
 
 
 @dataclass(frozen=True)
 class EncoderLayer:
-    """Attention to itself and feed-forward, norms first. own: queries, keys and values in one."""
+    """Attention to itself and feed-forward. own: queries, keys and values in one."""
 
     own: Affine
     own_out: Affine
@@ -28,41 +29,64 @@ class EncoderLayer:
 class Encoder:
     """A whole encoder, to be called as the one of transformers is.
 
-    words: embeds token ids. visible: float32 [heads, 2 * far + 1], what is added to the score of a
-    place from `far` back to `far` ahead; those farther off count as these. leave: the last norm.
+    words: embeds token ids. heads, size, scale: of attention. norm_first: each part reads
+    normalised states, and not: what a part returns is normalised. visible: float32 [heads, 2 * far
+    + 1], what is added to the score of a place from `far` back to `far` ahead, those farther off
+    counting as these; None where all is seen alike. positions: [P, H], added to the words. enter,
+    leave: the first step and the last.
     """
 
     words: Function
     layers: list[EncoderLayer]
     heads: int
     size: int
-    visible: Tensor
-    leave: Function
+    scale: float
+    norm_first: bool
+    visible: Tensor | None = None
+    positions: Tensor | None = None
+    enter: Function | None = None
+    leave: Function | None = None
 
     @torch.no_grad()
     def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
         """Encode sources, int64 [B, S] each: `last_hidden_state`, float32 [B, S, H]."""
-        batch, length = input_ids.shape
         mask = self._mask(attention_mask)
         with torch.autocast(input_ids.device.type, enabled=False):
-            states = self.words(input_ids).flatten(0, 1).to(torch.float32, copy=True)
+            states = self._enter(input_ids)
+            attend = partial(self._attend, input_ids.shape, mask)
             for layer in self.layers:
-                asked, keys, values = (
-                    layer.own(layer.own_norm(states))
-                    .view(batch, length, 3, self.heads, self.size)
-                    .permute(2, 0, 3, 1, 4)
-                )
-                found = F.scaled_dot_product_attention(asked, keys, values, mask, scale=1.0)
-                states.add_(layer.own_out(found.transpose(1, 2).flatten(2).flatten(0, 1)))
-                states.add_(layer.feed_forward(layer.norm(states)))
-            made = self.leave(states).view(batch, length, -1)
-        return BaseModelOutput(last_hidden_state=made)
+                states = residual(self.norm_first, layer.own_norm, states, partial(attend, layer))
+                states = residual(self.norm_first, layer.norm, states, layer.feed_forward)
+            states = states if self.leave is None else self.leave(states)
+        return BaseModelOutput(last_hidden_state=states.view(*input_ids.shape, -1))
 
-    def _mask(self, attention_mask: Tensor) -> Tensor:
-        """Return what is added to scores, [1 or B, heads, S, S]. Looks at the mask."""
-        places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-        far = self.visible.shape[1] // 2
-        ahead = (places - places[:, None]).clamp(-far, far) + far
-        mask = self.visible[:, ahead][None]
-        real = attention_mask.bool()
-        return mask if bool(real.all()) else mask.masked_fill(~real[:, None, None], MASKED)
+    def _enter(self, input_ids: Tensor) -> Tensor:
+        """Return what the first layer reads, float32 [B * S, H], to be changed in its place."""
+        words = self.words(input_ids)
+        if self.positions is not None:
+            words = words + self.positions[: input_ids.shape[1]]
+        if self.enter is not None:
+            words = self.enter(words)
+        fresh = self.positions is not None or self.enter is not None
+        return words.flatten(0, 1).to(torch.float32, copy=not fresh)
+
+    def _attend(
+        self, shape: torch.Size, mask: Tensor | None, layer: EncoderLayer, states: Tensor
+    ) -> Tensor:
+        made = layer.own(states).view(*shape, 3, self.heads, self.size)
+        asked, keys, values = made.permute(2, 0, 3, 1, 4)
+        found = F.scaled_dot_product_attention(asked, keys, values, mask, scale=self.scale)
+        return layer.own_out(found.transpose(1, 2).flatten(2).flatten(0, 1))
+
+    def _mask(self, attention_mask: Tensor) -> Tensor | None:
+        """Return what is added to scores, [1 or B, heads or 1, S or 1, S]. Looks at the mask."""
+        real, mask = attention_mask.bool(), None
+        if self.visible is not None:
+            places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+            far = self.visible.shape[1] // 2
+            ahead = (places - places[:, None]).clamp(-far, far) + far
+            mask = self.visible[:, ahead][None]
+        if bool(real.all()):
+            return mask
+        mask = torch.zeros((), device=real.device) if mask is None else mask
+        return mask.masked_fill(~real[:, None, None], MASKED)

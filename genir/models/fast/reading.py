@@ -9,7 +9,7 @@ from torch import Tensor
 from genir.errors import InputError
 from genir.models.fast.bundles import Bundle
 from genir.models.fast.cache import Grouping, State
-from genir.models.fast.weights import Layer
+from genir.models.fast.weights import Layer, residual
 
 
 class Reading:
@@ -85,10 +85,10 @@ class Reading:
         return whole.index_copy_(0, self.real, packed).view(*self.shape, *packed.shape[1:])
 
     def _layer(self, number: int, layer: Layer, hidden: Tensor) -> Tensor:
-        decoder = self.decoder
-        hidden = decoder.residual(layer.own_norm, hidden, partial(self._own, number, layer))
-        hidden = decoder.residual(layer.cross_norm, hidden, partial(self._cross, number, layer))
-        return decoder.residual(layer.norm, hidden, layer.feed_forward)
+        first = self.decoder.norm_first
+        hidden = residual(first, layer.own_norm, hidden, partial(self._own, number, layer))
+        hidden = residual(first, layer.cross_norm, hidden, partial(self._cross, number, layer))
+        return residual(first, layer.norm, hidden, layer.feed_forward)
 
     def _enter(self, embeds: Tensor) -> Tensor:
         positions, enter = self.decoder.positions, self.decoder.enter

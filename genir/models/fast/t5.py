@@ -44,6 +44,8 @@ def open_t5_encoder(stack: Any, dtype: torch.dtype) -> Encoder:
         layers=[_encoder_layer(block.layer, dtype) for block in stack.block],
         heads=first.n_heads,
         size=first.key_value_proj_dim,
+        scale=1.0,
+        norm_first=True,
         visible=torch.cat([bias[:, -1], bias[:, 0, 1:]], dim=1),
         leave=partial(_leave, _norm(last), last.weight.detach()),
     )

@@ -180,11 +180,12 @@ class Decoder:
         """Tell whether it matters to attention how far back a place is."""
         return self.visible.shape[1] > 2
 
-    def residual(self, norm: Function, states: Tensor, part: Function) -> Tensor:
-        """Add what a part of a layer makes of the states, in their place."""
-        if self.norm_first:
-            return states.add_(part(norm(states)))
-        return norm(states.add_(part(states)))
+
+def residual(norm_first: bool, norm: Function, states: Tensor, part: Function) -> Tensor:
+    """Add what a part of a layer makes of the states, in their place."""
+    if norm_first:
+        return states.add_(part(norm(states)))
+    return norm(states.add_(part(states)))
 
 
 def seen(device: torch.device) -> Tensor:
