@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from genir.config import PseudoSection
 from genir.errors import InputError
-from genir.models.encoder import has_bf16, load_pretrained
+from genir.models.encoder import load_pretrained, takes_bf16
 from genir.models.seq2seq import Seq2SeqModel
 from genir.retriever import Retriever
 
@@ -141,7 +141,7 @@ class Writer:
 
 def _dtype(device: torch.device | str, precision: str = "auto") -> torch.dtype:
     """Return what a model is to be in: see `genir.models.encoder.autocast`."""
-    brief = precision == "bf16" or (precision == "auto" and has_bf16(torch.device(device).type))
+    brief = takes_bf16(torch.device(device).type, precision)
     return torch.bfloat16 if brief else torch.float32
 
 

@@ -75,7 +75,7 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
 
     precision: "auto", "bf16" (everywhere) or "fp32" (nowhere).
     """
-    if precision == "fp32" or (precision == "auto" and not has_bf16(device.type)):
+    if not takes_bf16(device.type, precision):
         return nullcontext()
     return _cuda_bf16() if device.type == "cuda" else torch.autocast(device.type, torch.bfloat16)
 
@@ -90,6 +90,11 @@ def _cuda_bf16() -> Iterator[None]:
     kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
         yield
+
+
+def takes_bf16(device_type: str, precision: str = "auto") -> bool:
+    """Tell whether a precision, as `autocast` takes it, means bf16 on a kind of device."""
+    return precision == "bf16" or (precision == "auto" and has_bf16(device_type))
 
 
 @cache

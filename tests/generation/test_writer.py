@@ -102,7 +102,7 @@ def test_equal_prompts_are_read_once_and_go_on_apart(seq2seq):
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_the_precision_is_what_the_processor_multiplies(gpt2, monkeypatch, native, dtype):
-    monkeypatch.setattr("genir.generation.writer.has_bf16", lambda device: native)
+    monkeypatch.setattr("genir.models.encoder.has_bf16", lambda device: native)
     writer = Writer.open(str(gpt2), "cpu")
     assert writer.net.dtype == dtype
     assert len(writer.write(PROMPTS, PseudoSection(**BRIEF), 1)) == 2
