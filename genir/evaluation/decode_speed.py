@@ -99,6 +99,8 @@ def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
     """Return the cells, and what is decoded in them. Raises InputError for a clash of options."""
     if (request.model is None) != (request.queries is None):
         raise InputError("--model and --queries belong together: name both, or neither")
+    if (request.quick or request.sizes) and (request.corpus or request.model):
+        raise InputError("--quick and --sizes are about codes; leave out --corpus and --model")
     if request.model is not None and request.queries is not None:
         if request.corpus is not None:
             raise InputError("--corpus and --model: both say what is decoded; take one of them")

@@ -109,10 +109,12 @@ def test_likelihoods_are_those_of_single_steps(legal):
         ({"model": "m"}, "--model and --queries belong together"),
         ({"queries": "q"}, "--model and --queries belong together"),
         ({"model": "m", "queries": "q", "corpus": "c"}, "--corpus and --model: both say what"),
+        ({"corpus": "c", "sizes": True}, "--quick and --sizes are about codes"),
+        ({"model": "m", "queries": "q", "quick": True}, "--quick and --sizes are about codes"),
     ],
 )
 def test_options_that_clash_are_refused(tmp_path, options, message):
-    paths = {name: tmp_path / value for name, value in options.items()}
+    paths = {name: v if v is True else tmp_path / v for name, v in options.items()}
     with pytest.raises(InputError, match=message):
         run_benchmark(Request(**paths), None, None)
 
