@@ -10,7 +10,7 @@ from genir.errors import InputError
 from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 from genir.training.losses.base import Loss
-from genir.training.losses.scores import follow, legal_log_p
+from genir.training.losses.scores import legal_choices
 
 
 class CrossEntropyOptions(Strict):
@@ -52,13 +52,10 @@ class CrossEntropy(Loss):
     def _legal(self, model: DocidModel, batch: Batch, smoothing: float) -> Tensor:
         symbols = batch.targets.unsqueeze(1)
         hidden = model.along(batch.inputs, symbols)
-        paths = follow(self.setting.trie, batch.rows.unsqueeze(1))
         losses = []
-        for (depth, states), (edges, chosen) in zip(enumerate(hidden), paths, strict=False):
-            log_p = legal_log_p(model, states, depth, edges)
-            legal = edges.low < edges.high
-            own = torch.where(chosen, log_p, 0.0).sum(dim=-1)
-            spread = torch.where(legal, log_p, 0.0).sum(dim=-1) / legal.sum(dim=-1)
+        for one in legal_choices(model, self.setting.trie, hidden, batch.rows.unsqueeze(1)):
+            own = torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1)
+            spread = torch.where(one.legal, one.log_p, 0.0).sum(dim=-1) / one.legal.sum(dim=-1)
             losses.append(-(1 - smoothing) * own - smoothing * spread)
         weights = batch.weights[:, None] * (batch.targets != PAD)
-        return (torch.cat(losses, dim=1) * weights).sum() / weights.sum()
+        return (torch.cat(losses, dim=-1).squeeze(1) * weights).sum() / weights.sum()

@@ -1,6 +1,8 @@
 """log p of identifiers, symbol by symbol, as search would have it, but with gradients."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,9 @@ from genir.decoding.readers import Normalise, score_edges
 from genir.decoding.trie import Edges, Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
+
+TOGETHER = 1 << 22
+"""Edges, unused slots included, that are scored together at most: some 200 MB."""
 
 
 def log_p(
@@ -28,22 +33,78 @@ def log_p(
     symbols = trie.symbols[rows].long()
     symbols = symbols[..., : int((symbols != PAD).sum(dim=-1).max())]
     hidden = model.along(inputs, symbols)
-    if normalise == "vocabulary":
-        steps = [_of_all(model, states, depth, symbols[..., depth])
-                 for depth, states in enumerate(hidden)]  # fmt: skip
-    else:
-        steps = [
-            torch.where(chosen, legal_log_p(model, states, depth, edges), 0.0).sum(dim=-1)
-            for (depth, states), (edges, chosen) in zip(
-                enumerate(hidden), follow(trie, rows), strict=False
-            )
-        ]
+    if normalise == "legal":
+        choices = legal_choices(model, trie, hidden, rows)
+        steps = [torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1) for one in choices]
+        return torch.cat(steps, dim=-1)
+    steps = [_of_all(model, states, depth, symbols[..., depth])
+             for depth, states in enumerate(hidden)]  # fmt: skip
     return torch.stack(steps, dim=-1)
 
 
-def legal_log_p(model: DocidModel, hidden: Tensor, depth: int, edges: Edges) -> Tensor:
-    """Return log p of edges by the softmax over those of each beam: float32 [B, C, slots]."""
-    return score_edges(model, hidden, depth, edges, edges.low < edges.high, "legal")
+@dataclass(frozen=True)
+class Choices:
+    """What some rows' prefixes may go on with, at some depths: [B, C, depths, slots] each.
+
+    log_p: float32, by the softmax over a prefix's legal edges, -inf where there is no edge. legal,
+    chosen: which of them there are, and which one the row takes.
+    """
+
+    log_p: Tensor
+    legal: Tensor
+    chosen: Tensor
+
+
+def legal_choices(
+    model: DocidModel, trie: Trie, hidden: Sequence[Tensor], rows: Tensor
+) -> Iterator[Choices]:
+    """Yield the choices along rows of the table, int64 [B, C], from the first depth on.
+
+    hidden: before each symbol, [B, C, H] a depth. Where all depths have the same symbols, several
+    are scored together: the gradient of a product is as large as the output matrix, however few of
+    its rows were wanted.
+    """
+    most = TOGETHER if model.same_symbols else 0
+    depths: list[_Depth] = []
+    slots = 0
+    for (depth, states), (edges, chosen) in zip(
+        enumerate(hidden), follow(trie, rows), strict=False
+    ):
+        slots = max(slots, chosen.shape[-1])
+        if depths and (len(depths) + 1) * slots * rows.numel() > most:
+            yield _score(model, depths)
+            depths, slots = [], chosen.shape[-1]
+        depths.append(_Depth(depth, states, edges, chosen))
+    yield _score(model, depths)
+
+
+class _Depth(NamedTuple):
+    depth: int
+    states: Tensor
+    edges: Edges
+    chosen: Tensor
+
+
+def _score(model: DocidModel, depths: Sequence[_Depth]) -> Choices:
+    """Score the edges of some depths in one product."""
+    slots = max(one.chosen.shape[-1] for one in depths)
+
+    def together(tensors: Iterable[Tensor]) -> Tensor:
+        return torch.stack([F.pad(one, (0, slots - one.shape[-1])) for one in tensors], dim=2)
+
+    low, high = (
+        together(one.edges.low for one in depths),
+        together(one.edges.high for one in depths),
+    )
+    symbols = together(one.edges.symbols for one in depths)
+    states = torch.stack([one.states for one in depths], dim=2)
+    legal = low < high
+    edges = Edges(symbols.flatten(1, 2), low.flatten(1, 2), high.flatten(1, 2))
+    log_p = score_edges(
+        model, states.flatten(1, 2), depths[0].depth, edges, legal.flatten(1, 2), "legal"
+    )
+    chosen = together(one.chosen for one in depths)
+    return Choices(log_p.view_as(legal), legal, chosen)
 
 
 def follow(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:

@@ -15,6 +15,7 @@ from genir.decoding.masks import LiveRows
 from genir.models.base import Batch
 from genir.records import Hit
 from genir.training.assembly import assemble
+from genir.training.losses import scores
 from genir.training.losses.base import Setting
 from genir.training.losses.registry import LOSSES, Losses
 from genir.training.losses.scores import log_p
@@ -61,6 +62,25 @@ def test_scores_are_those_of_an_exhaustive_search(made, normalise):
     steps = log_p(model, retriever.trie, batch.inputs, found.low.clone(), normalise)
     assert sorted(found.low[0].tolist()) == list(range(40))
     torch.testing.assert_close(steps.sum(dim=2).detach(), found.score.clone(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("together", [0, 300])
+def test_depths_are_scored_apart_as_they_are_together(made, monkeypatch, together):
+    retriever, batch = made
+    gold = (batch.rows[:, None] + torch.arange(2)) % 40
+    asked = retriever.model.eval(), retriever.trie, batch.inputs, gold, "legal"
+    expected = log_p(*asked)
+    monkeypatch.setattr(scores, "TOGETHER", together)
+    torch.testing.assert_close(log_p(*asked), expected)
+
+
+def test_where_symbols_are_the_same_one_product_scores_all_depths(made, monkeypatch):
+    retriever, batch = made
+    products = []
+    scored = scores.score_edges
+    monkeypatch.setattr(scores, "score_edges", lambda *a: products.append(1) or scored(*a))
+    found = log_p(retriever.model, retriever.trie, batch.inputs, batch.rows[:, None], "legal")
+    assert len(products) == (1 if retriever.model.same_symbols else found.shape[2])
 
 
 def test_legal_cross_entropy_is_the_mean_over_symbols_of_the_legal_scores(made):

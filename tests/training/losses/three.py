@@ -19,6 +19,7 @@ class Fixed(nn.Module):
     """
 
     reads_runs = False
+    same_symbols = False
 
     def __init__(self, first=(LOG3, 0.0), second=(0.0, LOG3)):
         super().__init__()
