@@ -233,7 +233,8 @@ def url_contest(corpus: Sequence[Document], vocabulary: int, setting: Setting) -
 def model_contest(folder: Path, queries: Sequence[str], setting: Setting) -> Contest:
     """Set up a trained model that writes text identifiers, to answer queries, batch by batch.
 
-    Raises InputError for any other model, and for fewer queries than a batch.
+    Raises InputError for any other model, one with deleted documents, and for fewer queries than a
+    batch.
     """
     if len(queries) < setting.batch:
         raise InputError(
@@ -245,6 +246,11 @@ def model_contest(folder: Path, queries: Sequence[str], setting: Setting) -> Con
         raise InputError(
             f"{folder}: does not write identifiers as text, as transformers can too; take a model "
             "of the recipe url, title or genre"
+        )
+    if not ours.table.live.all():
+        raise InputError(
+            f"{folder}: documents were deleted from it, which transformers' trie would still hold; "
+            "run `genir compact` on it, or on a copy"
         )
     assert isinstance(theirs.model, Seq2SeqModel)
     symbols = ours.trie.symbols.cpu().numpy()

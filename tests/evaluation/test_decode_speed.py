@@ -17,6 +17,7 @@ from genir.evaluation.decode_speed import Asked, Request, draw_codes, measure_gr
 from genir.evaluation.decode_tables import to_tables
 from genir.evaluation.peer import Peer, dict_children, marisa_children
 from genir.evaluation.residence import resident_bytes
+from genir.retriever import Retriever
 
 SMALL = Cell(batch=3, beams=6, identifiers=60, vocabulary=100, levels=3, codes=8)
 
@@ -79,6 +80,17 @@ def test_only_a_model_that_writes_text_can_be_held_against_transformers(saved):
     asked = Asked(saved("atomic"), ["copy a file"])
     with pytest.raises(InputError, match="take a model of the recipe url, title or genre"):
         next(measure_grid([Cell(1, 2, levels=0)], asked, turns=1))
+
+
+def test_a_model_with_deleted_documents_has_to_be_compacted_first(saved):
+    folder = saved("url")
+    retriever = Retriever.load(folder)
+    retriever.delete(retriever.table.keys[:1])
+    cells, asked = [Cell(1, 2, levels=0)], Asked(folder, ["copy a file"])
+    with pytest.raises(InputError, match=r"documents were deleted from it.*genir compact"):
+        next(measure_grid(cells, asked, turns=1))
+    Retriever.load(folder).compact()
+    assert next(measure_grid(cells, asked, turns=1)).as_likely == 1.0
 
 
 @pytest.mark.parametrize("legal", [False, True])
