@@ -17,6 +17,8 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
 )
 from transformers.modeling_outputs import BaseModelOutput
 
@@ -125,18 +127,44 @@ class Writer:
         """Return the tokens that follow what was read: int64 [B, T]."""
         end = self.tokenizer.eos_token_id
         settings = GenerationConfig(
-            do_sample=True,
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
             max_new_tokens=options.length,
             eos_token_id=self.tokenizer.sep_token_id if end is None else end,
             pad_token_id=self.tokenizer.pad_token_id,
             bos_token_id=self.tokenizer.bos_token_id,
             decoder_start_token_id=getattr(self.net.config, "decoder_start_token_id", None),
         )
-        written: Tensor = self.net.generate(**given, generation_config=settings)
+        drawn = LogitsProcessorList()
+        if options.top_k:
+            drawn.append(Draw(options.temperature, options.top_k, options.top_p))
+        else:
+            settings.update(
+                do_sample=True, temperature=options.temperature, top_k=0, top_p=options.top_p
+            )
+        written: Tensor = self.net.generate(
+            **given, generation_config=settings, logits_processor=drawn
+        )
         return written
+
+
+class Draw(LogitsProcessor):
+    """Draws a token among the best few of each row, and leaves nothing else to choose.
+
+    The same draw as transformers' own, which makes up a number for each token of the vocabulary:
+    half of the time that a CPU takes to write queries.
+    """
+
+    def __init__(self, temperature: float, top_k: int, top_p: float) -> None:
+        self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores, float32 [B, V], that are -inf but for the token drawn."""
+        best = scores.topk(min(self.top_k, scores.shape[-1]))
+        chances = (best.values / self.temperature).softmax(dim=-1)
+        better = chances.cumsum(dim=-1) - chances
+        # The best is never left out: nothing is better than it.
+        chances = chances.masked_fill(better >= self.top_p, 0.0)
+        drawn = best.indices.gather(1, chances.multinomial(1))
+        return torch.full_like(scores, -torch.inf).scatter(1, drawn, 0.0)
 
 
 def _dtype(device: torch.device | str, precision: str = "auto") -> torch.dtype:

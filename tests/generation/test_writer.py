@@ -6,14 +6,22 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny import SCRATCH
-from transformers import BartConfig, BartForConditionalGeneration, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 from typer.testing import CliRunner
 
 from genir.cli import app
 from genir.config import PseudoSection, validate
 from genir.corpus.folder import read_corpus
 from genir.errors import InputError
-from genir.generation.writer import Writer
+from genir.generation.writer import Draw, Writer
 from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
@@ -84,6 +92,21 @@ def test_without_chance_the_likeliest_token_follows(writer):
     assert writer.write(PROMPTS, options, 0) == [
         *writer.write(PROMPTS[:1], options, 0), *writer.write(PROMPTS[1:], options, 0)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 3, 1.0), (0.5, 5, 0.8), (2.0, 99, 1e-6)]
+)
+def test_a_draw_has_the_chances_that_transformers_gives(temperature, top_k, top_p):
+    torch.manual_seed(0)
+    scores = torch.tensor([[0.5, -1.0, 2.0, 1.5, 0.0, 1.0]])
+    warped = TemperatureLogitsWarper(temperature)(None, scores)
+    warped = TopPLogitsWarper(top_p)(None, TopKLogitsWarper(top_k)(None, warped))
+    drawn = Draw(temperature, top_k, top_p)(None, scores.expand(20_000, -1))
+    assert drawn.isfinite().sum(dim=1).eq(1).all()
+    found = drawn.exp().mean(dim=0)
+    torch.testing.assert_close(found, warped.softmax(dim=-1)[0], rtol=0, atol=0.015)
+    assert found[warped[0].isinf()].eq(0).all()
 
 
 def test_equal_prompts_are_read_once_and_go_on_apart(seq2seq):
