@@ -126,7 +126,9 @@ class Writer:
     def _continue(self, given: dict[str, Any], options: PseudoSection) -> Tensor:
         """Return the tokens that follow what was read: int64 [B, T]."""
         end = self.tokenizer.eos_token_id
-        settings = GenerationConfig(
+        settings = GenerationConfig(  # what is not said here, the model may have of its own
+            do_sample=not options.top_k,
+            num_beams=1,
             max_new_tokens=options.length,
             eos_token_id=self.tokenizer.sep_token_id if end is None else end,
             pad_token_id=self.tokenizer.pad_token_id,
@@ -137,9 +139,7 @@ class Writer:
         if options.top_k:
             drawn.append(Draw(options.temperature, options.top_k, options.top_p))
         else:
-            settings.update(
-                do_sample=True, temperature=options.temperature, top_k=0, top_p=options.top_p
-            )
+            settings.update(temperature=options.temperature, top_k=0, top_p=options.top_p)
         written: Tensor = self.net.generate(
             **given, generation_config=settings, logits_processor=drawn
         )

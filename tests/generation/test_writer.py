@@ -94,6 +94,16 @@ def test_without_chance_the_likeliest_token_follows(writer):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("top_k", [0, 3])
+def test_how_a_model_would_write_by_itself_makes_no_difference(seq2seq, top_k):
+    options = PseudoSection(length=5, top_k=top_k)
+    plain, other = Writer.open(str(seq2seq), "cpu"), Writer.open(str(seq2seq), "cpu")
+    other.net.generation_config.update(
+        num_beams=3, do_sample=not top_k, top_k=50, top_p=0.5, temperature=9.0
+    )
+    assert other.write(PROMPTS * 4, options, 1) == plain.write(PROMPTS * 4, options, 1)
+
+
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p"), [(1.0, 3, 1.0), (0.5, 5, 0.8), (2.0, 99, 1e-6)]
 )
