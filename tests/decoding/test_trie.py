@@ -73,6 +73,20 @@ def assert_those_of_a_dictionary(table, looks):
 
 
 @given(tables)
+def test_rows_are_told_apart_where_a_dictionary_has_one_left(table):
+    nodes, trie = dictionary(table), Trie.build(table)
+    for row in range(len(table)):
+        padded = (*table.identifier(row), PAD)
+        depths = [
+            depth
+            for depth in range(1, len(padded))
+            if sum(map(len, nodes[padded[:depth]].values())) == 1
+        ]
+        expected = depths[0] if depths else table.depth
+        assert int(trie.told_apart(torch.tensor(row))) == expected
+
+
+@given(tables)
 def test_unused_slots_hold_nothing(table):
     trie = Trie.build(table)
     dead = torch.zeros(1, 2, dtype=torch.long)

@@ -50,12 +50,11 @@ class CrossEntropy(Loss):
         return self._legal(model, batch, smoothing)
 
     def _legal(self, model: DocidModel, batch: Batch, smoothing: float) -> Tensor:
-        symbols = batch.targets.unsqueeze(1)
-        hidden = model.along(batch.inputs, symbols)
         losses = []
-        for one in legal_choices(model, self.setting.trie, hidden, batch.rows.unsqueeze(1)):
+        for one in legal_choices(model, self.setting.trie, batch.inputs, batch.rows.unsqueeze(1)):
             own = torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1)
             spread = torch.where(one.legal, one.log_p, 0.0).sum(dim=-1) / one.legal.sum(dim=-1)
             losses.append(-(1 - smoothing) * own - smoothing * spread)
         weights = batch.weights[:, None] * (batch.targets != PAD)
-        return (torch.cat(losses, dim=-1).squeeze(1) * weights).sum() / weights.sum()
+        loss = torch.cat(losses, dim=-1).squeeze(1)
+        return (loss * weights[:, : loss.shape[1]]).sum() / weights.sum()

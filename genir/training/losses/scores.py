@@ -32,11 +32,12 @@ def log_p(
     rows = rows.clamp(min=0)
     symbols = trie.symbols[rows].long()
     symbols = symbols[..., : int((symbols != PAD).sum(dim=-1).max())]
-    hidden = model.along(inputs, symbols)
     if normalise == "legal":
-        choices = legal_choices(model, trie, hidden, rows)
-        steps = [torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1) for one in choices]
-        return torch.cat(steps, dim=-1)
+        choices = legal_choices(model, trie, inputs, rows)
+        own = [torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1) for one in choices]
+        chosen = torch.cat(own, dim=-1)
+        return F.pad(chosen, (0, symbols.shape[-1] - chosen.shape[-1]))
+    hidden = model.along(inputs, symbols)
     steps = [_of_all(model, states, depth, symbols[..., depth])
              for depth, states in enumerate(hidden)]  # fmt: skip
     return torch.stack(steps, dim=-1)
@@ -56,14 +57,16 @@ class Choices:
 
 
 def legal_choices(
-    model: DocidModel, trie: Trie, hidden: Sequence[Tensor], rows: Tensor
+    model: DocidModel, trie: Trie, inputs: tuple[Tensor, Tensor], rows: Tensor
 ) -> Iterator[Choices]:
-    """Yield the choices along rows of the table, int64 [B, C], from the first depth on.
+    """Yield the choices along C rows of the table a source, int64 [B, C], from the first depth on.
 
-    hidden: before each symbol, [B, C, H] a depth. Where all depths have the same symbols, several
-    are scored together: the gradient of a product is as large as the output matrix, however few of
-    its rows were wanted.
+    They end where all rows are told apart: what follows is forced, and the model is not asked about
+    it. Where all depths have the same symbols, several are scored together: the gradient of a
+    product is as large as the output matrix, however few of its rows were wanted.
     """
+    symbols = trie.symbols[rows, : int(trie.told_apart(rows).max())].long()
+    hidden = model.along(inputs, symbols)
     most = TOGETHER if model.same_symbols else 0
     depths: list[_Depth] = []
     slots = 0

@@ -41,6 +41,13 @@ def test_cross_entropy_over_legal_symbols(losses):
     assert value(losses(LEGAL), weighted) == pytest.approx((log(4) - 3 * log(9 / 16)) / 8)
 
 
+def test_what_the_trie_forces_is_not_asked_of_the_model(losses):
+    model = Fixed()
+    for one, depths in ((batch(C), 1), (batch(A), 2), (join(batch(C), batch(A)), 2)):
+        losses(LEGAL)(model, one)
+        assert model.asked == depths
+
+
 def test_label_smoothing_is_over_the_legal_symbols(losses):
     smooth = losses(LEGAL, training={"label_smoothing": 0.2})
     first = 0.8 * log(4) - 0.2 * (log(3 / 4) + log(1 / 4)) / 2

@@ -26,8 +26,9 @@ class Fixed(nn.Module):
         self.levels = nn.ParameterList(nn.Parameter(torch.tensor(v)) for v in (first, second))
 
     def along(self, inputs, symbols):
-        shape = (*symbols.shape[:2], 2)
-        return [level.expand(shape) for level in self.levels]
+        *shape, depths = symbols.shape
+        self.asked = depths
+        return [level.expand(*shape, 2) for level in self.levels[:depths]]
 
     def logits(self, hidden, depth, candidates):
         return hidden.gather(-1, candidates)
