@@ -75,7 +75,7 @@ def small(name, encoder, folder):
     if "set_words" in recipe.model.options:
         settings.append("model.set_words=4")
     for number, loss in enumerate(recipe.losses):
-        if loss.options.get("teacher") == "rrf":
+        if loss.options.get("teacher") in ("dense", "rrf"):
             settings.append(f"losses.{number}.encoder={json.dumps(str(encoder))}")
     if recipe.pseudo.source:
         (folder / "made.jsonl").write_text('{"document": "copy-file", "text": "made up"}\n')

@@ -29,15 +29,20 @@ from genir.models.encoder import MINILM, load_pretrained
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
 
+NEAR_ZERO = 0.1
+"""What an activation hardly bends: MiniLM's last states have entries of some 0.4."""
+
 
 class Seq2SeqOptions(Strict):
     """`[model]` of kind "seq2seq".
 
-    source: "minilm2minilm", "scratch", a local folder or a hub name. encoder: what embeds the
-    documents where codes are fitted on vectors. The rest is for a model from scratch.
+    source: "minilm2minilm", "scratch", a local folder or a hub name. warm: whether what two MiniLM
+    halves lack starts from what they have, or at random. encoder: what embeds the documents where
+    codes are fitted on vectors. The rest is for a model from scratch.
     """
 
     source: str = "minilm2minilm"
+    warm: bool = False
     encoder: str = MINILM
     vocabulary_size: int = Field(default=8000, ge=400)
     layers: int = Field(default=4, ge=1)
@@ -70,7 +75,9 @@ def open_origin(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
     """
     if options.source == "scratch":
         return _scratch(options, corpus)
-    return _joined() if options.source == "minilm2minilm" else _pretrained(options.source)
+    if options.source == "minilm2minilm":
+        return _joined(options.warm)
+    return _pretrained(options.source)
 
 
 def _scratch(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
@@ -93,7 +100,7 @@ def _scratch(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
     return Origin(net, tokenizer, list(net.parameters()))
 
 
-def _joined() -> Origin:
+def _joined(warm: bool) -> Origin:
     """Join MiniLM with itself: new are the cross-attention and the prediction transform."""
     tokenizer = load_pretrained(AutoTokenizer, MINILM)
     tokenizer.eos_token = tokenizer.sep_token
@@ -112,8 +119,25 @@ def _joined() -> Origin:
         settings.decoder_start_token_id = tokenizer.cls_token_id
         settings.eos_token_id = tokenizer.sep_token_id
         settings.pad_token_id = tokenizer.pad_token_id
+    if warm:
+        _warm(decoder)
     missing = report["missing_keys"]
     return Origin(net, tokenizer, [p for n, p in decoder.named_parameters() if n in missing])
+
+
+@torch.no_grad()
+def _warm(decoder: Any) -> None:
+    """Start the cross-attention as the self-attention of its layer, the transform as no change.
+
+    The last state of a MiniLM token is nearest to that token's embedding, so a transform that lets
+    it through has the decoder write words like those it reads. An activation stands between the
+    transform's product and its normalisation: near zero it halves, and the normalisation makes up.
+    """
+    for layer in decoder.base_model.encoder.layer:
+        layer.crossattention.load_state_dict(layer.attention.state_dict())
+    dense = decoder.cls.predictions.transform.dense
+    nn.init.eye_(dense.weight).mul_(NEAR_ZERO)
+    nn.init.zeros_(dense.bias)
 
 
 @contextmanager

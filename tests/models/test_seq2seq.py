@@ -394,3 +394,24 @@ def test_two_minilm_halves(tmp_path):
     assert_same(model, again, batch)
     net = AutoModelForSeq2SeqLM.from_config(again.transformer.config)
     assert net.config.decoder_start_token_id == 101
+
+
+@pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="MiniLM's package is not installed")
+def test_warm_halves_write_words_like_those_they_read():
+    texts = ["what is the capital of normandy called?", "how do i list the files of an archive?"]
+    words = ["normandy", "archive"]
+
+    def places(warm):
+        """Where the decoder ranks each word, among 30,522, after it has written it."""
+        model = build(source="minilm2minilm", warm=warm).eval()
+        read = model.tokenizer(texts, return_tensors="pt", padding=True)
+        written = model.tokenizer(words, return_tensors="pt")["input_ids"][:, :2]  # from [CLS] on
+        net = model.transformer
+        with torch.no_grad():
+            encoded = net.encode(read["input_ids"], read["attention_mask"])
+            logits = net.logits(net.decode(encoded, net.embed(written)))[:, 1]
+        return (logits > logits.gather(1, written[:, 1:])).sum(dim=1).tolist()
+
+    assert max(places(warm=True)) <= 1  # beside [CLS]
+    assert min(places(warm=False)) > 100
+    assert build(source="minilm2minilm", warm=True).new == build(source="minilm2minilm").new

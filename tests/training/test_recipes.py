@@ -28,6 +28,7 @@ IDLE = {
     "seal": [],
     "ultron-pq": [],
     "ultron-url": [],
+    "url-taught": [],
 }
 """The recipes, and which of their tasks find nothing in short pages without links."""
 

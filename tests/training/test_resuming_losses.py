@@ -21,8 +21,9 @@ CASES = {
     "prefix margin": (CODES, "bridge", [{"loss": "prefix-margin", "teacher": "rrf"} | LISTS]),
     "preference": (CODES, "bridge", [{"loss": "preference"} | LISTS]),
     "distillation": (CODES, "seq2seq", [{"loss": "distillation", "teacher": "dense"} | LISTS]),
+    "prefix distillation": ({"scheme": "url"}, "seq2seq", [{"loss": "prefix-distillation"}]),
 }
-TEACHERS = ("prefix-margin", "preference", "distillation")
+TEACHERS = ("prefix-margin", "preference", "distillation", "prefix-distillation")
 
 
 def recipe_of(case, encoder):

@@ -1,12 +1,14 @@
-"""A teacher's ranking as the target: the model's softmax over a list, drawn to the teacher's."""
+"""A teacher's ranking as the target: of a list, or of each choice on the way to the answer."""
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
+from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 from genir.training.losses.base import Loss, Setting, weighted_mean
 from genir.training.losses.lists import ask
-from genir.training.losses.scores import log_p
+from genir.training.losses.scores import Choices, legal_choices, log_p
 from genir.training.losses.teachers import TeacherOptions, open_teacher
 
 
@@ -45,6 +47,72 @@ class Distillation(Loss):
         losses = (taught.exp() * (taught - own) * real).sum(dim=1)
         kept = real.sum(dim=1) > 1
         return weighted_mean(losses * kept, batch.weights * kept)
+
+
+class PrefixDistillationOptions(DistillationOptions):
+    """share: how much of the target is the teacher's; the rest is the answer's own.
+
+    The other defaults suit cosines.
+    """
+
+    teacher: str = Field(default="dense", min_length=1)
+    count: int = Field(default=32, ge=1)
+    temperature: float = Field(default=0.05, gt=0)
+    share: float = Field(default=0.5, gt=0, le=1)
+
+
+class PrefixDistillation(Loss):
+    """Cross-entropy along the answer's identifier, over legal symbols, with a teacher's opinion.
+
+    The target is a distribution over documents: `share` of it is the teacher's softmax over its
+    first candidates, the rest lies on the answer, as all of it does where the teacher says nothing.
+    At each prefix of the answer, every symbol is to have its part of what lies below the prefix.
+    One pass along one identifier, however many candidates there are. No paper's.
+    """
+
+    name = "prefix-distillation"
+    Options = PrefixDistillationOptions
+
+    def __init__(self, options: PrefixDistillationOptions, setting: Setting) -> None:
+        super().__init__(options, setting)
+        self.teacher = open_teacher(options, setting)
+
+    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+        """Return the cross-entropy, a mean over the symbols of the targets."""
+        rows, mass = self._wanted(batch)
+        losses = []
+        for one in legal_choices(model, self.setting.trie, batch.inputs, batch.rows.unsqueeze(1)):
+            wanted = _below(one, rows, mass).masked_fill(~one.legal, 0.0)
+            wanted = wanted / wanted.sum(dim=-1, keepdim=True).clamp(min=1e-9)
+            losses.append(-torch.where(one.legal, wanted * one.log_p, 0.0).sum(dim=-1))
+        loss = torch.cat(losses, dim=-1).squeeze(1)
+        weights = batch.weights[:, None] * (batch.targets != PAD)
+        return (loss * weights[:, : loss.shape[1]]).sum() / weights.sum()
+
+    def _wanted(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return rows in ascending order, and how much of the target lies on each.
+
+        int64 and float32 [B, C]; -1 is no row, and has nothing.
+        """
+        lists = ask(self.teacher, self.setting, batch, self.options.count)
+        real = lists.rows >= 0
+        taught = _log_softmax(lists.scores / self.options.temperature, real).exp() * real
+        rows = torch.cat([batch.rows.unsqueeze(1), lists.rows], dim=1)
+        share = self.options.share * real.any(dim=1, keepdim=True)
+        mass = torch.cat([1 - share, share * taught], dim=1)
+        order = rows.argsort(dim=1)
+        return rows.gather(1, order), mass.gather(1, order)
+
+
+def _below(one: Choices, rows: Tensor, mass: Tensor) -> Tensor:
+    """Return how much mass lies on the rows of each edge: float32, in the shape of the choices."""
+    running = torch.cat([mass.new_zeros(len(mass), 1), mass.cumsum(dim=1)], dim=1)
+
+    def before(bound: Tensor) -> Tensor:
+        flat = bound.flatten(1)
+        return running.gather(1, torch.searchsorted(rows, flat)).view_as(bound)
+
+    return (before(one.high) - before(one.low)).clamp(min=0)
 
 
 def _log_softmax(scores: Tensor, real: Tensor) -> Tensor:

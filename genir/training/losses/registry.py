@@ -9,14 +9,15 @@ from genir.config import LossSection, Stage, validate
 from genir.errors import InputError, nearest
 from genir.models.base import Batch, DocidModel
 from genir.training.losses.base import Loss, Setting
-from genir.training.losses.distillation import Distillation
+from genir.training.losses.distillation import Distillation, PrefixDistillation
 from genir.training.losses.likelihood import CrossEntropy
 from genir.training.losses.margins import Margin, Preference, PrefixMargin
 from genir.training.losses.teachers import TeacherOptions
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss for loss in (CrossEntropy, Margin, PrefixMargin, Preference, Distillation)
-}
+_KINDS: tuple[type[Loss], ...] = (
+    CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation,
+)  # fmt: skip
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _KINDS}
 
 
 def find_loss(name: str) -> type[Loss]:

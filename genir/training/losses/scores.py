@@ -48,12 +48,14 @@ class Choices:
     """What some rows' prefixes may go on with, at some depths: [B, C, depths, slots] each.
 
     log_p: float32, by the softmax over a prefix's legal edges, -inf where there is no edge. legal,
-    chosen: which of them there are, and which one the row takes.
+    chosen: which of them there are, and which one the row takes. low, high: which rows lie there.
     """
 
     log_p: Tensor
     legal: Tensor
     chosen: Tensor
+    low: Tensor
+    high: Tensor
 
 
 def legal_choices(
@@ -107,7 +109,7 @@ def _score(model: DocidModel, depths: Sequence[_Depth]) -> Choices:
         model, states.flatten(1, 2), depths[0].depth, edges, legal.flatten(1, 2), "legal"
     )
     chosen = together(one.chosen for one in depths)
-    return Choices(log_p.view_as(legal), legal, chosen)
+    return Choices(log_p.view_as(legal), legal, chosen, low, high)
 
 
 def follow(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:

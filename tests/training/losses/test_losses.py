@@ -156,6 +156,31 @@ def test_one_candidate_is_nothing_to_compare(losses, run):
     assert value(losses({"loss": "distillation"} | run(a=1)), batch(A)) == 0
 
 
+def test_choices_are_distilled_into_shares_of_what_lies_below(losses, run):
+    # Of the target, the teacher's half is 3/4 a and 1/4 b.
+    given = losses({"loss": "prefix-distillation", "temperature": 1.0} | run(a=log(3), b=0))
+    second = -7 / 8 * log(1 / 4) - 1 / 8 * log(3 / 4)
+    assert value(given, batch(A)) == pytest.approx((-log(3 / 4) + second) / 2)
+    # c has the other half, and its second code is forced.
+    assert value(given, batch(C)) == pytest.approx(-(log(3 / 4) + log(1 / 4)) / 2 / 2)
+    weighted = join(batch(A), batch(C, weight=3.0))
+    expected = -log(3 / 4) + second - 3 * (log(3 / 4) + log(1 / 4)) / 2
+    assert value(given, weighted) == pytest.approx(expected / 8)
+
+
+def test_without_a_teacher_s_word_the_answer_is_the_target(losses, run):
+    given = losses({"loss": "prefix-distillation"} | run(a=1))
+    beside = batch(B, source="not in the run")
+    assert value(given, beside) == pytest.approx(value(losses(LEGAL), beside))
+
+
+def test_all_of_the_target_may_be_the_teacher_s(losses, run):
+    given = losses({"loss": "prefix-distillation", "share": 1.0} | run(b=1))
+    assert value(given, batch(A)) == pytest.approx(-2 * log(3 / 4) / 2)  # b, on a's way
+    # Nothing lies below c's first code, which is all that the teacher leaves to say of it.
+    assert value(given, batch(C)) == pytest.approx(-log(3 / 4) / 2)
+
+
 def test_losses_are_added_by_weight(losses):
     both = losses(LEGAL | {"weight": 2.0}, GENERATED | {"weight": 0.5})
     expected = 2 * value(losses(LEGAL), batch(A)) + 0.5 * value(losses(GENERATED), batch(A))
