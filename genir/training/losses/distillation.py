@@ -4,11 +4,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 from genir.training.losses.base import Loss, Setting, weighted_mean
 from genir.training.losses.lists import ask
-from genir.training.losses.scores import Choices, legal_choices, log_p
+from genir.training.losses.scores import Choices, legal_choices, log_p, mean_of_symbols
 from genir.training.losses.teachers import TeacherOptions, open_teacher
 
 
@@ -85,9 +84,7 @@ class PrefixDistillation(Loss):
             wanted = _below(one, rows, mass).masked_fill(~one.legal, 0.0)
             wanted = wanted / wanted.sum(dim=-1, keepdim=True).clamp(min=1e-9)
             losses.append(-torch.where(one.legal, wanted * one.log_p, 0.0).sum(dim=-1))
-        loss = torch.cat(losses, dim=-1).squeeze(1)
-        weights = batch.weights[:, None] * (batch.targets != PAD)
-        return (loss * weights[:, : loss.shape[1]]).sum() / weights.sum()
+        return mean_of_symbols(losses, batch)
 
     def _wanted(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return rows in ascending order, and how much of the target lies on each.

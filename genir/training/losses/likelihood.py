@@ -7,10 +7,9 @@ from torch import Tensor
 
 from genir.config import Stage, Strict
 from genir.errors import InputError
-from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 from genir.training.losses.base import Loss
-from genir.training.losses.scores import legal_choices
+from genir.training.losses.scores import legal_choices, mean_of_symbols
 
 
 class CrossEntropyOptions(Strict):
@@ -55,6 +54,4 @@ class CrossEntropy(Loss):
             own = torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1)
             spread = torch.where(one.legal, one.log_p, 0.0).sum(dim=-1) / one.legal.sum(dim=-1)
             losses.append(-(1 - smoothing) * own - smoothing * spread)
-        weights = batch.weights[:, None] * (batch.targets != PAD)
-        loss = torch.cat(losses, dim=-1).squeeze(1)
-        return (loss * weights[:, : loss.shape[1]]).sum() / weights.sum()
+        return mean_of_symbols(losses, batch)

@@ -11,7 +11,7 @@ from torch import Tensor
 from genir.decoding.readers import Normalise, score_edges
 from genir.decoding.trie import Edges, Trie
 from genir.identifiers.table import PAD
-from genir.models.base import DocidModel
+from genir.models.base import Batch, DocidModel
 
 TOGETHER = 1 << 22
 """Edges, unused slots included, that are scored together at most: some 200 MB."""
@@ -81,6 +81,16 @@ def legal_choices(
             depths, slots = [], chosen.shape[-1]
         depths.append(_Depth(depth, states, edges, chosen))
     yield _score(model, depths)
+
+
+def mean_of_symbols(losses: Sequence[Tensor], batch: Batch) -> Tensor:
+    """Return the mean over the batch's target symbols, by the weights of their examples.
+
+    losses: float32 [B, 1, depths] each, of `legal_choices`; 0 is the loss of what is forced.
+    """
+    own = torch.cat(list(losses), dim=-1).squeeze(1)
+    weights = batch.weights[:, None] * (batch.targets != PAD)
+    return (own * weights[:, : own.shape[1]]).sum() / weights.sum()
 
 
 class _Depth(NamedTuple):
