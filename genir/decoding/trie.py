@@ -142,14 +142,14 @@ class Trie:
         """Return after how many symbols, from one on, each row is alone: the rest of it is forced.
 
         rows: int64 [...]. Rows are sorted, so no other row shares more with it than one of its two
-        neighbours. Of several equal rows it is the depth of the trie.
+        neighbours. Of several equal rows it is their length.
         """
         own = self.symbols[rows]
         shared = [
             (own == self.symbols[other]).cumprod(dim=-1).sum(dim=-1).masked_fill(other == rows, -1)
             for other in ((rows - 1).clamp(min=0), (rows + 1).clamp(max=self.rows - 1))
         ]
-        return (torch.maximum(*shared) + 1).clamp(min=1, max=self.depth)
+        return torch.minimum(torch.maximum(*shared) + 1, (own != PAD).sum(dim=-1)).clamp(min=1)
 
     def symbols_of(self, row: Tensor, start: Tensor, length: int) -> Tensor:
         """Return symbols of rows [N], from depths `start` [N] on: int64 [N, length], with PAD."""
