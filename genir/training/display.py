@@ -64,15 +64,15 @@ class Display:
         """Say what is being done between steps."""
         self.bar.update(self.task, note=text)
 
-    def measured(self, row: Mapping[str, Any]) -> None:
-        """Show a dev measurement."""
-        self.bar.update(self.task, dev=f"{row['RR@10']:.3f}", note="")
+    def measured(self, row: Mapping[str, Any], asked: bool) -> None:
+        """Show a measurement. asked: whether there were any dev questions to have figures of."""
         loss = "-" if row["loss"] is None else f"{row['loss']:.3f}"
-        self.console.print(
-            f"step {row['step']:>6}/{self.total}  {row['seconds']:>6.0f} s  loss {loss}  "
-            f"dev RR@10 {row['RR@10']:.3f}  Success@10 {row['Success@10']:.3f}",
-            highlight=False,
-        )
+        line = f"step {row['step']:>6}/{self.total}  {row['seconds']:>6.0f} s  loss {loss}"
+        if asked:
+            line += f"  dev RR@10 {row['RR@10']:.3f}  Success@10 {row['Success@10']:.3f}"
+            self.bar.update(self.task, dev=f"{row['RR@10']:.3f}")
+        self.bar.update(self.task, note="")
+        self.console.print(line, highlight=False)
 
 
 def say(text: str, shown: bool) -> None:

@@ -229,7 +229,7 @@ class Trainer:
         if self.accelerator.is_main_process and figures["RR@10"] >= progress.best:
             self.work.keep_best(self.retriever.model)
         progress.best = max(progress.best, figures["RR@10"])
-        display.measured(progress.history[-1])
+        display.measured(progress.history[-1], asked=bool(self.split.questions))
 
     def _agree(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
         """Tell whether to stop and whether the checkpoint is old, alike in every process."""
