@@ -113,6 +113,12 @@ class DecodingSection(Strict):
         default="max", description="a document's score from its identifiers'"
     )
     several: int = Field(default=1, ge=1, description="identifiers in one answer at most")
+    query_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="of a second stage's answer: the query's own part",
+    )
 
     @property
     def gathers(self) -> bool:
@@ -198,6 +204,16 @@ class Recipe(Stage):
     paper: str = ""
     pseudo: PseudoSection = PseudoSection()
     first: Stage | None = None
+
+    @model_validator(mode="after")
+    def _passages_read(self) -> Self:
+        queries_only = self.decoding if self.first is None else self.first.decoding
+        if queries_only.query_share:
+            raise ValueError(
+                f"[decoding] query_share = {queries_only.query_share} is for a second stage, which "
+                "reads passages as well; leave it at 0 where only queries are read"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_search(self) -> Self:

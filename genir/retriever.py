@@ -19,7 +19,7 @@ from genir.decoding.aggregate import Ranked
 from genir.decoding.filters import RowMasks, Wanted, passing_rows
 from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
-from genir.decoding.two_stage import FirstStage
+from genir.decoding.two_stage import FirstStage, add_queries
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
@@ -128,10 +128,13 @@ class Retriever(Stored):
         return max(k, beams or self.recipe.decoding.beams)
 
     def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
-        """Return what the model reads for each query: the query, or passages of a first stage."""
+        """Return what the model reads for each query: the query, or passages of a first stage, or
+        both.
+        """
         if self.first is None:
             return super().read(queries, live)
-        return self.first.passages(queries, live, self.table)
+        passages = self.first.passages(queries, live, self.table)
+        return add_queries(passages, queries, self.recipe.decoding.query_share)
 
     def require_one_stage(self, what: str) -> None:
         """Raise InputError where `what`, which follows one identifier, cannot be had."""

@@ -161,6 +161,20 @@ def test_a_first_stage_of_another_kind_takes_over_no_model(tmp_path):
     assert loaded(path).first.model.options == {}
 
 
+def test_only_a_second_stage_shares_its_answer_with_the_query(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(TWO)
+    assert loaded(path, "decoding.query_share=0.5").decoding.query_share == 0.5
+    for settings in (
+        "first.decoding.query_share=0.5",
+        "decoding.query_share=1.0",
+    ):
+        with pytest.raises(InputError, match="query_share"):
+            loaded(path, settings)
+    with pytest.raises(InputError, match=r"query_share = 0\.5 is for a second stage"):
+        load_recipe("url", ["decoding.query_share=0.5"])
+
+
 def test_a_bad_first_stage_is_named(tmp_path):
     path = tmp_path / "two.toml"
     path.write_text(TWO)

@@ -1,10 +1,13 @@
 """TOME (ACL 2023): a first model finds passages, a second one reads them in the query's place.
 
 score(document | query) = log p(passage | query) + log p(identifier | passage), the best or the sum
-over the passages that the first stage's beams hold (`[decoding] aggregate`). The first stage is
-held to real passages of documents that may be found. Knows no texts but those its tokens spell.
+over the passages that the first stage's beams hold (`[decoding] aggregate`). The second stage may
+read the query as well, as one passage more (`[decoding] query_share`; not the paper's). The first
+stage is held to real passages of documents that may be found. Knows no texts but those its tokens
+spell.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,3 +98,16 @@ class FirstStage(Ranker):
         live = self.table.live[kept]
         table = IdentifierTable(self.table.symbols[kept], own, second.keys, live)
         table.save(folder / "identifiers")
+
+
+def add_queries(
+    passages: Sequence[Sequence[Reading]], queries: Sequence[str], share: float
+) -> list[list[Reading]]:
+    """Return the passages of each query and, for `share` of the probability, the query itself."""
+    if not share:
+        return [list(own) for own in passages]
+    left, whole = math.log1p(-share), math.log(share)
+    return [
+        [*(Reading(text, score + left) for text, score in own), Reading(query, whole)]
+        for own, query in zip(passages, queries, strict=True)
+    ]

@@ -48,12 +48,13 @@ def retriever(tiny_corpus, tmp_path_factory):
     return built
 
 
-def answering(retriever, beams, aggregate="max"):
+def answering(retriever, beams, aggregate="max", query_share=0.0):
     """The same retriever under other settings."""
     first = retriever.first
     recipe = retriever.recipe
     narrow = first.recipe.decoding.model_copy(update={"beams": beams})
-    wide = recipe.decoding.model_copy(update={"aggregate": aggregate})
+    changed = {"aggregate": aggregate, "query_share": query_share}
+    wide = recipe.decoding.model_copy(update=changed)
     other = Retriever(
         recipe.model_copy(update={"decoding": wide}),
         retriever.scheme,
@@ -117,6 +118,21 @@ def test_the_joint_score_is_that_of_brute_force(retriever, beams, where, aggrega
         assert {hit.key: hit.score for hit in hits} == pytest.approx(expected, abs=1e-3)
         scores = [hit.score for hit in hits]
         assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("where", [None, WHERE])
+@pytest.mark.parametrize("aggregate", ["max", "logsumexp"])
+def test_a_second_stage_that_reads_the_query_too_mixes_both_answers(retriever, aggregate, where):
+    asked, keys = answering(retriever, 3, aggregate, 0.25), keys_of(retriever, where)
+    for query, hits in zip(QUERIES, asked.search(QUERIES, 99, where), strict=True):
+        texts = [reading.text for reading in found_first(asked, query, where)]
+        passages = brute_force(asked, query, texts, aggregate, keys)
+        expected = {}
+        for key in keys:
+            (url,) = asked.table.identifiers_of(asked.table.number(key))
+            ways = passages[key] + np.log(0.75), log_p(asked, query, url) + np.log(0.25)
+            expected[key] = max(ways) if aggregate == "max" else np.logaddexp(*ways)
+        assert {hit.key: hit.score for hit in hits} == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_passage_s_score_is_its_log_probability(retriever):
