@@ -26,6 +26,7 @@ IDLE = {
     "pag": [],
     "ripor": [],
     "seal": [],
+    "tome-taught": [],
     "ultron-pq": [],
     "ultron-url": [],
     "url-taught": [],
