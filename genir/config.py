@@ -207,11 +207,11 @@ class Recipe(Stage):
 
     @model_validator(mode="after")
     def _passages_read(self) -> Self:
-        queries_only = self.decoding if self.first is None else self.first.decoding
-        if queries_only.query_share:
+        where, reader = ("decoding", self) if self.first is None else ("first.decoding", self.first)
+        if reader.decoding.query_share:
             raise ValueError(
-                f"[decoding] query_share = {queries_only.query_share} is for a second stage, which "
-                "reads passages as well; leave it at 0 where only queries are read"
+                f"[{where}] query_share = {reader.decoding.query_share} is for a second stage, "
+                "which reads passages as well; leave it at 0 where only queries are read"
             )
         return self
 

@@ -165,13 +165,11 @@ def test_only_a_second_stage_shares_its_answer_with_the_query(tmp_path):
     path = tmp_path / "two.toml"
     path.write_text(TWO)
     assert loaded(path, "decoding.query_share=0.5").decoding.query_share == 0.5
-    for settings in (
-        "first.decoding.query_share=0.5",
-        "decoding.query_share=1.0",
-    ):
-        with pytest.raises(InputError, match="query_share"):
-            loaded(path, settings)
-    with pytest.raises(InputError, match=r"query_share = 0\.5 is for a second stage"):
+    with pytest.raises(InputError, match=r"query_share = 1\.0"):
+        loaded(path, "decoding.query_share=1.0")
+    with pytest.raises(InputError, match=r"\[first\.decoding\] query_share = 0\.5 is for a second"):
+        loaded(path, "first.decoding.query_share=0.5")
+    with pytest.raises(InputError, match=r"\[decoding\] query_share = 0\.5 is for a second stage"):
         load_recipe("url", ["decoding.query_share=0.5"])
 
 
