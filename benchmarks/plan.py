@@ -71,7 +71,7 @@ class Row(Strict):
 
     name: by default the recipe's. groups: the tables it stands in: "table", or an ablation's group.
     like: a row of the same collections, whose steps this one takes, whatever their time; it trains
-    before it what this one needs, and its last training's steps are those of this one's.
+    what this one needs before its own training, which has the steps of that row's last.
     """
 
     recipe: str
@@ -278,6 +278,6 @@ def _check_like(path: Path, run: Run, plan: Plan) -> None:
     if run.row.minutes:
         raise InputError(f"{where}: has the steps of that row; take `minutes` out")
     if run.has_recipe:
-        parts = (earlier(one.row.recipe, one.row.settings) for one in (run, other))
-        for part in sorted(set.difference(*parts)):
+        needed, made = (earlier(one.row.recipe, one.row.settings) for one in (run, other))
+        for part in sorted(needed - made - {other.row.recipe}):
             raise InputError(f"{where}: trains no {part!r}, which this row needs; let it do so")

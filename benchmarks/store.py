@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contents import earlier
 from benchmarks.plan import Run, Taken
 from genir.errors import InputError
 
@@ -89,13 +90,18 @@ def state(folder: Path, run: Run) -> str:
 
 
 def settled(folder: Path, run: Run) -> Run:
-    """Return a row with the steps of the one that it is like; as it is while that is not done."""
+    """Return a row with the steps of the one that it is like; as it is while that is not done.
+
+    A row that starts from the one that it is like takes its last training's steps twice.
+    """
     if run.like is None or state(folder, run.like) != "done":
         return run
     result = read(folder, run.like)
     assert result is not None
-    named = {run.like.row.recipe: run.row.recipe}
-    taken = {named.get(name, name): steps for name, steps in _taken(result, run.like).items()}
+    taken = dict(_taken(result, run.like))
+    taken[run.row.recipe] = taken[run.like.row.recipe]
+    if run.like.row.recipe not in (run.row.recipe, *earlier(run.row.recipe, run.row.settings)):
+        del taken[run.like.row.recipe]
     return replace(run, taken=taken)
 
 

@@ -71,15 +71,15 @@ def trained(*parts):
 def test_a_row_waits_for_the_one_it_is_like_and_depends_on_its_steps(like_file, tmp_path):
     rows, queries, _ = runs(load_plan(like_file))
     assert store.state(tmp_path, queries) == "waits"
-    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("rows", 7))})
+    store.write(tmp_path, rows, {"digest": rows.digest, **trained((rows.row.recipe, 7))})
     assert store.state(tmp_path, queries) == "missing"
     settled = store.settled(tmp_path, queries)
-    assert settled.taken == {"rows": {"main": 7}}
+    assert settled.taken == {rows.row.recipe: {"main": 7}}
     store.write(tmp_path, queries, {"digest": settled.digest})
     assert store.state(tmp_path, queries) == "done"
-    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("rows", 8))})
+    store.write(tmp_path, rows, {"digest": rows.digest, **trained((rows.row.recipe, 8))})
     assert store.state(tmp_path, queries) == "stale"
-    store.write(tmp_path, rows, {"digest": "another", **trained(("rows", 7))})
+    store.write(tmp_path, rows, {"digest": "another", **trained((rows.row.recipe, 7))})
     assert store.state(tmp_path, queries) == "waits"
 
 
@@ -95,12 +95,24 @@ def test_another_recipe_takes_the_steps_of_the_last_training(like_file, recipes,
     assert store.settled(tmp_path, last).taken == taken
 
 
+def test_who_starts_from_the_other_takes_the_steps_of_its_last_training_twice(
+    like_file, recipes, tmp_path
+):
+    rows, codes = f"{recipes}/rows.toml", f"{recipes}/codes.toml"  # codes start from rows
+    text = like_file.read_text()
+    like_file.write_text(text.replace('"yet-to-come"', f'"{codes}"\nname = "x"\nlike = "rows"'))
+    first, _, last = runs(load_plan(like_file))
+    store.write(tmp_path, first, {"digest": first.digest, **trained((rows, 7))})
+    assert store.settled(tmp_path, last).taken == {rows: {"main": 7}, codes: {"main": 7}}
+
+
 def test_who_trained_a_recipe_twice_in_other_steps_is_nobodys_model(like_file, tmp_path):
     rows, queries, _ = runs(load_plan(like_file))
-    twice = trained(("x", 7), ("x", 7), ("rows", 2))
+    own = rows.row.recipe
+    twice = trained(("x", 7), ("x", 7), (own, 2))
     store.write(tmp_path, rows, {"digest": rows.digest, **twice})
-    assert store.settled(tmp_path, queries).taken == {"x": {"main": 7}, "rows": {"main": 2}}
-    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("x", 7), ("x", 8), ("rows", 2))})
+    assert store.settled(tmp_path, queries).taken == {"x": {"main": 7}, own: {"main": 2}}
+    store.write(tmp_path, rows, {"digest": rows.digest, **trained(("x", 7), ("x", 8), (own, 2))})
     with pytest.raises(InputError, match="has trained 'x' twice, in different steps"):
         store.state(tmp_path, queries)
 
@@ -113,18 +125,13 @@ def test_who_trained_a_recipe_twice_in_other_steps_is_nobodys_model(like_file, t
         ('like = "rows"', 'like = "rows"\nminutes = 2', "take `minutes` out"),
         (
             '"yet-to-come"',
-            '"{folder}/codes.toml"\nname = "x"\nlike = "rows"',
-            "trains no '.*rows.toml', which this row needs",
-        ),
-        (
-            '"yet-to-come"',
             '"{folder}/rows.toml"\nname = "x"\nlike = "rows-queries"',
             "itself like 'rows'",
         ),
         (
             "settings = ['tasks=[{task=\"queries\"}]']",
-            "settings = ['model.start=\"{folder}/rows.toml\"']",
-            "trains no '.*rows.toml', which this row needs",
+            "settings = ['model.start=\"{folder}/codes.toml\"']",
+            "trains no '.*codes.toml', which this row needs",
         ),
     ],
 )
