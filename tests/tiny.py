@@ -8,6 +8,7 @@ from genir.config import Recipe, dump_recipe, load_recipe
 from genir.corpus.folder import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
 from genir.training.assembly import assemble
+from genir.training.losses.registry import find_loss
 
 SCHEMES = {
     "atomic": {},
@@ -74,9 +75,11 @@ def small(name, encoder, folder):
     settings += TINY_SCHEMES.get(recipe.identifiers.scheme, ())
     if "set_words" in recipe.model.options:
         settings.append("model.set_words=4")
-    for number, loss in enumerate(recipe.losses):
-        if loss.options.get("teacher") in ("dense", "rrf"):
-            settings.append(f"losses.{number}.encoder={json.dumps(str(encoder))}")
+    for where, stage in (("", recipe), ("first.", recipe.first)):
+        for number, loss in enumerate(stage.losses if stage else ()):
+            options = find_loss(loss.loss).Options.model_validate(loss.options)
+            if getattr(options, "teacher", "") in ("dense", "rrf"):
+                settings.append(f"{where}losses.{number}.encoder={json.dumps(str(encoder))}")
     if recipe.pseudo.source:
         (folder / "made.jsonl").write_text('{"document": "copy-file", "text": "made up"}\n')
         settings.append(f"pseudo.source={folder / 'made.jsonl'}")

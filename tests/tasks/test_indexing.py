@@ -51,6 +51,20 @@ def test_title_and_lead_need_both(document, table):
     assert sources(document, table, {}, task="title-lead") == []
 
 
+def test_spans_of_two_words_by_hand(table):
+    drawn = {
+        source
+        for seed in range(60)
+        for source in sources_drawn(Document("tar", "pack  all files\nfast"), table, seed)
+    }
+    assert drawn == {"pack all", "all files", "files fast"}
+
+
+def sources_drawn(document, table, seed):
+    task = build_task(TaskSection(task="spans", shortest=2, longest=2, count=1))
+    return [e.source for e in task.examples([document], table, {}, Random(seed))]
+
+
 def test_spans_are_runs_of_the_text_of_every_length(corpus, table, queries):
     text = " ".join(corpus[0].text.split())
     drawn = sources(corpus[0], table, queries, task="spans", shortest=2, longest=4, count=300)

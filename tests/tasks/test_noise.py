@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from web import outcomes, page
 
 from genir.config import TaskSection
 from genir.errors import InputError
@@ -26,6 +27,13 @@ def test_the_probability_is_that_of_an_error(typos, least, most):
     wrong = sum(a.source != b.source for a, b in zip(clean, noisy, strict=True))
     assert least <= wrong <= most
     assert [e.target for e in noisy] == [e.target for e in clean]
+
+
+def test_the_errors_of_two_letters_by_hand():
+    lost, inserted = {"a", "b"}, {"aab", "bab", "abb"}
+    replaced, swapped = {"bb", "aa"}, {"ba"}
+    expected = {(source, "p") for source in lost | inserted | replaced | swapped}
+    assert outcomes([page("p", "text", "ab")], 400, task="title", typos=1.0) == expected
 
 
 def test_an_error_is_one_edit_with_the_letters_of_the_sources_and_leaves_the_text_clean():
