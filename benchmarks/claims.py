@@ -111,5 +111,8 @@ def _verdict(trial: Trial) -> str:
 
 
 def short(value: float) -> str:
-    """Return a share with three places and no leading zero."""
-    return f"{value:.3f}".replace("0.", ".", 1)
+    """Return a share with three places and no leading zero.
+
+    Of its five places that results keep: the same wherever it is told.
+    """
+    return f"{round(value, 5):.3f}".replace("0.", ".", 1)
