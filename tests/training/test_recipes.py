@@ -58,13 +58,14 @@ def test_the_founding_systems_are_measured_and_served(name, tiny_encoder, tiny_c
 
 
 def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
-    tiny_encoder, tiny_corpus, tmp_path
+    tiny_encoder, tiny_corpus, tmp_path, capsys
 ):
     before = load_recipe("corpusbrain", small("corpusbrain", tiny_encoder, tmp_path))
     (tmp_path / "before.toml").write_text(dump_recipe(before))
     start = f"model.start={tmp_path / 'before.toml'}"
     settings = [*small("genre", tiny_encoder, tmp_path), start]
     tuned = train(Job("genre", tiny_corpus, tmp_path / "model", settings=settings))
+    assert "here: iss, lps, hip\n" in capsys.readouterr().err  # its tasks, in pages without links
     assert [task.task for task in tuned.recipe.tasks] == ["queries"]
     assert len(tuned.search(["clone a text"], 3)[0]) == 3
 
