@@ -71,16 +71,22 @@ class Row(Strict):
 
     name: by default the recipe's. groups: the tables it stands in: "table", or an ablation's group.
     like: a row of the same collections, whose steps this one takes, whatever their time; it trains
-    what this one needs before its own training, which has the steps of that row's last.
+    what this one needs before its own training, which has the steps of that row's last. A row that
+    names no recipe has that row's, with its settings before the own ones.
     """
 
-    recipe: str
+    recipe: str = ""
     name: str = Field(default="", pattern=r"^[\w.-]*$")
     collections: tuple[str, ...] = Field(min_length=1)
     settings: tuple[str, ...] = ()
     groups: tuple[str, ...] = ("table",)
     minutes: float = Field(default=0.0, ge=0, description="0 = as [budget] has it")
     like: str = ""
+
+    @property
+    def called(self) -> str:
+        """Return its name, be it the recipe's."""
+        return self.name or Path(self.recipe).stem
 
 
 class Claim(Strict):
@@ -134,7 +140,7 @@ class Run:
     @property
     def name(self) -> str:
         """Return the row's name, unique in its collection."""
-        return self.row.name or Path(self.row.recipe).stem
+        return self.row.called
 
     @property
     def place(self) -> str:
@@ -176,8 +182,25 @@ def load_plan(path: Path, minutes: float | None = None) -> Plan:
         raise InputError(f"{path}: not valid TOML: {error}") from None
     _share_budget(values, {} if minutes is None else {"minutes": minutes})
     plan = validate(Plan, values, str(path))
+    plan = plan.model_copy(update={"rows": tuple(_whole(row, plan, path) for row in plan.rows)})
     _check(plan, path)
     return plan
+
+
+def _whole(row: Row, plan: Plan, path: Path) -> Row:
+    """Return a row with a recipe: if it names none, that of the row that it is like."""
+    if row.recipe:
+        return row
+    where = f"{path}: rows: {row.name or 'a row'} names no `recipe`"
+    if not row.name or not row.like:
+        raise InputError(f"{where}; name one, or give it a `name` and the row that it is `like`")
+    named = {other.called: other for other in reversed(plan.rows) if other.recipe}
+    other = named.get(row.like)
+    if other is None:
+        hint = nearest(row.like, named)
+        raise InputError(f"{where}, and no row that has one is called {row.like!r}{hint}")
+    settings = (*other.settings, *row.settings)
+    return row.model_copy(update={"recipe": other.recipe, "settings": settings})
 
 
 def _share_budget(values: dict[str, Any], given: Mapping[str, float]) -> None:

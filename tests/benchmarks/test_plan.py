@@ -143,6 +143,48 @@ def test_a_row_that_cannot_be_like_another_is_refused(like_file, recipes, old, n
         load_plan(like_file)
 
 
+def test_a_row_that_names_no_recipe_has_all_of_the_one_that_it_is_like(like_file, recipes):
+    named = runs(load_plan(like_file))[1]
+    text = like_file.read_text()
+    recipe = f'recipe = "{recipes}/rows.toml"\n'
+    assert text.count(recipe) == 2
+    before, first, after = text.split(recipe)
+    like_file.write_text(f'{before}{recipe}settings = ["training.seed=3"]\n{first}{after}')
+    parent, run, _ = runs(load_plan(like_file))
+    assert run.row.recipe == parent.row.recipe == named.row.recipe
+    assert run.row.settings == (*parent.row.settings, 'tasks=[{task="queries"}]')
+    assert "training.seed=3" in parent.row.settings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('\nlike = "rows"', "", "rows: rows-queries names no `recipe`; name one, or give"),
+        (
+            'name = "rows-queries"',
+            "",
+            "rows: a row names no `recipe`; name one, or give it a `name`",
+        ),
+        (
+            'like = "rows"',
+            'like = "row"',
+            "no row that has one is called 'row'; did you mean 'rows'",
+        ),
+    ],
+)
+def test_a_row_that_names_neither_a_recipe_nor_whose_it_has_is_refused(
+    like_file, recipes, old, new, message
+):
+    text = like_file.read_text()
+    recipe = f'recipe = "{recipes}/rows.toml"\n'
+    at = text.rindex(recipe)
+    text = text[:at] + text[at + len(recipe) :]
+    assert text.count(old) >= 1
+    like_file.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        load_plan(like_file)
+
+
 def test_a_failure_is_told_until_the_row_is_done(plan_file, tmp_path):
     run = runs(load_plan(plan_file))[0]
     store.write_failure(tmp_path, run, "out of memory")
