@@ -32,7 +32,11 @@ class OverlapsOptions(Strict):
 
 
 class Overlaps(Task):
-    """Runs that begin with a content word, drawn with weight exp(shared words / temperature)."""
+    """Runs that begin with a content word, drawn with weight exp(shared words / temperature).
+
+    A run has the blank that stands before it: some vocabularies (BART's) spell words otherwise
+    without it, and the table holds the tokens of the whole text.
+    """
 
     name = "overlaps"
     Options = OverlapsOptions
@@ -68,4 +72,4 @@ class Overlaps(Task):
         shared = [len(wanted & set().union(*held[start : start + size])) for start in starts]
         bounds = list(accumulate(exp(n / self.options.temperature) for n in shared))
         drawn = rng.choices(starts, cum_weights=bounds, k=self.options.count)
-        return [" ".join(read[start : start + size]) for start in drawn]
+        return [" " * (start > 0) + " ".join(read[start : start + size]) for start in drawn]

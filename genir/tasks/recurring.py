@@ -6,7 +6,7 @@ title) or windows of one document; a window's identifier is its document's.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Literal, NamedTuple, Self
 
@@ -125,7 +125,7 @@ def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
 
     A span consists of words and numbers without marks between them and neither starts nor ends with
     a stop word; a single word starts with a capital, or is a number of four digits. A span whose
-    every place lies in a longer recurring one is left out.
+    every place lies in one of a longer recurring span is left out.
     """
     bare = [[_AROUND.sub("", word).lower() for word in passage.words] for passage in passages]
     spans: dict[Key, list[Place]] = {}
@@ -137,13 +137,8 @@ def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
             if key[-1] not in STOP_WORDS and _several(said):
                 spans[key] = said
         grown = _grow(grown, passages, bare)
-    covered = {
-        part
-        for key, places in spans.items()
-        for part in _parts(key)
-        if len(spans.get(part, ())) == len(places)
-    }
-    return [places for key, places in spans.items() if key not in covered]
+    covered = {part for places in spans.values() for place in places for part in _within(place)}
+    return [places for places in spans.values() if not covered.issuperset(places)]
 
 
 def _several(places: Sequence[Place]) -> bool:
@@ -181,11 +176,12 @@ def _grow(
     return longer
 
 
-def _parts(key: Key) -> Iterable[Key]:
-    """Return the shorter spans within a span."""
-    return (
-        key[a:b] for a in range(len(key)) for b in range(a + 1, len(key) + 1) if b - a < len(key)
-    )
+def _within(place: Place) -> Iterator[Place]:
+    """Yield the shorter places within a place."""
+    for start in range(place.start, place.end):
+        for end in range(start + 1, place.end + 1):
+            if end - start < place.end - place.start:
+                yield Place(place.passage, start, end)
 
 
 def _telling(passages: Sequence[Passage], place: Place) -> bool:

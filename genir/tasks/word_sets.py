@@ -171,17 +171,16 @@ class BProp(WordSets[Language]):
         return Language(corpus)
 
     def sampler(self, counts: Counter[str], facts: Language) -> Sampler | None:
-        """Return a sampler of the contrast, None for a document of few words."""
+        """Return a sampler of the contrast, None for a document of few words, or common ones."""
         if sum(word.isalpha() for word in counts) < self.options.fewest:
             return None
         shares = {word: count / counts.total() for word, count in counts.items()}
-        return Contrast(
-            {
-                word: max(share * (log2(share) + facts.information(word)), 0.0)
-                for word, share in shares.items()
-                if word.isalpha()
-            }
-        )
+        contrast = {
+            word: max(share * (log2(share) + facts.information(word)), 0.0)
+            for word, share in shares.items()
+            if word.isalpha()
+        }
+        return Contrast(contrast) if any(contrast.values()) else None
 
 
 class Contrast(Sampler):

@@ -28,6 +28,22 @@ def test_a_part_that_also_stands_alone_is_a_span_of_its_own():
 
 
 @pytest.mark.parametrize(
+    ("one", "two", "found"),
+    [
+        # Two places of "rome" lie in "deep rome", and as many "Rome" stand alone.
+        ("see deep rome -- Rome", "the deep rome -- Rome", {"deep rome", "Rome"}),
+        # All four places lie in "Rome to Rome".
+        ("see Rome to Rome -- once", "from Rome to Rome --", {"Rome to Rome"}),
+        # Every "Black" lies in one or the other.
+        ("Black Death -- Black Sea", "a Black Sea -- Black Death", {"Black Death", "Black Sea"}),
+        ("Black Death -- black", "of Black Death -- Black", {"Black Death", "Black"}),
+    ],
+)
+def test_a_part_is_left_out_by_where_it_stands_and_not_by_how_often(one, two, found):
+    assert spans(one, two) == found
+
+
+@pytest.mark.parametrize(
     ("text", "found"),
     [
         ("deep common words", {"deep common words"}),

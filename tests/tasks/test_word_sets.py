@@ -90,6 +90,13 @@ def test_b_prop_leaves_out_documents_of_few_words():
     assert pairs(CORPUS, task="b-prop", fewest=3) == []
 
 
+def test_b_prop_leaves_out_documents_without_any_contrast():
+    alone = Document("a", "red green blue")
+    numbers = Document("n", "red green blue 1 2 3 4 5 6")
+    assert pairs([alone], task="b-prop", fewest=3) == []
+    assert {key for _, key in pairs([alone, numbers], task="b-prop", fewest=3)} == {"a"}
+
+
 def test_drawing_distinct_words_goes_by_the_weights_of_those_left():
     rng = Random(0)
     orders = Counter(tuple(draw_distinct({"a": 3, "b": 1, "c": 0}, 2, rng)) for _ in range(4000))
