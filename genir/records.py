@@ -57,12 +57,19 @@ class Example:
     """A training pair: `source` text, and the identifier (or plain text) to emit for it.
 
     also: identifiers to emit after the target, one after the other (CorpusBrain's joined targets).
+    meant: what the source says without its typing error, "" where it has none.
     """
 
     source: str
     target: Identifier | str
     weight: float = 1.0
     also: tuple[Identifier, ...] = ()
+    meant: str = ""
+
+    @property
+    def asked(self) -> str:
+        """Return the source as it was meant."""
+        return self.meant or self.source
 
 
 @dataclass(frozen=True, slots=True)

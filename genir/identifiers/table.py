@@ -168,6 +168,10 @@ class IdentifierTable:
 
     def row_of(self, identifier: Identifier) -> int:
         """Return the first row that holds an identifier. Raises KeyError when there is none."""
+        return self.rows_with(identifier).start
+
+    def rows_with(self, identifier: Identifier) -> range:
+        """Return the rows that hold an identifier. Raises KeyError when there is none."""
         if len(identifier) > self.depth or PAD in identifier:
             raise KeyError(identifier)
         low, high = 0, len(self)
@@ -182,7 +186,7 @@ class IdentifierTable:
             )
         if low >= high:
             raise KeyError(identifier)
-        return low
+        return range(low, high)
 
     def is_live(self, key: str) -> bool:
         """Tell whether a document may be found; False for an unknown key."""

@@ -39,7 +39,7 @@ class Batch:
     rows: int64 [batch], the target's row in the identifier table, -1 for a text target.
     weights: float32 [batch].
     answers: int64 [batch, A], the numbers of the documents known to answer each source, padded with
-    -1. sources: the texts that were read. Losses over lists need both.
+    -1. sources: the texts that were read, without typing errors. Losses over lists need both.
     """
 
     input_ids: Tensor

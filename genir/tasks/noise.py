@@ -42,6 +42,7 @@ class Misspelt(Task):
         examples = list(self.task.examples(corpus, table, queries, rng))
         letters = letters_of(example.source for example in examples)
         for example in examples:
-            wrong = rng.random() < self.probability
-            source = misspelt(example.source, letters, rng) if wrong else example.source
-            yield replace(example, source=clean(source))  # a lost letter may leave blanks
+            if rng.random() < self.probability:
+                wrong = clean(misspelt(example.source, letters, rng))  # a lost letter: two blanks
+                example = replace(example, source=wrong, meant=example.source)
+            yield example

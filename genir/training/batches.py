@@ -1,6 +1,6 @@
 """From examples to length-bucketed batches, the same for one process or many."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -14,7 +14,11 @@ from genir.identifiers.table import PAD, IdentifierTable
 from genir.models.base import Batch
 from genir.models.encoder import encode_texts, pad_batch
 from genir.records import Example, Identifier
+from genir.tasks.base import TrainQueries
+from genir.tasks.passages import clean
 
+Answers = Mapping[str, Mapping[int, None]]
+"""The numbers of the documents that a text is known to be answered by, in order."""
 POOL = 16
 """Batches whose examples are sorted by length together: little padding, yet well mixed."""
 
@@ -23,8 +27,8 @@ class Batcher:
     """Turns an epoch's examples into batches of tensors.
 
     batch_size: examples a process; lengths: tokens at most of (source, text or joined target);
-    answering: whether batches know the `answers` of their sources; separator: the symbol between
-    identifiers of a joined target, if there are any.
+    known: what answers train queries, where batches are to know the `answers` of their sources;
+    separator: the symbol between identifiers of a joined target, if there are any.
     """
 
     def __init__(
@@ -33,10 +37,10 @@ class Batcher:
         table: IdentifierTable,
         batch_size: int,
         lengths: tuple[int, int],
-        answering: bool = False,
+        known: Answers | None = None,
         separator: int | None = None,
     ) -> None:
-        self.answering = answering
+        self.known = known
         self.separator = separator
         self.tokenizer = tokenizer
         self.table = table
@@ -52,7 +56,7 @@ class Batcher:
     def batches(self, examples: Sequence[Example], rng: Random, skip: int = 0) -> Iterator[Batch]:
         """Yield one epoch's batches, leaving out the first `skip` without reading them."""
         size = self.batch_size * POOL
-        answers = self._answers(examples) if self.answering else {}
+        answers = {} if self.known is None else self._answers(examples, self.known)
         for start in range(0, len(examples), size):
             pool = examples[start : start + size]
             order_rng = Random(rng.getrandbits(64))
@@ -65,14 +69,21 @@ class Batcher:
                 yield replace(batch, answers=_padded(own))
             skip = 0
 
-    def _answers(self, examples: Sequence[Example]) -> dict[str, dict[int, None]]:
-        """Return the numbers of the documents that each source leads to, in order."""
-        owner = cache(lambda target: int(self.table.documents[self.table.row_of(target)]))
+    def _answers(self, examples: Sequence[Example], known: Answers) -> Answers:
+        """Return the documents that each source leads to: all that hold one of its identifiers."""
+        owners = cache(self._owners)
         numbers: dict[str, dict[int, None]] = {}
         for example in examples:
             if not isinstance(example.target, str):
-                own = map(owner, (example.target, *example.also))
-                numbers.setdefault(example.source, {}).update(dict.fromkeys(own))
+                own = numbers.setdefault(example.asked, {})
+                for target in (example.target, *example.also):
+                    own.update(dict.fromkeys(owners(target)))
+                own.update(known.get(example.asked, {}))
+        return numbers
+
+    def _owners(self, target: Identifier) -> list[int]:
+        rows = self.table.rows_with(target)
+        numbers: list[int] = self.table.documents[rows.start : rows.stop].tolist()
         return numbers
 
     def _cuts(self, pool: Sequence[Example]) -> list[slice]:
@@ -102,7 +113,7 @@ class Batcher:
             _padded(targets),
             torch.tensor(rows),
             torch.tensor([e.weight for e in examples], dtype=torch.float32),
-            sources=tuple(e.source for e in examples),
+            sources=tuple(e.asked for e in examples),
         )
 
     def _target(self, example: Example) -> Sequence[int]:
@@ -125,6 +136,15 @@ class Batcher:
             assert self.separator is not None, "a joined target needs a separator"
             symbols[-1:] = [self.separator, *other]
         return symbols
+
+
+def known_answers(queries: TrainQueries, table: IdentifierTable) -> Answers:
+    """Return the documents that each train query is answered by, be it drawn or not."""
+    numbers: dict[str, dict[int, None]] = {}
+    for key, texts in queries.items():
+        for text in texts if key in table else ():
+            numbers.setdefault(clean(text), {})[table.number(key)] = None
+    return numbers
 
 
 def _padded(lists: Sequence[Collection[int]]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from genir.models.encoder import autocast
 from genir.records import Example
 from genir.retriever import Retriever
 from genir.tasks.registry import build_mixture
-from genir.training.batches import Batcher
+from genir.training.batches import Batcher, known_answers
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev import measure_dev
 from genir.training.display import Display, say
@@ -64,12 +64,13 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[options])
         torch.manual_seed(self.settings.seed)
         self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
+        lists = takes_lists(retriever.recipe)
         self.batcher = Batcher(
             retriever.model.tokenizer,
             retriever.table,
             self.settings.batch_size,
             (self.settings.source_length, self.settings.target_length),
-            takes_lists(retriever.recipe),
+            known_answers(split.train, retriever.table) if lists else None,
             retriever.model.separator,
         )
         self._prepare()

@@ -29,6 +29,12 @@ def test_the_probability_is_that_of_an_error(typos, least, most):
     assert [e.target for e in noisy] == [e.target for e in clean]
 
 
+def test_an_example_tells_what_its_source_was_meant_to_be():
+    clean, noisy = made(task="title"), made(task="title", typos=0.5)
+    assert [e.asked for e in noisy] == [e.source for e in clean]
+    assert {e.meant for e in clean} == {""}
+
+
 def test_the_errors_of_two_letters_by_hand():
     lost, inserted = {"a", "b"}, {"aab", "bab", "abb"}
     replaced, swapped = {"bb", "aa"}, {"ba"}

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from genir.identifiers.table import PAD, IdentifierTable
 from genir.records import Example
-from genir.training.batches import POOL, Batcher
+from genir.training.batches import POOL, Batcher, known_answers
 
 TABLE = IdentifierTable.build([[(n % 7, n)] for n in range(50)], [f"d{n}" for n in range(50)])
 
@@ -122,7 +122,7 @@ TITLES = IdentifierTable.build(
 
 
 def joined_batch(tokenizer, given, length=64):
-    batcher = Batcher(tokenizer, TITLES, 4, (64, length), answering=True, separator=PARTED)
+    batcher = Batcher(tokenizer, TITLES, 4, (64, length), known={}, separator=PARTED)
     (batch,) = batcher.batches(given, Random(1))
     rows = zip(batch.sources, batch.targets, batch.rows, batch.answers, strict=True)
     return {
@@ -161,3 +161,35 @@ def test_a_joined_target_holds_the_identifiers_that_there_is_room_for(tokenizer,
     batcher = Batcher(tokenizer, table, 4, (64, length), separator=PARTED)
     (batch,) = batcher.batches(given, Random(1))
     assert batch.targets.tolist() == [expected]
+
+
+SHARED = IdentifierTable.build([[(1, END), (2, END)], [(2, END)], [(3, END)]], ["a", "b", "c"])
+
+
+def answers(tokenizer, given, queries):
+    batcher = Batcher(tokenizer, SHARED, 8, (64, 8), known=known_answers(queries, SHARED))
+    (batch,) = batcher.batches(given, Random(1))
+    rows = zip(batch.sources, batch.answers, strict=True)
+    return {source: sorted(own[own >= 0].tolist()) for source, own in rows}
+
+
+def test_all_documents_that_hold_a_target_answer_its_source(tokenizer):
+    given = [Example("one", (1, END)), Example("two", (2, END)), Example("three", (3, END))]
+    assert answers(tokenizer, given, {}) == {"one": [0], "two": [0, 1], "three": [2]}
+
+
+def test_a_train_query_is_answered_by_documents_that_were_not_drawn(tokenizer):
+    queries = {"a": ["one"], "c": ["one ", "two"], "gone": ["one"]}
+    assert answers(tokenizer, [Example("one", (1, END))], queries) == {"one": [0, 2]}
+
+
+def test_a_misspelt_source_is_answered_as_it_was_meant(tokenizer):
+    given = [Example("oen", (1, END), meant="one"), Example("noe", (3, END), meant="one")]
+    assert answers(tokenizer, given, {}) == {"one": [0, 2]}
+    batcher = Batcher(tokenizer, SHARED, 8, (64, 8), known={})
+    (batch,) = batcher.batches(given, Random(1))
+    assert batch.sources == ("one", "one")
+    read = {tokenizer.decode(ids, skip_special_tokens=True) for ids in batch.input_ids}
+    assert read == {tokenizer.decode(tokenizer(e.source)["input_ids"], skip_special_tokens=True)
+                    for e in given}  # fmt: skip
+    assert all(own.tolist() == [0, 2] for own in batch.answers.sort(dim=1).values)

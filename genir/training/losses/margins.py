@@ -7,6 +7,7 @@ from torch import Tensor
 
 from genir.config import Stage
 from genir.errors import InputError
+from genir.identifiers.registry import find_scheme
 from genir.models.base import Batch, DocidModel
 from genir.retriever import Retriever
 from genir.training.losses.base import Loss, Setting, weighted_mean
@@ -75,6 +76,16 @@ class PrefixMargin(Loss):
     def __init__(self, options: PrefixMarginOptions, setting: Setting) -> None:
         super().__init__(options, setting)
         self.teacher = open_teacher(options, setting)
+
+    @classmethod
+    def check(cls, options: PrefixMarginOptions, stage: Stage) -> None:
+        """Refuse identifiers that documents share: a teacher's score is of one document."""
+        if not find_scheme(stage.identifiers.scheme).unique:
+            raise InputError(
+                f"[[losses]] prefix-margin: documents share identifiers of the scheme "
+                f"{stage.identifiers.scheme!r}, and a teacher's score is of one document; take "
+                "another scheme, or loss = 'margin'"
+            )
 
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the mean over prefix lengths and other documents."""

@@ -218,6 +218,7 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
         ({"loss": "margin", "margn": 1}, {}, "margin: unknown key 'margn'; did you mean 'margin'"),
         (LEGAL, {"identifiers": {"scheme": "atomic"}}, "every symbol of the scheme 'atomic'"),
         ({"loss": "margin"}, {"decoding": {"mode": "free"}}, "in mode 'free' does not find"),
+        ({"loss": "prefix-margin"}, {"identifiers": {"scheme": "views"}}, "share identifiers of"),
         ({"loss": "preference"}, {"model": {"kind": "seq2seq"}}, r"one as \[model\] start"),
         ({"loss": "margin"}, {"training": {"label_smoothing": 0.1}}, "of the loss 'cross-entropy'"),
     ],

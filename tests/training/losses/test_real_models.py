@@ -107,7 +107,8 @@ def test_a_few_steps_make_it_smaller_and_raise_the_answer(made, name, tmp_path):
     options |= {"margin": {"teacher": "generated"}}.get(name, {})
     retriever.save(tmp_path / "start")
     losses = losses_of(retriever, name, tmp_path / "start", **options)
-    losses.parts[0][1].teacher = Sure(retriever, batch)  # of the losses that have one
+    (_, loss), *_ = losses.parts
+    getattr(loss, "negatives", loss).teacher = Sure(retriever, batch)  # of those that have one
     model, first = retriever.model.train(), place(retriever, batch)
     before, after = learn(losses, model, batch)
     assert after < before and place(retriever, batch) < first
