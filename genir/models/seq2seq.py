@@ -299,7 +299,7 @@ class Seq2SeqModel(DocidModel):
         """Return what the decoder reads for symbols [N, T] of `levels`, [T] or [N, T]."""
         if text:
             return self.transformer.embed(symbols)
-        return F.embedding(symbols + self.first[levels], self.symbols)
+        return self.transformer.scale * F.embedding(symbols + self.first[levels], self.symbols)
 
     def _level(self, depth: int) -> Tensor:
         return self.symbols[self.offsets[depth] : self.offsets[depth + 1]]

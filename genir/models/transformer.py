@@ -119,6 +119,11 @@ class Transformer(nn.Module):
         """Return what the decoder reads for tokens [...]: [..., H]."""
         return cast(Tensor, self.net.get_decoder().get_input_embeddings()(tokens))
 
+    @property
+    def scale(self) -> float:
+        """Return what rows of the vocabulary are multiplied by when they are read (mBART)."""
+        return float(getattr(self.net.get_decoder().get_input_embeddings(), "embed_scale", 1.0))
+
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
         """Encode sources, int64 [B, S] each."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state

@@ -311,6 +311,28 @@ def test_a_source_that_is_no_model_is_refused(tmp_path):
         build(source=str(tmp_path))
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_code_is_read_on_the_scale_of_words(scaled, tmp_path):
+    tokenizer = train_vocabulary(CORPUS, 420)
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": len(tokenizer)}
+    config = BartConfig(**sizes, scale_embedding=scaled, decoder_start_token_id=1)
+    BartForConditionalGeneration(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = build(source=str(tmp_path)).eval()
+    model.attach(Levels(SIZES), TABLE, None)
+    torch.nn.init.constant_(model.symbols, 0)
+    with torch.no_grad():
+        model.symbols += model.transformer.output.weight[7]
+        state, _ = model.step(model.start(*inputs(model, "create")), None, None)
+        first = torch.zeros(1, 1, dtype=torch.long)
+        _, code = model.step(state, first, first)
+        model.text = True
+        _, word = model.step(state, first, first + 7)
+        _, other = model.step(state, first, first + 8)
+    torch.testing.assert_close(code, word)
+    assert not torch.allclose(code, other)
+
+
 def test_a_source_without_a_start_token_is_refused(tmp_path):
     tokenizer = train_vocabulary(CORPUS, 420)
     config = BartConfig(vocab_size=420, d_model=16, encoder_layers=0, decoder_layers=0)
