@@ -78,7 +78,11 @@ class LossSection(Section):
 
 
 class TrainingSection(Strict):
-    """`[training]`: the one loop's parameters. Rates are AdamW's; lengths are in tokens."""
+    """`[training]`: the one loop's parameters. Rates are AdamW's; lengths are in tokens.
+
+    Newly made parameters, all those of a model from scratch among them, have a learning rate of
+    their own and no weight decay.
+    """
 
     epochs: float = Field(default=2.0, gt=0)
     max_steps: int = Field(default=0, ge=0, description="cut training short; 0 = all epochs")

@@ -87,7 +87,7 @@ class Trainer:
         shared = self.settings.batch_size * self.accelerator.num_processes
         wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
         self.total = min(wanted, self.settings.max_steps or wanted)
-        _set_dropout(self.retriever.model, self.settings.dropout)
+        set_dropout(self.retriever.model, self.settings.dropout)
         optimizer = torch.optim.AdamW(self._groups(), fused=True)
         warmup = round(self.total * self.settings.warmup)
         self.schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.total)
@@ -243,7 +243,15 @@ class Trainer:
         return bool(wishes[0]), bool(wishes[1])
 
 
-def _set_dropout(model: torch.nn.Module, share: float) -> None:
+_SHARES = ("dropout", "attention_dropout", "activation_dropout")
+"""What networks of transformers call the shares that they drop without a module of its own."""
+
+
+def set_dropout(model: torch.nn.Module, share: float) -> None:
+    """Have a network drop this share wherever it drops anything."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share
+        for name in _SHARES:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, share)

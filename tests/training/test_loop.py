@@ -7,18 +7,31 @@ from dataclasses import replace
 
 import pytest
 import torch
+from nets import FAST, GENERAL, make
 from safetensors.torch import load_file
 
 from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.training.batches import Batcher
 from genir.training.job import train
-from genir.training.loop import Trainer
+from genir.training.loop import Trainer, set_dropout
 from genir.training.signals import Stopped, stop_wish
 
 WILD = ("training.epochs=6", "training.head_learning_rate=0.3", "training.learning_rate=0.05")
 STILL = ("training.learning_rate=1e-9", "training.head_learning_rate=1e-9")
 QUICK = ("training.epochs=1", "training.evaluations=1")
+
+
+@pytest.mark.parametrize("name", FAST | GENERAL)
+def test_dropout_is_that_of_the_recipe_wherever_a_network_has_some(name):
+    net, ids = make(name).train(), torch.arange(3, 15).view(2, 6)
+
+    def passes(share):
+        set_dropout(net, share)
+        return [net(input_ids=ids, decoder_input_ids=ids).logits for _ in range(2)]
+
+    assert torch.equal(*passes(0.0))
+    assert not torch.equal(*passes(0.5))
 
 
 def history(folder):
