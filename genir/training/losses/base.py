@@ -54,6 +54,25 @@ class Setting:
     def _documents(self) -> Tensor:
         return torch.from_numpy(self.table.documents).to(self.trie.symbols.device)
 
+    def held_by(self, rows: Tensor, documents: Tensor) -> Tensor:
+        """Tell whose identifiers are also of some documents: bool [B, C] of rows int64 [B, C].
+
+        documents: numbers, int64 [B, A], padded with -1.
+        """
+        numbers, owned = self._owned
+        wanted = numbers[rows.clamp(min=0)].unsqueeze(2) * len(self.table.keys)
+        wanted = wanted + documents.unsqueeze(1)
+        place = torch.searchsorted(owned, wanted).clamp(max=len(owned) - 1)
+        return ((owned[place] == wanted) & (documents >= 0).unsqueeze(1)).any(dim=2)
+
+    @cached_property
+    def _owned(self) -> tuple[Tensor, Tensor]:
+        """Return the number of each row's identifier, and (that, document) as sorted numbers."""
+        symbols = self.trie.symbols
+        new = (symbols[1:] != symbols[:-1]).any(dim=1)
+        numbers = torch.cat([new.new_zeros(1), new]).long().cumsum(dim=0)
+        return numbers, (numbers * len(self.table.keys) + self._documents).sort().values
+
 
 class Loss(ABC):
     """A loss of the recipe. What it draws at random comes from torch's generator, or nowhere.

@@ -98,8 +98,7 @@ def ask(teacher: Teacher, setting: Setting, batch: Batch, count: int) -> Lists:
 
 
 def wrong(setting: Setting, batch: Batch, rows: Tensor) -> Tensor:
-    """Tell which candidates [B, C] are other documents than any known to answer: bool [B, C]."""
-    answering = (setting.documents(rows).unsqueeze(2) == batch.answers.unsqueeze(1)).any(dim=2)
+    """Tell which candidates [B, C] no document has that is known to answer: bool [B, C]."""
     symbols = setting.trie.symbols
     same = (symbols[rows.clamp(min=0)] == symbols[batch.rows].unsqueeze(1)).all(dim=2)
-    return (rows >= 0) & ~answering & ~same
+    return (rows >= 0) & ~setting.held_by(rows, batch.answers) & ~same

@@ -1,5 +1,6 @@
 """Each loss on three documents, worked by hand, and a few steps of it."""
 
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 from three import A, B, C, Fixed, batch, join
 
 from genir.config import Stage
+from genir.decoding.trie import Trie
 from genir.errors import InputError
+from genir.identifiers.table import IdentifierTable
+from genir.training.losses.lists import wrong
 from genir.training.losses.registry import LOSSES, check_losses, loss_files
 from genir.training.losses.scores import log_p
 
@@ -185,6 +189,21 @@ def test_losses_are_added_by_weight(losses):
     both = losses(LEGAL | {"weight": 2.0}, GENERATED | {"weight": 0.5})
     expected = 2 * value(losses(LEGAL), batch(A)) + 0.5 * value(losses(GENERATED), batch(A))
     assert value(both, batch(A)) == pytest.approx(expected)
+
+
+def test_what_an_answer_has_too_is_no_negative(setting):
+    """`a` and `b` share (0, 1), which begins at a row of a's."""
+    shared = IdentifierTable.build([[(0, 1)], [(0, 0), (0, 1)], [(1, 0)]], ["a", "b", "c"])
+    where = setting({})
+    where.retriever.table, where.retriever.trie = shared, Trie.build(shared)
+    rows = [shared.rows_with(own).start for own in ((0, 0), (0, 1), (1, 0))]
+    assert shared.key_of(rows[1]) == "a"
+    one = batch(A)
+    for answers, expected in (([1], [False, False, True]), ([2], [False, True, False]),
+                              ([0, -1], [False, False, True])):  # fmt: skip
+        told = replace(one, rows=torch.tensor([rows[0]]), answers=torch.tensor([answers]))
+        assert wrong(where, told, torch.tensor([rows])).tolist() == [expected]
+    assert wrong(where, one, torch.tensor([[-1]])).tolist() == [[False]]
 
 
 # --- a few steps ---------------------------------------------------------------------------------
