@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from genir.config import Recipe, Stage
+from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.folder import find_file, read_train_queries
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
@@ -56,6 +56,24 @@ def shared(recipe: Recipe) -> list[str]:
     if training.max_steps:
         settings.append(f"training.max_steps={training.max_steps}")
     return settings
+
+
+def held_out_otherwise(recipe: Recipe, folder: Path) -> str:
+    """Return what to tell of a trained model that may have learned from a recipe's dev questions.
+
+    "" for one that held out the same, and for a folder that is no model of genir's.
+    """
+    if not recipe.training.dev_queries or not (folder / "recipe.toml").is_file():
+        return ""
+    before = load_recipe(str(folder / "recipe.toml")).training
+    pairs = [(key, getattr(before, key)) for key in ("dev_queries", "seed")]
+    if all(getattr(recipe.training, key) == value for key, value in pairs):
+        return ""
+    same = " ".join(f"--set training.{key}={value}" for key, value in pairs)
+    return (
+        f"{folder}: held out other queries than this training does, and may have learned from its "
+        f"dev questions: dev figures say too much ({same} holds out the same)"
+    )
 
 
 def train_queries(

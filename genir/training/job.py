@@ -25,10 +25,12 @@ from genir.training.card import model_card
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
+from genir.training.display import say
 from genir.training.inputs import (
     changed,
     check_recipe,
     given,
+    held_out_otherwise,
     refuse_other,
     same_as_start,
     shared,
@@ -41,6 +43,7 @@ from genir.training.pseudo import (
     is_file,
     is_recipe,
     join_queries,
+    leave_out,
     make_queries,
 )
 from genir.training.split import DevSplit, carve_dev
@@ -144,7 +147,7 @@ def _prepare(
             Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url)
         )
         split = _split(job, recipe, documents)
-        made = _made(recipe, documents, work)
+        made = leave_out(split.questions, _made(recipe, documents, work))
         retriever = assemble(recipe, documents, split.train, *earlier, made)
         facts = {**given(recipe, split.train), "seconds": time.monotonic() - began}
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
@@ -162,6 +165,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
             f"[model] start = {name!r}: a recipe cannot start from itself; name another"
         )
     if name not in recipe_names() and not name.endswith(".toml"):
+        _tell(held_out_otherwise(recipe, Path(name)))
         return Path(name)
     settings = [*shared(recipe), *same_as_start(recipe)]
     kind = load_recipe(name).model.kind
@@ -174,6 +178,11 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
         replace(job, recipe=name, out=work.start, settings=settings, resume=True, overwrite=False)
     )
     return work.start
+
+
+def _tell(text: str) -> None:
+    if text:
+        say(text, PartialState().is_main_process)
 
 
 def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
@@ -197,6 +206,8 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
         return
     if is_recipe(source):
         source = str(train_generator(job, recipe.pseudo, work.generator, shared(recipe)))
+    elif not is_file(source):
+        _tell(held_out_otherwise(recipe, Path(source)))
     if state.is_main_process:
         with tempfile.TemporaryDirectory(dir=work.path) as folder:
             path = Path(folder) / "documents.sqlite"

@@ -1,4 +1,7 @@
-"""`genir identifiers`: what a scheme makes of a corpus, before any training."""
+"""`genir identifiers`: what a scheme makes of the documents of a corpus, before any training.
+
+Training fits codes on the mean of a document's vector and those of its train queries.
+"""
 
 import json
 import tempfile

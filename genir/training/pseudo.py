@@ -1,6 +1,6 @@
 """Making queries up for the documents of a training, or of a corpus on its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -62,11 +62,20 @@ def _whole(source: Path) -> str:
     return "".join(f"{line}\n" for _, line in read_lines(source))
 
 
+def leave_out(questions: Iterable[str], made: TrainQueries) -> TrainQueries:
+    """Return made-up queries other than the dev questions, in whatever case they are written."""
+    asked = set(map(_bare, questions))
+    kept = {key: [t for t in texts if _bare(t) not in asked] for key, texts in made.items()}
+    return {key: texts for key, texts in kept.items() if texts}
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
 def join_queries(split: DevSplit, made: TrainQueries) -> DevSplit:
     """Return a split whose train queries include made-up ones, other than the dev questions."""
     train = {key: list(texts) for key, texts in split.train.items()}
-    for key, texts in made.items():
-        fresh = [text for text in texts if text not in split.questions]
-        if fresh:
-            train.setdefault(key, []).extend(fresh)
+    for key, texts in leave_out(split.questions, made).items():
+        train.setdefault(key, []).extend(texts)
     return split._replace(train=train)

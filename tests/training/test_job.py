@@ -274,6 +274,18 @@ def test_a_recipe_trains_the_one_it_starts_from_first(make_job, codes_file, tmp_
     assert weights_of(ready.out) == weights_of(job.out)
 
 
+def test_a_start_that_held_out_other_questions_is_told_of(make_job, codes_file, tmp_path, capsys):
+    parent = make_job("training.max_steps=2", out=tmp_path / "parent")
+    train(parent)
+    start = f"model.start={parent.out}"
+    for seed, told in ((0, False), (5, True)):
+        given = (start, f"training.seed={seed}", "training.max_steps=2")
+        train(make_job(*given, recipe=str(codes_file), out=tmp_path / str(seed)))
+        found = capsys.readouterr().err
+        assert ("parent: held out other queries than this training does" in found) == told
+    assert "--set training.dev_queries=500 --set training.seed=0 holds out the same" in found
+
+
 @pytest.mark.parametrize("steps", [4, 10])
 def test_a_kill_in_either_training_is_resumed(make_job, codes_file, tmp_path, steps):
     job = make_job(recipe=str(codes_file))

@@ -323,9 +323,16 @@ def test_one_command_makes_queries_up_that_are_views_and_learned_from(job, split
     made.write_text('{"document": "copy-file", "text": "clone  a text"}\n')
     train(replace(job, out=tmp_path / "other", settings=[f"pseudo.source={made}"]))
     assert query_views(tmp_path / "other") == {"copy-file": {"clone a text"}}
+    (held_out, *_) = splits["views"][1].questions
+    made.write_text("".join(
+        json.dumps({"document": "copy-file", "text": text}) + "\n"
+        for text in ("clone a text", held_out.upper())
+    ))  # fmt: skip
+    train(replace(job, out=tmp_path / "third", settings=[f"pseudo.source={made}"]))
+    assert query_views(tmp_path / "third") == {"copy-file": {"clone a text"}}
 
 
 def test_dev_questions_are_left_out_of_what_is_made_up():
     split = DevSplit({"a": ["one"]}, {"held out": frozenset({"a"})}, made_up=False)
-    joined = join_queries(split, {"a": ["two", "held out"], "b": ["held out"]})
+    joined = join_queries(split, {"a": ["two", "Held  out"], "b": ["held out"]})
     assert joined.train == {"a": ["one", "two"]} and split.train == {"a": ["one"]}
