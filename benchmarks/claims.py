@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.plan import Ablation, Claim
+from genir.evaluation.session import BASELINES, GENIR
 from genir.evaluation.significance import holm, p_greater
 
 Result = Mapping[str, Any]
@@ -51,6 +52,9 @@ def judge(ablation: Ablation, results: Mapping[str, Mapping[str, Result]]) -> li
 def _try(claim: Claim, collection: str, rows: Mapping[str, Result]) -> Trial | None:
     """Compare the two rows; None where one is missing, or they were asked different queries."""
     better, worse = rows.get(claim.better), rows.get(claim.worse)
+    if better is not None and claim.worse in BASELINES:
+        own, other = (better["systems"][name]["all"]["RR@10"] for name in (GENIR, claim.worse))
+        return Trial(claim, collection, own, other, better["p_values"][f"{GENIR}>{claim.worse}"])
     if better is None or worse is None or better["asked"] != worse["asked"]:
         return None
     own, other = by_query(better, claim), by_query(worse, claim)

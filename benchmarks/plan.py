@@ -12,6 +12,7 @@ from pydantic import Field
 from benchmarks.contents import digest_of, earlier, exists, recipe_facts
 from genir.config import Stage, Strict, load_recipe, validate
 from genir.errors import InputError, nearest
+from genir.evaluation.session import BASELINES
 
 FORMAT = 1
 """Counts changes in how rows are run that make earlier results incomparable."""
@@ -92,7 +93,8 @@ class Row(Strict):
 class Claim(Strict):
     """`[[ablations.claims]]`: a claim, most often a paper's, as one row against another.
 
-    times: by what factor `better` is to be ahead. `misspelt loss` is the share of RR@10 that one
+    worse: a row, or a baseline, of which RR@10 of all queries is known. times: by what factor
+    `better` is to be ahead. `misspelt loss` is the share of RR@10 that one
     typing error costs, where less is better. papers: whether a paper makes it, or genir does.
     not_testable: why it cannot be judged here, if so.
     """
@@ -108,10 +110,14 @@ class Claim(Strict):
 
 
 class Ablation(Strict):
-    """`[[ablations]]`: the rows of a group, and the claims that rest on them."""
+    """`[[ablations]]`: the rows of a group, and the claims that rest on them.
+
+    shown: whether it has tables of these rows, which those of all recipes may do for it.
+    """
 
     group: str
     title: str
+    shown: bool = True
     claims: tuple[Claim, ...] = ()
 
 
@@ -279,8 +285,13 @@ def _check(plan: Plan, path: Path) -> None:
             _check_like(path, run, plan)
     rows = [run.name for run in runs(plan)]
     for claim in (claim for ablation in plan.ablations for claim in ablation.claims):
+        if claim.worse in BASELINES and (claim.measure, claim.queries) != ("RR@10", "all"):
+            raise InputError(
+                f"{path}: claims: {claim.text!r}: of {claim.worse!r}, RR@10 of all queries is known"
+            )
         if not claim.not_testable:
-            _known(path, "claims", (claim.better, claim.worse), rows)
+            _known(path, "claims", (claim.better,), rows)
+            _known(path, "claims", (claim.worse,), [*rows, *BASELINES])
 
 
 def _known(path: Path, what: str, names: tuple[str, ...], known: list[str]) -> None:

@@ -61,7 +61,8 @@ def _ablation(
     for collection in plan.collections:
         own = _of(plan, collection, ablation.group)
         own = own if len(own) > 1 else []  # there is nothing to compare one with
-        parts.append(_table(collection, own, found, results, with_baselines=False))
+        if ablation.shown:
+            parts.append(_table(collection, own, found, results, with_baselines=False))
         known[collection.name] = {
             run.name: result for run in own if (result := found[run.place]) is not None
         }

@@ -63,6 +63,15 @@ def test_of_losses_the_smaller_is_better():
     assert "**did not hold**: .300 against .050" in verdict(loss, weak, firm)
 
 
+def test_a_claim_may_be_held_against_a_baseline():
+    own = {"systems": {"genir": figures(0.5), "bm25": figures(0.25)}}
+    ahead = result([1], **own, p_values={"genir>bm25": 0.004})
+    level = result([1], **own, p_values={"genir>bm25": 0.2})
+    over = Claim(text="a is better", better="a", worse="bm25")
+    assert "**held**: .500 against .250, p = 0.004 (a against bm25" in verdict(over, ahead, level)
+    assert "**did not hold**: .500 against .250, p = 0.2 " in verdict(over, level, ahead)
+
+
 def test_whose_claim_it_is_is_said():
     told = [verdict(claim(papers=papers), result([1]), result([1])) for papers in (True, False)]
     assert [text.partition(":")[0] for text in told] == ["- Claim of the paper", "- Claim"]
@@ -132,6 +141,18 @@ def test_tables_stand_between_the_marks_and_twice_is_as_once(plan_file, tmp_path
     assert "# small-unseen/rows, commit abc, a processor, 2 cores\npython train.py rows\n" in text
     rewrite(plan, tmp_path, page)
     assert page.read_text() == text
+
+
+def test_claims_may_stand_without_tables_of_their_own(plan_file, tmp_path, page):
+    plan = load_plan(plan_file)
+    for run, value in zip(runs(plan)[:2], (0.75, 0.5), strict=True):
+        store.write(tmp_path, run, whole(run, value, [1, 1, 1, 0]))
+    rewrite(plan, tmp_path, page)
+    with_tables = page.read_text()
+    bare = plan.ablations[0].model_copy(update={"shown": False})
+    rewrite(plan.model_copy(update={"ablations": (bare,)}), tmp_path, page)
+    assert "On small-unseen:" in with_tables and "On small-unseen:" not in page.read_text()
+    assert "on small-unseen **did not hold**: .750 against .750" in page.read_text()
 
 
 def test_a_table_says_what_its_minutes_are_of(plan_file, tmp_path, page):

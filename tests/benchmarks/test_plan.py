@@ -200,6 +200,8 @@ def test_a_failure_is_told_until_the_row_is_done(plan_file, tmp_path):
         ('["small-unseen"]', '["smal"]', "unknown 'smal'; did you mean 'small-unseen'"),
         ('worse = "rows-queries"', 'worse = "row-queries"', "did you mean 'rows-queries'"),
         ('name = "rows-queries"', 'name = "rows"', "two rows are called 'small-unseen/rows'"),
+        ('worse = "rows-queries"', 'worse = "bm26"', "unknown 'bm26'; did you mean 'bm25'"),
+        ('worse = "rows-queries"', 'worse = "bm25"', "of 'bm25', RR@10 of all queries is known"),
         ("minutes = 0.004", "minuts = 1", "minuts"),
         ("[budget]", "[budget", "not valid TOML"),
         ("[budget]", "budget = 3\n[other]", r"plan.toml: .*budget"),
