@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from genir.cli.options import JsonFile, Overwrite, Settings, refuse_place
 
@@ -62,7 +62,9 @@ def recipes() -> None:
     """List the recipes that come with genir."""
     from genir.config import load_recipe, recipe_names
 
-    table = Table("recipe", "what it is", "paper", box=None)
+    # A name that is cut short could not be given to `genir train`.
+    table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, recipe_names()))),
+                  "what it is", "paper", box=None)  # fmt: skip
     for name in recipe_names():
         recipe = load_recipe(name)
         table.add_row(name, recipe.description, recipe.paper)
