@@ -14,6 +14,7 @@ from genir.generation.queries import write_queries
 from genir.generation.writer import Writer
 from genir.records import Document
 from genir.tasks.base import TrainQueries
+from genir.tasks.passages import clean
 from genir.training.signals import Stopped, stop_wish
 from genir.training.split import DevSplit
 
@@ -64,13 +65,12 @@ def _whole(source: Path) -> str:
 
 def leave_out(questions: Iterable[str], made: TrainQueries) -> TrainQueries:
     """Return made-up queries other than the dev questions, in whatever case they are written."""
-    asked = set(map(_bare, questions))
-    kept = {key: [t for t in texts if _bare(t) not in asked] for key, texts in made.items()}
+    asked = {clean(text).lower() for text in questions}
+    kept = {
+        key: [text for text in texts if clean(text).lower() not in asked]
+        for key, texts in made.items()
+    }
     return {key: texts for key, texts in kept.items() if texts}
-
-
-def _bare(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 def join_queries(split: DevSplit, made: TrainQueries) -> DevSplit:
