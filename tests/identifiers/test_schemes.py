@@ -29,6 +29,10 @@ SECTIONS = {
     "title": {"scheme": "title"},
     "title short": {"scheme": "title", "max_tokens": 6},
 }
+SHARED = ("passage", "ngram", "ngram short", "views", "views asked")
+"""Sections whose documents may share identifiers."""
+UNIQUE = tuple(name for name in SECTIONS if name not in SHARED)
+of_unique = pytest.mark.parametrize("section", UNIQUE, indirect=True)
 SIZE, DIMENSION = 60, 8
 
 
@@ -85,19 +89,22 @@ def test_every_scheme_is_under_test():
     assert {section["scheme"] for section in SECTIONS.values()} == set(SCHEMES)
 
 
-def test_every_document_has_an_identifier_of_its_own(scheme, corpus, vectors):
+def test_every_document_has_an_identifier(scheme, corpus, vectors):
     identifiers = scheme.encode(corpus, vectors)
     assert len(identifiers) == SIZE and all(identifiers)
     assert all(len(set(own)) == len(own) for own in identifiers)
     assert scheme.several or all(len(own) == 1 for own in identifiers)
-    unshared(scheme)
-    assert len(set(flatten(identifiers))) == SIZE
 
 
-def unshared(scheme):
-    """Go on only where no two documents share an identifier."""
-    if not scheme.unique:
-        pytest.skip("documents may share their identifiers")
+@of_unique
+def test_a_scheme_without_shared_identifiers_gives_each_document_its_own(scheme, corpus, vectors):
+    assert scheme.unique
+    assert len(set(flatten(scheme.encode(corpus, vectors)))) == SIZE
+
+
+@pytest.mark.parametrize("section", SHARED, indirect=True)
+def test_a_scheme_that_may_share_identifiers_says_so(scheme):
+    assert not scheme.unique
 
 
 def test_identifiers_form_a_table_that_finds_them(scheme, corpus, vectors):
@@ -120,8 +127,8 @@ def test_symbols_stay_within_the_level_sizes(scheme, corpus, vectors):
         assert all(0 <= s < size for s, size in zip(identifier, sizes, strict=False))
 
 
+@of_unique
 def test_many_calls_never_repeat_or_extend_an_identifier(scheme, corpus, vectors):
-    unshared(scheme)
     taken, everything = set(), []
     batches = [(corpus[i : i + 7], vectors[i : i + 7]) for i in range(0, SIZE, 7)]
     batches.append((make_documents(30, start=SIZE), make_vectors(30, seed=1)))
@@ -167,10 +174,10 @@ def test_descriptions_are_readable_and_tell_documents_apart(scheme, corpus, vect
     assert all(text and "</s>" not in text for text in descriptions)
 
 
+@of_unique
 def test_one_document_is_enough(section, tokenizer):
     corpus, vectors = make_documents(1), make_vectors(1)
     scheme = build_scheme(section, tokenizer).fit(corpus, vectors)
-    unshared(scheme)
     ((identifier,),) = scheme.encode(corpus, vectors)
     ((other,),) = scheme.encode(corpus, vectors, {identifier})
     assert identifier != other
