@@ -149,6 +149,36 @@ def refresh(
     _tell(text, asdict(found) | {"old": found.old._asdict(), "new": found.new._asdict()}, as_json)
 
 
+@verbs.command()
+def backup(
+    model: Model,
+    out: Annotated[Path, typer.Argument(help="the copy, a new folder", show_default=False)],
+    overwrite: Annotated[bool, typer.Option(help="replace a copy that is there already")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a model folder with its changes, while it is served and changed; the copy is checked."""
+    from genir.living.backup import back_up
+
+    version = back_up(model, out, overwrite)
+    told = {"folder": str(out), "version": version, "bytes": _bytes(out)}
+    _tell(f"copied to {out}, {_bytes(out) / 1e6:,.1f} MB", told, as_json)
+
+
+@verbs.command()
+def recover(model: Model, as_json: AsJson = False) -> None:
+    """Keep the intact changes of a model folder whose journal is damaged; stop its server first."""
+    from genir.living.backup import recover
+
+    found = recover(model)
+    told = {"version": found.version, "recorded": found.recorded, "moved": str(found.moved or "")}
+    if found.moved is None:
+        text = "the journal is intact, nothing was changed"
+    else:
+        known = "unknown" if found.recorded is None else str(found.recorded)
+        text = f"last acknowledged version: {known}; the damaged journal is in {found.moved}"
+    _tell(text, told, as_json)
+
+
 def _queries(
     retriever: "Retriever",
     documents: "Sequence[Document]",

@@ -17,7 +17,6 @@ from genir.living.journal import Base, Journal, Moved, Writing
 from genir.living.state import State
 from genir.living.versions import Version, effective, versions_of
 from genir.manifest import NAME as MANIFEST
-from genir.manifest import sha256
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -242,7 +241,7 @@ class Living(State):
             self._journal.close()
         self._stamp = stamp(folder)
         self._version = int(self.manifest.get("version", 0))
-        self._journal = Journal(Base(folder, self._version, _digest(folder)))
+        self._journal = Journal(Base.of(folder, self.manifest))
         changes = self._journal.read()
         self.fold(effective(changes, self._version))
         self._version = changes[-1].version if changes else self._version
@@ -269,10 +268,6 @@ def stamp(folder: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return facts.st_dev, facts.st_ino, facts.st_mtime_ns
-
-
-def _digest(folder: Path) -> bytes:
-    return bytes.fromhex(sha256(folder / MANIFEST))
 
 
 def _text(document: Document) -> str:

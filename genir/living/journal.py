@@ -2,27 +2,34 @@
 
 Append-only: a change is one transaction, on the disk before it is acknowledged. Each carries the
 sha256 of itself and all before it, the first of the folder's manifest, so that a change that is
-missing, altered or another model's is noticed. The file is named after the version that the folder
-holds without it (`journal-12.sqlite`): a process that still has the journal of a folder since
-compacted shares no file name, and so no write-ahead log, with the new one.
+missing, altered or another model's is noticed. The last acknowledged version also stands in a file
+of its own (`commit_record`): a database that has lost its end is refused. The files are named after
+the version that the folder holds without them (`journal-12.sqlite`, `journal-12.head`): a process
+that still has the journal of a folder since compacted shares no file name, and so no write-ahead
+log, with the new one.
 """
 
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
+from typing import Any
 
 from genir.corpus.store import identity
 from genir.errors import FolderError, InputError
 from genir.folders import flush_entry
 from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
+from genir.living.commit_record import Commit, CommitRecord, RecordError
+from genir.manifest import NAME as MANIFEST
+from genir.manifest import sha256
 
 APPLICATION = 0x67656E6A  # "genj"
-FORMAT = 2
+FORMAT = 3
 WAIT = 60.0
 """Seconds to wait for another process that is writing."""
 SCHEMA = f"""
@@ -60,6 +67,24 @@ class Base:
         """Return where the journal is, or will be."""
         return self.folder / f"journal-{self.version}.sqlite"
 
+    @property
+    def record(self) -> CommitRecord:
+        """Return the record of the last commit, kept outside the database."""
+        return CommitRecord(self.folder / f"journal-{self.version}.head")
+
+    @property
+    def files(self) -> list[Path]:
+        """Return the files of the journal that exist."""
+        names = [f"{self.path.name}{ending}" for ending in ("", "-wal", "-shm")]
+        paths = [*(self.folder / name for name in names), self.record.path]
+        return [path for path in paths if path.exists()]
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Mapping[str, Any]) -> "Base":
+        """Return the base of a folder with this manifest."""
+        digest = bytes.fromhex(sha256(folder / MANIFEST))
+        return cls(folder, int(manifest.get("version", 0)), digest)
+
 
 class Journal:
     """The changes of one folder. Safe to use from several threads and processes."""
@@ -67,6 +92,7 @@ class Journal:
     def __init__(self, base: Base) -> None:
         self.base = base
         self.path = base.path
+        self.record = base.record
         self._lock = threading.RLock()
         self._open: tuple[sqlite3.Connection, int, tuple[int, int]] | None = None
         self._still = False  # whether it was opened as a file that nobody writes to
@@ -75,10 +101,13 @@ class Journal:
 
     def head(self) -> int:
         """Return the version of the last change. Raises Moved, and InputError as `read` does."""
-        if self._open is None and not self.path.exists():
+        if self._is_absent():
             return self.base.version
-        with self._reading() as connection:
-            return int(connection.execute("SELECT version FROM head").fetchone()[0])
+        with self._reading() as (connection, recorded):
+            (last,) = connection.execute("SELECT version FROM head").fetchone()
+            if last < recorded.version:
+                raise self._lost(last, recorded)
+            return int(last)
 
     def read(self, after: int | None = None) -> list[Change]:
         """Return the changes after a version, checked, oldest first; by default all.
@@ -86,18 +115,75 @@ class Journal:
         Raises Moved, and InputError naming what is damaged or another model's.
         """
         after = self.base.version if after is None else after
-        if self._open is None and not self.path.exists():
+        if self._is_absent():
             return []
-        with self._reading() as connection:
+        with self._reading() as (connection, recorded):
             connection.execute("BEGIN")
             try:
+                self._refuse_lost(connection, recorded)
                 return self._checked(connection, after)
             finally:
                 connection.rollback()
 
+    def _is_absent(self) -> bool:
+        """Return whether the folder has no journal. Raises InputError where it has lost one."""
+        if self._open is not None or self.path.exists():
+            return False
+        if self.record.exists() and not self.path.exists():
+            recorded = self._recorded()
+            if recorded.version > self.base.version:
+                raise self._lost(self.base.version, recorded)
+        return True
+
+    def _recorded(self) -> Commit:
+        """Return the last recorded commit; a folder that has been replaced has no record."""
+        try:
+            return self.record.read()
+        except RecordError as error:
+            if not self.record.exists() and not self.path.exists():
+                raise Moved from None
+            raise self._damaged(str(error)) from None
+
+    def _refuse_lost(self, connection: sqlite3.Connection, recorded: Commit) -> None:
+        """Raise InputError unless the database holds the recorded commit, unchanged."""
+        (last,) = connection.execute("SELECT version FROM head").fetchone()
+        if last < recorded.version:
+            raise self._lost(last, recorded)
+        if self._digest_at(connection, recorded.version) != recorded.digest:
+            raise self._damaged(f"change {recorded.version} is not the one that was acknowledged")
+
+    def _lost(self, last: int, recorded: Commit) -> InputError:
+        return self._damaged(
+            f"it ends at version {last}, but version {recorded.version} was acknowledged (is "
+            f"{self.path.name}-wal missing or damaged?)"
+        )
+
+    def intact(self) -> list[Change]:
+        """Return the changes up to the first that is missing or altered, whatever the record says.
+
+        Raises Moved where there is no journal.
+        """
+        found = list[Change]()
+        with suppress(InputError, sqlite3.Error, TypeError, ValueError):
+            for change in self._chain(self._connection(), self.base.version):
+                found.append(change)  # kept when the next one raises
+        return found
+
+    def copy_to(self, target: sqlite3.Connection) -> None:
+        """Copy the database as it is after its last commit. Raises as `read` does."""
+        with self._reading() as (connection, _):
+            connection.backup(target)
+
     def _checked(self, connection: sqlite3.Connection, after: int) -> list[Change]:
         (last,) = connection.execute("SELECT version FROM head").fetchone()
-        before, found = self._digest_at(connection, after), list[Change]()
+        found = list(self._chain(connection, after))
+        if last != after + len(found):
+            raise self._damaged(f"changes {after + len(found) + 1} to {last} are missing")
+        return found
+
+    def _chain(self, connection: sqlite3.Connection, after: int) -> Iterator[Change]:
+        """Yield the changes after a version. Raises InputError at the first that is damaged."""
+        before = self._digest_at(connection, after)
         heads = connection.execute(
             "SELECT version, kind, made, target, digest FROM changes WHERE version > ? "
             "ORDER BY version", (after,),
@@ -110,13 +196,10 @@ class Journal:
             before = digest(before, tuple(columns), rows)
             if version != expected or before != told:
                 raise self._damaged(f"change {expected} is missing or altered")
+            if target is not None and not self.base.version <= target < version:
+                raise self._damaged(f"change {version} goes back to version {target}")
             place = f"{self.path}: change {version}"
-            found.append(
-                Change(version, kind, made, [from_row(row, place) for row in rows], target)
-            )
-        if last != after + len(found):
-            raise self._damaged(f"changes {after + len(found) + 1} to {last} are missing")
-        return found
+            yield Change(version, kind, made, [from_row(row, place) for row in rows], target)
 
     def _digest_at(self, connection: sqlite3.Connection, version: int) -> bytes:
         if version == self.base.version:
@@ -142,22 +225,32 @@ class Journal:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 self._refuse_moved()  # nobody can replace the folder while this lock is held
-                yield Writing(self, connection)
+                self._refuse_lost(connection, self._recorded())
+                writing = Writing(self, connection)
+                yield writing
                 connection.commit()
             except sqlite3.Error as error:
                 raise self._refused(error) from None
             finally:
                 with suppress(sqlite3.Error):
                     connection.rollback()
+            if writing.last is not None:
+                self._acknowledge(writing.last)
 
-    def append(
-        self, connection: sqlite3.Connection, kind: Kind, entries: list[Entry], target: int | None
-    ) -> int:
-        """Write a change; return its version."""
+    def _acknowledge(self, commit: Commit) -> None:
+        try:
+            self.record.advance(commit)
+        except (OSError, RecordError) as error:
+            raise FolderError(
+                f"{self.record.path}: cannot be written ({error}); version {commit.version} is in "
+                "the journal, but may be lost with the disk: mend the disk and change it again"
+            ) from None
+
+    def append(self, connection: sqlite3.Connection, change: Change) -> Commit:
+        """Write a change as the next version; return its version and digest."""
         (last,) = connection.execute("SELECT version FROM head").fetchone()
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        head: Row = (last + 1, kind, made, target)
-        rows = [to_row(entry) for entry in entries]
+        head: Row = (last + 1, change.kind, change.made, change.target)
+        rows = [to_row(entry) for entry in change.entries]
         signed = digest(self._digest_at(connection, last), head, rows)
         connection.execute("INSERT INTO changes VALUES (?, ?, ?, ?, ?)", (*head, signed))
         connection.executemany(
@@ -165,11 +258,11 @@ class Journal:
             ((last + 1, place, *row) for place, row in enumerate(rows)),
         )
         connection.execute("UPDATE head SET version = ?", (last + 1,))
-        return int(last) + 1
+        return Commit(int(last) + 1, signed)
 
     def _create(self) -> None:
-        """Make the file if there is none: whole under another name, then linked into place."""
-        if self.path.exists():
+        """Make the files if there are none: whole under other names, then put into place."""
+        if not self._is_absent():
             return
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
@@ -180,6 +273,8 @@ class Journal:
                     connection.execute("INSERT INTO head VALUES (?)", (self.base.version,))
                 # Here, where nobody else has it open: the switch does not wait for others.
                 connection.execute("PRAGMA journal_mode = WAL")
+            # The record first, so that no journal is ever without one.
+            self.record.create(Commit(self.base.version, self.base.digest))
             with suppress(FileExistsError):  # another process was faster
                 os.link(part, self.path)
             flush_entry(self.path.parent)
@@ -193,12 +288,14 @@ class Journal:
     # --- the file ------------------------------------------------------------------------------
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Iterator[tuple[sqlite3.Connection, Commit]]:
+        """Yield the connection, and the last commit recorded before it is read."""
         with self._lock:
             try:
+                recorded = self._recorded()
                 connection = self._connection()
                 self._refuse_moved()
-                yield connection
+                yield connection, recorded
             except (sqlite3.Error, TypeError, ValueError) as error:
                 if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                     raise self._refused(error) from None
@@ -263,8 +360,9 @@ class Journal:
 
     def _damaged(self, what: str) -> InputError:
         return FolderError(
-            f"{self.path}: damaged: {what}. Restore it from a copy; or move it away, and the model "
-            f"is as it was at version {self.base.version}"
+            f"{self.path}: damaged: {what}. Restore the folder from a backup; or genir recover "
+            f"{quote(str(self.path.parent))} keeps the changes that are intact (the folder itself "
+            f"is that of version {self.base.version})"
         )
 
     def _refused(self, error: Exception) -> InputError:
@@ -285,6 +383,7 @@ class Writing:
 
     def __init__(self, journal: Journal, connection: sqlite3.Connection) -> None:
         self._journal, self._connection = journal, connection
+        self.last: Commit | None = None
 
     def changes(self, after: int) -> list[Change]:
         """Return the changes after a version, checked."""
@@ -292,4 +391,10 @@ class Writing:
 
     def append(self, kind: Kind, entries: list[Entry], target: int | None = None) -> int:
         """Write a change; it is acknowledged when the block ends. Return its version."""
-        return self._journal.append(self._connection, kind, entries, target)
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        return self.copy(Change(0, kind, made, entries, target))
+
+    def copy(self, change: Change) -> int:
+        """Write a change with the time it was made at, as the next version. Return the version."""
+        self.last = self._journal.append(self._connection, change)
+        return self.last.version

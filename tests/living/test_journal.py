@@ -1,7 +1,9 @@
 """The journal on its own: damage is named, a cut log leaves the acknowledged prefix."""
 
 import os
+import random
 import resource
+import shutil
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -12,6 +14,7 @@ from changing import make_document, state
 from genir.errors import InputError
 from genir.living import journal as living_journal
 from genir.living.changes import Change, Mark, Outcome, Put
+from genir.living.commit_record import Commit, RecordError
 from genir.living.journal import Base, Journal, Moved
 from genir.living.versions import effective
 from genir.retriever import Retriever
@@ -134,20 +137,96 @@ def test_another_model_s_journal_is_noticed(base):
         Journal(Base(base.folder, 4, b"other")).read()
 
 
-def test_a_log_cut_anywhere_leaves_what_was_whole(base, tmp_path):
+def test_a_log_cut_anywhere_is_noticed_or_leaves_what_was_acknowledged(base, tmp_path):
     journal = write(base, *(put(f"n{n}", "x" * 3000) for n in range(6)))
-    log = base.path.with_name(f"{base.path.name}-wal")
-    whole, data = base.path.read_bytes(), log.read_bytes()
+    whole, data = base.path.read_bytes(), log_of(base).read_bytes()
+    record = base.record.path.read_bytes()
+    digests = dict(journal._connection().execute("SELECT version, digest FROM changes"))
     for number, size in enumerate(range(0, len(data), len(data) // 9)):
         folder = tmp_path / f"cut-{number}"
         folder.mkdir()
         copy = Base(folder, 4, b"digest")
         copy.path.write_bytes(whole)
         log_of(copy).write_bytes(data[:size])
-        changes = Journal(copy).read()
+        copy.record.path.write_bytes(record)
+        with pytest.raises(InputError, match=r"version 10 was acknowledged"):
+            Journal(copy).read()
+        changes = Journal(copy).intact()
+        # As after a power cut in the middle of the next commit.
+        last = changes[-1].version if changes else 4
+        copy.record.path.unlink()
+        copy.record.create(Commit(last, digests.get(last, b"digest")))
+        assert Journal(copy).read() == changes
         assert [one.entries for one in changes] == [[put(f"n{n}", "x" * 3000)]
                                                    for n in range(len(changes))]  # fmt: skip
     assert len(journal.read()) == 6
+
+
+def test_a_log_that_is_gone_is_noticed(base):
+    journal = write(base, put("a"), put("b"))
+    copy = shutil.copytree(base.folder, base.folder / "copy")
+    log_of(Base(copy, 4, b"digest")).unlink()
+    for look in ("head", "read"):
+        with pytest.raises(InputError, match=r"version 4, but version 6 was acknowledged"):
+            getattr(Journal(Base(copy, 4, b"digest")), look)()
+    with (
+        pytest.raises(InputError, match=r"genir recover"),
+        Journal(Base(copy, 4, b"digest")).writing(),
+    ):
+        raise AssertionError
+    assert journal.head() == 6
+
+
+def test_any_flipped_byte_of_the_log_or_the_record_is_noticed_or_changes_nothing(base, tmp_path):
+    journal = write(base, put("a"), put("b"))
+    right, rng = journal.read(), random.Random(0)
+    noticed = 0
+    for number in range(200):
+        folder = shutil.copytree(base.folder, tmp_path / "flips" / str(number),
+                                 ignore=shutil.ignore_patterns("flips", "*-shm"))  # fmt: skip
+        copy = Base(folder, 4, b"digest")
+        path = rng.choice([copy.path, log_of(copy), copy.record.path])
+        data = bytearray(path.read_bytes())
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            assert Journal(copy).read() == right
+        except InputError as error:
+            assert str(copy.path) in str(error)
+            noticed += 1
+    assert noticed > 20 and journal.read() == right
+
+
+@pytest.mark.parametrize("target", [6, 7, 3, -1])
+def test_a_rollback_to_itself_or_to_no_version_is_damage(base, target):
+    journal = write(base, put("a"))
+    with journal.writing() as writing:
+        writing.append("rollback", [], target)
+    with pytest.raises(InputError, match=f"change 6 goes back to version {target}"):
+        journal.read()
+
+
+def test_commits_recorded_out_of_order_keep_the_last(base):
+    record = base.record
+    record.create(Commit(4, b"digest"))
+    for version in (5, 7, 6, 4, 8, 7):
+        record.advance(Commit(version, bytes([version])))
+    assert record.read() == Commit(8, b"\x08")
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_record_torn_while_it_was_written_leaves_the_commit_before(base, slot):
+    record = base.record
+    record.create(Commit(4, b"digest"))
+    record.advance(Commit(5, b"five"))
+    record.advance(Commit(6, b"six"))
+    data = bytearray(record.path.read_bytes())
+    data[slot * 512 + 3] ^= 1
+    record.path.write_bytes(data)
+    assert record.read().version == (5 if slot == 0 else 6)
+    record.path.write_bytes(data[:40])
+    with pytest.raises(RecordError, match="both copies"):
+        record.read()
 
 
 def log_of(base):

@@ -1,0 +1,130 @@
+"""Copies of a model folder that others may be changing, and a folder whose journal is damaged."""
+
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from genir.errors import FolderError, InputError
+from genir.folders import new_folder, refuse_existing
+from genir.living.changes import Change
+from genir.living.commit_record import Commit, RecordError
+from genir.living.journal import Base, Journal, Moved
+from genir.manifest import NAME as MANIFEST
+from genir.manifest import check_manifest
+
+ATTEMPTS = 5
+"""Copies that are begun while other processes compact or replace the folder."""
+
+
+def back_up(folder: Path, target: Path, overwrite: bool = False) -> int:
+    """Copy a model folder as it is at one version, while others may search and change it.
+
+    Returns the version of the copy, which is checked against its manifest and its journal before
+    it takes its place at `target`. Raises InputError for a damaged folder, for a `target` that
+    exists (unless `overwrite`) and where it cannot be written.
+    """
+    refuse_existing(target, overwrite)
+    for _ in range(ATTEMPTS):
+        base = Base.of(folder, check_manifest(folder))
+        try:
+            with new_folder(target, overwrite) as partial:
+                return _copy(base, partial)
+        except Moved:
+            continue
+    raise FolderError(f"{folder}: was replaced {ATTEMPTS} times while it was copied; try again")
+
+
+def _copy(base: Base, partial: Path) -> int:
+    copy = replace(base, folder=partial)
+    try:
+        shutil.copyfile(base.folder / MANIFEST, partial / MANIFEST)
+        for name in check_manifest(base.folder)["files"]:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(base.folder / name, partial / name)
+        _copy_journal(base, copy)
+        unchanged = Base.of(base.folder, check_manifest(base.folder)) == base
+    except (FileNotFoundError, InputError):
+        if Base.of(base.folder, check_manifest(base.folder)) == base:
+            raise
+        unchanged = False
+    if not unchanged:  # by a compaction, say: files of two folders may be mixed
+        raise Moved
+    check_manifest(partial)
+    with closing(Journal(copy)) as journal:
+        changes = journal.read()
+    return changes[-1].version if changes else copy.version
+
+
+def _copy_journal(base: Base, copy: Base) -> None:
+    """Copy the journal as it is after its last commit, with the record of that commit."""
+    with closing(Journal(base)) as source:
+        if source.head() == base.version:
+            return
+        with closing(sqlite3.connect(copy.path)) as target:
+            source.copy_to(target)
+            target.execute("PRAGMA journal_mode = WAL")
+            last = "SELECT version, digest FROM changes ORDER BY version DESC LIMIT 1"
+            copy.record.create(Commit(*target.execute(last).fetchone()))
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The outcome of `recover`.
+
+    version: of the folder now. recorded: the last acknowledged version, None where the record
+    itself is damaged. moved: the folder with the damaged files, None where nothing was damaged.
+    """
+
+    version: int
+    recorded: int | None
+    moved: Path | None
+
+
+def recover(folder: Path) -> Recovered:
+    """Keep the changes of a damaged journal up to the first that is damaged or missing.
+
+    The damaged files are moved to a folder beside the model folder. Does nothing where the journal
+    is intact. Raises InputError where the rest of the folder is damaged.
+    """
+    base = Base.of(folder, check_manifest(folder))
+    try:
+        with closing(Journal(base)) as journal:
+            version = journal.head()
+            journal.read()
+        return Recovered(version, version, None)
+    except InputError:
+        changes = _intact(base)
+    try:
+        recorded = base.record.read().version
+    except RecordError:
+        recorded = None
+    moved = _move_away(base)
+    with closing(Journal(base)) as journal:
+        for change in changes:
+            with journal.writing() as writing:
+                writing.copy(change)
+    return Recovered(base.version + len(changes), recorded, moved)
+
+
+def _intact(base: Base) -> list[Change]:
+    """Return the changes before the first damage, read from a copy: opening a file changes it."""
+    if not base.path.exists():
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = replace(base, folder=Path(folder))
+        for path in base.files:
+            shutil.copyfile(path, copy.folder / path.name)
+        with closing(Journal(copy)) as journal:
+            return journal.intact()
+
+
+def _move_away(base: Base) -> Path:
+    """Move the journal's files to a new folder beside the model folder; return that folder."""
+    place = base.folder.resolve()
+    moved = Path(tempfile.mkdtemp(prefix=f"{place.name}.damaged-", dir=place.parent))
+    for path in base.files:
+        shutil.move(path, moved / path.name)
+    return moved

@@ -1,0 +1,108 @@
+"""The last acknowledged version of a journal, recorded outside its database.
+
+SQLite drops a damaged or missing write-ahead log without an error: the database is then older than
+the last commit. The record is written and flushed after each commit, so that a journal which is
+behind it is refused. Knows no SQLite.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+SLOT_BYTES = 512
+"""One disk sector: the two slots are written in turn, so a torn write damages only the new one."""
+
+
+class Commit(NamedTuple):
+    """An acknowledged version, and the digest of its change (which covers all changes before)."""
+
+    version: int
+    digest: bytes
+
+
+class RecordError(Exception):
+    """The record is missing or neither of its slots is intact."""
+
+
+class CommitRecord:
+    """A file of two checksummed slots; the intact one with the higher version counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Return whether there is a record."""
+        return self.path.exists()
+
+    def read(self) -> Commit:
+        """Return the last recorded commit. Raises RecordError where none can be read."""
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise RecordError(f"{self.path}: cannot be read ({error.strerror})") from None
+        return self._newest(data)
+
+    def create(self, commit: Commit) -> None:
+        """Write a record with one commit, unless there is a record already. Raises OSError."""
+        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                file.write(_slot(commit) * 2)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):  # another process was faster
+                os.link(part, self.path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def advance(self, commit: Commit) -> None:
+        """Record a commit, flushed to the disk; an older one than the record's changes nothing.
+
+        Raises OSError where the file cannot be written, RecordError where it is damaged.
+        """
+        with self._locked() as file:
+            if commit.version > self._newest(os.pread(file, 2 * SLOT_BYTES, 0)).version:
+                os.pwrite(file, _slot(commit), commit.version % 2 * SLOT_BYTES)
+                os.fsync(file)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        """Open the file and keep out other processes: commits may be recorded out of order."""
+        file = os.open(self.path, os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+        finally:
+            os.close(file)
+
+    def _newest(self, data: bytes) -> Commit:
+        slots = (data[:SLOT_BYTES], data[SLOT_BYTES : 2 * SLOT_BYTES])
+        commits = [commit for commit in map(_commit, slots) if commit is not None]
+        if not commits:
+            raise RecordError(f"{self.path}: both copies of the last version are damaged")
+        return max(commits)
+
+
+def _slot(commit: Commit) -> bytes:
+    text = f"{commit.version} {commit.digest.hex()}"
+    values = {"version": commit.version, "digest": commit.digest.hex(), "sha256": _sum(text)}
+    return json.dumps(values).encode().ljust(SLOT_BYTES - 1) + b"\n"
+
+
+def _commit(slot: bytes) -> Commit | None:
+    """Return the commit of a slot, None where it is damaged."""
+    try:
+        values = json.loads(slot)
+        commit = Commit(values["version"], bytes.fromhex(values["digest"]))
+        return commit if slot == _slot(commit) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,153 @@
+"""Copies of a folder that is changed meanwhile, and a folder whose journal has lost its end."""
+
+import json
+import os
+import shutil
+from contextlib import closing
+
+import pytest
+from changing import found, make_document, state
+from typer.testing import CliRunner
+from writer import KEYS, work
+
+from genir.cli import app
+from genir.errors import InputError
+from genir.living import backup
+from genir.living.backup import Recovered, back_up, recover
+from genir.retriever import Retriever
+
+
+def genir(*arguments):
+    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_backup_is_the_folder_at_its_last_version(folder, tmp_path):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.add([make_document("a")])
+    retriever.delete(["copy-file"])
+    told = json.loads(genir("backup", folder, tmp_path / "copy", "--json"))
+    assert told["version"] == 2 and told["bytes"] > 1000
+    copy = Retriever.load(tmp_path / "copy", "cpu")
+    assert state(copy) == state(retriever) and copy.version == 2
+    copy.delete(["a"])
+    assert "a" in state(Retriever.load(folder, "cpu"))
+    with pytest.raises(InputError, match="exists already"):
+        back_up(folder, tmp_path / "copy")
+    assert back_up(folder, tmp_path / "copy", overwrite=True) == 2
+    assert "a" in state(Retriever.load(tmp_path / "copy", "cpu"))
+
+
+def test_a_folder_without_changes_is_copied(folder, tmp_path):
+    assert back_up(folder, tmp_path / "copy") == 0
+    assert state(Retriever.load(tmp_path / "copy", "cpu")) == state(Retriever.load(folder, "cpu"))
+
+
+def test_a_damaged_folder_is_not_copied(folder, tmp_path):
+    (folder / "documents.sqlite").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"documents\.sqlite"):
+        back_up(folder, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_folder_compacted_while_it_is_copied_is_copied_again(folder, tmp_path, monkeypatch):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.add([make_document("a")])
+    copy_journal, calls = backup._copy_journal, []
+
+    def compacted_meanwhile(base, copy):
+        if not calls:
+            retriever.compact()
+        calls.append(base.version)
+        copy_journal(base, copy)
+
+    monkeypatch.setattr(backup, "_copy_journal", compacted_meanwhile)
+    assert back_up(folder, tmp_path / "copy") == 1 and calls == [0, 1]
+    assert state(Retriever.load(tmp_path / "copy", "cpu")) == state(retriever)
+
+
+def test_copies_made_while_a_writer_works_are_whole(folder, tmp_path):
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=work, args=(folder, tmp_path / "log", 0, KEYS))
+    process.start()
+    try:
+        while not (tmp_path / "log").exists() or b"done" not in (tmp_path / "log").read_bytes():
+            assert process.is_alive()
+        versions = []
+        for number in range(6):
+            versions.append(back_up(folder, tmp_path / f"copy-{number}"))
+            copy = Retriever.load(tmp_path / f"copy-{number}", "cpu")
+            assert copy.version == versions[-1] and found(copy)
+    finally:
+        process.kill()
+        process.join()
+    assert versions == sorted(versions) and versions[-1] > 0
+
+
+def lose(folder, *names):
+    for name in names:
+        (folder / name).unlink()
+
+
+@pytest.fixture
+def changed(folder, tmp_path):
+    """Return a copy of a folder with three changes, as a killed process leaves it."""
+    retriever = Retriever.load(folder, "cpu")
+    for key in "abc":
+        retriever.add([make_document(key)])
+    copy = shutil.copytree(folder, tmp_path / "killed", ignore=shutil.ignore_patterns("*-shm"))
+    with closing(retriever._journal):
+        yield copy
+
+
+@pytest.mark.parametrize("lost", [["journal-0.sqlite-wal"], ["journal-0.head"],
+                                  ["journal-0.sqlite"]])  # fmt: skip
+def test_a_folder_that_lost_a_file_of_its_journal_is_refused_by_every_reader(changed, lost):
+    lose(changed, *lost)
+    with pytest.raises(InputError, match=r"journal-0.sqlite: damaged: .*genir recover"):
+        Retriever.load(changed, "cpu")
+
+
+def test_a_running_model_notices_that_the_journal_fell_behind(changed):
+    retriever = Retriever.load(changed, "cpu")
+    retriever._journal.close()
+    base = retriever._journal.base
+    base.record.advance(backup.Commit(7, b"more"))
+    with pytest.raises(InputError, match="it ends at version 3, but version 7 was acknowledged"):
+        retriever.catch_up()
+    with pytest.raises(InputError, match="version 7 was acknowledged"):
+        retriever.delete(["a"])
+
+
+def test_recovering_keeps_what_is_intact(changed):
+    log = changed / "journal-0.sqlite-wal"
+    os.truncate(log, log.stat().st_size - 100)
+    with pytest.raises(InputError, match="version 3 was acknowledged"):
+        Retriever.load(changed, "cpu")
+    out = genir("recover", changed)
+    assert "last acknowledged version: 3" in out and out.endswith("; version 2\n")
+    recovered = Retriever.load(changed, "cpu")
+    assert recovered.version == 2 and {"a", "b"} <= state(recovered).keys() - {"c"}
+    (moved,) = changed.parent.glob("killed.damaged-*")
+    assert {path.name for path in moved.iterdir()} >= {"journal-0.sqlite", "journal-0.head"}
+    recovered.add([make_document("c")])
+    assert recovered.version == 3
+    assert recover(changed) == Recovered(3, 3, None)
+    assert "the journal is intact" in genir("recover", changed)
+
+
+def test_recovering_without_a_record_keeps_all_that_is_in_the_database(changed):
+    lose(changed, "journal-0.head")
+    found = recover(changed)
+    assert (found.version, found.recorded) == (3, None)
+    assert {"a", "b", "c"} <= state(Retriever.load(changed, "cpu")).keys()
+
+
+def test_recovering_without_a_database_goes_back_to_the_folder(changed):
+    lose(changed, "journal-0.sqlite", "journal-0.sqlite-wal")
+    found = recover(changed)
+    assert (found.version, found.recorded) == (0, 3)
+    assert not state(Retriever.load(changed, "cpu")).keys() & {"a", "b", "c"}
