@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Container, Mapping
+from pathlib import Path, PurePath
 from typing import Any
 
 from genir.errors import InputError
@@ -11,6 +11,9 @@ from genir.errors import InputError
 FORMAT = 1
 NAME = "manifest.json"
 JOURNAL = "journal-"
+MAX_JSON_BYTES = 64 * 2**20
+UNREAD = ("README.md", "LICENSE")
+"""Beside hidden ones, files that a hub puts into a folder; nothing reads them."""
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -35,7 +38,8 @@ def is_journal(path: Path) -> bool:
 def check_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest after checking every file against it.
 
-    Raises InputError naming the first file that is missing, truncated or foreign.
+    Every file of the folder must be listed (the journal aside), and every listed one be there, a
+    regular file inside the folder. Raises InputError naming the first file that is not.
     """
     path = folder / NAME
     if not folder.is_dir():
@@ -44,21 +48,76 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise InputError(f"{path}: missing, so this is not a genir model folder; check the path")
+    manifest = read_json(path)
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         files = {
             name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: damaged; restore the folder or train it again") from None
+        version, learned = manifest.get("version", 0), manifest.get("learned", 0)
+        valid = all(type(n) is int and n >= 0 for n in (version, learned))
+    except (KeyError, TypeError, AttributeError):
+        valid = False
+    if not valid:
+        raise _damaged(path)
     if manifest.get("format") != FORMAT:
         raise InputError(
             f"{path}: format {manifest.get('format')!r}, but this genir reads {FORMAT}; "
             "use the genir version that wrote it"
         )
+    for name in files:
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise InputError(f"{path}: names {name!r}, which is outside the folder; remove it")
+    _refuse_unlisted(folder, files)
     for name, (size, digest) in files.items():
         _check_file(folder / name, size, digest)
     return manifest
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file of a model folder.
+
+    Raises InputError where it is too large (`MAX_JSON_BYTES`), no JSON, or nested too deeply.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path}: larger than {MAX_JSON_BYTES:,} bytes; restore the folder")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (ValueError, RecursionError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path}: damaged; restore the folder or train it again")
+
+
+def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
+    """Raise InputError for a file that the manifest does not list, and for what is no file."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if name.parts[0].startswith(".") or name.as_posix() in UNREAD:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            continue
+        _refuse_special(folder, path)
+        if name.as_posix() not in files and name != Path(NAME) and not is_journal(name):
+            raise InputError(
+                f"{path}: not listed in {NAME}; remove it, or get the folder from its source again"
+            )
+
+
+def _refuse_special(folder: Path, path: Path) -> None:
+    """Raise InputError for a device or a pipe, and for a link that leads out of the folder.
+
+    A link may lead to `blobs` beside the folder's parent: so the Hugging Face hub keeps files.
+    """
+    target, inside = path.resolve(), folder.resolve()
+    allowed = (inside, inside.parent.parent / "blobs")
+    if not target.is_file() or not any(target.is_relative_to(place) for place in allowed):
+        raise InputError(
+            f"{path}: not a regular file inside the model folder; put a copy of the file there"
+        )
 
 
 def _check_file(path: Path, size: int, digest: str) -> None:

@@ -23,7 +23,7 @@ from genir.decoding.two_stage import FirstStage, add_queries
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
-from genir.identifiers.table import IdentifierTable
+from genir.identifiers.table import IdentifierTable, refuse_foreign_symbols
 from genir.living.collection import stamp
 from genir.living.journal import Moved
 from genir.living.storage import Stored
@@ -223,6 +223,11 @@ class Retriever(Stored):
         recipe = load_recipe(folder / "recipe.toml")
         scheme, table, model = _parts(folder, recipe)
         documents = DocumentStore(folder / "documents.sqlite")
+        if documents.keys() != table.keys:
+            raise InputError(
+                f"{documents.path}: holds other documents than the identifiers beside it; restore "
+                "the folder or train it again"
+            )
         loaded = cls(recipe, scheme, table, model.eval(), documents)
         if recipe.first is not None:
             loaded.first = FirstStage(recipe.first, *_parts(folder / "first", recipe.first))
@@ -231,8 +236,8 @@ class Retriever(Stored):
         for name in ATTACHMENTS:
             if (folder / name).is_file():
                 loaded.attachments[name] = (folder / name).read_bytes()
-        loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors")
-        loaded.guards = Guards.load(folder)
+        loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors", len(documents))
+        loaded.guards = Guards.load(folder, len(documents))
         loaded._settle(folder)
         if stamp(folder) != before:
             raise Moved
@@ -274,29 +279,48 @@ class Retriever(Stored):
 
 def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidModel]:
     """Read what one stage's model is made of."""
-    scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
-    table = IdentifierTable.load(folder / "identifiers")
-    return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
+    try:
+        scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
+        table = IdentifierTable.load(folder / "identifiers")
+        refuse_foreign_symbols(table, scheme.level_sizes(), folder)
+        return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
+    except InputError:
+        raise
+    except Exception as error:  # of libraries that read what a stranger may have written
+        raise InputError(
+            f"{folder}: cannot be loaded ({type(error).__name__}: {_reason(error)}); restore the "
+            "folder or train it again"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _facts(path: Path) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return how many train queries each document had, and the version that brought it."""
     try:
         arrays = load_file(path)
         counts = arrays["counts"]
-        return counts, arrays.get("born", np.zeros_like(counts))
+        born = arrays.get("born", np.zeros_like(counts))
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
+    for array in (counts, born):
+        if array.shape != (documents,) or array.dtype != np.int32 or array.min(initial=0) < 0:
+            raise InputError(
+                f"{path}: damaged ({array.dtype} {list(array.shape)} instead of int32 "
+                f"[{documents}]); restore it or train it again"
+            )
+    return counts, born
 
 
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: the tokenizer cannot be read ({error})") from None
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizers raises nothing more special
+        raise InputError(
+            f"{folder}: the tokenizer cannot be read ({_reason(error)}); restore the folder or "
+            "train it again"
+        ) from None

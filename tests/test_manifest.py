@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -66,6 +67,65 @@ def test_a_file_that_is_not_the_saved_one_is_named(name, damage, message, folder
 def test_a_damaged_manifest_is_named(content, folder):
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(InputError, match=f"^{folder / 'manifest.json'}: damaged; restore"):
+        check_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["extra", "inner/extra", "pytorch_model.bin", "weights.py"])
+def test_a_file_that_is_not_listed_is_named(folder, name):
+    (folder / name).touch()
+    with pytest.raises(InputError, match=rf"^{folder / name}: not listed in manifest.json; remove"):
+        check_manifest(folder)
+
+
+@pytest.mark.parametrize("name", [".gitattributes", ".cache/huggingface/x", "README.md"])
+def test_files_that_a_hub_adds_are_left_alone(folder, name):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("x")
+    assert check_manifest(folder)["documents"] == 3
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/etc/hostname", "../outside", "no-such"])
+def test_links_out_of_the_folder_are_refused(folder, target):
+    (folder.parent / "outside").write_bytes(b"12345")
+    (folder / "weights").unlink()
+    (folder / "weights").symlink_to(target)
+    with pytest.raises(InputError, match="weights: not a regular file inside the model folder"):
+        check_manifest(folder)
+
+
+def test_links_inside_the_folder_and_to_the_blobs_of_a_hub_are_followed(tmp_path, folder):
+    snapshot = tmp_path / "hub" / "snapshots" / "revision"
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    (tmp_path / "hub" / "blobs").mkdir()
+    (snapshot / "weights").rename(tmp_path / "hub" / "blobs" / "hash")
+    (snapshot / "weights").symlink_to("../../blobs/hash")
+    (snapshot / "empty").unlink()
+    (snapshot / "inner" / "nothing").touch()
+    (snapshot / "empty").symlink_to("inner/nothing")
+    write_manifest(snapshot, {})
+    assert set(check_manifest(snapshot)["files"]) >= {"weights", "empty", "inner/nothing"}
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../outside", "inner/../../outside"])
+def test_names_outside_the_folder_are_refused(folder, name):
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text())
+    values["files"][name] = {"bytes": 1, "sha256": "0" * 64}
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=rf"{path}: names '{name}', which is outside"):
+        check_manifest(folder)
+
+
+def test_a_pipe_is_refused(folder):
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(InputError, match="pipe: not a regular file"):
+        check_manifest(folder)
+
+
+def test_json_nested_too_deeply_is_damage(folder):
+    (folder / "manifest.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
         check_manifest(folder)
 
 

@@ -8,7 +8,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, overload
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from genir.corpus.conditions import COLUMNS as FILTERED
 from genir.corpus.conditions import passing
 from genir.corpus.documents import link_records
-from genir.errors import InputError, nearest
+from genir.errors import FolderError, InputError, nearest
 from genir.folders import flush_entry
 from genir.records import Document, Filter, Link
 
@@ -66,11 +67,13 @@ class DocumentStore(Sequence[Document]):
         if not self.path.is_file():
             raise InputError(f"{self.path}: no document store here; check the path")
         self.identity = identity(self.path)
-        application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
-        if (application, version) != (APPLICATION, VERSION):
+        try:
+            self._refuse_foreign()
+            self._length = self._one("SELECT count(*) FROM documents")
+            self._refuse_gaps()
+        except InputError:
             self.close()
-            raise InputError(f"{self.path}: not a document store of this genir; make it again")
-        self._length = (self._one("SELECT max(number) FROM documents") or 0) + 1
+            raise
 
     @classmethod
     def create(cls, path: str | Path, documents: Iterable[Document]) -> Self:
@@ -98,6 +101,24 @@ class DocumentStore(Sequence[Document]):
                 leftover.unlink(missing_ok=True)
         return cls(target)
 
+    def _refuse_foreign(self) -> None:
+        """Raise InputError unless the file has the tables of a store, and no views or triggers."""
+        application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
+        if (application, version) != (APPLICATION, VERSION):
+            raise InputError(f"{self.path}: not a document store of this genir; make it again")
+        found = sorted(self._rows("SELECT type, name, tbl_name, sql FROM sqlite_master"), key=str)
+        if found != _schema(SCHEMA):
+            raise InputError(
+                f"{self.path}: not a document store of this genir (other tables, or views or "
+                "triggers among them); make it again"
+            )
+
+    def _refuse_gaps(self) -> None:
+        """Raise InputError unless the documents are numbered from 0."""
+        first, last = (self._one(f"SELECT {end}(number) FROM documents") for end in ("min", "max"))
+        if (first, last) != (0, self._length - 1):
+            raise FolderError(f"{self.path}: damaged: documents are missing; restore it")
+
     def __len__(self) -> int:
         """Return the number of documents."""
         return self._length
@@ -124,11 +145,11 @@ class DocumentStore(Sequence[Document]):
             "WHERE number IN (SELECT value FROM json_each(?))",
             json.dumps(list(numbers)),
         )
-        return {row[0]: _document(row[1:]) for row in rows}
+        return {row[0]: self._document(row[1:]) for row in rows}
 
     def __iter__(self) -> Iterator[Document]:
         """Yield all documents in order, streamed from the disk."""
-        return map(_document, self._rows(f"SELECT {COLUMNS} FROM documents ORDER BY number"))
+        return map(self._document, self._rows(f"SELECT {COLUMNS} FROM documents ORDER BY number"))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         """Let worker processes open the file for themselves."""
@@ -151,12 +172,15 @@ class DocumentStore(Sequence[Document]):
             f"SELECT {COLUMNS} FROM documents WHERE key IN (SELECT value FROM json_each(?))",
             json.dumps(list(keys)),
         )
-        found = {document.key: document for document in map(_document, rows)}
+        found = {document.key: document for document in map(self._document, rows)}
         return {key: found[key] for key in keys if key in found}
 
     def keys(self) -> list[str]:
         """Return all keys in order."""
-        return [key for (key,) in self._rows("SELECT key FROM documents ORDER BY number")]
+        keys = [""] * len(self)
+        for key, number in self._rows("SELECT key, number FROM documents ORDER BY key"):
+            keys[number] = key  # by the index of the keys: texts are not read
+        return keys
 
     def metadata_fields(self) -> list[str]:
         """Return the metadata fields that a filter may name, sorted."""
@@ -217,9 +241,27 @@ class DocumentStore(Sequence[Document]):
         else:
             source, own = "SELECT number, value FROM fields WHERE field = ?", [field]
         rows = self._rows(f"SELECT number FROM ({source}) WHERE {sql}", *own, *values)
+        numbers = np.fromiter((number for (number,) in rows), dtype=np.int64)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self._length:
+            raise FolderError(f"{self.path}: damaged: a field is of no document; restore it")
         mask = np.zeros(self._length, dtype=bool)
-        mask[np.fromiter((number for (number,) in rows), dtype=np.int64)] = True
+        mask[numbers] = True
         return mask
+
+    def _document(self, row: tuple[Any, ...]) -> Document:
+        try:
+            key, title, text, url, links, metadata = row
+            if not all(isinstance(value, str) for value in row):
+                raise TypeError("a column is not text")
+            fields = json.loads(metadata)
+            if not isinstance(fields, dict):
+                raise TypeError("its metadata are not an object")
+            spans = tuple(Link(**link) for link in json.loads(links)) if links else ()
+            return Document(key, text, title, url, spans, MappingProxyType(fields))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FolderError(
+                f"{self.path}: damaged: document {row[0]!r} cannot be read ({error}); restore it"
+            ) from None
 
     def close(self) -> None:
         """Close the connections of all threads; the next use opens new ones."""
@@ -236,9 +278,13 @@ class DocumentStore(Sequence[Document]):
     def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection().execute(query, values)
-        except (sqlite3.DatabaseError, UnicodeEncodeError) as error:
+        except UnicodeEncodeError as error:
             raise InputError(
-                f"{self.path}: damaged or no document store ({error}); make it again"
+                f"{error.object!a} holds half of a surrogate pair, which no document has"
+            ) from None
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            raise FolderError(
+                f"{self.path}: damaged or no document store ({error}); restore it or make it again"
             ) from None
 
     def _connection(self) -> sqlite3.Connection:
@@ -300,7 +346,10 @@ def insert(connection: sqlite3.Connection, number: int, document: Document) -> N
         raise InputError(f"document {document.key!r} cannot be stored ({error})") from None
 
 
-def _document(row: tuple[str, ...]) -> Document:
-    key, title, text, url, links, metadata = row
-    spans = tuple(Link(**link) for link in json.loads(links)) if links else ()
-    return Document(key, text, title, url, spans, MappingProxyType(json.loads(metadata)))
+@cache
+def _schema(script: str) -> list[tuple[Any, ...]]:
+    """Return the rows of sqlite_master that a script makes, sorted."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(script)
+        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    return sorted(rows, key=str)

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
+from genir.manifest import read_json
 
 FACTS, ARRAYS = "scheme.json", "scheme.safetensors"
 
@@ -81,7 +82,7 @@ def read_artefact(folder: Path, scheme: str | None = None) -> Artefact:
     if not path.is_file():
         raise InputError(f"{path}: missing from the model folder; train it again")
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
         artefact = Artefact(facts["scheme"], dict(facts["options"]), dict(facts["fitted"]), folder)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a scheme of genir's ({error!r}); train it again") from None

@@ -9,13 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-import marisa_trie
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from genir.errors import InputError
+from genir.identifiers.keys import read_keys, write_keys
 from genir.records import Identifier
 
 PAD = -1
@@ -236,11 +236,7 @@ class IdentifierTable:
     def save(self, folder: Path) -> None:
         """Write `rows.safetensors` and `keys.marisa` into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        trie = marisa_trie.Trie(self.keys)
-        numbers = np.empty(len(self.keys), dtype=np.int64)  # marisa numbers keys its own way
-        for number, key in enumerate(self.keys):
-            numbers[trie[key]] = number
-        trie.save(str(folder / "keys.marisa"))
+        numbers = write_keys(folder / "keys.marisa", self.keys)
         arrays = map(np.ascontiguousarray, (self.symbols, self.documents, self.live, numbers))
         save_file(dict(zip(ARRAYS, arrays, strict=True)), folder / "rows.safetensors")
 
@@ -256,23 +252,75 @@ class IdentifierTable:
             if not path.is_file():
                 raise InputError(f"{path}: missing from the model folder; train it again")
         try:
-            trie = marisa_trie.Trie().mmap(str(keys))
             arrays = _mapped(rows)
-            names = [trie.restore_key(int(n)) for n in np.argsort(arrays["numbers"])]
-            rows_of_each = {len(arrays[name]) for name in ("symbols", "documents", "live")}
-        except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+        except (SafetensorError, RuntimeError, TypeError, OSError) as error:
             raise InputError(
-                f"{folder}: damaged identifier table ({error}); train it again"
+                f"{rows}: damaged identifier table ({error}); restore the folder or train it again"
             ) from None
-        if len(rows_of_each) > 1 or len(names) != len(trie):
-            raise InputError(f"{folder}: {rows.name} and {keys.name} do not belong together")
-        return cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
+        _refuse_misshapen(rows, arrays)
+        names = read_keys(keys, arrays["numbers"])
+        table = cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
+        try:
+            table._refuse_foreign_rows()
+        except InputError as error:
+            raise InputError(f"{rows}: damaged: {error}; restore it or train it again") from None
+        return table
+
+    def _refuse_foreign_rows(self) -> None:
+        """Raise InputError for rows that `from_arrays` could not have made."""
+        if len(self) and not 0 <= self.documents.min() <= self.documents.max() < len(self.keys):
+            raise InputError(f"a row is of no document: there are {len(self.keys)}")
+        self._refuse_keys()
+        self._refuse_malformed()
+        self._refuse_prefixes()
+        if not _is_sorted(self.symbols):
+            raise InputError("the rows are not sorted")
+
+
+def refuse_foreign_symbols(table: IdentifierTable, sizes: Sequence[int], folder: Path) -> None:
+    """Raise InputError for a symbol outside its level; `sizes` counts the symbols of each level.
+
+    A scheme with one size has it at every level.
+    """
+    if len(sizes) > 1 and table.depth > len(sizes):
+        raise InputError(f"{folder}: identifiers of {table.depth} levels, but {len(sizes)} sizes")
+    for level, highest in enumerate(table.symbols.max(axis=0, initial=0).tolist()):
+        size = sizes[min(level, len(sizes) - 1)]
+        if highest >= size:
+            raise InputError(
+                f"{folder}: symbol {highest} at level {level}, which has {size}; restore the "
+                "folder or train it again"
+            )
 
 
 def _padded(symbols: Symbols, depth: int) -> Symbols:
     """Return rows of symbols padded to a depth."""
     short = depth - symbols.shape[1]
     return np.pad(symbols, ((0, 0), (0, short)), constant_values=PAD) if short else symbols
+
+
+def _refuse_misshapen(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise InputError unless the arrays have the shapes and types that `save` writes."""
+    rows = len(arrays["symbols"]) if arrays["symbols"].ndim else -1
+    for name, array in arrays.items():
+        dimensions, kind = (2 if name == "symbols" else 1), ("b" if name == "live" else "i")
+        count = rows if name != "numbers" else len(array) if array.ndim else -1
+        if array.ndim != dimensions or array.dtype.kind != kind or len(array) != count:
+            raise InputError(
+                f"{path}: damaged identifier table: {name} is {array.dtype} {list(array.shape)}; "
+                "restore the folder or train it again"
+            )
+
+
+def _is_sorted(symbols: Symbols) -> bool:
+    """Return whether rows of symbols are in lexicographic order."""
+    ahead, behind = symbols[:-1], symbols[1:]
+    undecided = np.ones(len(ahead), dtype=bool)
+    for level in range(symbols.shape[1]):
+        if (ahead[undecided, level] > behind[undecided, level]).any():
+            return False
+        undecided[undecided] = ahead[undecided, level] == behind[undecided, level]
+    return True
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:

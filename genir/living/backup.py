@@ -9,9 +9,10 @@ from pathlib import Path
 
 from genir.errors import FolderError, InputError
 from genir.folders import new_folder, refuse_existing
+from genir.living.base import Base
 from genir.living.changes import Change
 from genir.living.commit_record import Commit, RecordError
-from genir.living.journal import Base, Journal, Moved
+from genir.living.journal import Journal, Moved
 from genir.manifest import NAME as MANIFEST
 from genir.manifest import check_manifest
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import ge
 from typing import Any, Literal
 
 import numpy as np
 
 from genir.corpus.documents import document_of, record_of
+from genir.errors import InputError
 from genir.models.guards import NewRow
 from genir.records import Document, Identifier
 
@@ -103,22 +105,73 @@ def to_row(entry: Entry) -> Row:
 
 
 def from_row(columns: Row, place: str) -> Entry:
-    """Return the entry that `to_row` made columns of; `place` opens messages."""
+    """Return the entry that `to_row` made columns of; `place` opens messages.
+
+    Raises InputError for columns that `to_row` could not have made.
+    """
     key, live, document, identifiers, row, asked, queries = columns
     if not document:
         return Mark(key, bool(live))
-    return Put(
-        document_of(json.loads(document), place),
-        [tuple(symbols) for symbols in json.loads(identifiers)],
-        _new_row(row, asked) if row else None,
-        queries,
-    )
+    try:
+        put = Put(
+            document_of(json.loads(document), place),
+            [tuple(symbols) for symbols in json.loads(identifiers)],
+            _new_row(row, asked) if row else None,
+            queries,
+        )
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{place}: {error}") from None
+    symbols = [symbol for own in put.identifiers for symbol in own]
+    valid = put.key == key and all(put.identifiers) and bool(put.identifiers)
+    valid = valid and all(type(symbol) is int and symbol >= 0 for symbol in symbols)
+    if not valid or not 0 <= queries < 2**31:
+        raise InputError(f"{place}: {key!r} has another key, or no identifiers")
+    return put
 
 
 def _new_row(row: bytes, asked: bytes) -> NewRow:
     found = np.frombuffer(row, dtype="<f4").astype(np.float32)
     vectors = np.frombuffer(asked, dtype="<f2").astype(np.float16)
+    if not np.isfinite(found).all() or not np.isfinite(vectors).all():
+        raise ValueError("its row holds no numbers")
     return NewRow(found, vectors.reshape(-1, len(found)))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The bounds of entries that fit a model.
+
+    sizes: symbols of each level, as `Scheme.level_sizes` has them. row_width: of a document's row
+    of parameters, None where documents have none.
+    """
+
+    sizes: list[int]
+    row_width: int | None
+
+    def refuse_misfits(self, changes: Iterable[Change], known: Container[str]) -> None:
+        """Raise InputError for an entry of another model, or a mark of an unknown document."""
+        new, sizes = set[str](), list(self.sizes)
+        for change in changes:
+            for entry in change.entries:
+                place = f"change {change.version}, document {entry.key!r}"
+                if isinstance(entry, Mark):
+                    if entry.key not in known and entry.key not in new:
+                        raise InputError(f"{place}: is marked, but was never added")
+                    continue
+                new.add(entry.key)
+                if self.row_width is not None:  # each identifier is a new row of its own
+                    sizes[0] += len(entry.identifiers)
+                self._refuse(entry, sizes, place)
+
+    def _refuse(self, put: Put, sizes: Sequence[int], place: str) -> None:
+        for identifier in put.identifiers:
+            repeated = len(sizes) == 1 and self.row_width is None  # text: one size at any depth
+            bounds = list(sizes) * len(identifier) if repeated else list(sizes)
+            if len(identifier) > len(bounds) or any(map(ge, identifier, bounds)):
+                raise InputError(f"{place}: the identifier {identifier} is not of this model")
+        width = None if put.row is None else len(put.row.row)
+        if width != self.row_width:
+            raise InputError(f"{place}: a row of {width} columns instead of {self.row_width}")
 
 
 def digest(before: bytes, head: Row, rows: Iterable[Row]) -> bytes:

@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from genir.corpus.documents import record_of
 from genir.errors import InputError
+from genir.living.base import Base
 from genir.living.changes import Change, Entry, Kind, Mark
 from genir.living.entries import checked, puts_of, vectors_of
-from genir.living.journal import Base, Journal, Moved, Writing
+from genir.living.journal import Journal, Moved, Writing
 from genir.living.state import State
 from genir.living.versions import Version, effective, versions_of
 from genir.manifest import NAME as MANIFEST
@@ -136,7 +137,7 @@ class Living(State):
                 raise Moved
             if self._journal.head() == self.version:
                 return False
-            self._apply(self._journal.read(self.version))
+            self._apply(self._checked(self._journal.read(self.version)))
         except Moved:
             if not reload:
                 raise
@@ -218,7 +219,7 @@ class Living(State):
                 with journal.writing() as writing:
                     if stamp(self._base.folder) != self._stamp:
                         raise Moved
-                    self._apply(writing.changes(self.version))
+                    self._apply(self._checked(writing.changes(self.version)))
                     note(writing)
                 return
             except Moved:
@@ -242,7 +243,7 @@ class Living(State):
         self._stamp = stamp(folder)
         self._version = int(self.manifest.get("version", 0))
         self._journal = Journal(Base.of(folder, self.manifest))
-        changes = self._journal.read()
+        changes = self._checked(self._journal.read())
         self.fold(effective(changes, self._version))
         self._version = changes[-1].version if changes else self._version
 
@@ -253,6 +254,14 @@ class Living(State):
         if changes:
             self.fold(changes)
             self._version = changes[-1].version
+
+    def _checked(self, changes: list[Change]) -> list[Change]:
+        """Return changes from the journal. Raises InputError where they are of another model."""
+        try:
+            self.shape.refuse_misfits(changes, self.table)
+        except InputError as error:
+            raise self._writable().damaged(str(error)) from None
+        return changes
 
     def _reload(self) -> None:
         """Become what the folder holds now."""

@@ -12,21 +12,18 @@ log, with the new one.
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import get_args
 
 from genir.corpus.store import identity
 from genir.errors import FolderError, InputError
 from genir.folders import flush_entry
+from genir.living.base import Base
 from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
-from genir.living.commit_record import Commit, CommitRecord, RecordError
-from genir.manifest import NAME as MANIFEST
-from genir.manifest import sha256
+from genir.living.commit_record import Commit, RecordError
 
 APPLICATION = 0x67656E6A  # "genj"
 FORMAT = 3
@@ -52,38 +49,6 @@ ENTRY = "key, live, document, identifiers, row, asked, queries"
 
 class Moved(Exception):
     """The folder was replaced by another since it was opened: load it again."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """The folder that a journal belongs to: its version, and the sha256 of its manifest."""
-
-    folder: Path
-    version: int
-    digest: bytes
-
-    @property
-    def path(self) -> Path:
-        """Return where the journal is, or will be."""
-        return self.folder / f"journal-{self.version}.sqlite"
-
-    @property
-    def record(self) -> CommitRecord:
-        """Return the record of the last commit, kept outside the database."""
-        return CommitRecord(self.folder / f"journal-{self.version}.head")
-
-    @property
-    def files(self) -> list[Path]:
-        """Return the files of the journal that exist."""
-        names = [f"{self.path.name}{ending}" for ending in ("", "-wal", "-shm")]
-        paths = [*(self.folder / name for name in names), self.record.path]
-        return [path for path in paths if path.exists()]
-
-    @classmethod
-    def of(cls, folder: Path, manifest: Mapping[str, Any]) -> "Base":
-        """Return the base of a folder with this manifest."""
-        digest = bytes.fromhex(sha256(folder / MANIFEST))
-        return cls(folder, int(manifest.get("version", 0)), digest)
 
 
 class Journal:
@@ -142,7 +107,7 @@ class Journal:
         except RecordError as error:
             if not self.record.exists() and not self.path.exists():
                 raise Moved from None
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
 
     def _refuse_lost(self, connection: sqlite3.Connection, recorded: Commit) -> None:
         """Raise InputError unless the database holds the recorded commit, unchanged."""
@@ -150,10 +115,10 @@ class Journal:
         if last < recorded.version:
             raise self._lost(last, recorded)
         if self._digest_at(connection, recorded.version) != recorded.digest:
-            raise self._damaged(f"change {recorded.version} is not the one that was acknowledged")
+            raise self.damaged(f"change {recorded.version} is not the one that was acknowledged")
 
     def _lost(self, last: int, recorded: Commit) -> InputError:
-        return self._damaged(
+        return self.damaged(
             f"it ends at version {last}, but version {recorded.version} was acknowledged (is "
             f"{self.path.name}-wal missing or damaged?)"
         )
@@ -178,7 +143,7 @@ class Journal:
         (last,) = connection.execute("SELECT version FROM head").fetchone()
         found = list(self._chain(connection, after))
         if last != after + len(found):
-            raise self._damaged(f"changes {after + len(found) + 1} to {last} are missing")
+            raise self.damaged(f"changes {after + len(found) + 1} to {last} are missing")
         return found
 
     def _chain(self, connection: sqlite3.Connection, after: int) -> Iterator[Change]:
@@ -195,11 +160,16 @@ class Journal:
             ).fetchall()
             before = digest(before, tuple(columns), rows)
             if version != expected or before != told:
-                raise self._damaged(f"change {expected} is missing or altered")
+                raise self.damaged(f"change {expected} is missing or altered")
             if target is not None and not self.base.version <= target < version:
-                raise self._damaged(f"change {version} goes back to version {target}")
-            place = f"{self.path}: change {version}"
-            yield Change(version, kind, made, [from_row(row, place) for row in rows], target)
+                raise self.damaged(f"change {version} goes back to version {target}")
+            if kind not in get_args(Kind):
+                raise self.damaged(f"change {version} is of an unknown kind, {kind!r}")
+            try:
+                entries = [from_row(row, f"change {version}") for row in rows]
+            except InputError as error:
+                raise self.damaged(str(error)) from None
+            yield Change(version, kind, made, entries, target)
 
     def _digest_at(self, connection: sqlite3.Connection, version: int) -> bytes:
         if version == self.base.version:
@@ -207,7 +177,7 @@ class Journal:
         found = connection.execute("SELECT digest FROM changes WHERE version = ?", (version,))
         row = found.fetchone()
         if row is None:
-            raise self._damaged(f"change {version} is missing")
+            raise self.damaged(f"change {version} is missing")
         return bytes(row[0])
 
     # --- writing -------------------------------------------------------------------------------
@@ -299,7 +269,7 @@ class Journal:
             except (sqlite3.Error, TypeError, ValueError) as error:
                 if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
                     raise self._refused(error) from None
-                raise self._damaged(str(error)) from None
+                raise self.damaged(str(error)) from None
             finally:
                 if self._still:  # somebody else may begin to write: it would not be seen
                     self.close()
@@ -336,7 +306,7 @@ class Journal:
             connection.close()
             if "locked" in str(error):
                 raise self._refused(error) from None
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
         if identity(self.path) != before:
             connection.close()
             raise Moved
@@ -358,7 +328,8 @@ class Journal:
                 self._open[0].close()
             self._open = None
 
-    def _damaged(self, what: str) -> InputError:
+    def damaged(self, what: str) -> InputError:
+        """Return the error for a journal that is damaged or another model's."""
         return FolderError(
             f"{self.path}: damaged: {what}. Restore the folder from a backup; or genir recover "
             f"{quote(str(self.path.parent))} keeps the changes that are intact (the folder itself "

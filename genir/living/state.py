@@ -14,7 +14,7 @@ from genir.corpus.layers import LayeredStore
 from genir.corpus.store import DocumentStore
 from genir.decoding.ranker import Ranker
 from genir.identifiers.base import Scheme
-from genir.living.changes import Change, Outcome, Put
+from genir.living.changes import Change, Outcome, Put, Shape
 from genir.living.entries import as_row
 from genir.living.journal import Moved
 from genir.models.guards import Guards
@@ -39,6 +39,12 @@ class State(Ranker):
         """Tell which documents the model was never trained on, bool [documents]."""
         learned: NDArray[np.bool_] = self.born > int(self.manifest.get("learned", 0))
         return learned
+
+    @property
+    def shape(self) -> Shape:
+        """Return the bounds of entries that fit the model."""
+        width = self.model.row_width if self.model.makes_rows else None
+        return Shape(self.scheme.level_sizes(), width)
 
     def fold(self, changes: Sequence[Change]) -> None:
         """Apply changes, oldest first. Raises Moved where another store took this one's place."""

@@ -152,6 +152,11 @@ class DocidModel(nn.Module, ABC):
         """Tell whether a document that is added needs a row of parameters, from `new_rows`."""
         return False
 
+    @property
+    def row_width(self) -> int:
+        """Return the columns of a document's row of parameters, where `makes_rows`."""
+        raise NotImplementedError(f"a {self.kind!r} model makes no rows")
+
     def refuse_additions(self) -> None:
         """Raise InputError for a model that documents cannot be added to. By default nothing."""
         return

@@ -228,6 +228,11 @@ class BridgeModel(InnerProducts):
         """Tell whether identifiers are atomic, so that a new document is a new row."""
         return self.head.levels == 1
 
+    @property
+    def row_width(self) -> int:
+        """Return the size of a query vector."""
+        return self.width
+
     def new_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
     ) -> list[NewRow]:

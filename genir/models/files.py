@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from genir.config import Strict, validate
 from genir.errors import InputError
+from genir.manifest import read_json
 
 Options = TypeVar("Options", bound=Strict)
 
@@ -36,7 +37,7 @@ def read_model(
     weights to what it builds.
     """
     try:
-        values = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        values = read_json(folder / "model.json")
         if values["kind"] != kind:
             raise InputError(f"{folder / 'model.json'}: kind {values['kind']!r} is not {kind!r}")
         known = validate(options, values["options"], str(folder / "model.json"))

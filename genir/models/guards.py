@@ -44,14 +44,22 @@ class Guards(NamedTuple):
         save_file(self._asdict(), folder / NAME)
 
     @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """Read back what `save` wrote; None if there is nothing. Raises InputError if damaged."""
+    def load(cls, folder: Path, count: int) -> Self | None:
+        """Read back what `save` wrote for `count` documents; None if there is nothing.
+
+        Raises InputError for a damaged file.
+        """
         path = folder / NAME
         if not path.is_file():
             return None
         try:
             arrays = load_file(path)
-            return cls(arrays["vectors"], arrays["documents"])
+            vectors, documents = arrays["vectors"], arrays["documents"]
+            valid = vectors.dtype == np.float16 and vectors.ndim == 2 and documents.ndim == 1
+            valid = valid and documents.dtype == np.int32 and len(vectors) == len(documents)
+            if not valid or not 0 <= documents.min(initial=0) <= documents.max(initial=0) < count:
+                raise KeyError("other arrays than float16 [Q, H] and int32 [Q]")
+            return cls(vectors, documents)
         except (OSError, KeyError, SafetensorError) as error:
             raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
 

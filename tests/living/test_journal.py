@@ -13,9 +13,10 @@ from changing import make_document, state
 
 from genir.errors import InputError
 from genir.living import journal as living_journal
+from genir.living.base import Base
 from genir.living.changes import Change, Mark, Outcome, Put
 from genir.living.commit_record import Commit, RecordError
-from genir.living.journal import Base, Journal, Moved
+from genir.living.journal import Journal, Moved
 from genir.living.versions import effective
 from genir.retriever import Retriever
 

@@ -65,10 +65,10 @@ def cut(path):
     ("name", "damage", "message"),
     [
         ("model.json", lambda path: path.unlink(), "No such file"),
-        ("model.json", cut, "cannot be read"),
+        ("model.json", cut, "damaged"),
         ("model.json", lambda path: path.write_text("[]"), "cannot be read"),
         ("model.json", lambda path: path.write_text("{}"), "'kind'"),
-        ("model.json", lambda path: path.write_bytes(b"\xff{}"), "utf-8"),
+        ("model.json", lambda path: path.write_bytes(b"\xff{}"), "damaged"),
         ("model.json", rewrite(kind="circle"), "kind 'circle' is not 'line'"),
         ("model.json", rewrite(options={"widht": 5}), r"'widht'; did you mean 'width'\?"),
         ("model.json", rewrite(options={"width": "wide"}), "width = 'wide'"),

@@ -1,0 +1,80 @@
+"""The documents' keys on disk, as a marisa trie. Reading one from a stranger is safe.
+
+The library that reads tries trusts the file: a flipped bit can end the process with SIGSEGV. So a
+child process reads it; if that dies, the folder is refused and this process goes on.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import marisa_trie
+import numpy as np
+from numpy.typing import NDArray
+
+from genir.errors import InputError
+
+READER = """
+import sys, marisa_trie
+trie = marisa_trie.Trie().mmap(sys.argv[1])
+count = len(trie)
+if count > int(sys.argv[2]):
+    sys.exit(f"{count} keys instead of {sys.argv[2]}")
+keys = map(trie.restore_key, range(count))
+sys.stdout.buffer.write("\\0".join(keys).encode())
+"""
+BASE_SECONDS = 30.0
+KEYS_PER_SECOND = 50_000
+"""How long the child may take; a million keys take it about a second."""
+
+
+def write_keys(path: Path, keys: Sequence[str]) -> NDArray[np.int64]:
+    """Write a trie of keys; return the number (place in `keys`) of each key in the trie's order."""
+    trie = marisa_trie.Trie(keys)
+    numbers = np.empty(len(keys), dtype=np.int64)
+    for number, key in enumerate(keys):
+        numbers[trie[key]] = number
+    trie.save(str(path))
+    return numbers
+
+
+def read_keys(path: Path, numbers: NDArray[np.int64]) -> list[str]:
+    """Return the keys in the order that `write_keys` was given.
+
+    numbers: int64 [documents], as `write_keys` returned them. Raises InputError for a file that is
+    damaged, or that holds other keys than `numbers` counts.
+    """
+    count = len(numbers)
+    command = [sys.executable, "-P", "-c", READER, str(path), str(count)]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=BASE_SECONDS + count / KEYS_PER_SECOND,
+        )
+    except subprocess.TimeoutExpired:
+        raise _damaged(path, "reading it does not end") from None
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"its reader ended with code {done.returncode}"
+        raise _damaged(path, reason)
+    try:
+        keys = done.stdout.decode().split("\0") if count else []
+    except UnicodeDecodeError as error:
+        raise _damaged(path, str(error)) from None
+    if len(keys) != count or len(set(keys)) != count:
+        raise _damaged(path, f"{len(set(keys))} keys instead of {count}")
+    if not np.array_equal(np.sort(numbers), np.arange(count)):
+        raise _damaged(path, "the numbers of its keys are not 0, 1, 2, ...")
+    ordered = [""] * count
+    for number, key in zip(numbers.tolist(), keys, strict=True):
+        ordered[number] = key
+    return ordered
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path}: damaged identifier table ({reason}); restore the folder or train it again"
+    )

@@ -1,0 +1,74 @@
+"""Folders from strangers: refused by name or served, without a traceback, a hang or a signal.
+
+GENIR_CRAFTED folders are made (46 by default, each kind of change twice).
+"""
+
+import logging
+import multiprocessing
+import os
+from collections import Counter
+
+import pytest
+from crafted import CRAFTS, craft
+
+from genir.errors import InputError
+from genir.retriever import Retriever
+
+COUNT = int(os.environ.get("GENIR_CRAFTED", str(2 * len(CRAFTS))))
+SECONDS = 60
+"""What one folder may take; a hang is what lies above."""
+
+
+def attempt(folder, out):
+    """Load a folder and ask it everything; send what happened."""
+    try:
+        retriever = Retriever.load(folder, "cpu")
+        hits = retriever.search(["clone a text", "erase"], 5)
+        retriever.search(["erase"], 3, where={"verb": "copy"})
+        retriever.versions()
+        list(retriever.documents)
+        out.send(("served", [len({hit.key for hit in own}) for own in hits]))
+    except InputError as error:
+        out.send(("refused", str(error)))
+
+
+@pytest.fixture(scope="module")
+def context():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["genir.retriever"])
+    return context
+
+
+def outcome(context, folder):
+    """Return what a process of its own made of a folder."""
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=attempt, args=(folder, sender))
+    process.start()
+    sender.close()
+    try:
+        told = receiver.recv() if receiver.poll(SECONDS) else ("hang", "")
+    except EOFError:  # it sent nothing: an exception, or a signal
+        process.join()
+        told = ("traceback" if process.exitcode > 0 else "signal", process.exitcode)
+    process.kill()
+    process.join()
+    return told
+
+
+@pytest.mark.timeout(120 + 5 * COUNT)
+@pytest.mark.parametrize("scheme", ["residual", "atomic", "url"])
+def test_a_crafted_folder_is_refused_or_served(context, tiny_folder, scheme, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tally, bad = Counter(), []
+    for number in range(COUNT):
+        folder = tmp_path / f"model-{number}"
+        name = craft(tiny_folder(scheme), folder, number)
+        kind, told = outcome(context, folder)
+        tally[kind] += 1
+        if kind not in ("served", "refused") or (kind == "refused" and str(folder) not in told):
+            bad.append((number, name, kind, told))
+        if kind == "served":
+            assert told == [5, 5] or name in ("change_json", "craft_journal", "flip_bytes"), name
+    logging.info("%s: %s", scheme, dict(tally))
+    assert not bad
+    assert tally["refused"] > COUNT / 3
