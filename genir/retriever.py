@@ -2,7 +2,7 @@
 document store is read only for what a hit shows. How documents come and go: `living`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from genir.arguments import as_count, as_counts, as_texts
 from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
@@ -94,7 +95,7 @@ class Retriever(Stored):
 
     def search(
         self,
-        queries: list[str],
+        queries: str | Iterable[str],
         k: int | Sequence[int] = 10,
         where: Wanted | Sequence[Wanted] = None,
         beams: int | None = None,
@@ -102,15 +103,19 @@ class Retriever(Stored):
     ) -> list[Answer[Hit]]:
         """Return the best min(k, matching documents) hits of each query, best first.
 
-        k, where: of all queries, or lists with one for each; where: conditions on metadata that
-        every hit fulfils, None for no condition. beams: at least the largest k are used. exact:
-        prove that there are no better hits, or say that the budget did not suffice and beam search
-        answered; default: the recipe's mode. Raises InputError for k < 1, for a list of another
-        length and for a field no document has.
+        queries: a string is one query, whose hits are the only list. k, where: of all queries, or
+        lists with one for each; where: conditions on metadata that every hit fulfils, None for no
+        condition. beams: at least the largest k are used. exact: prove that there are no better
+        hits, or say that the budget did not suffice and beam search answered; default: the
+        recipe's mode.
+
+        Raises:
+            InputError: Queries that are no texts, k or beams below 1, a list of another length, and
+                a field that no document has.
         """
-        ks = [k] * len(queries) if isinstance(k, int) else list(k)
-        if len(ks) != len(queries) or min(ks, default=1) < 1:
-            raise InputError(f"k = {k}: ask for at least one hit of each query")
+        queries = as_texts(queries)
+        ks = as_counts(k, "k", len(queries))
+        beams = None if beams is None else as_count(beams, "beams")
         width = self.width(max(ks, default=1), beams)
         ranked: list[Answer[Ranked]] = []
         live = self._masks.live_rows(self.table, self.documents, where, len(queries))
@@ -165,7 +170,10 @@ class Retriever(Stored):
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> Mask:
-        """Return the rows that may be found, bool [rows], as `passing_rows` does."""
+        """Return the rows that may be found, bool [rows], as `passing_rows` does.
+
+        allow, deny: keys; a string is one key.
+        """
         return passing_rows(self.table, self.documents, where, allow, deny)
 
     def wanted_rows(self, where: Wanted = None) -> LiveRows:

@@ -1,15 +1,16 @@
 """A server of genir as a `Searcher`, over HTTP. Needs no model and no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 
+from genir.arguments import as_count, as_keys, as_texts
 from genir.corpus.documents import document_of
 from genir.errors import InputError
-from genir.records import Document, Filter, Hit
+from genir.records import Document, Filter, Hit, as_filter
 
 PATIENCE = 30.0
 """Seconds to wait for an answer."""
@@ -31,10 +32,16 @@ class RemoteSearcher:
         return self
 
     def search(
-        self, queries: Sequence[str], k: int = 10, where: Filter | None = None
+        self, queries: str | Iterable[str], k: int = 10, where: Filter | None = None
     ) -> list[list[Hit]]:
-        """Return the best hits of each query, best first."""
-        return [self._search(query, k, where) for query in queries]
+        """Return the best hits of each query, best first; a string is one query.
+
+        Raises:
+            InputError: Queries that are no texts, k below 1, and a filter that is no mapping.
+        """
+        texts, count = as_texts(queries), as_count(k, "k")
+        where = None if where is None else as_filter(where)
+        return [self._search(query, count, where) for query in texts]
 
     def _search(self, query: str, k: int, where: Filter | None) -> list[Hit]:
         asked: dict[str, Any] = {"query": query, "k": k}
@@ -42,9 +49,12 @@ class RemoteSearcher:
             asked["where"] = dict(where)
         return [Hit(**hit) for hit in self._json("POST", "/v1/search", json=asked)["hits"]]
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
-        """Return documents by their keys. Raises InputError for a key that is not there."""
-        return {key: self._document(key) for key in keys}
+    def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
+        """Return documents by their keys; a string is one key.
+
+        Raises InputError for a key that is not there.
+        """
+        return {key: self._document(key) for key in as_keys(keys)}
 
     def _document(self, key: str) -> Document:
         path = f"/v1/documents/{quote(key, safe='')}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from genir.arguments import as_keys
 from genir.corpus.typos import misspell
 from genir.errors import InputError
 from genir.evaluation.latency import Latency, latencies
@@ -219,7 +220,7 @@ def _split(qrels: Sequence[Qrel], seen: Collection[str] | None) -> tuple[list[st
     """Return the queries with a relevant document in `seen`, and the others."""
     if seen is None:
         return [], []
-    keys = frozenset(seen)
+    keys = frozenset(as_keys(seen, "seen"))
     known = {qrel.query for qrel in qrels if qrel.grade > 0 and qrel.document in keys}
     judged = judgements(qrels)
     return [q for q in judged if q in known], [q for q in judged if q not in known]

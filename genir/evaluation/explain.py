@@ -9,6 +9,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from genir.arguments import as_count, as_text
 from genir.decoding.aggregate import rank_documents
 from genir.decoding.beam import Step, beam_steps
 from genir.decoding.lookahead import look_ahead
@@ -81,6 +82,8 @@ def explain(
     beams: by default the recipe's. Raises InputError for an unknown key or field.
     """
     retriever.require_one_stage("explain")
+    query, key = as_text(query, "query"), as_text(key, "key")
+    beams = None if beams is None else as_count(beams, "beams")
     table, width = retriever.table, beams or retriever.recipe.decoding.beams
     rows = table.rows_of(table.number(key))
     if not table.live[rows].any():

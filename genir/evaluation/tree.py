@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genir.arguments import as_count, as_text
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import Step, beam_steps
 from genir.decoding.filters import Wanted
@@ -73,8 +74,8 @@ def beam_tree(
     Raises InputError for an unknown field and for a model of two stages.
     """
     retriever.require_one_stage("the tree of beams")
-    if k < 1:
-        raise InputError(f"k = {k}: ask for at least one hit")
+    query, k = as_text(query, "query"), as_count(k, "k")
+    beams = None if beams is None else as_count(beams, "beams")
     live = retriever.wanted_rows(where).to(retriever.model.device)
     (mask,), width = live.masks, retriever.width(k, beams)
     matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))

@@ -10,6 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
+from genir.arguments import as_texts
 from genir.serving import changing, searching
 from genir.serving.access import Gate
 from genir.serving.guards import BodyLimit, OwnHosts, WithHeaders
@@ -27,7 +28,7 @@ UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/read
 
 def create_app(
     retriever: Served | None = None,
-    examples: Sequence[str] = (),
+    examples: str | Sequence[str] = (),
     settings: Settings | None = None,
     loopback: bool = False,
     opener: Opener = open_folder,
@@ -51,7 +52,7 @@ def create_app(
     app.state.settings = settings
     app.state.gate = Gate(settings, loopback)
     app.state.service = Service(retriever, settings, opener=opener)
-    app.state.examples = tuple(examples)
+    app.state.examples = tuple(as_texts(examples, "examples"))
     answer_problems(app)
     _surround(app, settings)
     for router in (searching.router, changing.router):

@@ -59,3 +59,15 @@ def test_a_server_that_is_not_there_is_told_of():
         pytest.raises(InputError, match="does not answer"),
     ):
         gone.search(["copy"])
+
+
+def test_a_string_is_one_query_and_one_key(retriever, remote):
+    assert remote.search(QUERIES[0], 5) == remote.search(QUERIES[:1], 5)
+    assert list(remote.fetch("copy-file")) == ["copy-file"]
+    for wrong in (None, b"vpn", {"q": "vpn"}, ["\ud800"]):
+        with pytest.raises(InputError, match="queries"):
+            remote.search(wrong)
+    with pytest.raises(InputError, match="where: got 'verb=copy'"):
+        remote.search(QUERIES[:1], 5, "verb=copy")
+    with pytest.raises(InputError, match="k = 0"):
+        remote.search(QUERIES[:1], 0)
