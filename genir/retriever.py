@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from genir.arguments import as_count, as_counts, as_texts
+from genir.arguments import as_count, as_counts, as_keys, as_text, as_texts
 from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
@@ -20,6 +20,7 @@ from genir.decoding.aggregate import Ranked
 from genir.decoding.filters import RowMasks, Wanted, passing_rows
 from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
+from genir.decoding.shares import document_shares, has_shares
 from genir.decoding.two_stage import FirstStage, add_queries
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
@@ -127,6 +128,32 @@ class Retriever(Stored):
             Answer(self.hits_of(query, found), found.proven)
             for query, found in zip(queries, ranked, strict=True)
         ]
+
+    def shares(
+        self, query: str, keys: str | Iterable[str], where: Wanted = None
+    ) -> list[float] | None:
+        """Return how probable documents are among all that the query may find: 0 to 1 each.
+
+        The model is held to live documents that pass the filter, symbol by symbol; over all of them
+        the shares add up to 1 (`decoding.shares`). None where scores are no probabilities of
+        identifiers: for two stages, look-ahead, several identifiers an answer, and n-gram sums.
+
+        Args:
+            query: The query.
+            keys: Keys of documents; those that may not be found have a share of 0.
+            where: The filter, as for `search`.
+
+        Raises:
+            InputError: An unknown key or field.
+        """
+        numbers = [self.table.number(key) for key in as_keys(keys)]
+        query = as_text(query, "query")
+        if not has_shares(self.recipe):
+            return None
+        live = self.wanted_rows(where).to(self.model.device)
+        with self.autocast():
+            inputs = self.encode(query)
+            return document_shares(self.model, self.table, self.trie, inputs, live, numbers)
 
     def width(self, k: int, beams: int | None = None) -> int:
         """Return how many beams are used for k hits: queries of one width may share a batch."""
