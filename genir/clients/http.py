@@ -14,17 +14,18 @@ from genir.records import Document, Filter, Hit, as_filter
 
 PATIENCE = 30.0
 """Seconds to wait for an answer."""
+STRANGER = "it answers, but not as a server of genir does; check the address"
 
 
 class RemoteSearcher:
     """Ask a server at an address such as http://127.0.0.1:8000; its own `documents`.
 
-    Raises InputError with the server's own sentence where it refuses, and where it does not answer.
+    Raises InputError with the server's own sentence where it refuses, where it does not answer or
+    answers something else, and for an address or a token that cannot be one.
     """
 
     def __init__(self, address: str, token: str = "", http: httpx2.Client | None = None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = http or httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
+        self._http = http or _client(address, token)
 
     @property
     def documents(self) -> Self:
@@ -47,7 +48,11 @@ class RemoteSearcher:
         asked: dict[str, Any] = {"query": query, "k": k}
         if where:
             asked["where"] = dict(where)
-        return [Hit(**hit) for hit in self._json("POST", "/v1/search", json=asked)["hits"]]
+        told = self._json("POST", "/v1/search", json=asked)
+        try:
+            return [Hit(**hit) for hit in told["hits"]]
+        except (TypeError, KeyError):
+            raise InputError(f"{self._http.base_url}: {STRANGER}") from None
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
         """Return documents by their keys; a string is one key.
@@ -65,9 +70,16 @@ class RemoteSearcher:
             response = self._http.request(method, path, **options)
         except httpx2.HTTPError as error:
             raise InputError(f"{self._http.base_url} does not answer: {error}") from None
+        except httpx2.InvalidURL as error:
+            raise InputError(f"{str(self._http.base_url)!r:.80} is no address ({error})") from None
+        except (TypeError, ValueError) as error:  # an unpaired surrogate, no number, bytes
+            raise InputError(f"the request cannot be written as JSON: {error}") from None
         if response.is_error:
             raise InputError(f"{self._http.base_url}: {_detail(response)}")
-        return response.json()
+        try:
+            return response.json()
+        except ValueError:  # a proxy's page, say
+            raise InputError(f"{self._http.base_url}: {STRANGER}") from None
 
     def close(self) -> None:
         """Give the connections back."""
@@ -83,6 +95,19 @@ class RemoteSearcher:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _client(address: str, token: str) -> httpx2.Client:
+    """Return a client for an address. Raises InputError for one that cannot be, and for a token."""
+    if not token.isascii() or any(letter <= " " for letter in token):
+        raise InputError("the token holds a character that none has; give it as it was printed")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        return httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
+    except (httpx2.InvalidURL, TypeError, ValueError) as error:
+        raise InputError(
+            f"{address!r:.80} is no address ({error}); write one such as http://127.0.0.1:8000"
+        ) from None
 
 
 def _detail(response: httpx2.Response) -> str:

@@ -1,9 +1,10 @@
 """Systems side by side: the same queries, measures, typing errors and minutes for all of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from genir.arguments import as_keys
 from genir.corpus.typos import misspell
@@ -178,7 +179,15 @@ def compare(
     )
 
 
+def _refuse_texts(queries: Iterable[Any]) -> None:
+    for query in queries:
+        if not isinstance(query, Query):
+            kind = type(query).__name__
+            raise InputError(f"queries: got {query!r:.60} ({kind}); give Query(key, text) records")
+
+
 def _judged(queries: Sequence[Query], qrels: Sequence[Qrel]) -> list[Query]:
+    _refuse_texts(queries)
     texts = {query.key: query for query in queries}
     judged = judgements(qrels)
     absent = [key for key in judged if key not in texts]
