@@ -117,6 +117,8 @@ class Retriever(Stored):
         queries = as_texts(queries)
         ks = as_counts(k, "k", len(queries))
         beams = None if beams is None else as_count(beams, "beams")
+        if not isinstance(exact, bool | None):
+            raise InputError(f"exact = {exact!r:.60}: give True, False or None")
         width = self.width(max(ks, default=1), beams)
         ranked: list[Answer[Ranked]] = []
         live = self._masks.live_rows(self.table, self.documents, where, len(queries))

@@ -115,6 +115,8 @@ def test_counts_may_be_numpys_own(retriever):
         retriever.search(QUERY, [3, 4])
     with pytest.raises(InputError, match="beams = 0"):
         retriever.search(QUERY, 3, beams=0)
+    with pytest.raises(InputError, match="exact = 'no'"):
+        retriever.search(QUERY, 3, exact="no")
 
 
 def test_encoders_take_a_string_as_one_text(retriever, tiny_encoder):
@@ -149,6 +151,10 @@ def test_a_selection_takes_a_string_as_one_key(retriever):
     assert [hit.key for hit in hits] == ["copy-file"]
     (hits,) = retriever.search(QUERY, 40, Selection(deny="copy-file"))
     assert len(hits) == 39 and "copy-file" not in {hit.key for hit in hits}
+    assert Selection(None, None, None) == Selection()
+    for wrong in ({"where": 7}, {"where": {7: 1}}, {"allow": 7}, {"allow": b"abc"}):
+        with pytest.raises(InputError, match="got"):
+            Selection(**wrong)
     for wrong in ({"where": "verb"}, {"where": ("verb",)}, {"deny": 7}, {"allow": (7,)}):
         with pytest.raises(InputError, match="got"):
             Selection(**wrong)
@@ -176,6 +182,11 @@ def test_one_key_is_deleted_and_one_query_belongs_to_a_document(tiny_folder, tmp
     assert model.add([document], {"copy-file": "how do i copy?"}) == ["copy-file"]
     number = model.table.number("copy-file")
     assert model.query_counts[number] == 1  # not one for each letter
+    for wrong, message in (("1", "version = '1'"), (-1, "version = -1"), (99, "choose one")):
+        with pytest.raises(InputError, match=message):
+            model.rollback(wrong)
+    with pytest.raises(InputError, match="give a mapping from keys"):
+        model.replace([document], ["how do i copy?"])
     with pytest.raises(InputError, match="queries of 'copy-file'"):
         model.replace([document], {"copy-file": None})
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from genir.arguments import as_keys, as_texts
+from genir.arguments import as_count, as_keys, as_texts
 from genir.corpus.documents import record_of
 from genir.errors import InputError
 from genir.living.changes import Change, Entry, Kind, Mark
@@ -108,6 +108,8 @@ class Living(State):
         Raises InputError for a version from before the last compaction, or not reached yet.
         """
 
+        version = as_count(version, "version", 0)
+
         def note(writing: Writing) -> None:
             first = self._base.version
             if not first <= version <= self.version:
@@ -157,6 +159,8 @@ class Living(State):
         refuse: Callable[[str], str | None],
     ) -> list[str]:
         given = checked(documents)
+        if not isinstance(queries, Mapping):
+            raise InputError(f"queries: got {queries!r:.60}; give a mapping from keys to texts")
         queries = {key: as_texts(own, f"queries of {key!a}") for key, own in queries.items()}
         if self.closed:
             raise InputError(self.closed)

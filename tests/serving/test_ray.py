@@ -64,7 +64,7 @@ def test_replicas_answer_alike_and_see_each_other_s_changes(server):
 def test_the_same_routes_are_there_and_guarded(server):
     assert server.get("/readyz").json() == {"status": "ready"}
     assert "<title>genir" in server.get("/").text
-    without = httpx2.post(f"{server.base_url}v1/search", json=QUERY)
+    without = httpx2.post(f"http://127.0.0.1:{PORT}/v1/search", json=QUERY)
     assert without.status_code == 401
 
 
@@ -75,6 +75,7 @@ def test_the_same_routes_are_there_and_guarded(server):
         ({"model": "no-such"}, "no-such is no folder"),
         ({"model": ".", "replicas": "0"}, "replicas: "),
         ({"model": ".", "no_such": "1"}, "--no-such"),
+        ({"model": ".", "cors": "https://a.example/"}, "write https://a.example$"),
     ],
 )
 def test_bad_arguments_are_told(arguments, told):
