@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from genir.arguments import as_texts
 from genir.errors import InputError, nearest
 from genir.settings import apply_settings
 from genir.toml import lines_of
@@ -278,7 +279,7 @@ def recipe_names() -> list[str]:
     )
 
 
-def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
     """Read a recipe by name or path, and apply `key=value` settings such as `training.epochs=1`.
 
     Raises InputError for a missing file, bad TOML, an unknown or ill-typed key.
@@ -288,7 +289,7 @@ def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML: {error}") from None
-    apply_settings(values, settings)
+    apply_settings(values, as_texts(settings, "settings"))
     _inherit(values)
     values.setdefault("name", Path(name).stem)
     return validate(Recipe, values, where)

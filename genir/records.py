@@ -1,10 +1,13 @@
-"""The words of genir as immutable records. Imports nothing of genir; knows no tensors."""
+"""The words of genir as immutable records. Knows no tensors."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+
+from genir.arguments import as_keys, as_text
+from genir.errors import InputError
 
 Identifier = tuple[int, ...]
 """A sequence of symbols that the model emits for a document (codes or vocabulary tokens)."""
@@ -103,6 +106,38 @@ Filter = Mapping[str, Any]
 """Conditions on metadata fields; every one must hold (`corpus.conditions` says what there is)."""
 
 
+def as_filter(given: Any) -> Filter:
+    """Return a filter as it is. Raises InputError for anything but a mapping from names."""
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"where: got {given!r:.60} ({type(given).__name__}); give a mapping such as "
+            '{"lang": "en"}'
+        )
+    for name in given:
+        as_text(name, "where: name of a field")
+    return given
+
+
+def _filters(given: Any) -> tuple[Filter, ...]:
+    """Return filters; a mapping is one, and None is none."""
+    if given is None:
+        return ()
+    alone = isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable)
+    return tuple(as_filter(one) for one in ([given] if alone else given))
+
+
+def _key_sets(given: Any) -> tuple[frozenset[str], ...]:
+    """Return sets of keys; a string, or a collection of strings, is one set, and None is none."""
+    if given is None:
+        return ()
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        return (frozenset(as_keys(given, "allow")),)
+    parts = list(given)
+    if parts and all(isinstance(part, str) for part in parts):
+        return (frozenset(as_keys(parts, "allow")),)
+    return tuple(frozenset(as_keys(part, "allow")) for part in parts)
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which documents may be found: several filters at once, and keys. Nothing asked: all of them.
@@ -110,11 +145,24 @@ class Selection:
     where: filters, all of which must hold; a field that no document has is one that no document
     passes. allow: sets of keys, all of which must hold the document's. deny: keys that may not be
     found. Keys that no document has count for nothing.
+
+    None asks for nothing. A single filter is taken as a tuple of one. `allow="key"` and
+    `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key.
+
+    Raises:
+        InputError: A filter that is no mapping, and keys that are no strings.
     """
 
     where: tuple[Filter, ...] = ()
     allow: tuple[frozenset[str], ...] = ()
     deny: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Bring filters and keys into their types."""
+        object.__setattr__(self, "where", _filters(self.where))
+        object.__setattr__(self, "allow", _key_sets(self.allow))
+        deny = () if self.deny is None else self.deny
+        object.__setattr__(self, "deny", frozenset(as_keys(deny, "deny")))
 
     @cached_property
     def name(self) -> Hashable:

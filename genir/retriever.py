@@ -2,7 +2,7 @@
 document store is read only for what a hit shows. How documents come and go: `living`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from genir.arguments import as_count, as_counts, as_keys, as_text, as_texts
 from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.snippet import snippet
 from genir.corpus.store import DocumentStore
@@ -19,6 +20,7 @@ from genir.decoding.aggregate import Ranked
 from genir.decoding.filters import RowMasks, Wanted, passing_rows
 from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ranker import Ranker, Reading
+from genir.decoding.shares import document_shares, has_shares
 from genir.decoding.two_stage import FirstStage, add_queries
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
@@ -94,7 +96,7 @@ class Retriever(Stored):
 
     def search(
         self,
-        queries: list[str],
+        queries: str | Iterable[str],
         k: int | Sequence[int] = 10,
         where: Wanted | Sequence[Wanted] = None,
         beams: int | None = None,
@@ -102,15 +104,21 @@ class Retriever(Stored):
     ) -> list[Answer[Hit]]:
         """Return the best min(k, matching documents) hits of each query, best first.
 
-        k, where: of all queries, or lists with one for each; where: conditions on metadata that
-        every hit fulfils, None for no condition. beams: at least the largest k are used. exact:
-        prove that there are no better hits, or say that the budget did not suffice and beam search
-        answered; default: the recipe's mode. Raises InputError for k < 1, for a list of another
-        length and for a field no document has.
+        queries: a string is one query, whose hits are the only list. k, where: of all queries, or
+        lists with one for each; where: conditions on metadata that every hit fulfils, None for no
+        condition. beams: at least the largest k are used. exact: prove that there are no better
+        hits, or say that the budget did not suffice and beam search answered; default: the
+        recipe's mode.
+
+        Raises:
+            InputError: Queries that are no texts, k or beams below 1, a list of another length, and
+                a field that no document has.
         """
-        ks = [k] * len(queries) if isinstance(k, int) else list(k)
-        if len(ks) != len(queries) or min(ks, default=1) < 1:
-            raise InputError(f"k = {k}: ask for at least one hit of each query")
+        queries = as_texts(queries)
+        ks = as_counts(k, "k", len(queries))
+        beams = None if beams is None else as_count(beams, "beams")
+        if not isinstance(exact, bool | None):
+            raise InputError(f"exact = {exact!r:.60}: give True, False or None")
         width = self.width(max(ks, default=1), beams)
         ranked: list[Answer[Ranked]] = []
         live = self._masks.live_rows(self.table, self.documents, where, len(queries))
@@ -122,6 +130,32 @@ class Retriever(Stored):
             Answer(self.hits_of(query, found), found.proven)
             for query, found in zip(queries, ranked, strict=True)
         ]
+
+    def shares(
+        self, query: str, keys: str | Iterable[str], where: Wanted = None
+    ) -> list[float] | None:
+        """Return how probable documents are among all that the query may find: 0 to 1 each.
+
+        The model is held to live documents that pass the filter, symbol by symbol; over all of them
+        the shares add up to 1 (`decoding.shares`). None where scores are no probabilities of
+        identifiers: for two stages, look-ahead, several identifiers an answer, and n-gram sums.
+
+        Args:
+            query: The query.
+            keys: Keys of documents; those that may not be found have a share of 0.
+            where: The filter, as for `search`.
+
+        Raises:
+            InputError: An unknown key or field.
+        """
+        numbers = [self.table.number(key) for key in as_keys(keys)]
+        query = as_text(query, "query")
+        if not has_shares(self.recipe):
+            return None
+        live = self.wanted_rows(where).to(self.model.device)
+        with self.autocast():
+            inputs = self.encode(query)
+            return document_shares(self.model, self.table, self.trie, inputs, live, numbers)
 
     def width(self, k: int, beams: int | None = None) -> int:
         """Return how many beams are used for k hits: queries of one width may share a batch."""
@@ -165,7 +199,10 @@ class Retriever(Stored):
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> Mask:
-        """Return the rows that may be found, bool [rows], as `passing_rows` does."""
+        """Return the rows that may be found, bool [rows], as `passing_rows` does.
+
+        allow, deny: keys; a string is one key.
+        """
         return passing_rows(self.table, self.documents, where, allow, deny)
 
     def wanted_rows(self, where: Wanted = None) -> LiveRows:

@@ -185,7 +185,7 @@ USES = {
     "model a file": (("search", "./file", "x"), r"'file' is neither a local model folder nor"),
     "model a corpus": (("search", "corpus", "x"), r"manifest\.json: missing, so this is not a"),
     "empty query": (("search", "model", " "), r"the query is empty; ask a question"),
-    "k = 0": (("search", "model", "x", "-k", "0"), r"k = 0: ask for at least one hit"),
+    "k = 0": (("search", "model", "x", "-k", "0"), r"k = 0: give at least 1"),
     "k a word": (("search", "model", "x", "-k", "ten"), r"Invalid value for '-k'"),
     "beams = 0": (("search", "model", "x", "--beams", "0"), r"Invalid value for '--beams'"),
     "where without =": (("search", "model", "x", "--where", "lang"), r"'lang': write it as field="),

@@ -199,7 +199,7 @@ def test_asking_is_safe_while_training(retriever):
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_no_hits_cannot_be_asked_for(atomic, k):
-    with pytest.raises(InputError, match=f"k = {k}: ask for at least one hit"):
+    with pytest.raises(InputError, match=f"k = {k}: give at least 1"):
         atomic.search(["copy"], k)
 
 

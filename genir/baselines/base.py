@@ -4,14 +4,15 @@ Hits carry key, score and rank alone: whoever shows them asks the document store
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.arguments import as_count, as_texts
 from genir.errors import InputError
-from genir.records import Document, Filter, Hit
+from genir.records import Document, Filter, Hit, as_filter
 
 Scores = NDArray[np.float32]
 """One score a document, float32 [documents], in corpus order."""
@@ -49,27 +50,30 @@ class Exhaustive(ABC):
         self._places[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
 
     @abstractmethod
-    def scores(self, queries: Sequence[str]) -> Iterator[Scores]:
+    def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's scores of all documents."""
 
     def search(
         self,
-        queries: list[str],
+        queries: str | Iterable[str],
         k: int,
         where: Filter | None = None,
         among: NDArray[np.bool_] | None = None,
     ) -> list[list[Hit]]:
         """Return at most `k` hits a query, best first, without duplicates.
 
-        among: the only documents that may be found, bool [documents]. Raises InputError for a
-        filter over a corpus that is not a document store.
+        queries: a string is one query. among: the only documents that may be found, bool
+        [documents]. Raises InputError for queries that are no texts, for k below 1 and for a filter
+        over a corpus that is not a document store.
         """
+        queries, k = as_texts(queries), as_count(k, "k")
         barred = None if where is None else ~self._matching(where)
         if among is not None:
             barred = ~among if barred is None else barred | ~among
         return [self._hits(scores, k, barred) for scores in self.scores(queries)]
 
     def _matching(self, where: Filter) -> NDArray[np.bool_]:
+        as_filter(where)
         if not isinstance(self._corpus, Filterable):
             raise InputError(f"the filter {dict(where)} needs a document store as the corpus")
         return self._corpus.matching(where)

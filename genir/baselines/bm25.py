@@ -1,10 +1,11 @@
 """BM25 by bm25s: k1 0.9, b 0.4, with stemmer and stop words for English (Lucene's variant)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, cast
 
 import Stemmer
 
+from genir.arguments import as_texts
 from genir.baselines.base import Exhaustive, Scores, passage
 from genir.errors import InputError
 from genir.memory import hidden
@@ -49,9 +50,9 @@ class Bm25(Exhaustive):
         words = sum(len(word.encode()) for word in self._index.vocab_dict)
         return float(postings + words) / len(self._keys)
 
-    def scores(self, queries: Sequence[str]) -> Iterator[Scores]:
+    def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's BM25 scores; a word that stands twice in the query counts twice."""
-        for tokens in _tokens(queries, self._language):
+        for tokens in _tokens(as_texts(queries), self._language):
             yield self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
 
 

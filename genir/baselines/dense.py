@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -54,7 +54,7 @@ class Dense(Exhaustive):
         """Return the size of a document's vector."""
         return float(self.vectors.itemsize * self.vectors.shape[1])
 
-    def scores(self, queries: Sequence[str]) -> Iterator[Scores]:
+    def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's inner products with all documents, float32 [documents]."""
         vectors = self._encoder.embed(queries)
         step = max(1, CELLS // len(self.vectors))

@@ -1,8 +1,9 @@
 """Reciprocal-rank fusion of searchers (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from genir.arguments import as_count, as_texts
 from genir.errors import InputError
 from genir.records import Filter, Hit, Searcher
 
@@ -26,8 +27,14 @@ class Fusion:
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
 
-    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
-        """Return at most `k` hits a query, best first, without duplicates."""
+    def search(
+        self, queries: str | Iterable[str], k: int, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Return at most `k` hits a query, best first, without duplicates.
+
+        A string is one query.
+        """
+        queries, k = as_texts(queries), as_count(k, "k")
         depth = max(k, self._depth)
         answers = [searcher.search(queries, depth, where) for searcher in self._searchers]
         return [self._fuse(lists)[:k] for lists in zip(*answers, strict=True)]

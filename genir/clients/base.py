@@ -9,7 +9,7 @@ from genir.records import Document, Searcher
 class Documents(Protocol):
     """Whole documents by their keys."""
 
-    def fetch(self, keys: Sequence[str]) -> Mapping[str, Document]:
+    def fetch(self, keys: str | Sequence[str]) -> Mapping[str, Document]:
         """Return the documents of these keys."""
         ...
 

@@ -1,29 +1,31 @@
 """A server of genir as a `Searcher`, over HTTP. Needs no model and no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 
+from genir.arguments import as_count, as_keys, as_texts
 from genir.corpus.documents import document_of
 from genir.errors import InputError
-from genir.records import Document, Filter, Hit
+from genir.records import Document, Filter, Hit, as_filter
 
 PATIENCE = 30.0
 """Seconds to wait for an answer."""
+STRANGER = "it answers, but not as a server of genir does; check the address"
 
 
 class RemoteSearcher:
     """Ask a server at an address such as http://127.0.0.1:8000; its own `documents`.
 
-    Raises InputError with the server's own sentence where it refuses, and where it does not answer.
+    Raises InputError with the server's own sentence where it refuses, where it does not answer or
+    answers something else, and for an address or a token that cannot be one.
     """
 
     def __init__(self, address: str, token: str = "", http: httpx2.Client | None = None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = http or httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
+        self._http = http or _client(address, token)
 
     @property
     def documents(self) -> Self:
@@ -31,20 +33,33 @@ class RemoteSearcher:
         return self
 
     def search(
-        self, queries: Sequence[str], k: int = 10, where: Filter | None = None
+        self, queries: str | Iterable[str], k: int = 10, where: Filter | None = None
     ) -> list[list[Hit]]:
-        """Return the best hits of each query, best first."""
-        return [self._search(query, k, where) for query in queries]
+        """Return the best hits of each query, best first; a string is one query.
+
+        Raises:
+            InputError: Queries that are no texts, k below 1, and a filter that is no mapping.
+        """
+        texts, count = as_texts(queries), as_count(k, "k")
+        where = None if where is None else as_filter(where)
+        return [self._search(query, count, where) for query in texts]
 
     def _search(self, query: str, k: int, where: Filter | None) -> list[Hit]:
         asked: dict[str, Any] = {"query": query, "k": k}
         if where:
             asked["where"] = dict(where)
-        return [Hit(**hit) for hit in self._json("POST", "/v1/search", json=asked)["hits"]]
+        told = self._json("POST", "/v1/search", json=asked)
+        try:
+            return [Hit(**hit) for hit in told["hits"]]
+        except (TypeError, KeyError):
+            raise InputError(f"{self._http.base_url}: {STRANGER}") from None
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
-        """Return documents by their keys. Raises InputError for a key that is not there."""
-        return {key: self._document(key) for key in keys}
+    def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
+        """Return documents by their keys; a string is one key.
+
+        Raises InputError for a key that is not there.
+        """
+        return {key: self._document(key) for key in as_keys(keys)}
 
     def _document(self, key: str) -> Document:
         path = f"/v1/documents/{quote(key, safe='')}"
@@ -55,9 +70,16 @@ class RemoteSearcher:
             response = self._http.request(method, path, **options)
         except httpx2.HTTPError as error:
             raise InputError(f"{self._http.base_url} does not answer: {error}") from None
+        except httpx2.InvalidURL as error:
+            raise InputError(f"{str(self._http.base_url)!r:.80} is no address ({error})") from None
+        except (TypeError, ValueError) as error:  # an unpaired surrogate, no number, bytes
+            raise InputError(f"the request cannot be written as JSON: {error}") from None
         if response.is_error:
             raise InputError(f"{self._http.base_url}: {_detail(response)}")
-        return response.json()
+        try:
+            return response.json()
+        except ValueError:  # a proxy's page, say
+            raise InputError(f"{self._http.base_url}: {STRANGER}") from None
 
     def close(self) -> None:
         """Give the connections back."""
@@ -73,6 +95,19 @@ class RemoteSearcher:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _client(address: str, token: str) -> httpx2.Client:
+    """Return a client for an address. Raises InputError for one that cannot be, and for a token."""
+    if not token.isascii() or any(letter <= " " for letter in token):
+        raise InputError("the token holds a character that none has; give it as it was printed")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        return httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
+    except (httpx2.InvalidURL, TypeError, ValueError) as error:
+        raise InputError(
+            f"{address!r:.80} is no address ({error}); write one such as http://127.0.0.1:8000"
+        ) from None
 
 
 def _detail(response: httpx2.Response) -> str:

@@ -2,13 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.arguments import as_keys
 from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, insert
 from genir.errors import InputError
 from genir.records import Document
@@ -87,8 +88,12 @@ class LayeredStore(DocumentStore):
         except InputError:
             return super().number(key)
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of the keys that exist, in the order of `keys`."""
+    def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
+        """Return the documents of the keys that exist, in the order of `keys`.
+
+        A string is one key.
+        """
+        keys = as_keys(keys)
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from genir.arguments import as_texts
 from genir.corpus.held_out import HeldOut, held_out
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError
@@ -229,13 +230,14 @@ from real users. A sentence of a docstring may fit others too; only its own coun
 
 
 def make_python_docs(
-    out: Path, packages: Sequence[str] = (), overwrite: bool = False
+    out: Path, packages: str | Sequence[str] = (), overwrite: bool = False
 ) -> tuple[HeldOut, Modules]:
     """Write the embedded corpus with queries and a card; return it and what was imported.
 
     Raises InputError for an existing folder and for a package that does not import.
     """
     check_free(out, overwrite)
+    packages = as_texts(packages, "packages")
     modules = import_modules(packages)
     made = held_out(documents_of(modules), TEST_SHARE, SEED)
     card = _card(made, modules, packages)

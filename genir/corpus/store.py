@@ -17,6 +17,7 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.arguments import as_keys
 from genir.corpus.conditions import COLUMNS as FILTERED
 from genir.corpus.conditions import passing
 from genir.corpus.documents import link_records
@@ -166,11 +167,15 @@ class DocumentStore(Sequence[Document]):
             raise InputError(f"{self.path}: no document with key {key!r}; check the key")
         return int(number)
 
-    def fetch(self, keys: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of the keys that exist, in one query, in the order of `keys`."""
+    def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
+        """Return the documents of the keys that exist, in one query, in the order of `keys`.
+
+        A string is one key.
+        """
+        keys = as_keys(keys)
         rows = self._rows(
             f"SELECT {COLUMNS} FROM documents WHERE key IN (SELECT value FROM json_each(?))",
-            json.dumps(list(keys)),
+            json.dumps(keys),
         )
         found = {document.key: document for document in map(self._document, rows)}
         return {key: found[key] for key in keys if key in found}

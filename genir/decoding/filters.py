@@ -1,15 +1,17 @@
 """From what users ask for (metadata, keys) to masks over the rows of the identifier table."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
+from genir.arguments import as_keys
 from genir.corpus.store import DocumentStore
 from genir.decoding.masks import LiveRows, Mask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Filter, Selection
+from genir.records import Filter, Selection, as_filter
 
 Wanted = Filter | Selection | None
 """Which documents a query may find; None for all."""
@@ -38,6 +40,7 @@ class RowMasks:
         """
         if where is None or isinstance(where, Mapping | Selection):
             return self._of(table, documents, where)
+        where = _listed(where)
         if len(where) != queries:
             raise InputError(
                 f"{len(where)} filters for {queries} queries; give one (or None) for each"
@@ -65,11 +68,18 @@ class RowMasks:
         return found
 
 
+def _listed(where: Any) -> list[Wanted]:
+    """Return filters, one for each query, as a list. Raises InputError for a text or a number."""
+    if isinstance(where, str | bytes | Set) or not isinstance(where, Iterable):
+        as_filter(where)
+    return list(where)
+
+
 def name_of(wanted: Wanted) -> Hashable:
     """Return what equal wishes share, and none that differ."""
     if isinstance(wanted, Selection):
         return wanted.name
-    return repr(dict(wanted or {}))
+    return repr({} if wanted is None else dict(as_filter(wanted)))
 
 
 def _rows(table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> Mask:
@@ -103,11 +113,12 @@ def passing_rows(
     """Return the rows that may be found, bool [rows]: of live documents that pass.
 
     where: conditions on metadata. allow: keys of the only documents that may be found. deny: keys
-    of those that may not. Raises InputError for an unknown field or key.
+    of those that may not; a string is one key. Raises InputError for an unknown field or key.
     """
+    allow, deny = None if allow is None else as_keys(allow, "allow"), as_keys(deny, "deny")
     if not where and allow is None and not deny:
         return table.live
-    passing = documents.matching(where or {}) & ~_among(table, deny)
+    passing = documents.matching(as_filter(where or {})) & ~_among(table, deny)
     if allow is not None:
         passing &= _among(table, allow)
     live: Mask = table.live & passing[table.documents]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
+from genir.arguments import as_counts, as_texts
 from genir.config import DecodingSection, Stage
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
@@ -76,13 +77,15 @@ class Ranker:
     @torch.inference_mode()
     def rank(
         self,
-        queries: Sequence[str],
+        queries: str | Iterable[str],
         k: int | Sequence[int],
         live: LiveRows,
         width: int,
         exact: bool | None = None,
     ) -> list[Answer[Ranked]]:
         """Return at most k documents a query, under its mask. k: of all queries, or one for each.
+
+        queries: a string is one query.
 
         The beam is doubled for the queries that fall short while more documents match: several
         identifiers of one document may have taken the places of others.
@@ -93,7 +96,8 @@ class Ranker:
                 "takes it"
             )
         exact = self.recipe.decoding.mode == "exact" if exact is None else exact
-        ks = [k] * len(queries) if isinstance(k, int) else k
+        queries = as_texts(queries)
+        ks = as_counts(k, "k", len(queries))
         most = max(ks, default=0)
         training = self.model.training
         self.model.eval()
@@ -150,9 +154,15 @@ class Ranker:
         """Return what the model reads for each query: the query itself."""
         return [[Reading(query, 0.0)] for query in queries]
 
-    def encode(self, queries: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return token ids and attention mask, int64 [B, S] each, on the model's device."""
-        ids = encode_texts(self.model.tokenizer, queries, self.recipe.training.source_length)
+    def encode(self, queries: str | Iterable[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return token ids and attention mask, int64 [B, S] each, on the model's device.
+
+        A string is one query. Raises InputError for anything but texts, and for none.
+        """
+        texts = as_texts(queries)
+        if not texts:
+            raise InputError("queries: there is none to encode; give at least one")
+        ids = encode_texts(self.model.tokenizer, texts, self.recipe.training.source_length)
         inputs, mask = pad_batch(ids, self.model.tokenizer.pad_token_id)
         return inputs.to(self.model.device), mask.to(self.model.device)
 

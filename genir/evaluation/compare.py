@@ -1,10 +1,12 @@
 """Systems side by side: the same queries, measures, typing errors and minutes for all of them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from genir.arguments import as_keys
 from genir.corpus.typos import misspell
 from genir.errors import InputError
 from genir.evaluation.latency import Latency, latencies
@@ -177,7 +179,15 @@ def compare(
     )
 
 
+def _refuse_texts(queries: Iterable[Any]) -> None:
+    for query in queries:
+        if not isinstance(query, Query):
+            kind = type(query).__name__
+            raise InputError(f"queries: got {query!r:.60} ({kind}); give Query(key, text) records")
+
+
 def _judged(queries: Sequence[Query], qrels: Sequence[Qrel]) -> list[Query]:
+    _refuse_texts(queries)
     texts = {query.key: query for query in queries}
     judged = judgements(qrels)
     absent = [key for key in judged if key not in texts]
@@ -219,7 +229,7 @@ def _split(qrels: Sequence[Qrel], seen: Collection[str] | None) -> tuple[list[st
     """Return the queries with a relevant document in `seen`, and the others."""
     if seen is None:
         return [], []
-    keys = frozenset(seen)
+    keys = frozenset(as_keys(seen, "seen"))
     known = {qrel.query for qrel in qrels if qrel.grade > 0 and qrel.document in keys}
     judged = judgements(qrels)
     return [q for q in judged if q in known], [q for q in judged if q not in known]

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 from typing import Literal
 
 import torch
 from rich.table import Table
 from torch import Tensor
 
+from genir.arguments import as_count, as_text
 from genir.decoding.aggregate import rank_documents
 from genir.decoding.beam import Step, beam_steps
 from genir.decoding.lookahead import look_ahead
 from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.readers import score_edges
+from genir.decoding.shares import has_shares, log_restricted
 from genir.identifiers.table import PAD
 from genir.records import Filter
 from genir.retriever import Retriever
@@ -23,13 +25,15 @@ from genir.retriever import Retriever
 class Level:
     """A symbol of the document's identifier, and how its prefix fared in the beam.
 
-    log_p: of the symbol, which is number `rank` of `choices` legal ones. score: of the prefix,
+    log_p: of the symbol, which is number `rank` of `choices` legal ones, share: its probability
+    among these. score: of the prefix,
     which is number `place` of `candidates`, or would be had its parent been kept. threshold: the
     score of the last beam kept; None where the beams outnumber the candidates.
     """
 
     symbol: str
     log_p: float
+    share: float
     rank: int
     choices: int
     score: float
@@ -44,7 +48,8 @@ class Explanation:
     """What became of a document.
 
     verdict: `found` at `rank`, `pruned` at level `pruned_at` (from 1), `filtered` or `deleted`.
-    identifier, levels: of the document's identifier that came furthest, of several.
+    identifier, levels: of the document's identifier that came furthest, of several. share: of that
+    identifier, among those of all documents that can be found (`decoding.shares`).
     """
 
     key: str
@@ -55,17 +60,24 @@ class Explanation:
     pruned_at: int | None = None
     identifier: str = ""
     levels: Sequence[Level] = ()
+    share: float | None = None
 
     @property
     def text(self) -> str:
         """Return the verdict as a sentence."""
         return {
-            "found": f"{self.key}: found at rank {self.rank}",
+            "found": f"{self.key}: found at rank {self.rank}{self._share}",
             "pruned": f"{self.key}: pruned at level {self.pruned_at} of {len(self.levels)}, "
-            f"by a beam of {self.beams}",
+            f"by a beam of {self.beams}{self._share}",
             "filtered": f"{self.key}: filtered out, it does not fulfil the conditions",
             "deleted": f"{self.key}: deleted",
         }[self.verdict]
+
+    @property
+    def _share(self) -> str:
+        if self.share is None:
+            return ""
+        return f"; {percent(self.share)} of the probability of all that can be found"
 
 
 @torch.inference_mode()
@@ -81,6 +93,8 @@ def explain(
     beams: by default the recipe's. Raises InputError for an unknown key or field.
     """
     retriever.require_one_stage("explain")
+    query, key = as_text(query, "query"), as_text(key, "key")
+    beams = None if beams is None else as_count(beams, "beams")
     table, width = retriever.table, beams or retriever.recipe.decoding.beams
     rows = table.rows_of(table.number(key))
     if not table.live[rows].any():
@@ -105,11 +119,12 @@ def explain(
             key=lambda found: (_survived(found[1]), found[1][-1].score),
         )
     survived, identifier = _survived(levels), table.identifier(row)
+    share = prod(level.share for level in levels) if has_shares(retriever.recipe) else None
     shown = retriever.scheme.describe(identifier)
     if survived < len(levels):
-        return Explanation(key, query, width, "pruned", None, survived + 1, shown, levels)
+        return Explanation(key, query, width, "pruned", None, survived + 1, shown, levels, share)
     rank = _rank(retriever, steps[-1], mask, table.number(key))
-    return Explanation(key, query, width, "found", rank, None, shown, levels)
+    return Explanation(key, query, width, "found", rank, None, shown, levels, share)
 
 
 def _survived(levels: Sequence[Level]) -> int:
@@ -146,11 +161,12 @@ def _trace(
         low, high, step = edges.low[own], edges.high[own], float(log_p[own])
         score += step
         total = score if lift is None else score + float(lift.of(first, low, high))
+        share = float(log_restricted(log_p)[own].exp())
         rank, choices = 1 + int((log_p > log_p[own]).sum()), int(legal.sum())
         symbol = shown_symbol(retriever, int(symbols[0, depth]))
         fared = _fared(retriever, steps, depth, (low, high), total, ended=depth + 1 >= length)
         if depth < length or not fared[-1]:
-            levels.append(Level(symbol, step, rank, choices, *fared))
+            levels.append(Level(symbol, step, share, rank, choices, *fared))
         if depth >= length and not fared[-1]:
             break
     return levels
@@ -197,15 +213,28 @@ def shown_symbol(retriever: Retriever, symbol: int) -> str:
     return retriever.model.tokenizer.decode([symbol]) or str(symbol)
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage with two digits that count, down to a tenth of a percent."""
+    if share < 0.0005:
+        return "< 0.1%"
+    return f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.1f}%"
+
+
 def to_table(explanation: Explanation) -> Table:
-    """Lay the levels out for the terminal, the one that lost the document in red."""
-    table = Table("level", "symbol", "log p", "rank", "score", "place", "threshold", "", box=None)
+    """Lay the levels out for the terminal, the one that lost the document in red.
+
+    share: of a symbol, among those that lead to a document that can be found.
+    """
+    table = Table(
+        "level", "symbol", "log p", "share", "rank", "score", "place", "threshold", "", box=None
+    )
     lost = explanation.pruned_at
     for number, level in enumerate(explanation.levels, start=1):
         table.add_row(
             str(number),
             level.symbol,
             f"{level.log_p:.3f}",
+            percent(level.share),
             f"{level.rank:,} of {level.choices:,}",
             f"{level.score:.3f}",
             f"{level.place:,} of {level.candidates:,}",

@@ -6,6 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
+from genir.arguments import as_texts
 from genir.progress import tracked
 from genir.records import Searcher
 
@@ -22,9 +23,10 @@ class Latency:
 
 
 def latencies(
-    systems: Mapping[str, Searcher], texts: Sequence[str], k: int = 10
+    systems: Mapping[str, Searcher], texts: str | Sequence[str], k: int = 10
 ) -> dict[str, Latency]:
     """Time one query at a time; at each query another system goes first. {} without queries."""
+    texts = as_texts(texts, "texts")
     if not texts:
         return {}
     for searcher in systems.values():

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genir.arguments import as_count, as_text
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import Step, beam_steps
 from genir.decoding.filters import Wanted
 from genir.decoding.masks import Mask
 from genir.decoding.ranker import NO_NUMBERS
+from genir.decoding.shares import log_restricted
 from genir.errors import InputError
 from genir.evaluation.explain import shown_symbol
 from genir.records import Hit
@@ -23,13 +25,17 @@ LET_GO = 12
 
 @dataclass(frozen=True)
 class Node:
-    """A prefix. rows: [low, high) of the table; the other words are those of the wire."""
+    """A prefix. rows: [low, high) of the table; the other words are those of the wire.
+
+    share: probability of the symbol among those that lead to a document that may be found.
+    """
 
     id: int
     parent: int | None
     level: int
     symbol: str
     log_p: float
+    share: float
     score: float
     kept: bool
     ended: bool
@@ -73,8 +79,8 @@ def beam_tree(
     Raises InputError for an unknown field and for a model of two stages.
     """
     retriever.require_one_stage("the tree of beams")
-    if k < 1:
-        raise InputError(f"k = {k}: ask for at least one hit")
+    query, k = as_text(query, "query"), as_count(k, "k")
+    beams = None if beams is None else as_count(beams, "beams")
     live = retriever.wanted_rows(where).to(retriever.model.device)
     (mask,), width = live.masks, retriever.width(k, beams)
     matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))
@@ -112,6 +118,7 @@ class _Level:
     parent: NDArray[np.int64]
     symbol: NDArray[np.int64]
     log_p: NDArray[np.float32]
+    share: NDArray[np.float32]
     total: NDArray[np.float32]
     kept: NDArray[np.bool_]
     ended: NDArray[np.bool_]
@@ -162,6 +169,7 @@ class _Drawing:
             beam.cpu().numpy(),
             step.edges.symbols[0][beam, edge].cpu().numpy(),
             step.log_p[0][beam, edge].float().cpu().numpy(),
+            log_restricted(step.log_p[0].float()).exp()[beam, edge].cpu().numpy(),
             totals[beam, edge].float().cpu().numpy(),
             np.array([(a, b) in kept[end] for a, b, end in rows], dtype=bool),
             ended.cpu().numpy(),
@@ -198,6 +206,7 @@ class _Drawing:
             level=number,
             symbol=shown_symbol(self.retriever, int(level.symbol[place])),
             log_p=float(level.log_p[place]),
+            share=float(level.share[place]),
             score=float(level.total[place]),
             kept=kept,
             ended=ended,

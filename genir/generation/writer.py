@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
+from genir.arguments import as_texts
 from genir.config import PseudoSection
 from genir.errors import InputError
 from genir.models.encoder import load_pretrained, takes_bf16
@@ -77,8 +78,12 @@ class Writer:
         return cls(net, retriever.model.tokenizer, training.source_length)
 
     @torch.inference_mode()
-    def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
-        """Sample a continuation of each prompt; the same seed gives the same."""
+    def write(self, prompts: str | Sequence[str], options: PseudoSection, seed: int) -> list[str]:
+        """Sample a continuation of each prompt; the same seed gives the same.
+
+        A string is one prompt. Raises InputError for anything but texts.
+        """
+        prompts = as_texts(prompts, "prompts")
         longest = self._room(options.length)
         read, places = self._once(prompts, options)
         tokens = self.tokenizer(

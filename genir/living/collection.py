@@ -5,10 +5,11 @@ What a change is in memory: `state`. How the folder is written: `storage`.
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from genir.arguments import as_count, as_keys, as_texts
 from genir.corpus.documents import record_of
 from genir.errors import InputError
 from genir.living.base import Base
@@ -82,12 +83,14 @@ class Living(State):
         """Add documents, or replace those that are there, as one change; return the keys."""
         return self._put("put", documents, queries or {}, lambda key: None)
 
-    def delete(self, keys: Sequence[str]) -> list[str]:
+    def delete(self, keys: str | Iterable[str]) -> list[str]:
         """Delete documents: none is found from the next query on. Return their keys.
+
+        A string is one key.
 
         Raises InputError naming the keys that are not live; then nothing is deleted.
         """
-        wanted = list(dict.fromkeys(keys))
+        wanted = list(dict.fromkeys(as_keys(keys)))
 
         def make() -> list[Entry]:
             unknown = [key for key in wanted if not self.table.is_live(key)]
@@ -104,6 +107,8 @@ class Living(State):
 
         Raises InputError for a version from before the last compaction, or not reached yet.
         """
+
+        version = as_count(version, "version", 0)
 
         def note(writing: Writing) -> None:
             first = self._base.version
@@ -154,6 +159,9 @@ class Living(State):
         refuse: Callable[[str], str | None],
     ) -> list[str]:
         given = checked(documents)
+        if not isinstance(queries, Mapping):
+            raise InputError(f"queries: got {queries!r:.60}; give a mapping from keys to texts")
+        queries = {key: as_texts(own, f"queries of {key!a}") for key, own in queries.items()}
         if self.closed:
             raise InputError(self.closed)
         self.model.refuse_additions()

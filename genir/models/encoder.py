@@ -4,7 +4,7 @@ Also the one place that finds pre-trained weights: a package, a local folder, or
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib.util import find_spec
@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from genir.arguments import as_texts
 from genir.errors import InputError, MissingPackage
 from genir.models.fast.openers import find_encoder_opener
 from genir.models.precast import Precast
@@ -160,14 +161,14 @@ class TextEncoder(nn.Module):
         return cast(Tensor, read.last_hidden_state)
 
     @torch.no_grad()
-    def read_tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def read_tokens(self, texts: str | Iterable[str]) -> tuple[Tensor, Tensor]:
         """Return the hidden states and embeddings of all tokens but special ones, [tokens, H] each.
 
         Texts are cut at 64 tokens.
         """
         training, device = self.training, next(self.parameters()).device
         self.eval()
-        ids = encode_texts(self.tokenizer, texts, min(self.length, 64))
+        ids = encode_texts(self.tokenizer, as_texts(texts, "texts"), min(self.length, 64))
         inputs, mask = (part.to(device) for part in pad_batch(ids, self.tokenizer.pad_token_id))
         states = self.states(inputs, mask).float()
         special = torch.tensor(self.tokenizer.all_special_ids, device=device)
@@ -177,9 +178,13 @@ class TextEncoder(nn.Module):
 
     @torch.inference_mode()
     def embed(
-        self, texts: Sequence[str], batch_size: int = 64, progress: str = ""
+        self, texts: str | Iterable[str], batch_size: int = 64, progress: str = ""
     ) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any."""
+        """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any.
+
+        A string is one text. Raises InputError for anything but texts.
+        """
+        texts = as_texts(texts, "texts")
         training, device = self.training, next(self.parameters()).device
         self.eval()
         ids = encode_texts(self.tokenizer, texts, self.length)

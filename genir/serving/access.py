@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from genir.errors import InputError
 from genir.serving.messages import Access
+from genir.serving.origins import ANY
 from genir.serving.settings import Settings
 from genir.serving.tokens import Caller, Tokens
 
@@ -15,7 +16,7 @@ log = logging.getLogger("genir.serving")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="genir"'}
 NO_WRITES = (
     "this server takes no changes; start it with --tokens and a token of the role write, or on "
-    "127.0.0.1 (without --no-writes)"
+    "127.0.0.1 (without --no-writes and --cors '*')"
 )
 
 
@@ -29,14 +30,15 @@ class Gate:
         """
         self.tokens = Tokens(settings.tokens) if settings.tokens else None
         guarded = self.tokens is not None and self.tokens.writable
-        unguarded = self.tokens is None and loopback
+        self._alone = loopback and ANY not in settings.cors
+        unguarded = self.tokens is None and self._alone
         if settings.writes and not (guarded or unguarded):
             raise InputError(
                 "--writes: nothing would guard the documents; give --tokens a file with a token of "
-                "the role write (genir token new NAME --role write), or listen on 127.0.0.1"
+                "the role write (genir token new NAME --role write), or listen on 127.0.0.1 "
+                "without --cors '*'"
             )
         self._writes = settings.writes
-        self._loopback = loopback
         self._public = settings.public or self.tokens is None
 
     @property
@@ -44,7 +46,7 @@ class Gate:
         """Tell whether anybody may change documents."""
         if self._writes is not None:
             return self._writes
-        return self._loopback if self.tokens is None else self.tokens.writable
+        return self._alone if self.tokens is None else self.tokens.writable
 
     def caller(self, authorization: str | None) -> Caller:
         """Return who asks. Raises HTTPException 401 for a token that is not known."""

@@ -10,11 +10,14 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
+from genir.arguments import as_texts
 from genir.serving import changing, searching
 from genir.serving.access import Gate
-from genir.serving.guards import BodyLimit, OwnHosts, WithHeaders
+from genir.serving.encodings import Utf8Requests
+from genir.serving.guards import OwnHosts, WithHeaders
 from genir.serving.observing import Observed
 from genir.serving.problems import answer_problems
+from genir.serving.proxies import TrustedProxies
 from genir.serving.served import Opener, Served
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
@@ -27,7 +30,7 @@ UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/read
 
 def create_app(
     retriever: Served | None = None,
-    examples: Sequence[str] = (),
+    examples: str | Sequence[str] = (),
     settings: Settings | None = None,
     loopback: bool = False,
     opener: Opener = open_folder,
@@ -51,7 +54,7 @@ def create_app(
     app.state.settings = settings
     app.state.gate = Gate(settings, loopback)
     app.state.service = Service(retriever, settings, opener=opener)
-    app.state.examples = tuple(examples)
+    app.state.examples = tuple(as_texts(examples, "examples"))
     answer_problems(app)
     _surround(app, settings)
     for router in (searching.router, changing.router):
@@ -64,7 +67,7 @@ def create_app(
 
 def _surround(app: FastAPI, settings: Settings) -> None:
     """Add what every request goes through, the innermost first."""
-    app.add_middleware(BodyLimit, most=settings.max_body)
+    app.add_middleware(Utf8Requests, most=settings.max_body)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
@@ -76,6 +79,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(OwnHosts, hosts=settings.hosts, origins=settings.cors)
     app.add_middleware(Observed, service=app.state.service)
     app.add_middleware(WithHeaders)
+    app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
 
 def _unversioned(router: APIRouter) -> APIRouter:

@@ -4,10 +4,10 @@ It runs in a thread of its own, and is made anew after a change. Masks come from
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_WAITING = 16
 """Requests that may wait for the index."""
 CHUNK = 1_000
+T = TypeVar("T")
 Passing = NDArray[np.bool_]
 
 
@@ -36,6 +37,15 @@ class View:
     documents: Any
     live: NDArray[np.int64]
     passing: list[Passing | None]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """BM25's hits of each query, the version of the documents, and the time its index took."""
+
+    hits: list[list[Hit]]
+    version: int
+    index_ms: float
 
 
 class LiveDocuments(Sequence[Document]):
@@ -93,14 +103,21 @@ class Comparison:
                 masks[name] = passing[live]
         return View(state, served.documents, live, [masks[name] for name in names])
 
+    async def prepare(self, view: View) -> None:
+        """Make the index of a view, unless it is there. Raises Busy."""
+        await self._run(self._following, view)
+
     async def search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
         """Return the hits of (query, k) pairs over the documents of a view. Raises Busy."""
+        return await self._run(self._search, view, asks)
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         if self._waiting >= MOST_WAITING:
             raise Busy
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._search, view, asks)
+            return await loop.run_in_executor(self._thread, work, *arguments)
         finally:
             self._waiting -= 1
 

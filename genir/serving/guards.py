@@ -1,13 +1,14 @@
-"""What surrounds every request: headers that keep the page to itself, hosts, a limit on bodies."""
+"""What surrounds every request: headers that keep the page to itself, hosts and origins."""
 
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from genir.serving.encodings import SAFE
+from genir.serving.origins import ANY, host_and_port
 from genir.serving.problems import problem
+from genir.serving.proxies import is_foreign
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -20,7 +21,6 @@ HEADERS = {
 }
 """On every answer: the page may load its own files and nothing else."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class WithHeaders:
@@ -50,7 +50,9 @@ class OwnHosts:
     def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str]) -> None:
         """Surround an application. hosts: names without ports; none means any."""
         self.app = app
-        self._hosts = {host.lower().strip("[]") for host in hosts}
+        self._hosts = set(hosts)
+        # Other servers of this machine have the same names, and their pages are foreign.
+        self._names = self._hosts.difference(LOOPBACK)
         self._origins = set(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,42 +65,21 @@ class OwnHosts:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if self._hosts and _name(f"//{host}") not in self._hosts:
-            return 421, f"{host!r:.80} is no name of this server; name it with --hosts if it is"
-        origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-        known = origin in self._origins or "*" in self._origins
-        if foreign and not known and scope["method"] not in SAFE:
-            return 403, f"a page of {origin!r:.80} may not ask this server; --cors would let it"
+        host, origin = headers.get("host", ""), headers.get("origin")
+        named = host_and_port(host)
+        if self._hosts and (named is None or named[0] not in self._hosts):
+            return 421, (
+                f"the Host header says {host!r:.80}, which is no name of this server; start it "
+                "with --hosts and that name if it is, or let the proxy pass another on"
+            )
+        if host and named is None:
+            return 400, f"the Host header {host!r:.80} is malformed; send a name and a port"
+        if scope["method"] in SAFE or origin in self._origins or ANY in self._origins:
+            return None
+        if is_foreign(scope, self._names):
+            return 403, (
+                f"a page of {origin or 'another origin'!r:.80} may not send to this server; if it "
+                "is this server's own behind a proxy, name its host with --hosts and let the proxy "
+                "pass the Host header on; if it is another that may, name its origin with --cors"
+            )
         return None
-
-
-def _name(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
-
-
-class BodyLimit:
-    """Refuse a request (413) once its body, however it is sent, exceeds a number of bytes."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app = app
-        self._most = most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting what is read of its body."""
-        size = 0
-
-        async def receive_within_limit() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > self._most:
-                detail = f"the body exceeds {self._most:,} bytes; send fewer or shorter texts"
-                raise HTTPException(413, detail)
-            return message
-
-        await self.app(scope, receive_within_limit, send)

@@ -107,6 +107,12 @@ class SearchRequest(Message):
         default=None, ge=1, strict=True, description="how long the answer is of use"
     )
     system: System = Field(default="genir", description="bm25 answers from a lexical index instead")
+    shares: bool = Field(
+        default=False, strict=True, description="say how probable each hit is among all documents"
+    )
+    fresh: bool = Field(
+        default=False, strict=True, description="answer anew, not from the answers that are kept"
+    )
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
@@ -150,18 +156,30 @@ class Hits(BaseModel):
         default=None,
         description="whether nothing better exists; absent where exact search was not asked",
     )
+    shares: list[float] | None = Field(
+        default=None,
+        description="of each hit, its probability among all documents that the query may find; "
+        "absent where it was not asked, and where scores are no probabilities",
+    )
 
     @classmethod
-    def of(cls, hits: list[Hit]) -> Self:
+    def of(cls, hits: list[Hit], shares: list[float] | None = None) -> Self:
         """Wrap what a searcher returned for one query."""
         found = [HitMessage.model_validate(hit) for hit in hits]
-        return cls(hits=found, proven=getattr(hits, "proven", None))
+        return cls(hits=found, proven=getattr(hits, "proven", None), shares=shares)
+
+
+INDEX_MS = (
+    "milliseconds for which bm25's index was made first, or waited for; not a part of took_ms; "
+    "absent for genir"
+)
 
 
 class Answer(Hits):
     """The answer to one query."""
 
     took_ms: float = Field(description="milliseconds from the request's arrival to the hits")
+    index_ms: float | None = Field(default=None, description=INDEX_MS)
     version: int = Field(description="the version of the documents that answered")
 
 
@@ -170,6 +188,7 @@ class Answers(BaseModel):
 
     results: list[Hits]
     took_ms: float = Field(description="milliseconds from the request's arrival to the last hits")
+    index_ms: float | None = Field(default=None, description=INDEX_MS)
     version: int = Field(description="the oldest version of the documents that answered")
 
 
@@ -241,6 +260,10 @@ class NodeMessage(BaseModel):
     level: int = Field(description="from 1")
     symbol: str
     log_p: float = Field(description="of the symbol, given the prefix before it")
+    share: float = Field(
+        description="probability of the symbol among those that lead to a document that may be "
+        "found; over a path these multiply to the identifier's share"
+    )
     score: float = Field(description="of the prefix: what beams are chosen by")
     kept: bool
     ended: bool = Field(description="whether it is a whole identifier")

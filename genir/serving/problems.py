@@ -93,7 +93,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "json_invalid":
         place = f"at character {first['loc'][-1]}: {first['ctx']['error']}"
         return problem(400, f"the body is not valid JSON, {place}")
-    if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+    untyped = "json" not in request.headers.get("content-type", "")
+    if first["loc"] == ("body",) and (untyped or isinstance(first["input"], bytes)):
         detail = "send a JSON object, with the header 'Content-Type: application/json'"
         return problem(415, detail)
     return problem(422, _complaint(first, _fields(request)))

@@ -38,6 +38,7 @@ router = APIRouter(responses=RESPONSES, tags=["search"])
 async def search(body: SearchRequest, request: Request, caller: Reader) -> Answer | Answers:
     """Answer one query, or several, with hits: best first."""
     start, service = perf_counter(), _service(request)
+    facts: dict[str, Any]
     refuse_search(body, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
     _note(request, body)
@@ -47,16 +48,20 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Answe
     if body.system == "bm25":
         if not service.settings.compare:
             raise HTTPException(422, "system: this server does not compare; ask genir")
-        lists, version = await service.compare(asks, deadline)
+        compared = await service.compare(asks, deadline)
+        spent = (perf_counter() - start) * 1000 - compared.index_ms
+        facts = {"index_ms": round(compared.index_ms, 2), "version": compared.version}
+        results = [Hits.of(hits) for hits in compared.hits]
     else:
-        found = await service.search(asks, deadline)
-        lists, version = [one.hits for one in found], min(one.state[1] for one in found)
-    results = [Hits.of(hits) for hits in lists]
-    took = round((perf_counter() - start) * 1000, 2)
+        found = await service.search(asks, deadline, body.fresh)
+        spent = (perf_counter() - start) * 1000
+        facts = {"version": min(one.state[1] for one in found)}
+        shares = await service.shares(asks, found, deadline) if body.shares else [None] * len(asks)
+        results = [Hits.of(one.hits, own) for one, own in zip(found, shares, strict=True)]
+    facts["took_ms"] = round(spent, 2)
     if body.queries is None:
-        first = results[0]
-        return Answer(hits=first.hits, proven=first.proven, took_ms=took, version=version)
-    return Answers(results=results, took_ms=took, version=version)
+        return Answer(**dict(results[0]), **facts)
+    return Answers(results=results, **facts)
 
 
 @router.get("/explain")

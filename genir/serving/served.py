@@ -55,6 +55,10 @@ class Served(Protocol):
         """Return the best hits of each query; k and where may be lists, one for each."""
         ...
 
+    def shares(self, query: str, keys: Sequence[str], where: Wanted = None) -> list[float] | None:
+        """Return how probable documents are among all that the query may find; None if unknown."""
+        ...
+
     def width(self, k: int, beams: int | None = None) -> int:
         """Return the beam width of a search."""
         ...

@@ -103,6 +103,7 @@ class LeavingServer(uvicorn.Server):
                 log_level="warning",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # the application has a setting for it
                 ws="none",
                 timeout_graceful_shutdown=5,
             )

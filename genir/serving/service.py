@@ -13,7 +13,7 @@ from genir.living.journal import Moved
 from genir.records import Hit
 from genir.serving.batching import Ask, Found, ModelState, Worker
 from genir.serving.cache import AnswerCache
-from genir.serving.comparison import Comparison, View, shown
+from genir.serving.comparison import Compared, Comparison, View, shown
 from genir.serving.metrics import Metrics
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
@@ -134,14 +134,16 @@ class Service:
 
     # --- asking --------------------------------------------------------------------------------
 
-    async def search(self, asks: Sequence[Ask], deadline: float) -> list[Found]:
-        """Return the answers to queries, from those kept or from the model.
+    async def search(
+        self, asks: Sequence[Ask], deadline: float, fresh: bool = False
+    ) -> list[Found]:
+        """Return the answers to queries, from those kept, unless `fresh`, or from the model.
 
         deadline: by the monotonic clock. Raises Busy, TimeoutError and NotReady, and InputError.
         """
         _ = self.served
         state = self._worker.state
-        found = [self._cache.get(state, ask.name) for ask in asks]
+        found = [None if fresh else self._cache.get(state, ask.name) for ask in asks]
         missing = [place for place, one in enumerate(found) if one is None]
         self.metrics.cache.labels("hit").inc(len(asks) - len(missing))
         self.metrics.cache.labels("miss").inc(len(missing))
@@ -176,8 +178,32 @@ class Service:
         self._cards.put(answer[1], name, answer)
         return answer
 
-    async def compare(self, asks: Sequence[Ask], deadline: float) -> tuple[list[list[Hit]], int]:
-        """Return what BM25 answers over the same documents, and their version."""
+    async def shares(
+        self, asks: Sequence[Ask], found: Sequence[Found], deadline: float
+    ) -> list[list[float] | None]:
+        """Return the shares of the hits of each query; None where they are not known.
+
+        They are kept like answers, and left out where the documents have changed since the search.
+        """
+        return [await self._shares(*pair, deadline) for pair in zip(asks, found, strict=True)]
+
+    async def _shares(self, ask: Ask, found: Found, deadline: float) -> list[float] | None:
+        keys = [hit.key for hit in found.hits]
+
+        def question(served: Served) -> list[float] | None:
+            if self._worker.state != found.state:
+                return None
+            return served.shares(ask.text, keys, ask.selection)
+
+        shares, state = await self.remember(("shares", ask.name), question, deadline)
+        return shares if state == found.state else None
+
+    async def compare(self, asks: Sequence[Ask], deadline: float) -> Compared:
+        """Return what BM25 answers over the same documents.
+
+        Its index is made first, where there is none of these documents yet; the time that this
+        takes is given apart, as building the model is no part of its answers.
+        """
 
         def look(served: Served) -> View:
             return self._comparison.look(
@@ -186,12 +212,15 @@ class Service:
 
         view = await self.ask(look, deadline)
         async with asyncio.timeout(max(0.0, deadline - monotonic())):
+            begun = monotonic()
+            await self._comparison.prepare(view)
+            index_ms = (monotonic() - begun) * 1000
             hits = await self._comparison.search(view, [(ask.text, ask.k) for ask in asks])
 
         def show(served: Served) -> list[list[Hit]]:
             return shown(served, [(ask.text, ask.selection) for ask in asks], hits)
 
-        return await self.ask(show, deadline), view.state[1]
+        return Compared(await self.ask(show, deadline), view.state[1], index_ms)
 
     # --- changing ------------------------------------------------------------------------------
 

@@ -1,11 +1,30 @@
 """What a server allows and how it goes about it, in one record. Knows no server."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from genir.errors import InputError
+from genir.serving.origins import check_host, check_origin, check_proxy
+
+
+def _listed(given: Any) -> Any:
+    """Return a single text as a tuple of one."""
+    return (given,) if isinstance(given, str) else given
+
+
+Several = BeforeValidator(_listed)
+Host = Annotated[str, AfterValidator(check_host)]
+OriginText = Annotated[str, AfterValidator(check_origin)]
+Proxy = Annotated[str, AfterValidator(check_proxy)]
 
 
 class Settings(BaseModel):
@@ -23,13 +42,20 @@ class Settings(BaseModel):
         description="let documents be added and deleted over HTTP; default: where a token guards "
         "them, or only this machine can reach them",
     )
-    hosts: tuple[str, ...] = Field(
+    hosts: Annotated[tuple[Host, ...], Several] = Field(
         default=(),
         description="host names that requests may be addressed to; default: this machine's, where "
         "only it can reach the server",
     )
-    cors: tuple[str, ...] = Field(
-        default=(), description="origins of other pages that may ask from browsers"
+    cors: Annotated[tuple[OriginText, ...], Several] = Field(
+        default=(),
+        description="origins of other pages that may ask from browsers, such as "
+        "https://www.example.org; '*' for all",
+    )
+    trusted_proxies: Annotated[tuple[Proxy, ...], Several] = Field(
+        default=("127.0.0.1", "::1"),
+        description="addresses and networks of proxies whose X-Forwarded-For, -Proto and -Host "
+        "headers are believed; '*' for any",
     )
     models: Path | None = Field(
         default=None,
@@ -86,4 +112,5 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             flag = "--" + str(first["loc"][0]).replace("_", "-")
-            raise InputError(f"{flag} {first['input']!r}: {first['msg']}") from None
+            told = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{flag} {first['input']!r}: {told}") from None

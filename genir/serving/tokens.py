@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genir.arguments import as_keys
 from genir.errors import InputError
 from genir.folders import flush_entry
 from genir.records import Selection
@@ -175,7 +176,7 @@ def new_token(path: Path, wish: Wish) -> str:
             sha256=hash_of(secret).hex(),
             role=wish.role,
             where=wish.where or {},
-            allow=None if wish.allow is None else list(wish.allow),
+            allow=None if wish.allow is None else as_keys(wish.allow, "allow"),
         )
     except ValidationError as error:
         raise InputError(f"token {wish.name!r}: {error.errors()[0]['msg']}") from None

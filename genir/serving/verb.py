@@ -38,9 +38,9 @@ def _option(name: str) -> Parameter:
 
 
 def _shown(value: object) -> str:
-    return (
-        {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else f"{value}"
-    )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _plain(annotation: Any) -> Any:

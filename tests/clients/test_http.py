@@ -59,3 +59,50 @@ def test_a_server_that_is_not_there_is_told_of():
         pytest.raises(InputError, match="does not answer"),
     ):
         gone.search(["copy"])
+
+
+def test_a_string_is_one_query_and_one_key(retriever, remote):
+    assert remote.search(QUERIES[0], 5) == remote.search(QUERIES[:1], 5)
+    assert list(remote.fetch("copy-file")) == ["copy-file"]
+    for wrong in (None, b"vpn", {"q": "vpn"}, ["\ud800"]):
+        with pytest.raises(InputError, match="queries"):
+            remote.search(wrong)
+    with pytest.raises(InputError, match="where: got 'verb=copy'"):
+        remote.search(QUERIES[:1], 5, "verb=copy")
+    with pytest.raises(InputError, match="k = 0"):
+        remote.search(QUERIES[:1], 0)
+
+
+@pytest.mark.parametrize(
+    "where", [{"verb": "\ud800"}, {"verb": {"gt": float("nan")}}, {"verb": b"a"}]
+)
+def test_what_no_json_can_say_is_refused(remote, where):
+    with pytest.raises(InputError):
+        remote.search(QUERIES[:1], 1, where)
+
+
+@pytest.mark.parametrize("address", ["http://[", "http://a:x", None, "http://\x00"])
+def test_an_address_that_cannot_be_is_refused(address):
+    with pytest.raises(InputError, match=r"is no address|does not answer"):
+        RemoteSearcher(address).search("vpn")
+
+
+@pytest.mark.parametrize("token", ["caf\xe9", "a\nb", "\ud800", "a b"])
+def test_a_token_that_cannot_be_is_refused(token):
+    with pytest.raises(InputError, match="token"):
+        RemoteSearcher("http://127.0.0.1", token)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, text="<html>"),
+        httpx2.Response(200, json=[]),
+        httpx2.Response(200, json={"hits": [{"id": 1}]}),
+        httpx2.Response(200, content=b"\xff\xfe"),
+    ],
+)
+def test_an_answer_of_something_else_is_noticed(answer):
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer), base_url="http://x")
+    with pytest.raises(InputError, match="not as a server of genir"):
+        RemoteSearcher("", http=http).search(["copy"])

@@ -98,3 +98,9 @@ def test_bad_input(queries, qrels, canned):
         compare({}, queries, qrels)
     with pytest.raises(InputError, match="'a' is returned twice"):
         compare({"genir": canned({"first": ["a", "a"]})}, queries, qrels, options=QUIET)
+
+
+@pytest.mark.parametrize("queries", ["vpn", ["vpn"], [None]])
+def test_texts_in_place_of_queries_are_refused(queries, qrels, canned):
+    with pytest.raises(InputError, match=r"give Query\(key, text\) records"):
+        compare({"genir": canned({})}, queries, qrels, options=QUIET)

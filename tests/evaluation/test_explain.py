@@ -9,7 +9,7 @@ from tiny import QUERIES, SCHEMES, tiny_retriever
 
 from genir.decoding.trie import Trie
 from genir.errors import InputError
-from genir.evaluation.explain import explain, to_table
+from genir.evaluation.explain import explain, percent, to_table
 from genir.identifiers.table import IdentifierTable
 
 
@@ -105,3 +105,28 @@ def test_an_explanation_can_be_shown_and_written(retriever):
         assert all(math.isfinite(level.log_p) for level in one.levels)
     text = console.file.getvalue()
     assert "threshold" in text and "kept" in text and "pruned" in text
+
+
+def test_shares_are_of_what_could_be_found(residual):
+    everything, keys = len(residual.table), residual.table.keys
+    shares = residual.shares("erase", keys)
+    for key, share in zip(keys, shares, strict=True):
+        found = explain(residual, "erase", key, everything)
+        assert found.share == pytest.approx(share, rel=1e-3)
+        assert found.share == pytest.approx(math.prod(one.share for one in found.levels))
+        assert f"; {percent(share)} of the probability" in found.text
+    alone = explain(residual, "erase", "copy-file", everything, {"url": "no such"})
+    assert alone.share is None and "probability" not in alone.text
+    url = residual.documents.find("copy-file").url
+    alone = explain(residual, "erase", "copy-file", everything, {"url": url})
+    assert [level.share for level in alone.levels] == [1.0] * len(alone.levels)
+    assert alone.text.endswith("; 100% of the probability of all that can be found")
+    assert alone.levels[0].log_p < -1  # the level's softmax has other symbols
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1, "100%"), (0.126, "13%"), (0.0994, "9.9%"), (0.001, "0.1%"), (0.0004, "< 0.1%")],
+)
+def test_percentages_have_two_digits_that_count(share, text):
+    assert percent(share) == text

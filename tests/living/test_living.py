@@ -369,7 +369,7 @@ def test_bad_changes_change_nothing(folder):
     refused(retriever, lambda: retriever.replace([one]), "'a' is not there; add it")
     refused(retriever, lambda: retriever.delete(["copy-file", "x"]), "no document with the key 'x'")
     refused(retriever, lambda: retriever.rollback(7), "version 7: choose one from 0 .* to 0")
-    refused(retriever, lambda: retriever.rollback(-1), "version -1: choose one")
+    refused(retriever, lambda: retriever.rollback(-1), "version = -1: give at least 0")
     assert retriever.add([]) == [] and retriever.delete([]) == [] and retriever.version == 0
 
 

@@ -82,6 +82,10 @@ class WordOverlap:
     def close(self):
         pass
 
+    def shares(self, query, keys, where=None):
+        found = self.search([query], [len(self.documents)], [where])[0]
+        return [math.exp(hit.score) for key in keys for hit in found if hit.key == key]
+
     def search(self, queries, k=10, where=None, beams=None, exact=None) -> list[list[Hit]]:
         each = zip(queries, k, where, strict=True)
         return [self._answer(query, k, self._filter(one)) for query, k, one in each]

@@ -114,3 +114,21 @@ def test_without_the_package_the_command_that_brings_it_is_told(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_mcp)
     with pytest.raises(MissingPackage, match=r"pip install 'genir\[mcp\]'"):
         importlib.import_module("genir.serving.mcp")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("search", {"query": "a\ud800"}),
+        ("search", {"query": ["clone a text"]}),
+        ("search", {"query": "clone", "where": "verb=copy"}),
+        ("search", {"query": "clone", "where": {"verb": "\udfff"}}),
+        ("search", {"query": "clone", "k": 0}),
+        ("fetch", {"id": "\ud800"}),
+        ("fetch", {"id": ["copy-file"]}),
+    ],
+)
+def test_what_is_no_text_is_refused_by_the_tools(model, tool, arguments):
+    answer = ask(Retriever.load(model), tool, **arguments)
+    assert answer.is_error and "Traceback" not in answer.content[0].text
+    answer.content[0].text.encode()  # can be sent on

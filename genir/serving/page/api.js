@@ -46,7 +46,7 @@ const place = (key) => `v1/documents/${encodeURIComponent(key)}`;
 
 export const model = () => fetched("v1/model");
 
-/** asked: {query, k, where}; system: "genir" or "bm25". */
+/** asked: {query, k, where, shares, fresh}; system: "genir" or "bm25". */
 export const search = (asked, system, signal) =>
   fetched("v1/search", { method: "POST", json: { ...asked, system }, signal });
 

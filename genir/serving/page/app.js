@@ -78,11 +78,13 @@ async function search({ lasting = false, k = STEP } = {}) {
 async function ask(asked, signal) {
   const { query, k } = asked;
   if (view === "compare") {
-    const both = await Promise.all(SYSTEMS.map((system) => api.search(asked, system, signal)));
+    const both = []; // one after the other, and neither from kept answers: the times are compared
+    for (const system of SYSTEMS) both.push(await api.search({ ...asked, fresh: true }, system, signal));
     if (both.every(({ hits }) => !hits.length)) return () => showEmpty(query);
     return () => showComparison({ ...both[0], query }, both[1]);
   }
-  const told = view === "reason" ? api.explain(asked, signal) : api.search(asked, SYSTEMS[0], signal);
+  const told = view === "reason" ? api.explain(asked, signal)
+    : api.search({ ...asked, shares: true }, SYSTEMS[0], signal);
   const answer = { ...(await told), query };
   if (!answer.hits.length) return () => showEmpty(query);
   return view === "reason" ? () => showReason(answer) : () => show(answer, k);
@@ -154,7 +156,9 @@ function show(answer, k) {
   const actions = {};
   if (card.explains) actions.why = ({ rank }) => look("reason", rank);
   if (card.access.writes) actions.remove = remove;
-  redraw(() => fill(answer.hits.map((hit) => resultItem(hit, answer.query, actions)), answer.query));
+  const items = answer.hits.map((hit, place) =>
+    resultItem({ ...hit, share: answer.shares?.[place] }, answer.query, actions));
+  redraw(() => fill(items, answer.query));
   $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
   $("more").hidden = answer.hits.length < k || k >= Math.min(MOST, card.documents);
 }

@@ -18,15 +18,22 @@ export function drawComparison(place, answers, query) {
 }
 
 function column(system, answer, elsewhere, other, query) {
-  const time = answer.took_ms === undefined ? "" : `, ${answer.took_ms.toFixed(1)} ms`;
   const list = element("ol", { "aria-label": `Results of ${NAMES[system]}` },
     ...answer.hits.map((hit) => row(hit, elsewhere.get(hit.key), other, query)));
   list.addEventListener("pointerover", (event) => twin(event.target.closest("li")));
   list.addEventListener("pointerleave", () => twin(null));
   list.addEventListener("focusin", (event) => twin(event.target.closest("li")));
   return element("section", { class: `column ${system}` },
-    element("h2", {}, NAMES[system], element("small", {}, `${WHAT[system]}${time}`)),
+    element("h2", {}, NAMES[system], element("small", {}, `${WHAT[system]}${timeOf(answer)}`)),
     answer.hits.length ? list : element("p", { class: "none" }, "No results"));
+}
+
+const MENTIONED = 1; // ms of making an index that are worth a word
+
+/** The time of the answer alone; that of an index that was made for it is said beside. */
+function timeOf({ took_ms, index_ms }) {
+  const time = took_ms === undefined ? "" : `, ${took_ms.toFixed(1)} ms`;
+  return index_ms > MENTIONED ? `${time} once its index was made (${index_ms.toFixed(0)} ms)` : time;
 }
 
 function row(hit, there, other, query) {

@@ -73,7 +73,7 @@ function decoded(step) {
 function facts(hit) {
   const line = element("p", { class: "facts" });
   if (hit.identifier) line.append(identifierChip(hit.identifier));
-  line.append(scoreChip(hit.score));
+  line.append(scoreChip(hit));
   return line;
 }
 
@@ -89,19 +89,20 @@ function identifierChip(identifier) {
   return chip;
 }
 
-/** Scores are log-probabilities unless they are positive; then nothing is claimed of them. */
-function scoreChip(score) {
+/**
+ * A score, and the hit's share of the probability of all documents that could be found, where the
+ * server knows it. Scores are log-probabilities unless they are positive.
+ */
+function scoreChip({ score, share }) {
   const chip = element("span", { class: "score" });
-  if (score > 0) {
-    chip.append("score ", element("code", { class: "chip" }, score.toFixed(3)));
-    return chip;
-  }
-  const probability = Math.exp(score);
+  const text = score > 0 ? score.toFixed(3) : `log p ${score.toFixed(2).replace("-", "−")}`;
+  if (score > 0) chip.append("score ");
+  chip.append(element("code", { class: "chip" }, text));
+  if (share === undefined || share === null) return chip;
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
-  bar.firstChild.style.inlineSize = `${100 * probability}%`;
-  chip.title = "how probable the model finds this identifier, given the query";
-  chip.append(element("code", { class: "chip" }, `log p ${score.toFixed(2).replace("-", "−")}`));
-  chip.append(bar, percent(probability));
+  bar.firstChild.style.inlineSize = `${100 * share}%`;
+  chip.title = "how probable the model finds this document, among all that could be found";
+  chip.append(bar, percent(share));
   return chip;
 }
 

@@ -58,7 +58,8 @@ function shortened(node) {
   return { ...node, children: node.children.map(shortened) };
 }
 
-const share = (steps) => Math.exp(steps.reduce((sum, { log_p }) => sum + log_p, 0));
+/** Of the probability of all documents that could be found: a forced symbol costs nothing. */
+const share = (steps) => steps.reduce((product, step) => product * step.share, 1);
 
 // --- what is shown ---------------------------------------------------------------------------
 
@@ -69,7 +70,7 @@ function heading(told, rank, way) {
   if (hit && way.length) {
     line.append("The model wrote ", element("code", { class: "chip identifier" }, hit.identifier),
       ` — ${levels}, together `, element("b", {}, percent(share(way))),
-      ` probable — and that made it number ${rank}. `);
+      ` of the probability of all that could be found. Its score made it number ${rank}. `);
   }
   line.append(`At each level the ${told.beams} best prefixes went on.`);
   return element("header", { class: "headline" },
@@ -113,7 +114,7 @@ function label({ steps, kept }, told) {
   const shown = steps.length > LONGEST ? [...steps.slice(0, LONGEST - 1), { symbol: "…" }] : steps;
   const symbols = element("span", { class: "symbols" },
     ...shown.map(({ symbol }) => element("code", {}, visible(symbol))));
-  symbols.title = steps.map(({ symbol, log_p }) => `${symbol}: ${percent(Math.exp(log_p))}`).join("\n");
+  symbols.title = steps.map((step) => `${step.symbol}: ${percent(step.share)}`).join("\n");
   const parts = [symbols, element("span", { class: "share" }, percent(share(steps)))];
   if (!kept) parts.push(element("span", { class: "hidden" }, "let go"));
   return parts;
@@ -135,16 +136,16 @@ function ends(node, { told, rank, change }) {
 }
 
 function table(way, levels) {
-  const names = ["Level", "Symbol", "Probability", "Prefix so far", "Kept", "Let go below"];
+  const names = ["Level", "Symbol", "Share", "Prefix so far", "Kept", "Let go below"];
   const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)));
-  const rows = way.map(({ level, symbol, log_p, score }) => {
+  const rows = way.map(({ level, symbol, share, score }) => {
     const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
-    bar.firstChild.style.inlineSize = `${100 * Math.exp(log_p)}%`;
+    bar.firstChild.style.inlineSize = `${100 * share}%`;
     const { kept, candidates, threshold } = levels[level - 1];
     return element("tr", {},
       element("th", { scope: "row" }, String(level)),
       element("td", {}, element("code", { class: "chip identifier" }, visible(symbol))),
-      element("td", {}, element("span", { class: "score" }, bar, percent(Math.exp(log_p)))),
+      element("td", {}, element("span", { class: "score" }, bar, percent(share))),
       element("td", { class: "number" }, `log p ${minus(score)}`),
       element("td", { class: "number" }, `${count.format(kept)} of ${count.format(candidates)}`),
       element("td", { class: "number" }, threshold === null ? "–" : minus(threshold)));

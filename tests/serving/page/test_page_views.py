@@ -226,3 +226,61 @@ def test_whoever_wants_no_motion_gets_none(tiny_page):
     until(tiny_page, f"{moving} > 0")
     held[0].continue_()
     answered(tiny_page, QUESTION)
+
+
+# --- percentages and times -------------------------------------------------------------------
+
+
+def shown_share(share):
+    text = f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.1f}%"
+    return text if share >= 0.0005 else "< 0.1%"
+
+
+def test_percentages_are_shares_of_what_could_be_found(tiny_page):
+    ask(tiny_page, QUESTION)
+    choose(tiny_page, "verb", "watch")
+    body = {"query": QUESTION, "k": 10, "where": {"verb": ["watch"]}, "shares": True}
+    told = tiny_page.request.post("/v1/search", data=body).json()
+    assert sum(told["shares"]) > 0.999
+    facts = tiny_page.locator(".hit .score").all_inner_texts()
+    assert [line.split()[-1] for line in facts] == [shown_share(s) for s in told["shares"]]
+    look(tiny_page, "reason")
+    assert shown_share(told["shares"][0]) in tiny_page.inner_text(".headline p")
+
+
+def test_a_result_without_a_rival_has_all_of_the_probability(tiny_page):
+    ask(tiny_page, QUESTION)
+    only = titles(tiny_page)[0]
+    key = tiny_page.request.post("/v1/search", data={"query": QUESTION}).json()["hits"][0]["key"]
+    for document in tiny_page.request.post("/v1/search", data={"query": QUESTION, "k": 100}).json()[
+        "hits"
+    ]:
+        if document["key"] != key:
+            tiny_page.request.delete(f"/v1/documents/{document['key']}")
+    tiny_page.reload()
+    answered(tiny_page, QUESTION)
+    assert titles(tiny_page) == [only]
+    assert tiny_page.inner_text(".hit .score").split()[-1] == "100%"
+    look(tiny_page, "reason")
+    assert "100%" in tiny_page.inner_text(".headline p")
+    shares = tiny_page.locator(".levels tbody tr td:nth-child(3)").all_inner_texts()
+    assert {share.strip() for share in shares} == {"100%"}
+
+
+def test_the_comparison_times_both_systems_alike(tiny_page):
+    sent = []
+    tiny_page.on("request", lambda r: sent.append(r) if r.url.endswith("/v1/search") else None)
+    ask(tiny_page, QUESTION)
+    sent.clear()
+    look(tiny_page, "compare")
+    first, second = [request.post_data_json for request in sent]
+    assert first["fresh"] and second["fresh"]  # no kept answer beside one that is made
+    assert (first["system"], second["system"]) == ("genir", "bm25")
+    assert (
+        sent[1].timing["startTime"] >= sent[0].timing["startTime"] + sent[0].timing["responseEnd"]
+    )
+    told = [request.response().json() for request in sent]
+    assert told[1]["index_ms"] > 1  # for the first one that asks
+    heads = tiny_page.locator(".column h2").all_inner_texts()
+    assert f"{told[0]['took_ms']:.1f} ms" in heads[0] and "index" not in heads[0]
+    assert f"once its index was made ({told[1]['index_ms']:.0f} ms)" in heads[1]

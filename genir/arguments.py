@@ -1,0 +1,111 @@
+"""Coercion of arguments of the public API: texts, keys and counts.
+
+A string is one text or one key, never a list of its letters.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+from operator import index
+from typing import Any
+
+from genir.errors import InputError
+
+
+def as_texts(given: Any, name: str = "queries") -> list[str]:
+    """Return an ordered collection of texts as a list; a string is a list of one.
+
+    Args:
+        given: A string, or an iterable of strings in an order of its own: a list, a tuple, a
+            generator, an array or a column of strings.
+        name: What the argument is called, for messages.
+
+    Raises:
+        InputError: Bytes, a mapping, a set, None, or an element that is no well-formed string.
+    """
+    if isinstance(given, Set):
+        raise InputError(f"{name}: got a {_kind(given)}, which has no order; give a list of texts")
+    return _texts(given, name)
+
+
+def as_keys(given: Any, name: str = "keys") -> list[str]:
+    """Return a collection of keys, which may be a set, as a list; a string is one key.
+
+    Args:
+        given: A string, or an iterable of strings.
+        name: What the argument is called, for messages.
+
+    Raises:
+        InputError: Bytes, a mapping, None, or an element that is no well-formed string.
+    """
+    return _texts(given, name)
+
+
+def as_text(given: Any, name: str) -> str:
+    """Return one text as a plain string.
+
+    Raises:
+        InputError: Anything but a string, and a string with an unpaired surrogate.
+    """
+    if isinstance(given, bytes | bytearray):
+        raise InputError(f"{name}: got bytes, {bytes(given)!r:.60}; decode them to a str first")
+    if not isinstance(given, str):
+        raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a str")
+    if not is_unicode(given):
+        raise InputError(
+            f"{name}: {given!a:.60} holds an unpaired surrogate, which is no character; "
+            "read the text as UTF-8"
+        )
+    return str(given)
+
+
+def as_count(given: Any, name: str, least: int = 1) -> int:
+    """Return a whole number of at least `least` as an int; NumPy's integers are taken too.
+
+    Raises:
+        InputError: A boolean, a fraction, a text, or too small a number.
+    """
+    try:
+        number = index(given)
+    except TypeError:
+        number = None
+    if number is None or isinstance(given, bool):
+        raise InputError(f"{name} = {given!r:.60}: give a whole number")
+    if number < least:
+        raise InputError(f"{name} = {number}: give at least {least}")
+    return number
+
+
+def as_counts(given: Any, name: str, length: int) -> list[int]:
+    """Return one whole number for each of `length` queries; a single number holds for all.
+
+    Raises:
+        InputError: A list of another length, and what `as_count` refuses.
+    """
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        return [as_count(given, name)] * length
+    counts = [as_count(one, f"{name}[{place}]") for place, one in enumerate(given)]
+    if len(counts) != length:
+        raise InputError(f"{name}: got {len(counts)} numbers for {length} queries; give one each")
+    return counts
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a string has no unpaired surrogate, so that UTF-8 can carry it."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _texts(given: Any, name: str) -> list[str]:
+    if isinstance(given, str | bytes | bytearray):
+        return [as_text(given, name)]
+    if isinstance(given, Mapping):
+        raise InputError(f"{name}: got a {_kind(given)}; give a list of its keys or its values")
+    if not isinstance(given, Iterable):
+        raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a str or a list of str")
+    try:
+        parts = list(given)
+    except TypeError:  # an array without dimensions
+        raise InputError(f"{name}: got a single {_kind(given)}; give a str or a list") from None
+    return [as_text(part, f"{name}[{place}]") for place, part in enumerate(parts)]
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__

@@ -1,0 +1,120 @@
+"""Shares: the probability of identifiers when nothing but live, allowed documents can be emitted.
+
+p(identifier) is the product over its levels of p(symbol) / sum of p over the symbols that lead to a
+live, allowed document. A symbol without a rival has a share of 1, however improbable the model
+finds it among all symbols of its level. Over all live, allowed identifiers the shares add up to 1.
+
+Hits are ranked by their score, which is normalised over whole levels with `[decoding] normalise =
+"vocabulary"`: the order of the shares may differ from the order of the scores there.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genir.config import Recipe
+from genir.decoding.masks import LiveRows
+from genir.decoding.readers import score_edges
+from genir.decoding.trie import Trie
+from genir.identifiers.table import IdentifierTable
+from genir.models.base import DocidModel
+
+
+def has_shares(recipe: Recipe) -> bool:
+    """Tell whether a model's scores are probabilities of identifiers, so that shares exist."""
+    decoding = recipe.decoding
+    summed = decoding.gathers or decoding.several > 1 or decoding.look_ahead > 0
+    return recipe.first is None and decoding.mode != "free" and not summed
+
+
+def log_restricted(log_p: Tensor) -> Tensor:
+    """Normalise log p of a prefix's legal edges to a sum of 1; -inf marks the others.
+
+    log_p: float32 [..., C]. A prefix without a legal edge stays as it is.
+    """
+    total = log_p.logsumexp(dim=-1, keepdim=True)
+    return log_p - total.masked_fill(total == -torch.inf, 0.0)
+
+
+@torch.inference_mode()
+def identifier_shares(
+    model: DocidModel,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    live: LiveRows,
+    rows: NDArray[np.integer],
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the share of the identifier of each row, and the rows that have it too.
+
+    Args:
+        model: The model.
+        trie: Its trie.
+        inputs: Token ids and attention mask of one query, int64 [1, S] each.
+        live: The rows that the query may be led to: one mask.
+        rows: Live rows, int [N].
+
+    Returns:
+        Shares, float64 [N], and the row ranges [low, high) of the identifiers, int64 [N] each.
+    """
+    low, high = np.zeros(len(rows), np.int64), np.full(len(rows), trie.rows, np.int64)
+    shares = np.zeros(len(rows))
+    if not len(rows):
+        return shares, low, high
+    symbols = trie.symbols[_on(rows, trie.symbols)]
+    first = torch.zeros(len(rows), dtype=torch.long, device=symbols.device)
+    read = model.hidden_after(model.start(*inputs), first, symbols[:, :-1].long().clamp(min=0))
+    for depth, hidden in enumerate(read):
+        starts, example, places = np.unique(low, return_index=True, return_inverse=True)
+        node_low, node_high = (_on(ends[example], symbols)[:, None] for ends in (low, high))
+        edges = trie.children(node_low, node_high, depth)
+        legal = live.legal(edges.low, edges.high)
+        chosen = hidden[_on(example, hidden)]
+        log_p = score_edges(model, chosen[:, None], depth, edges, legal, "legal")
+        lows, highs, log_ps = (
+            t[:, 0].cpu().numpy() for t in (edges.low, edges.high, log_p.float())
+        )
+        for node in range(len(starts)):
+            own = np.flatnonzero(places == node)
+            real = np.flatnonzero(lows[node] < highs[node])  # in the order of their rows
+            edge = real[np.searchsorted(lows[node, real], rows[own], side="right") - 1]
+            low[own], high[own] = lows[node, edge], highs[node, edge]
+            shares[own] += log_ps[node, edge]
+    return np.exp(shares), low, high
+
+
+def document_shares(
+    model: DocidModel,
+    table: IdentifierTable,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    live: LiveRows,
+    numbers: Sequence[int],
+) -> list[float]:
+    """Return the share of each document: the sum of the shares of its identifiers.
+
+    An identifier that several documents have is divided evenly among those that may be found.
+
+    Args:
+        model: The model.
+        table: Its table of identifiers.
+        trie: Its trie.
+        inputs: Token ids and attention mask of one query, int64 [1, S] each.
+        live: The rows that the query may be led to: one mask.
+        numbers: Numbers of documents; one that may not be found has a share of 0.
+    """
+    (mask,) = live.masks
+    own = [rows[mask[rows]] for rows in map(table.rows_of, numbers)]
+    rows = np.concatenate([np.zeros(0, np.int64), *own])
+    shares, low, high = identifier_shares(model, trie, inputs, live, rows)
+    running = np.concatenate([[0], np.cumsum(mask)])
+    shares = shares / np.maximum(1, running[high] - running[low])
+    ends = np.cumsum([len(part) for part in own])
+    return [float(part.sum()) for part in np.split(shares, ends[:-1])] if own else []
+
+
+def _on(values: NDArray[np.integer], like: Tensor) -> Tensor:
+    """Return numbers as int64 on the device of a tensor."""
+    return torch.from_numpy(np.asarray(values, np.int64)).to(like.device)

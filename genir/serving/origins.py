@@ -1,0 +1,177 @@
+"""Origins, host names and proxy addresses: parsed leniently from requests, strictly from flags."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
+
+PORTS = {"http": 80, "https": 443}
+ANY = "*"
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+MAX_NAME = 253
+"""Characters of a host name (RFC 1035)."""
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Scheme, host and port of a page, the port always given."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def is_at(self, authority: str) -> bool:
+        """Tell whether a Host header names this origin's host and port."""
+        return host_and_port(authority, PORTS[self.scheme]) == (self.host, self.port)
+
+    def __str__(self) -> str:
+        """Return the origin as browsers send it: without a default port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+
+def origin_of(text: str) -> Origin | None:
+    """Parse an Origin header; None for `null` and for anything malformed."""
+    parts = _split(text)
+    if parts is None or parts.scheme not in PORTS:
+        return None
+    if parts.path or parts.query or parts.fragment or "?" in text or "#" in text:
+        return None
+    found = host_and_port(parts.netloc, PORTS[parts.scheme])
+    return None if found is None else Origin(parts.scheme, *found)
+
+
+def host_and_port(authority: str, default_port: int = 0) -> tuple[str, int] | None:
+    """Parse a Host header into a lower-case name and a port; None for anything malformed."""
+    parts = _split(f"//{authority}")
+    if parts is None or parts.netloc != authority or "@" in authority:
+        return None
+    try:
+        host, port = (parts.hostname or "").removesuffix("."), parts.port
+    except ValueError:
+        return None
+    return None if not is_host(host) else (host, default_port if port is None else port)
+
+
+def is_host(name: str) -> bool:
+    """Tell whether a lower-case text is a host name or an IP address, without brackets."""
+    if ":" in name:
+        return _is_address(name)
+    return len(name) <= MAX_NAME and all(_LABEL.fullmatch(label) for label in name.split("."))
+
+
+def check_origin(text: str) -> str:
+    """Return an origin for `--cors` unchanged.
+
+    Raises:
+        ValueError: An origin that no browser ever sends, with the right spelling if there is one.
+    """
+    if text == ANY:
+        return text
+    if text.lower() == "null":
+        raise ValueError(
+            "every sandboxed page and local file has the origin 'null'; serve the page over HTTP "
+            "and name its address"
+        )
+    if ANY in text:
+        raise ValueError("there are no patterns; name each origin, or '*' alone for all of them")
+    spelled = _spelling_of_origin(text)
+    if spelled is None:
+        raise ValueError("no origin; write scheme, host and port, such as https://www.example.org")
+    if spelled != text:
+        raise ValueError(f"browsers send it in another spelling; write {spelled}")
+    return text
+
+
+def check_host(text: str) -> str:
+    """Return a host name for `--hosts` in lower case, without brackets.
+
+    Raises:
+        ValueError: What no Host header can match, with the right spelling if there is one.
+    """
+    bare = text.strip("[]").lower().removesuffix(".")
+    if is_host(bare):
+        return bare
+    if ANY in text:
+        raise ValueError("there are no patterns; name each host")
+    spelled = _spelling_of_host(text)
+    if spelled is None:
+        raise ValueError("no host name; write it without scheme, port and path: www.example.org")
+    raise ValueError(f"give the name alone, as browsers send it; write {spelled}")
+
+
+def check_proxy(text: str) -> str:
+    """Return an address or network for `--trusted-proxies` unchanged, or '*'.
+
+    Raises:
+        ValueError: Anything else; names are not looked up.
+    """
+    if text != ANY:
+        network_of(text)
+    return text
+
+
+def network_of(text: str) -> Network:
+    """Parse an address or a network. Raises ValueError with the right spelling if there is one."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        spelled = str(ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError(
+            "no IP address or network; write one such as 10.0.0.7 or 172.16.0.0/12"
+        ) from None
+    raise ValueError(f"the address has bits beyond the network's; write {spelled}")
+
+
+def _spelling_of_origin(text: str) -> str | None:
+    """Return how browsers write an origin that a person has written."""
+    whole = text if "://" in text else f"https://{text}"
+    parts = _split(whole.strip())
+    if parts is None or parts.scheme not in PORTS:
+        return None
+    host = _spelling_of_host(whole)
+    try:
+        port = parts.port or PORTS[parts.scheme]
+    except ValueError:
+        return None
+    return None if host is None else str(Origin(parts.scheme, host, port))
+
+
+def _spelling_of_host(text: str) -> str | None:
+    parts = _split(text.strip() if "//" in text else f"//{text.strip()}")
+    try:
+        name = (parts.hostname or "").removesuffix(".") if parts else ""
+        spelled = name if ":" in name else _punycode(name)
+    except ValueError:
+        return None
+    return spelled if is_host(spelled) else None
+
+
+def _punycode(name: str) -> str:
+    """Return an international name as DNS has it. Raises UnicodeError, a ValueError."""
+    import idna
+
+    return name if name.isascii() else idna.encode(name, uts46=True).decode("ascii")
+
+
+def _split(text: str) -> SplitResult | None:
+    """Split an address; None for malformed ones and for characters that none holds."""
+    if any(letter <= " " or letter == "\\" for letter in text):
+        return None
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
