@@ -1,7 +1,6 @@
 """`genir generate-queries`: queries for every document of a corpus, as a file."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from genir.config import PseudoSection, validate
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.folders import temporary_folder
 from genir.generation.queries import part_of
 from genir.settings import apply_settings
 from genir.training.job import Job, train_generator
@@ -58,8 +58,8 @@ def generate_queries(request: Request) -> None:
     if is_recipe(source):
         job = Job(source, request.corpus, out, request.queries, request.qrels)
         source = str(train_generator(job, options, generator, ()))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "documents.sqlite"
+    with temporary_folder() as folder:
+        path = folder / "documents.sqlite"
         documents = DocumentStore.create(path, read_corpus(request.corpus))
         make_queries(source, documents, options, out)
         documents.close()

@@ -4,7 +4,6 @@ Training fits codes on the mean of a document's vector and those of its train qu
 """
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from genir.config import IdentifierSection, ModelSection
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.folders import temporary_folder
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.report import plot, render, report
 from genir.identifiers.table import IdentifierTable
@@ -31,8 +31,8 @@ def preview_identifiers(
 
     settings: the scheme's own keys, such as `levels=8`. Raises InputError for an unknown one.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        documents = DocumentStore.create(Path(folder) / "documents.sqlite", read_corpus(corpus))
+    with temporary_folder() as folder:
+        documents = DocumentStore.create(folder / "documents.sqlite", read_corpus(corpus))
         section = ModelSection(kind="bridge", encoder=encoder, lexical=0)  # type: ignore[call-arg]
         model = build_model(section, documents)
         fitted = build_scheme(_section(scheme, settings), model.tokenizer)

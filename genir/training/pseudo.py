@@ -15,7 +15,7 @@ from genir.generation.writer import Writer
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 from genir.tasks.passages import clean
-from genir.training.signals import Stopped, stop_wish
+from genir.training.signals import stop_wish
 from genir.training.split import DevSplit
 
 FILES = (".jsonl", ".jsonl.gz")
@@ -42,7 +42,7 @@ def make_queries(
     with stop_wish() as wish:
         for _ in write_queries(corpus, Writer.open(source, device), options, out):
             if wish.made:
-                raise Stopped
+                raise wish.stopped()
 
 
 def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
@@ -52,11 +52,6 @@ def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
     part = out.with_name(f"{out.name}.part")
     part.write_text(_whole(source), encoding="utf-8")
     part.replace(out)
-
-
-def is_copy(kept: Path, source: Path) -> bool:
-    """Tell whether a file of queries is still what was kept of it. Raises InputError if missing."""
-    return kept.read_text(encoding="utf-8") == _whole(source)
 
 
 def _whole(source: Path) -> str:

@@ -40,11 +40,12 @@ class TeacherOptions(Strict):
     language: str = ENGLISH
 
     def files(self) -> list[Path]:
-        """Return the files it is read from, which must not change while a training goes on.
-
-        Raises InputError where one is missing.
-        """
+        """Return the run and its queries. Raises InputError where one is missing."""
         return run_files(self.teacher, self.queries) if is_run(self.teacher) else []
+
+    def weights(self) -> list[str]:
+        """Return the encoder of a dense teacher, or of the dense half of a fusion."""
+        return [self.encoder] if self.teacher in ("dense", "rrf") else []
 
 
 class Teacher(Protocol):
