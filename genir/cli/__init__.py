@@ -3,26 +3,28 @@
 Exit codes: 0 fine, 2 bad input (one clear message, no traceback), 1 a bug, 128 + the number of the
 signal that ended it (130 for SIGINT, 143 for SIGTERM), 141 where the reader of a pipe has gone.
 
-Imports nothing that takes time: `main` listens for signals first, and brings the verbs
-(`genir.cli.verbs`) afterwards. `app`, `train` and `serve` are theirs, brought when they are used.
+This module imports next to nothing, not even `typing`: until `main` listens for signals, one of
+them ends the process with Python's traceback. `app`, `train` and `serve` are those of
+`genir.cli.verbs`, imported when they are used.
 """
 
 import errno
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from genir.errors import InputError
 from genir.signals import broken_pipe, drop_output, listen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from genir.cli.verbs import app, serve, train
 
 __all__ = ["app", "guarded", "main", "run_serve", "run_train", "serve", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    """Bring the application or one of its verbs."""
+def __getattr__(name: str) -> "Any":
+    """Import the application or one of its verbs."""
     if name not in ("app", "serve", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from genir.cli import verbs
@@ -30,8 +32,9 @@ def __getattr__(name: str) -> Any:
     return getattr(verbs, name)
 
 
-def guarded(run: Callable[[], Any]) -> None:
+def guarded(run: "Callable[[], Any]") -> None:
     """Run a command; turn the user's mistakes into one message and exit code 2."""
+    from genir.errors import InputError
     from genir.training.signals import Stopped
 
     try:
@@ -87,7 +90,7 @@ def run_serve() -> None:
     guarded(lambda: _run_one("serve"))
 
 
-def _verbs() -> Any:
+def _verbs() -> "Any":
     from genir.cli import verbs
 
     return verbs

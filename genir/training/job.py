@@ -14,10 +14,11 @@ from accelerate.utils import parse_flag_from_env
 from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe
 from genir.corpus.folder import find_file
 from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.seen import digests_of
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
-from genir.retriever import Retriever
+from genir.retriever import TRAIN_QUERIES, Retriever
 from genir.tasks.base import TrainQueries
 from genir.training.assembly import assemble
 from genir.training.card import model_card
@@ -171,6 +172,9 @@ def _prepare(
     retriever = assemble(recipe, documents, split.train, *earlier, made)
     facts = {"seconds": time.monotonic() - began}
     retriever.attachments["metrics.json"] = json.dumps(facts).encode()
+    asked = [text for texts in split.train.values() for text in texts]
+    held_out = [] if split.made_up else split.questions
+    retriever.attachments[TRAIN_QUERIES] = digests_of([*asked, *held_out])
     retriever.save(work.prepared)
     documents.close()
     work.corpus.unlink()
@@ -304,6 +308,7 @@ def _finish(
         "metrics.json": (json.dumps(metrics, indent=2) + "\n").encode(),
         "training.png": picture.read_bytes(),
         "MODEL_CARD.md": model_card(retriever, metrics, dump_recipe(retriever.recipe)).encode(),
+        TRAIN_QUERIES: retriever.attachments[TRAIN_QUERIES],
     }
     retriever.model.eval()
     retriever.save(work.finished, overwrite=True)

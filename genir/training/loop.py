@@ -76,7 +76,7 @@ class Trainer:
         self._prepare()
         # One process embeds the documents for a teacher, the others read what it has kept.
         with self.accelerator.main_process_first():
-            self.losses = Losses(Setting(retriever, work.prepared, work.path))
+            self.losses = Losses(Setting(retriever, work.prepared, work.path, self.first_epoch))
 
     def _prepare(self) -> None:
         """Find the number of steps, and hand model and optimiser to accelerate."""

@@ -167,9 +167,10 @@ def test_a_kill_between_the_last_two_acts_leaves_nothing_to_do(make_job, monkeyp
     assert sorted(os.listdir(tmp_path)) == ["model", "tiny.toml"]
 
 
-def test_ctrl_c_in_the_last_step_comes_too_late(make_job, monkeypatch):
-    stop_after(4, monkeypatch, ctrl_c)
-    assert len(train(make_job(BRIEF)).documents) == 40
+def test_ctrl_c_in_the_last_step_stops_before_the_model_is_finished(make_job):
+    interrupted(make_job(BRIEF), 4)
+    assert not make_job().out.exists()
+    assert len(train(make_job(BRIEF, resume=True)).documents) == 40
 
 
 # --- what is refused -----------------------------------------------------------------------------
