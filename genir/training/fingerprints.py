@@ -12,15 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig
-
 from genir.config import Recipe, Stage, Strict, load_recipe, recipe_names
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.identifiers.registry import scheme_options
-from genir.manifest import check_manifest, sha256
-from genir.models.encoder import MINILM, MINILM_SHA256, load_pretrained, pretrained_folder
+from genir.manifest import check_manifest
+from genir.models.digests import file_digest, folder_digest, weights_digest
 from genir.models.registry import model_options
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -161,42 +159,6 @@ def stage_options(stage: Stage) -> list[Strict]:
 def names_recipe(name: str) -> bool:
     """Tell whether `[model] start` names a recipe, which is trained first, or a model folder."""
     return name in recipe_names() or name.endswith(".toml")
-
-
-def file_digest(file: Path) -> str:
-    """Return the sha256 of a file. Raises InputError where it cannot be read."""
-    try:
-        return f"sha256 {sha256(file)}"
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read ({error.strerror}); restore the file, or name another"
-        ) from None
-
-
-def weights_digest(name: str) -> str:
-    """Return what identifies a pre-trained model: a digest, or the commit of a hub name.
-
-    Raises InputError where it cannot be found.
-    """
-    if name == MINILM:
-        return f"sha256 {MINILM_SHA256}"  # no other weights are loaded under this name
-    folder = Path(pretrained_folder(name))
-    if folder.is_dir():
-        return folder_digest(folder)
-    return f"commit {getattr(load_pretrained(AutoConfig, name), '_commit_hash', None)}"
-
-
-def folder_digest(folder: Path) -> str:
-    """Return a digest of the names and contents of all files below a folder, hidden ones left out.
-
-    Raises InputError where one cannot be read.
-    """
-    digest = hashlib.sha256()
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-    for name in names:
-        if (folder / name).is_file() and not name.startswith(".") and "/." not in name:
-            digest.update(f"{name}\0{file_digest(folder / name)}\0".encode())
-    return f"sha256 {digest.hexdigest()}"
 
 
 def _flat(values: Any, path: str = "") -> Iterator[tuple[str, str]]:

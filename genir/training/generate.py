@@ -49,10 +49,11 @@ def generate_queries(request: Request) -> None:
     begun = part_of(out).exists() or any(out.parent.glob(f"{generator.name}*"))
     if request.overwrite and not request.resume:
         _clear(out, generator)
-    elif (out.exists() and not request.overwrite) or (begun and not request.resume):
+    elif out.exists() and not request.overwrite:
+        raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+    elif begun and not request.resume:
         raise InputError(
-            f"{out}: exists already, or was begun; --resume goes on with what was begun, "
-            "--overwrite starts over"
+            f"{out}: was begun already; --resume goes on with it, --overwrite starts over"
         )
     source = request.model
     if is_recipe(source):

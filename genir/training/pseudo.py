@@ -12,6 +12,7 @@ from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.generation.queries import write_queries
 from genir.generation.writer import Writer
+from genir.models.digests import weights_digest
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 from genir.tasks.passages import clean
@@ -40,7 +41,8 @@ def make_queries(
     """
     device: torch.device = PartialState().device
     with stop_wish() as wish:
-        for _ in write_queries(corpus, Writer.open(source, device), options, out):
+        writer, weights = Writer.open(source, device), weights_digest(source)
+        for _ in write_queries(corpus, writer, options, out, weights):
             if wish.made:
                 raise wish.stopped()
 

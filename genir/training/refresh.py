@@ -22,6 +22,7 @@ from genir.config import Recipe, validate
 from genir.corpus.folder import read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
+from genir.models.digests import file_digest
 from genir.records import Document, Example
 from genir.retriever import Retriever
 from genir.settings import apply_settings
@@ -34,7 +35,6 @@ from genir.training.fingerprints import (
     FILE,
     QUERIES,
     Inputs,
-    file_digest,
     options_inputs,
     queries_digest,
     read_inputs,

@@ -238,7 +238,7 @@ def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, 
     generate_queries(request)
     words = {word for line in lines_of(request.out) for word in line["text"].split()}
     assert {"how", "do", "i", "my"} & words  # it has begun to write as people ask
-    with pytest.raises(InputError, match=r"exists already, or was begun"):
+    with pytest.raises(InputError, match=r"was begun already; --resume goes on"):
         generate_queries(request)
 
 
