@@ -13,6 +13,7 @@ from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import temporary_folder
 from genir.generation.queries import part_of
+from genir.outputs import check_distinct
 from genir.settings import apply_settings
 from genir.training.job import Job, train_generator
 from genir.training.pseudo import is_file, is_recipe, make_queries
@@ -46,6 +47,7 @@ def generate_queries(request: Request) -> None:
     options = validate(PseudoSection, {**values, "source": request.model}, "[pseudo]")
     if is_file(request.model):
         raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")
+    _refuse_inputs(request)
     begun = part_of(out).exists() or any(out.parent.glob(f"{generator.name}*"))
     if request.overwrite and not request.resume:
         _clear(out, generator)
@@ -67,6 +69,15 @@ def generate_queries(request: Request) -> None:
     shutil.rmtree(generator, ignore_errors=True)
     with out.open(encoding="utf-8") as lines:
         Console(stderr=True).print(f"{out}: {sum(1 for _ in lines):,} queries", highlight=False)
+
+
+def _refuse_inputs(request: Request) -> None:
+    """Raise InputError where the output is one of the inputs."""
+    inputs = {"CORPUS": request.corpus, "--queries": request.queries, "--qrels": request.qrels}
+    if request.corpus.is_dir():
+        files = {f"CORPUS's {path.name}": path for path in request.corpus.iterdir()}
+        inputs |= {name: path for name, path in files.items() if path.stem in ("corpus", "queries")}
+    check_distinct({"--out": request.out}, inputs)
 
 
 def _clear(out: Path, generator: Path) -> None:
