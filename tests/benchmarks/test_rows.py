@@ -287,7 +287,7 @@ def test_a_corpus_folder_is_made_once_unless_the_plan_changes(data, tmp_path):
 
 
 def test_a_corpus_folder_is_made_anew_when_the_collection_changes(data, tmp_path):
-    copy = shutil.copytree(data, tmp_path / "data")
+    copy = shutil.copytree(data, tmp_path / "copy")
     folder = build(SMALL, copy, tmp_path)
     file = next(copy.rglob("corpus.jsonl"))
     file.write_text(file.read_text().replace("duplicate a document", "photocopy a document"))
