@@ -59,8 +59,13 @@ def leave(number: int, frame: FrameType | None = None) -> None:
 def on_leave(clean_up: Callable[[], object]) -> Iterator[None]:
     """Have `leave` call something if the process ends in the block: remove a folder, end a child.
 
-    It runs in the main thread between any two instructions of the block.
+    It runs in the main thread between any two instructions of the block. In another thread nothing
+    is registered: that thread goes on during the clean-up, and might publish a folder that is being
+    removed.
     """
+    if not in_main_thread():
+        yield
+        return
     _cleanups.append(clean_up)
     try:
         yield

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
+
+from genir.signals import on_leave
 
 TOP = Path(__file__).parents[1]
 GENIR = (sys.executable, "-c", "from genir.cli import main; main()")
@@ -123,6 +126,22 @@ def wait_for(path, process):
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_work_of_other_threads_is_not_cleaned_up_while_it_goes_on(monkeypatch):
+    registered = []
+    monkeypatch.setattr("genir.signals._cleanups", registered)
+
+    def work():
+        with on_leave(print):
+            seen.append(list(registered))
+
+    seen = []
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    work()
+    assert seen == [[], [print]] and registered == []
 
 
 IGNORING = """
