@@ -24,6 +24,7 @@ from genir.retriever import BATCH, Retriever
 from genir.training.batches import POOL
 from genir.training.checkpoints import WorkFolder
 from genir.training.dev import measure_dev
+from genir.training.fingerprints import read_inputs, recipe_inputs, write_inputs
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
 from genir.training.pseudo import join_queries
@@ -85,6 +86,7 @@ def fit(asked: Fit) -> dict[str, int]:
     if "main" not in steps:
         steps["main"] = _main_steps(asked, steps)
         _note(memo, steps)
+    _note_settings(asked, steps)
     train(
         Job(asked.recipe, asked.corpus, asked.out, settings=settings_of(asked, steps), resume=True)
     )
@@ -116,6 +118,15 @@ def _note(memo: Path, steps: dict[str, int]) -> None:
     part = memo.with_name(f"{memo.name}.part")
     part.write_text(json.dumps(steps), encoding="utf-8")
     part.replace(memo)
+
+
+def _note_settings(asked: Fit, steps: dict[str, int]) -> None:
+    """Have the working folder know of the steps that were found after it was begun."""
+    work, recipe = WorkFolder(asked.out), load_recipe(asked.recipe, settings_of(asked, steps))
+    if work.begun:
+        now = recipe_inputs(recipe, [asked.recipe])
+        settings = {name: value for name, value in now.items() if name.startswith("setting ")}
+        write_inputs(work.path, read_inputs(work.path) | settings)
 
 
 def _first_steps(asked: Fit) -> int:

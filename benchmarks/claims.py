@@ -46,7 +46,21 @@ def judge(ablation: Ablation, results: Mapping[str, Mapping[str, Result]]) -> li
     ]
     corrected = holm([trial.p for trial in trials])
     tried = [replace(trial, p=p) for trial, p in zip(trials, corrected, strict=True)]
-    return [_item(claim, [t for t in tried if t.claim is claim]) for claim in ablation.claims]
+    return [
+        _item(claim, [t for t in tried if t.claim is claim], _asked_otherwise(claim, results))
+        for claim in ablation.claims
+    ]
+
+
+def _asked_otherwise(claim: Claim, results: Mapping[str, Mapping[str, Result]]) -> list[str]:
+    """Return the collections on which both rows have results, but of different queries."""
+    return [
+        collection
+        for collection, rows in results.items()
+        if claim.better in rows
+        and claim.worse in rows
+        and rows[claim.better]["asked"] != rows[claim.worse]["asked"]
+    ]
 
 
 def _try(claim: Claim, collection: str, rows: Mapping[str, Result]) -> Trial | None:
@@ -88,11 +102,14 @@ def _value(rank: int, measure: str) -> float:
     return float(0 < rank <= int(measure.removeprefix("Success@")))
 
 
-def _item(claim: Claim, trials: Sequence[Trial]) -> str:
+def _item(claim: Claim, trials: Sequence[Trial], otherwise: Sequence[str]) -> str:
     whose = "Claim of the paper" if claim.papers else "Claim"
     opening = f"- {whose}: {claim.text}: "
     if claim.not_testable:
         return f"{opening}**not testable here**, because {claim.not_testable}."
+    if otherwise:
+        places = ", ".join(otherwise)
+        opening += f"(not compared on {places}: the rows were asked different queries) "
     if not trials:
         return f"{opening}**not measured yet** ({claim.better} against {claim.worse})."
     told = "; ".join(_verdict(trial) for trial in trials)

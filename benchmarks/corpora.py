@@ -4,17 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+from benchmarks.contents import digest_of
 from benchmarks.locks import held
 from benchmarks.plan import Collection
 from genir.corpus.folder import find_file, read_corpus, read_qrels, read_queries
 from genir.corpus.writing import write_corpus
 from genir.errors import InputError
-from genir.records import Qrel, Query
+from genir.records import Document, Qrel, Query
+from genir.training.fingerprints import DocumentDigest
 
 CARD = """# {name}
 
 {source}; of a random {unseen:.0%} of its documents all train queries are left out ({left} of
 {train} are). {asked} of its {test} test queries are asked. Both were drawn by seed {seed}.
+Made from contents {digest}.
 """
 
 
@@ -46,12 +49,26 @@ def _build(collection: Collection, source: Path, folder: Path) -> Path:
         for name, own in (("train", train), ("left", kept), ("test", test), ("asked", asked))
     }
     counts["left"] = counts["train"] - counts["left"]
-    card = CARD.format(**collection.model_dump(exclude={"queries"}), **counts)  # fmt: skip
+    digest = _digest(documents, texts, (train, test))
+    fields = collection.model_dump(exclude={"queries"})
+    card = CARD.format(**fields, **counts, digest=digest)
     if _stands(folder, card):
         return folder
     splits = {"train": kept, "test": asked} if kept else {"test": asked}
     write_corpus(folder, documents, texts.values(), splits, card, overwrite=True)
     return folder
+
+
+def _digest(
+    documents: Sequence[Document], texts: Mapping[str, Query], qrels: Sequence[Sequence[Qrel]]
+) -> str:
+    """Return a digest of a collection's contents: the folder made of them is stale with others."""
+    digest = DocumentDigest()
+    for _ in digest.over(documents):
+        pass
+    asked = [[query.key, query.text] for query in texts.values()]
+    judged = [[[q.query, q.document, q.grade] for q in own] for own in qrels]
+    return digest_of([digest.value, asked, judged])
 
 
 def _stands(folder: Path, card: str) -> bool:

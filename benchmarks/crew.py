@@ -14,10 +14,12 @@ from typing import IO, Any
 
 from benchmarks.plan import Run
 from benchmarks.spans import span
+from genir.signals import ENDING
 
 TOP = Path(__file__).parents[1]
 STOPPED = 130
-"""Exit code of a row that a signal has stopped."""
+"""Exit code of a row that a signal has stopped, whichever it was."""
+ENDED = tuple(128 + number for number in ENDING)
 PATIENCE = 20
 """A row hangs when it takes so many times its minutes of training, and two hours on top."""
 AGAIN = 20.0
@@ -54,7 +56,7 @@ class Crew:
             finally:
                 with self._lock:
                     self._children.discard(child)
-        return STOPPED if self.stopped and code else code
+        return STOPPED if code in ENDED or (self.stopped and code) else code
 
     def _start(self, words: list[str], jobs: int, log: IO[str]) -> subprocess.Popen[bytes]:
         with self._lock:

@@ -6,6 +6,10 @@ the documents added, with and without their train queries, and refreshed. `full`
 trained on the whole corpus: what can be had. Steps that are done are not done again.
 """
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import json
 import shutil
 import time

@@ -16,6 +16,7 @@ from genir.evaluation.latency import latencies
 from genir.evaluation.measures import judgements
 from genir.evaluation.session import BASELINES, GENIR, fit_baselines
 from genir.manifest import sha256
+from genir.models.digests import weights_digest
 from genir.models.encoder import MINILM
 from genir.records import Qrel, Searcher
 from genir.retriever import Retriever
@@ -66,7 +67,7 @@ def measure(model: Path, asking: Asking) -> dict[str, Any]:
 
 def _baselines(retriever: Retriever, asking: Asking, texts: Sequence[str]) -> dict[str, Remembered]:
     """Return the baselines' answers: of these documents and texts, by this code and encoder."""
-    encoder = retriever.recipe.model.options.get("encoder", MINILM)
+    encoder = weights_digest(str(retriever.recipe.model.options.get("encoder", MINILM)))
     facts = [sha256(asking.corpus / "corpus.jsonl"), list(texts), encoder, commit()]
     name = f"{asking.corpus.name}-{digest_of(facts)}"
     return remembered(asking.work, name, texts, lambda: fit_baselines(retriever, BASELINES))

@@ -5,6 +5,10 @@ work folder. A row that fails is written down and the next one begins. Ctrl-C an
 rows at work, which save checkpoints; the same command goes on from there.
 """
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import fcntl
 import os
 import time
@@ -92,7 +96,7 @@ def main(
         with crew.on_duty(stop_after):
             whole = run_rows(chosen, setting, crew.work, lambda: crew.stopped)
         if not (whole or crew.late):
-            raise typer.Exit(STOPPED)
+            raise typer.Exit(128 + crew.came[0] if crew.came else STOPPED)
     rewrite(read, results, page)
 
 

@@ -1,5 +1,9 @@
 """One row from nothing to its result, in a process of its own: `python -m benchmarks.row`."""
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import argparse
 import sys
 import time

@@ -1,5 +1,9 @@
 """A data set of BEIR -> corpus folder: the same layout, but BEIR has documents without a text."""
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import zipfile
 from collections.abc import Container, Iterator
 from pathlib import Path

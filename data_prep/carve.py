@@ -1,5 +1,9 @@
 """A corpus folder -> one whose train queries give up a split that nothing was tuned on."""
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import random
 from collections import defaultdict
 from collections.abc import Collection, Sequence

@@ -76,12 +76,19 @@ def _transfer(url: str, part: Path) -> None:
         with urllib.request.urlopen(_request(url, part), timeout=TIMEOUT) as response:
             resumed = response.status == 206
             have = part.stat().st_size if resumed else 0
+            if resumed and not _goes_on(response, part, have):
+                _tag(part).unlink()  # the next request asks for the whole file
+                return _transfer(url, part)
             total = _total(response, have)
             _tag(part).write_text(json.dumps(_validator(response)))
             _copy(response, part, have, total)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: nothing is missing
+        if error.code != 416:
             raise InputError(f"{url}: the origin answers {error.code} {error.reason}") from None
+        size = error.headers.get("Content-Range", "").rpartition("/")[2]
+        if size not in ("", "*", str(part.stat().st_size)):  # else nothing is missing
+            _tag(part).unlink()
+            _transfer(url, part)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise InputError(
             f"{url}: the transfer failed ({error}); run it again to go on, or give a local copy "
@@ -89,6 +96,16 @@ def _transfer(url: str, part: Path) -> None:
         ) from None
     except OSError as error:
         raise InputError(f"{part}: cannot be written ({error.strerror}); free space") from None
+
+
+def _goes_on(response: HTTPResponse, part: Path, have: int) -> bool:
+    """Tell whether a partial answer is of the same version, and begins where the part ends.
+
+    A proxy may answer a range without having looked at If-Range.
+    """
+    start = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    now, before = _validator(response), json.loads(_tag(part).read_text())
+    return start == str(have) and now in ("", before)
 
 
 def _request(url: str, part: Path) -> urllib.request.Request:

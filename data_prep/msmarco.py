@@ -1,5 +1,9 @@
 """MS MARCO passage ranking -> corpus folder: 8.8 million passages of the web, queries of Bing."""
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path

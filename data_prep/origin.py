@@ -1,7 +1,6 @@
 """What the scripts share: where a file comes from, the card that says so, the way out on errors."""
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from download import CONSOLE, digest, fetch
 from rich.progress import track
 
+from genir.cli import guarded
 from genir.errors import InputError
 
 Out = Annotated[Path, typer.Argument(help="the corpus folder to write")]
@@ -65,9 +65,5 @@ def show(items: Iterable[Item], what: str) -> Iterator[Item]:
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a script's command; a mistake of the user is one message and exit code 2."""
-    try:
-        typer.run(main)
-    except InputError as error:
-        CONSOLE.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+    """Run a script's command; exit codes and messages are those of `genir`."""
+    guarded(lambda: typer.run(main))

@@ -1,5 +1,9 @@
 """SQuAD v1.1 -> corpus folder: paragraphs of Wikipedia, and the questions written about them."""
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

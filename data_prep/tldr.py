@@ -1,5 +1,9 @@
 """tldr-pages -> corpus folder: pages of commands, and the descriptions of their examples."""
 
+from genir.signals import guard
+
+guard(__name__)  # the imports below take time
+
 import hashlib
 import re
 import tarfile

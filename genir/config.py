@@ -27,9 +27,25 @@ from genir.toml import lines_of
 
 
 class Strict(BaseModel):
-    """A frozen section that refuses unknown keys."""
+    """A frozen section that refuses unknown keys.
+
+    An option that names a file or pre-trained weights is returned by `files` or `weights`, so that
+    resuming notices when its contents change. tests/training/test_fingerprints.py holds that no
+    such option of a task, loss, scheme or model is left out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def files(self) -> list[Path]:
+        """Return the files that these options name.
+
+        Raises InputError where a named file is missing.
+        """
+        return []
+
+    def weights(self) -> list[str]:
+        """Return the pre-trained models that these options name: minilm, folders, hub names."""
+        return []
 
 
 class Section(BaseModel):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from genir.errors import FolderError, InputError
+from genir.signals import on_leave
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
@@ -43,16 +44,32 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(target, error) from None
     try:
-        yield partial
-        _let_others_read(partial)
-        flush(partial)
-        move_folder(partial, target)
+        with on_leave(lambda: shutil.rmtree(partial, ignore_errors=True)):
+            yield partial
+            _let_others_read(partial)
+            flush(partial)
+            move_folder(partial, target)
     except Exception as error:  # tokenizers tells of a full disk by nothing more special
         if isinstance(error, InputError) or not _is_system_error(error):
             raise
         raise _cannot_write(target, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(within: Path | None = None) -> Iterator[Path]:
+    """Give a folder that is gone after the block, and when a signal ends the process in it."""
+    folder = Path(tempfile.mkdtemp(prefix="genir-", dir=within))
+
+    def remove() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    try:
+        with on_leave(remove):
+            yield folder
+    finally:
+        remove()
 
 
 def remove_leftovers(target: Path) -> None:

@@ -38,7 +38,9 @@ from genir.records import Answer, Filter, Hit
 BATCH = 32
 """Queries decoded together."""
 
-ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md")
+TRAIN_QUERIES = "train-queries.digests"
+"""Digests of the train queries, by which an evaluation notices that it asks them again."""
+ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md", TRAIN_QUERIES)
 """What training leaves beside the model, kept when it is saved again."""
 
 

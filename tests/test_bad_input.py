@@ -41,8 +41,8 @@ def finished(tiny_encoder, tiny_corpus, tmp_path_factory):
     shutil.copytree(tiny_corpus, folder / "corpus")
     (folder / "tiny.toml").write_text(RECIPE.format(encoder=json.dumps(str(tiny_encoder))))
     train(Job(str(folder / "tiny.toml"), folder / "corpus", folder / "model"))
-    (folder / "begun.training").mkdir()
-    shutil.copytree(folder / "model", folder / "begun.training" / "prepared")
+    begun = Job(str(folder / "tiny.toml"), folder / "corpus", folder / "begun")
+    train(begun, prepare_only=True)
     (folder / "file").write_text("a file\n")
     (folder / "empty").mkdir()
     (folder / "no-documents").mkdir()
@@ -140,10 +140,15 @@ TRAININGS = {
     "interrupted": (("train", "tiny.toml", "--corpus", "corpus", "--out", "begun"),
                     r"begun\.training: holds an interrupted training; --resume .*--overwrite"),
     "resume another": (("train", "tiny.toml", "--corpus", "corpus", "--out", "begun", "--resume",
-                        "--set", "training.seed=7"), r"other recipe settings.*--overwrite"),
+                        "--set", "training.seed=7"),
+                       r"setting training\.seed: 0 then, 7 now.*--overwrite"),
     "resume a finished other": (("train", "tiny.toml", "--corpus", "corpus", "--out", "model",
                                  "--resume", "--set", "training.seed=7"),
-                                r"model: holds a model of another recipe; --overwrite"),
+                                r"model: .*setting training\.seed: 0 then, 7 now.*--overwrite"),
+    "resume a corpus that is gone": (("train", "tiny.toml", "--corpus", "nowhere", "--out", "begun",
+                                      "--resume"), r"nowhere: no such file or folder"),
+    "resume a finished one's": (("train", "tiny.toml", "--corpus", "nowhere", "--out", "model",
+                                 "--resume"), r"nowhere: no such file or folder"),
     # queries, the encoder, the start
     "queries alone": ((*TRAIN, "--queries", "corpus/queries.jsonl"), r"--queries and --qrels go"),
     "qrels alone": ((*TRAIN, "--qrels", "corpus/qrels/train.tsv"), r"--queries and --qrels go"),

@@ -1,59 +1,102 @@
-"""The command line: the verbs of genir. `train.py` and `serve.py` are thin doors into it.
+"""The command line. `train.py` and `serve.py` are thin doors into it.
 
-A verb is a function in the file of its group. Exit codes: 0 fine, 2 bad input (one clear message,
-no traceback), 1 a bug, 130 interrupted.
+Exit codes: 0 fine, 2 bad input (one clear message, no traceback), 1 a bug, 128 + the number of the
+signal that ended it (130 for SIGINT, 143 for SIGTERM), 141 where the reader of a pipe has gone.
+
+This module imports next to nothing, not even `typing`: until `main` listens for signals, one of
+them ends the process with Python's traceback. `app`, `train` and `serve` are those of
+`genir.cli.verbs`, imported when they are used.
 """
 
+import errno
 import sys
-from collections.abc import Callable
-from typing import Any
 
-import typer
-from rich.console import Console
+from genir.signals import broken_pipe, drop_output, listen
 
-from genir.cli import answers, collection, measures, training
-from genir.cli.training import train
-from genir.errors import InputError
-from genir.serving.verb import serve, token_app
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from genir.cli.verbs import app, serve, train
 
 __all__ = ["app", "guarded", "main", "run_serve", "run_train", "serve", "train"]
 
-app = typer.Typer(
-    name="genir",
-    help="Generative retrieval: a sequence-to-sequence model that is the search engine.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-for group in (training, answers, collection, measures):
-    app.add_typer(group.verbs)
-app.add_typer(token_app, name="token")
+
+def __getattr__(name: str) -> "Any":
+    """Import the application or one of its verbs."""
+    if name not in ("app", "serve", "train"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from genir.cli import verbs
+
+    return getattr(verbs, name)
 
 
-def guarded(run: Callable[[], Any]) -> None:
+def guarded(run: "Callable[[], Any]") -> None:
     """Run a command; turn the user's mistakes into one message and exit code 2."""
+    from genir.errors import InputError
     from genir.training.signals import Stopped
 
-    errors = Console(stderr=True, soft_wrap=True)
     try:
-        run()
+        try:
+            run()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except InputError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
-        sys.exit(2)
-    except Stopped:
-        errors.print("stopped; a checkpoint is saved: the same with --resume goes on from it")
-        sys.exit(130)
+        _fail(f"error: {error}", 2)
+    except Stopped as stop:
+        told = "stopped; a checkpoint is saved: the same with --resume goes on from it"
+        _fail(told, 128 + stop.number, style="")
+    except BrokenPipeError:
+        sys.exit(broken_pipe())
+    except SystemExit as end:
+        # typer and rich meet the closed pipe first, and exit with 1.
+        if isinstance(end.__context__, BrokenPipeError):
+            sys.exit(broken_pipe())
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        drop_output()
+        place = error.filename or "output"
+        _fail(f"error: {place}: the disk is full ({error.strerror}); make room, run it again", 2)
+
+
+def _fail(message: str, code: int, style: str = "red") -> None:
+    """Print a message on stderr and exit."""
+    from rich.console import Console
+
+    errors = Console(stderr=True, soft_wrap=True)
+    errors.print(message, style=style, markup=False, highlight=False)
+    sys.exit(code)
 
 
 def main() -> None:
     """Run `genir`."""
-    guarded(app)
+    listen()
+    guarded(lambda: _verbs().app())
 
 
 def run_train() -> None:
     """Run `train.py`."""
-    guarded(lambda: typer.run(train))
+    listen()
+    guarded(lambda: _run_one("train"))
 
 
 def run_serve() -> None:
     """Run `serve.py`."""
-    guarded(lambda: typer.run(serve))
+    listen()
+    guarded(lambda: _run_one("serve"))
+
+
+def _verbs() -> "Any":
+    from genir.cli import verbs
+
+    return verbs
+
+
+def _run_one(verb: str) -> None:
+    import typer
+
+    typer.run(getattr(_verbs(), verb))

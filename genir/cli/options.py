@@ -7,14 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from genir.errors import InputError
+from genir.outputs import check_output
 
 
 def refuse_place(path: Path | None) -> Path | None:
     """Refuse a file that could not be written, before the work whose result goes there."""
-    if path is not None and not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it, or name another file")
-    if path is not None and path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file")
+    if path is not None:
+        check_output(path)
     return path
 
 

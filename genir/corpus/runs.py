@@ -1,55 +1,69 @@
-"""TREC run files: `qid Q0 key rank score tag`, rank from 1, no document twice."""
+"""TREC run files: `qid Q0 key rank score tag`, rank from 1, no document twice.
+
+White space separates the fields, so keys that hold some are written escaped: a space as ␠ (U+2420),
+other white space, and the two signs themselves, as ␛ (U+241B) and four hexadecimal digits. Reading
+undoes it. Other keys are written as they are.
+"""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from genir.corpus.lines import read_lines
 from genir.errors import InputError
+from genir.outputs import write_text
 from genir.records import Hit
 
 
 def write_run(path: Path, answers: Mapping[str, Sequence[Hit]], tag: str = "genir") -> None:
     """Write answers (key of the query -> hits, best first) as a run file.
 
-    Raises InputError, before anything is written, for a key or tag that is empty or has white
-    space in it (the format separates by it), and for a document that stands twice in an answer.
+    Raises InputError, before anything is written, for an empty key, a tag with white space in it,
+    and a document that stands twice in an answer; then for a file that cannot be written.
     """
-    _refuse_space("tag", tag)
-    path.write_text("".join(_lines(answers, tag)), encoding="utf-8")
+    if tag.split() != [tag]:
+        raise InputError(f"tag {tag!r}: is empty or has white space in it; name another")
+    write_text(path, "".join(_lines(answers, tag)))
 
 
 def _lines(answers: Mapping[str, Sequence[Hit]], tag: str) -> Iterator[str]:
     for query, hits in answers.items():
-        _refuse_space("query", query)
+        own = escape_key(query)
         refuse_duplicates(query, hits)
         for rank, hit in enumerate(hits, start=1):
-            _refuse_space("document", hit.key)
-            yield f"{query} Q0 {hit.key} {rank} {float(hit.score)!r} {tag}\n"
+            yield f"{own} Q0 {escape_key(hit.key)} {rank} {float(hit.score)!r} {tag}\n"
 
 
-def _refuse_space(what: str, value: str) -> None:
-    if value.split() != [value]:
-        raise InputError(
-            f"{what} {value!r}: a TREC run file cannot hold an empty key or one with white space; "
-            "give it another key"
-        )
+def escape_key(key: str) -> str:
+    """Return a key without white space. Raises InputError for an empty one."""
+    if not key:
+        raise InputError("an empty key: a TREC run file cannot hold one; give it another key")
+    return re.sub(r"[\s␠␛]", lambda found: _escape(found[0]), key)
+
+
+def _escape(character: str) -> str:
+    return "␠" if character == " " else f"␛{ord(character):04x}"
+
+
+def unescape_key(text: str) -> str:
+    """Return the key that `escape_key` has written."""
+    return re.sub(
+        "␠|␛([0-9a-f]{4})", lambda found: chr(int(found[1], 16)) if found[1] else " ", text
+    )
 
 
 def read_run(path: Path) -> dict[str, list[Hit]]:
     """Read a run file: key of the query -> hits, ranked from 1 by score, then by the file's rank.
 
-    Raises InputError that names file and line for a missing file, a line without six fields, a
-    rank or score that is no number, and a document that stands twice.
+    Raises InputError that names file and line for a missing file, a line without six
+    fields, a rank or score that is no number, and a document that stands twice.
     """
     rows: dict[str, list[tuple[float, int, str]]] = {}
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    query, row = _row(line, f"{path}, line {number}")
-                    rows.setdefault(query, []).append(row)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the run file: {error}") from None
+    for number, line in read_lines(path):
+        if line.strip():
+            query, row = _row(line, f"{path}:{number}")
+            rows.setdefault(query, []).append(row)
     return {query: _ranked(query, own, path) for query, own in rows.items()}
 
 
@@ -66,7 +80,7 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
         raise InputError(f"{where}: rank {rank!r} or score {score!r} is not a number") from None
     if math.isnan(value):
         raise InputError(f"{where}: the score is not a number")
-    return query, (value, place, key)
+    return unescape_key(query), (value, place, unescape_key(key))
 
 
 def _ranked(query: str, rows: Sequence[tuple[float, int, str]], path: Path) -> list[Hit]:

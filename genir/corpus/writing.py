@@ -12,6 +12,7 @@ from genir.corpus.folder import find_file
 from genir.corpus.tables import HEADER
 from genir.errors import InputError
 from genir.folders import new_folder, refuse_existing
+from genir.outputs import check_folder
 from genir.records import Document, Qrel, Query
 
 SPLIT = re.compile(r"[\w-][\w.-]*")
@@ -50,6 +51,7 @@ def write_corpus(
 def check_free(folder: Path, overwrite: bool) -> None:
     """Raise InputError unless a corpus folder may be written here: nothing else is replaced."""
     refuse_existing(folder, overwrite)
+    check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not find_file(folder, ["corpus.jsonl"]):
         raise InputError(f"{folder}: exists and is no corpus folder; choose another name")
 

@@ -89,7 +89,9 @@ class Life:
     old, added: over queries that no added document answers, and those that one does. deleted:
     documents. orphans: queries that such alone answer; no mean counts them. leaks: hits that are
     deleted documents; short: answers of fewer hits than could be had; both are 0, or it is a bug.
-    forgotten: measure -> what the former model had more on the old queries; {} without one.
+    forgotten: measure -> what the former model had more on the old queries; {} without one. A run
+    of fewer hits than a measure looks at says nothing of that measure. compared: the old queries
+    that the former model, or its run, has answered.
     """
 
     old: Means
@@ -99,6 +101,7 @@ class Life:
     leaks: int
     short: int
     forgotten: Mapping[str, float]
+    compared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Comparison:
     p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
     document had training queries; empty when that is not known. bytes_per_document: of the
     systems that can tell. decoding: of the first system, where it was diagnosed. life: where
-    documents came or went.
+    documents came or went. notes: what a reader of the figures must know of queries and judgements.
     """
 
     queries: Sequence[Query]
@@ -124,6 +127,7 @@ class Comparison:
     bytes_per_document: Mapping[str, float]
     decoding: Decoding | None = None
     life: Life | None = None
+    notes: Sequence[str] = ()
 
     @property
     def systems(self) -> list[str]:

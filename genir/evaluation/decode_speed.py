@@ -41,6 +41,7 @@ from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
 from genir.evaluation.session import print_wide
 from genir.identifiers.table import Symbols
+from genir.outputs import check_distinct, write_all, write_text
 from genir.progress import tracked
 from genir.records import Document
 
@@ -81,6 +82,7 @@ class Request:
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
     """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
+    check_distinct({"--json": json_file, "--plot": plot}, {"--queries": request.queries})
     device = _device(request.device)
     cells, given = _grid(request, device)
     rows = []
@@ -88,10 +90,12 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
         rows.append(row)
         if json_file is not None:  # each time: a later cell may take longer than one waits
             made = {"rows": [asdict(row) for row in rows]}
-            json_file.write_text(json.dumps(made, indent=2) + "\n")
-    print_wide(to_tables(rows))
-    if plot is not None:
-        draw(rows, plot)
+            write_text(json_file, json.dumps(made, indent=2) + "\n")
+    try:
+        print_wide(to_tables(rows))
+    finally:  # a closed pipe costs no file
+        if plot is not None:
+            write_all({plot: lambda: draw(rows, plot)})
     return rows
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from genir.corpus.runs import read_run
+from genir.evaluation.checks import check_former, check_run
 from genir.evaluation.compare import DEPTH, Answers, Comparison, Life, Means
-from genir.evaluation.measures import evaluate, means
+from genir.evaluation.measures import MEASURES, evaluate, means
 from genir.records import Qrel, Query
 from genir.retriever import Retriever
 
@@ -50,13 +51,37 @@ class Former:
     """What a model was before: a model folder, or the run file of its evaluation."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.retriever = Retriever.load(path) if path.is_dir() else None
         self._run = {} if path.is_dir() else read_run(path)
 
-    def answers(self, queries: Sequence[Query]) -> Answers:
-        """Return what it answered, or answers."""
+    def check(self, now: Retriever, parts: Parts) -> list[str]:
+        """Return notes. Raises InputError for a model or a run of other queries or documents."""
+        where = f"--former {self.path}"
         if self.retriever is None:
-            return {query.key: self._run.get(query.key, []) for query in queries}
+            notes = check_run(self._run, parts.old, set(now.table.keys), where)
+            deep = self.depth(now)
+            missing = [one for one in MEASURES if int(one.partition("@")[2]) > deep]
+            if missing:
+                told = f"{where}: has at most {deep} hits of a query"
+                notes.append(f"{told}; {', '.join(missing)} cannot be compared")
+            return notes
+        old = frozenset(parts.old)
+        wanted = [one.document for one in parts.judged if one.grade > 0 and one.query in old]
+        both = [key for key in dict.fromkeys(wanted) if key in self.retriever.table]
+        return check_former(self.retriever, now, both, where)
+
+    def depth(self, now: Retriever) -> int:
+        """Return down to which rank answers are known; all of a small collection are enough."""
+        if self.retriever is not None:
+            return DEPTH
+        deepest = max(map(len, self._run.values()), default=0)
+        return DEPTH if deepest >= min(DEPTH, len(_live(now))) else deepest
+
+    def answers(self, queries: Sequence[Query]) -> Answers:
+        """Return what it answered, or answers; a run has no answer to queries that it lacks."""
+        if self.retriever is None:
+            return {one.key: self._run[one.key] for one in queries if one.key in self._run}
         found = self.retriever.search([query.text for query in queries], DEPTH)
         return {query.key: list(hits) for query, hits in zip(queries, found, strict=True)}
 
@@ -77,12 +102,18 @@ def life_of(
     short = sum(len(hits) < wanted for hits in answers)
     old, added = (_means(comparison, queries) for queries in (parts.old, parts.added))
     forgotten: dict[str, float] = {}
+    compared = 0
     if former is not None and parts.old:
-        own = frozenset(parts.old)
-        judged = [qrel for qrel in parts.judged if qrel.query in own]
-        before = means(evaluate(former.answers([texts[key] for key in parts.old]), judged))
-        forgotten = {one: before[one] - old.systems[name][one] for one in before}
-    return Life(old, added, len(parts.deleted), len(parts.orphans), leaks, short, forgotten)
+        given = former.answers([texts[key] for key in parts.old])
+        judged = [qrel for qrel in parts.judged if qrel.query in given]
+        before = means(evaluate(given, judged))
+        now = means(comparison.values[name], given)  # the same queries
+        deep, compared = former.depth(retriever), len(given)
+        forgotten = {
+            one: before[one] - now[one] for one in before if int(one.partition("@")[2]) <= deep
+        }
+    counts = len(parts.deleted), len(parts.orphans), leaks, short
+    return Life(old, added, *counts, forgotten, compared)
 
 
 def _means(comparison: Comparison, queries: Collection[str]) -> Means:

@@ -9,7 +9,9 @@ from typing import Any
 from genir.evaluation.chart import draw, draw_pruned
 from genir.evaluation.compare import Comparison
 from genir.evaluation.sheets import sheets, significance_sheet, to_markdown
+from genir.outputs import write_text
 
+REPORT_FILES = ("report.md", "chart.png", "pruned.png", "queries.tsv", "evaluation.json")
 BY_QUERY = ("RR@10", "nDCG@10")
 
 
@@ -21,7 +23,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
     `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent where not diagnosed.
     `life`: {"old", "added", "deleted", "orphans", "leaks", "short", "forgotten"}; absent where
-    nothing has changed.
+    nothing has changed. `notes`: warnings about queries and judgements; absent without any.
     """
     latency = {name: asdict(own) for name, own in comparison.latency.items()}
     found = {
@@ -39,13 +41,15 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         found["decoding"] = asdict(comparison.decoding)
     if comparison.life is not None:
         found["life"] = asdict(comparison.life)
+    if comparison.notes:
+        found["notes"] = list(comparison.notes)
     return found
 
 
 def write_json(comparison: Comparison, path: Path) -> None:
     """Write `to_json` to a file."""
     text = json.dumps(to_json(comparison), indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
@@ -57,7 +61,7 @@ def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
     if comparison.decoding is not None:
         draw_pruned(comparison.decoding, folder / "pruned.png")
     report = folder / "report.md"
-    report.write_text(to_report(comparison, title), encoding="utf-8")
+    write_text(report, to_report(comparison, title))
     return report
 
 
@@ -66,7 +70,9 @@ def to_report(comparison: Comparison, title: str) -> str:
     tables = sheets(comparison)
     if len(comparison.systems) > 1:
         tables.append(significance_sheet(comparison))
-    parts = [f"# {title}", "![Systems side by side](chart.png)", *map(to_markdown, tables)]
+    notes = "\n".join(f"- {note}" for note in comparison.notes)
+    parts = [f"# {title}", *([f"**Mind:**\n\n{notes}"] if notes else [])]
+    parts += ["![Systems side by side](chart.png)", *map(to_markdown, tables)]
     if comparison.decoding is not None:
         parts.append("![Gold documents pruned](pruned.png)")
     parts.append("Query by query, the worst for the first system above: [queries.tsv](queries.tsv)")

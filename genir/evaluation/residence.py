@@ -6,7 +6,6 @@ Run as `python -m genir.evaluation.residence FILE`, with `symbols` in a safetens
 import gc
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from genir.decoding.masks import LiveRows
 from genir.decoding.trie import Trie
+from genir.folders import temporary_folder
 from genir.identifiers.table import narrowest
 
 STATUS = Path("/proc/self/statm")
@@ -28,8 +28,8 @@ def resident_bytes(symbols: NDArray[np.int32]) -> float | None:
     """
     if not STATUS.is_file():
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "symbols.safetensors"
+    with temporary_folder() as folder:
+        path = folder / "symbols.safetensors"
         save_file({"symbols": np.ascontiguousarray(narrowest(symbols))}, path)
         command = [sys.executable, "-m", "genir.evaluation.residence", str(path)]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,13 +15,15 @@ from genir.baselines.fusion import Fusion
 from genir.corpus.folder import read_qrels, read_queries
 from genir.corpus.runs import write_run
 from genir.errors import InputError, nearest
+from genir.evaluation.checks import check_judgements
 from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.latency import latencies
 from genir.evaluation.life import Former, Parts, life_of
-from genir.evaluation.report import write_json, write_report
+from genir.evaluation.report import REPORT_FILES, write_json, write_report
 from genir.evaluation.sheets import to_terminal
 from genir.models.encoder import MINILM, TextEncoder
+from genir.outputs import check_distinct, check_folder, check_output, write_all, write_text
 from genir.records import Document, Searcher
 from genir.retriever import Retriever
 
@@ -33,6 +35,29 @@ class Outputs:
     run: Path | None = None
     json_file: Path | None = None
     report: Path | None = None
+
+    def check(self, inputs: Mapping[str, Path | None]) -> None:
+        """Raise InputError for an output that cannot be written, or that is an input; by option."""
+        outputs = {"--run": self.run, "--json": self.json_file, "--report": self.report}
+        check_distinct(outputs, inputs)
+        for path in (self.run, self.json_file):
+            if path is not None:
+                check_output(path)
+        if self.report is not None:
+            check_folder(self.report)
+            for name in REPORT_FILES if self.report.is_dir() else ():
+                check_output(self.report / name)
+
+    def write(self, comparison: Comparison, title: str) -> None:
+        """Write all outputs, also when one fails. Raises InputError that names the failed ones."""
+        writers: dict[Path, Callable[[], object]] = {}
+        if (json_file := self.json_file) is not None:
+            writers[json_file] = lambda: write_json(comparison, json_file)
+        if (run := self.run) is not None:
+            writers[run] = lambda: write_run(run, comparison.answers[GENIR], GENIR)
+        if (report := self.report) is not None:
+            writers[report] = lambda: _tell(f"report: {write_report(comparison, report, title)}")
+        write_all(writers)
 
 
 BASELINES = ("bm25", "dense", "rrf")
@@ -99,6 +124,9 @@ def compare_model(
     known = read_qrels(qrels, texts, retriever.table)
     parts = Parts.of(retriever, known, None if before is None else before.retriever)
     judged = parts.judged
+    notes = check_judgements(retriever, texts, judged, qrels)
+    if before is not None:
+        notes += before.check(retriever, parts)
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
     counts = retriever.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
@@ -109,7 +137,7 @@ def compare_model(
     if parts.changed or before is not None:
         life = life_of(comparison, retriever, texts, parts, before)
         comparison = replace(comparison, life=life)
-    return comparison
+    return replace(comparison, notes=notes)
 
 
 def _beaming(retriever: Retriever, beams: int) -> Retriever:
@@ -130,17 +158,21 @@ def evaluate(
 ) -> Comparison:
     """Run `genir evaluate`; `baselines` are names with commas between."""
     names = [name.strip() for name in baselines.split(",") if name.strip()]
+    former = None if options is None else options.former
+    outputs.check({"MODEL": model, "--queries": queries, "--qrels": qrels, "--former": former})
     retriever = Retriever.load(model)
     comparison = compare_model(retriever, queries, qrels, names, options)
-    print_wide(to_terminal(comparison))
-    if outputs.json_file is not None:
-        write_json(comparison, outputs.json_file)
-    if outputs.report is not None:
-        path = write_report(comparison, outputs.report, f"{retriever.recipe.name} on {qrels.stem}")
-        Console(stderr=True).print(f"report: {path}", highlight=False)
-    if outputs.run is not None:  # last: it refuses keys that the format cannot hold
-        write_run(outputs.run, comparison.answers[GENIR], GENIR)
+    try:
+        print_wide(to_terminal(comparison))
+        for note in comparison.notes:
+            _tell(f"warning: {note}")
+    finally:  # a closed pipe costs no file
+        outputs.write(comparison, f"{retriever.recipe.name} on {qrels.stem}")
     return comparison
+
+
+def _tell(text: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
 
 
 def print_wide(table: RenderableType) -> None:
@@ -162,4 +194,4 @@ def benchmark_latency(model: Path, queries: Path, count: int, json_file: Path | 
     for name, row in rows.items():
         Console().print(f"{name:>6}  p50 {row['p50']:.1f} ms  p95 {row['p95']:.1f} ms")
     if json_file is not None:
-        json_file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        write_text(json_file, json.dumps(rows, indent=2) + "\n")

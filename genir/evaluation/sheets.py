@@ -139,8 +139,9 @@ def _changed(life: Life, first: str) -> Sheet:
         for name, own in (("old", life.old), ("added", life.added)) if own.queries
     ]  # fmt: skip
     if life.forgotten:
-        cells = [Cell(f"{life.forgotten[measure]:+.3f}") for measure in MEASURES]
-        rows.append([Cell("forgotten"), *cells])
+        told = {measure: f"{value:+.3f}" for measure, value in life.forgotten.items()}
+        cells = [Cell(told.get(measure, "-")) for measure in MEASURES]
+        rows.append([Cell(f"forgotten ({life.compared:,})"), *cells])
     caption = (
         f"{life.deleted:,} documents are deleted: {life.leaks:,} hits are such. {life.orphans:,} "
         f"queries that they alone answer are left out. Answers cut short: {life.short:,}"

@@ -7,10 +7,10 @@ the same bytes: each batch is drawn by a seed of its own. Knows no model but by 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from genir.config import PseudoSection
 from genir.errors import InputError
@@ -18,6 +18,9 @@ from genir.folders import flush_entry
 from genir.progress import tracked
 from genir.records import Document
 from genir.tasks.writing import reading
+
+DIGITS = 16
+"""Hexadecimal digits of the digest of documents."""
 
 
 class Writes(Protocol):
@@ -34,17 +37,23 @@ def part_of(out: Path) -> Path:
 
 
 def write_queries(
-    corpus: Sequence[Document], writer: Writes, options: PseudoSection, out: Path
+    corpus: Sequence[Document],
+    writer: Writes,
+    options: PseudoSection,
+    out: Path,
+    weights: str = "",
 ) -> Iterator[int]:
     """Write queries for every document to `out`; yield after each batch, when it may be left.
 
     One JSON object a line: {"document": key, "text": query}, document by document in corpus order,
-    no query of a document twice. Raises InputError for a part file of other settings and for a disk
-    that takes no more.
+    no query of a document twice. weights: identifies the writer's. Raises InputError for a part
+    file of other settings, documents or weights, and for a disk that takes no more.
     """
     part = part_of(out)
     try:
-        done = _begin(part, options, corpus)
+        facts = {f"setting {name}": value for name, value in options.model_dump().items()}
+        facts |= {"documents": _digest(corpus), "weights": weights}
+        done = _begin(part, options, len(corpus), json.loads(json.dumps(facts)))
         with part.open("a", encoding="utf-8", newline="\n") as file:
             for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
                 batch = corpus[start : start + options.batch_size]
@@ -64,18 +73,20 @@ def write_queries(
         ) from None
 
 
-def _begin(part: Path, options: PseudoSection, corpus: Sequence[Document]) -> int:
+def _begin(part: Path, options: PseudoSection, size: int, facts: Mapping[str, Any]) -> int:
     """Return how many documents are done, in whole batches; cut off what is beyond them."""
-    size, facts = len(corpus), {"options": options.model_dump(), "corpus": _digest(corpus)}
     head = json.dumps(facts).encode() + b"\n"
     lines = part.read_bytes().splitlines(keepends=True) if part.exists() else []
     if not lines or not lines[0].endswith(b"\n"):
         part.write_bytes(head)
         return 0
     if lines[0] != head:
+        known = json.loads(lines[0])
+        name = next(one for one in facts if known.get(one, "absent") != facts[one])
         raise InputError(
-            f"{part}: was begun with other settings or another corpus; --resume with the same "
-            "ones, or --overwrite to start over"
+            f"{part}: was made from other inputs than these ({name}: {known.get(name, 'absent')} "
+            f"then, {facts[name]} now); restore what has changed to go on with --resume, or start "
+            "over with --overwrite"
         )
     # Bytes: a kill may have cut within a letter, and keys may hold what ends a line of text.
     whole = [line for line in lines[1:] if line.endswith(b"\n")]
@@ -89,7 +100,7 @@ def _digest(corpus: Sequence[Document]) -> str:
     digest = hashlib.sha256()
     for document in corpus:
         digest.update(json.dumps([document.key, document.title, document.text]).encode())
-    return digest.hexdigest()
+    return f"{len(corpus):,} documents, sha256 {digest.hexdigest()[:DIGITS]}"
 
 
 def _ask(

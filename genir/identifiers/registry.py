@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from genir.config import IdentifierSection, validate
+from genir.config import IdentifierSection, Strict, validate
 from genir.errors import InputError, nearest
 from genir.identifiers.artefact import read_artefact
 from genir.identifiers.atomic import Atomic
@@ -34,9 +34,13 @@ def build_scheme(section: IdentifierSection, tokenizer: Tokenizer | None = None)
 
     Raises InputError for an unknown name or option, an option out of range, an absent tokenizer.
     """
-    scheme = find_scheme(section.scheme)
-    options = validate(scheme.Options, section.options, f"[identifiers] {section.scheme}")
-    return scheme(options, tokenizer)
+    return find_scheme(section.scheme)(scheme_options(section), tokenizer)
+
+
+def scheme_options(section: IdentifierSection) -> Strict:
+    """Return the options of a scheme. Raises InputError for an unknown scheme or option."""
+    kind = find_scheme(section.scheme)
+    return validate(kind.Options, section.options, f"[identifiers] {section.scheme}")
 
 
 def load_scheme(folder: Path, tokenizer: Tokenizer | None = None) -> Scheme:

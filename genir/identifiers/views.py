@@ -45,6 +45,10 @@ class ViewsOptions(TextOptions):
     queries: str = ""
     seed: int = Field(default=0, ge=0)
 
+    def files(self) -> list[Path]:
+        """Return the file of made-up queries, if one is named."""
+        return [Path(self.queries)] if self.queries else []
+
 
 class Views(SharedTextScheme):
     """The mark of a kind, the tokens of a view, and the end symbol.

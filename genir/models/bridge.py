@@ -56,6 +56,10 @@ class BridgeOptions(Strict):
         default=0, ge=0, description="words of a set identifier, the prior (PAG); 0 = none"
     )
 
+    def weights(self) -> list[str]:
+        """Return the encoder."""
+        return [self.encoder]
+
 
 class BridgeModel(InnerProducts):
     """Encoder (dense and lexical) + codebooks."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from genir.config import ModelSection, validate
+from genir.config import ModelSection, Strict, validate
 from genir.errors import InputError, nearest
 from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
@@ -24,8 +24,12 @@ def model_class(kind: str) -> type[DocidModel]:
 
 def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel:
     """Make the model a recipe asks for; `attach` must follow."""
-    model = model_class(section.kind)
-    return model.build(validate(model.Options, section.options, "[model]"), corpus)
+    return model_class(section.kind).build(model_options(section), corpus)
+
+
+def model_options(section: ModelSection) -> Strict:
+    """Return the options of a kind of model. Raises InputError for an unknown kind or option."""
+    return validate(model_class(section.kind).Options, section.options, "[model]")
 
 
 def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:

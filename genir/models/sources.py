@@ -51,6 +51,11 @@ class Seq2SeqOptions(Strict):
     feedforward: int = Field(default=1024, ge=8)
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
+    def weights(self) -> list[str]:
+        """Return the encoder of codes, and what the model starts from unless it is random."""
+        source = {"scratch": [], "minilm2minilm": [MINILM]}.get(self.source, [self.source])
+        return [self.encoder, *source]
+
     @field_validator("heads")
     @classmethod
     def _divide(cls, heads: int, info: Any) -> int:

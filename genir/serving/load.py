@@ -10,7 +10,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from urllib.parse import urlsplit
 
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.folders import temporary_folder
+from genir.signals import on_leave
 
 WARM_UP = 3.0
 """Seconds before anything is measured: by then, the writer's copy of the model is loaded too."""
@@ -202,7 +203,7 @@ def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]
     folder or file.
     """
     asked = _read(queries) if queries else _pieces(model)
-    with tempfile.TemporaryDirectory(prefix="genir-load-") as place:
+    with temporary_folder() as place:
         try:
             folder = shutil.copytree(model, Path(place) / model.name)
         except OSError as error:
@@ -230,7 +231,8 @@ def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], s
         line = process.stderr.readline()
         if " answers at " not in line:
             raise InputError(f"the server did not start: {line}{process.stderr.read()}")
-        yield process, line.split(" answers at ")[1].split()[0]
+        with on_leave(process.terminate):
+            yield process, line.split(" answers at ")[1].split()[0]
     finally:
         process.terminate()
         process.stderr.close()

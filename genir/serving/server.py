@@ -5,9 +5,9 @@ import errno
 import signal
 import socket
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
@@ -23,6 +23,7 @@ from genir.serving.logs import logging_json
 from genir.serving.served import Served
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
+from genir.signals import ENDING, forward, in_main_thread
 
 QUIET = 0.25
 """Seconds without a request after which a leaving server believes that no more will come."""
@@ -71,6 +72,8 @@ def run(
 
     def finish(loading: Future[None]) -> None:
         status.stop()
+        if server.should_exit:
+            return
         if loading.cancelled() or loading.exception():
             server.should_exit = True
             return
@@ -81,7 +84,7 @@ def run(
     server.config.app = app
     loading = service.load(load)
     loading.add_done_callback(finish)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), server.hears_hang_up():
         server.run(sockets=[listener])
     status.stop()
     if loading.done() and not loading.cancelled():
@@ -91,9 +94,10 @@ def run(
 class LeavingServer(uvicorn.Server):
     """A server that finishes what it accepted when it is told to stop, and then leaves with 0.
 
-    A first SIGTERM or Ctrl-C: /readyz says no, and connections are not kept; after `linger_s`, new
-    requests are told to go elsewhere (503); when none is left and no more come, the listener is
-    closed. A second one does not wait.
+    While the model loads, a signal ends the process as it does any other command. Afterwards, at a
+    first SIGTERM, SIGHUP or Ctrl-C: /readyz says no, and connections are not kept; after
+    `linger_s`, new requests are told to go elsewhere (503); when none is left and no more come, the
+    listener is closed. A second one does not wait.
     """
 
     def __init__(self, service: Service, settings: Settings) -> None:
@@ -111,14 +115,27 @@ class LeavingServer(uvicorn.Server):
         self._service, self._settings = service, settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._before = {number: signal.getsignal(number) for number in ENDING}
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    @contextmanager
+    def hears_hang_up(self) -> Iterator[None]:
+        """Leave on SIGHUP too, which uvicorn does not listen for."""
+        heard = in_main_thread() and self._before[signal.SIGHUP] is not signal.SIG_IGN
+        if heard:
+            signal.signal(signal.SIGHUP, self.handle_exit)
+        yield
+        if heard:
+            signal.signal(signal.SIGHUP, self._before[signal.SIGHUP])
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to leave; at the second signal, go."""
+        if not self._service.ready and not self._service.draining:
+            forward(sig, frame, self._before[sig])
         if self._service.draining or self._loop is None or not self._service.ready:
             self.should_exit = True
             self.force_exit = sig == signal.SIGINT

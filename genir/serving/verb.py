@@ -12,6 +12,7 @@ from rich.console import Console
 
 from genir.errors import InputError
 from genir.memory import keep_few_kernels
+from genir.outputs import check_output, write_text
 from genir.serving.settings import Settings
 
 token_app = typer.Typer(help="Make bearer tokens for a server.", no_args_is_help=True)
@@ -83,11 +84,11 @@ def load(
     """Load a server on a copy of the model: throughput, latency, wrong status codes, memory."""
     from genir.serving.load import Load, run_load
 
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"{json_file}: there is no folder {json_file.parent}; make it")
+    if json_file is not None:
+        check_output(json_file)
     figures = run_load(model, queries, Load(clients, minutes * 60, batching, changes))
     if json_file is not None:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
     for name, value in figures.items():
         typer.echo(f"{name}: {value}")
 

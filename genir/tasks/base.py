@@ -5,7 +5,6 @@ To add a task: write a subclass in the file of its family, and name it in `regis
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -33,10 +32,6 @@ class Task(ABC):
 
     def __init__(self, options: Any) -> None:
         self.options = options
-
-    def files(self) -> list[Path]:
-        """Return the files that are read, which must not change while a training goes on."""
-        return []
 
     @property
     def joins(self) -> bool:

@@ -4,7 +4,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 from genir.corpus.typos import letters_of, misspelt
@@ -26,10 +25,6 @@ class Misspelt(Task):
         self.name = task.name  # type: ignore[misc]
         self.task = task
         self.probability = probability
-
-    def files(self) -> list[Path]:
-        """Return what the task reads."""
-        return self.task.files()
 
     def examples(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from genir.config import TaskSection, validate
+from genir.config import Strict, TaskSection, validate
 from genir.errors import InputError, nearest
 from genir.tasks.anchors import Acm, Qdm, Rdp, Rqp
 from genir.tasks.base import Task
@@ -36,15 +36,20 @@ TASKS: dict[str, type[Task]] = {
 # fmt: on
 
 
-def build_task(section: TaskSection) -> Task:
-    """Make a task of its section in a recipe.
+def task_options(section: TaskSection) -> Strict:
+    """Return the options of a task.
 
     Raises InputError for an unknown task or option, with the nearest name.
     """
     if section.task not in TASKS:
         raise InputError(f"[[tasks]]: unknown task {section.task!r}{nearest(section.task, TASKS)}")
-    kind = TASKS[section.task]
-    task = kind(validate(kind.Options, section.options, f"[[tasks]] {section.task}"))
+    return validate(TASKS[section.task].Options, section.options, f"[[tasks]] {section.task}")
+
+
+def build_task(section: TaskSection) -> Task:
+    """Make a task of its section in a recipe. Raises InputError as `task_options` does."""
+    options = task_options(section)
+    task = TASKS[section.task](options)
     return Misspelt(task, section.typos) if section.typos else task
 
 

@@ -56,6 +56,10 @@ class PseudoQueriesOptions(Strict):
 
     file: str = Field(min_length=1)
 
+    def files(self) -> list[Path]:
+        """Return the file of queries."""
+        return [Path(self.file)]
+
 
 class PseudoQueries(Task):
     """Queries that a file gives for each document, such as generated ones (DSI-QG, docT5query)."""
@@ -76,10 +80,6 @@ class PseudoQueries(Task):
             self.lines.setdefault(key, number)
         if not self.asked:
             raise InputError(f'{self.file}: no queries; write lines {{"text", "document"}}')
-
-    def files(self) -> list[Path]:
-        """Return the file of queries."""
-        return [self.file]
 
     def examples(
         self,

@@ -1,6 +1,7 @@
 """The working folder of a training: what a killed run goes on from.
 
-`prepared/` is the assembled model folder before the first step; `checkpoint/` the latest state of
+`inputs.json` says what it was begun with; `corpus.sqlite` has the documents until `prepared/` is
+there, the assembled model folder before the first step; `checkpoint/` the latest state of
 model, optimiser, schedule and random generators (accelerate's files) with the loop's own counts;
 `best/` the weights that did best on dev; `start/` the model that this one starts from, `first/` the
 first of two stages, `generator/` what makes up `pseudo.jsonl`; `finished/` the model folder about
@@ -22,6 +23,7 @@ from safetensors.torch import load_model, save_model
 
 from genir.errors import InputError
 from genir.folders import new_folder
+from genir.signals import on_leave
 
 # It warns of tied weights at each checkpoint; they are tied again before they are read back.
 logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
@@ -51,7 +53,8 @@ OWN_NAMES = {
     "training.png",
     "pseudo.jsonl",
     "pseudo.jsonl.part",
-    "refresh.json",
+    "inputs.json",
+    "corpus.sqlite",
 }
 MODELS = ("start", "first", "generator")
 """Models trained before this one, each with a working folder of its own."""
@@ -65,6 +68,7 @@ class WorkFolder:
         self.target = model_folder.resolve() if model_folder.is_symlink() else model_folder
         self.path = self.target.with_name(self.target.name + ending)
         self.prepared = self.path / "prepared"
+        self.corpus = self.path / "corpus.sqlite"
         self.checkpoint = self.path / "checkpoint"
         self.best = self.path / "best"
         self.start = self.path / "start"
@@ -100,12 +104,17 @@ class WorkFolder:
             raise InputError(
                 f"{self.path}: cannot be made ({error.strerror}); give another --out"
             ) from None
-        try:
-            yield
-        except InputError:
+
+        def abandon() -> None:
             kept = (self.checkpoint, *(self.path / name for name in MODELS), self.pseudo)
             if fresh and not any(path.exists() for path in kept):
-                self.close()
+                shutil.rmtree(self.path, ignore_errors=True)
+
+        try:
+            with on_leave(lambda: None if self.begun else abandon()):
+                yield
+        except InputError:
+            abandon()
             raise
 
     def _refuse_foreign(self) -> None:

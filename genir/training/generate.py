@@ -1,7 +1,6 @@
 """`genir generate-queries`: queries for every document of a corpus, as a file."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ from genir.config import PseudoSection, validate
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.folders import temporary_folder
 from genir.generation.queries import part_of
+from genir.outputs import check_distinct
 from genir.settings import apply_settings
 from genir.training.job import Job, train_generator
 from genir.training.pseudo import is_file, is_recipe, make_queries
@@ -46,26 +47,37 @@ def generate_queries(request: Request) -> None:
     options = validate(PseudoSection, {**values, "source": request.model}, "[pseudo]")
     if is_file(request.model):
         raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")
+    _refuse_inputs(request)
     begun = part_of(out).exists() or any(out.parent.glob(f"{generator.name}*"))
     if request.overwrite and not request.resume:
         _clear(out, generator)
-    elif (out.exists() and not request.overwrite) or (begun and not request.resume):
+    elif out.exists() and not request.overwrite:
+        raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+    elif begun and not request.resume:
         raise InputError(
-            f"{out}: exists already, or was begun; --resume goes on with what was begun, "
-            "--overwrite starts over"
+            f"{out}: was begun already; --resume goes on with it, --overwrite starts over"
         )
     source = request.model
     if is_recipe(source):
         job = Job(source, request.corpus, out, request.queries, request.qrels)
         source = str(train_generator(job, options, generator, ()))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "documents.sqlite"
+    with temporary_folder() as folder:
+        path = folder / "documents.sqlite"
         documents = DocumentStore.create(path, read_corpus(request.corpus))
         make_queries(source, documents, options, out)
         documents.close()
     shutil.rmtree(generator, ignore_errors=True)
     with out.open(encoding="utf-8") as lines:
         Console(stderr=True).print(f"{out}: {sum(1 for _ in lines):,} queries", highlight=False)
+
+
+def _refuse_inputs(request: Request) -> None:
+    """Raise InputError where the output is one of the inputs."""
+    inputs = {"CORPUS": request.corpus, "--queries": request.queries, "--qrels": request.qrels}
+    if request.corpus.is_dir():
+        files = {f"CORPUS's {path.name}": path for path in request.corpus.iterdir()}
+        inputs |= {name: path for name, path in files.items() if path.stem in ("corpus", "queries")}
+    check_distinct({"--out": request.out}, inputs)
 
 
 def _clear(out: Path, generator: Path) -> None:

@@ -1,18 +1,15 @@
-"""What a training is given beside its corpus: recipe, train queries, files. Checked before the hard
-work; that they are the same is checked when a training goes on.
+"""Recipe and train queries of a training, checked before the hard work. `fingerprints.py` digests
+them, to notice a change when the training goes on.
 """
 
-import hashlib
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
-from typing import Any
 
 from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.folder import find_file, read_train_queries
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
-from genir.manifest import sha256
 from genir.models.registry import model_class
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
@@ -22,7 +19,7 @@ from genir.training.losses.registry import check_losses, loss_files
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise InputError for what would not be noticed before the hard work is done."""
-    stages = _stages(recipe)
+    stages = stages_of(recipe)
     for stage in stages:
         build_mixture(stage.tasks, stage.training.seed)
         check_losses(stage)
@@ -39,7 +36,8 @@ def check_recipe(recipe: Recipe) -> None:
         )
 
 
-def _stages(recipe: Recipe) -> list[Stage]:
+def stages_of(recipe: Recipe) -> list[Stage]:
+    """Return the stages of a recipe: its own, and `[first]` where it has one."""
     return [recipe] if recipe.first is None else [recipe, recipe.first]
 
 
@@ -92,45 +90,3 @@ def train_queries(
     if queries is None or qrels is None:
         raise InputError("--queries and --qrels go together: give both, or neither")
     return read_train_queries(queries, qrels, known)
-
-
-def fingerprint(queries: TrainQueries) -> str:
-    """Return a digest of the train queries, to notice a change between runs."""
-    digest = hashlib.sha256()
-    for key in sorted(queries):
-        digest.update(json.dumps([key, *queries[key]]).encode())
-    return digest.hexdigest()
-
-
-def file_digests(recipe: Recipe) -> dict[str, str]:
-    """Return a digest of each file that tasks and losses read. Raises InputError if one is missing.
-
-    Files of [pseudo] are not among them: a training keeps a copy.
-    """
-    stages = _stages(recipe)
-    mixtures = [build_mixture(stage.tasks, stage.training.seed) for stage in stages]
-    own = [file for mixture in mixtures for task, _ in mixture.tasks for file in task.files()]
-    return {str(file): sha256(file) for file in [*own, *loss_files(stages)]}
-
-
-def given(recipe: Recipe, queries: TrainQueries) -> dict[str, Any]:
-    """Return what is to stay the same while a training goes on, as JSON has it."""
-    return {"queries": fingerprint(queries), "files": file_digests(recipe)}
-
-
-def changed(known: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return what of `given` is another now than it was known, "" for nothing."""
-    before = known.get("files", {})
-    for file, digest in now["files"].items():
-        if before.get(file) != digest:
-            return f"contents of {file}"
-    return "train queries" if known["queries"] != now["queries"] else ""
-
-
-def refuse_other(work: Path, what: str) -> None:
-    """Raise InputError where `what` a training was given has changed; "" for nothing."""
-    if what:
-        raise InputError(
-            f"{work}: was begun with other {what} than these; resume with the same ones, or "
-            "--overwrite to start over"
-        )

@@ -1,7 +1,6 @@
 """A training from files to a model folder: read, assemble, train, save; resumable at any moment."""
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -12,13 +11,14 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
-from genir.corpus.folder import find_file, read_corpus
+from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe
+from genir.corpus.folder import find_file
 from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.seen import digests_of
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
-from genir.retriever import Retriever
+from genir.retriever import TRAIN_QUERIES, Retriever
 from genir.tasks.base import TrainQueries
 from genir.training.assembly import assemble
 from genir.training.card import model_card
@@ -26,12 +26,18 @@ from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
 from genir.training.display import say
+from genir.training.fingerprints import (
+    QUERIES,
+    names_recipe,
+    queries_digest,
+    read_inputs,
+    refuse_changed,
+    training_inputs,
+    write_inputs,
+)
 from genir.training.inputs import (
-    changed,
     check_recipe,
-    given,
     held_out_otherwise,
-    refuse_other,
     same_as_start,
     shared,
     train_queries,
@@ -39,7 +45,6 @@ from genir.training.inputs import (
 from genir.training.loop import Trainer
 from genir.training.pseudo import (
     copy_queries,
-    is_copy,
     is_file,
     is_recipe,
     join_queries,
@@ -88,6 +93,8 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
     work = WorkFolder(job.out)
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
+        if state.is_main_process:
+            _note_inputs(job, recipe, work)
         _get_ready(job, recipe, work)
         if not prepare_only:
             _train(job, recipe, work)
@@ -100,11 +107,22 @@ def _refuse_foreign(out: Path) -> None:
         raise InputError(f"{out}: is not a model folder, so it is not replaced; give another --out")
 
 
+def _note_inputs(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    """Note what the training reads; of one that goes on, refuse what has changed since.
+
+    Raises InputError that names the input.
+    """
+    known = read_inputs(work.path) if work.begun else None
+    inputs = training_inputs(job, recipe, None if work.prepared.is_dir() else work.corpus)
+    if known is None:
+        write_inputs(work.path, inputs)
+    else:
+        refuse_changed(work.path, known, inputs)
+
+
 def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     """Fill `prepared/`, unless an earlier run has."""
-    state, source = PartialState(), Path(recipe.pseudo.source)
-    if is_file(recipe.pseudo.source) and work.pseudo.exists() and not is_copy(work.pseudo, source):
-        refuse_other(work.path, f"contents of {source}")
+    state = PartialState()
     if not work.prepared.is_dir():
         start = _start(job, recipe, work)
         _make_up(job, recipe, work)
@@ -116,10 +134,8 @@ def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
 
 def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state = PartialState()
-    retriever = _prepared(recipe, work)
-    split = _split(job, recipe, retriever.documents)
-    known = json.loads(retriever.attachments["metrics.json"])
-    refuse_other(work.path, changed(known, given(recipe, split.train)))
+    retriever = Retriever.load(work.prepared, "cpu")
+    split = _split(job, recipe, retriever.documents, work)
     split = join_queries(split, _made(recipe, retriever.documents, work))
     progress = Trainer(retriever, split, work).run()
     if state.is_main_process:
@@ -128,10 +144,18 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
 
 
 def _finished(job: Job, recipe: Recipe) -> Retriever:
-    """Resume a training that had ended, perhaps just before removing its working folder."""
+    """Resume a training that had ended, perhaps just before removing its working folder.
+
+    Raises InputError where it was trained on other inputs than these.
+    """
     retriever = Retriever.load(job.out)
-    if retriever.recipe != recipe:
-        raise InputError(f"{job.out}: holds a model of another recipe; --overwrite replaces it")
+    known = json.loads(retriever.attachments.get("metrics.json", b"{}")).get("inputs")
+    if known is None:
+        raise InputError(
+            f"{job.out}: does not say what it was trained on, so --resume cannot tell whether that "
+            "has changed; an earlier genir made it: train it again with --overwrite"
+        )
+    refuse_changed(job.out, known, training_inputs(job, recipe))
     work = WorkFolder(job.out)
     if work.path.exists() and PartialState().is_main_process:
         work.close()
@@ -142,17 +166,18 @@ def _prepare(
     job: Job, recipe: Recipe, work: WorkFolder, earlier: tuple[Path | None, Path | None]
 ) -> None:
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=work.path) as folder:
-        documents = DocumentStore.create(
-            Path(folder) / "documents.sqlite", read_corpus(job.corpus, job.base_url)
-        )
-        split = _split(job, recipe, documents)
-        made = leave_out(split.questions, _made(recipe, documents, work))
-        retriever = assemble(recipe, documents, split.train, *earlier, made)
-        facts = {**given(recipe, split.train), "seconds": time.monotonic() - began}
-        retriever.attachments["metrics.json"] = json.dumps(facts).encode()
-        retriever.save(work.prepared)
-        documents.close()
+    documents = DocumentStore(work.corpus)
+    split = _split(job, recipe, documents, work)
+    made = leave_out(split.questions, _made(recipe, documents, work))
+    retriever = assemble(recipe, documents, split.train, *earlier, made)
+    facts = {"seconds": time.monotonic() - began}
+    retriever.attachments["metrics.json"] = json.dumps(facts).encode()
+    asked = [text for texts in split.train.values() for text in texts]
+    held_out = [] if split.made_up else split.questions
+    retriever.attachments[TRAIN_QUERIES] = digests_of([*asked, *held_out])
+    retriever.save(work.prepared)
+    documents.close()
+    work.corpus.unlink()
 
 
 def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
@@ -160,11 +185,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     name = recipe.model.start
     if not name:
         return None
-    if name == job.recipe:
-        raise InputError(
-            f"[model] start = {name!r}: a recipe cannot start from itself; name another"
-        )
-    if name not in recipe_names() and not name.endswith(".toml"):
+    if not names_recipe(name):
         _tell(held_out_otherwise(recipe, Path(name)))
         return Path(name)
     settings = [*shared(recipe), *same_as_start(recipe)]
@@ -209,14 +230,12 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     elif not is_file(source):
         _tell(held_out_otherwise(recipe, Path(source)))
     if state.is_main_process:
-        with tempfile.TemporaryDirectory(dir=work.path) as folder:
-            path = Path(folder) / "documents.sqlite"
-            documents = DocumentStore.create(path, read_corpus(job.corpus, job.base_url))
-            if is_file(source):
-                copy_queries(Path(source), documents.keys(), work.pseudo)
-            else:
-                make_queries(source, documents, recipe.pseudo, work.pseudo)
-            documents.close()
+        documents = DocumentStore(work.corpus)
+        if is_file(source):
+            copy_queries(Path(source), documents.keys(), work.pseudo)
+        else:
+            make_queries(source, documents, recipe.pseudo, work.pseudo)
+        documents.close()
     state.wait_for_everyone()
 
 
@@ -249,21 +268,13 @@ def train_generator(job: Job, options: PseudoSection, out: Path, settings: Seque
     return out
 
 
-def _split(job: Job, recipe: Recipe, documents: DocumentStore) -> DevSplit:
+def _split(job: Job, recipe: Recipe, documents: DocumentStore, work: WorkFolder) -> DevSplit:
     queries = train_queries(job.corpus, job.queries, job.qrels, set(documents.keys()))
+    known = read_inputs(work.path)  # preparing takes long enough for a file to change meanwhile
+    refuse_changed(work.path, known, known | {QUERIES: queries_digest(queries)})
     split = carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
     # What writes text is not asked for documents, but keeps off what others are measured on.
     return split._replace(questions={}) if recipe.decoding.mode == "free" else split
-
-
-def _prepared(recipe: Recipe, work: WorkFolder) -> Retriever:
-    retriever = Retriever.load(work.prepared, "cpu")
-    if retriever.recipe != recipe:
-        raise InputError(
-            f"{work.path}: was begun with other recipe settings than these; resume with the same "
-            "ones, or --overwrite to start over"
-        )
-    return retriever
 
 
 def _finish(
@@ -289,6 +300,7 @@ def _finish(
         "dev": {"questions": len(split.questions), "made_up": split.made_up, **best,
                 **measure_dev(retriever, split.questions)},
         "history": progress.history,
+        "inputs": read_inputs(work.path),
     }  # fmt: skip
     picture = work.path / "training.png"
     draw_curve(progress.history, f"{retriever.recipe.name} on {job.corpus.name}", picture)
@@ -296,6 +308,7 @@ def _finish(
         "metrics.json": (json.dumps(metrics, indent=2) + "\n").encode(),
         "training.png": picture.read_bytes(),
         "MODEL_CARD.md": model_card(retriever, metrics, dump_recipe(retriever.recipe)).encode(),
+        TRAIN_QUERIES: retriever.attachments[TRAIN_QUERIES],
     }
     retriever.model.eval()
     retriever.save(work.finished, overwrite=True)

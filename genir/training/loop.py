@@ -27,7 +27,7 @@ from genir.training.display import Display, say
 from genir.training.joining import require_separator
 from genir.training.losses.base import Setting
 from genir.training.losses.registry import Losses, refuse_text, takes_lists
-from genir.training.signals import Stopped, StopWish, stop_wish
+from genir.training.signals import StopWish, stop_wish
 from genir.training.split import DevSplit
 
 Choice = Callable[[int, list[Example]], list[Example]]
@@ -76,7 +76,7 @@ class Trainer:
         self._prepare()
         # One process embeds the documents for a teacher, the others read what it has kept.
         with self.accelerator.main_process_first():
-            self.losses = Losses(Setting(retriever, work.prepared, work.path))
+            self.losses = Losses(Setting(retriever, work.prepared, work.path, self.first_epoch))
 
     def _prepare(self) -> None:
         """Find the number of steps, and hand model and optimiser to accelerate."""
@@ -156,8 +156,8 @@ class Trainer:
                 progress.schedule = self.schedule.state_dict()
                 self.work.save(self.accelerator, progress)
                 saved = time.monotonic()
-            if stop and not last:
-                raise Stopped
+            if stop:
+                raise wish.stopped()
 
     def _batches(self, skip: int) -> Iterator[Batch]:
         """Yield this process's batches from step `skip` on, epoch after epoch."""

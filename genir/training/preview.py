@@ -4,8 +4,7 @@ Training fits codes on the mean of a document's vector and those of its train qu
 """
 
 import json
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,10 +13,12 @@ from genir.config import IdentifierSection, ModelSection
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.folders import temporary_folder
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.report import plot, render, report
 from genir.identifiers.table import IdentifierTable
 from genir.models.registry import build_model
+from genir.outputs import check_distinct, write_all, write_text
 
 
 def preview_identifiers(
@@ -31,8 +32,9 @@ def preview_identifiers(
 
     settings: the scheme's own keys, such as `levels=8`. Raises InputError for an unknown one.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        documents = DocumentStore.create(Path(folder) / "documents.sqlite", read_corpus(corpus))
+    check_distinct({"--plot": outputs[0], "--json": outputs[1]}, {"CORPUS": corpus})
+    with temporary_folder() as folder:
+        documents = DocumentStore.create(folder / "documents.sqlite", read_corpus(corpus))
         section = ModelSection(kind="bridge", encoder=encoder, lexical=0)  # type: ignore[call-arg]
         model = build_model(section, documents)
         fitted = build_scheme(_section(scheme, settings), model.tokenizer)
@@ -40,12 +42,17 @@ def preview_identifiers(
         fitted.fit(documents, vectors)
         table = IdentifierTable.build(fitted.encode(documents, vectors), documents.keys())
         found = report(table, fitted)
-    Console().print(render(found))
-    picture, json_file = outputs
-    if picture is not None:
-        plot(found, picture)
-    if json_file is not None:
-        json_file.write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    try:
+        Console().print(render(found))
+    finally:  # a closed pipe costs no file
+        picture, json_file = outputs
+        writers: dict[Path, Callable[[], object]] = {}
+        if picture is not None:
+            writers[picture] = lambda: plot(found, picture)
+        if json_file is not None:
+            text = json.dumps(found.to_dict(), indent=2) + "\n"
+            writers[json_file] = lambda: write_text(json_file, text)
+        write_all(writers)
 
 
 def _section(scheme: str, settings: Sequence[str]) -> IdentifierSection:

@@ -12,10 +12,11 @@ from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.generation.queries import write_queries
 from genir.generation.writer import Writer
+from genir.models.digests import weights_digest
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 from genir.tasks.passages import clean
-from genir.training.signals import Stopped, stop_wish
+from genir.training.signals import stop_wish
 from genir.training.split import DevSplit
 
 FILES = (".jsonl", ".jsonl.gz")
@@ -40,9 +41,10 @@ def make_queries(
     """
     device: torch.device = PartialState().device
     with stop_wish() as wish:
-        for _ in write_queries(corpus, Writer.open(source, device), options, out):
+        writer, weights = Writer.open(source, device), weights_digest(source)
+        for _ in write_queries(corpus, writer, options, out, weights):
             if wish.made:
-                raise Stopped
+                raise wish.stopped()
 
 
 def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
@@ -52,11 +54,6 @@ def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
     part = out.with_name(f"{out.name}.part")
     part.write_text(_whole(source), encoding="utf-8")
     part.replace(out)
-
-
-def is_copy(kept: Path, source: Path) -> bool:
-    """Tell whether a file of queries is still what was kept of it. Raises InputError if missing."""
-    return kept.read_text(encoding="utf-8") == _whole(source)
 
 
 def _whole(source: Path) -> str:

@@ -9,9 +9,10 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,15 +22,29 @@ from genir.config import Recipe, validate
 from genir.corpus.folder import read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
+from genir.models.digests import file_digest
 from genir.records import Document, Example
 from genir.retriever import Retriever
 from genir.settings import apply_settings
 from genir.tasks.base import TrainQueries
+from genir.tasks.registry import task_options
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.checkpoints import WorkFolder
 from genir.training.dev import measure_dev
-from genir.training.inputs import changed, check_recipe, given, refuse_other
+from genir.training.fingerprints import (
+    FILE,
+    QUERIES,
+    Inputs,
+    options_inputs,
+    queries_digest,
+    read_inputs,
+    recipe_settings,
+    refuse_changed,
+    write_inputs,
+)
+from genir.training.inputs import check_recipe
 from genir.training.loop import Trainer
+from genir.training.losses.registry import loss_options
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
 
@@ -99,6 +114,7 @@ def refresh(request: Refresh) -> Refreshed:
         if not work.prepared.is_dir():
             retriever.snapshot(work.prepared)
         before = Retriever.load(work.prepared, retriever.model.device)
+        _note_inputs(request, recipe, work, (retriever, before))
         split = _split(request, recipe, before)
         fresh, steps = _train(request, recipe, work, split)
         old, new = _judge(request, split, before, fresh)
@@ -212,9 +228,6 @@ def _train(
 ) -> tuple[Retriever, int]:
     """Train the snapshot from its last checkpoint on; return it as it is to be, and the steps."""
     fresh = Retriever.load(work.prepared, "cpu")
-    asked = {"recipe": recipe.model_dump(mode="json"), "replay": request.replay,
-             "adapters": request.adapters, **given(recipe, split.all.train)}  # fmt: skip
-    _refuse_other(work, asked)
     fresh.recipe = recipe
     fresh.model.hold(np.flatnonzero(_new(fresh)).tolist())
     if request.adapters:
@@ -231,14 +244,36 @@ def _train(
     return fresh, progress.step
 
 
-def _refuse_other(work: WorkFolder, asked: dict[str, Any]) -> None:
-    """Note what a refresh was asked for; refuse to go on with another. Raises InputError."""
-    path = work.path / "refresh.json"
-    if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        refuse_other(work.path, changed(known, asked))
-        refuse_other(work.path, "settings" if known != asked else "")
-    path.write_text(json.dumps(asked), encoding="utf-8")
+def _note_inputs(
+    request: Refresh, recipe: Recipe, work: WorkFolder, models: tuple[Retriever, Retriever]
+) -> None:
+    """Note what a refresh reads; of one that goes on, refuse what has changed since.
+
+    models: the one to refresh, and the snapshot of it that is trained. Raises InputError that names
+    the input.
+    """
+    model, snapshot = models
+    options = [*map(task_options, recipe.tasks), *map(loss_options, recipe.losses)]
+    now: Inputs = {
+        "model": _identity(model),
+        "setting replay": str(request.replay),
+        "setting adapters": str(request.adapters),
+        QUERIES: queries_digest(_queries(request, snapshot)),
+        **recipe_settings(recipe),
+        **options_inputs(options),
+    }
+    if request.pseudo is not None:
+        now[f"file {request.pseudo}"] = file_digest(request.pseudo)
+    if (work.path / FILE).is_file():
+        refuse_changed(work.path, read_inputs(work.path), now)
+    write_inputs(work.path, now)
+
+
+def _identity(model: Retriever) -> str:
+    """Return what tells a trained model from another that took its place: its training's record."""
+    record = json.loads(model.attachments.get("metrics.json", b"{}"))
+    record.pop("refreshes", None)
+    return f"sha256 {sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()}"
 
 
 # --- what becomes of it ------------------------------------------------------------------------

@@ -81,7 +81,9 @@ def test_what_cannot_be_judged_is_said():
     assert "**not testable here**, because no web." in verdict(
         Claim(text="it scales", not_testable="no web"), result([1]), result([1])
     )
-    assert "**not measured yet**" in verdict(claim(), result([1]), {**result([1]), "asked": "x"})
+    told = verdict(claim(), result([1]), {**result([1]), "asked": "x"})
+    assert "**not measured yet**" in told
+    assert "(not compared on small: the rows were asked different queries)" in told
 
 
 def test_p_values_are_corrected_for_the_number_of_claims():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -283,3 +284,12 @@ def test_a_corpus_folder_is_made_once_unless_the_plan_changes(data, tmp_path):
     assert (folder / "corpus.jsonl").stat().st_mtime_ns == made
     build(SMALL.model_copy(update={"unseen": 0.5}), data, tmp_path)
     assert len(seen_documents(folder)) == 20
+
+
+def test_a_corpus_folder_is_made_anew_when_the_collection_changes(data, tmp_path):
+    copy = shutil.copytree(data, tmp_path / "copy")
+    folder = build(SMALL, copy, tmp_path)
+    file = next(copy.rglob("corpus.jsonl"))
+    file.write_text(file.read_text().replace("duplicate a document", "photocopy a document"))
+    build(SMALL, copy, tmp_path)
+    assert "photocopy a document" in (folder / "corpus.jsonl").read_text()

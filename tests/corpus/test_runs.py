@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.corpus.runs import read_run, write_run
+from genir.corpus.runs import escape_key, read_run, unescape_key, write_run
 from genir.errors import InputError
 from genir.records import Hit
 
@@ -40,20 +40,30 @@ def test_foreign_runs_are_ranked_anew_from_one(tmp_path):
     assert read_run(path)["q"] == [Hit("first", 7, 1), Hit("second", 7, 2), Hit("low", 1.5, 3)]
 
 
+def test_white_space_in_keys_is_escaped_and_read_back(tmp_path):
+    path = tmp_path / "out.trec"
+    hits = [Hit("Getting Started.md", 2.0, 1), Hit("a\tb\u3000c", 1.0, 2), Hit("x␠y␛z", 0.0, 3)]
+    write_run(path, {"q 1": hits})
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "q␠1 Q0 Getting␠Started.md 1 2.0 genir"
+    assert [line.split(" ")[2] for line in lines[1:]] == ["a␛0009b␛3000c", "x␛2420y␛241bz"]
+    assert read_run(path) == {"q 1": hits}
+
+
+@given(st.text(min_size=1))
+def test_any_key_survives_escaping(key):
+    assert escape_key(key).split() == [escape_key(key)]
+    assert unescape_key(escape_key(key)) == key
+
+
 @pytest.mark.parametrize(
-    ("query", "key", "tag", "named"),
-    [
-        ("q", "two words", "t", "document 'two words'"),
-        ("q", "", "t", "document ''"),
-        ("q\t1", "a", "t", r"query 'q\\t1'"),
-        ("q", "a", "my run", "tag 'my run'"),
-    ],
+    ("key", "tag", "named"), [("", "t", "an empty key"), ("a", "my run", "tag 'my run'")]
 )
-def test_white_space_is_refused_before_anything_is_written(tmp_path, query, key, tag, named):
+def test_what_cannot_be_held_is_refused_before_anything_is_written(tmp_path, key, tag, named):
     path = tmp_path / "out.trec"
     path.write_text("before")
     with pytest.raises(InputError, match=named):
-        write_run(path, {"fine": [Hit("a", 1, 1)], query: [Hit(key, 1, 1)]}, tag)
+        write_run(path, {"fine": [Hit("a", 1, 1)], "q": [Hit(key, 1, 1)]}, tag)
     assert path.read_text() == "before"
 
 
@@ -69,10 +79,10 @@ def test_duplicates_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("q Q0 a 1 2 t\nq Q0 b 2\n", "line 2: 4 fields instead of 6"),
-        ("q Q0 a one 2 t\n", "line 1: rank 'one'"),
+        ("q Q0 a 1 2 t\nq Q0 b 2\n", "trec:2: 4 fields instead of 6"),
+        ("q Q0 a one 2 t\n", "trec:1: rank 'one'"),
         ("q Q0 a 1 high t\n", "score 'high' is not a number"),
-        ("q Q0 a 1 nan t\n", "line 1: the score is not a number"),
+        ("q Q0 a 1 nan t\n", "trec:1: the score is not a number"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, text, named):

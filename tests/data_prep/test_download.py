@@ -14,7 +14,10 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.content`; breaks off after `server.cut` bytes when that is set."""
+    """Serves `server.content`; breaks off after `server.cut` bytes when that is set.
+
+    When it is `careless`, it answers a range without looking at If-Range, as some proxies do.
+    """
 
     def do_GET(self):
         server, start = self.server, 0
@@ -23,13 +26,18 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/file.bin":
             self.send_error(404)
             return
-        if wanted and self.headers.get("If-Range") == server.tag:
+        if wanted and (self.headers.get("If-Range") == server.tag or server.careless):
             start = int(wanted[1])
-        if start >= len(server.content):
-            self.send_error(416)
+        size = len(server.content)
+        if start >= size:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.end_headers()
             return
         body = server.content[start:]
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", server.tag)
         self.end_headers()
@@ -43,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.content, server.tag, server.cut, server.requests = CONTENT, '"one"', None, []
+        server.careless = False
         server.url = f"http://127.0.0.1:{server.server_port}/file.bin"
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -113,3 +122,12 @@ def test_an_origin_prefers_a_local_copy(server, tmp_path):
         origin.obtain(local, tmp_path, "00")
     with pytest.raises(InputError, match=r"none: no such file; check --source"):
         origin.obtain(tmp_path / "none", tmp_path)
+
+
+@pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT[:1000]])
+def test_a_changed_file_is_fetched_anew_through_a_careless_proxy(server, tmp_path, content):
+    server.cut = 100_000
+    with pytest.raises(InputError):
+        fetch(server.url, tmp_path / "file.bin")
+    server.cut, server.tag, server.content, server.careless = None, '"two"', content, True
+    assert fetch(server.url, tmp_path / "file.bin").read_bytes() == content

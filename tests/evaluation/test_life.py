@@ -112,5 +112,5 @@ def test_baselines_know_of_deletions(changed, tiny_encoder):
 
 
 def test_a_former_that_is_not_there_is_refused(changed, judged, tmp_path):
-    with pytest.raises(InputError, match="cannot read the run file"):
+    with pytest.raises(InputError, match="none: no such file; check the path"):
         compare_model(changed, *judged, [], Options(False, 0, former=tmp_path / "none"))

@@ -104,12 +104,19 @@ def test_another_seed_writes_other_queries(tmp_path):
 
 def test_going_on_with_other_settings_is_refused(tmp_path):
     write(tmp_path, stop=1, count=2, batch_size=1)
-    with pytest.raises(InputError, match=r"out.jsonl.part: was begun with other settings"):
+    with pytest.raises(InputError, match=r"out.jsonl.part: .*setting count: 2 then, 3 now"):
         write(tmp_path, count=3, batch_size=1)
-    with pytest.raises(InputError, match="other settings or another corpus"):
+    with pytest.raises(InputError, match=r"documents: 3 documents, .* then, 2 documents, .* now"):
         write(tmp_path, CORPUS[:2], count=2, batch_size=1)
-    with pytest.raises(InputError, match="other settings or another corpus"):
+    with pytest.raises(InputError, match=r"documents: 3 documents, .* then, 3 documents, .* now"):
         write(tmp_path, [TAR, SED, Document("bare", "not so bare")], count=2, batch_size=1)
+
+
+def test_going_on_with_another_model_is_refused(tmp_path):
+    section = PseudoSection(count=2, batch_size=1)
+    next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 one"))
+    with pytest.raises(InputError, match=r"\(weights: sha256 one then, sha256 two now\); restore"):
+        next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 two"))
 
 
 def test_a_prompt_of_one_s_own_is_filled_in():

@@ -238,7 +238,7 @@ def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, 
     generate_queries(request)
     words = {word for line in lines_of(request.out) for word in line["text"].split()}
     assert {"how", "do", "i", "my"} & words  # it has begun to write as people ask
-    with pytest.raises(InputError, match=r"exists already, or was begun"):
+    with pytest.raises(InputError, match=r"made.jsonl: exists already; give another --out"):
         generate_queries(request)
 
 
@@ -249,6 +249,13 @@ def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, r
     made = tmp_path / "made.jsonl"
     with pytest.raises(InputError, match="is a file of queries; name a model"):
         generate_queries(Request(tiny_corpus, made, "other.jsonl"))
+
+
+def test_the_output_is_no_input(tiny_corpus):
+    request = Request(tiny_corpus, tiny_corpus / "queries.jsonl", "minilm", overwrite=True)
+    with pytest.raises(InputError, match=r"CORPUS's queries.jsonl and --out are both"):
+        generate_queries(request)
+    assert "train-0-0" in (tiny_corpus / "queries.jsonl").read_text()
 
 
 def test_what_is_to_replace_a_file_is_gone_on_with(tiny_corpus, tmp_path, gpt2):

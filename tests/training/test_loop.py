@@ -166,11 +166,24 @@ def test_ctrl_c_saves_and_afterwards_belongs_to_the_caller_again(make_job, monke
 
 
 def test_a_second_ctrl_c_does_not_wait():
-    with stop_wish() as wish:
+    with pytest.raises(Stopped), stop_wish() as wish:
         signal.raise_signal(signal.SIGINT)
         assert wish.made
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_signal_is_told(number):
+    with pytest.raises(Stopped) as told, stop_wish():
+        signal.raise_signal(number)
+    assert told.value.number == number
+
+
+def test_bad_input_comes_before_a_wish_to_stop():
+    with pytest.raises(InputError, match="bad"), stop_wish():
+        signal.raise_signal(signal.SIGINT)
+        raise InputError("bad")
 
 
 def test_training_in_another_thread_works_and_listens_to_nothing(make_job):

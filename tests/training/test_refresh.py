@@ -131,7 +131,7 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
     assert Retriever.load(model).version == 1
     with pytest.raises(InputError, match=r"--resume goes on with it"):
         refresh(request(model, files, *settings, adapters=adapters))
-    with pytest.raises(InputError, match=r"begun with other settings than these"):
+    with pytest.raises(InputError, match=r"setting replay: 2.0 then, 1.0 now"):
         refresh(request(model, files, *settings, adapters=adapters, replay=1.0, resume=True))
     refresh(request(model, files, *settings, adapters=adapters, resume=True))
     weights = [(one / "model.safetensors").read_bytes() for one in (model, other)]
@@ -165,7 +165,7 @@ def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher, m
     monkeypatch.undo()
     before = run.read_text()
     run.write_text(before.replace("2.0", "3.0"))
-    with pytest.raises(InputError, match=r"begun with other contents of .*teacher.run than these"):
+    with pytest.raises(InputError, match=r"other inputs than these \(file .*teacher.run: sha256"):
         refresh(request(model, files, *settings, resume=True))
     run.write_text(before)
     assert refresh(request(model, files, *settings, resume=True)).steps == 3

@@ -4,6 +4,7 @@ To add a loss: write a subclass in the file of its family, and name it in `regis
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from genir.config import Stage, Strict
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
+from genir.records import Example
 from genir.retriever import Retriever
 
 
@@ -24,12 +26,14 @@ class Setting:
     """Where a loss is measured.
 
     retriever: what is trained. start: the model folder of what it was before the first step. work:
-    a folder for what is dear to make, kept until the training is done.
+    a folder for what is dear to make, kept until the training is done. examples: those of the first
+    epoch.
     """
 
     retriever: Retriever
     start: Path
     work: Path
+    examples: Sequence[Example] = ()
 
     @property
     def recipe(self) -> Stage:

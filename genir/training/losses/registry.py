@@ -5,14 +5,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from genir.config import LossSection, Stage, validate
+from genir.config import LossSection, Stage, Strict, validate
 from genir.errors import InputError, nearest
 from genir.models.base import Batch, DocidModel
 from genir.training.losses.base import Loss, Setting
 from genir.training.losses.distillation import Distillation, PrefixDistillation
 from genir.training.losses.likelihood import CrossEntropy
 from genir.training.losses.margins import Margin, Preference, PrefixMargin
-from genir.training.losses.teachers import TeacherOptions
 
 _KINDS: tuple[type[Loss], ...] = (
     CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation,
@@ -31,7 +30,7 @@ def check_losses(stage: Stage) -> None:
     """Raise InputError for an unknown loss or option, and for one that makes no sense there."""
     for section in stage.losses:
         kind = find_loss(section.loss)
-        options = _options(section)
+        options = loss_options(section)
         if stage.decoding.mode == "free" and not kind.takes_text:
             raise InputError(
                 f"[[losses]] {section.loss}: ranks documents, which a model in mode 'free' does "
@@ -47,8 +46,8 @@ def check_losses(stage: Stage) -> None:
 
 def loss_files(stages: Sequence[Stage]) -> list[Path]:
     """Return the files that the losses of stages read. Raises InputError where one is missing."""
-    made = [_options(section) for stage in stages for section in stage.losses]
-    return [file for own in made if isinstance(own, TeacherOptions) for file in own.files()]
+    made = [loss_options(section) for stage in stages for section in stage.losses]
+    return [file for options in made for file in options.files()]
 
 
 def takes_lists(stage: Stage) -> bool:
@@ -69,7 +68,8 @@ def _takes_text(stage: Stage) -> bool:
     return any(find_loss(section.loss).takes_text for section in stage.losses)
 
 
-def _options(section: LossSection) -> object:
+def loss_options(section: LossSection) -> Strict:
+    """Return the options of a loss. Raises InputError for an unknown loss or option."""
     kind = find_loss(section.loss)
     return validate(kind.Options, section.options, f"[[losses]] {section.loss}")
 
@@ -80,7 +80,7 @@ class Losses:
     def __init__(self, setting: Setting) -> None:
         """Make each of them. Raises InputError when something it needs cannot be had."""
         self.parts = [
-            (section.weight, find_loss(section.loss)(_options(section), setting))
+            (section.weight, find_loss(section.loss)(loss_options(section), setting))
             for section in setting.recipe.losses
         ]
 

@@ -3,10 +3,11 @@
 Knows no model that is trained, and no tensors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
+from accelerate import PartialState
 from pydantic import Field
 
 from genir.baselines.bm25 import ENGLISH, Bm25
@@ -20,8 +21,11 @@ from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import MINILM, TextEncoder
 from genir.records import Hit, Searcher
 from genir.tasks.passages import clean
+from genir.training.display import say
 from genir.training.losses.base import Setting
 
+ENOUGH = 0.5
+"""Share of a run's queries that training should ask."""
 SEARCHERS = ("bm25", "dense", "rrf")
 VECTORS = ".teacher.safetensors"
 """Where a dense teacher keeps the documents' vectors."""
@@ -40,11 +44,12 @@ class TeacherOptions(Strict):
     language: str = ENGLISH
 
     def files(self) -> list[Path]:
-        """Return the files it is read from, which must not change while a training goes on.
-
-        Raises InputError where one is missing.
-        """
+        """Return the run and its queries. Raises InputError where one is missing."""
         return run_files(self.teacher, self.queries) if is_run(self.teacher) else []
+
+    def weights(self) -> list[str]:
+        """Return the encoder of a dense teacher, or of the dense half of a fusion."""
+        return [self.encoder] if self.teacher in ("dense", "rrf") else []
 
 
 class Teacher(Protocol):
@@ -84,7 +89,10 @@ def open_teacher(options: TeacherOptions, setting: Setting) -> Teacher:
     """
     if is_run(options.teacher):
         run, queries = run_files(options.teacher, options.queries)
-        return RunFile.read(run, queries, setting.table)
+        teacher = RunFile.read(run, queries, setting.table)
+        if setting.examples:
+            teacher.check(run, {example.asked for example in setting.examples})
+        return teacher
     return Asked(_searcher(options, setting))
 
 
@@ -135,6 +143,21 @@ class RunFile:
         if not hits:
             raise InputError(f"{run}: no queries; the file is empty")
         return cls(hits)
+
+    def check(self, run: Path, asked: Set[str]) -> None:
+        """Hold the run's queries against the texts that training asks; few in common are told of.
+
+        Raises InputError where there are none.
+        """
+        common = len(self.hits.keys() & asked)
+        told = f"{run}: {common:,} of its {len(self.hits):,} queries are asked in this training"
+        if not common:
+            raise InputError(
+                f"{told}, so it teaches nothing; give a run of the train queries, and a task that "
+                "asks them"
+            )
+        if common < ENOUGH * len(self.hits):
+            say(f"warning: {told}; it says nothing of other texts", PartialState().is_main_process)
 
     def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
         """Look the texts up."""

@@ -1,0 +1,19 @@
+"""The verbs of `genir` as one application. A verb is a function in the file of its group."""
+
+import typer
+
+from genir.cli import answers, collection, measures, training
+from genir.cli.training import train
+from genir.serving.verb import serve, token_app
+
+__all__ = ["app", "serve", "train"]
+
+app = typer.Typer(
+    name="genir",
+    help="Generative retrieval: a sequence-to-sequence model that is the search engine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for group in (training, answers, collection, measures):
+    app.add_typer(group.verbs)
+app.add_typer(token_app, name="token")

@@ -1,0 +1,23 @@
+"""Digests of texts: tell which queries a model was trained on without keeping the queries."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+SIZE = 8
+"""Bytes of a digest."""
+
+
+def digests_of(texts: Iterable[str]) -> bytes:
+    """Return the digests of texts in ascending order; case and white space do not count."""
+    return b"".join(sorted({_digest(text) for text in texts}))
+
+
+def seen_among(texts: Iterable[str], digests: bytes) -> set[str]:
+    """Return the texts whose digests are there."""
+    known = {digests[start : start + SIZE] for start in range(0, len(digests), SIZE)}
+    return {text for text in texts if _digest(text) in known}
+
+
+def _digest(text: str) -> bytes:
+    plain = " ".join(text.lower().split())
+    return blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()

@@ -1,0 +1,106 @@
+"""Judgements, runs and models that do not fit each other, and would give misleading figures.
+
+A check raises InputError where a figure would mean nothing, and returns notes where it is over
+fewer queries, or other ones, than a reader would take it to be.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from genir.corpus.seen import seen_among
+from genir.errors import InputError
+from genir.evaluation.measures import judgements
+from genir.records import Hit, Qrel, Query
+from genir.retriever import TRAIN_QUERIES, Retriever
+
+ENOUGH = 0.5
+"""Share of queries or documents that a run must have in common with what it is held against."""
+
+Notes = list[str]
+
+
+def check_judgements(
+    retriever: Retriever, texts: Mapping[str, Query], qrels: Sequence[Qrel], where: Path
+) -> Notes:
+    """Check judgements of queries. Raises InputError where none is above 0."""
+    judged = judgements(qrels)
+    answered = {qrel.query for qrel in qrels if qrel.grade > 0}
+    if not answered:
+        raise InputError(
+            f"{where}: no judgement has a grade above 0, so every measure would be 0; give qrels "
+            "that name relevant documents"
+        )
+    notes = []
+    if idle := len(judged) - len(answered):
+        notes.append(
+            f"{where}: {idle:,} of {len(judged):,} judged queries have no document with a grade "
+            "above 0; they count as not found"
+        )
+    asked = [texts[key].text for key in judged]
+    counts = Counter(" ".join(text.lower().split()) for text in asked)
+    if twice := sum(count for count in counts.values() if count > 1):
+        notes.append(
+            f"{where}: {twice:,} of {len(judged):,} judged queries share their text with another "
+            "one; each counts"
+        )
+    return notes + _trained_on(retriever, asked, where)
+
+
+def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Notes:
+    digests = retriever.attachments.get(TRAIN_QUERIES, b"")
+    seen = seen_among(asked, digests)
+    count = sum(text in seen for text in asked)
+    if not count:
+        return []
+    return [
+        f"{where}: {count:,} of {len(asked):,} judged queries were train queries of this model; "
+        "figures on them do not say how well it answers new queries"
+    ]
+
+
+def check_run(
+    run: Mapping[str, Sequence[Hit]], queries: Sequence[str], known: set[str], where: str
+) -> Notes:
+    """Check a run against the queries that it is measured on, and the documents there are.
+
+    Raises InputError where fewer than half of them are in common.
+    """
+    if not queries:
+        raise InputError(
+            f"{where}: no judged query asks for a document that was there before, so nothing can "
+            "have been forgotten; leave the option out, or judge older documents"
+        )
+    found = sum(key in run for key in queries)
+    documents = {hit.key for hits in run.values() for hit in hits}
+    shared = len(documents & known)
+    asked = f"{where}: has {found:,} of {len(queries):,} judged queries"
+    named = f"{where}: {shared:,} of {len(documents):,} documents in it are known to this model"
+    if found < ENOUGH * len(queries):
+        raise InputError(f"{asked}; give the run of these queries")
+    if shared < ENOUGH * len(documents):
+        raise InputError(f"{named}; give a run on this collection")
+    notes = []
+    if found < len(queries):
+        notes.append(f"{asked}; what is forgotten is measured on these alone")
+    return [*notes, named] if shared < len(documents) else notes
+
+
+def check_former(former: Retriever, now: Retriever, keys: Sequence[str], where: str) -> Notes:
+    """Check that relevant documents have the text that they had in a former model.
+
+    keys: of the relevant documents that both have. Raises InputError where there are none, or where
+    most texts differ: then it is a model of another collection.
+    """
+    mend = "give the model that this one was changed from"
+    if not keys:
+        raise InputError(
+            f"{where}: has no document that a judged query asks for, so it is a model of another "
+            f"collection; {mend}"
+        )
+    before, after = former.documents.fetch(keys), now.documents.fetch(keys)
+    other = sum(before[key].text != after[key].text for key in keys)
+    told = f"{where}: {other:,} of {len(keys):,} relevant documents had another text"
+    if other > ENOUGH * len(keys):
+        raise InputError(f"{told}, so it is a model of another collection; {mend}")
+    return [told] if other else []

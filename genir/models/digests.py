@@ -1,0 +1,46 @@
+"""What identifies a file, a folder or a pre-trained model, to notice that it has changed."""
+
+import hashlib
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from genir.errors import InputError
+from genir.manifest import sha256
+from genir.models.encoder import MINILM, MINILM_SHA256, load_pretrained, pretrained_folder
+
+
+def file_digest(file: Path) -> str:
+    """Return the sha256 of a file. Raises InputError where it cannot be read."""
+    try:
+        return f"sha256 {sha256(file)}"
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}); restore the file, or name another"
+        ) from None
+
+
+def weights_digest(name: str) -> str:
+    """Return what identifies a pre-trained model: a digest, or the commit of a hub name.
+
+    Raises InputError where it cannot be found.
+    """
+    if name == MINILM:
+        return f"sha256 {MINILM_SHA256}"  # no other weights are loaded under this name
+    folder = Path(pretrained_folder(name))
+    if folder.is_dir():
+        return folder_digest(folder)
+    return f"commit {getattr(load_pretrained(AutoConfig, name), '_commit_hash', None)}"
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a digest of the names and contents of all files below a folder, hidden ones left out.
+
+    Raises InputError where one cannot be read.
+    """
+    digest = hashlib.sha256()
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    for name in names:
+        if (folder / name).is_file() and not name.startswith(".") and "/." not in name:
+            digest.update(f"{name}\0{file_digest(folder / name)}\0".encode())
+    return f"sha256 {digest.hexdigest()}"

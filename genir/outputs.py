@@ -1,0 +1,94 @@
+"""Files that a command writes: checked before its work, so that no result is lost after it."""
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from genir.errors import InputError
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError where a file cannot be written: no folder, a folder, no permission."""
+    try:
+        if not path.parent.is_dir():
+            raise InputError(
+                f"{path}: there is no folder {path.parent}; make it, or name another file"
+            )
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name a file")
+        if _is_device(path):
+            return
+        place, new = path.resolve(), not path.exists()
+        with place.open("ab"):  # the only test that knows everything; it changes nothing
+            pass
+        if new:
+            place.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError where a folder cannot be made, or nothing can be written into it."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path}: is a file, not a folder; give another place")
+        there = next(one for one in (path, *path.absolute().parents) if one.exists())
+        if not there.is_dir():
+            raise InputError(f"{path}: {there} is a file, not a folder; give another place")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+    """Raise InputError where two outputs are one place, or an output is an input.
+
+    Both map an option, such as `--json`, to its path.
+    """
+    known = {_place(path): option for option, path in inputs.items() if path is not None}
+    for option, path in outputs.items():
+        if path is None or _is_device(path):
+            continue
+        other = known.setdefault(_place(path), option)
+        if other != option:
+            raise InputError(f"{other} and {option} are both {path}; give each a place of its own")
+
+
+def _is_device(path: Path) -> bool:
+    """Tell whether a path is a device or a pipe, which may be written twice."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def _place(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file. Raises InputError where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except (OSError, UnicodeEncodeError) as error:
+        raise cannot_write(path, error) from None
+
+
+def write_all(writers: Mapping[Path, Callable[[], object]]) -> None:
+    """Write each output, also when another one fails; then raise InputError for all that failed."""
+    failed = []
+    for path, write in writers.items():
+        try:
+            write()
+        except InputError as error:
+            failed.append(str(error))
+        except OSError as error:
+            failed.append(str(cannot_write(path, error)))
+    if failed:
+        raise InputError("; ".join(failed))
+
+
+def cannot_write(path: Path, error: Exception) -> InputError:
+    """Return the error that says why a path cannot be written."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    mend = "make room" if getattr(error, "errno", None) == errno.ENOSPC else "name another place"
+    return InputError(f"{path}: cannot be written ({reason}); {mend}")

@@ -1,0 +1,193 @@
+"""Runs, judgements and models that do not belong together are refused, or told of with counts."""
+
+import json
+import shutil
+
+import pytest
+
+from genir.cli import app, guarded
+from genir.corpus.documents import document_of
+from genir.corpus.runs import write_run
+from genir.corpus.seen import digests_of
+from genir.errors import InputError
+from genir.evaluation.compare import Options
+from genir.evaluation.report import to_json, to_report
+from genir.evaluation.session import Outputs, compare_model, evaluate
+from genir.records import Hit
+from genir.retriever import TRAIN_QUERIES, Retriever
+
+QUIET = Options(typos=False, timed=0)
+KEYS = ("copy-file", "move-disk", "list-disk", "watch-folder")
+
+
+@pytest.fixture
+def model(tiny_folder, tmp_path):
+    return shutil.copytree(tiny_folder("atomic"), tmp_path / "model")
+
+
+@pytest.fixture
+def retriever(model):
+    return Retriever.load(model, "cpu")
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Return a writer of judged queries: (key, document, grade), with texts of their own."""
+
+    def write(rows, texts=()):
+        keys = dict.fromkeys(key for key, _, _ in rows)
+        lines = [{"_id": key, "text": dict(texts).get(key, f"text of {key}")} for key in keys]
+        (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        rows = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in rows)]
+        (tmp_path / "q.tsv").write_text("\n".join(rows))
+        return tmp_path / "q.jsonl", tmp_path / "q.tsv"
+
+    return write
+
+
+def four():
+    return [(f"q{n}", key, 1) for n, key in enumerate(KEYS)]
+
+
+def run_of(path, queries, documents):
+    hits = [Hit(key, -float(rank), rank) for rank, key in enumerate(documents, 1)]
+    write_run(path, dict.fromkeys(queries, hits))
+    return path
+
+
+def life(retriever, files, former):
+    options = Options(typos=False, timed=0, former=former)
+    return compare_model(retriever, *files, [], options)
+
+
+def test_judgements_without_a_relevant_document_are_refused(retriever, judged):
+    files = judged([(query, key, 0) for query, key, _ in four()])
+    with pytest.raises(InputError, match=r"q\.tsv: no judgement has a grade above 0"):
+        compare_model(retriever, *files, [], QUIET)
+
+
+def test_queries_without_a_relevant_document_and_equal_queries_are_noted(retriever, judged):
+    rows = [*four(), ("q4", "copy-disk", 0)]
+    files = judged(rows, [("q0", "the same"), ("q1", " The  same")])
+    comparison = compare_model(retriever, *files, [], QUIET)
+    assert len(comparison.notes) == 2
+    assert "1 of 5 judged queries have no document with a grade above 0" in comparison.notes[0]
+    assert "2 of 5 judged queries share their text with another one" in comparison.notes[1]
+    assert to_json(comparison)["notes"] == comparison.notes
+    assert comparison.notes[1] in to_report(comparison, "x")
+
+
+def test_train_queries_are_noted(retriever, judged):
+    retriever.attachments[TRAIN_QUERIES] = digests_of(["Text of  q1", "text of q3", "another"])
+    comparison = compare_model(retriever, *judged(four()), [], QUIET)
+    assert len(comparison.notes) == 1 and "2 of 4 judged queries were train" in comparison.notes[0]
+
+
+def test_nothing_is_noted_where_all_is_well(retriever, judged):
+    comparison = compare_model(retriever, *judged(four()), [], QUIET)
+    assert list(comparison.notes) == [] and "notes" not in to_json(comparison)
+
+
+def test_a_former_run_of_other_queries_is_refused(retriever, judged, tmp_path):
+    keys = list(retriever.table.keys)
+    run = run_of(tmp_path / "former.trec", ["x0", "x1", "x2", "q0"], keys)
+    with pytest.raises(InputError, match=r"former\.trec: has 1 of 4 judged queries; give the run"):
+        life(retriever, judged(four()), run)
+
+
+def test_a_former_run_of_some_queries_is_measured_on_these_alone(retriever, judged, tmp_path):
+    files, keys = judged(four()), list(retriever.table.keys)
+    texts = ["text of q0", "text of q1", "text of q2"]
+    answers = dict(zip(["q0", "q1", "q2"], retriever.search(texts, 100), strict=True))
+    write_run(tmp_path / "former.trec", answers)
+    comparison = life(retriever, files, tmp_path / "former.trec")
+    assert comparison.life.compared == 3
+    assert comparison.life.forgotten == dict.fromkeys(comparison.life.forgotten, 0.0)
+    assert "has 3 of 4 judged queries; what is forgotten is measured" in comparison.notes[0]
+    run = run_of(tmp_path / "other.trec", ["q0", "q1", "q2", "q3"], [*keys, "gone-1", "gone-2"])
+    told = life(retriever, files, run).notes
+    assert len(told) == 1 and "40 of 42 documents in it are known to this model" in told[0]
+
+
+def test_a_former_run_on_another_collection_is_refused(retriever, judged, tmp_path):
+    keys = ["copy-file", *(f"other-{n}" for n in range(40))]
+    run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3"], keys)
+    with pytest.raises(InputError, match=r"1 of 41 documents in it are known .*this collection"):
+        life(retriever, judged(four()), run)
+
+
+def test_a_short_former_run_says_nothing_of_deep_measures(retriever, judged, tmp_path):
+    keys = list(retriever.table.keys)[:10]
+    run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3"], keys)
+    comparison = life(retriever, judged(four()), run)
+    assert "R@100" not in comparison.life.forgotten and "RR@10" in comparison.life.forgotten
+    assert "has at most 10 hits of a query; R@100 cannot be compared" in comparison.notes[0]
+
+
+def test_a_former_model_of_another_collection_is_refused(retriever, model, judged, tmp_path):
+    former = shutil.copytree(model, tmp_path / "former")
+    other = Retriever.load(former, "cpu")
+    keys = [key for key in other.table.keys if key not in KEYS]
+    other.put([document_of({"_id": key, "text": "something else"}, "") for key in KEYS])
+    with pytest.raises(InputError, match=r"4 of 4 relevant documents had another text, so it is a"):
+        life(retriever, judged(four()), former)
+    other.delete(list(KEYS))
+    other.compact()
+    with pytest.raises(InputError, match=r"former: has no document that a judged query asks for"):
+        life(retriever, judged(four()), former)
+    assert keys
+
+
+# --- outputs -------------------------------------------------------------------------------------
+
+
+def outputs_of(place, **names):
+    return Outputs(**{name: place / own for name, own in names.items()})
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"run": "a", "json_file": "a"}, r"--run and --json are both .*a; give each a place"),
+        ({"json_file": "q.tsv"}, r"--qrels and --json are both .*q\.tsv"),
+        ({"report": "model"}, r"MODEL and --report are both"),
+        ({"run": "no/run"}, r"no/run: there is no folder"),
+        ({"json_file": "model"}, r"MODEL and --json are both"),
+        ({"report": "q.jsonl/report"}, r"q\.jsonl is a file, not a folder"),
+        ({"run": "x" * 300}, r"cannot be written \(File name too long\)"),
+        ({"report": "x" * 300}, r"cannot be written \(File name too long\)"),
+    ],
+)
+def test_outputs_are_checked_before_the_work(model, judged, tmp_path, monkeypatch, names, message):
+    files = judged(four())
+    monkeypatch.setattr("genir.evaluation.session.Retriever", None)  # nothing is loaded
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=message):
+        evaluate(model, *files, "", outputs_of(tmp_path, **names), QUIET)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_output_that_fails_costs_no_other(model, judged, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("genir.evaluation.session.write_json", full)
+    outputs = outputs_of(tmp_path, json_file="e.json", run="r.trec", report="report")
+    with pytest.raises(InputError, match=r"e\.json: cannot be written \(No space .*make room"):
+        evaluate(model, *judged(four()), "", outputs, QUIET)
+    assert len((tmp_path / "r.trec").read_text().splitlines()) == 160
+    assert "RR@10" in capsys.readouterr().out
+    assert (tmp_path / "report" / "report.md").is_file()
+
+
+def test_a_key_with_a_space_is_written_escaped(model, judged, tmp_path):
+    retriever = Retriever.load(model, "cpu")
+    retriever.add([document_of({"_id": "two words", "text": "polish a mirror"}, "")])
+    files = judged([*four(), ("q 5", "two words", 1)])
+    flags = ["--queries", files[0], "--qrels", files[1], "--baselines", "", "--timed", "0",
+             "--run", tmp_path / "r.trec"]  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        guarded(lambda: app(["evaluate", *map(str, [model, *flags])]))
+    assert end.value.code == 0
+    text = (tmp_path / "r.trec").read_text(encoding="utf-8")
+    assert "q␠5 Q0 " in text and " Q0 two␠words " in text

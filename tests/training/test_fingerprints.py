@@ -1,0 +1,216 @@
+"""What a training reads is the same when it goes on, and when it is asked for once more."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from genir.config import Strict, load_recipe
+from genir.corpus.folder import read_corpus
+from genir.errors import InputError
+from genir.identifiers.registry import SCHEMES
+from genir.models.registry import MODELS
+from genir.tasks.registry import TASKS
+from genir.training.fingerprints import DocumentDigest, changed, recipe_inputs
+from genir.training.job import train
+from genir.training.loop import Trainer
+from genir.training.losses.registry import LOSSES
+
+LINE = '{"document": "copy-file", "text": "made up"}\n'
+
+
+@pytest.fixture
+def job(make_job, tiny_corpus, tiny_encoder, tmp_path):
+    """A job whose corpus, encoder and file of made-up queries may be changed."""
+    shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+    (tmp_path / "made.jsonl").write_text(LINE)
+    tasks = f"tasks=[{{task='queries'}}, {{task='pseudo-queries', file='{tmp_path}/made.jsonl'}}]"
+    return make_job(tasks, f"model.encoder={tmp_path}/encoder", "training.max_steps=2",
+                    corpus=tmp_path / "corpus", resume=True)  # fmt: skip
+
+
+def edit(path, change):
+    """Change a JSON record in the middle of a file of lines."""
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[7])
+    change(record)
+    path.write_text("\n".join([*lines[:7], json.dumps(record), *lines[8:]]) + "\n")
+
+
+def corpus(change):
+    return lambda place: edit(place / "corpus" / "corpus.jsonl", change)
+
+
+def append(name, text):
+    def change(place):
+        with (place / name).open("a") as file:
+            file.write(text)
+
+    return change
+
+
+def reorder(place):
+    path = place / "corpus" / "corpus.jsonl"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+
+
+CHANGES = {
+    "text": (corpus(lambda r: r.update(text="other")), r"documents: 40 documents, .* then, 40 doc"),
+    "title": (corpus(lambda r: r.update(title="other")), "documents: 40"),
+    "url": (corpus(lambda r: r.update(url="https://other.example")), "documents: 40"),
+    "metadata": (corpus(lambda r: r.update(verb="other")), "documents: 40"),
+    "links": (
+        corpus(lambda r: r.update(links=[{"start": 0, "end": 2, "target": "copy-file"}])),
+        "documents: 40",
+    ),
+    "a document more": (
+        append("corpus/corpus.jsonl", '{"_id": "parking", "text": "deck two"}\n'),
+        r"documents: 40 documents, sha256 \w{12} then, 41 documents, sha256 \w{12} now",
+    ),
+    "order": (reorder, "documents: 40"),
+    "a query": (
+        lambda place: edit(place / "corpus" / "queries.jsonl", lambda r: r.update(text="other")),
+        "train queries: 80",
+    ),
+    "a task's file": (append("made.jsonl", LINE), r"file .*made\.jsonl: sha256"),
+    "weights": (append("encoder/config.json", " "), r"weights '.*encoder': sha256"),
+    "no corpus": (
+        lambda place: shutil.rmtree(place / "corpus"), "corpus: no such file or folder"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("when", ["interrupted", "finished"])
+def test_a_changed_input_is_named_and_nothing_goes_on(job, tmp_path, monkeypatch, when):
+    if when == "interrupted":
+        monkeypatch.setattr(Trainer, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(job)
+        monkeypatch.undo()
+    else:
+        train(job)
+    kept = tmp_path / "kept"
+    for name in ("corpus", "encoder", "made.jsonl"):
+        copy(tmp_path / name, kept / name)
+    for name, (change, message) in CHANGES.items():
+        change(tmp_path)
+        with pytest.raises(InputError, match=message):
+            train(job)
+            pytest.fail(name)
+        for restored in ("corpus", "encoder", "made.jsonl"):
+            copy(kept / restored, tmp_path / restored)
+    with pytest.raises(InputError, match=r'base URL: "" then, "https://x/" now\); restore'):
+        train(replace(job, base_url="https://x/"))
+    assert len(train(job).search(["clone a text"], 3)[0]) == 3
+
+
+def interrupted(self):
+    raise KeyboardInterrupt
+
+
+def copy(source, target):
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.parent.mkdir(exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copy(source, target)
+
+
+def test_a_corpus_that_only_moved_is_the_same(job, tmp_path):
+    train(job)
+    (tmp_path / "corpus").rename(tmp_path / "moved")
+    (tmp_path / "moved" / "corpus.jsonl").touch()
+    assert len(train(replace(job, corpus=tmp_path / "moved")).documents) == 40
+
+
+def test_a_recipe_trained_before_is_an_input_too(make_job, recipe_file, tmp_path):
+    start = tmp_path / "start.toml"
+    start.write_text(recipe_file.read_text())
+    recipe = load_recipe(recipe_file, [f"model.start={start}"])
+    before = recipe_inputs(recipe)
+    assert changed(before, recipe_inputs(recipe)) == ""
+    start.write_text(start.read_text().replace("batch_size = 16", "batch_size = 8"))
+    told = f"recipe {start}: setting training.batch_size: 16 then, 8 now"
+    assert changed(before, recipe_inputs(recipe)) == told
+
+
+def test_a_model_of_an_earlier_genir_is_not_resumed(job):
+    train(job)
+    metrics = job.out / "metrics.json"
+    told = json.loads(metrics.read_text())
+    del told["inputs"]
+    rewrite(job.out, "metrics.json", json.dumps(told))
+    with pytest.raises(InputError, match=r"does not say what it was trained on.*--overwrite"):
+        train(job)
+
+
+def rewrite(folder, name, text):
+    from genir.manifest import write_manifest
+
+    (folder / name).write_text(text)
+    known = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, {k: v for k, v in known.items() if k not in ("files", "format")})
+
+
+def test_work_without_a_record_of_its_inputs_is_not_resumed(job, monkeypatch):
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(job)
+    monkeypatch.undo()
+    work = job.out.with_name("model.training")
+    (work / "inputs.json").unlink()
+    with pytest.raises(InputError, match=r"model.training: holds no record of its inputs.*--over"):
+        train(job)
+    assert len(train(replace(job, overwrite=True, resume=False)).documents) == 40
+
+
+def test_the_digest_is_of_every_field(tiny_corpus):
+    documents = list(read_corpus(tiny_corpus))
+    values = {digest(documents), digest(documents[::-1]), digest(documents[1:])}
+    for change in ({"key": "x"}, {"text": "x"}, {"title": "x"}, {"url": "x"}, {"metadata": {}}):
+        values.add(digest([replace(documents[0], **change), *documents[1:]]))
+    assert len(values) == 8 and digest(documents) == digest(list(documents))
+
+
+def digest(documents):
+    found = DocumentDigest()
+    assert list(found.over(documents)) == documents
+    return found.value
+
+
+# --- no option can be forgotten ------------------------------------------------------------------
+
+VARIANTS = [*TASKS.values(), *LOSSES.values(), *SCHEMES.values(), *MODELS.values()]
+PLAIN = {"language", "prefix"}
+"""Texts that name no file and no model."""
+
+
+def all_options():
+    return {kind.Options for kind in VARIANTS}
+
+
+@pytest.mark.parametrize("options", sorted(all_options(), key=lambda kind: kind.__name__))
+def test_every_option_that_names_a_file_or_a_model_is_declared(options, tmp_path):
+    """Each free text or path of an option shows in `files` or `weights`, or is known as plain."""
+    for name, field in options.model_fields.items():
+        if field.annotation not in (str, Path, str | None, Path | None) or name in PLAIN:
+            continue
+        named = tmp_path / f"{name}.named"
+        named.write_text("x")
+        values = dict.fromkeys(required(options), str(named)) | {name: str(named)}
+        others = {"teacher": str(named)} if name == "queries" else {}
+        others |= {"queries": str(named)} if name == "teacher" else {}
+        others |= {"teacher": "dense"} if name == "encoder" else {}
+        known = {key: value for key, value in others.items() if key in options.model_fields}
+        made = options.model_validate(values | known)
+        assert str(named) in {*map(str, made.files()), *made.weights()}, f"{options}: {name}"
+
+
+def required(options: type[Strict]):
+    return [name for name, field in options.model_fields.items() if field.is_required()]
