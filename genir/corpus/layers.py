@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, insert
+from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, Preview, insert
 from genir.errors import InputError
 from genir.records import Document
 
@@ -91,6 +91,10 @@ class LayeredStore(DocumentStore):
         """Return the documents of the keys that exist, in the order of `keys`."""
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
+
+    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+        """Return title, URL and the beginning of the text of the keys that exist."""
+        return super().previews(keys) | self._added.previews(keys)
 
     def keys(self) -> list[str]:
         """Return all keys in order."""

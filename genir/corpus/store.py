@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,18 @@ INDEX_ONE = f"{INDEX} AND number = ?"
 COLUMNS = "key, title, text, url, links, metadata"
 MASKS = 32
 """Filters whose masks are kept, those asked last."""
+
+
+PREVIEW_CHARACTERS = 1 << 20
+"""Characters of a text that a hit is shown from: an answer holds the texts of all of its hits."""
+
+
+class Preview(NamedTuple):
+    """What a hit shows of a document; text: its first `PREVIEW_CHARACTERS`."""
+
+    title: str
+    url: str
+    text: str
 
 
 class DocumentStore(Sequence[Document]):
@@ -153,6 +165,16 @@ class DocumentStore(Sequence[Document]):
         )
         found = {document.key: document for document in map(_document, rows)}
         return {key: found[key] for key in keys if key in found}
+
+    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+        """Return title, URL and the beginning of the text of the keys that exist, in one query."""
+        rows = self._rows(
+            "SELECT key, title, url, substr(text, 1, ?) FROM documents "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            PREVIEW_CHARACTERS,
+            json.dumps(keys),
+        )
+        return {row[0]: Preview(*row[1:]) for row in rows}
 
     def keys(self) -> list[str]:
         """Return all keys in order."""

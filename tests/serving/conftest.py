@@ -57,6 +57,16 @@ class Documents(list):
         return ["lang"]
 
 
+class Ready:
+    """An answer whose snippets are made already."""
+
+    def __init__(self, hits: list[Hit]) -> None:
+        self._hits = hits
+
+    def hits(self) -> list[Hit]:
+        return self._hits
+
+
 class WordOverlap:
     """A retriever that shares the real one's surface, and answers by counting shared words."""
 
@@ -82,9 +92,12 @@ class WordOverlap:
     def close(self):
         pass
 
-    def search(self, queries, k=10, where=None, beams=None, exact=None) -> list[list[Hit]]:
+    def match(self, queries, k=10, where=None, beams=None, exact=None) -> list[Ready]:
         each = zip(queries, k, where, strict=True)
-        return [self._answer(query, k, self._filter(one)) for query, k, one in each]
+        return [Ready(self._answer(query, k, self._filter(one))) for query, k, one in each]
+
+    def prepare(self, where):
+        pass
 
     def _filter(self, selection) -> Filter:
         return (
