@@ -169,12 +169,14 @@ class DocumentStore(Sequence[Document]):
     def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
         """Return title, URL and the beginning of the text of the keys that exist, in one query."""
         rows = self._rows(
-            "SELECT key, title, url, substr(text, 1, ?) FROM documents "
+            "SELECT key, title, url, text FROM documents "
             "WHERE key IN (SELECT value FROM json_each(?))",
-            PREVIEW_CHARACTERS,
             json.dumps(keys),
         )
-        return {row[0]: Preview(*row[1:]) for row in rows}
+        # Cut here: SQL's substr takes a NUL for the end of a text.
+        return {
+            key: Preview(title, url, text[:PREVIEW_CHARACTERS]) for key, title, url, text in rows
+        }
 
     def keys(self) -> list[str]:
         """Return all keys in order."""
