@@ -11,6 +11,9 @@ T = TypeVar("T")
 
 def tracked(items: Sequence[T], description: str) -> Iterable[T]:
     """Pass over the items, under a bar if there are several and a description."""
+    if not description or len(items) < 2:
+        return items  # a bar starts a thread and looks at the terminal, even a disabled one
     console = Console(stderr=True)
-    disabled = not (console.is_terminal and description and len(items) > 1)
-    return track(items, description, console=console, transient=True, disable=disabled)
+    if not console.is_terminal:
+        return items
+    return track(items, description, console=console, transient=True)

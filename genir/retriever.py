@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from genir.arguments import as_count, as_counts, as_keys, as_text, as_texts
 from genir.config import Recipe, Stage, load_recipe
-from genir.corpus.snippet import snippet
+from genir.corpus.matches import Matches
 from genir.corpus.store import DocumentStore
 from genir.decoding.aggregate import Ranked
 from genir.decoding.filters import RowMasks, Wanted, passing_rows
@@ -116,22 +116,34 @@ class Retriever(Stored):
             InputError: Queries that are no texts, k or beams below 1, a list of another length, and
                 a field that no document has.
         """
+        return [found.hits() for found in self.match(queries, k, where, beams, exact)]
+
+    def match(
+        self,
+        queries: str | Iterable[str],
+        k: int | Sequence[int] = 10,
+        where: Wanted | Sequence[Wanted] = None,
+        beams: int | None = None,
+        exact: bool | None = None,
+    ) -> list[Matches]:
+        """Return the answers of `search` before their snippets are made. Raises as `search` does.
+
+        A server makes the snippets in other threads than the one that runs the model.
+        """
         queries = as_texts(queries)
         ks = as_counts(k, "k", len(queries))
         beams = None if beams is None else as_count(beams, "beams")
         if not isinstance(exact, bool | None):
             raise InputError(f"exact = {exact!r:.60}: give True, False or None")
         width = self.width(max(ks, default=1), beams)
-        ranked: list[Answer[Ranked]] = []
         live = self._masks.live_rows(self.table, self.documents, where, len(queries))
+        matches: list[Matches] = []
         for start in range(0, len(queries), BATCH):
             batch = range(len(queries))[start : start + BATCH]
             own = [queries[q] for q in batch]
-            ranked += self.rank(own, [ks[q] for q in batch], live.select(batch), width, exact)
-        return [
-            Answer(self.hits_of(query, found), found.proven)
-            for query, found in zip(queries, ranked, strict=True)
-        ]
+            ranked = self.rank(own, [ks[q] for q in batch], live.select(batch), width, exact)
+            matches += self._matches(own, ranked)
+        return matches
 
     def shares(
         self, query: str, keys: str | Iterable[str], where: Wanted = None
@@ -211,22 +223,38 @@ class Retriever(Stored):
         """Return the rows that may be found, ready for the decoder. Raises as `search` does."""
         return self._masks.live_rows(self.table, self.documents, where, 1)
 
+    def prepare(self, where: Sequence[Wanted]) -> None:
+        """Compute the masks of filters ahead of a search that uses them; from any thread."""
+        for wanted in where:
+            self._masks.live_rows(self.table, self.documents, wanted, 1)
+
     def hits_of(self, query: str, ranked: Sequence[Ranked]) -> list[Hit]:
         """Return ranked documents as hits. Looks up what they show; the order is already made."""
-        keys = [self.table.keys[item.document] for item in ranked]
-        shown = self.documents.fetch(keys)
-        return [
-            Hit(
-                key=key,
-                score=item.score,
-                rank=rank,
-                identifier=self.scheme.describe(self.table.identifier(item.row)),
-                title=shown[key].title,
-                url=shown[key].url,
-                snippet=snippet(shown[key].text, query),
-            )
-            for rank, (key, item) in enumerate(zip(keys, ranked, strict=True), start=1)
-        ]
+        (found,) = self._matches([query], [ranked])
+        return found.hits()
+
+    def _matches(self, queries: Sequence[str], ranked: Sequence[Sequence[Ranked]]) -> list[Matches]:
+        """Look up what the hits of a batch show, in one statement for all of its queries."""
+        keys = self.table.keys
+        numbers = dict.fromkeys(item.document for own in ranked for item in own)
+        shown = self.documents.previews([keys[number] for number in numbers])
+        matches = []
+        for query, own in zip(queries, ranked, strict=True):
+            previews = [shown[keys[item.document]] for item in own]
+            hits = [
+                Hit(
+                    key=keys[item.document],
+                    score=item.score,
+                    rank=rank,
+                    identifier=self.scheme.describe(self.table.identifier(item.row)),
+                    title=preview.title,
+                    url=preview.url,
+                )
+                for rank, (item, preview) in enumerate(zip(own, previews, strict=True), start=1)
+            ]
+            answer = Answer(hits, getattr(own, "proven", None))
+            matches.append(Matches(query, answer, [preview.text for preview in previews]))
+        return matches
 
     def close(self) -> None:
         """Close the files; nothing can be looked up or changed any more."""

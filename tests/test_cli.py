@@ -155,12 +155,26 @@ def test_recipes_lists_them_all_and_all_are_whole(genir):
         assert recipe.name == name and recipe.description, name
 
 
-def test_benchmark_latency_times_all_three(genir, model, tiny_corpus, tmp_path):
+def test_benchmark_latency_times_the_model_an_encoder_pass_and_baselines(
+    genir, model, tiny_corpus, tmp_path
+):
     out = genir("benchmark", "latency", model, "--queries", tiny_corpus / "queries.jsonl",
                 "--count", "4", "--json", tmp_path / "l.json")  # fmt: skip
     told = json.loads((tmp_path / "l.json").read_text())
-    assert set(told) == {"genir", "dense", "bm25"} and out.count("p95") == 3
-    assert all(0 < row["p50"] <= row["p95"] for row in told.values())
+    rows = told["latency_ms"]
+    assert list(rows) == ["genir", "encoder", "dense", "bm25"] and told["queries"] == 4
+    assert all(0 < row["p50"] <= row["p95"] for row in rows.values())
+    assert told["p50_to_encoder"] == pytest.approx(rows["genir"]["p50"] / rows["encoder"]["p50"])
+    assert told["p95_to_p50"] == pytest.approx(rows["genir"]["p95"] / rows["genir"]["p50"])
+    assert f"p50 is {told['p50_to_encoder']:.2f} times that of transformers' encoder pass" in out
+    assert f"p95 {told['p95_to_p50']:.2f} times its own p50" in out
+
+
+def test_benchmark_latency_alone_searches_for_titles(genir, model, tmp_path):
+    genir("benchmark", "latency", model, "--baselines", "", "--count", "7",
+          "--json", tmp_path / "l.json")  # fmt: skip
+    told = json.loads((tmp_path / "l.json").read_text())
+    assert list(told["latency_ms"]) == ["genir", "encoder"] and told["queries"] == 7
 
 
 def test_corpus_python_docs_makes_a_corpus(genir, tmp_path):

@@ -20,3 +20,9 @@ def test_short_or_nameless_work_shows_no_bar(items, description, capsys, monkeyp
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert list(tracked(items, description)) == items
     assert capsys.readouterr().err == ""
+
+
+def test_without_a_bar_nothing_is_started(monkeypatch):
+    monkeypatch.setattr("genir.progress.Console", None)  # would fail if it were called
+    items = [7, 8]
+    assert tracked(items, "") is items

@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,6 +18,7 @@ from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.manifest import write_manifest
 from genir.models.encoder import encode_texts, pad_batch
+from genir.records import Selection
 from genir.retriever import Retriever
 from genir.training.assembly import assemble
 
@@ -128,6 +130,29 @@ def test_every_query_may_have_a_filter_of_its_own(retriever, k):
         (alone,) = retriever.search([query], k, where)
         assert [hit.key for hit in hits] == [hit.key for hit in alone]
         assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-4)
+
+
+def test_a_filter_compiled_ahead_is_not_compiled_again(assembled, monkeypatch):
+    retriever, where = assembled("atomic"), Selection(({"section": 2},))
+    expected = assembled("atomic").search(["erase"], 40, where)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(retriever.prepare, [where]).result()
+    monkeypatch.setattr(DocumentStore, "matching", None)  # would fail if it were called
+    assert retriever.search(["erase"], 40, where) == expected
+    retriever.table.set_live([3], False)  # a change: the mask is of another version
+    with pytest.raises(TypeError):
+        retriever.search(["erase"], 40, where)
+
+
+def test_a_search_walks_no_modules_where_the_mode_is_right(retriever, monkeypatch):
+    before = retriever.search(QUERIES, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Module, "train", None)  # would fail if it were called
+        assert retriever.search(QUERIES, 5) == before
+    retriever.model.train()
+    assert retriever.search(QUERIES, 5) == before
+    assert all(part.training for part in retriever.model.modules())
+    retriever.model.eval()
 
 
 def test_filters_are_one_for_each_query_or_one_for_all(atomic):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from threadpoolctl import ThreadpoolController
 
 from genir.baselines.base import Exhaustive, Scores, passage
 from genir.errors import InputError
@@ -34,6 +35,7 @@ class Dense(Exhaustive):
         super().__init__(corpus, keys)
         self.vectors = vectors
         self._encoder = encoder
+        self._blas = ThreadpoolController().select(user_api="blas")
 
     @classmethod
     def fit(
@@ -57,6 +59,12 @@ class Dense(Exhaustive):
     def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's inner products with all documents, float32 [documents]."""
         vectors = self._encoder.embed(queries)
+        if len(vectors) == 1:
+            # Numpy's threads would go on spinning after the product, beside torch's in the encoder
+            # pass of the next query: both take several times as long.
+            with self._blas.limit(limits=1):
+                yield (vectors @ self.vectors.T)[0]
+            return
         step = max(1, CELLS // len(self.vectors))
         for start in range(0, len(vectors), step):
             yield from vectors[start : start + step] @ self.vectors.T

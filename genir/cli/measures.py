@@ -73,14 +73,17 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
 @benchmark_app.command("latency")
 def latency(
     model: Model,
-    queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
+    queries: Annotated[
+        Path | None, typer.Option(help="queries.jsonl or .tsv; default: titles of documents")
+    ] = None,
     count: Annotated[int, typer.Option(help="queries to time", min=1)] = 200,
+    baselines: Annotated[str, typer.Option(help="to time beside it")] = "dense,bm25",
     json_file: JsonFile = None,
 ) -> None:
-    """Time one query at a time: the model, the dense retriever and BM25, alternating."""
+    """Time single queries: the model, a pass of transformers' encoder, and baselines, by turns."""
     from genir.evaluation.session import benchmark_latency
 
-    benchmark_latency(model, queries, count, json_file)
+    benchmark_latency(model, queries, count, baselines, json_file)
 
 
 @benchmark_app.command("decode")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
-from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, insert
+from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, Preview, insert
 from genir.errors import InputError
 from genir.records import Document
 
@@ -96,6 +96,10 @@ class LayeredStore(DocumentStore):
         keys = as_keys(keys)
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
+
+    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+        """Return title, URL and the beginning of the text of the keys that exist."""
+        return super().previews(keys) | self._added.previews(keys)
 
     def keys(self) -> list[str]:
         """Return all keys in order."""

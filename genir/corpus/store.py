@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,18 @@ INDEX_ONE = f"{INDEX} AND number = ?"
 COLUMNS = "key, title, text, url, links, metadata"
 MASKS = 32
 """Filters whose masks are kept, those asked last."""
+
+
+PREVIEW_CHARACTERS = 1 << 20
+"""Characters of a text that a hit is shown from: an answer holds the texts of all of its hits."""
+
+
+class Preview(NamedTuple):
+    """What a hit shows of a document; text: its first `PREVIEW_CHARACTERS`."""
+
+    title: str
+    url: str
+    text: str
 
 
 class DocumentStore(Sequence[Document]):
@@ -179,6 +191,18 @@ class DocumentStore(Sequence[Document]):
         )
         found = {document.key: document for document in map(self._document, rows)}
         return {key: found[key] for key in keys if key in found}
+
+    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+        """Return title, URL and the beginning of the text of the keys that exist, in one query."""
+        rows = self._rows(
+            "SELECT key, title, url, text FROM documents "
+            "WHERE key IN (SELECT value FROM json_each(?))",
+            json.dumps(keys),
+        )
+        # Cut here: SQL's substr takes a NUL for the end of a text.
+        return {
+            key: Preview(title, url, text[:PREVIEW_CHARACTERS]) for key, title, url, text in rows
+        }
 
     def keys(self) -> list[str]:
         """Return all keys in order."""

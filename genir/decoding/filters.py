@@ -1,5 +1,6 @@
 """From what users ask for (metadata, keys) to masks over the rows of the identifier table."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any
@@ -20,9 +21,13 @@ KEPT = 64
 
 
 class RowMasks:
-    """The masks of filters over a table, made once until a document comes, goes or changes."""
+    """The masks of filters over a table, made once until a document comes, goes or changes.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._live: Mask | None = None
         self._kept: OrderedDict[Hashable, LiveRows] = OrderedDict()
 
@@ -54,17 +59,21 @@ class RowMasks:
         return LiveRows.join(parts, [places[name] for name in names])
 
     def _of(self, table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> LiveRows:
-        # Whatever changes what may be found gives the table a live mask of its own.
-        if self._live is not table.live:
-            self._live = table.live
-            self._kept.clear()
-        name = name_of(wanted)
-        found = self._kept.pop(name, None)
+        # A change of the documents gives the table another live mask, so a mask made for `live` is
+        # never used after one, whatever thread makes it.
+        live, name = table.live, name_of(wanted)
+        with self._lock:
+            found = self._kept.get(name) if self._live is live else None
         if found is None:
             found = LiveRows.build([_rows(table, documents, wanted)])
-        self._kept[name] = found
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        with self._lock:
+            if self._live is not live:
+                self._live = live
+                self._kept.clear()
+            self._kept[name] = found
+            self._kept.move_to_end(name)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return found
 
 

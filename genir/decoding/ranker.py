@@ -20,7 +20,7 @@ from genir.decoding.beams import Beams
 from genir.decoding.exact import Found, exact_search
 from genir.decoding.graphs import record_searches
 from genir.decoding.joined import joined_search
-from genir.decoding.masks import LiveRows
+from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.ngrams import rank_by_ngrams
 from genir.decoding.proof import prove_documents
 from genir.decoding.trie import Trie
@@ -29,6 +29,7 @@ from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
 from genir.models.encoder import autocast, encode_texts, pad_batch
+from genir.models.modes import evaluating
 from genir.records import Answer
 
 NO_NUMBERS = "some scores are no numbers: the model is damaged; train it again"
@@ -98,41 +99,65 @@ class Ranker:
         exact = self.recipe.decoding.mode == "exact" if exact is None else exact
         queries = as_texts(queries)
         ks = as_counts(k, "k", len(queries))
-        most = max(ks, default=0)
-        training = self.model.training
-        self.model.eval()
-        live, places = live.to(self.model.device), live.places(len(queries))
+        answers: list[Answer[Ranked]] = [Answer() for _ in queries]
+        with evaluating(self.model):
+            live = live.to(self.model.device)
+            if exact:
+                proven = self._prove(queries, max(ks, default=0), live)
+                answers = [Answer(one[:n], one.proven) for one, n in zip(proven, ks, strict=True)]
+            self._fill(answers, queries, ks, live, width)
+        return answers
 
-        @cache
-        def matching(place: int) -> int:
-            return int(np.count_nonzero(np.bincount(self.table.documents[live.masks[place]])))
+    def _fill(
+        self,
+        answers: list[Answer[Ranked]],
+        queries: Sequence[str],
+        ks: Sequence[int],
+        live: LiveRows,
+        width: int,
+    ) -> None:
+        """Answer the queries that have fewer than k documents, by beam search."""
+        places = live.places(len(queries))
+        matching = cache(lambda place: self._documents_in(live.masks[place]))
 
         def lacking(asked: Iterable[int]) -> list[int]:
             short = [q for q in asked if len(answers[q]) < ks[q]]
             return [q for q in short if len(answers[q]) < matching(places[q])]
 
-        # Where a document has several identifiers, the best k of these may be of fewer documents.
-        single = len(self.table) == len(self.table.keys) and not self.recipe.decoding.gathers
-        wanted = most if single else None
-        answers: list[Answer[Ranked]] = [Answer() for _ in queries]
-        if exact:
-            proven = self._prove(queries, most, live)
-            answers = [Answer(one[:n], one.proven) for one, n in zip(proven, ks, strict=True)]
         short = lacking(range(len(queries)))
-        texts = [queries[q] for q in short]
-        readings = dict(zip(short, self.read(texts, live.select(short)), strict=True))
-        if any(len(each) > 1 for each in readings.values()) and self._adds_up:
-            wanted = None
+        if not short:
+            return
+        readings = self.read([queries[q] for q in short], live.select(short))
+        wanted = self._useful(max(ks), readings)
+        read_for = dict(zip(short, readings, strict=True))
         while short:
-            found = self._decode([readings[q] for q in short], live.select(short), width, wanted)
+            found = self._decode([read_for[q] for q in short], live.select(short), width, wanted)
             for query, ranked in zip(short, found, strict=True):
                 answers[query] = Answer(ranked[: ks[query]], answers[query].proven)
             short = lacking(short)
             if short and width >= self.trie.rows:
                 raise InputError(NO_NUMBERS)
             width *= 2
-        self.model.train(training)
-        return answers
+
+    @property
+    def _has_one_row_each(self) -> bool:
+        return len(self.table) == len(self.table.keys)
+
+    def _documents_in(self, mask: Mask) -> int:
+        """Return the number of documents with a row in a mask, bool [rows]."""
+        if self._has_one_row_each:
+            return int(np.count_nonzero(mask))
+        return int(np.count_nonzero(np.bincount(self.table.documents[mask])))
+
+    def _useful(self, most: int, readings: Sequence[Sequence[Reading]]) -> int | None:
+        """Return how many identifiers a search needs for `most` documents; None for all of them.
+
+        The best `most` identifiers may belong to fewer documents where one has several, and where
+        the scores of several readings are added up.
+        """
+        if not self._has_one_row_each or self.recipe.decoding.gathers:
+            return None
+        return None if self._adds_up and any(len(own) > 1 for own in readings) else most
 
     @property
     def _adds_up(self) -> bool:

@@ -203,7 +203,11 @@ def _row(
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Return the mean of as many runs as fill `TURN`: one alone may fall on a busy moment."""
+    """Return the mean of as many runs as fill `TURN`: one alone may fall on a busy moment.
+
+    The first run is not timed: threads of the system before may still be spinning.
+    """
+    run()
     began, runs = perf_counter(), 0
     while perf_counter() - began < TURN:
         run()

@@ -1,6 +1,13 @@
-"""How long one query takes, with all systems in the same minutes so that they share the noise."""
+"""How long one query takes: systems in blocks by turns, so that none disturbs another.
 
-from collections.abc import Mapping, Sequence
+After a query, the threads of a matrix library spin for some milliseconds, waiting for more work. A
+system that is timed meanwhile, with threads of another library, competes with them for the cores:
+alternating query by query measures that competition. So each system answers a block of queries in a
+row. A block starts with queries that are not timed, while the threads of the system before go to
+sleep; the blocks alternate (A B C, B C A, ...), so that all systems share the machine's noise.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -11,7 +18,9 @@ from genir.progress import tracked
 from genir.records import Searcher
 
 WARM_UP = 5
-"""Queries that each system answers before the clock starts."""
+"""Queries that each block starts with before the clock starts."""
+BLOCK = 25
+"""Timed queries of a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +34,28 @@ class Latency:
 def latencies(
     systems: Mapping[str, Searcher], texts: str | Sequence[str], k: int = 10
 ) -> dict[str, Latency]:
-    """Time one query at a time; at each query another system goes first. {} without queries."""
+    """Time single queries in blocks, the systems by turns. {} without queries."""
     texts = as_texts(texts, "texts")
     if not texts:
         return {}
-    for searcher in systems.values():
-        for text in texts[:WARM_UP]:
-            searcher.search([text], k)
     names = list(systems)
     times: dict[str, list[float]] = {name: [] for name in names}
-    for turn, text in enumerate(tracked(texts, "timing")):
+    starts = range(0, len(texts), BLOCK)
+    for turn, start in enumerate(tracked(starts, "timing")):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            start = perf_counter()
-            systems[name].search([text], k)
-            times[name].append(1000 * (perf_counter() - start))
+            # The queries before the block: those of the block stay new to the system.
+            for text in texts[max(0, start - WARM_UP) : start] or texts[-WARM_UP:]:
+                systems[name].search([text], k)
+            times[name] += _timed(systems[name], texts[start : start + BLOCK], k)
     return {name: _latency(own) for name, own in times.items()}
+
+
+def _timed(system: Searcher, texts: Sequence[str], k: int) -> Iterator[float]:
+    for text in texts:
+        start = perf_counter()
+        system.search([text], k)
+        yield 1000 * (perf_counter() - start)
 
 
 def _latency(times: Sequence[float]) -> Latency:

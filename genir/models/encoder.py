@@ -24,6 +24,7 @@ from transformers.utils import logging
 from genir.arguments import as_texts
 from genir.errors import InputError, MissingPackage
 from genir.models.fast.openers import find_encoder_opener
+from genir.models.modes import evaluating
 from genir.models.precast import Precast
 from genir.progress import tracked
 
@@ -124,9 +125,10 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def pretrained(cls, name: str = MINILM, length: int = 256) -> Self:
-        """Load an encoder; texts are cut at `length` tokens."""
+        """Load an encoder, in evaluation mode; texts are cut at `length` tokens."""
         tokenizer = load_pretrained(AutoTokenizer, name)
-        return cls(load_pretrained(AutoModel, name, dtype=torch.float32), tokenizer, length)
+        backbone = load_pretrained(AutoModel, name, dtype=torch.float32)
+        return cls(backbone, tokenizer, length).eval()
 
     @classmethod
     def restore(cls, folder: Path, length: int) -> Self:
@@ -166,14 +168,13 @@ class TextEncoder(nn.Module):
 
         Texts are cut at 64 tokens.
         """
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
+        device = next(self.parameters()).device
         ids = encode_texts(self.tokenizer, as_texts(texts, "texts"), min(self.length, 64))
         inputs, mask = (part.to(device) for part in pad_batch(ids, self.tokenizer.pad_token_id))
-        states = self.states(inputs, mask).float()
+        with evaluating(self):
+            states = self.states(inputs, mask).float()
         special = torch.tensor(self.tokenizer.all_special_ids, device=device)
         real = ~torch.isin(inputs, special)
-        self.train(training)
         return states[real], self.embeddings[inputs[real]]
 
     @torch.inference_mode()
@@ -185,18 +186,17 @@ class TextEncoder(nn.Module):
         A string is one text. Raises InputError for anything but texts.
         """
         texts = as_texts(texts, "texts")
-        training, device = self.training, next(self.parameters()).device
-        self.eval()
+        device = next(self.parameters()).device
         ids = encode_texts(self.tokenizer, texts, self.length)
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         starts = range(0, len(order), batch_size)
-        for start in tracked(starts, progress):
-            rows = order[start : start + batch_size]
-            inputs, mask = pad_batch([ids[row] for row in rows], self.tokenizer.pad_token_id)
-            with autocast(device):
-                vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
-        self.train(training)
+        with evaluating(self):
+            for start in tracked(starts, progress):
+                rows = order[start : start + batch_size]
+                inputs, mask = pad_batch([ids[row] for row in rows], self.tokenizer.pad_token_id)
+                with autocast(device):
+                    vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
         return vectors
 
 

@@ -1,7 +1,9 @@
 """One thread owns the model: queries of several requests wait in one queue and go in together.
 
 Knows no HTTP and no documents. What waits is bounded, what is late is left out, and a query that
-fails takes no other with it.
+fails takes no other with it. Snippets are made in threads of their own, from texts that were read
+in the model's thread: they belong to the version that answered, and a long text delays no other
+query.
 """
 
 import asyncio
@@ -11,15 +13,18 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, TypeVar
 
+from genir.errors import InputError
 from genir.memory import give_back
 from genir.records import Hit, Selection
 from genir.serving.metrics import Metrics
-from genir.serving.served import Served
+from genir.serving.served import Matched, Served
 from genir.serving.settings import Settings
+from genir.serving.texts import TextThreads
 
 TIDY = 10.0
 """Seconds between two times that freed memory is given back."""
@@ -93,6 +98,7 @@ class Worker:
         self._settings, self._metrics, self._idle = settings, metrics, idle
         self._size = settings.max_batch if settings.batching else 1
         self._wait = settings.max_wait_ms / 1000 if settings.batching else 0.0
+        self.texts = TextThreads()
         self._queue: deque[_Waiting | _Task] = deque()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -119,8 +125,8 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Return how much waits."""
-        return len(self._queue)
+        """Return how much waits: for the model, or for its snippets."""
+        return len(self._queue) + self.texts.waiting
 
     def install(self, served: Served) -> Served | None:
         """Answer with another model from the next batch on; return the one before."""
@@ -128,6 +134,27 @@ class Worker:
             before, self._served = self._served, served
             self._generation += 1
         return before
+
+    def retire(self, served: Served) -> None:
+        """Close a model that was replaced, after the batch and the filters that still read it."""
+        with suppress(Busy, Closed):
+            self.do(lambda _: self.texts.filter(served.close), bounded=False)
+
+    async def prepare(self, wanted: Sequence[Selection]) -> None:
+        """Compile filters beside the model's thread. Raises Busy.
+
+        An error is left to the search: it raises the same one, for the queries it belongs to.
+        """
+        if self.waiting >= self._settings.queue:
+            raise Busy
+
+        def compile_filters() -> None:
+            served = self._served
+            if served is not None:
+                with suppress(InputError):
+                    served.prepare(wanted)
+
+        await asyncio.wrap_future(self.texts.filter(compile_filters))
 
     def watch(self) -> None:
         """Begin to look for changes now and then."""
@@ -146,7 +173,7 @@ class Worker:
             if self._closed:
                 raise Closed
             # A lone request may fill the queue, however many queries it brings.
-            if self._queue and len(self._queue) + len(items) > self._settings.queue:
+            if self.waiting and self.waiting + len(items) > self._settings.queue:
                 raise Busy
             self._queue.extend(items)
             self._start()
@@ -162,7 +189,7 @@ class Worker:
         with self._change:
             if self._closed:
                 raise Closed
-            if bounded and len(self._queue) >= self._settings.queue:
+            if bounded and self.waiting >= self._settings.queue:
                 raise Busy
             self._queue.append(task)
             self._start()
@@ -179,9 +206,10 @@ class Worker:
             if isinstance(item, _Task):
                 item.future.cancel()
             else:
-                _deliver([(item, None, Closed())])
+                _deliver(item, Closed())
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+        self.texts.close()
 
     # --- the thread ----------------------------------------------------------------------------
 
@@ -260,10 +288,26 @@ class Worker:
             groups.setdefault(_group(item.ask, served), []).append(item)
         for group in groups.values():
             self._metrics.batch.observe(len(group))
-            _deliver(_outcomes(group, served, state))
+            for item, matched in _outcomes(group, served):
+                if isinstance(matched, BaseException):
+                    _deliver(item, matched)
+                else:
+                    self.texts.show(partial(self._show, item, matched, state))
+
+    def _show(self, item: _Waiting, matched: Matched, state: ModelState) -> None:
+        """Make the snippets of an answer and deliver it; in a thread for texts."""
+        if item.future.done():
+            return
+        if item.deadline <= monotonic():
+            self._metrics.late.inc()
+            return
+        try:
+            _deliver(item, Found(matched.hits(), state))
+        except Exception as error:
+            _deliver(item, error)
 
 
-Outcome = tuple[_Waiting, Found | None, BaseException | None]
+Outcome = tuple[_Waiting, Matched | BaseException]
 
 
 def _group(ask: Ask, served: Served) -> Hashable:
@@ -272,21 +316,20 @@ def _group(ask: Ask, served: Served) -> Hashable:
     return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None
 
 
-def _outcomes(items: Sequence[_Waiting], served: Served, state: ModelState) -> list[Outcome]:
+def _outcomes(items: Sequence[_Waiting], served: Served) -> list[Outcome]:
     try:
-        found = served.search(
+        found = served.match(
             [item.ask.text for item in items],
             [item.ask.k for item in items],
             [item.ask.selection for item in items],
             items[0].ask.beams,
             items[0].ask.exact,
         )
-        return [(item, Found(hits, state), None)
-                for item, hits in zip(items, found, strict=True)]  # fmt: skip
+        return list(zip(items, found, strict=True))
     except Exception as error:
         if len(items) == 1:
-            return [(items[0], None, error)]
-    return [outcome for item in items for outcome in _outcomes([item], served, state)]
+            return [(items[0], error)]
+    return [outcome for item in items for outcome in _outcomes([item], served)]
 
 
 def _run(task: _Task, served: Served) -> None:
@@ -297,21 +340,16 @@ def _run(task: _Task, served: Served) -> None:
             task.future.set_exception(error)
 
 
-def _deliver(outcomes: Sequence[Outcome]) -> None:
-    """Hand answers to the event loops that wait for them, to each loop its own at once."""
-    loops: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
-    for outcome in outcomes:
-        loops.setdefault(outcome[0].future.get_loop(), []).append(outcome)
-    for loop, own in loops.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_settle, own)
+def _deliver(item: _Waiting, answer: Found | BaseException) -> None:
+    """Hand an answer, or an error, to the event loop that waits for it."""
+    with suppress(RuntimeError):  # the loop is closed: nobody waits
+        item.future.get_loop().call_soon_threadsafe(_settle, item.future, answer)
 
 
-def _settle(outcomes: Sequence[Outcome]) -> None:
-    for item, found, error in outcomes:
-        if item.future.done():
-            continue
-        if found is not None:
-            item.future.set_result(found)
-        else:
-            item.future.set_exception(error or Closed())
+def _settle(future: "asyncio.Future[Found]", answer: Found | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Found):
+        future.set_result(answer)
+    else:
+        future.set_exception(answer)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.corpus.snippet import snippet
+from genir.corpus.matches import Matches
 from genir.decoding.filters import selected_rows
 from genir.errors import InputError
-from genir.records import Document, Hit, Selection
+from genir.records import Answer, Document, Hit, Selection
 from genir.serving.batching import Busy, ModelState
 from genir.serving.served import Served
 
@@ -147,35 +147,31 @@ class Comparison:
         return self._index
 
 
-def shown(
+def look_up_hits(
     served: Served, asks: Sequence[tuple[str, Selection | None]], answers: Sequence[Sequence[Hit]]
-) -> list[list[Hit]]:
-    """Return hits with titles and snippets; in the model's thread, where nothing changes meanwhile.
+) -> list[Matches]:
+    """Return what hits show; in the model's thread, where nothing changes meanwhile.
 
     A document that has gone since, or passes the selection no more, is left out.
     """
     return [
-        _shown(served, query, selection, hits)
+        _look_up(served, query, selection, hits)
         for (query, selection), hits in zip(asks, answers, strict=True)
     ]
 
 
-def _shown(
+def _look_up(
     served: Served, query: str, selection: Selection | None, hits: Sequence[Hit]
-) -> list[Hit]:
+) -> Matches:
     table = served.table
     rows = selected_rows(table, served.documents, selection or Selection())
     passing = np.zeros(len(table.keys), dtype=bool)
     passing[table.documents[rows]] = True
     kept = [hit for hit in hits if hit.key in table and passing[table.number(hit.key)]]
-    found = served.documents.fetch([hit.key for hit in kept])
-    return [
-        replace(
-            hit,
-            rank=rank,
-            title=found[hit.key].title,
-            url=found[hit.key].url,
-            snippet=snippet(found[hit.key].text, query),
-        )
-        for rank, hit in enumerate(kept, start=1)
-    ]
+    found = served.documents.previews([hit.key for hit in kept])
+    previews = [found[hit.key] for hit in kept]
+    bare = Answer(
+        replace(hit, rank=rank, title=preview.title, url=preview.url)
+        for rank, (hit, preview) in enumerate(zip(kept, previews, strict=True), start=1)
+    )
+    return Matches(query, bare, [preview.text for preview in previews])

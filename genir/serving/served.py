@@ -11,6 +11,14 @@ from genir.living.versions import Version
 from genir.records import Document, Hit
 
 
+class Matched(Protocol):
+    """The answer to one query. It holds all that it shows, whatever changes meanwhile."""
+
+    def hits(self) -> list[Hit]:
+        """Return the hits with their snippets; from any thread."""
+        ...
+
+
 class Served(Protocol):
     """A retriever that answers, and follows what others change."""
 
@@ -44,19 +52,23 @@ class Served(Protocol):
         """Why no document can be added; empty where it can."""
         ...
 
-    def search(
+    def match(
         self,
         queries: list[str],
         k: int | Sequence[int],
         where: Wanted | Sequence[Wanted] = None,
         beams: int | None = None,
         exact: bool | None = None,
-    ) -> Sequence[list[Hit]]:
+    ) -> Sequence[Matched]:
         """Return the best hits of each query; k and where may be lists, one for each."""
         ...
 
     def shares(self, query: str, keys: Sequence[str], where: Wanted = None) -> list[float] | None:
         """Return how probable documents are among all that the query may find; None if unknown."""
+        ...
+
+    def prepare(self, where: Sequence[Wanted]) -> None:
+        """Compile filters ahead of the search that uses them; from any thread."""
         ...
 
     def width(self, k: int, beams: int | None = None) -> int:

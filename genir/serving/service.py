@@ -8,18 +8,21 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar, cast
 
+from genir.corpus.matches import Matches
 from genir.errors import InputError
 from genir.living.journal import Moved
 from genir.records import Hit
 from genir.serving.batching import Ask, Found, ModelState, Worker
 from genir.serving.cache import AnswerCache
-from genir.serving.comparison import Compared, Comparison, View, shown
+from genir.serving.comparison import Compared, Comparison, View, look_up_hits
 from genir.serving.metrics import Metrics
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
 from genir.serving.writer import Writer
 
 T = TypeVar("T")
+KEPT_FILTERS = 32
+"""Compiled filters; fewer than a document store and a retriever keep masks of."""
 log = logging.getLogger("genir.serving")
 
 
@@ -54,6 +57,7 @@ class Service:
         self._writer = Writer(self._worker, opener, self.settings)
         self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache)
         self._cards: AnswerCache[object] = AnswerCache(64)
+        self._prepared: AnswerCache[bool] = AnswerCache(KEPT_FILTERS)
         self._comparison = Comparison(self.settings.max_compared)
         if retriever is not None:
             self._worker.install(retriever)
@@ -148,13 +152,25 @@ class Service:
         self.metrics.cache.labels("hit").inc(len(asks) - len(missing))
         self.metrics.cache.labels("miss").inc(len(missing))
         if missing:
-            futures = self._worker.ask([asks[place] for place in missing], deadline)
             async with asyncio.timeout(max(0.0, deadline - monotonic())):
-                answers = await asyncio.gather(*futures)
+                await self._prepare([asks[place] for place in missing])
+                answers = await asyncio.gather(
+                    *self._worker.ask([asks[place] for place in missing], deadline)
+                )
             for place, answer in zip(missing, answers, strict=True):
                 found[place] = answer
                 self._cache.put(answer.state, asks[place].name, answer)
         return [one for one in found if one is not None]
+
+    async def _prepare(self, asks: Sequence[Ask]) -> None:
+        """Compile filters that this state of the documents has not seen lately."""
+        state = self._worker.state
+        wanted = {one.name: one for one in (ask.selection for ask in asks) if one is not None}
+        fresh = {n: one for n, one in wanted.items() if self._prepared.get(state, n) is None}
+        if fresh:
+            await self._worker.prepare(list(fresh.values()))
+            for name in fresh:
+                self._prepared.put(state, name, True)
 
     async def ask(self, question: Callable[[Served], T], deadline: float) -> T:
         """Return the model's answer to another question. Raises as `search` does."""
@@ -217,10 +233,17 @@ class Service:
             index_ms = (monotonic() - begun) * 1000
             hits = await self._comparison.search(view, [(ask.text, ask.k) for ask in asks])
 
-        def show(served: Served) -> list[list[Hit]]:
-            return shown(served, [(ask.text, ask.selection) for ask in asks], hits)
+        def look_up(served: Served) -> list[Matches]:
+            return look_up_hits(served, [(ask.text, ask.selection) for ask in asks], hits)
 
-        return Compared(await self.ask(show, deadline), view.state[1], index_ms)
+        matches = await self.ask(look_up, deadline)
+
+        def show() -> list[list[Hit]]:
+            return [found.hits() for found in matches]
+
+        async with asyncio.timeout(max(0.0, deadline - monotonic())):
+            shown = await asyncio.wrap_future(self._worker.texts.show(show))
+        return Compared(shown, view.state[1], index_ms)
 
     # --- changing ------------------------------------------------------------------------------
 

@@ -140,8 +140,7 @@ class Writer:
     def _install(self, fresh: Served) -> None:
         before = self._worker.install(fresh)
         if before is not None:
-            with suppress(Busy, Closed):  # after the batch that may still be reading from it
-                self._worker.do(lambda _: before.close(), bounded=False)
+            self._worker.retire(before)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:

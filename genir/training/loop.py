@@ -140,6 +140,7 @@ class Trainer:
     def _steps(self, progress: Progress, wish: StopWish, display: Display) -> None:
         earlier, began = progress.seconds, time.monotonic()
         saved = began
+        self.model.train()  # once: a search in between restores the mode itself
         if not progress.history:
             self._measure(progress, math.nan, display)
         for batch in islice(self._batches(progress.step), self.total - progress.step):
@@ -182,7 +183,6 @@ class Trainer:
             examples = self._examples(epoch)
 
     def _step(self, batch: Batch) -> torch.Tensor:
-        self.model.train()
         batch = batch.to(self.accelerator.device)
         with autocast(batch.rows.device, self.settings.precision):
             loss = self.model(batch, self.losses)

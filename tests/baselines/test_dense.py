@@ -4,6 +4,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from genir.baselines import dense
 from genir.baselines.dense import Dense
@@ -28,6 +29,35 @@ def test_small_chunks_answer_alike(corpus, encoder, monkeypatch):
     monkeypatch.setattr(dense, "CELLS", 2 * len(corpus))
     keys = [[hit.key for hit in hits] for hits in baseline.search(queries, 3)]
     assert keys == [[hit.key for hit in hits] for hits in whole]
+
+
+def test_a_single_query_is_answered_as_in_a_batch_without_threads_of_numpy(
+    corpus, encoder, monkeypatch
+):
+    baseline = Dense.fit(corpus, encoder)
+    queries = ["files", "network", "pattern"]
+    together = baseline.search(queries, 5)
+    seen = []
+    matmul = np.matmul
+
+    class Watched(np.ndarray):
+        """Vectors that note how many threads numpy may use in a product with them."""
+
+        def __rmatmul__(self, other):
+            (blas,) = threadpool_info_of("blas")
+            seen.append(blas["num_threads"])
+            return matmul(other, self.view(np.ndarray))
+
+    baseline.vectors = baseline.vectors.view(Watched)
+    for query, hits in zip(queries, together, strict=True):
+        (alone,) = baseline.search([query], 5)
+        assert [hit.key for hit in alone] == [hit.key for hit in hits]
+    assert seen == [1, 1, 1]
+
+
+def threadpool_info_of(api):
+    found = [one for one in threadpool_info() if one["user_api"] == api]
+    return [one for one in found if "numpy" in one["filepath"]]
 
 
 def test_documents_with_one_text_are_ordered_by_key(corpus, encoder):

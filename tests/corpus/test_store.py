@@ -95,6 +95,20 @@ def test_a_filter_is_equality(tmp_path_factory, metadata, value):
     store.close()
 
 
+def test_previews_are_what_hits_show(store, monkeypatch):
+    keys = [document.key for document in DOCUMENTS]
+    shown = store.previews([*keys, "nowhere", "a"])
+    assert shown == {one.key: (one.title, one.url, one.text) for one in DOCUMENTS}
+    layered = LayeredStore(store.path)
+    layered.put({1: Document("b", "two anew", "B"), 4: Document("e", "five")})
+    assert layered.previews(["b", "e", "a"]) == {
+        "a": ("A", "u/a", "one"), "b": ("B", "", "two anew"), "e": ("", "", "five")
+    }  # fmt: skip
+    monkeypatch.setattr("genir.corpus.store.PREVIEW_CHARACTERS", 2)
+    assert [layered.previews([key])[key].text for key in "abe"] == ["on", "tw", "fi"]
+    layered.close()
+
+
 def test_threads_and_processes(store):
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(lambda i: store[i % 4], range(200))

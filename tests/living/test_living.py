@@ -45,6 +45,22 @@ def test_an_added_document_is_found_at_once_and_after_a_load(retriever):
     assert answers(retriever) == answers(reloaded(retriever))
 
 
+def test_an_answer_shows_the_version_that_made_it_whatever_changes_before_its_snippets(folder):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.add([make_document("a", "the old text of this page")])
+    expected = retriever.search(["copy a page"], 41)[0]
+    (found,) = retriever.match(["copy a page"], 41)
+    for change in (
+        lambda: retriever.replace([make_document("a", "a new text altogether")]),
+        lambda: retriever.delete(["a", "copy-file"]),
+        retriever.close,
+    ):
+        change()
+        assert found.hits() == expected
+    shown = {hit.key: hit.snippet for hit in expected}
+    assert "old text" in shown["a"] and "copy-file" in shown
+
+
 def test_a_deleted_document_is_never_found_and_k_hits_still_are(retriever):
     gone = retriever.table.keys[:35]
     assert retriever.delete(gone) == gone

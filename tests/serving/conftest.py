@@ -57,6 +57,16 @@ class Documents(list):
         return ["lang"]
 
 
+class Ready:
+    """An answer whose snippets are made already."""
+
+    def __init__(self, hits: list[Hit]) -> None:
+        self._hits = hits
+
+    def hits(self) -> list[Hit]:
+        return self._hits
+
+
 class WordOverlap:
     """A retriever that shares the real one's surface, and answers by counting shared words."""
 
@@ -83,12 +93,15 @@ class WordOverlap:
         pass
 
     def shares(self, query, keys, where=None):
-        found = self.search([query], [len(self.documents)], [where])[0]
+        found = self.match([query], [len(self.documents)], [where])[0].hits()
         return [math.exp(hit.score) for key in keys for hit in found if hit.key == key]
 
-    def search(self, queries, k=10, where=None, beams=None, exact=None) -> list[list[Hit]]:
+    def match(self, queries, k=10, where=None, beams=None, exact=None) -> list[Ready]:
         each = zip(queries, k, where, strict=True)
-        return [self._answer(query, k, self._filter(one)) for query, k, one in each]
+        return [Ready(self._answer(query, k, self._filter(one))) for query, k, one in each]
+
+    def prepare(self, where):
+        pass
 
     def _filter(self, selection) -> Filter:
         return (

@@ -148,7 +148,7 @@ def test_unknown_paths_and_methods_are_problems(client):
 
 
 def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(searcher):
-    searcher.search = None
+    searcher.match = None
     client = TestClient(create_app(searcher), raise_server_exceptions=False)
     assert "NoneType" not in problem(client.post("/search", json={"query": "copy"}), 500)
 
@@ -172,7 +172,7 @@ def test_before_the_model_is_loaded_the_server_lives_and_is_not_ready(searcher):
 
 def test_the_model_answers_one_question_at_a_time_and_the_server_meanwhile(searcher):
     entered, release, busy = threading.Event(), threading.Event(), []
-    inner = searcher.search
+    inner = searcher.match
 
     def slow(*arguments):
         busy.append(threading.get_ident())
@@ -180,7 +180,7 @@ def test_the_model_answers_one_question_at_a_time_and_the_server_meanwhile(searc
         assert release.wait(5) and len(set(busy)) == 1
         return inner(*arguments)
 
-    searcher.search = slow
+    searcher.match = slow
     with TestClient(create_app(searcher)) as client:
         asked = []
         threads = [

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from genir.errors import InputError
 from genir.records import Hit, Selection
 from genir.serving.batching import Ask, Busy, Closed, Worker
 from genir.serving.cache import AnswerCache
@@ -23,17 +24,42 @@ class Recorder:
         self.version = 0
         self.recipe = SimpleNamespace(decoding=SimpleNamespace(mode="beam"))
         self.gate.set()
+        self.reading, self.compiling = threading.Event(), threading.Event()
+        self.prepared, self.closed = [], False
 
     def width(self, k, beams=None):
         return max(k, beams or 10)
 
-    def search(self, queries, k, where, beams=None, exact=None):
+    def match(self, queries, k, where, beams=None, exact=None):
         self.entered.set()
         assert self.gate.wait(10)
         self.batches.append([*queries])
         if "bad" in queries:
             raise RuntimeError("a bad query")
-        return [[Hit(query, 0.0, 1)] * n for query, n in zip(queries, k, strict=True)]
+        return [Found(self, query, n) for query, n in zip(queries, k, strict=True)]
+
+    def prepare(self, where):
+        self.prepared.append(where)
+        assert self.compiling.wait(10)
+        if self.closed:
+            raise InputError("closed")
+
+    def close(self):
+        self.closed = True
+
+
+class Found:
+    """An answer whose snippet waits at a gate of its own, or fails."""
+
+    def __init__(self, model, query, k):
+        self.model, self.query, self.k = model, query, k
+
+    def hits(self):
+        if self.query.startswith("long"):
+            assert self.model.reading.wait(10)
+        if self.query == "odd":
+            raise RuntimeError("an odd text")
+        return [Hit(self.query, 0.0, 1)] * self.k
 
 
 @asynccontextmanager
@@ -44,7 +70,8 @@ async def worker(**settings):
     try:
         yield worker, recorder
     finally:
-        recorder.gate.set()
+        for event in (recorder.gate, recorder.reading, recorder.compiling):
+            event.set()
         await asyncio.to_thread(worker.close)
 
 
@@ -113,6 +140,101 @@ def test_a_query_that_fails_takes_no_other_along():
             with pytest.raises(RuntimeError, match="a bad query"):
                 await bad
             assert (await good).hits[0].key == "good" and (await other).hits[0].key == "other"
+
+    asyncio.run(run())
+
+
+def test_a_long_text_delays_no_other_query_not_even_of_its_batch():
+    async def run():
+        async with worker() as (queue, recorder):
+            first = await held(queue, recorder)
+            slow, quick = queue.ask(asks("long text", "quick"), monotonic() + 60)
+            recorder.gate.set()
+            assert (await first).hits and (await quick).hits[0].key == "quick"
+            (later,) = queue.ask(asks("later"), monotonic() + 60)
+            assert (await later).hits[0].key == "later" and not slow.done()
+            assert recorder.batches == [["first"], ["long text", "quick"], ["later"]]
+            recorder.reading.set()
+            assert (await slow).hits[0].key == "long text"
+
+    asyncio.run(run())
+
+
+def test_a_text_that_fails_takes_no_other_along():
+    async def run():
+        async with worker() as (queue, _):
+            odd, good = queue.ask(asks("odd", "good"), monotonic() + 60)
+            assert (await good).hits[0].key == "good"
+            with pytest.raises(RuntimeError, match="an odd text"):
+                await odd
+
+    asyncio.run(run())
+
+
+def test_texts_that_wait_count_as_waiting_and_are_bounded():
+    async def run():
+        async with worker(queue=3) as (queue, recorder):
+            slow = queue.ask(asks("long 1", "long 2", "long 3"), monotonic() + 60)
+            while queue.texts.waiting < 3:
+                await asyncio.sleep(0.001)
+            with pytest.raises(Busy):
+                queue.ask(asks("one more"), monotonic() + 60)
+            recorder.reading.set()
+            assert len(await asyncio.gather(*slow)) == 3
+            assert (await queue.ask(asks("one more"), monotonic() + 60)[0]).hits
+
+    asyncio.run(run())
+
+
+def test_a_late_or_abandoned_answer_gets_no_snippets():
+    async def run():
+        async with worker() as (queue, recorder):
+            # Four threads for texts are busy, so that what follows has to wait for one.
+            busy = queue.ask(asks(*(f"long {n}" for n in range(4))), monotonic() + 60)
+            late, given_up = queue.ask(asks("odd", "odd"), monotonic() + 0.05)
+            while queue.texts.waiting < 6:
+                await asyncio.sleep(0.001)
+            given_up.cancel()
+            await asyncio.sleep(0.06)
+            recorder.reading.set()
+            await asyncio.gather(*busy)
+            await asyncio.to_thread(queue.close)
+            assert not late.done()  # the odd text was not read: it would have failed
+            late.cancel()
+
+    asyncio.run(run())
+
+
+def test_filters_are_compiled_beside_the_model_and_before_it_is_closed():
+    async def run():
+        async with worker() as (queue, before):
+            wanted = [Selection(({"a": 1},))]
+            compiling = asyncio.create_task(queue.prepare(wanted))
+            while not before.prepared:
+                await asyncio.sleep(0.001)
+            (other,) = queue.ask(asks("no filter"), monotonic() + 60)
+            assert (await other).hits
+            after = Recorder()
+            queue.install(after)
+            queue.retire(before)
+            (other,) = queue.ask(asks("next"), monotonic() + 60)
+            assert (await other).state == (1, 0) and not before.closed
+            before.compiling.set()
+            await compiling
+            after.compiling.set()
+            await queue.prepare(wanted)  # behind the close, by the model that answers now
+            assert before.closed and before.prepared == after.prepared == [wanted]
+
+    asyncio.run(run())
+
+
+def test_a_filter_that_cannot_be_compiled_is_left_to_the_search():
+    async def run():
+        async with worker() as (queue, recorder):
+            recorder.closed = True
+            recorder.compiling.set()
+            await queue.prepare([Selection(({"a": 1},))])
+            assert recorder.prepared
 
     asyncio.run(run())
 

@@ -120,14 +120,14 @@ def test_a_clock_that_jumps_changes_no_deadline(folder, monkeypatch):
 @pytest.fixture
 def slow(searcher):
     """A searcher that, once it has begun, waits until it is let go."""
-    inner, searcher.begun, searcher.gate = searcher.search, threading.Event(), threading.Event()
+    inner, searcher.begun, searcher.gate = searcher.match, threading.Event(), threading.Event()
 
-    def search(*arguments, **named):
+    def match(*arguments, **named):
         searcher.begun.set()
         assert searcher.gate.wait(120)
         return inner(*arguments, **named)
 
-    searcher.search = search
+    searcher.match = match
     yield searcher
     searcher.gate.set()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from genir.decoding.beam import beam_search
 from genir.decoding.masks import LiveRows
 from genir.models.base import Batch, DocidModel
+from genir.models.modes import evaluating
 from genir.training.losses.base import Setting
 from genir.training.losses.teachers import Teacher, TeacherOptions, open_teacher
 
@@ -73,12 +74,11 @@ class Negatives:
 
 def generate(model: DocidModel, setting: Setting, batch: Batch, beams: int) -> Tensor:
     """Return the rows that search would find by now, int64 [B, C], -1 where there are no more."""
-    training, trie = model.training, setting.trie
-    model.eval()  # no dropout: it would also draw random numbers
+    trie = setting.trie
     live = LiveRows.build([setting.table.live]).to(batch.rows.device)
     decoding = setting.recipe.decoding.model_copy(update={"beams": min(beams, trie.rows)})
-    found = beam_search(model, trie, batch.inputs, live, decoding)
-    model.train(training)
+    with evaluating(model):  # no dropout: it would also draw random numbers
+        found = beam_search(model, trie, batch.inputs, live, decoding)
     # Outside inference mode, a copy may take part in what has gradients.
     return found.low.clone().masked_fill(found.score == -torch.inf, -1)
 

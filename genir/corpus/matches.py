@@ -1,0 +1,28 @@
+"""Ranked documents whose snippets are still to be made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from genir.corpus.snippet import snippet
+from genir.records import Answer, Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The hits of one query without snippets, and the texts to make them from.
+
+    It holds everything that it shows: `hits` may run in any thread, while documents are changed or
+    after their store was closed. texts: one for each hit.
+    """
+
+    query: str
+    bare: Answer[Hit]
+    texts: Sequence[str]
+
+    def hits(self) -> Answer[Hit]:
+        """Return the hits with their snippets."""
+        shown = (
+            replace(hit, snippet=snippet(text, self.query))
+            for hit, text in zip(self.bare, self.texts, strict=True)
+        )
+        return Answer(shown, self.bare.proven)
