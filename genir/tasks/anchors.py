@@ -17,11 +17,12 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import terms
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
 from genir.tasks.hyperlinks import Anchor, anchors
-from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal, words
+from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal
 
 
 class Web(NamedTuple):
@@ -87,7 +88,7 @@ class Rqp(AnchorTask):
         return [(self._query(anchor, web, rng), anchor.target) for anchor in found]
 
     def _query(self, anchor: Anchor, web: Web, rng: Random) -> str:
-        return self.beside(Counter(words(anchor.context)), web, anchor.words, rng)
+        return self.beside(Counter(terms(anchor.context)), web, anchor.words, rng)
 
 
 class Qdm(Rqp):
@@ -155,6 +156,6 @@ def _weights(counts: Counter[str], language: Language) -> dict[str, float]:
 
 
 def _weight(text: str, language: Language) -> float:
-    found = words(text)
+    found = terms(text)
     telling = (language.information(word) for word in found if word not in STOP_WORDS)
     return sum(telling) / max(len(found), 1)
