@@ -45,6 +45,11 @@ class Bm25(Exhaustive):
         index.index(tokens, show_progress=False)
         return cls(corpus, [key for key, _ in documents], index, language)
 
+    @staticmethod
+    def reads(text: str, language: str = ENGLISH) -> bool:
+        """Return whether a text has a term: one of signs, or of English stop words, has none."""
+        return bool(_tokens([index_terms(text)], language)[0])
+
     @property
     def bytes_per_document(self) -> float:
         """Return the size of the postings and the vocabulary, divided by the documents."""

@@ -107,7 +107,7 @@ class Comparison:
     p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
     document had training queries; empty when that is not known. bytes_per_document: of the
     systems that can tell. decoding: of the first system, where it was diagnosed. life: where
-    documents came or went.
+    documents came or went. notes: sentences on baselines that were left out, or cannot read all.
     """
 
     queries: Sequence[Query]
@@ -122,6 +122,7 @@ class Comparison:
     bytes_per_document: Mapping[str, float]
     decoding: Decoding | None = None
     life: Life | None = None
+    notes: Sequence[str] = ()
 
     @property
     def systems(self) -> list[str]:

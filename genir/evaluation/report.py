@@ -19,6 +19,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     `systems`: system -> measure -> mean. `p_values`: measure -> `first>other` -> corrected p.
     `seen`, `unseen`, `typos`: {"queries", "systems"} each, with 0 and {} where not measured.
     `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
+    `notes`: sentences on baselines that were left out, or read only some of the queries.
     `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent where not diagnosed.
     `life`: {"old", "added", "deleted", "orphans", "leaks", "short", "forgotten"}; absent where
     nothing has changed.
@@ -34,6 +35,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "latency_ms": latency.get(comparison.systems[0], {}),
         "latency_ms_by_system": latency,
         "bytes_per_document": comparison.bytes_per_document,
+        "notes": list(comparison.notes),
     }
     if comparison.decoding is not None:
         found["decoding"] = asdict(comparison.decoding)

@@ -21,6 +21,7 @@ from genir.evaluation.latency import latencies
 from genir.evaluation.life import Former, Parts, life_of
 from genir.evaluation.report import write_json, write_report
 from genir.evaluation.sheets import to_terminal
+from genir.evaluation.unread import leave_out_unread
 from genir.models.encoder import MINILM, TextEncoder
 from genir.records import Document, Searcher
 from genir.retriever import Retriever
@@ -99,10 +100,13 @@ def compare_model(
     known = read_qrels(qrels, texts, retriever.table)
     parts = Parts.of(retriever, known, None if before is None else before.retriever)
     judged = parts.judged
+    asked = [texts[key].text for key in dict.fromkeys(qrel.query for qrel in judged)]
+    names, notes = leave_out_unread(names, _live_documents(retriever), asked)
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
     counts = retriever.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
     comparison = compare(systems, list(texts.values()), judged, seen=seen, options=options)
+    comparison = replace(comparison, notes=notes)
     if options is not None and options.diagnose:
         decoding = diagnose(retriever, comparison.queries, judged)
         comparison = replace(comparison, decoding=decoding)

@@ -86,6 +86,7 @@ def _main(comparison: Comparison) -> Sheet:
     caption = f"{comparison.overall.queries:,} queries."
     if others:
         caption += f" {first} is better: † p < .05, ‡ p < .01 (paired t-test, Holm-corrected)"
+    caption = " ".join([caption, *comparison.notes])
     columns = [*map(partial(_measured, comparison), MEASURES), *_costs(comparison)]
     heads = ["system", *MEASURES, "p50 ms", "p95 ms", "bytes/doc"]
     return Sheet("Systems", heads, _rows(comparison.systems, columns), caption)
