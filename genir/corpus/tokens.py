@@ -220,7 +220,7 @@ _SENTENCE_END = re.compile(
     rf"[{_STOPS}{_CLOSING}]*)\s*"
     rf"|(?<=[{_PHRASE}])\s+(?=[{_PHRASE}])"
 )
-_LAST_STOP = re.compile(rf"[.!?\uff0e{_STOPS}][{_CLOSING}]*\Z")
+_LAST_STOP = re.compile(rf"(?:[.!?\uff0e{_STOPS}][{_CLOSING}]*|[{_PHRASE}])\Z")
 
 
 def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterator[Span]:
