@@ -10,7 +10,7 @@ nothing.
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations, groupby
+from itertools import groupby
 from random import Random
 from typing import ClassVar, NamedTuple
 
@@ -23,6 +23,10 @@ from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
 from genir.tasks.hyperlinks import Anchor, anchors
 from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal
+
+
+MAX_PAIRS = 32
+"""Pairs of a link with those behind it in its sentence."""
 
 
 class Web(NamedTuple):
@@ -132,12 +136,19 @@ class Acm(AnchorTask):
     name = "acm"
 
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
-        """Return a pair for every two links of a sentence, from the earlier to the later one."""
+        """Return a pair for every two links of a sentence, from the earlier to the later one.
+
+        Of links with more than `MAX_PAIRS` others behind them, for the next of those.
+        """
         for group in _sharing_a_sentence(found):
-            for one, other in combinations(group, 2):
-                if one.target != other.target:
-                    page = web.corpus[web.table.number(one.target)]
-                    counts = Counter(document_words(page))
+            for place, one in enumerate(group):
+                following = group[place + 1 : place + 1 + MAX_PAIRS]
+                others = [other for other in following if one.target != other.target]
+                if not others:
+                    continue
+                page = web.corpus[web.table.number(one.target)]
+                counts = Counter(document_words(page))
+                for other in others:
                     yield self.beside(counts, web, one.words, rng), other.target
 
 
