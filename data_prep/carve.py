@@ -64,12 +64,15 @@ def draw(qrels: Sequence[Qrel], count: int, seed: int) -> set[str]:
         documents[qrel.query].append(qrel.document)
         asking[qrel.document].add(qrel.query)
     order, drawn = sorted(documents), set[str]()
+    left = {document: len(queries) for document, queries in asking.items()}
     random.Random(seed).shuffle(order)
     for query in order:
         if len(drawn) == count:
             break
-        if all(len(asking[document] - drawn) > 1 for document in documents[query]):
+        if all(left[document] > 1 for document in documents[query]):
             drawn.add(query)
+            for document in documents[query]:
+                left[document] -= 1
     if len(drawn) < count:
         raise InputError(
             f"only {len(drawn):,} of the train queries can be drawn, since each document keeps "

@@ -111,7 +111,7 @@ def parse(key: str, text: str) -> CommandPage:
         for line in re.findall(r"^> ?(.+)$", text, re.MULTILINE)
         if not line.startswith(("More information:", "See also:"))
     ]
-    examples = re.findall(r"^- (.+?):?\s*\n\s*`(.+)`\s*$", text, re.MULTILINE)
+    examples = re.findall(r"^- (.+?):?[^\S\n]*\n\s*`(.+)`[^\S\n]*$", text, re.MULTILINE)
     if title is None or not about:
         raise InputError(f"{key}.md: no tldr page: a heading (#) and a description (>) are missing")
     return CommandPage(

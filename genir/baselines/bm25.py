@@ -1,20 +1,23 @@
 """BM25 by bm25s: k1 0.9, b 0.4, with stemmer and stop words for English (Lucene's variant)."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import Stemmer
 
 from genir.arguments import as_texts
 from genir.baselines.base import Exhaustive, Scores, passage
+from genir.corpus.tokens import index_terms
 from genir.errors import InputError
 from genir.memory import hidden
 from genir.records import Document
 
 with hidden("jax"):
     import bm25s
+    from bm25s.stopwords import STOPWORDS_EN
 
 ENGLISH = "english"
+STOP_WORDS = frozenset(STOPWORDS_EN)
 
 
 class Bm25(Exhaustive):
@@ -36,12 +39,17 @@ class Bm25(Exhaustive):
         Raises InputError when no document has a word to index.
         """
         documents = [(document.key, passage(document)) for document in corpus]
-        tokens = _tokens([text for _, text in documents], language)
+        tokens = _tokens([index_terms(text) for _, text in documents], language)
         if not any(tokens):
             raise InputError("no document has a word that BM25 could index; give them text")
         index = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
         index.index(tokens, show_progress=False)
         return cls(corpus, [key for key, _ in documents], index, language)
+
+    @staticmethod
+    def reads(text: str, language: str = ENGLISH) -> bool:
+        """Return whether a text has a term: one of signs, or of English stop words, has none."""
+        return bool(_tokens([index_terms(text)], language)[0])
 
     @property
     def bytes_per_document(self) -> float:
@@ -52,17 +60,24 @@ class Bm25(Exhaustive):
 
     def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's BM25 scores; a word that stands twice in the query counts twice."""
-        for tokens in _tokens(as_texts(queries), self._language):
+        for tokens in _tokens(list(map(index_terms, as_texts(queries))), self._language):
+            if all(len(token) == 1 for token in tokens):
+                tokens = [term for token in tokens for term in self._holding(token)]
             yield self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
 
+    def _holding(self, character: str) -> list[str]:
+        """Return the bigrams that hold a character of a script without spaces, and itself.
 
-def _tokens(texts: Sequence[str], language: str) -> list[list[str]]:
-    english = language == ENGLISH
-    tokens = bm25s.tokenize(
-        list(texts),
-        stopwords=ENGLISH if english else [],
-        stemmer=Stemmer.Stemmer(ENGLISH) if english else None,
-        return_ids=False,
-        show_progress=False,
-    )
-    return cast(list[list[str]], tokens)
+        Only for queries without a bigram: in longer ones they cost more than they find (RR@10 on
+        Chinese XQuAD 0.960 without, 0.946 with them).
+        """
+        return [term for term in self._index.vocab_dict if character in term and len(term) <= 2]
+
+
+def _tokens(found: list[list[str]], language: str) -> list[list[str]]:
+    """Return terms, for English without stop words and stemmed."""
+    if language != ENGLISH:
+        return found
+    distinct = list({term for own in found for term in own} - STOP_WORDS)
+    stems = dict(zip(distinct, Stemmer.Stemmer(ENGLISH).stemWords(distinct), strict=True))
+    return [[stems[term] for term in own if term in stems] for own in found]

@@ -6,19 +6,30 @@ come from: from the author of the document, not from a person who searches.
 
 import random
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from genir.corpus.tokens import (
+    Span,
+    ends_sentence,
+    is_alphabetic,
+    sentence_spans,
+    without_punctuation,
+    words,
+)
 from genir.errors import InputError
 from genir.records import Document, Qrel, Query
-
-Span = tuple[int, int]
 
 SENTENCES = 3
 """Sentences that a document of the split `test` has at least before one is cut."""
 SHORTEST, LONGEST = 5, 30
 """Words of a query."""
+MAX_CHARACTERS = 1000
+"""Of a query. It bounds the work of looking for other places where a sentence stands."""
+START = 16
+"""Characters by which a sentence is looked for, before it is compared as a whole."""
 LEANING = frozenset(
     {"also", "and", "as", "both", "but", "he", "here", "however", "it", "its", "note", "or",
      "otherwise", "see", "she", "so", "such", "that", "their", "then", "there",
@@ -32,6 +43,7 @@ _SENTENCE = re.compile(
 )
 _CODE = re.compile(r"->|>>>|::|\w\(\w*,|[{}\[\]=<>|\\]|\b\w+__|e\.g\.$|i\.e\.$|etc\.$")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*[.,;:!?)\"'`]*")
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +61,24 @@ def sentences(text: str) -> list[Span]:
     Prose: paragraphs at the margin, without bullets, examples and tables.
     """
     return [
-        (paragraph.start() + sentence.start(), paragraph.start() + sentence.end())
+        (paragraph.start() + start, paragraph.start() + end)
         for paragraph in _PARAGRAPH.finditer(text)
-        for sentence in _SENTENCE.finditer(paragraph[0].rstrip())
+        for start, end in _sentences(paragraph[0].rstrip())
     ]
+
+
+def _sentences(paragraph: str) -> list[Span]:
+    """Return the spans of sentences; one in Latin letters begins with a capital."""
+    if _is_latin(paragraph):
+        return [sentence.span() for sentence in _SENTENCE.finditer(paragraph)]
+    *spans, last = sentence_spans(paragraph)
+    return [*spans, last] if ends_sentence(paragraph[slice(*last)]) else spans
+
+
+def _is_latin(text: str) -> bool:
+    """Return whether the first letter of a text is a Latin one."""
+    letter = _LETTER.search(text)
+    return letter is None or letter[0] < "\u0370" or "\u1e00" <= letter[0] < "\u1f00"
 
 
 def held_out(documents: Iterable[Document], share: float, seed: int) -> HeldOut:
@@ -83,26 +109,53 @@ def _choose(
 ) -> dict[int, list[Span]]:
     """Return the spans that may be cut, in random order, by the number of their document."""
     everything = "\n".join(_flat(f"{document.title}\n{document.text}") for document in documents)
+    asking = [
+        {span: _flat(document.text[slice(*span)]) for span in spans[1:]
+         if _asks(document.text[slice(*span)])}
+        for document, spans in zip(documents, found, strict=True)
+    ]  # fmt: skip
+    once = _standing_once({text for own in asking for text in own.values()}, everything)
     chosen = {}
-    for number, (document, spans) in enumerate(zip(documents, found, strict=True)):
-        good = [span for span in spans[1:] if _asks(document.text[slice(*span)], everything)]
+    for number, (own, spans) in enumerate(zip(asking, found, strict=True)):
+        good = [span for span, text in own.items() if text in once]
         rng.shuffle(good)
         if good:
             chosen[number] = good[: len(spans) // 2]
     return chosen
 
 
-def _asks(sentence: str, everything: str) -> bool:
-    """Tell whether a sentence is prose, understood alone, and stands once in the collection."""
-    words = sentence.split()
-    if not SHORTEST <= len(words) <= LONGEST or _CODE.search(sentence):
+def _asks(sentence: str) -> bool:
+    """Return whether a sentence is prose that is understood alone."""
+    found = words(sentence)
+    if not SHORTEST <= len(found) <= LONGEST or len(sentence) > MAX_CHARACTERS:
         return False
-    if words[0].strip(",:").lower() in LEANING:
+    if _CODE.search(sentence) or found[0].strip(",:").lower() in LEANING:
         return False
-    if sum(_WORD.fullmatch(word) is not None for word in words) < 0.8 * len(words):
-        return False
-    flat = _flat(sentence)
-    return everything.find(flat, everything.find(flat) + 1) < 0
+    is_word = _WORD.fullmatch if _is_latin(sentence) else _is_other_word
+    return sum(bool(is_word(word)) for word in found) >= 0.8 * len(found)
+
+
+def _is_other_word(word: str) -> bool:
+    return is_alphabetic(without_punctuation(word))
+
+
+def _standing_once(wanted: set[str], everything: str) -> set[str]:
+    """Return the texts that stand in `everything` once.
+
+    Reads it once: at each character, the texts that begin with the next few are compared.
+    """
+    starts: dict[int, dict[str, set[int]]] = {}
+    for text in wanted:
+        start = text[:START]
+        starts.setdefault(len(start), {}).setdefault(start, set()).add(len(text))
+    counts: Counter[str] = Counter()
+    for place in range(len(everything)):
+        for size, lengths in starts.items():
+            for length in lengths.get(everything[place : place + size], ()):
+                text = everything[place : place + length]
+                if text in wanted:
+                    counts[text] += 1
+    return {text for text in wanted if counts[text] == 1}
 
 
 def _flat(text: str) -> str:
@@ -123,9 +176,26 @@ def _cut(result: HeldOut, number: int, spans: list[tuple[Span, str]]) -> None:
 
 def _without(text: str, spans: list[Span]) -> str:
     """Return a text without the spans, and without the white space that they leave behind."""
-    for start, end in reversed(spans):
-        before, after = text[:start], text[end:]
-        rest = after.lstrip()
-        ends_paragraph = not rest or "\n\n" in after[: len(after) - len(rest)]
-        text = before.rstrip() + after if ends_paragraph else before + rest
-    return text
+    kept: list[str] = []  # behind the gap, from the last part to the first
+    gap, breaks = _gap(text[spans[-1][1] :], kept)
+    befores = [0, *(end for _, end in spans[:-1])]
+    for before, (start, _) in zip(reversed(befores), reversed(spans), strict=True):
+        part = text[before:start]
+        if breaks or not kept:  # the span ended a paragraph
+            part = part.rstrip()
+            if not part:
+                continue  # the gap stays
+            kept.append(gap)
+        gap, breaks = _gap(part, kept)
+    return gap + "".join(reversed(kept))
+
+
+def _gap(part: str, kept: list[str]) -> tuple[str, bool]:
+    """Keep a part but for the white space that it begins with; return that, and whether it holds
+    the end of a paragraph.
+    """
+    rest = part.lstrip()
+    if rest:
+        kept.append(rest)
+    gap = part[: len(part) - len(rest)]
+    return gap, "\n\n" in gap

@@ -82,6 +82,27 @@ class _Parser(HTMLParser):
         self._href = ""
         self._start = -1
         self._anchors: list[Anchor] = []
+        self._endless: dict[str, str] = {}  # kind of marked section -> text that never closes one
+
+    def feed(self, data: str) -> None:
+        """Read a whole page in linear time.
+
+        html.parser looks for the end of each unclosed tag and comment up to the end of the text.
+        Behind the last > there can be no end, so a < there is read as text, which it is anyway.
+        """
+        end = data.rfind(">") + 1
+        super().feed(data[:end])
+        super().feed(data[end:].replace("<", "&lt;"))
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Look for the end of a section such as <![CDATA[ only while there may be one."""
+        kind = self.rawdata[i : i + 5].lower()
+        if self._endless.get(kind) is self.rawdata:
+            return -1
+        end = super().parse_marked_section(i, report)
+        if end < 0:
+            self._endless[kind] = self.rawdata
+        return end
 
     def page(self) -> Page:
         text = "".join(self._parts).rstrip()

@@ -112,7 +112,8 @@ class Comparison:
     p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
     document had training queries; empty when that is not known. bytes_per_document: of the
     systems that can tell. decoding: of the first system, where it was diagnosed. life: where
-    documents came or went. notes: what a reader of the figures must know of queries and judgements.
+    documents came or went. notes: warnings about queries, judgements and baselines that were left
+    out.
     """
 
     queries: Sequence[Query]

@@ -23,7 +23,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
     `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent where not diagnosed.
     `life`: {"old", "added", "deleted", "orphans", "leaks", "short", "forgotten"}; absent where
-    nothing has changed. `notes`: warnings about queries and judgements; absent without any.
+    nothing has changed. `notes`: warnings about queries, judgements and baselines that were left
+    out; absent without any.
     """
     latency = {name: asdict(own) for name, own in comparison.latency.items()}
     found = {
@@ -71,7 +72,7 @@ def to_report(comparison: Comparison, title: str) -> str:
     if len(comparison.systems) > 1:
         tables.append(significance_sheet(comparison))
     notes = "\n".join(f"- {note}" for note in comparison.notes)
-    parts = [f"# {title}", *([f"**Mind:**\n\n{notes}"] if notes else [])]
+    parts = [f"# {title}", *([f"**Warnings**\n\n{notes}"] if notes else [])]
     parts += ["![Systems side by side](chart.png)", *map(to_markdown, tables)]
     if comparison.decoding is not None:
         parts.append("![Gold documents pruned](pruned.png)")

@@ -23,6 +23,7 @@ from genir.evaluation.latency import latencies
 from genir.evaluation.life import Former, Parts, life_of
 from genir.evaluation.report import REPORT_FILES, write_json, write_report
 from genir.evaluation.sheets import to_terminal
+from genir.evaluation.unread import leave_out_unread
 from genir.models.encoder import MINILM, TextEncoder
 from genir.outputs import check_distinct, check_folder, check_output, write_all, write_text
 from genir.records import Document, Searcher
@@ -128,7 +129,9 @@ def compare_model(
     known = read_qrels(qrels, texts, retriever.table)
     parts = Parts.of(retriever, known, None if before is None else before.retriever)
     judged = parts.judged
-    notes = check_judgements(retriever, texts, judged, qrels)
+    asked = [texts[key].text for key in dict.fromkeys(qrel.query for qrel in judged)]
+    names, notes = leave_out_unread(names, _live_documents(retriever), asked)
+    notes = [*notes, *check_judgements(retriever, texts, judged, qrels)]
     if before is not None:
         notes += before.check(retriever, parts)
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}

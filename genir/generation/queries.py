@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Protocol
 
 from genir.config import PseudoSection
+from genir.corpus.tokens import first_words, join_words, words
 from genir.errors import InputError
 from genir.folders import flush_entry
 from genir.progress import tracked
@@ -123,16 +124,16 @@ def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
     """Return what is read for one query; other words are left out of it each time."""
     if not options.prompt:
         return _drop(reading(document, options.words), options.drop, rng)
-    text = " ".join(document.text.split()[: options.words])
+    text = first_words(document.text, options.words)
     title = " ".join(document.title.split())
     return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
 
 
 def _drop(text: str, share: float, rng: Random) -> str:
     """Leave out each word with a chance of `share`, but never all of them."""
-    words = text.split()
-    kept = [word for word in words if rng.random() >= share] if share else words
-    return " ".join(kept or words)
+    found = words(text)
+    kept = [word for word in found if rng.random() >= share] if share else found
+    return join_words(kept or found)
 
 
 def _finish(part: Path, out: Path) -> None:

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from genir.corpus.tokens import join_words
+from genir.corpus.tokens import words as split_words
 from genir.identifiers.text import SharedTextScheme, TextOptions, whole_text
 from genir.records import Document, Identifier
 
@@ -40,6 +42,6 @@ def document_passages(document: Document, words: int, count: int) -> list[str]:
     """Return the first `count` passages of `whole_text`, of `words` words each; the last may be
     shorter.
     """
-    read = whole_text(document).split()
+    read = split_words(whole_text(document))
     starts = range(0, len(read), words)[:count]
-    return [" ".join(read[start : start + words]) for start in starts]
+    return [join_words(read[start : start + words]) for start in starts]

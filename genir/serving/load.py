@@ -20,6 +20,7 @@ from time import monotonic, perf_counter
 from urllib.parse import urlsplit
 
 from genir.corpus.store import DocumentStore
+from genir.corpus.tokens import join_words, words
 from genir.errors import InputError
 from genir.folders import temporary_folder
 from genir.signals import on_leave
@@ -250,8 +251,8 @@ def _pieces(model: Path, count: int = 5_000) -> list[str]:
     store, rng, found = DocumentStore(model / "documents.sqlite"), random.Random(0), list[str]()
     numbers = [rng.randrange(len(store)) for _ in range(count)]
     for number in numbers:
-        words = f"{store[number].title} {store[number].text}".split()
-        start = rng.randrange(max(1, len(words) - 3))
-        found.append(" ".join(words[start : start + rng.randint(3, 8)])[:500])
+        read = words(f"{store[number].title} {store[number].text}")
+        start = rng.randrange(max(1, len(read) - 3))
+        found.append(join_words(read[start : start + rng.randint(3, 8)])[:500])
     store.close()
     return [text for text in found if text.strip()]

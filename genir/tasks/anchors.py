@@ -10,18 +10,22 @@ nothing.
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations, groupby
+from itertools import groupby
 from random import Random
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import terms
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
 from genir.tasks.hyperlinks import Anchor, anchors
-from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal, words
+from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal
+
+MAX_PAIRS = 32
+"""Pairs of a link with those behind it in its sentence."""
 
 
 class Web(NamedTuple):
@@ -87,7 +91,7 @@ class Rqp(AnchorTask):
         return [(self._query(anchor, web, rng), anchor.target) for anchor in found]
 
     def _query(self, anchor: Anchor, web: Web, rng: Random) -> str:
-        return self.beside(Counter(words(anchor.context)), web, anchor.words, rng)
+        return self.beside(Counter(terms(anchor.context)), web, anchor.words, rng)
 
 
 class Qdm(Rqp):
@@ -131,12 +135,19 @@ class Acm(AnchorTask):
     name = "acm"
 
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
-        """Return a pair for every two links of a sentence, from the earlier to the later one."""
+        """Return a pair for every two links of a sentence, from the earlier to the later one.
+
+        Of links with more than `MAX_PAIRS` others behind them, for the next of those.
+        """
         for group in _sharing_a_sentence(found):
-            for one, other in combinations(group, 2):
-                if one.target != other.target:
-                    page = web.corpus[web.table.number(one.target)]
-                    counts = Counter(document_words(page))
+            for place, one in enumerate(group):
+                following = group[place + 1 : place + 1 + MAX_PAIRS]
+                others = [other for other in following if one.target != other.target]
+                if not others:
+                    continue
+                page = web.corpus[web.table.number(one.target)]
+                counts = Counter(document_words(page))
+                for other in others:
                     yield self.beside(counts, web, one.words, rng), other.target
 
 
@@ -155,6 +166,6 @@ def _weights(counts: Counter[str], language: Language) -> dict[str, float]:
 
 
 def _weight(text: str, language: Language) -> float:
-    found = words(text)
+    found = terms(text)
     telling = (language.information(word) for word in found if word not in STOP_WORDS)
     return sum(telling) / max(len(found), 1)

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import count_words
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, Task, TrainQueries, draw_identifier, draw_target
@@ -109,10 +110,10 @@ class Wlp(CorpusTask[dict[str, list[str]]]):
 
 def _long_opening(document: Document, shortest: int) -> list[str]:
     opening = sentences(first_section(document.text))
-    return [sentence for sentence in opening if len(sentence.split()) >= shortest]
+    return [sentence for sentence in opening if count_words(sentence) >= shortest]
 
 
 def _draw_long(passage: Sequence[str], shortest: int, rng: Random) -> int | None:
     """Draw the place of a sentence of `shortest` words or more."""
-    long = [place for place, sentence in enumerate(passage) if len(sentence.split()) >= shortest]
+    long = [place for place, sentence in enumerate(passage) if count_words(sentence) >= shortest]
     return rng.choice(long) if long else None

@@ -10,11 +10,12 @@ from typing import Literal
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import join_words, words
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, TrainQueries, draw_target
 from genir.tasks.indexing import Indexing
-from genir.tasks.passages import clean, fill, sentences
+from genir.tasks.passages import fill, sentences
 from genir.tasks.terms import Language, document_words
 
 READ = 1024
@@ -36,10 +37,10 @@ class Passages(Indexing):
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Return the passages in reading order; what is over in the last sentence is lost."""
-        title, limit = clean(document.title).split(), self.options.words
+        title, limit = words(document.title), self.options.words
         room = max(limit - len(title), 1)
         passages = fill(sentences(document.text), room)[: self.options.count or None]
-        return [" ".join([*title, *" ".join(p).split()][:limit]) for p in passages]
+        return [join_words([*title, *words(" ".join(p))][:limit]) for p in passages]
 
 
 class TermsOptions(Strict):
@@ -102,7 +103,7 @@ class Ngrams(Indexing):
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Draw the n-grams, in reading order."""
-        found, size = document.text.split(), self.options.words
+        found, size = words(document.text), self.options.words
         places = range(max(len(found) - size + 1, 1))
         drawn = sorted(rng.sample(places, min(self.options.count, len(places))))
-        return [" ".join(found[place : place + size]) for place in drawn]
+        return [join_words(found[place : place + size]) for place in drawn]

@@ -10,13 +10,17 @@ from genir.tasks.passages import clean, sentence_places
 
 Places = Sequence[tuple[int, int]]
 """Where parts of a text start and end, in reading order."""
+MAX_CONTEXT_CHARS = 2_000
+"""Characters of a context on each side of the link. Sentences are shorter; a list of links without
+a full stop is not, and would be read once for each of its links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """A link: its words, the part of the text where it begins, the key that it leads to.
 
-    context: that part without the link's words. place: the number of that part, from 0.
+    context: that part without the link's words, of a long part the characters around them. place:
+    the number of that part, from 0.
     """
 
     words: str
@@ -36,16 +40,21 @@ def anchors(
     if not document.links:
         return []
     text, found = document.text, []
+    cleaned: dict[int, str] = {}
     parts = sentence_places(text) if places is None else places
     for link in sorted(document.links, key=lambda link: (link.start, link.end)):
         place = _holding(parts, link.start)
         if place is None or link.target == document.key or link.target not in table:
             continue
         start, end = parts[place]
-        around = f"{text[start : link.start]} {text[link.end : max(link.end, end)]}"
+        low = max(start, link.start - MAX_CONTEXT_CHARS)
+        high = min(max(link.end, end), link.end + MAX_CONTEXT_CHARS)
+        around = f"{text[low : link.start]} {text[link.end : high]}"
         words = clean(text[link.start : link.end])
+        if place not in cleaned:
+            cleaned[place] = clean(text[start:end])
         if words:
-            found.append(Anchor(words, link.target, place, clean(text[start:end]), clean(around)))
+            found.append(Anchor(words, link.target, place, cleaned[place], clean(around)))
     return found
 
 

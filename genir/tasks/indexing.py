@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from genir.config import Strict
+from genir.corpus.tokens import words
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_target
@@ -104,9 +105,9 @@ class Spans(Indexing):
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Draw the spans."""
-        words, options = document.text.split(), self.options
-        count = options.count if len(words) > options.shortest else min(len(words), 1)
-        return [span(words, options.shortest, options.longest, rng) for _ in range(count)]
+        found, options = words(document.text), self.options
+        count = options.count if len(found) > options.shortest else min(len(found), 1)
+        return [span(found, options.shortest, options.longest, rng) for _ in range(count)]
 
 
 class ChunksOptions(Strict):
@@ -130,4 +131,4 @@ class Chunks(Indexing):
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Return the windows in reading order."""
-        return windows(document.text.split(), self.options.words, self.options.overlap)
+        return windows(words(document.text), self.options.words, self.options.overlap)

@@ -11,12 +11,13 @@ from typing import Literal
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import Glued, characters, join_words, words
 from genir.identifiers.table import IdentifierTable
 from genir.identifiers.text import whole_text
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries
 from genir.tasks.passages import clean, is_bare
-from genir.tasks.terms import STOP_WORDS, words
+from genir.tasks.terms import STOP_WORDS
 
 
 class OverlapsOptions(Strict):
@@ -50,26 +51,33 @@ class Overlaps(Task):
     ) -> Iterator[Example]:
         """Yield (source, run of title and text), document by document."""
         for document in corpus:
-            read = whole_text(document).split()
             if is_bare(document):
                 continue
+            read = words(whole_text(document))
+            held = [set(characters(word)) - STOP_WORDS for word in read]
             for source in self._sources(read, queries.get(document.key, ()), rng):
-                for run in self._draw(source, read, rng):
+                for run in self._draw(source, read, held, rng):
                     yield Example(source, run)
 
     def _sources(self, read: Sequence[str], asked: Sequence[str], rng: Random) -> list[str]:
         if self.options.source == "queries":
             return list(filter(None, map(clean, asked)))
         start = rng.randrange(max(len(read) - self.options.words, 0) + 1)
-        return [" ".join(read[start : start + self.options.words])]
+        return [join_words(read[start : start + self.options.words])]
 
-    def _draw(self, source: str, read: Sequence[str], rng: Random) -> list[str]:
-        """Draw runs, with replacement."""
+    def _draw(
+        self, source: str, read: Sequence[str], held: Sequence[set[str]], rng: Random
+    ) -> list[str]:
+        """Draw runs of the words read, with replacement. held: the terms of each of these words."""
         size = self.options.words
-        wanted = set(words(source)) - STOP_WORDS
-        held = [set(words(word)) - STOP_WORDS for word in read]
+        wanted = set(characters(source)) - STOP_WORDS
         starts = [place for place, own in enumerate(held) if own] or [0]
         shared = [len(wanted & set().union(*held[start : start + size])) for start in starts]
         bounds = list(accumulate(exp(n / self.options.temperature) for n in shared))
         drawn = rng.choices(starts, cum_weights=bounds, k=self.options.count)
-        return [" " * (start > 0) + " ".join(read[start : start + size]) for start in drawn]
+        return [_blank(read, start) + join_words(read[start : start + size]) for start in drawn]
+
+
+def _blank(read: Sequence[str], start: int) -> str:
+    """Return the blank that stands before a word, if there is one."""
+    return " " if start and not isinstance(read[start], Glued) else ""

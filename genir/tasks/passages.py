@@ -2,9 +2,8 @@
 
 The cleaning rule, the same for every task: runs of white space become one blank, and nothing else
 changes. The lead is the first line that is not blank if the text has several such lines, else the
-first sentence; either is cut at a number of words. A sentence ends at . ! or ? before white space
-that no small letter follows, or at an ideographic full stop, ! or ?, or with its line. A paragraph
-is a line that is not blank.
+first sentence; either is cut at a number of words. A sentence ends as `corpus/tokens.py` says, or
+with its line; words are counted as it says too. A paragraph is a line that is not blank.
 """
 
 import re
@@ -12,9 +11,17 @@ from collections.abc import Sequence
 from itertools import islice
 from random import Random
 
+from genir.corpus.tokens import (
+    Span,
+    count_words,
+    first_words,
+    join_words,
+    sentence_spans,
+    split_sentences,
+)
 from genir.records import Document
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?![a-z])|(?<=[。\uff01\uff1f])")
+_COLON = re.compile(": |\uff1a(?=.)")
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 
 
@@ -33,8 +40,8 @@ def lead(text: str, words: int) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
     if len(lines) == 1:
-        first = _SENTENCE_END.split(first.strip(), maxsplit=1)[0]
-    return " ".join(first.split()[:words])
+        first = next(split_sentences(first.strip()))
+    return first_words(first, words)
 
 
 def paragraph_places(text: str) -> list[tuple[int, int]]:
@@ -49,13 +56,9 @@ def paragraph_places(text: str) -> list[tuple[int, int]]:
 
 def sentence_places(text: str) -> list[tuple[int, int]]:
     """Return where each sentence starts and ends."""
-    places = []
+    places: list[Span] = []
     for start, end in paragraph_places(text):
-        begin = start
-        for gap in _SENTENCE_END.finditer(text, start, end):
-            places.append((begin, gap.start()))
-            begin = gap.end()
-        places.append((begin, end))
+        places += sentence_spans(text, start, end)
     return [(begin, end) for begin, end in places if text[begin:end].strip()]
 
 
@@ -80,14 +83,14 @@ def fill(parts: Sequence[str], words: int) -> list[list[str]]:
             groups.append([])
             count = 0
         groups[-1].append(part)
-        count += len(part.split())
+        count += count_words(part)
     return groups
 
 
 def pieces(text: str, most: int, words: int) -> list[str]:
     """Return the first `most` sentences of a text, line by line, each cut at `words`."""
-    sentences = (one for line in text.splitlines() for one in _SENTENCE_END.split(line.strip()))
-    cut = (" ".join(sentence.split()[:words]) for sentence in sentences)
+    sentences = (one for line in text.splitlines() for one in split_sentences(line.strip()))
+    cut = (first_words(sentence, words) for sentence in sentences)
     return list(islice((piece for piece in cut if piece), most))
 
 
@@ -96,17 +99,19 @@ def clauses(text: str, most: int, words: int) -> list[str]:
 
     What stands before a colon names what follows it: the step that a command takes, a term.
     """
-    return [piece.partition(": ")[0].rstrip(":") or piece for piece in pieces(text, most, words)]
+    return [
+        _COLON.split(piece)[0].rstrip(":\uff1a") or piece for piece in pieces(text, most, words)
+    ]
 
 
 def span(words: list[str], shortest: int, longest: int, rng: Random) -> str:
     """Draw an even length in [shortest, longest], then an even place; a short text comes whole."""
     length = rng.randint(min(shortest, len(words)), min(longest, len(words)))
     start = rng.randint(0, len(words) - length)
-    return " ".join(words[start : start + length])
+    return join_words(words[start : start + length])
 
 
 def windows(words: list[str], size: int, overlap: int) -> list[str]:
     """Cut words into windows that share `overlap`; only the last may be shorter than `size`."""
     starts = range(0, max(len(words) - overlap, 1), size - overlap)
-    return [" ".join(words[start : start + size]) for start in starts] if words else []
+    return [join_words(words[start : start + size]) for start in starts] if words else []

@@ -5,7 +5,6 @@ A retrieval unit is a document, so passages are either the documents of one arti
 title) or windows of one document; a window's identifier is its document's.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Literal, NamedTuple, Self
@@ -13,13 +12,12 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from genir.config import Strict
+from genir.corpus.tokens import is_letter, join_words, without_punctuation, words
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
 from genir.tasks.passages import clean, windows
 from genir.tasks.terms import STOP_WORDS
-
-_AROUND = re.compile(r"^\W+|\W+$")
 
 
 class RecurringOptions(Strict):
@@ -100,13 +98,13 @@ class RecurringSpans(CorpusTask[dict[str, list[int]]]):
     ) -> Iterator[list[Passage]]:
         if self.options.passages == "windows":
             for document in corpus:
-                cut = windows(document.text.split(), self.options.words, 0)
-                yield [Passage(window.split(), document.key) for window in cut]
+                cut = windows(words(document.text), self.options.words, 0)
+                yield [Passage(words(window), document.key) for window in cut]
             return
         for title, numbers in self.facts(corpus, table).items():
             if title and len(numbers) > 1:
                 documents = (corpus[number] for number in numbers)
-                yield [Passage(document.text.split(), document.key) for document in documents]
+                yield [Passage(words(document.text), document.key) for document in documents]
 
     def _query(self, words: Sequence[str], place: Place, rng: Random) -> str:
         """Draw a window that holds the span, and take the span out unless it is to be kept."""
@@ -117,7 +115,7 @@ class RecurringSpans(CorpusTask[dict[str, list[int]]]):
         start = rng.randint(low, high)
         window = range(start, min(start + size, len(words)))
         kept = rng.random() < self.options.keep
-        return " ".join(words[n] for n in window if kept or not place.start <= n < place.end)
+        return join_words([words[n] for n in window if kept or not place.start <= n < place.end])
 
 
 def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
@@ -127,7 +125,7 @@ def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
     a stop word; a single word starts with a capital, or is a number of four digits. A span whose
     every place lies in one of a longer recurring span is left out.
     """
-    bare = [[_AROUND.sub("", word).lower() for word in passage.words] for passage in passages]
+    bare = [[without_punctuation(word).lower() for word in passage.words] for passage in passages]
     spans: dict[Key, list[Place]] = {}
     grown = _starts(bare)
     for length in range(1, longest + 1):
@@ -141,6 +139,11 @@ def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
     return [places for places in spans.values() if not covered.issuperset(places)]
 
 
+def _is_said(word: str) -> bool:
+    """Return whether a word consists of letters, their marks and digits."""
+    return word.isalnum() or (bool(word) and all(is_letter(c, digits=True) for c in word))
+
+
 def _several(places: Sequence[Place]) -> bool:
     return any(place.passage != places[0].passage for place in places)
 
@@ -148,9 +151,9 @@ def _several(places: Sequence[Place]) -> bool:
 def _starts(bare: Sequence[Sequence[str]]) -> dict[Key, list[Place]]:
     """Return the places of each word that may start a span."""
     found: dict[Key, list[Place]] = {}
-    for number, words in enumerate(bare):
-        for start, word in enumerate(words):
-            if word.isalnum() and word not in STOP_WORDS:
+    for number, passage in enumerate(bare):
+        for start, word in enumerate(passage):
+            if _is_said(word) and word not in STOP_WORDS:
                 found.setdefault((word,), []).append(Place(number, start, start + 1))
     return found
 
@@ -167,9 +170,9 @@ def _grow(
             words = passages[passage].words
             if (
                 end < len(words)
-                and words[end - 1][-1].isalnum()
-                and words[end][0].isalnum()
-                and bare[passage][end].isalnum()
+                and is_letter(words[end - 1][-1], digits=True)
+                and is_letter(words[end][0], digits=True)
+                and _is_said(bare[passage][end])
             ):
                 place = Place(passage, start, end + 1)
                 longer.setdefault((*key, bare[passage][end]), []).append(place)
@@ -185,5 +188,5 @@ def _within(place: Place) -> Iterator[Place]:
 
 
 def _telling(passages: Sequence[Passage], place: Place) -> bool:
-    word = _AROUND.sub("", passages[place.passage].words[place.start])
+    word = without_punctuation(passages[place.passage].words[place.start])
     return word[:1].isupper() or (len(word) == 4 and word.isdigit())

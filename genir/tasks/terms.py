@@ -1,15 +1,16 @@
 """Words of texts, and how common they are in a corpus. Knows no identifiers.
 
-A word is a run of letters and digits in lower case; scripts without blanks give whole clauses.
+A word is a term of `corpus/tokens.py`: a run of letters and digits in lower case or, in a script
+without spaces, two characters.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import accumulate
 from math import exp, log, log2
 from random import Random
 
+from genir.corpus.tokens import terms
 from genir.memory import hidden
 from genir.records import Document
 
@@ -19,17 +20,10 @@ with hidden("jax"):
 STOP_WORDS = frozenset(STOPWORDS_EN_PLUS)
 """English function words, which BM25 of the same package leaves out too."""
 
-_WORD = re.compile(r"\w+")
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words in their order."""
-    return _WORD.findall(text.lower())
-
 
 def document_words(document: Document) -> list[str]:
     """Return the words of title and text."""
-    return words(f"{document.title} {document.text}")
+    return terms(f"{document.title} {document.text}")
 
 
 class Language:

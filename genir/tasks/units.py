@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import count_words
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_identifier, draw_target
@@ -56,11 +57,11 @@ class UnitTask(Task):
     def places(self, document: Document) -> Places:
         """Return where the document's units are; nowhere if it is short."""
         text = document.text
-        if len(text.split()) < self.options.page:
+        if count_words(text) < self.options.page:
             return []
         split = sentence_places if self.options.unit == "sentence" else paragraph_places
         long = self.options.shortest
-        return [(start, end) for start, end in split(text) if len(text[start:end].split()) >= long]
+        return [(start, end) for start, end in split(text) if count_words(text[start:end]) >= long]
 
 
 class Inner(UnitTask):

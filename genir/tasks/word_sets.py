@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import is_alphabetic
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, Facts, TrainQueries, draw_target
@@ -172,13 +173,13 @@ class BProp(WordSets[Language]):
 
     def sampler(self, counts: Counter[str], facts: Language) -> Sampler | None:
         """Return a sampler of the contrast, None for a document of few words, or common ones."""
-        if sum(word.isalpha() for word in counts) < self.options.fewest:
+        if sum(is_alphabetic(word) for word in counts) < self.options.fewest:
             return None
         shares = {word: count / counts.total() for word, count in counts.items()}
         contrast = {
             word: max(share * (log2(share) + facts.information(word)), 0.0)
             for word, share in shares.items()
-            if word.isalpha()
+            if is_alphabetic(word)
         }
         return Contrast(contrast) if any(contrast.values()) else None
 

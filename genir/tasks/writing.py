@@ -8,6 +8,7 @@ from random import Random
 from pydantic import Field
 
 from genir.config import Strict
+from genir.corpus.tokens import first_words
 from genir.identifiers.passage import document_passages
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
@@ -65,5 +66,5 @@ class WriteQueries(Task):
 
 def reading(document: Document, words: int) -> str:
     """Return what a generator of queries reads of a document: the title, then the text's start."""
-    parts = [clean(document.title), " ".join(document.text.split()[:words])]
+    parts = [clean(document.title), first_words(document.text, words)]
     return ". ".join(filter(None, parts))

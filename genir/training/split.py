@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
+from genir.corpus.tokens import join_words, words
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -48,8 +49,8 @@ def _spans(corpus: Sequence[Document], count: int, rng: Random) -> dict[str, fro
     spans: dict[str, frozenset[str]] = {}
     for place in sorted(places):
         document = corpus[place]
-        words = f"{document.title} {document.text}".split()
-        start = rng.randrange(max(1, len(words) - 7))
-        span = " ".join(words[start : start + 8])
+        found = words(f"{document.title} {document.text}")
+        start = rng.randrange(max(1, len(found) - 7))
+        span = join_words(found[start : start + 8])
         spans[span] = spans.get(span, frozenset()) | {document.key}
     return spans

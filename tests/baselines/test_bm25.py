@@ -105,3 +105,44 @@ def test_a_corpus_without_words_is_refused():
 def test_size_counts_the_postings(corpus):
     # 5 documents; a posting takes 4 + 4 bytes, and there are more than 12 of them.
     assert 8 * 12 / 5 < Bm25.fit(corpus).bytes_per_document < 1000
+
+
+SCRIPTS = {
+    "Chinese": (
+        ["请提前两周申请休假", "差旅费用将在十天内返还", "密码每九十天更换一次"],
+        "费用返还",
+    ),
+    "Japanese": (
+        ["休暇は二週間前に申請", "旅費は十日以内に返金", "パスワードの変更"],
+        "旅費の返金",
+    ),
+    "Korean": (
+        ["휴가는 두 주 전에", "출장비를 열흘 안에 돌려", "비밀번호는 구십 일마다"],
+        "출장비",
+    ),
+    "Thai": (["ขอลาพักร้อนล่วงหน้า", "ค่าเดินทางจะคืนภายในสิบวัน", "เปลี่ยนรหัสผ่าน"], "คืนค่าเดินทาง"),
+    "Khmer": (["សូមសុំច្បាប់", "ថ្លៃធ្វើដំណើរនឹងសង", "ប្តូរពាក្យសម្ងាត់"], "សងថ្លៃធ្វើដំណើរ"),
+    "Lao": (["ຂໍລາພັກ", "ຄ່າເດີນທາງຈະຄືນ", "ປ່ຽນລະຫັດຜ່ານ"], "ຄ່າເດີນທາງ"),
+    "Hindi": (["छुट्टी के लिए", "यात्रा का खर्च वापस", "पासवर्ड बदलें"], "यात्रा खर्च"),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_are_searched(script):
+    texts, query = SCRIPTS[script]
+    bm25 = Bm25.fit([Document(str(n), text) for n, text in enumerate(texts)])
+    assert bm25.search([query], 3)[0][0].key == "1"
+
+
+def test_bigrams_are_scored_by_the_formula():
+    # 猫好 stands in one document of two, of 3 and 1 bigrams: mean length 2.
+    bm25 = Bm25.fit([Document("a", "黑猫好吃"), Document("b", "白狗")])
+    (hit,) = bm25.search(["猫好"], 2)[0]
+    idf = math.log(1 + (2 - 1 + 0.5) / (1 + 0.5))
+    assert (hit.key, hit.score) == ("a", pytest.approx(idf / (1 + 0.9 * (0.6 + 0.4 * 3 / 2))))
+
+
+def test_a_single_character_finds_what_holds_it():
+    bm25 = Bm25.fit([Document("a", "黑猫在家"), Document("b", "白狗"), Document("c", "猫")])
+    assert {hit.key for hit in bm25.search(["猫"], 3)[0]} == {"a", "c"}
+    assert bm25.search(["鸟"], 3) == [[]]

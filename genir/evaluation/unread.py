@@ -1,0 +1,33 @@
+"""Baselines that can read nothing of a corpus or of its queries: to beat them proves nothing."""
+
+from collections.abc import Iterable, Sequence
+
+from genir.baselines.base import passage
+from genir.baselines.bm25 import Bm25
+from genir.records import Document
+
+LEXICAL = ("bm25", "rrf")
+"""Baselines that find documents by their words; `rrf` adds the ranks of BM25."""
+
+
+def leave_out_unread(
+    names: Sequence[str], corpus: Iterable[Document], queries: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the baselines that can answer, and notes on those that cannot, or not everything.
+
+    A lexical baseline is left out where no document or no query has a term, as of emoji. Where only
+    some queries have none, a note says how many.
+    """
+    lexical = [name for name in names if name in LEXICAL]
+    if not lexical:
+        return list(names), []
+    named = " and ".join(lexical)
+    blank = sum(not Bm25.reads(query) for query in queries)
+    if blank == len(queries):
+        reason = f"none of the {len(queries):,} queries has a word that BM25 reads"
+    elif not any(Bm25.reads(passage(document)) for document in corpus):
+        reason = "no document has a word that BM25 reads"
+    else:
+        note = f"BM25 reads no word in {blank:,} of {len(queries):,} queries ({named})."
+        return list(names), [note] if blank else []
+    return [name for name in names if name not in LEXICAL], [f"Left out: {named}; {reason}."]
