@@ -1,15 +1,12 @@
 """No claim against a baseline that reads nothing."""
 
 import json
-from io import StringIO
 
 import pytest
-from rich.console import Console
 
 from genir.evaluation.compare import Options
 from genir.evaluation.report import to_json, to_report
 from genir.evaluation.session import compare_model
-from genir.evaluation.sheets import to_terminal
 from genir.evaluation.unread import leave_out_unread
 from genir.records import Document
 from genir.retriever import Retriever
@@ -60,6 +57,3 @@ def test_a_report_says_what_was_left_out_and_claims_nothing(tiny_folder, tmp_pat
     assert to_json(comparison)["notes"] == [note]
     assert to_json(comparison)["p_values"]["RR@10"] == {}
     assert note in to_report(comparison, "signs")
-    console = Console(width=120, record=True, file=StringIO())
-    console.print(to_terminal(comparison))
-    assert "Left out: bm25;" in console.export_text()
