@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genir.errors import InputError
 from genir.records import Hit
+from genir.text_files import read_lines
 
 
 def write_run(path: Path, answers: Mapping[str, Sequence[Hit]], tag: str = "genir") -> None:
@@ -42,14 +43,10 @@ def read_run(path: Path) -> dict[str, list[Hit]]:
     rank or score that is no number, and a document that stands twice.
     """
     rows: dict[str, list[tuple[float, int, str]]] = {}
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    query, row = _row(line, f"{path}, line {number}")
-                    rows.setdefault(query, []).append(row)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the run file: {error}") from None
+    for number, line in read_lines(path):
+        if line.strip():
+            query, row = _row(line, f"{path}, line {number}")
+            rows.setdefault(query, []).append(row)
     return {query: _ranked(query, own, path) for query, own in rows.items()}
 
 
@@ -62,6 +59,8 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
     query, _, key, rank, score, _ = fields
     try:
         value, place = float(score), int(rank)
+        if "_" in rank + score:  # Python reads 1_000 as a number
+            raise ValueError
     except ValueError:
         raise InputError(f"{where}: rank {rank!r} or score {score!r} is not a number") from None
     if math.isnan(value):

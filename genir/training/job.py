@@ -13,7 +13,8 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe, recipe_names
-from genir.corpus.folder import find_file, read_corpus
+from genir.corpus.folder import read_corpus
+from genir.corpus.layout import train_files
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
@@ -151,6 +152,7 @@ def _prepare(
         retriever = assemble(recipe, documents, split.train, *earlier, made)
         facts = {**given(recipe, split.train), "seconds": time.monotonic() - began}
         retriever.attachments["metrics.json"] = json.dumps(facts).encode()
+        retriever.manifest["base_url"] = job.base_url
         retriever.save(work.prepared)
         documents.close()
 
@@ -232,7 +234,7 @@ def train_generator(job: Job, options: PseudoSection, out: Path, settings: Seque
 
     settings: changes to it, before those of the options. Raises InputError without train queries.
     """
-    if job.queries is None and find_file(job.corpus, ["qrels/train.tsv"]) is None:
+    if job.queries is None and train_files(job.corpus) is None:
         raise InputError(
             f"[pseudo] source = {options.source!r} learns from train queries, and {job.corpus} has "
             "none; name a transformers model or a .jsonl file of queries, or set pseudo.source= to "

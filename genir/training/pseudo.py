@@ -7,7 +7,6 @@ import torch
 from accelerate import PartialState
 
 from genir.config import PseudoSection, recipe_names
-from genir.corpus.lines import read_lines
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.generation.queries import write_queries
@@ -15,6 +14,7 @@ from genir.generation.writer import Writer
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 from genir.tasks.passages import clean
+from genir.text_files import read_lines
 from genir.training.signals import Stopped, stop_wish
 from genir.training.split import DevSplit
 

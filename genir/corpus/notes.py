@@ -1,0 +1,28 @@
+"""Input that a reader leaves out or alters although it is no error: counted, then logged."""
+
+import logging
+from dataclasses import dataclass, field
+
+log = logging.getLogger("genir.corpus")
+
+
+@dataclass
+class Notes:
+    """Counts by reason, each with its first example. `source` opens every line of the log."""
+
+    source: str
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, example: str = "") -> None:
+        """Count one more case of a reason, such as "hidden files are not read"."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.examples.setdefault(reason, example)
+
+    def report(self) -> None:
+        """Log one warning a reason: without handlers, Python prints it to stderr."""
+        for reason, count in self.counts.items():
+            such = "" if count == 1 else "such as "
+            example = f" ({such}{self.examples[reason]!r})" if self.examples[reason] else ""
+            log.warning("%s: %s: %s%s", self.source, reason, f"{count:,}", example)
+        self.counts.clear()
