@@ -78,7 +78,8 @@ def number_lines(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]
     mark, encoding = next(
         (pair for pair in BYTE_ORDER_MARKS if first.startswith(pair[0])), (b"", "utf-8")
     )
-    stream = chain([first.removeprefix(mark)], rest)
+    head = first.removeprefix(mark)
+    stream = chain([head] if head else [], rest)
     return _utf8_lines(stream, name) if encoding == "utf-8" else _wide(stream, encoding, name)
 
 
@@ -144,6 +145,7 @@ def _wide(chunks: Iterable[bytes], encoding: str, name: str) -> Iterator[tuple[i
                 yield number, "".join(parts).rstrip("\r")
                 number, parts = number + 1, [piece]
     except UnicodeDecodeError as error:
+        number += error.object[: error.start].decode(encoding).count("\n")
         raise InputError(
             f"{name}:{number}: not {encoding.upper()}, which its byte order mark announces "
             f"({error.reason}); convert it to UTF-8"

@@ -5,7 +5,7 @@ from typing import Any, Self, cast
 
 import Stemmer
 
-from genir.baselines.base import Exhaustive, Scores, passage
+from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
 from genir.errors import InputError
 from genir.memory import hidden
 from genir.records import Document
@@ -34,6 +34,7 @@ class Bm25(Exhaustive):
 
         Raises InputError when no document has a word to index.
         """
+        corpus = corpus_of(corpus)
         documents = [(document.key, passage(document)) for document in corpus]
         tokens = _tokens([text for _, text in documents], language)
         if not any(tokens):

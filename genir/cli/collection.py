@@ -51,6 +51,8 @@ def add(
     if base_url is None:
         base_url = retriever.base_url if pages else ""
     documents = list(read_corpus(file, base_url))
+    if queries is None:
+        _note_train_files(file)
     asked = _queries(retriever, documents, (queries, qrels), pseudo)
     began = time.monotonic()
     change = retriever.put if replace else retriever.add
@@ -182,6 +184,18 @@ def _queries(
         notes.add("queries of other documents than those added are not read", key)
     notes.report()
     return {key: texts for key, texts in found.items() if key in new}
+
+
+def _note_train_files(corpus: Path) -> None:
+    """Say that train queries beside added documents are not read, as training would."""
+    from genir.corpus.layout import QUERIES, TRAIN_QRELS, find_file
+    from genir.corpus.notes import Notes
+
+    found = [find_file(corpus, names) for names in (QUERIES, TRAIN_QRELS) if corpus.is_dir()]
+    if found and all(found):
+        notes = Notes(str(corpus))
+        notes.add("its train queries are not read; give them by --queries and --qrels")
+        notes.report()
 
 
 def _live(retriever: "Retriever") -> int:

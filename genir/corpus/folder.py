@@ -124,7 +124,9 @@ def _reported(documents: Iterable[Document], notes: Notes) -> Iterator[Document]
             notes.add("addresses under `links` are metadata and no hyperlinks", document.key)
         yield document
     for target in sorted(targets.keys() - keys):
-        notes.add("targets of links are no documents here", f"{targets[target]} -> {target}")
+        notes.add(
+            "targets of links are no documents of this source", f"{targets[target]} -> {target}"
+        )
     notes.report()
 
 

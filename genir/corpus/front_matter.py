@@ -96,10 +96,10 @@ def _scalar(written: str) -> Any:
     return value if json.dumps(value) == written else written
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"),
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"),
                               ["~", "n", "N", ""])  # fmt: skip
-_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<"), ["<"])
-_Loader.add_implicit_resolver(NUMBER, re.compile(r"-?[0-9][0-9.eE+-]*|true|false"),
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
+_Loader.add_implicit_resolver(NUMBER, re.compile(r"(?:-?[0-9][0-9.eE+-]*|true|false)\Z"),
                               [*"-0123456789tf"])  # fmt: skip
 _Loader.add_constructor(NUMBER, _number)
 
