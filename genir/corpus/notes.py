@@ -23,6 +23,6 @@ class Notes:
         """Log one warning a reason: without handlers, Python prints it to stderr."""
         for reason, count in self.counts.items():
             such = "" if count == 1 else "such as "
-            example = f" ({such}{self.examples[reason]!r})" if self.examples[reason] else ""
-            log.warning("%s: %s: %s%s", self.source, reason, f"{count:,}", example)
+            example = f": {count:,} ({such}{self.examples[reason]!r})"
+            log.warning("%s: %s%s", self.source, reason, example if self.examples[reason] else "")
         self.counts.clear()

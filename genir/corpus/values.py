@@ -43,12 +43,12 @@ def _check_scalar(value: Any, place: str) -> None:
     if isinstance(value, str):
         if not is_whole(value):
             raise InputError(
-                f"{place}: {value!a:.60} holds an unpaired surrogate such as \\ud800, half a "
-                "character; write the whole character"
+                f"{place}: {value!a:.60} cannot be stored: an unpaired surrogate such as "
+                "\\ud800, half a character; write the whole character"
             )
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise InputError(f"{place}: {value} is not a JSON number; leave it out or write null")
+            raise InputError(f"{place}: {value} cannot be stored: not a JSON number; write null")
     elif isinstance(value, int):
         if value.bit_length() > MAX_BITS:
             raise InputError(
@@ -56,7 +56,7 @@ def _check_scalar(value: Any, place: str) -> None:
             )
     elif value is not None:
         raise InputError(
-            f"{place}: {value!a:.60} is a {type(value).__name__}, which JSON has not; "
+            f"{place}: {value!a:.60} cannot be stored: JSON has no {type(value).__name__}; "
             "write it as a string"
         )
 

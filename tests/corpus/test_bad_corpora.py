@@ -161,15 +161,15 @@ BAD_WRITES = {
     "empty text": ({"documents": [Document("a", "")]}, "document 1: document 'a' has an empty"),
     "half a character": (
         {"documents": [Document("a", "\ud800")]},
-        "document 1: text: '\\ud800' holds",
+        "document 1: text: '\\ud800' cannot be stored",
     ),
     "metadata no JSON": (
         {"documents": [Document("a", "x", metadata={"n": {1}})]},
-        "'n': {1} is a set, which JSON has",
+        "'n': {1} cannot be stored",
     ),
     "metadata NaN": (
         {"documents": [Document("a", "x", metadata={"n": float("nan")})]},
-        "'n': nan is",
+        "'n': nan cannot be stored",
     ),
     "metadata of a field": ({"documents": [Document("a", "x", metadata={"text": "y"})]}, "'text'"),
     "empty query": ({"documents": [A], "queries": [Query("q", "")]}, "query 1: query 'q' has an"),

@@ -148,7 +148,7 @@ MALFORMED = {
         f"---\na: &a [{'x,' * 99}]\nb: &b [{'*a,' * 99}]\nc: [{'*b,' * 99}]\n---\nW.\n",
         "'c' holds more than 100,000 values",
     ),
-    "a set": ("---\na: !!set {x, y}\n---\nW.\n", "is a set"),
+    "a set": ("---\na: !!set {x, y}\n---\nW.\n", "JSON has no set"),
 }  # fmt: skip
 
 
