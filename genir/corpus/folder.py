@@ -41,8 +41,7 @@ def read_corpus(
     path = Path(source)
     if holds_pages(path):
         notes = Notes(str(path))
-        pages = read_pages(path, base_url, notes)
-        return _reported(_unique(enumerate(pages, 1), str(path), "documents"), notes)
+        return _documents(enumerate(read_pages(path, base_url, notes), 1), str(path), notes)
     if base_url:
         raise InputError(f"{path}: a base URL is for a folder of pages; give documents a `url`")
     return _read_documents(path)
@@ -73,7 +72,7 @@ def _read_documents(path: Path) -> Iterator[Document]:
         note_unread(path, notes)
         file = find_file(path, COLLECTIONS) or path
     named = ((n, document_of(r, f"{file}:{n}")) for n, r in _records(file, DOCUMENT_COLUMNS, notes))
-    return _reported(_unique(named, str(file), "documents"), notes)
+    return _documents(named, str(file), notes)
 
 
 def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
@@ -86,7 +85,7 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
         (n, document_of(record_from(r, f"{name} row {n}"), f"{name} row {n}"))
         for n, r in enumerate(rows, 1)
     )
-    return _reported(_unique(named, f"{name} row", "documents"), Notes(name))
+    return _documents(named, f"{name} row", Notes(name))
 
 
 def _records(path: Path, columns: Columns, notes: Notes) -> Records:
@@ -98,9 +97,14 @@ def _records(path: Path, columns: Columns, notes: Notes) -> Records:
     raise InputError(f"{path}: not a format genir reads; give .jsonl, .tsv (or .gz) or a folder")
 
 
-def _unique(items: Iterable[tuple[int, Item]], name: str, kind: str) -> Iterator[Item]:
-    """Yield the items while no key comes twice. Raises InputError naming both lines."""
-    seen: dict[str, int] = {}
+def _unique(
+    items: Iterable[tuple[int, Item]], name: str, kind: str, seen: dict[str, int]
+) -> Iterator[Item]:
+    """Yield the items while no key comes twice; `seen` gets the line of each.
+
+    Raises:
+        InputError: names both lines of a key that comes twice, or there is no item.
+    """
     for number, item in items:
         first = seen.setdefault(item.key, number)
         if first != number:
@@ -113,17 +117,18 @@ def _unique(items: Iterable[tuple[int, Item]], name: str, kind: str) -> Iterator
         raise InputError(f"{name}: no {kind}; the file is empty")
 
 
-def _reported(documents: Iterable[Document], notes: Notes) -> Iterator[Document]:
-    """Yield documents; then log the notes, with links that lead nowhere among them."""
-    keys: set[str] = set()
+def _documents(
+    numbered: Iterable[tuple[int, Document]], name: str, notes: Notes
+) -> Iterator[Document]:
+    """Yield unique documents; then log the notes, with links that lead nowhere among them."""
+    keys: dict[str, int] = {}
     targets: dict[str, str] = {}
-    for document in documents:
-        keys.add(document.key)
+    for document in _unique(numbered, name, "documents", keys):
         targets.update((link.target, document.key) for link in document.links)
         if holds_addresses(document.metadata.get("links", ())):
             notes.add("addresses under `links` are metadata and no hyperlinks", document.key)
         yield document
-    for target in sorted(targets.keys() - keys):
+    for target in sorted(targets.keys() - keys.keys()):
         notes.add(
             "targets of links are no documents of this source", f"{targets[target]} -> {target}"
         )
@@ -143,7 +148,7 @@ def read_queries(path: str | Path) -> dict[str, Query]:
         file = found
     notes = Notes(str(file))
     named = ((n, query_of(r, f"{file}:{n}")) for n, r in _queries(file, notes))
-    queries = {query.key: query for query in _unique(named, str(file), "queries")}
+    queries = {query.key: query for query in _unique(named, str(file), "queries", {})}
     notes.report()
     return queries
 

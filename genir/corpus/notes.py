@@ -24,5 +24,11 @@ class Notes:
         for reason, count in self.counts.items():
             such = "" if count == 1 else "such as "
             example = f": {count:,} ({such}{self.examples[reason]!r})"
-            log.warning("%s: %s%s", self.source, reason, example if self.examples[reason] else "")
+            line = f"{self.source}: {reason}{example if self.examples[reason] else ''}"
+            log.warning("%s", _printable(line))
         self.counts.clear()
+
+
+def _printable(line: str) -> str:
+    """Escape control characters, which names of files may hold and a terminal would obey."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)

@@ -32,12 +32,17 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a reader of the page sees; `fields` are those of its front matter."""
+    """What a reader of the page sees.
+
+    fields: those of its front matter. unclosed: the element, such as "nav", that hides all the rest
+    of the page since it never ends; "" where there is none.
+    """
 
     title: str
     text: str
     anchors: tuple[Anchor, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    unclosed: str = ""
 
 
 def parse_html(source: str) -> Page:
@@ -88,7 +93,7 @@ class _Parser(HTMLParser):
         self._parts: list[str] = []
         self._length = 0
         self._gap = ""  # the white space owed before the next word
-        self._hidden = 0
+        self._hidden: list[str] = []  # elements that are open and not shown
         self._verbatim = 0
         self._in_title = False
         self._title: list[str] = []
@@ -103,13 +108,15 @@ class _Parser(HTMLParser):
         heading = "".join(self._parts[start : end if end >= 0 else None])
         title = " ".join("".join(self._title).split()) or " ".join(heading.split())
         anchors = (Anchor(a.start, min(a.end, len(text)), a.href) for a in self._anchors)
-        return Page(title, text, tuple(a for a in anchors if a.start < a.end))
+        unclosed = self._hidden[0] if self._hidden else ""
+        shown = tuple(a for a in anchors if a.start < a.end)
+        return Page(title, text, shown, unclosed=unclosed)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in INLINE:
             self._gap = "\n"
         if tag in HIDDEN:
-            self._hidden += 1
+            self._hidden.append(tag)
         elif tag == "pre":
             self._verbatim += 1
         elif tag == "title" and not self._hidden:  # an image's <title> is hidden with the image
@@ -124,7 +131,7 @@ class _Parser(HTMLParser):
         if tag not in INLINE:
             self._gap = "\n"
         if tag in HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
+            self._hidden = self._hidden[:-1]
         elif tag == "pre":
             self._verbatim = max(0, self._verbatim - 1)
         elif tag == "title":

@@ -100,6 +100,8 @@ def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> 
     for file, path in zip(files, keys, strict=True):
         key = key_of({"_id": path}, str(file))
         page = _parse(file)
+        if page.unclosed:
+            notes.add(f"the text behind a <{page.unclosed}> that never ends is not read", key)
         record = {
             "_id": key,
             "text": page.text,

@@ -211,6 +211,20 @@ def test_pages_that_are_not_read_are_counted(tmp_path, caplog):
     )
 
 
+def test_what_an_element_hides_to_the_end_is_said(tmp_path, caplog):
+    write(tmp_path, {"a.html": "<p>Shown.<nav><svg></svg>menu<p>Lost.", "b.html": "<nav>x</nav>b"})
+    assert [document.text for document in read_corpus(tmp_path)] == ["Shown.", "b"]
+    assert caplog.messages == [
+        f"{tmp_path}: the text behind a <nav> that never ends is not read: 1 ('a.html')"
+    ]
+
+
+def test_notes_have_no_control_characters(tmp_path, caplog):
+    write(tmp_path, {"a.md": "a", "b\x1b[2J.x\x9b\u202e": ""})
+    assert len(list(read_corpus(tmp_path))) == 1
+    assert caplog.messages[0].isprintable() and r"\x1b[2J" in caplog.messages[0]
+
+
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     write(tmp_path, {"a.md": "a", "closed/b.md": "b"})
     scandir = os.scandir
