@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from genir.corpus.lines import shorten
-from genir.corpus.values import check_value
+from genir.corpus.values import check_name, check_text, check_value
 from genir.errors import InputError
 from genir.records import Document, Link, Query
 
@@ -42,8 +42,7 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
     links = values.get("links", ())
     if holds_addresses(links):
         metadata["links"], links = links, ()
-    for name, value in metadata.items():
-        check_value({name: value}, f"{place}: the field {shorten(name)}")
+    _check_metadata(metadata, place)
     return Document(
         key=key,
         text=text,
@@ -52,6 +51,15 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
         links=links_of(links, text, place),
         metadata=MappingProxyType(metadata),
     )
+
+
+def _check_metadata(metadata: Mapping[str, Any], place: str) -> None:
+    for name, value in metadata.items():
+        try:
+            check_name(name)
+            check_value(value)
+        except ValueError as error:
+            raise InputError(f"{place}: the field {shorten(name)}: {error}") from None
 
 
 def documents_of(given: Any) -> list[Document]:
@@ -128,16 +136,22 @@ def key_of(record: Mapping[str, Any], where: str) -> str:
             f"{where}: _id {key!r} holds a NUL, tab or line end, which qrels and run files cannot; "
             "replace it"
         )
-    check_value(key, f"{where}: _id")
-    return key
+    return _whole(key, "_id", where)
 
 
 def _string(record: Mapping[str, Any], name: str, where: str) -> str:
     value = record.get(name, "")
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} {shorten(value)} is not a string; write it in quotes")
-    check_value(value, f"{where}: {name}")
-    return value
+    return _whole(value, name, where)
+
+
+def _whole(text: str, name: str, where: str) -> str:
+    try:
+        check_text(text)
+    except ValueError as error:
+        raise InputError(f"{where}: {name}: {error}") from None
+    return text
 
 
 def holds_addresses(links: Any) -> bool:
@@ -169,8 +183,7 @@ def _link(value: Any, text: str, where: str) -> Link:
         raise InputError(f"{where}: link {shorten(value)} is no span of the text; {shape}")
     if not isinstance(target, str) or not target:
         raise InputError(f"{where}: link {shorten(value)}: target is not a key; {shape}")
-    check_value(target, f"{where}: target of a link")
-    return Link(start, end, target)
+    return Link(start, end, _whole(target, "target of a link", where))
 
 
 def record_of(document: Document) -> dict[str, Any]:

@@ -143,10 +143,10 @@ MALFORMED = {
     "bad TOML": ("+++\nx = 1\ntitle = Hugo\n+++\nWords.\n", "not valid TOML .*line 3"),
     "a TOML key twice": ('+++\na = 1\na = 2\n+++\nWords.\n', "not valid TOML"),
     "a JSON key twice": ('{\n"a": 1, "a": 2}\nWords.\n', "the field 'a' is given twice"),
-    "an alias to itself": ("---\na: &a [*a]\n---\nW.\n", "'a' holds more than"),
+    "an alias to itself": ("---\na: &a [*a]\n---\nW.\n", "'a': more than"),
     "aliases that grow": (
         f"---\na: &a [{'x,' * 99}]\nb: &b [{'*a,' * 99}]\nc: [{'*b,' * 99}]\n---\nW.\n",
-        "'c' holds more than 100,000 values",
+        "'c': more than 100,000 values",
     ),
     "a set": ("---\na: !!set {x, y}\n---\nW.\n", "JSON has no set"),
 }  # fmt: skip
