@@ -105,8 +105,8 @@ def _spread(record: Mapping[str, Any], where: str) -> dict[str, Any]:
                 f"{where}: {name!r} is {shorten(values[name], 40)} in the record, but "
                 f"{shorten(value, 40)} in its metadata; keep one"
             )
-    if isinstance(nested.get("metadata"), Mapping):
-        raise InputError(f"{where}: metadata holds another metadata object; keep one")
+    if "metadata" in nested:
+        raise InputError(f"{where}: metadata holds another field 'metadata'; rename it")
     return nested | values
 
 
