@@ -18,7 +18,8 @@ import torch
 
 from benchmarks.plan import Budget
 from genir.config import Recipe, load_recipe
-from genir.corpus.folder import find_file, read_train_queries
+from genir.corpus.folder import read_train_queries
+from genir.corpus.layout import find_file
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.retriever import BATCH, Retriever
 from genir.training.batches import POOL

@@ -10,6 +10,7 @@ from typing import Any
 
 from genir.config import load_recipe, recipe_names
 from genir.settings import apply_settings
+from genir.text_files import read_text
 
 UNREAD = ("description", "paper")
 """Keys of a recipe that change nothing."""
@@ -26,7 +27,7 @@ def raw_recipe(name: str, settings: tuple[str, ...] = ()) -> dict[str, Any]:
     So that a new key of the toolkit, which changes nothing by default, makes no result stale.
     """
     if name.endswith(".toml"):
-        text = Path(name).read_text(encoding="utf-8")
+        text = read_text(Path(name))
     else:
         file = resources.files("genir") / "recipes" / f"{name}.toml"
         text = file.read_text(encoding="utf-8")

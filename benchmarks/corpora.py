@@ -7,7 +7,8 @@ from random import Random
 from benchmarks.contents import digest_of
 from benchmarks.locks import held
 from benchmarks.plan import Collection
-from genir.corpus.folder import find_file, read_corpus, read_qrels, read_queries
+from genir.corpus.folder import read_corpus, read_qrels, read_queries
+from genir.corpus.layout import find_file
 from genir.corpus.writing import write_corpus
 from genir.errors import InputError
 from genir.records import Document, Qrel, Query

@@ -13,6 +13,7 @@ from benchmarks.contents import digest_of, earlier, exists, recipe_facts
 from genir.config import Stage, Strict, load_recipe, validate
 from genir.errors import InputError, nearest
 from genir.evaluation.session import BASELINES
+from genir.text_files import read_text
 
 FORMAT = 1
 """Counts changes in how rows are run that make earlier results incomparable."""
@@ -181,9 +182,7 @@ class Run:
 def load_plan(path: Path, minutes: float | None = None) -> Plan:
     """Read a plan; `minutes` replaces its budget. Raises InputError for whatever does not fit."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        values = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
     _share_budget(values, {} if minutes is None else {"minutes": minutes})

@@ -13,11 +13,12 @@ import typer
 from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, run, show
 
 from genir.corpus.documents import document_of, query_of
-from genir.corpus.lines import json_records, number_lines
+from genir.corpus.lines import json_records
 from genir.corpus.tables import judgements
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError, nearest
 from genir.records import Document, Qrel, Query
+from genir.text_files import number_lines
 
 BASE = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
 # As BEIR's own table of data sets publishes them; fever has had two, so none is held against it.

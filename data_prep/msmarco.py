@@ -11,11 +11,11 @@ from pathlib import Path
 from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, run, show
 
 from genir.corpus.documents import document_of, query_of
-from genir.corpus.lines import number_lines, read_lines
 from genir.corpus.tables import judgements, tsv_records
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError
 from genir.records import Document, Qrel, Query
+from genir.text_files import number_lines, read_lines
 
 URL = "https://msmarco.z22.web.core.windows.net/msmarcoranking/collectionandqueries.tar.gz"
 # Not published by Microsoft, but by the tools that have reproduced on it (Anserini, ir_datasets).

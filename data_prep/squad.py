@@ -16,6 +16,7 @@ from origin import Downloads, Origin, Out, Overwrite, card, in_share, run, show
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError
 from genir.records import Document, Qrel, Query
+from genir.text_files import read_text
 
 BASE = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 FILES = ("train-v1.1.json", "dev-v1.1.json")
@@ -75,7 +76,7 @@ def split(questions: list[tuple[Query, str]]) -> tuple[list[Query], dict[str, li
 
 def _articles(file: Path) -> Iterator[dict[str, Any]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
         yield from content["data"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: not a file of SQuAD v1.1 ({error!r}); fetch it again") from None

@@ -23,6 +23,7 @@ from pydantic import (
 from genir.arguments import as_texts
 from genir.errors import InputError, nearest
 from genir.settings import apply_settings
+from genir.text_files import read_text
 from genir.toml import lines_of
 
 
@@ -332,10 +333,7 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
                 f"{path}: no such recipe file; give a path to a .toml file or a name: "
                 f"{', '.join(recipe_names())}"
             )
-        try:
-            return path.read_text(encoding="utf-8"), str(path)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text ({error.reason})") from None
+        return read_text(path), str(path)
     if str(name) not in recipe_names():
         raise InputError(f"unknown recipe {str(name)!r}{nearest(str(name), recipe_names())}")
     file = resources.files("genir") / "recipes" / f"{name}.toml"

@@ -336,7 +336,7 @@ def test_a_full_disk(place, capsys, monkeypatch, calls):
 
 def test_a_foreign_recipe_file(place, capsys):
     (place / "bad.toml").write_bytes(b'name = "\xff"')
-    refused(capsys, r"bad\.toml: not UTF-8", "train", "./bad.toml", *TRAIN[2:])
+    refused(capsys, r"bad\.toml:1: not UTF-8", "train", "./bad.toml", *TRAIN[2:])
 
 
 def test_a_recipe_without_tasks(place, capsys):

@@ -281,7 +281,7 @@ def test_a_bad_recipe_is_named_with_its_file(text, message, tmp_path):
 def test_a_recipe_of_other_bytes_is_refused(tmp_path):
     path = tmp_path / "latin.toml"
     path.write_bytes('name = "é"'.encode("latin-1"))
-    with pytest.raises(InputError, match=f"{path}: not UTF-8 text"):
+    with pytest.raises(InputError, match=f"{path}:1: not UTF-8 .*iconv -f WINDOWS-1252"):
         loaded(path)
 
 

@@ -4,13 +4,14 @@ Hits carry key, score and rank alone: whoever shows them asks the document store
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_count, as_texts
+from genir.corpus.documents import document_of, documents_of, record_from
 from genir.errors import InputError
 from genir.records import Document, Filter, Hit, as_filter
 
@@ -25,6 +26,24 @@ class Filterable(Protocol):
     def matching(self, where: Filter) -> NDArray[np.bool_]:
         """Return which documents pass: bool [documents], in corpus order."""
         ...
+
+
+def corpus_of(given: Any) -> Sequence[Document]:
+    """Return a document store as it is, and records as documents.
+
+    Raises:
+        InputError: an item is neither a `Document` nor a dict that can be one.
+    """
+    if isinstance(given, Filterable):
+        return given  # type: ignore[return-value]
+    if isinstance(given, str | bytes | Mapping | Document) or not isinstance(given, Iterable):
+        return documents_of(given)
+    return [
+        one
+        if isinstance(one, Document)
+        else document_of(record_from(one, f"document {number}"), f"document {number}")
+        for number, one in enumerate(given, 1)
+    ]
 
 
 def passage(document: Document) -> str:

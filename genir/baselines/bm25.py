@@ -6,7 +6,7 @@ from typing import Any, Self
 import Stemmer
 
 from genir.arguments import as_texts
-from genir.baselines.base import Exhaustive, Scores, passage
+from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
 from genir.corpus.tokens import index_terms
 from genir.errors import InputError
 from genir.memory import hidden
@@ -38,6 +38,7 @@ class Bm25(Exhaustive):
 
         Raises InputError when no document has a word to index.
         """
+        corpus = corpus_of(corpus)
         documents = [(document.key, passage(document)) for document in corpus]
         tokens = _tokens([index_terms(text) for _, text in documents], language)
         if not any(tokens):

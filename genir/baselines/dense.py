@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from threadpoolctl import ThreadpoolController
 
-from genir.baselines.base import Exhaustive, Scores, passage
+from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
 from genir.errors import InputError
 from genir.models.encoder import TextEncoder
 from genir.records import Document
@@ -46,6 +46,7 @@ class Dense(Exhaustive):
         A cache of other texts or of another encoder is written anew.
         Raises InputError when `cache` is a file of another kind.
         """
+        corpus = corpus_of(corpus)
         documents = [(document.key, passage(document)) for document in corpus]
         texts = [text for _, text in documents]
         vectors = _embed(texts, encoder) if cache is None else _cached(texts, encoder, cache)

@@ -30,19 +30,29 @@ Pseudo = Annotated[
 @verbs.command()
 def add(
     model: Model,
-    file: Annotated[Path, typer.Argument(help="documents: .jsonl, .tsv or a corpus folder")],
+    file: Annotated[
+        Path, typer.Argument(help="documents: .jsonl, .tsv, a corpus folder or a folder of pages")
+    ],
     replace: Annotated[bool, typer.Option(help="replace those that are there already")] = False,
     queries: Queries = None,
     qrels: Qrels = None,
     pseudo: Pseudo = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="of a folder of pages: URL = this + path [as in training]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents, all or none of them; they are found from the next query on."""
-    from genir.corpus.folder import read_corpus
+    from genir.corpus.folder import holds_pages, read_corpus
     from genir.retriever import Retriever
 
-    documents = list(read_corpus(file))
+    pages = holds_pages(file)
     retriever = Retriever.load(model)
+    if base_url is None:
+        base_url = retriever.base_url if pages else ""
+    documents = list(read_corpus(file, base_url))
+    if queries is None:
+        _note_train_files(file)
     asked = _queries(retriever, documents, (queries, qrels), pseudo)
     began = time.monotonic()
     change = retriever.put if replace else retriever.add
@@ -61,8 +71,8 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete documents, all or none of them; they are not found from the next query on."""
-    from genir.corpus.lines import read_lines
     from genir.retriever import Retriever
+    from genir.text_files import read_lines
 
     wanted = list(keys or [])
     if file is not None:
@@ -185,8 +195,9 @@ def _queries(
     files: tuple[Path | None, Path | None],
     pseudo: Path | None,
 ) -> dict[str, list[str]]:
-    """Return what is asked of the documents, by key, as far as the files know it."""
+    """Return the queries that the files know of the documents, by key; note those of others."""
     from genir.corpus.folder import read_train_queries
+    from genir.corpus.notes import Notes
     from genir.corpus.pseudo import read_pseudo_queries
 
     new = {document.key for document in documents}
@@ -198,7 +209,23 @@ def _queries(
         found = read_train_queries(queries, qrels, known)
     for key, texts in (read_pseudo_queries(pseudo, known) if pseudo else {}).items():
         found.setdefault(key, []).extend(texts)
+    notes = Notes(" and ".join(str(file) for file in (queries, pseudo) if file))
+    for key in found.keys() - new:
+        notes.add("queries of other documents than those added are not read", key)
+    notes.report()
     return {key: texts for key, texts in found.items() if key in new}
+
+
+def _note_train_files(corpus: Path) -> None:
+    """Say that train queries beside added documents are not read, as training would."""
+    from genir.corpus.layout import QUERIES, TRAIN_QRELS, find_file
+    from genir.corpus.notes import Notes
+
+    found = [find_file(corpus, names) for names in (QUERIES, TRAIN_QRELS) if corpus.is_dir()]
+    if found and all(found):
+        notes = Notes(str(corpus))
+        notes.add("its train queries are not read; give them by --queries and --qrels")
+        notes.report()
 
 
 def _live(retriever: "Retriever") -> int:

@@ -14,6 +14,8 @@ verbs = typer.Typer()
 corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
 verbs.add_typer(corpus_app, name="corpus")
 
+BaseUrl = Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")]
+
 
 @verbs.command()
 def train(
@@ -25,7 +27,7 @@ def train(
     settings: Settings = None,
     resume: Annotated[bool, typer.Option(help="go on with an interrupted training")] = False,
     overwrite: Overwrite = False,
-    base_url: Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")] = "",
+    base_url: BaseUrl = "",
 ) -> None:
     """Train a recipe on a corpus; write a model folder."""
     from accelerate import PartialState
@@ -50,11 +52,13 @@ def identifiers(
         Path | None, typer.Option(help="draw it into this PNG", callback=refuse_place)
     ] = None,
     json_file: JsonFile = None,
+    base_url: BaseUrl = "",
 ) -> None:
     """Report the quality of a corpus's identifiers, before any training."""
     from genir.training.preview import preview_identifiers
 
-    preview_identifiers(corpus, scheme, settings or [], encoder, (plot, json_file))
+    outputs = plot, json_file
+    preview_identifiers(corpus, scheme, settings or [], encoder, outputs, base_url)
 
 
 @verbs.command()

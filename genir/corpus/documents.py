@@ -1,40 +1,113 @@
-"""Documents and queries as the mappings that files hold, and back. Knows no files."""
+"""Documents and queries as the mappings that files hold, and back. Knows no files.
 
-from collections.abc import Mapping
+The one place that decides whether a record is a document: training, `genir add`, the HTTP server
+and `Retriever.add` all ask it.
+"""
+
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from genir.corpus.lines import shorten
+from genir.corpus.values import check_name, check_text, check_value
 from genir.errors import InputError
 from genir.records import Document, Link, Query
 
 FIELDS = ("_id", "title", "text", "url", "links")
 """The fields with a meaning of their own; all others are metadata."""
+SPAN = {"start", "end", "target"}
 
 
 def document_of(record: Mapping[str, Any], where: str) -> Document:
-    """Return the document of a record; `where` (such as "corpus.jsonl:3") opens each message.
+    """Return the document of a record.
 
-    A null is an absent field. The object `metadata` that BEIR nests is spread over the record.
-    Raises InputError for a missing or ill-typed field and for an empty text.
+    A null is an absent field. The object `metadata` that BEIR nests is spread over the record; a
+    `metadata` that is no object is a metadata field of that name. `links` are hyperlinks where
+    they are spans {start, end, target}; addresses under `links` are a metadata field of that name.
+
+    Args:
+        record: fields by name, as a line of corpus.jsonl holds them.
+        where: opens each message, such as "corpus.jsonl:3".
+
+    Raises:
+        InputError: a field is missing, ill-typed, given twice or not JSON, or the text is empty.
     """
-    values = {name: value for name, value in record.items() if value is not None}
-    if isinstance(values.get("metadata"), Mapping):
-        values = {**values.pop("metadata"), **values}
+    values = _spread(record, where)
     key = key_of(values, where)
+    place = f"{where}: document {key!r}"
     text = _string(values, "text", where)
     if not text.strip():
-        raise InputError(
-            f"{where}: document {key!r} has an empty text; give it one or remove the line"
-        )
+        raise InputError(f"{place} has an empty text; give it one or remove the line")
+    metadata = {name: value for name, value in values.items() if name not in FIELDS}
+    links = values.get("links", ())
+    if holds_addresses(links):
+        metadata["links"], links = links, ()
+    _check_metadata(metadata, place)
     return Document(
         key=key,
         text=text,
         title=_string(values, "title", where),
         url=_string(values, "url", where),
-        links=links_of(values.get("links", ()), text, f"{where}: document {key!r}"),
-        metadata=MappingProxyType({k: v for k, v in values.items() if k not in FIELDS}),
+        links=links_of(links, text, place),
+        metadata=MappingProxyType(metadata),
     )
+
+
+def _check_metadata(metadata: Mapping[str, Any], place: str) -> None:
+    for name, value in metadata.items():
+        try:
+            check_name(name)
+            check_value(value)
+        except ValueError as error:
+            raise InputError(f"{place}: the field {shorten(name)}: {error}") from None
+
+
+def documents_of(given: Any) -> list[Document]:
+    """Return the documents of what a caller gives: mappings, `Document`s, or a single one.
+
+    Raises:
+        InputError: one is neither, cannot be a document, or has the key of another.
+    """
+    if isinstance(given, Mapping | Document):
+        given = [given]
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InputError(f"documents {shorten(given)}: give a list of dicts with _id and text")
+    documents: dict[str, Document] = {}
+    for number, one in enumerate(given, 1):
+        document = document_of(record_from(one, f"document {number}"), f"document {number}")
+        if document.key in documents:
+            raise InputError(f"document {number}: the key {document.key!r} is given twice")
+        documents[document.key] = document
+    return list(documents.values())
+
+
+def record_from(item: Any, where: str) -> Mapping[str, Any]:
+    """Return the record of a mapping or a `Document`. Raises InputError for anything else."""
+    if isinstance(item, Document):
+        return record_of(item)
+    if not isinstance(item, Mapping):
+        raise InputError(
+            f"{where}: {shorten(item)} is not a mapping; give one split, such as "
+            "dataset['train'], or a list of dicts with _id and text"
+        )
+    return item
+
+
+def _spread(record: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the fields that are not null, those of a nested `metadata` among them."""
+    values = {name: value for name, value in record.items() if value is not None}
+    if not isinstance(values.get("metadata"), Mapping):
+        return values
+    nested = {name: one for name, one in values.pop("metadata").items() if one is not None}
+    for name, value in nested.items():
+        if name in values and values[name] != value:
+            raise InputError(
+                f"{where}: {name!r} is {shorten(values[name], 40)} in the record, but "
+                f"{shorten(value, 40)} in its metadata; keep one"
+            )
+    if "metadata" in nested:
+        raise InputError(f"{where}: metadata holds another field 'metadata'; rename it")
+    return nested | values
 
 
 def query_of(record: Mapping[str, Any], where: str) -> Query:
@@ -51,7 +124,7 @@ def query_of(record: Mapping[str, Any], where: str) -> Query:
 def key_of(record: Mapping[str, Any], where: str) -> str:
     """Return a record's `_id`. Raises InputError unless it is a printable, non-empty string."""
     if "_id" not in record:
-        names = ", ".join(record) or "nothing"
+        names = ", ".join(map(str, record)) or "nothing"
         raise InputError(f"{where}: no _id; add one (the fields given: {names})")
     key = record["_id"]
     if not isinstance(key, str):
@@ -63,43 +136,69 @@ def key_of(record: Mapping[str, Any], where: str) -> str:
             f"{where}: _id {key!r} holds a NUL, tab or line end, which qrels and run files cannot; "
             "replace it"
         )
-    if any("\ud800" <= character <= "\udfff" for character in key):
-        raise InputError(f"{where}: _id {key!a} is not UTF-8; rename it")
-    return key
+    return _whole(key, "_id", where)
 
 
 def _string(record: Mapping[str, Any], name: str, where: str) -> str:
     value = record.get(name, "")
     if not isinstance(value, str):
         raise InputError(f"{where}: {name} {shorten(value)} is not a string; write it in quotes")
-    return value
+    return _whole(value, name, where)
+
+
+def _whole(text: str, name: str, where: str) -> str:
+    try:
+        check_text(text)
+    except ValueError as error:
+        raise InputError(f"{where}: {name}: {error}") from None
+    return text
+
+
+def holds_addresses(links: Any) -> bool:
+    """Return whether a `links` field holds strings, such as addresses, instead of spans."""
+    if isinstance(links, str):
+        return True
+    listed = isinstance(links, list | tuple) and len(links) > 0
+    return listed and all(isinstance(link, str) for link in links)
 
 
 def links_of(values: Any, text: str, where: str) -> tuple[Link, ...]:
     """Return the links of a text. Raises InputError for a span that is not inside it."""
     if not isinstance(values, list | tuple):
-        raise InputError(f"{where}: links {shorten(values)} is not a list")
+        raise InputError(
+            f"{where}: links {shorten(values)} is not a list; write spans {{start, end, target}} "
+            "or addresses"
+        )
     return tuple(_link(value, text, where) for value in values)
 
 
 def _link(value: Any, text: str, where: str) -> Link:
     shape = "write {start, end, target} with 0 <= start < end <= length of the text"
-    if not isinstance(value, Mapping) or {"start", "end", "target"} - value.keys():
+    if not isinstance(value, Mapping) or SPAN - value.keys():
         raise InputError(f"{where}: link {shorten(value)} lacks a field; {shape}")
+    if value.keys() - SPAN:
+        raise InputError(f"{where}: link {shorten(value)} has further fields; {shape}")
     start, end, target = value["start"], value["end"], value["target"]
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(text):
         raise InputError(f"{where}: link {shorten(value)} is no span of the text; {shape}")
     if not isinstance(target, str) or not target:
         raise InputError(f"{where}: link {shorten(value)}: target is not a key; {shape}")
-    return Link(start, end, target)
+    return Link(start, end, _whole(target, "target of a link", where))
 
 
 def record_of(document: Document) -> dict[str, Any]:
     """Return the record that `document_of` reads back to an equal document.
 
-    Raises InputError for metadata under the name of a field.
+    Raises:
+        InputError: a metadata field has the name and the form of a field of the document.
     """
-    clash = set(document.metadata) & {*FIELDS, "metadata"}
+    clash = set(document.metadata) & {"_id", "title", "text", "url"}
+    if "links" in document.metadata and (
+        document.links or not holds_addresses(document.metadata["links"])
+    ):
+        clash.add("links")
+    if isinstance(document.metadata.get("metadata"), Mapping):
+        clash.add("metadata")
     if clash:
         raise InputError(
             f"document {document.key!r}: metadata field {min(clash)!r} has the name of a field "

@@ -4,85 +4,107 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genir.corpus.documents import document_of, query_of
-from genir.corpus.lines import json_records, read_lines, shorten
+from genir.corpus.documents import document_of, holds_addresses, query_of, record_from
+from genir.corpus.layout import COLLECTIONS, QUERIES, find_file, note_unread
+from genir.corpus.lines import json_records, shorten
+from genir.corpus.notes import Notes
 from genir.corpus.pages import page_files, read_pages
-from genir.corpus.tables import judgements, tsv_records
+from genir.corpus.tables import DOCUMENT_COLUMNS, QUERY_COLUMNS, judgements, tsv_records
 from genir.errors import InputError
 from genir.records import Document, Qrel, Query
+from genir.text_files import read_lines
 
-COLLECTIONS = ("corpus.jsonl", "collection.tsv", "msmarco-docs.tsv")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 
 Records = Iterable[tuple[int, Mapping[str, Any]]]
+Columns = Mapping[int, tuple[str, ...]]
 Item = TypeVar("Item", Document, Query)
 
 
 def read_corpus(
-    source: str | Path | Iterable[Mapping[str, Any]], base_url: str = ""
+    source: str | Path | Iterable[Mapping[str, Any] | Document], base_url: str = ""
 ) -> Iterator[Document]:
     """Return the documents of a collection in any known format.
 
-    `source`: a corpus folder, a JSONL or MS MARCO file, a folder of Markdown, HTML and text files
-    (`base_url` opens their URLs), or the rows of a `datasets.Dataset`.
-    Raises InputError that names file, line, value and the mend, as soon as a bad line is reached.
+    Whatever is left out or altered is counted and logged as a warning once the source is read.
+
+    Args:
+        source: a corpus folder, a JSONL or MS MARCO file, a folder of Markdown, HTML and text
+            files, or rows: dicts, `Document`s or a `datasets.Dataset`.
+        base_url: opens the URLs of a folder of pages.
+
+    Raises:
+        InputError: names file, line, value and the fix, as soon as a bad line is reached.
     """
     if not isinstance(source, str | Path):
         return _read_rows(source)
     path = Path(source)
+    if holds_pages(path):
+        notes = Notes(str(path))
+        return _documents(enumerate(read_pages(path, base_url, notes), 1), str(path), notes)
+    if base_url:
+        raise InputError(f"{path}: a base URL is for a folder of pages; give documents a `url`")
+    return _read_documents(path)
+
+
+def holds_pages(path: Path) -> bool:
+    """Return whether a path is a folder of pages and no collection.
+
+    Raises:
+        InputError: there is nothing at the path, or a folder holds neither or several collections.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    if not path.is_dir():
-        return _read_documents(path)
-    collection = find_file(path, COLLECTIONS)
-    if collection is not None:
-        return _read_documents(collection)
+    if not path.is_dir() or find_file(path, COLLECTIONS) is not None:
+        return False
     if page_files(path):
-        return read_pages(path, base_url)
+        return True
     raise InputError(
         f"{path}: no documents; put corpus.jsonl, collection.tsv or Markdown, HTML or text files "
         "into it"
     )
 
 
-def find_file(folder: Path, names: Iterable[str]) -> Path | None:
-    """Return the first of the named files that a folder holds, plain or gzip."""
-    options = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
-    return next((path for path in options if path.is_file()), None)
-
-
 def _read_documents(path: Path) -> Iterator[Document]:
-    named = ((n, document_of(r, f"{path}:{n}")) for n, r in _records(path))
-    return _unique(named, str(path), "documents")
+    notes = Notes(str(path))
+    file = path
+    if path.is_dir():
+        note_unread(path, notes)
+        file = find_file(path, COLLECTIONS) or path
+    named = ((n, document_of(r, f"{file}:{n}")) for n, r in _records(file, DOCUMENT_COLUMNS, notes))
+    return _documents(named, str(file), notes)
 
 
-def _read_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Document]:
+def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
+    if isinstance(rows, Document) or (isinstance(rows, Mapping) and "_id" in rows):
+        rows = [rows]
+    if isinstance(rows, bytes) or not isinstance(rows, Iterable):
+        raise InputError(f"{shorten(rows)}: not a collection; give a path or a list of documents")
     name = type(rows).__name__
-    named = ((n, document_of(_row(r, name, n), f"{name} row {n}")) for n, r in enumerate(rows, 1))
-    return _unique(named, f"{name} row", "documents")
+    named = (
+        (n, document_of(record_from(r, f"{name} row {n}"), f"{name} row {n}"))
+        for n, r in enumerate(rows, 1)
+    )
+    return _documents(named, f"{name} row", Notes(name))
 
 
-def _row(row: Any, name: str, number: int) -> Mapping[str, Any]:
-    if not isinstance(row, Mapping):
-        raise InputError(
-            f"{name} row {number}: {shorten(row)} is not a mapping; give one split, such as "
-            "dataset['train'], with the columns _id, title and text"
-        )
-    return row
-
-
-def _records(path: Path) -> Records:
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+def _records(path: Path, columns: Columns, notes: Notes) -> Records:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes[-1:] == [".tsv"]:
-        return tsv_records(read_lines(path), str(path))
+        return tsv_records(read_lines(path), str(path), columns, notes)
     if suffixes and suffixes[-1] in JSON_SUFFIXES:
         return json_records(read_lines(path), str(path))
     raise InputError(f"{path}: not a format genir reads; give .jsonl, .tsv (or .gz) or a folder")
 
 
-def _unique(items: Iterable[tuple[int, Item]], name: str, kind: str) -> Iterator[Item]:
-    """Yield the items while no key comes twice. Raises InputError naming both lines."""
-    seen: dict[str, int] = {}
+def _unique(
+    items: Iterable[tuple[int, Item]], name: str, kind: str, seen: dict[str, int]
+) -> Iterator[Item]:
+    """Yield the items while no key comes twice; `seen` gets the line of each.
+
+    Raises:
+        InputError: names both lines of a key that comes twice, or there is no item.
+    """
     for number, item in items:
         first = seen.setdefault(item.key, number)
         if first != number:
@@ -95,6 +117,24 @@ def _unique(items: Iterable[tuple[int, Item]], name: str, kind: str) -> Iterator
         raise InputError(f"{name}: no {kind}; the file is empty")
 
 
+def _documents(
+    numbered: Iterable[tuple[int, Document]], name: str, notes: Notes
+) -> Iterator[Document]:
+    """Yield unique documents; then log the notes, with links that lead nowhere among them."""
+    keys: dict[str, int] = {}
+    targets: dict[str, str] = {}
+    for document in _unique(numbered, name, "documents", keys):
+        targets.update((link.target, document.key) for link in document.links)
+        if holds_addresses(document.metadata.get("links", ())):
+            notes.add("addresses under `links` are metadata and no hyperlinks", document.key)
+        yield document
+    for target in sorted(targets.keys() - keys.keys()):
+        notes.add(
+            "targets of links are no documents of this source", f"{targets[target]} -> {target}"
+        )
+    notes.report()
+
+
 def read_queries(path: str | Path) -> dict[str, Query]:
     """Return the queries of a JSONL or `qid<tab>text` file (or of a corpus folder) by key.
 
@@ -102,12 +142,22 @@ def read_queries(path: str | Path) -> dict[str, Query]:
     """
     file = Path(path)
     if file.is_dir():
-        found = find_file(file, ["queries.jsonl", "queries.tsv"])
+        found = find_file(file, QUERIES)
         if found is None:
             raise InputError(f"{file}: no queries.jsonl in the folder; give the file itself")
         file = found
-    named = ((n, query_of(r, f"{file}:{n}")) for n, r in _records(file))
-    return {query.key: query for query in _unique(named, str(file), "queries")}
+    notes = Notes(str(file))
+    named = ((n, query_of(r, f"{file}:{n}")) for n, r in _queries(file, notes))
+    queries = {query.key: query for query in _unique(named, str(file), "queries", {})}
+    notes.report()
+    return queries
+
+
+def _queries(file: Path, notes: Notes) -> Records:
+    for number, record in _records(file, QUERY_COLUMNS, notes):
+        for name in record.keys() - {"_id", "text", "metadata"}:
+            notes.add(f"the field {name!r} of queries is not read", f"line {number}")
+        yield number, record
 
 
 def read_qrels(
@@ -143,7 +193,11 @@ def read_train_queries(
     """
     known = read_queries(queries)
     texts: dict[str, list[str]] = {}
+    notes = Notes(str(qrels))
     for qrel in read_qrels(qrels, known, documents):
         if qrel.grade > 0:
             texts.setdefault(qrel.document, []).append(known[qrel.query].text)
+        else:
+            notes.add("judgements of grade 0 or less give no train query", qrel.query)
+    notes.report()
     return texts

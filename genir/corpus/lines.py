@@ -1,47 +1,12 @@
-"""Numbered lines of text files, plain or gzip. Knows no records."""
+"""JSON lines: one object a line, each with the number of its line. Knows no documents."""
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from genir.errors import InputError
-
-Lines = Iterable[tuple[int, str]]
-"""Lines without their ends, each with its number from 1."""
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a UTF-8 text file; a name that ends in `.gz` is unpacked on the way.
-
-    Raises InputError for a file that is missing, unreadable, no gzip or not UTF-8.
-    """
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            yield from number_lines(stream, str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; check the path") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path}: damaged or not gzip ({error}); fetch it again, or drop .gz from its name"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-
-
-def number_lines(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    """Yield a binary stream's lines; only a line feed ends one, since texts may hold others."""
-    for number, line in enumerate(stream, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x} at "
-                f"{error.start}); convert the file to UTF-8"
-            ) from None
-        yield number, text.rstrip("\r\n")
+from genir.text_files import Lines
 
 
 def json_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -53,7 +18,7 @@ def json_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, Any]]
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(text, parse_constant=_refuse_constant)
+        record = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_fields)
         if "\\ud" in text or "\\uD" in text:  # an escape may name half of a character
             json.dumps(record, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -71,6 +36,15 @@ def _object(text: str, where: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{where}: not a JSON object: {shorten(text)}; write {{...}}")
     return record
+
+
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a JSON object. Raises ValueError for a name that is given twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the field {twice!r} is given twice")
+    return fields
 
 
 def _refuse_constant(name: str) -> Any:

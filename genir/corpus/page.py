@@ -3,11 +3,14 @@
 Markdown is rendered to HTML first, so that one parser finds titles and links in both.
 """
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
+from typing import Any
 
 from markdown_it import MarkdownIt
+
+from genir.corpus.front_matter import split_front_matter, title_of
 
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "nav", "footer"})
@@ -16,8 +19,6 @@ INLINE = frozenset(
      "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup",
      "time", "tt", "u", "var", "wbr"}
 )  # fmt: skip
-FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)?---[ \t]*(?:\n|\Z)", re.DOTALL)
-FRONT_TITLE = re.compile(r"^title:[ \t]*(['\"]?)(.+?)\1[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +32,52 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a reader of the page sees."""
+    """What a reader of the page sees.
+
+    fields: those of its front matter. unclosed: the element, such as "nav", that hides all the rest
+    of the page since it never ends; "" where there is none.
+    """
 
     title: str
     text: str
     anchors: tuple[Anchor, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    unclosed: str = ""
 
 
 def parse_html(source: str) -> Page:
-    """Return a page's `<title>` (or first heading), visible text and links.
+    """Return a page's title (front matter, `<title>` or first heading), visible text and links.
 
-    Raises ValueError for a declaration that the standard library's parser cannot read.
+    Raises:
+        ValueError: bad front matter, or a declaration that the standard library cannot read.
     """
-    parser = _Parser()
-    try:
-        parser.feed(source)
-        parser.close()
-    except AssertionError as error:  # what html.parser raises for a bad `<![...`
-        raise ValueError(str(error)) from None
-    return parser.page()
+    fields, body = split_front_matter(source)
+    return _with_fields(_rendered(body), fields)
 
 
 def parse_markdown(source: str) -> Page:
-    """Return a page's title (front matter, or first heading), text and links."""
-    front = FRONT_MATTER.match(source)
-    title = FRONT_TITLE.search(front[0]) if front else None
-    body = source[front.end() :] if front else source
-    page = parse_html(MarkdownIt("commonmark").enable("table").render(body))
-    return Page(title[2], page.text, page.anchors) if title else page
+    """Return a page's title (front matter, or first heading), text and links.
+
+    Raises:
+        ValueError: as `parse_html` does.
+    """
+    fields, body = split_front_matter(source)
+    html = MarkdownIt("commonmark").enable("table").render(body)
+    return _with_fields(_rendered(html), fields)
+
+
+def _rendered(html: str) -> Page:
+    parser = _Parser()
+    try:
+        parser.feed(html)
+        parser.close()
+    except AssertionError as error:  # what html.parser raises for a bad `<![...`
+        raise ValueError(f"not HTML ({error})") from None
+    return parser.page()
+
+
+def _with_fields(page: Page, fields: Mapping[str, Any]) -> Page:
+    return replace(page, title=title_of(fields) or page.title, fields=fields)
 
 
 def parse_text(source: str) -> Page:
@@ -74,7 +93,7 @@ class _Parser(HTMLParser):
         self._parts: list[str] = []
         self._length = 0
         self._gap = ""  # the white space owed before the next word
-        self._hidden = 0
+        self._hidden: list[str] = []  # elements that are open and not shown
         self._verbatim = 0
         self._in_title = False
         self._title: list[str] = []
@@ -110,13 +129,15 @@ class _Parser(HTMLParser):
         heading = "".join(self._parts[start : end if end >= 0 else None])
         title = " ".join("".join(self._title).split()) or " ".join(heading.split())
         anchors = (Anchor(a.start, min(a.end, len(text)), a.href) for a in self._anchors)
-        return Page(title, text, tuple(a for a in anchors if a.start < a.end))
+        unclosed = self._hidden[0] if self._hidden else ""
+        shown = tuple(a for a in anchors if a.start < a.end)
+        return Page(title, text, shown, unclosed=unclosed)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in INLINE:
             self._gap = "\n"
         if tag in HIDDEN:
-            self._hidden += 1
+            self._hidden.append(tag)
         elif tag == "pre":
             self._verbatim += 1
         elif tag == "title" and not self._hidden:  # an image's <title> is hidden with the image
@@ -131,7 +152,7 @@ class _Parser(HTMLParser):
         if tag not in INLINE:
             self._gap = "\n"
         if tag in HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
+            self._hidden = self._hidden[:-1]
         elif tag == "pre":
             self._verbatim = max(0, self._verbatim - 1)
         elif tag == "title":

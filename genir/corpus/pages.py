@@ -2,14 +2,18 @@
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from genir.corpus.documents import key_of
+from genir.corpus.documents import FIELDS, document_of, key_of
+from genir.corpus.layout import READ
+from genir.corpus.notes import Notes
 from genir.corpus.page import Page, parse_html, parse_markdown, parse_text
 from genir.errors import InputError
-from genir.records import Document, Link
+from genir.records import Document
+from genir.text_files import read_text
 
 PARSERS: dict[str, Callable[[str], Page]] = {
     ".md": parse_markdown,
@@ -19,52 +23,126 @@ PARSERS: dict[str, Callable[[str], Page]] = {
     ".txt": parse_text,
 }
 FRONT_PAGES = ("index", "README")
+ASSETS = frozenset(
+    {".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".map", ".mp3",
+     ".mp4", ".otf", ".png", ".svg", ".ttf", ".wav", ".webm", ".webp", ".woff", ".woff2"}
+)  # fmt: skip
+"""Suffixes of a site's pictures, sounds, fonts, styles and scripts, which hold no text."""
+SILENT = ("read elsewhere or hidden", "holds no text")
+REPOSITORIES = (".git", ".hg", ".svn")
+"""Hidden folders that hold no pages of their own."""
 
 
-def page_files(folder: Path) -> list[Path]:
-    """Return the pages below a folder in the order of their paths; hidden ones are left out."""
+def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
+    """Return the pages below a folder in the order of their paths.
+
+    Args:
+        folder: walked without following symbolic links to folders.
+        notes: takes hidden pages, files of other kinds and links to folders, which are left out.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    notes = Notes(str(folder)) if notes is None else notes
     found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(root, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in PARSERS
-        ]
+    for root, folders, files in os.walk(folder, onerror=_refuse_unreadable):
+        folders[:] = [name for name in folders if name not in REPOSITORIES]
+        for name in sorted(folders):
+            if Path(root, name).is_symlink():
+                notes.add("symbolic links to folders are not followed", _below(folder, root, name))
+        for name in sorted(files):
+            place = _below(folder, root, name)
+            reason = _unread(place)
+            if not reason:
+                found.append(Path(root, name))
+            elif reason not in SILENT:
+                notes.add(reason, place)
     return sorted(found)
 
 
-def read_pages(folder: Path, base_url: str = "") -> Iterator[Document]:
+def _unread(place: str) -> str:
+    """Return why the file at a path below a folder of pages is not read, "" for a page."""
+    suffix = posixpath.splitext(place)[1].lower()
+    hidden = any(part.startswith(".") for part in place.split("/"))
+    if suffix in PARSERS:
+        return "hidden pages are not read" if hidden else ""
+    if hidden or place in READ or place.startswith("qrels/"):
+        return SILENT[0]
+    kind = f"the suffix {suffix}" if suffix else "no suffix"
+    return SILENT[1] if suffix in ASSETS else f"files with {kind} are not read"
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise InputError(
+        f"{error.filename}: the folder cannot be read ({error.strerror}); check its rights"
+    )
+
+
+def _below(folder: Path, root: str, name: str) -> str:
+    return Path(root, name).relative_to(folder).as_posix()
+
+
+def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> Iterator[Document]:
     """Yield a document for each page below a folder.
 
     Key: the path from the folder. URL: `base_url` and that path without its extension. Title: the
-    page's own, or the file's name. Links to other pages of the folder are kept.
-    Raises InputError for a page that is not UTF-8 or has no text.
+    page's own, or the file's name. Links to other pages of the folder are kept. The other fields
+    of front matter are metadata.
+
+    Raises:
+        InputError: `base_url` is no address, or a page is in another encoding, malformed or empty.
     """
-    files = page_files(folder)
-    keys = {file.relative_to(folder).as_posix() for file in files}
-    for file in files:
-        key = key_of({"_id": file.relative_to(folder).as_posix()}, str(file))
+    notes = Notes(str(folder)) if notes is None else notes
+    check_base_url(base_url)
+    files = page_files(folder, notes)
+    keys = [file.relative_to(folder).as_posix() for file in files]
+    targets = _targets(keys)
+    for file, path in zip(files, keys, strict=True):
+        key = key_of({"_id": path}, str(file))
         page = _parse(file)
-        yield Document(
-            key=key,
-            text=page.text,
-            title=page.title or file.stem,
-            url=_join(base_url, quote(posixpath.splitext(key)[0])),
-            links=tuple(_links(page, key, keys, base_url)),
+        if page.unclosed:
+            notes.add(f"the text behind a <{page.unclosed}> that never ends is not read", key)
+        record = {
+            "_id": key,
+            "text": page.text,
+            "title": page.title or file.stem,
+            "url": _join(base_url, quote(posixpath.splitext(key)[0])),
+            "links": _links(page, (key, base_url), targets, notes),
+        }
+        yield document_of(_metadata(page, key, notes) | record, str(file))
+
+
+def check_base_url(base_url: str) -> None:
+    """Raise InputError unless a base URL is empty or an absolute address without a query."""
+    try:
+        parts = urlsplit(base_url)
+        whole = bool(parts.scheme and (parts.netloc or parts.scheme == "file"))
+        whole = whole and not (parts.query or parts.fragment)
+    except ValueError:
+        whole = False
+    if base_url and not whole:
+        raise InputError(
+            f"base URL {base_url!r}: write an address such as https://example.org/docs"
         )
+
+
+def _metadata(page: Page, key: str, notes: Notes) -> dict[str, Any]:
+    kept = {}
+    for name, value in page.fields.items():
+        if name.lower() == "title":
+            continue
+        if name in (*FIELDS, "metadata"):
+            notes.add(f"the field {name!r} of front matter is not read", key)
+        else:
+            kept[name] = value
+    return kept
 
 
 def _parse(file: Path) -> Page:
     try:
-        page = PARSERS[file.suffix.lower()](file.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file}:{line}: not UTF-8; convert the file to UTF-8") from None
+        page = PARSERS[file.suffix.lower()](read_text(file))
     except ValueError as error:
-        raise InputError(f"{file}: not HTML ({error}); mend the page") from None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); check its rights") from None
+        raise InputError(f"{file}: {error}; mend the page") from None
     if not page.text:
         raise InputError(f"{file}: an empty text; write something or remove the file")
     return page
@@ -74,24 +152,50 @@ def _join(base_url: str, path: str) -> str:
     return f"{base_url.rstrip('/')}/{path}" if base_url else path
 
 
-def _links(page: Page, key: str, keys: Set[str], base_url: str) -> Iterator[Link]:
+def _links(
+    page: Page, source: tuple[str, str], targets: Mapping[str, str], notes: Notes
+) -> list[dict[str, Any]]:
+    """Return the links to other pages of the folder. source: the page's key and the base URL."""
+    key, base_url = source
+    found = []
     for anchor in page.anchors:
-        target = next((k for k in _candidates(anchor.href, key, base_url) if k in keys), key)
-        if target != key:
-            yield Link(anchor.start, anchor.end, target)
+        path = _path_of(anchor.href, key, base_url)
+        if path is None:
+            continue
+        target = next((targets[name] for name in _names(path) if name in targets), None)
+        if target is None:
+            notes.add("links lead to no page of the folder", f"{key} -> {anchor.href}")
+        elif target != key:
+            found.append({"start": anchor.start, "end": anchor.end, "target": target})
+    return found
 
 
-def _candidates(href: str, key: str, base_url: str) -> Iterable[str]:
-    """Return the keys an href may mean: with or without its extension, or a folder's front page."""
+def _path_of(href: str, key: str, base_url: str) -> str | None:
+    """Return the path in the folder that an href leads to, None if it leads elsewhere."""
     root = _join(base_url or "file://", "")
     try:
         parts = urlsplit(urljoin(_join(root, quote(key)), href))
     except ValueError:  # such as `http://[`: a link, but to no file
-        return []
+        return None
     home = urlsplit(root)
     path = unquote(parts.path)
     if parts[:2] != home[:2] or not path.startswith(unquote(home.path)):
-        return []
-    path = path[len(unquote(home.path)) :].rstrip("/")
-    fronts = [posixpath.join(path, front) for front in FRONT_PAGES]
-    return [path, *(stem + suffix for stem in [path, *fronts] for suffix in PARSERS)]
+        return None
+    return path[len(unquote(home.path)) :].rstrip("/")
+
+
+def _names(path: str) -> Iterator[str]:
+    """Yield the names under which `_targets` may hold the page of a path."""
+    yield path
+    yield from (posixpath.join(path, front) for front in FRONT_PAGES)
+    stem, suffix = posixpath.splitext(path)
+    if suffix.lower() in (".html", ".htm"):  # how a page of Markdown is published
+        yield stem
+
+
+def _targets(keys: list[str]) -> dict[str, str]:
+    """Return keys by what a link may call them: the path with or without its extension."""
+    order = list(PARSERS)
+    by_kind = sorted(keys, key=lambda key: order.index(posixpath.splitext(key)[1].lower()))
+    stems = {posixpath.splitext(key)[0]: key for key in reversed(by_kind)}
+    return stems | {key: key for key in keys}

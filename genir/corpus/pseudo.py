@@ -3,8 +3,9 @@
 from collections.abc import Container
 from pathlib import Path
 
-from genir.corpus.lines import json_records, read_lines, shorten
+from genir.corpus.lines import json_records, shorten
 from genir.errors import InputError
+from genir.text_files import read_lines
 
 
 def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list[str]]:

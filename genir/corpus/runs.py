@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from genir.corpus.lines import read_lines
 from genir.errors import InputError
 from genir.outputs import write_text
 from genir.records import Hit
+from genir.text_files import read_lines
 
 
 def write_run(path: Path, answers: Mapping[str, Sequence[Hit]], tag: str = "genir") -> None:
@@ -76,6 +76,8 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
     query, _, key, rank, score, _ = fields
     try:
         value, place = float(score), int(rank)
+        if "_" in rank + score:  # Python reads 1_000 as a number
+            raise ValueError
     except ValueError:
         raise InputError(f"{where}: rank {rank!r} or score {score!r} is not a number") from None
     if math.isnan(value):

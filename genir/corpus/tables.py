@@ -1,31 +1,83 @@
 """Tab-separated files: MS MARCO collections and queries, qrels of BEIR and of TREC."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 
-from genir.corpus.lines import Lines, shorten
+from genir.corpus.lines import shorten
+from genir.corpus.notes import Notes
 from genir.errors import InputError
 from genir.records import Qrel
+from genir.text_files import Lines
 
 HEADER = ("query-id", "corpus-id", "score")
-COLUMNS = {2: ("_id", "text"), 4: ("_id", "url", "title", "text")}
-"""Columns of MS MARCO: passages and queries have two, documents four."""
+DOCUMENT_COLUMNS = {2: ("_id", "text"), 4: ("_id", "url", "title", "text")}
+"""Columns of MS MARCO by their number: passages have two, documents four."""
+QUERY_COLUMNS = {2: ("_id", "text")}
+KEY_NAMES = re.compile(r"_?id|(p|q|d|doc|query|passage|document|corpus|topic)[-_ ]?(id|no)|key")
+TEXT_NAMES = frozenset(
+    {"text", "contents", "content", "body", "title", "url", "passage", "document", "query",
+     "question", "topic"}
+)  # fmt: skip
+"""Names that a header gives to columns other than the key."""
+GRADE = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-def tsv_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield MS MARCO passages, queries (two columns) or documents (four) as records."""
-    expected = 0
-    for number, text in lines:
-        if not text:
+def tsv_records(
+    lines: Lines,
+    name: str,
+    columns: Mapping[int, tuple[str, ...]] = DOCUMENT_COLUMNS,
+    notes: Notes | None = None,
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of an MS MARCO file as records; a header in the first row is left out.
+
+    Args:
+        lines: of the file.
+        name: of the file, for messages.
+        columns: names of the columns by how many there are.
+        notes: takes what is left out, and texts in quotes, which are kept as they are.
+
+    Raises:
+        InputError: a row has another number of columns, or the header another order.
+    """
+    notes = Notes(name) if notes is None else notes
+    expected = rows = quoted = 0
+    for number, line in lines:
+        if not line:
             continue
-        values = text.split("\t")
-        expected = expected or len(values)
-        if len(values) != expected or expected not in COLUMNS:
+        values = line.split("\t")
+        first, expected = not expected, expected or len(values)
+        if len(values) != expected or expected not in columns:
+            shapes = [f"{n} ({', '.join(names)})" for n, names in columns.items()]
+            wanted = expected if expected in columns else " or ".join(shapes)
             raise InputError(
-                f"{name}:{number}: {len(values)} columns, expected "
-                f"{expected if expected in COLUMNS else '2 (id, text) or 4 (id, url, title, text)'}"
-                f": {shorten(text)}; separate them by tabs and quote nothing"
+                f"{name}:{number}: {len(values)} columns, expected {wanted}: {shorten(line)}; "
+                "separate them by tabs and quote nothing"
             )
-        yield number, dict(zip(COLUMNS[expected], values, strict=True))
+        if first and _is_header(values, f"{name}:{number}"):
+            notes.add("the first line is a header and no record", line)
+            continue
+        rows, quoted = rows + 1, quoted + _is_quoted(values[-1])
+        yield number, dict(zip(columns[expected], values, strict=True))
+    if quoted == rows > 1:
+        notes.add("every text is in double quotes, which are kept: TSV has no quoting")
+
+
+def _is_header(values: list[str], where: str) -> bool:
+    """Return whether a row names columns. Raises InputError if the key is not the first."""
+    names = [value.strip().lower() for value in values]
+    keys = [KEY_NAMES.fullmatch(name) is not None for name in names]
+    if sum(keys) != 1 or not all(k or n in TEXT_NAMES for k, n in zip(keys, names, strict=True)):
+        return False
+    if not keys[0] or (len(names) == 4 and names[1:3] != ["url", "title"]):
+        raise InputError(
+            f"{where}: the header {shorten(values)} has another order of columns; write id, text "
+            "or id, url, title, text"
+        )
+    return True
+
+
+def _is_quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] == '"'
 
 
 def judgements(lines: Lines, name: str) -> Iterator[tuple[int, Qrel]]:
@@ -39,12 +91,12 @@ def judgements(lines: Lines, name: str) -> Iterator[tuple[int, Qrel]]:
     split: Callable[[str], list[str]] | None = None
     for number, text in lines:
         where = f"{name}:{number}"
+        if not text.strip():
+            continue
         if split is None:
             split = _layout(text, where)
             if split is _beir:
                 continue
-        if not text.strip():
-            continue
         qrel = _qrel(split(text), text, where)
         line, grade = seen.setdefault((qrel.query, qrel.document), (number, qrel.grade))
         if grade != qrel.grade:
@@ -63,14 +115,16 @@ def _beir(text: str) -> list[str]:
 
 
 def _trec(text: str) -> list[str]:
-    values = text.split()
+    values = text.split("\t")
+    if len(values) != 4:  # between tabs, keys may hold spaces
+        values = text.split()
     return [values[0], *values[2:]] if len(values) == 4 else []
 
 
 def _layout(text: str, where: str) -> Callable[[str], list[str]]:
     if tuple(_beir(text)) == HEADER:
         return _beir
-    if len(text.split()) == 4:
+    if _trec(text):
         return _trec
     raise InputError(
         f"{where}: {shorten(text)} is neither the header {'<tab>'.join(HEADER)} nor TREC's four "
@@ -82,9 +136,6 @@ def _qrel(values: list[str], text: str, where: str) -> Qrel:
     if len(values) != 3 or not all(values):
         raise InputError(f"{where}: {shorten(text)} has not the columns of the first line")
     query, document, grade = values
-    try:
-        return Qrel(query, document, int(grade))
-    except ValueError:
-        raise InputError(
-            f"{where}: grade {grade!r} is not a whole number; write 0, 1, ..."
-        ) from None
+    if not GRADE.fullmatch(grade.strip()):
+        raise InputError(f"{where}: grade {grade!r} is not a whole number; write 0, 1, ...")
+    return Qrel(query, document, int(grade))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genir.corpus.documents import document_of, query_of, record_of
-from genir.corpus.folder import find_file
+from genir.corpus.layout import find_file
 from genir.corpus.tables import HEADER
 from genir.errors import InputError
 from genir.folders import new_folder, refuse_existing

@@ -9,18 +9,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from genir.arguments import as_count, as_keys, as_texts
+from genir.arguments import as_count, as_keys
 from genir.corpus.documents import record_of
 from genir.errors import InputError
 from genir.living.base import Base
 from genir.living.changes import Change, Entry, Kind, Mark
-from genir.living.entries import checked, puts_of, vectors_of
+from genir.living.entries import checked, puts_of, queries_by_key, vectors_of
 from genir.living.journal import Journal, Moved, Writing
 from genir.living.state import State
 from genir.living.versions import Version, effective, versions_of
 from genir.manifest import NAME as MANIFEST
 from genir.records import Document
 from genir.tasks.base import TrainQueries
+
+Given = Document | Mapping[str, Any] | Iterable[Document | Mapping[str, Any]]
+"""Documents, or records as a line of corpus.jsonl holds them; one or several."""
+Asked = Mapping[str, str | Sequence[str]]
+"""Queries by the key of the document that answers them."""
 
 
 class Living(State):
@@ -48,15 +53,19 @@ class Living(State):
 
     # --- changes -------------------------------------------------------------------------------
 
-    def add(
-        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
-    ) -> list[str]:
+    def add(self, documents: Given, queries: Asked | None = None) -> list[str]:
         """Add documents that can be found at once; return their keys.
 
-        queries: what people ask for each of them, by key, where that is known. Raises InputError
-        when a key is live already, a document cannot be given an identifier, or the folder cannot
-        be written; then nothing has changed. A deleted document comes back as it was, unless
-        queries are given for it.
+        A deleted document comes back as it was, unless queries are given for it.
+
+        Args:
+            documents: `Document`s, or dicts with the fields of a line of corpus.jsonl (`_id`,
+                `text`, ...); a single one counts as a list of one.
+            queries: known queries of each document by key, a list or a single string.
+
+        Raises:
+            InputError: a record is no document, a key is live already, a document cannot be given
+                an identifier, or the folder cannot be written; then nothing has changed.
         """
 
         def refuse(key: str) -> str | None:
@@ -64,9 +73,7 @@ class Living(State):
 
         return self._put("add", documents, queries or {}, refuse)
 
-    def replace(
-        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
-    ) -> list[str]:
+    def replace(self, documents: Given, queries: Asked | None = None) -> list[str]:
         """Put documents in the place of those with their keys; return the keys.
 
         Raises InputError for a key that is not live, else as `add` does.
@@ -77,10 +84,8 @@ class Living(State):
 
         return self._put("replace", documents, queries or {}, refuse)
 
-    def put(
-        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
-    ) -> list[str]:
-        """Add documents, or replace those that are there, as one change; return the keys."""
+    def put(self, documents: Given, queries: Asked | None = None) -> list[str]:
+        """Add documents, or replace existing ones, as one change; return the keys. See `add`."""
         return self._put("put", documents, queries or {}, lambda key: None)
 
     def delete(self, keys: str | Iterable[str]) -> list[str]:
@@ -154,14 +159,12 @@ class Living(State):
     def _put(
         self,
         kind: Kind,
-        documents: Sequence[Document],
-        queries: TrainQueries,
+        documents: Given,
+        asked: Asked,
         refuse: Callable[[str], str | None],
     ) -> list[str]:
         given = checked(documents)
-        if not isinstance(queries, Mapping):
-            raise InputError(f"queries: got {queries!r:.60}; give a mapping from keys to texts")
-        queries = {key: as_texts(own, f"queries of {key!a}") for key, own in queries.items()}
+        queries = queries_by_key(asked, given)
         if self.closed:
             raise InputError(self.closed)
         self.model.refuse_additions()

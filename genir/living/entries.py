@@ -1,14 +1,14 @@
 """From documents to what the journal says of them: checked, placed, with identifiers."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.corpus.documents import document_of, record_of
+from genir.corpus.documents import documents_of, query_of
+from genir.corpus.lines import shorten
 from genir.errors import InputError
 from genir.identifiers.taken import Taken
 from genir.living.changes import Put
@@ -23,20 +23,28 @@ Made = dict[str, NewRow | NDArray[np.float32]]
 """By key: rows of parameters, or the vectors that identifiers are made of."""
 
 
-def checked(documents: Sequence[Document]) -> dict[str, Document]:
-    """Return documents by key. Raises InputError for what no corpus file could hold."""
-    given: dict[str, Document] = {}
-    for number, document in enumerate(documents, 1):
-        place = f"document {number}"
-        try:
-            text = json.dumps(record_of(document), ensure_ascii=False, allow_nan=False)
-            text.encode()
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{place} ({document.key!a}) cannot be stored: {error}") from None
-        if document.key in given:
-            raise InputError(f"{place}: the key {document.key!r} is given twice")
-        given[document.key] = document_of(json.loads(text), place)
-    return given
+def checked(documents: Any) -> dict[str, Document]:
+    """Return documents by key. Raises InputError as `documents_of` does."""
+    return {document.key: document for document in documents_of(documents)}
+
+
+def queries_by_key(given: Any, keys: Container[str]) -> dict[str, list[str]]:
+    """Return the queries that come with documents, by key; a string counts as a list of one.
+
+    Raises:
+        InputError: a key is none of `keys`, or a query is empty or no text.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"queries {shorten(given)}: give a dict from key to a list of queries")
+    found: dict[str, list[str]] = {}
+    for key, texts in given.items():
+        if key not in keys:
+            raise InputError(f"queries: {shorten(key)} is none of the documents given")
+        if not isinstance(texts, str | list | tuple):
+            raise InputError(f"queries of {key!r}: {shorten(texts)} is not a list of strings")
+        listed = [texts] if isinstance(texts, str) else texts
+        found[key] = [query_of({"_id": key, "text": text}, "queries").text for text in listed]
+    return found
 
 
 def vectors_of(living: "Living", documents: Sequence[Document], queries: TrainQueries) -> Made:

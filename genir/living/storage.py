@@ -29,6 +29,11 @@ class Stored(Living):
     first: FirstStage | None = None
     attachments: dict[str, bytes]
 
+    @property
+    def base_url(self) -> str:
+        """Return what opens the URLs of pages; "" where training was given none."""
+        return str(self.manifest.get("base_url", ""))
+
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
         """Write the model folder in one step: a crash leaves the old one or the new one.
 
@@ -125,6 +130,7 @@ class Stored(Living):
             "vocabulary": len(self.model.tokenizer),
             "version": self.version,
             "learned": int(self.manifest.get("learned", 0)),
+            "base_url": self.base_url,
             "versions": contents.versions,
         }
         write_manifest(folder, facts)

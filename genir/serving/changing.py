@@ -1,5 +1,6 @@
 """The routes that change: documents come, change and go; versions, compaction, another model."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from genir.corpus.documents import document_of, record_of
 from genir.corpus.layers import Additions
+from genir.corpus.lines import unique_fields
 from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.access import Owner, Reader, Writer
@@ -99,6 +101,7 @@ async def add(
 ) -> Changes:
     """Add documents, or replace them. They can be found when this is answered."""
     service = _service(request)
+    refuse_repeated(await request.body())
     records = body.records()
     refuse("documents", len(records), service.settings.max_documents, "documents")
     documents = [document_of(record, f"document {n}") for n, record in enumerate(records, 1)]
@@ -190,6 +193,14 @@ async def swap(body: FolderRequest, request: Request, caller: Owner) -> State:
     request.state.facts["folder"] = folder.name
     await service.swap(folder, _deadline(service))
     return State(status=f"serving {folder.name}")
+
+
+def refuse_repeated(body: bytes) -> None:
+    """Raise HTTPException 422 for a field that an object names twice, as files are refused."""
+    try:
+        json.loads(body, object_pairs_hook=unique_fields)
+    except ValueError as error:
+        raise HTTPException(422, f"{error}; keep one") from None
 
 
 def _service(request: Request) -> Service:

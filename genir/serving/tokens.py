@@ -16,6 +16,7 @@ from genir.arguments import as_keys
 from genir.errors import InputError
 from genir.folders import flush_entry
 from genir.records import Selection
+from genir.text_files import read_text
 
 Role = Literal["read", "write"]
 PREFIX = "genir_"
@@ -119,9 +120,7 @@ def hash_of(secret: str) -> bytes:
 def read_tokens(path: Path) -> Sequence[Token]:
     """Return the tokens of a file. Raises InputError naming what is wrong with it."""
     try:
-        read = TokenFile.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        read = TokenFile.model_validate_json(read_text(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"

@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import Field
 
 from genir.config import Strict
-from genir.corpus.lines import json_records, read_lines, shorten
+from genir.corpus.lines import json_records, shorten
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_identifier, draw_target
 from genir.tasks.passages import clean
+from genir.text_files import read_lines
 
 
 class QueriesOptions(Strict):

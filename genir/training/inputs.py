@@ -7,7 +7,8 @@ from collections.abc import Container
 from pathlib import Path
 
 from genir.config import Recipe, Stage, load_recipe
-from genir.corpus.folder import find_file, read_train_queries
+from genir.corpus.folder import read_train_queries
+from genir.corpus.layout import train_files
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
 from genir.models.registry import model_class
@@ -82,11 +83,8 @@ def train_queries(
     known: the keys of the documents. Raises InputError for one file without the other.
     """
     if queries is None and qrels is None:
-        queries, qrels = (
-            find_file(corpus, [name]) for name in ("queries.jsonl", "qrels/train.tsv")
-        )
-        if queries is None or qrels is None:
-            return {}
+        own = train_files(corpus)
+        return {} if own is None else read_train_queries(*own, known)
     if queries is None or qrels is None:
         raise InputError("--queries and --qrels go together: give both, or neither")
     return read_train_queries(queries, qrels, known)

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe
-from genir.corpus.folder import find_file
+from genir.corpus.layout import train_files
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.seen import digests_of
 from genir.corpus.store import DocumentStore
@@ -175,6 +175,7 @@ def _prepare(
     asked = [text for texts in split.train.values() for text in texts]
     held_out = [] if split.made_up else split.questions
     retriever.attachments[TRAIN_QUERIES] = digests_of([*asked, *held_out])
+    retriever.manifest["base_url"] = job.base_url
     retriever.save(work.prepared)
     documents.close()
     work.corpus.unlink()
@@ -251,7 +252,7 @@ def train_generator(job: Job, options: PseudoSection, out: Path, settings: Seque
 
     settings: changes to it, before those of the options. Raises InputError without train queries.
     """
-    if job.queries is None and find_file(job.corpus, ["qrels/train.tsv"]) is None:
+    if job.queries is None and train_files(job.corpus) is None:
         raise InputError(
             f"[pseudo] source = {options.source!r} learns from train queries, and {job.corpus} has "
             "none; name a transformers model or a .jsonl file of queries, or set pseudo.source= to "

@@ -27,14 +27,16 @@ def preview_identifiers(
     settings: Sequence[str],
     encoder: str,
     outputs: tuple[Path | None, Path | None],
+    base_url: str = "",
 ) -> None:
     """Fit a scheme and print its report; outputs: a PNG and a JSON file, where wanted.
 
-    settings: the scheme's own keys, such as `levels=8`. Raises InputError for an unknown one.
+    settings: the scheme's own keys, such as `levels=8`. base_url: of a folder of pages.
+    Raises InputError for an unknown key.
     """
     check_distinct({"--plot": outputs[0], "--json": outputs[1]}, {"CORPUS": corpus})
     with temporary_folder() as folder:
-        documents = DocumentStore.create(folder / "documents.sqlite", read_corpus(corpus))
+        documents = DocumentStore.create(folder / "documents.sqlite", read_corpus(corpus, base_url))
         section = ModelSection(kind="bridge", encoder=encoder, lexical=0)  # type: ignore[call-arg]
         model = build_model(section, documents)
         fitted = build_scheme(_section(scheme, settings), model.tokenizer)

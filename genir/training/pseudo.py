@@ -7,7 +7,6 @@ import torch
 from accelerate import PartialState
 
 from genir.config import PseudoSection, recipe_names
-from genir.corpus.lines import read_lines
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
 from genir.generation.queries import write_queries
@@ -16,6 +15,7 @@ from genir.models.digests import weights_digest
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 from genir.tasks.passages import clean
+from genir.text_files import read_lines
 from genir.training.signals import stop_wish
 from genir.training.split import DevSplit
 

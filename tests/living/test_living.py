@@ -423,3 +423,42 @@ def test_rows_of_new_documents_leave_old_answers(folder):
     new = retriever.model.head.codebooks[0].detach().numpy()
     assert np.array_equal(new[:40], old) and len(new) == 110
     assert np.allclose(np.linalg.norm(new[40:], axis=1), 1, atol=1e-5)
+
+
+def test_documents_may_be_dicts_or_a_single_one(folder):
+    retriever = Retriever.load(folder, "cpu")
+    assert retriever.add({"_id": "a", "text": "erase a wire", "lang": "en"}) == ["a"]
+    assert retriever.add([{"_id": "b", "text": "x", "metadata": "a string"}]) == ["b"]
+    assert retriever.add(make_document("c")) == ["c"]
+    assert retriever.put({"_id": "a", "text": "hide a wire", "title": "T"}) == ["a"]
+    assert retriever.replace(iter([{"_id": "b", "text": "y"}])) == ["b"]
+    assert retriever.documents.find("a").title == "T"
+    before = retriever.version
+    for documents, message in (
+        ([{"_id": "d"}], "document 1: document 'd' has an empty text"),
+        ([{"text": "x"}], r"document 1: no _id; add one .*: text"),
+        ("a text", "documents 'a text': give a list of dicts"),
+        (["a text"], "document 1: 'a text' is not a mapping"),
+        ({"_id": "d", "text": "x", "links": [{"start": 0}]}, "lacks a field"),
+    ):
+        refused(retriever, lambda documents=documents: retriever.add(documents), message)
+    assert retriever.version == before
+
+
+def test_the_queries_of_a_document_may_be_one_string(folder):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.add([make_document("a"), make_document("b")], {"a": "how to?", "b": ["x", "y"]})
+    assert retriever.query_counts[-2:].tolist() == [1, 2]
+    for queries, message in (
+        ({"z": ["x"]}, "queries: 'z' is none of the documents given"),
+        ({"c": [" "]}, "queries: query 'c' has an empty text"),
+        ({"c": ["\ud800"]}, "unpaired surrogate"),
+        ({"c": [7]}, "text 7 is not a string"),
+        ({"c": 7}, "queries of 'c': 7 is not a list of strings"),
+        (["x"], r"queries \['x'\]: give a dict"),
+    ):
+        refused(
+            retriever,
+            lambda queries=queries: retriever.add([make_document("c")], queries),
+            message,
+        )

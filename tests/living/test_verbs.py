@@ -1,5 +1,6 @@
 """add, delete, versions, rollback and compact on the command line."""
 
+import gzip
 import json
 
 import pytest
@@ -90,3 +91,70 @@ def test_what_cannot_be_done_is_refused(folder, tmp_path, monkeypatch, arguments
     with pytest.raises(InputError, match=message):
         genir(verb, folder, *rest)
     assert keys_of(folder) == before
+
+
+def pages(folder, **texts):
+    folder.mkdir()
+    for name, text in texts.items():
+        (folder / f"{name}.md").write_text(text)
+    return folder
+
+
+def urls(folder):
+    return {one.key: one.url for one in Retriever.load(folder, "cpu").documents}
+
+
+def test_pages_are_added_under_the_base_url_of_the_training(folder, tmp_path):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.manifest["base_url"] = "https://x.org/docs"  # as training does
+    retriever.save(folder, overwrite=True)
+    genir("add", folder, pages(tmp_path / "one", new="A page about parking."))
+    two = pages(tmp_path / "two", more="A page about trains.")
+    genir("add", folder, two, "--base-url", "https://y.org/")
+    genir("compact", folder)
+    three = pages(tmp_path / "three", last="A page about ships.")
+    genir("add", folder, three)
+    found = urls(folder)
+    assert found["new.md"] == "https://x.org/docs/new"
+    assert found["more.md"] == "https://y.org/more"
+    assert found["last.md"] == "https://x.org/docs/last"
+
+
+def test_a_base_url_for_records_is_refused_and_the_remembered_one_is_not(folder, tmp_path):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.manifest["base_url"] = "https://x.org/docs"
+    retriever.save(folder, overwrite=True)
+    file = write(tmp_path / "new.jsonl", make_document("a"))
+    with pytest.raises(InputError, match="a base URL is for a folder of pages"):
+        genir("add", folder, file, "--base-url", "https://x.org")
+    genir("add", folder, file)
+    assert "a" in keys_of(folder)
+
+
+def test_queries_that_are_not_read_are_said(folder, tmp_path, caplog):
+    corpus = tmp_path / "corpus"
+    (corpus / "qrels").mkdir(parents=True)
+    write(corpus / "corpus.jsonl", make_document("a"))
+    (corpus / "queries.jsonl").write_text('{"_id": "1", "text": "x"}\n')
+    (corpus / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n1\tcopy-file\t1\n")
+    genir("add", folder, corpus)
+    assert caplog.messages == [
+        f"{corpus}: its train queries are not read; give them by --queries and --qrels"
+    ]
+    caplog.clear()
+    files = ("--queries", corpus / "queries.jsonl", "--qrels", corpus / "qrels/train.tsv")
+    genir("add", folder, corpus, "--replace", *files)
+    assert "queries of other documents than those added are not read: 1 ('copy-file')" in (
+        caplog.text
+    )
+
+
+def test_keys_to_delete_may_be_utf_16_or_gzip(folder, tmp_path):
+    (tmp_path / "keys").write_bytes("copy-disk\r\n".encode("utf-16"))
+    genir("delete", folder, "--file", tmp_path / "keys")
+    (tmp_path / "keys").write_bytes(gzip.compress(b"\xef\xbb\xbfcopy-file\n"))
+    genir("delete", folder, "--file", tmp_path / "keys")
+    assert not keys_of(folder) & {"copy-disk", "copy-file"}
+    (tmp_path / "keys").write_bytes("Käse\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"keys:1: not UTF-8 .*WINDOWS-1252"):
+        genir("delete", folder, "--file", tmp_path / "keys")

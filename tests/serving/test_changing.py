@@ -65,3 +65,32 @@ def test_the_tree_of_beams_leads_to_the_hits(client):
     for rank, hit in enumerate(tree["hits"], start=1):
         path = [node for node in tree["nodes"] if rank in node["hits"]]
         assert path[-1]["key"] == hit["key"] and path[-1]["kept"]
+
+
+def test_a_record_is_taken_or_refused_as_in_training(client):
+    response = client.post("/v1/documents", json={"document": record("a", metadata="a string")})
+    assert response.status_code == 201
+    assert client.get("/v1/documents/a").json()["metadata"] == "a string"
+    addresses = record("b", links=["https://x.org/1"])
+    assert client.post("/v1/documents", json={"document": addresses}).status_code == 201
+    assert client.get("/v1/documents/b").json() == addresses
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"document": {"_id": "a", "text": "x", "text": "y"}}', "'text' is given twice"),
+        (b'{"document": {"_id": "a", "text": "x", "n": NaN}}', "nan cannot be stored"),
+        (b'{"document": {"_id": "a", "text": "x", "n": "\\ud800"}}', "unpaired surrogate"),
+        (b'{"document": {"_id": "a", "text": "x", "\\ud800": 1}}', "unpaired surrogate"),
+        (b'{"document": {"_id": "a", "text": "x", "url": "\\ud800"}}', "unpaired surrogate"),
+        (b'{"document": {"_id": 7, "text": "x"}}', "_id 7 is not a string"),
+        (b'{"document": {"_id": "a", "text": "x", "metadata": {"text": "y"}}}', "keep one"),
+    ],
+)
+def test_records_that_no_file_may_hold_are_refused(client, body, message):
+    response = client.post(
+        "/v1/documents", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert response.status_code == 422
+    assert message in response.json()["detail"]

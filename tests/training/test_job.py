@@ -349,3 +349,19 @@ def test_a_folder_that_has_the_work_folders_name_by_chance_is_left_alone(make_jo
     with pytest.raises(InputError, match=r"notes.txt: is not of genir's making"):
         train(job)
     assert theirs.read_text() == "mine"
+
+
+def test_pages_with_queries_of_their_own_and_a_base_url(make_job, tmp_path):
+    site = tmp_path / "site"
+    (site / "qrels").mkdir(parents=True)
+    for number in range(6):
+        (site / f"p{number}.md").write_text(f"---\ntitle: 00{number}\n---\nPage {number} on disks.")
+    (site / "queries.tsv").write_text("q0\twhich disk?\nq1\tanother disk\n")
+    (site / "qrels/train.tsv").write_text(
+        "query-id\tcorpus-id\tscore\nq0\tp0.md\t1\nq1\tp0.md\t1\n"
+    )
+    retriever = train(make_job(BRIEF, corpus=site, base_url="https://x.org/docs"))
+    assert retriever.query_counts.tolist() == [2, 0, 0, 0, 0, 0]
+    assert retriever.base_url == "https://x.org/docs"
+    found = retriever.documents.find("p3.md")
+    assert (found.url, found.title) == ("https://x.org/docs/p3", "003")

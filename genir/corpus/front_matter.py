@@ -1,0 +1,145 @@
+"""The front matter of a page: fields before its text, as Jekyll, Hugo and MkDocs write them.
+
+YAML between `---` lines, TOML between `+++` lines, or a JSON object. Values stay as written: a
+number or boolean becomes one only where JSON writes it in the same way (`10`, `true`), so that
+`007`, `1.10`, `yes` and dates are texts.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from typing import Any
+
+import yaml
+
+from genir.corpus.lines import unique_fields
+
+YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
+JSON = re.compile(r"\A\{[ \t]*\n")
+NUMBER = "tag:genir,2026:number"
+
+
+def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
+    """Return the fields of a page's front matter, and the text behind it.
+
+    Raises:
+        ValueError: the front matter is malformed; the message names the line.
+    """
+    for shape, parse in ((YAML, _yaml), (TOML, _toml)):
+        found = shape.match(source)
+        if found:
+            try:
+                # The line of the opening mark is kept, so that messages count the page's lines.
+                fields = parse("\n" + found["fields"])
+            except RecursionError:
+                raise ValueError("front matter nested too deeply; write it flatter") from None
+            if isinstance(fields, dict):
+                return _named(fields), source[found.end() :]
+            return {}, source  # a rule (`---`) and text below it
+    return _json(source) if JSON.match(source) else ({}, source)
+
+
+def _named(fields: dict[Any, Any]) -> dict[str, Any]:
+    return {str(_text(name)): value for name, value in fields.items()}
+
+
+def _text(value: Any) -> Any:
+    """Return a number or boolean as it was written."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
+def title_of(fields: Mapping[str, Any]) -> str:
+    """Return the title of front matter as written, "" without one.
+
+    Raises:
+        ValueError: the title is a list or a mapping.
+    """
+    names = [name for name in fields if name.lower() == "title"]
+    name = "title" if "title" in names else next(iter(names), "title")
+    title = _text(fields.get(name))
+    if title is None:
+        return ""
+    if not isinstance(title, str):
+        raise ValueError(f"the title {title!r:.60} is no text; write it in quotes")
+    return " ".join(title.split())
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which plain scalars are text, null, or a number that JSON writes alike."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping. Raises ConstructorError for a key that is given twice."""
+        known: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in known:
+                problem = f"the key {key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            known.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return super().construct_mapping(node, deep)
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    return _scalar(node.value)
+
+
+def _scalar(written: str) -> Any:
+    """Return the number or boolean that JSON writes as `written`, else the text itself."""
+    try:
+        value = json.loads(written)
+    except ValueError:
+        return written
+    return value if json.dumps(value) == written else written
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"),
+                              ["~", "n", "N", ""])  # fmt: skip
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
+_Loader.add_implicit_resolver(NUMBER, re.compile(r"(?:-?[0-9][0-9.eE+-]*|true|false)\Z"),
+                              [*"-0123456789tf"])  # fmt: skip
+_Loader.add_constructor(NUMBER, _number)
+
+
+def _yaml(text: str) -> Any:
+    try:
+        fields = yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"line {line}: front matter is not valid YAML ({error.problem})") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"front matter is not valid YAML ({reason})") from None
+    return {} if fields is None else fields
+
+
+def _toml(text: str) -> Any:
+    try:
+        return _plain(tomllib.loads(text, parse_float=_scalar))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"front matter is not valid TOML ({error})") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with dates as text."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, datetime | date | time) else value
+
+
+def _json(source: str) -> tuple[dict[str, Any], str]:
+    decoder = json.JSONDecoder(object_pairs_hook=unique_fields)
+    try:
+        fields, end = decoder.raw_decode(source)
+    except json.JSONDecodeError:
+        return {}, source  # such as a template's brace: text
+    except RecursionError:
+        raise ValueError("front matter nested too deeply; write it flatter") from None
+    except ValueError as error:
+        raise ValueError(f"front matter: {error}; keep one") from None
+    return fields, source[end:]

@@ -1,0 +1,72 @@
+"""The files of a corpus folder by name: collection, queries, judgements, and what is not read."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from genir.corpus.notes import Notes
+from genir.errors import InputError
+
+COLLECTIONS = ("corpus.jsonl", "collection.tsv", "msmarco-docs.tsv")
+QUERIES = ("queries.jsonl", "queries.tsv")
+TRAIN_QRELS = ("qrels/train.tsv",)
+READ = {name + suffix for name in (*COLLECTIONS, *QUERIES) for suffix in ("", ".gz")} | {"qrels"}
+"""What a corpus folder may hold beside texts about it, such as README.md."""
+ABOUT = ("readme", "license", "licence", "notice", "copying", "changelog")
+
+
+def find_file(folder: Path, names: Iterable[str]) -> Path | None:
+    """Return the one of the named files that a folder holds, plain or with the suffix .gz.
+
+    Raises:
+        InputError: the folder holds several of them.
+    """
+    options = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
+    found = [path for path in options if path.is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.relative_to(folder).as_posix() for path in found)
+        raise InputError(f"{folder}: holds {names}; keep one, or give the file itself")
+    return found[0] if found else None
+
+
+def train_files(corpus: Path) -> tuple[Path, Path] | None:
+    """Return the train queries and judgements in a corpus folder, None where it has none.
+
+    Raises:
+        InputError: there are judgements without queries, or several files of one kind.
+    """
+    if not corpus.is_dir():
+        if find_file(corpus.parent, TRAIN_QRELS) is not None:
+            notes = Notes(str(corpus))
+            notes.add("train queries beside the file are not read; give its folder as the corpus")
+            notes.report()
+        return None
+    queries, qrels = find_file(corpus, QUERIES), find_file(corpus, TRAIN_QRELS)
+    if qrels is None:
+        _note_other_qrels(corpus)
+        return None
+    if queries is None:
+        raise InputError(
+            f"{qrels}: judgements without queries; put {' or '.join(QUERIES)} into {corpus}, or "
+            "give --queries and --qrels"
+        )
+    return queries, qrels
+
+
+def _note_other_qrels(corpus: Path) -> None:
+    notes = Notes(str(corpus))
+    names = [*corpus.glob("qrels*"), *corpus.glob("qrels/*")]
+    for path in sorted(names):
+        if path.is_file() and (path.parent == corpus or path.name.lower().startswith("train")):
+            notes.add(
+                "judgements under another name than qrels/train.tsv are not read",
+                path.relative_to(corpus).as_posix(),
+            )
+    notes.report()
+
+
+def note_unread(folder: Path, notes: Notes) -> None:
+    """Count the entries of a corpus folder that no reader takes."""
+    for path in sorted(folder.iterdir()):
+        about = path.name.lower().startswith((*ABOUT, "."))
+        if path.name not in READ and not about:
+            notes.add("beside the collection, other files and folders are not read", path.name)

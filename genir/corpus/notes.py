@@ -1,0 +1,34 @@
+"""Input that a reader leaves out or alters although it is no error: counted, then logged."""
+
+import logging
+from dataclasses import dataclass, field
+
+log = logging.getLogger("genir.corpus")
+
+
+@dataclass
+class Notes:
+    """Counts by reason, each with its first example. `source` opens every line of the log."""
+
+    source: str
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, reason: str, example: str = "") -> None:
+        """Count one more case of a reason, such as "hidden files are not read"."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.examples.setdefault(reason, example)
+
+    def report(self) -> None:
+        """Log one warning a reason: without handlers, Python prints it to stderr."""
+        for reason, count in self.counts.items():
+            such = "" if count == 1 else "such as "
+            example = f": {count:,} ({such}{self.examples[reason]!r})"
+            line = f"{self.source}: {reason}{example if self.examples[reason] else ''}"
+            log.warning("%s", _printable(line))
+        self.counts.clear()
+
+
+def _printable(line: str) -> str:
+    """Escape control characters, which names of files may hold and a terminal would obey."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)

@@ -1,0 +1,71 @@
+"""What a document's fields may hold: JSON values, in characters that UTF-8 can encode."""
+
+import math
+from typing import Any
+
+MAX_BITS = 10_000
+"""Of an integer; Python writes no longer ones as text."""
+MAX_DEPTH = 64
+MAX_VALUES = 100_000
+"""Values in one field; aliases in YAML can write many in few bytes."""
+
+
+def check_value(value: Any) -> None:
+    """Check that a value is JSON that is stored unchanged.
+
+    Raises:
+        ValueError: it is not; the message says why and what to do.
+    """
+    waiting: list[tuple[Any, int]] = [(value, 1)]
+    seen = 0
+    while waiting:
+        one, depth = waiting.pop()
+        seen += 1
+        if depth > MAX_DEPTH or seen > MAX_VALUES:
+            raise ValueError(
+                f"more than {MAX_VALUES:,} values or {MAX_DEPTH} levels, too many; shorten it"
+            )
+        if isinstance(one, dict):
+            waiting += [(inner, depth + 1) for inner in one.values()]
+            for name in one:
+                check_name(name)
+        elif isinstance(one, list | tuple):
+            waiting += [(inner, depth + 1) for inner in one]
+        else:
+            _check_scalar(one)
+
+
+def check_name(name: Any) -> None:
+    """Check that the name of a field is a string. Raises ValueError as `check_value` does."""
+    if not isinstance(name, str):
+        raise ValueError(f"the name {name!r:.80} is not a string; write it in quotes")
+    check_text(name)
+
+
+def check_text(text: str) -> None:
+    """Check that UTF-8 can encode a text. Raises ValueError as `check_value` does."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{text!a:.60} cannot be stored: an unpaired surrogate such as \\ud800, half a "
+            "character; write the whole character"
+        ) from None
+
+
+def _check_scalar(value: Any) -> None:
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{value} cannot be stored: not a JSON number; write null")
+    elif isinstance(value, int):
+        if value.bit_length() > MAX_BITS:
+            raise ValueError(f"an integer of more than {MAX_BITS:,} bits; write it as a string")
+    elif value is not None:
+        raise ValueError(
+            f"{value!a:.60} cannot be stored: JSON has no {type(value).__name__}; write it as a "
+            "string"
+        )

@@ -1,0 +1,155 @@
+"""Text files that users give: one place for encodings and compression.
+
+Accepted: UTF-8 with or without a byte order mark, UTF-16 and UTF-32 with one, each plain or gzip.
+gzip is recognised by its first bytes, whatever the name. Everything else is an InputError that
+names the file, the line and the command that converts it.
+"""
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from shlex import quote
+from typing import BinaryIO, cast
+
+from genir.errors import InputError
+
+Lines = Iterable[tuple[int, str]]
+"""Lines without their ends, each with its number from 1."""
+
+GZIP = b"\x1f\x8b"
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+BINARY_FORMATS = (
+    (GZIP, "gzip"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"PAR1", "Parquet"),
+    (b"%PDF-", "PDF"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+)
+MAX_WESTERN_SHARE = 0.3
+"""Share of characters beyond ASCII up to which a line may pass for Windows-1252."""
+
+
+def read_text(path: Path) -> str:
+    """Return a text file's content; every line ends in a line feed.
+
+    Raises:
+        InputError: as `read_lines` does.
+    """
+    return "".join(f"{line}\n" for _, line in read_lines(path)).replace("\r", "\n")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers. Only a line feed ends a line.
+
+    Raises:
+        InputError: the file is missing, unreadable, damaged, or in no accepted encoding.
+    """
+    with _opened(path) as stream:
+        yield from number_lines(stream, str(path))
+
+
+def number_lines(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a binary stream, which is iterated by line feed bytes.
+
+    Args:
+        chunks: such as an open binary file.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: the content is in no accepted encoding.
+    """
+    rest = iter(chunks)
+    first = next(rest, b"")
+    for magic, kind in BINARY_FORMATS:
+        if first.startswith(magic):
+            raise InputError(f"{name}: is {kind}, not a text file; unpack or convert it first")
+    mark, encoding = next(
+        (pair for pair in BYTE_ORDER_MARKS if first.startswith(pair[0])), (b"", "utf-8")
+    )
+    head = first.removeprefix(mark)
+    stream = chain([head] if head else [], rest)
+    return _utf8_lines(stream, name) if encoding == "utf-8" else _wide(stream, encoding, name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, through gzip if its first bytes say so; turn errors into InputError."""
+    try:
+        with path.open("rb") as stream:
+            if stream.peek(2)[:2] != GZIP:
+                yield stream
+                return
+            with gzip.open(stream, "rb") as unpacked:
+                yield cast(BinaryIO, unpacked)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; check the path") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: damaged gzip ({error}); fetch or compress it again") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", error)
+        raise InputError(f"{path}: cannot be read ({reason}); check the path") from None
+
+
+def _utf8_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x} at "
+                f"{error.start}); {_conversion(line, name)}"
+            ) from None
+        if "\0" in text:
+            raise InputError(
+                f"{name}:{number}: holds a NUL byte, so it is a binary file, or UTF-16 without a "
+                f"byte order mark; convert it: iconv -f UTF-16LE -t UTF-8 {quote(name)} > NEW"
+            )
+        yield number, text.rstrip("\r\n")
+
+
+def _conversion(line: bytes, name: str) -> str:
+    """Return how to convert a file with this line, which is not UTF-8."""
+    try:
+        western = line.decode("cp1252").strip()
+    except UnicodeDecodeError:
+        western = ""
+    beyond = sum(character > "\x7f" for character in western)
+    mixed = any(byte > 0x7F for byte in line.decode("utf-8", "ignore").encode())
+    if western.isprintable() and 0 < beyond <= MAX_WESTERN_SHARE * len(western) and not mixed:
+        known = "it looks like Windows-1252 or Latin-1"
+        return f"convert it, {known}: iconv -f WINDOWS-1252 -t UTF-8 {quote(name)} > NEW"
+    return f"convert it from its encoding: iconv -f ENCODING -t UTF-8 {quote(name)} > NEW"
+
+
+def _wide(chunks: Iterable[bytes], encoding: str, name: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of UTF-16 or UTF-32, in which a line feed byte may be half a character."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    number, parts = 1, list[str]()
+    try:
+        for chunk in chain(chunks, [None]):
+            head, *tail = decoder.decode(chunk or b"", final=chunk is None).split("\n")
+            parts.append(head)
+            for piece in tail:
+                yield number, "".join(parts).rstrip("\r")
+                number, parts = number + 1, [piece]
+    except UnicodeDecodeError as error:
+        number += error.object[: error.start].decode(encoding).count("\n")
+        raise InputError(
+            f"{name}:{number}: not {encoding.upper()}, which its byte order mark announces "
+            f"({error.reason}); convert it to UTF-8"
+        ) from None
+    if any(parts):
+        yield number, "".join(parts).rstrip("\r")

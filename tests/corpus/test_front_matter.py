@@ -1,0 +1,173 @@
+import pytest
+
+from genir.corpus.folder import read_corpus
+from genir.corpus.front_matter import split_front_matter
+from genir.corpus.page import parse_html, parse_markdown
+from genir.errors import InputError
+
+TITLES = {
+    "empty": ('title: ""', "Heading"),
+    "nothing": ("title:", "Heading"),
+    "a tilde": ("title: ~", "Heading"),
+    "null": ("title: null", "Heading"),
+    "null at the start": ("title: null safety", "null safety"),
+    "true at the start": ("title: true stories", "true stories"),
+    "a number at the start": ("title: 12 monkeys", "12 monkeys"),
+    "plain": ("title: One: two", None),
+    "plain text": ("title: One two", "One two"),
+    "folded": ("title: >\n  A folded\n  title\n", "A folded title"),
+    "folded and stripped": ("title: >-\n  A\n\n  B\nx: y", "A B"),
+    "literal": ("title: |-\n  Block # no comment\n", "Block # no comment"),
+    "continued": ("title: one\n  two", "one two"),
+    "comment": ("title: Foo # a comment", "Foo"),
+    "hash": ("title: C#", "C#"),
+    "double quotes": (r'title: "A \"quoted\" word \u00e9\t!"', 'A "quoted" word é !'),
+    "single quotes": ("title: 'It''s here'", "It's here"),
+    "quotes inside": ('title: It\'s "here"', 'It\'s "here"'),
+    "upper case key": ("Title: Upper", "Upper"),
+    "both cases": ("Title: Upper\ntitle: Lower", "Lower"),
+    "quoted key": ('"title": Quoted', "Quoted"),
+    "flow": ("{title: Flow, x: 1}", "Flow"),
+    "octal": ("title: 007", "007"),
+    "yes": ("title: yes", "yes"),
+    "true": ("title: true", "true"),
+    "True": ("title: True", "True"),
+    "date": ("title: 2024-01-02", "2024-01-02"),
+    "version": ("title: 1.10", "1.10"),
+    "integer": ("title: 42", "42"),
+    "exponent": ("title: 1e3", "1e3"),
+    "underscores": ("title: 1_000", "1_000"),
+    "sexagesimal": ("title: 12:30:45", "12:30:45"),
+    "infinity": ("title: .inf", ".inf"),
+    "minus zero": ("title: -0", "-0"),
+    "anchor": ("name: &a Same\ntitle: *a", "Same"),
+    "merged": ("base: &b {title: Merged}\n<<: *b", "Merged"),
+    "nested titles do not count": ("menu:\n  title: Other\ntitle: Own", "Own"),
+    "only a nested one": ("menu:\n  title: Other", "Heading"),
+    "emoji": ("title: 🎉 party", "🎉 party"),
+}
+
+
+@pytest.mark.parametrize("name", TITLES)
+def test_titles_of_yaml(name):
+    fields, title = TITLES[name]
+    source = f"---\n{fields}\n---\n# Heading\n\nWords.\n"
+    if title is None:
+        with pytest.raises(ValueError, match="line 2: front matter is not valid YAML"):
+            parse_markdown(source)
+        return
+    page = parse_markdown(source)
+    assert (page.title, page.text) == (title, "Heading\nWords.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "title"),
+    [
+        ('title = "Hugo page"\ndate = 2020-01-01', "Hugo page"),
+        ("title = '''Many\nlines'''", "Many lines"),
+        ("title = 'C:\\dir'", "C:\\dir"),
+        ("title = 1.10", "1.10"),
+        ("title = 2024-01-02", "2024-01-02"),
+        ('title = ""', "Heading"),
+        ('[menu]\ntitle = "Other"', "Heading"),
+    ],
+)
+def test_titles_of_toml(fields, title):
+    page = parse_markdown(f"+++\n{fields}\n+++\n\n# Heading\n\nWords.\n")
+    assert (page.title, page.text) == (title, "Heading\nWords.")
+
+
+def test_json_front_matter():
+    page = parse_markdown('{\n  "title": "A } b",\n  "tags": ["x"]\n}\n\n# Heading\n\nWords.\n')
+    assert (page.title, page.text) == ("A } b", "Heading\nWords.")
+    assert page.fields == {"title": "A } b", "tags": ["x"]}
+
+
+def test_other_fields_stay_as_written():
+    yaml = (
+        "n: 10\nx: 1.5\nversion: 1.10\nquoted: '10'\non: yes\ntrue: true\ndate: 2020-01-01\n"
+        "tags: [a, 2, 007]\nempty:\nat: 2001-12-14t21:59:43.10-05:00\n"
+    )
+    fields, body = split_front_matter(f"---\n{yaml}---\nWords.")
+    assert fields == {
+        "n": 10,
+        "x": 1.5,
+        "version": "1.10",
+        "quoted": "10",
+        "on": "yes",
+        "true": True,
+        "date": "2020-01-01",
+        "tags": ["a", 2, "007"],
+        "empty": None,
+        "at": "2001-12-14t21:59:43.10-05:00",
+    }
+    assert body == "Words."
+    fields, _ = split_front_matter("+++\nn = 10\nv = 1.10\nat = 07:32:00\nd = [2020-01-01]\n+++\n")
+    assert fields == {"n": 10, "v": "1.10", "at": "07:32:00", "d": ["2020-01-01"]}
+
+
+def test_html_pages_have_front_matter_too():
+    page = parse_html("---\ntitle: Front\nlayout: x\n---\n<title>Head</title><p>Words.</p>")
+    assert (page.title, page.text) == ("Front", "Words.")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("---\nA rule above.\n---\n\nWords.\n", "A rule above.\nWords."),
+        ("---\n- a list\n---\n\nWords.\n", "a list\nWords."),
+        ("---\n\nNo end of it: a rule.\n", "No end of it: a rule."),
+        ("{{ macro }}\n\nWords.\n", "{{ macro }}\nWords."),
+        ("{\nbrace\n\nWords.\n", "{\nbrace\nWords."),
+        ("----\ntitle: x\n----\n\nWords.\n", "title: x\nWords."),
+        ("---\n---\nWords.\n", "Words."),
+        ("---\n# a comment alone\n---\nWords.\n", "Words."),
+        ("---\ntitle: x\n...\nWords.\n", "Words."),
+    ],
+)
+def test_text_that_looks_like_front_matter_is_kept(source, text):
+    assert parse_markdown(source).text.replace("{ brace", "{\nbrace") == text
+
+
+MALFORMED = {
+    "a bracket": ("---\nlayout: x\ntitle: [a\n---\nWords.\n", r"p\.md: line 4: .*not valid YAML"),
+    "a template": ("---\ntitle: {{ x }}\n---\nWords.\n", r"p\.md: line 2: .*YAML .*unhashable"),
+    "a tab": ("---\ntitle:\n\tx\n---\nWords.\n", r"p\.md: line 3: .*not valid YAML"),
+    "an unknown tag": ("---\ntitle: !x y\n---\nWords.\n", r"line 2: .*tag '!x'"),
+    "Python's tag": ("---\na: !!python/object/apply:os.getcwd []\n---\nW.\n", "line 2: .*tag"),
+    "an undefined alias": ("---\ntitle: *a\n---\nWords.\n", r"line 2: .*undefined alias"),
+    "a key twice": ("---\ntitle: a\nx: 1\ntitle: b\n---\nW.\n", "line 4: .*'title' is given twice"),
+    "a list for a title": ("---\ntitle: [a, b]\n---\nW.\n", r"title \['a', 'b'\] is no text"),
+    "a control character": ("---\ntitle: a\x07\n---\nW.\n", "not valid YAML"),
+    "too deep": ("---\na: " + "[" * 9999 + "]" * 9999 + "\n---\nW.\n", "nested too deeply"),
+    "bad TOML": ("+++\nx = 1\ntitle = Hugo\n+++\nWords.\n", "not valid TOML .*line 3"),
+    "a TOML key twice": ('+++\na = 1\na = 2\n+++\nWords.\n', "not valid TOML"),
+    "a JSON key twice": ('{\n"a": 1, "a": 2}\nWords.\n', "the field 'a' is given twice"),
+    "an alias to itself": ("---\na: &a [*a]\n---\nW.\n", "'a': more than"),
+    "aliases that grow": (
+        f"---\na: &a [{'x,' * 99}]\nb: &b [{'*a,' * 99}]\nc: [{'*b,' * 99}]\n---\nW.\n",
+        "'c': more than 100,000 values",
+    ),
+    "a set": ("---\na: !!set {x, y}\n---\nW.\n", "JSON has no set"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_front_matter_is_named(tmp_path, name):
+    source, message = MALFORMED[name]
+    (tmp_path / "p.md").write_text(source)
+    with pytest.raises(InputError, match=message) as error:
+        list(read_corpus(tmp_path))
+    assert str(error.value).startswith(f"{tmp_path / 'p.md'}: ")
+
+
+def test_fields_are_metadata_and_those_of_documents_are_counted(tmp_path, caplog):
+    (tmp_path / "p.md").write_text(
+        "---\ntitle: T\nlang: en\ntags: [a, b]\nurl: /x/\ndraft: false\n---\nWords.\n"
+    )
+    (document,) = read_corpus(tmp_path)
+    assert dict(document.metadata) == {"lang": "en", "tags": ["a", "b"], "draft": False}
+    assert document.url == "p"
+    assert caplog.messages == [
+        f"{tmp_path}: the field 'url' of front matter is not read: 1 ('p.md')"
+    ]

@@ -1,0 +1,161 @@
+"""Every reader of a text file takes the same encodings, and names what it cannot read."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genir.config import load_recipe
+from genir.corpus.folder import read_corpus, read_qrels, read_queries
+from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.runs import read_run
+from genir.errors import InputError
+from genir.records import Document, Hit, Qrel, Query
+from genir.serving.tokens import Wish, new_token, read_tokens
+from genir.text_files import number_lines, read_lines, read_text
+
+ENCODED = {
+    "UTF-8": lambda text: text.encode(),
+    "UTF-8 with a mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16, little end first": lambda text: b"\xff\xfe" + text.encode("utf-16-le"),
+    "UTF-16, big end first": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    "UTF-32": lambda text: text.encode("utf-32"),
+    "gzip": lambda text: gzip.compress(text.encode()),
+    "gzip of UTF-16 with a mark": lambda text: gzip.compress(text.encode("utf-16")),
+    "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
+    "no last line feed": lambda text: text.removesuffix("\n").encode(),
+}
+READERS = {
+    "corpus.jsonl": (
+        '{"_id": "ä", "text": "grün Ċ ਊ 😀"}\n',
+        lambda path: list(read_corpus(path)),
+        [Document("ä", "grün Ċ ਊ 😀")],
+    ),
+    "collection.tsv": (
+        "1\tgrün\n2\tਊ\n",
+        lambda path: list(read_corpus(path)),
+        [Document("1", "grün"), Document("2", "ਊ")],
+    ),
+    "queries.tsv": ("q\tgrün ਊ\n", read_queries, {"q": Query("q", "grün ਊ")}),
+    "queries.jsonl.gz": ('{"_id": "q", "text": "ਊ"}\n', read_queries, {"q": Query("q", "ਊ")}),
+    "train.tsv": ("query-id\tcorpus-id\tscore\nq\tä\t1\n", read_qrels, [Qrel("q", "ä")]),
+    "qrels.txt": ("q 0 ä 1\n", read_qrels, [Qrel("q", "ä")]),
+    "run.trec": ("q Q0 ä 1 0.5 ਊ\n", read_run, {"q": [Hit("ä", 0.5, 1)]}),
+    "recipe.toml": (
+        'name = "grün ਊ"\n[[tasks]]\ntask = "queries"\n',
+        lambda path: load_recipe(path).name,
+        "grün ਊ",
+    ),
+    "pseudo.jsonl": (
+        '{"document": "ä", "text": "ਊ"}\n',
+        lambda path: read_pseudo_queries(path, {"ä"}),
+        {"ä": ["ਊ"]},
+    ),
+    "tokens.json": (
+        '{"tokens": [{"name": "me", "sha256": "%s", "where": {"grün": "ਊ"}}]}\n' % ("0" * 64),
+        lambda path: [(one.name, one.where) for one in read_tokens(path)],
+        [("me", {"grün": "ਊ"})],
+    ),
+    "page.md": (
+        "---\ntitle: grün\n---\nText ਊ\n",
+        lambda path: [(d.title, d.text) for d in read_corpus(path.parent)],
+        [("grün", "Text ਊ")],
+    ),
+    "page.txt": (
+        "Text ਊ\n",
+        lambda path: [(d.title, d.text) for d in read_corpus(path.parent)],
+        [("page", "Text ਊ")],
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_takes_every_encoding(tmp_path, name, encoding):
+    text, read, expected = READERS[name]
+    (tmp_path / name).write_bytes(ENCODED[encoding](text))
+    assert read(tmp_path / name) == expected
+
+
+def _zip(content):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("a", content)
+    return stream.getvalue()
+
+
+REFUSED = {
+    "Latin-1": ("Über\nKäse\n".encode("latin-1"), ":1: not UTF-8 .*0xdc at 0.*WINDOWS-1252"),
+    "cp1252 quotes": ("he said “no” twice\n".encode("cp1252"), "looks like Windows-1252"),
+    "Shift JIS": ("日本語の文書\n".encode("shift-jis"), "not UTF-8 .*iconv -f ENCODING"),
+    "mixed": ("grün ".encode() + "grün\n".encode("latin-1"), "not UTF-8 .*-f ENCODING"),
+    "UTF-16 without a mark": ("text\n".encode("utf-16-le"), ":1: .*without a byte order mark"),
+    "cut UTF-16": (b"\xff\xfea\0b", ":1: not UTF-16-LE"),
+    "half a surrogate pair": (b"\xff\xfe\x00\xd8a\0", ":1: not UTF-16-LE"),
+    "surrogate in UTF-8": (b"\xed\xa0\x80\n", ":1: not UTF-8"),
+    "zip": (_zip("text"), "is a zip archive"),
+    "bzip2": (bz2.compress(b"text"), "is bzip2"),
+    "xz": (lzma.compress(b"text"), "is xz"),
+    "gzip twice": (gzip.compress(gzip.compress(b"text")), "is gzip"),
+    "cut gzip": (gzip.compress(b"text" * 99)[:-9], "damaged gzip"),
+    "gzip's first bytes alone": (b"\x1f\x8b", "damaged gzip"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("file", READERS)
+def test_every_reader_refuses_other_bytes_by_name(tmp_path, file, name):
+    content, message = REFUSED[name]
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        READERS[file][1](tmp_path / file)
+    assert str(error.value).startswith(str(tmp_path / file))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("fine\n“x”\n".encode("cp1252"), r"x:2: not UTF-8 \(byte 0x93 at 0\)"),
+        (b"\xff\xfea\0\n\0\x00\xd8a\0", "x:2: not UTF-16-LE"),
+        (b"fine\na\0b\n", "x:2: holds a NUL byte"),
+    ],
+)
+def test_the_line_is_named(tmp_path, content, message):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(read_lines(tmp_path / "x"))
+
+
+def test_places_that_are_no_files(tmp_path):
+    for path, message in ((tmp_path / "none", "no such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InputError, match=message):
+            read_text(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_text(tmp_path / "a\0b")
+
+
+def test_a_token_file_keeps_its_tokens_under_a_byte_order_mark(tmp_path):
+    path = tmp_path / "tokens.json"
+    new_token(path, Wish("one"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    new_token(path, Wish("two"))
+    assert [token.name for token in read_tokens(path)] == ["one", "two"]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]))),
+    st.sampled_from(["utf-8-sig", "utf-16", "utf-32"]),
+)
+def test_lines_are_the_same_in_every_encoding(lines, encoding):
+    stream = io.BytesIO("".join(f"{line}\n" for line in lines).encode(encoding))
+    assert [line for _, line in number_lines(stream, "x")] == lines
+
+
+def test_only_a_line_feed_ends_a_line(tmp_path):
+    (tmp_path / "x").write_bytes("a\x0b\x0c\x1c\x85\u2028b\nc".encode())
+    assert list(read_lines(tmp_path / "x")) == [(1, "a\x0b\x0c\x1c\x85\u2028b"), (2, "c")]
