@@ -1,7 +1,7 @@
 """The command line: the verbs of genir. `train.py` and `serve.py` are thin doors into it.
 
 A verb is a function in the file of its group. Exit codes: 0 fine, 2 bad input (one clear message,
-no traceback), 1 a bug, 130 interrupted.
+no traceback), 1 a bug, 130 interrupted, 141 when the reader of the output has gone.
 """
 
 import sys
@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
-from rich.console import Console
 
 from genir.cli import answers, collection, measures, training
+from genir.cli.root import Root, run_command
 from genir.cli.training import train
+from genir.console import prepare_streams, print_line
 from genir.errors import InputError
 from genir.serving.verb import serve, token_app
 
@@ -20,6 +21,7 @@ __all__ = ["app", "guarded", "main", "run_serve", "run_train", "serve", "train"]
 
 app = typer.Typer(
     name="genir",
+    cls=Root,
     help="Generative retrieval: a sequence-to-sequence model that is the search engine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -33,14 +35,15 @@ def guarded(run: Callable[[], Any]) -> None:
     """Run a command; turn the user's mistakes into one message and exit code 2."""
     from genir.training.signals import Stopped
 
-    errors = Console(stderr=True, soft_wrap=True)
+    prepare_streams()
     try:
         run()
     except InputError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        print_line((f"error: {error}", "red"), stderr=True)
         sys.exit(2)
     except Stopped:
-        errors.print("stopped; a checkpoint is saved: the same with --resume goes on from it")
+        text = "stopped; a checkpoint is saved: the same with --resume goes on from it"
+        print_line(text, stderr=True)
         sys.exit(130)
 
 
@@ -51,9 +54,14 @@ def main() -> None:
 
 def run_train() -> None:
     """Run `train.py`."""
-    guarded(lambda: typer.run(train))
+    guarded(lambda: _run_verb("train"))
 
 
 def run_serve() -> None:
     """Run `serve.py`."""
-    guarded(lambda: typer.run(serve))
+    guarded(lambda: _run_verb("serve"))
+
+
+def _run_verb(name: str) -> None:
+    verb = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    run_command(verb.main, prog=f"{name}.py")

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genir.console import print_table
 from genir.corpus.folder import read_corpus, read_queries
 from genir.decoding.trie import Trie
 from genir.errors import InputError
@@ -39,7 +40,6 @@ from genir.evaluation.decode_grid import (
 from genir.evaluation.decode_tables import draw, to_tables
 from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
-from genir.evaluation.session import print_wide
 from genir.identifiers.table import Symbols
 from genir.progress import tracked
 from genir.records import Document
@@ -89,7 +89,7 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
         if json_file is not None:  # each time: a later cell may take longer than one waits
             made = {"rows": [asdict(row) for row in rows]}
             json_file.write_text(json.dumps(made, indent=2) + "\n")
-    print_wide(to_tables(rows))
+    print_table(to_tables(rows))
     if plot is not None:
         draw(rows, plot)
     return rows

@@ -9,6 +9,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from genir.console import styled
 from genir.decoding.aggregate import rank_documents
 from genir.decoding.beam import Step, beam_steps
 from genir.decoding.lookahead import look_ahead
@@ -204,7 +205,7 @@ def to_table(explanation: Explanation) -> Table:
     for number, level in enumerate(explanation.levels, start=1):
         table.add_row(
             str(number),
-            level.symbol,
+            styled(level.symbol),
             f"{level.log_p:.3f}",
             f"{level.rank:,} of {level.choices:,}",
             f"{level.score:.3f}",

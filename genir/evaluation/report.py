@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from genir.console import escape_markdown
 from genir.evaluation.chart import draw, draw_pruned
 from genir.evaluation.compare import Comparison
 from genir.evaluation.sheets import sheets, significance_sheet, to_markdown
@@ -66,7 +67,11 @@ def to_report(comparison: Comparison, title: str) -> str:
     tables = sheets(comparison)
     if len(comparison.systems) > 1:
         tables.append(significance_sheet(comparison))
-    parts = [f"# {title}", "![Systems side by side](chart.png)", *map(to_markdown, tables)]
+    parts = [
+        f"# {escape_markdown(title)}",
+        "![Systems side by side](chart.png)",
+        *map(to_markdown, tables),
+    ]
     if comparison.decoding is not None:
         parts.append("![Gold documents pruned](pruned.png)")
     parts.append("Query by query, the worst for the first system above: [queries.tsv](queries.tsv)")

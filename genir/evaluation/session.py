@@ -7,11 +7,10 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rich.console import Console, RenderableType
-
 from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
+from genir.console import print_line, print_table
 from genir.corpus.folder import read_qrels, read_queries
 from genir.corpus.runs import write_run
 from genir.errors import InputError, nearest
@@ -132,23 +131,15 @@ def evaluate(
     names = [name.strip() for name in baselines.split(",") if name.strip()]
     retriever = Retriever.load(model)
     comparison = compare_model(retriever, queries, qrels, names, options)
-    print_wide(to_terminal(comparison))
+    print_table(to_terminal(comparison))
     if outputs.json_file is not None:
         write_json(comparison, outputs.json_file)
     if outputs.report is not None:
         path = write_report(comparison, outputs.report, f"{retriever.recipe.name} on {qrels.stem}")
-        Console(stderr=True).print(f"report: {path}", highlight=False)
+        print_line(f"report: {path}", stderr=True)
     if outputs.run is not None:  # last: it refuses keys that the format cannot hold
         write_run(outputs.run, comparison.answers[GENIR], GENIR)
     return comparison
-
-
-def print_wide(table: RenderableType) -> None:
-    """Print to the terminal's width, or to one that no table needs to be cut for."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    console.print(table)
 
 
 def benchmark_latency(model: Path, queries: Path, count: int, json_file: Path | None) -> None:
@@ -160,6 +151,6 @@ def benchmark_latency(model: Path, queries: Path, count: int, json_file: Path | 
     times = latencies(systems, texts[:count])
     rows = {name: asdict(latency) for name, latency in times.items()}
     for name, row in rows.items():
-        Console().print(f"{name:>6}  p50 {row['p50']:.1f} ms  p95 {row['p95']:.1f} ms")
+        print_line(f"{name:>6}  p50 {row['p50']:.1f} ms  p95 {row['p95']:.1f} ms")
     if json_file is not None:
         json_file.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from genir.config import PseudoSection, validate
+from genir.console import print_line
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
@@ -65,7 +64,7 @@ def generate_queries(request: Request) -> None:
         documents.close()
     shutil.rmtree(generator, ignore_errors=True)
     with out.open(encoding="utf-8") as lines:
-        Console(stderr=True).print(f"{out}: {sum(1 for _ in lines):,} queries", highlight=False)
+        print_line(f"{out}: {sum(1 for _ in lines):,} queries", stderr=True)
 
 
 def _clear(out: Path, generator: Path) -> None:

@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from genir.config import IdentifierSection, ModelSection
+from genir.console import print_table
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
@@ -40,7 +39,7 @@ def preview_identifiers(
         fitted.fit(documents, vectors)
         table = IdentifierTable.build(fitted.encode(documents, vectors), documents.keys())
         found = report(table, fitted)
-    Console().print(render(found))
+    print_table(render(found))
     picture, json_file = outputs
     if picture is not None:
         plot(found, picture)
