@@ -34,7 +34,9 @@ def search(
     if not query.strip():
         raise InputError("the query is empty; ask a question")
     retriever = Retriever.from_pretrained(str(model))
-    hits = retriever.search([query], k, read_conditions(where), beams, exact)[0]
+    hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[
+        0
+    ]
     if as_json:
         told: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
         if hits.proven is not None:
@@ -69,7 +71,7 @@ def explain(
     from genir.retriever import Retriever
 
     retriever = Retriever.from_pretrained(str(model))
-    found = explain(retriever, query, key, beams, read_conditions(where))
+    found = explain(retriever, query, key, beams, read_conditions(where, retriever.documents))
     if as_json:
         print_json(asdict(found))
         return

@@ -34,6 +34,7 @@ TASKS: dict[str, type[Task]] = {
     )
 }
 # fmt: on
+TaskSection.variants = TASKS
 
 
 def build_task(section: TaskSection) -> Task:

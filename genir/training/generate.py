@@ -41,7 +41,7 @@ def generate_queries(request: Request) -> None:
     """
     out, generator = request.out, request.out.with_name(f"{request.out.name}.generator")
     values: dict[str, object] = {}
-    apply_settings(values, request.settings)
+    apply_settings(values, request.settings, PseudoSection)
     options = validate(PseudoSection, {**values, "source": request.model}, "[pseudo]")
     if is_file(request.model):
         raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")

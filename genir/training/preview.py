@@ -8,15 +8,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from genir.config import IdentifierSection, ModelSection
+from genir.config import IdentifierSection, ModelSection, validate
 from genir.console import print_table
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
-from genir.errors import InputError
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.report import plot, render, report
 from genir.identifiers.table import IdentifierTable
 from genir.models.registry import build_model
+from genir.settings import apply_settings
 
 
 def preview_identifiers(
@@ -48,13 +48,7 @@ def preview_identifiers(
 
 
 def _section(scheme: str, settings: Sequence[str]) -> IdentifierSection:
-    values = {}
-    for setting in settings:
-        key, equals, raw = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set {setting!r}: write it as key=value, such as levels=8")
-        try:
-            values[key.removeprefix("identifiers.")] = json.loads(raw)
-        except ValueError:
-            values[key.removeprefix("identifiers.")] = raw
-    return IdentifierSection.model_validate({"scheme": scheme, **values})
+    values: dict[str, object] = {"scheme": scheme}
+    keys = [setting.removeprefix("identifiers.") for setting in settings]
+    apply_settings(values, keys, IdentifierSection)
+    return validate(IdentifierSection, values, "[identifiers]")

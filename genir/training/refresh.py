@@ -115,7 +115,7 @@ def refresh(request: Refresh) -> Refreshed:
 
 def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
     values = known.model_dump(mode="json", exclude_none=True)
-    apply_settings(values, [*DEFAULTS, *settings])
+    apply_settings(values, [*DEFAULTS, *settings], Recipe)
     return validate(Recipe, values, "refresh")
 
 
