@@ -34,7 +34,8 @@ _CONTROLS = (
 )
 # Joiners are part of Persian, Indic scripts and emoji; after ASCII they only hide.
 _JOINERS = "(?<![^\x00-\x7f])[\u200c\u200d]"
-_UNSAFE = re.compile(f"[{_CONTROLS}]|{_JOINERS}")
+UNSAFE = re.compile(f"[{_CONTROLS}]|{_JOINERS}")
+"""A character that is not shown as itself."""
 _MARKDOWN = re.compile(r"[\\*\[\]~#&]|(?<!\w)_|_(?!\w)|<(?=[A-Za-z/!?])|^(?=```)")
 _BREAKS = re.compile(r"[\t\r\n]+")
 
@@ -44,7 +45,7 @@ def escape_controls(text: str) -> str:
 
     Newlines and tabs stay.
     """
-    return _UNSAFE.sub(lambda found: _escape(found[0]), text)
+    return UNSAFE.sub(lambda found: _escape(found[0]), text)
 
 
 def one_line(text: str) -> str:
@@ -132,7 +133,7 @@ def print_json(value: object) -> None:
 def to_json(value: object, letters: bool = True, **options: Any) -> str:
     r"""Return JSON whose strings hold controls as `\u` escapes; letters: write beyond ASCII."""
     text = json.dumps(value, ensure_ascii=not letters, **options)
-    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
+    return UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
 
 
 def _is_unicode(encoding: str | None) -> bool:

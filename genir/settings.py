@@ -99,8 +99,8 @@ def read_value(raw: str, kind: Any = Any) -> Any:
             taken.add(option)
         elif option is not NoneType:
             return read  # a list or section, or of unknown type
-    if float in taken:
-        taken.add(int)
+    if taken & {int, float}:  # a fraction for a whole number is refused as the number it is
+        taken |= {int, float}
     return read if type(read) in taken else raw
 
 

@@ -93,7 +93,9 @@ def refresh(request: Refresh) -> Refreshed:
         raise InputError(retriever.closed)
     check_recipe(recipe)
     if not work.prepared.is_dir() and not _new(retriever).any():
-        raise InputError(f"{request.model}: nothing was added since it was trained; add documents")
+        raise InputError(
+            f"{request.model}: nothing was added since it was trained; genir add adds documents"
+        )
     began = time.monotonic()
     with work.open(request.resume, request.overwrite):
         if not work.prepared.is_dir():
