@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
 from rich.text import Text
 
@@ -116,9 +117,12 @@ def print_line(*parts: str | tuple[str, str], stderr: bool = False) -> None:
 
 
 def print_table(table: RenderableType) -> None:
-    """Print tables, laid out for the terminal's width, or in full where there is none."""
+    """Print tables, laid out for the terminal's width; no word or figure is cut or folded."""
+    console = Console()
+    unlimited = console.options.update_width(UNLIMITED)
+    console.width = max(console.width, Measurement.get(console, unlimited, table).minimum)
     with _writing():
-        Console().print(table, soft_wrap=False)
+        console.print(table, soft_wrap=False)
 
 
 def print_json(value: object) -> None:

@@ -150,7 +150,10 @@ def test_all_help_texts_are_seen_as_text():
     ("arguments", "message"),
     [
         (("serch",), r"error: No such command 'serch'.*'search'.*; see .* --help\n$"),
-        (("search", "m", "q", "-k", "ten"), r"error: Invalid value for '-k': .*see .* search --help"),
+        (
+            ("search", "m", "q", "-k", "ten"),
+            r"error: Invalid value for '-k': .*see .* search --help",
+        ),
         (("search",), r"error: Missing argument 'MODEL'; see .* search --help\n$"),
         (("search", "m", "q", "--nope"), r"error: No such option: --nope.*see .* search --help"),
         (("token", "new"), r"error: Missing argument '(NAME|name)'; see .* token new --help"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Group
 from rich.table import Table
 
 import genir
@@ -132,6 +133,19 @@ def test_a_terminal_folds_no_address(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     print_line(f"1  {LONG}")
     assert stream.written.decode() == f"1  {LONG}\n"
+
+
+def test_a_narrow_terminal_gets_whole_words(monkeypatch):
+    stream = Stream("utf-8", terminal=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "dumb")
+    table = Table("what it is", "address", box=None)
+    table.add_column("figure", no_wrap=True)
+    table.add_row("several words that may be wrapped", LONG, "123,456,789.123 ms")
+    print_table(Group(table, "caption"))
+    words = stream.written.decode().split()
+    assert {LONG, "123,456,789.123", "wrapped", "caption"} <= set(words)
 
 
 @pytest.mark.parametrize(
