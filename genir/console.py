@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console as RichConsole
-from rich.console import ConsoleOptions, RenderableType
+from rich.console import ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.text import Text
@@ -87,9 +87,10 @@ class Console(RichConsole):
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
         stream = sys.stderr if stderr else sys.stdout
-        width = None if stream is not None and stream.isatty() else UNLIMITED
+        terminal = stream is not None and stream.isatty()
+        width, height = (None, None) if terminal else (UNLIMITED, 25)
         super().__init__(
-            stderr=stderr, quiet=quiet, width=width, soft_wrap=True,
+            stderr=stderr, quiet=quiet, width=width, height=height, soft_wrap=True,
             markup=False, highlight=False, emoji=False,
         )  # fmt: skip
 
@@ -120,7 +121,8 @@ def print_table(table: RenderableType) -> None:
     """Print tables, laid out for the terminal's width; no word or figure is cut or folded."""
     console = Console()
     unlimited = console.options.update_width(UNLIMITED)
-    console.width = max(console.width, Measurement.get(console, unlimited, table).minimum)
+    least = Measurement.get(console, unlimited, table).minimum
+    console.size = ConsoleDimensions(max(console.width, least), console.height)
     with _writing():
         console.print(table, soft_wrap=False)
 
