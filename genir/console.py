@@ -118,7 +118,7 @@ def print_line(*parts: str | tuple[str, str], stderr: bool = False) -> None:
 
 
 def print_table(table: RenderableType) -> None:
-    """Print tables, laid out for the terminal's width; columns with `no_wrap` are never cut."""
+    """Print tables, laid out for the terminal's width; no word is cut."""
     console = Console()
     unlimited = console.options.update_width(UNLIMITED)
     least = Measurement.get(console, unlimited, table).minimum

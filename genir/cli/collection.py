@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Column, Table
+from rich.table import Table
 
 from genir.cli.options import AsJson, Model, Settings
 from genir.console import print_json, print_line, print_table
@@ -83,8 +83,7 @@ def versions(model: Model, as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(one) for one in told])
         return
-    heads = ("version", "change", "documents", "made (UTC)", "kept")
-    table = Table(*(Column(head, no_wrap=True) for head in heads), box=None)
+    table = Table("version", "change", "documents", "made (UTC)", "kept", box=None)
     for one in told:
         change = one.kind if one.target is None else f"{one.kind} to {one.target}"
         kept = "yes" if one.kept else ""

@@ -6,7 +6,7 @@ from math import inf
 from typing import Literal
 
 import torch
-from rich.table import Column, Table
+from rich.table import Table
 from torch import Tensor
 
 from genir.console import styled
@@ -200,8 +200,7 @@ def shown_symbol(retriever: Retriever, symbol: int) -> str:
 
 def to_table(explanation: Explanation) -> Table:
     """Lay the levels out for the terminal, the one that lost the document in red."""
-    heads = ("level", "symbol", "log p", "rank", "score", "place", "threshold", "")
-    table = Table(*(Column(head, no_wrap=True) for head in heads), box=None)
+    table = Table("level", "symbol", "log p", "rank", "score", "place", "threshold", "", box=None)
     lost = explanation.pruned_at
     for number, level in enumerate(explanation.levels, start=1):
         table.add_row(

@@ -55,7 +55,7 @@ def to_rich(sheet: Sheet) -> Table:
     """Lay a sheet out for the terminal, the best value of a column in bold."""
     table = Table(title=sheet.title, caption=sheet.caption or None, box=box.SIMPLE_HEAD)
     for number, column in enumerate(sheet.columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(column, justify="right" if number else "left")
     for row in sheet.rows:
         table.add_row(*(styled((cell.text, "bold" if cell.best else "")) for cell in row))
     return table
