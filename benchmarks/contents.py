@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from genir.config import load_recipe, recipe_names
+from genir.config import Recipe, load_recipe, recipe_names
 from genir.settings import apply_settings
 from genir.text_files import read_text
 
@@ -32,7 +32,7 @@ def raw_recipe(name: str, settings: tuple[str, ...] = ()) -> dict[str, Any]:
         file = resources.files("genir") / "recipes" / f"{name}.toml"
         text = file.read_text(encoding="utf-8")
     values = tomllib.loads(text)
-    apply_settings(values, settings)
+    apply_settings(values, settings, Recipe)
     return values
 
 

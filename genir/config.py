@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -53,6 +53,17 @@ class Section(BaseModel):
     """A frozen section whose further keys belong to the variant it names."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    chooser: ClassVar[str]
+    variants: ClassVar[Mapping[str, Any]] = {}
+    """Name -> class with `Options`: the registry of the section, which sets it."""
+
+    @classmethod
+    def options_of(cls, values: Any) -> type[BaseModel] | None:
+        """Return the class of the variant's own keys, or None where its name is unknown."""
+        default = cls.model_fields[cls.chooser].default
+        name = values.get(cls.chooser, default) if isinstance(values, Mapping) else default
+        found = cls.variants.get(name) if isinstance(name, str) else None
+        return None if found is None else found.Options
 
     @property
     def options(self) -> dict[str, Any]:
@@ -63,6 +74,7 @@ class Section(BaseModel):
 class IdentifierSection(Section):
     """`[identifiers]`: the scheme and its parameters."""
 
+    chooser = "scheme"
     scheme: str = "atomic"
 
 
@@ -72,6 +84,7 @@ class TaskSection(Section):
     `typos` is the probability that a source gets one typing error.
     """
 
+    chooser = "task"
     task: str
     weight: float = Field(default=1.0, gt=0)
     typos: float = Field(default=0.0, ge=0, le=1)
@@ -84,6 +97,7 @@ class ModelSection(Section):
     and document vectors; a seq2seq: from all of it); a recipe is trained first.
     """
 
+    chooser = "kind"
     kind: str = "bridge"
     start: str = ""
 
@@ -91,6 +105,7 @@ class ModelSection(Section):
 class LossSection(Section):
     """`[[losses]]`: one loss; what training makes small is their sum, each times its `weight`."""
 
+    chooser = "loss"
     loss: str = "cross-entropy"
     weight: float = Field(default=1.0, gt=0)
 
@@ -306,7 +321,7 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not valid TOML: {error}") from None
-    apply_settings(values, as_texts(settings, "settings"))
+    apply_settings(values, as_texts(settings, "settings"), Recipe)
     _inherit(values)
     values.setdefault("name", Path(name).stem)
     return validate(Recipe, values, where)

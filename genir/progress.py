@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
+
+from genir.console import Console, one_line
 
 T = TypeVar("T")
 
@@ -16,4 +18,4 @@ def tracked(items: Sequence[T], description: str) -> Iterable[T]:
     console = Console(stderr=True)
     if not console.is_terminal:
         return items
-    return track(items, description, console=console, transient=True)
+    return track(items, escape(one_line(description)), console=console, transient=True)

@@ -1,28 +1,48 @@
-"""Changes to nested values, one `key=value` each: what `--set` takes. Knows no recipe."""
+"""Changes to nested values, one `key=value` each, read by the field types of a pydantic model."""
 
 import tomllib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
 
 from genir.errors import InputError
 
-
-def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> None:
-    """Set each `a.b=c` in nested values. Raises InputError for one that cannot be set."""
-    for setting in settings:
-        _apply(values, setting)
+SCALARS = (str, bool, int, float)
 
 
-def _apply(values: dict[str, Any], setting: str) -> None:
-    """Set `a.b=c` in the nested values; a list is indexed by number (`tasks.0.weight=2`)."""
+def apply_settings(
+    values: dict[str, Any], settings: Sequence[str], model: type[BaseModel] | None = None
+) -> None:
+    """Set each `a.b=c` in nested values; a list is indexed by number (`tasks.0.weight=2`).
+
+    The value is TOML where its key takes that type, else text: a key of text keeps `007` and
+    `true`. A section class with `options_of` says which model checks its further keys.
+
+    Args:
+        values: changed in place.
+        settings: each `key=value`.
+        model: the class that the values will be validated by.
+
+    Raises:
+        InputError: for a setting that cannot be set.
+    """
+    for _ in range(2):  # a key's type may depend on a variant that a later setting names
+        for setting in settings:
+            _apply(values, setting, model)
+
+
+def _apply(values: dict[str, Any], setting: str, kind: Any) -> None:
     path, equals, raw = setting.partition("=")
     if not equals or not path.strip():
         raise InputError(f"--set {setting!r}: write it as key=value, such as training.epochs=1")
     node: Any = values
     *parents, last = path.strip().split(".")
     for part in parents:
+        kind = _type_of(kind, part, node)
         node = _child(node, part, setting)
-    node[_place(node, last, setting)] = _parse(raw)
+    node[_place(node, last, setting)] = read_value(raw, _type_of(kind, last, node))
 
 
 def _place(node: Any, part: str, setting: str) -> Any:
@@ -41,9 +61,53 @@ def _child(node: Any, part: str, setting: str) -> Any:
     return child
 
 
-def _parse(raw: str) -> Any:
-    """Read the right-hand side as a TOML value; anything that is not one is a string."""
+def _type_of(kind: Any, part: str, node: Any) -> Any:
+    """Return the annotation of a part below an annotation; Any where it is unknown."""
+    for option in _alternatives(kind):
+        if get_origin(option) in (tuple, list):
+            return get_args(option)[0]
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return _field_type(option, part, node)
+    return Any
+
+
+def _field_type(model: type[BaseModel], part: str, node: Any) -> Any:
+    if part in model.model_fields:
+        return model.model_fields[part].annotation
+    options_of = getattr(model, "options_of", None)
+    options = None if options_of is None else options_of(node)
+    return Any if options is None else _type_of(options, part, {})
+
+
+def _alternatives(kind: Any) -> Iterator[Any]:
+    """Yield the members of a union, or the annotation itself."""
+    if get_origin(kind) in (Union, UnionType):
+        for option in get_args(kind):
+            yield from _alternatives(option)
+    else:
+        yield kind
+
+
+def read_value(raw: str, kind: Any = Any) -> Any:
+    """Return the right-hand side of a setting as TOML if its key takes that type, else as text."""
+    read = _toml(raw)
+    taken = set[type]()
+    for option in _alternatives(kind):
+        if get_origin(option) is Literal:
+            taken |= {type(value) for value in get_args(option)}
+        elif option in SCALARS:
+            taken.add(option)
+        elif option is not NoneType:
+            return read  # a list or section, or of unknown type
+    if taken & {int, float}:  # a fraction for a whole number is refused as the number it is
+        taken |= {int, float}
+    return read if type(read) in taken else raw
+
+
+def _toml(raw: str) -> Any:
+    """Return a TOML value; text that is none, or more than one value, stays text."""
     try:
-        return tomllib.loads(f"value = {raw}")["value"]
+        read: Mapping[str, Any] = tomllib.loads(f"value = {raw}")
     except tomllib.TOMLDecodeError:
         return raw
+    return read["value"] if set(read) == {"value"} else raw

@@ -80,9 +80,15 @@ def broken_pipe() -> int:
 
 
 def drop_output() -> None:
-    """Let nothing more be written to stdout, which takes no more: not even at the exit."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Drop what stdout and stderr hold if they take no more: nothing is written at the exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except AttributeError:  # there is no such stream
+            continue
 
 
 def forward(number: int, frame: FrameType | None, handler: object) -> None:

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from genir.console import UNSAFE
+
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """What TOML reads as a key without quotes."""
 LISTS = ("tasks", "losses")
@@ -49,4 +51,8 @@ def _value(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return UNSAFE.sub(lambda found: _escape(ord(found[0])), json.dumps(text, ensure_ascii=False))
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -240,7 +240,9 @@ def test_the_last_setting_wins(file):
         ("tasks.-1=1", r"'-1' is not an index below 2"),
         ("tasks.1.lengths.0.x=1", r"'0' holds a value, not a section"),
         ("tasks=[]", r"tasks = \[\]: .*at least 1 item"),
-        ("tasks.0.task=3", r"tasks.0.task = 3: .*valid string"),
+        ("tasks.0.weight=true", r"tasks.0.weight = .true.: .*valid number"),
+        ("training.seed=true", r"training.seed = .true.: .*valid integer"),
+        ("training.seed=2024-01-02", r"training.seed = .2024-01-02.: .*valid integer"),
     ],
 )
 def test_a_bad_setting_is_named(file, setting, message):

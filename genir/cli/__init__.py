@@ -34,9 +34,11 @@ def __getattr__(name: str) -> "Any":
 
 def guarded(run: "Callable[[], Any]") -> None:
     """Run a command; turn the user's mistakes into one message and exit code 2."""
+    from genir.console import prepare_streams
     from genir.errors import InputError
     from genir.training.signals import Stopped
 
+    prepare_streams()
     try:
         try:
             run()
@@ -46,8 +48,8 @@ def guarded(run: "Callable[[], Any]") -> None:
     except InputError as error:
         _fail(f"error: {error}", 2)
     except Stopped as stop:
-        told = "stopped; a checkpoint is saved: the same with --resume goes on from it"
-        _fail(told, 128 + stop.number, style="")
+        text = "stopped; a checkpoint is saved: the same with --resume goes on from it"
+        _fail(text, 128 + stop.number, style="")
     except BrokenPipeError:
         sys.exit(broken_pipe())
     except SystemExit as end:
@@ -65,10 +67,9 @@ def guarded(run: "Callable[[], Any]") -> None:
 
 def _fail(message: str, code: int, style: str = "red") -> None:
     """Print a message on stderr and exit."""
-    from rich.console import Console
+    from genir.console import print_line
 
-    errors = Console(stderr=True, soft_wrap=True)
-    errors.print(message, style=style, markup=False, highlight=False)
+    print_line((message, style), stderr=True)
     sys.exit(code)
 
 
@@ -81,13 +82,13 @@ def main() -> None:
 def run_train() -> None:
     """Run `train.py`."""
     listen()
-    guarded(lambda: _run_one("train"))
+    guarded(lambda: _run_verb("train"))
 
 
 def run_serve() -> None:
     """Run `serve.py`."""
     listen()
-    guarded(lambda: _run_one("serve"))
+    guarded(lambda: _run_verb("serve"))
 
 
 def _verbs() -> "Any":
@@ -96,7 +97,10 @@ def _verbs() -> "Any":
     return verbs
 
 
-def _run_one(verb: str) -> None:
+def _run_verb(name: str) -> None:
     import typer
 
-    typer.run(getattr(_verbs(), verb))
+    from genir.cli.root import run_command
+
+    verb = typer.main.get_command(_verbs().app).commands[name]  # type: ignore[attr-defined]
+    run_command(verb.main, prog=f"{name}.py")

@@ -1,15 +1,13 @@
 """Verbs that ask a model, serve it, and show it off."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from genir.cli.options import AsJson, Conditions, Model, read_conditions
+from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
 from genir.serving.verb import serve
 
@@ -36,23 +34,25 @@ def search(
     if not query.strip():
         raise InputError("the query is empty; ask a question")
     retriever = Retriever.from_pretrained(str(model))
-    hits = retriever.search([query], k, read_conditions(where), beams, exact)[0]
+    hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[
+        0
+    ]
     if as_json:
         told: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
         if hits.proven is not None:
             told["proven"] = hits.proven
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        print_json(told)
         return
-    console = Console()
     for hit in hits:
-        key, url = escape(hit.key), escape(hit.url)
-        console.print(f"{hit.rank:>3}  [bold]{key}[/]  [dim]{hit.score:.3f}  {url}[/]")
-        console.print(f"     {hit.snippet}", markup=False, highlight=False)
+        facts = "  ".join(filter(None, (f"{hit.score:.3f}", hit.url)))
+        title = ("  " + hit.title, "bold") if hit.title else ""
+        print_line(f"{hit.rank:>3}  ", (hit.key, "bold"), (f"  {facts}", "dim"), title)
+        print_line(f"     {hit.snippet}")
     if not hits:
-        console.print("no document matches the filter")
+        print_line("no document matches the filter")
     if hits.proven is not None:
         proof = "proven" if hits.proven else "not proven: the [decoding] budget ran out"
-        console.print(proof, style="dim", markup=False)
+        print_line((proof, "dim"))
 
 
 @verbs.command()
@@ -71,14 +71,13 @@ def explain(
     from genir.retriever import Retriever
 
     retriever = Retriever.from_pretrained(str(model))
-    found = explain(retriever, query, key, beams, read_conditions(where))
+    found = explain(retriever, query, key, beams, read_conditions(where, retriever.documents))
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
         return
-    console = Console()
     if found.levels:
-        console.print(to_table(found))
-    console.print(found.text, markup=False, highlight=False)
+        print_table(to_table(found))
+    print_line(found.text)
 
 
 verbs.command()(serve)

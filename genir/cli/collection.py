@@ -1,6 +1,5 @@
 """Verbs that change what a model finds."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from genir.cli.options import AsJson, Model, Settings
+from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,14 +91,14 @@ def versions(model: Model, as_json: AsJson = False) -> None:
 
     told = Retriever.load(model).versions()
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in told]))
+        print_json([asdict(one) for one in told])
         return
     table = Table("version", "change", "documents", "made (UTC)", "kept", box=None)
     for one in told:
         change = one.kind if one.target is None else f"{one.kind} to {one.target}"
         kept = "yes" if one.kept else ""
         table.add_row(str(one.version), change, f"{one.documents:,}", one.made, kept)
-    Console().print(table)
+    print_table(table)
 
 
 @verbs.command()
@@ -238,6 +237,6 @@ def _bytes(folder: Path) -> int:
 
 def _tell(text: str, told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(told))
+        print_json(told)
     else:
-        Console().print(f"{text}; version {told['version']}", markup=False, highlight=False)
+        print_line(f"{text}; version {told['version']}")

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from genir.cli.options import AsJson, JsonFile, Model, refuse_place
+from genir.console import print_json, print_table
 from genir.serving.verb import load
 
 verbs = typer.Typer()
@@ -62,12 +62,27 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
     metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
     facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
     if as_json:
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
-    Console().print(table)
+        for number, item in enumerate(value if isinstance(value, list) else [value]):
+            table.add_row("" if number else name, _shown(item))
+    print_table(table)
+
+
+def _shown(value: Any) -> str:
+    """Return a value of the manifest for people; empty parts of a section are left out."""
+    if isinstance(value, dict):
+        parts = {name: _shown(part) for name, part in value.items()}
+        return ", ".join(f"{name} {part}" for name, part in parts.items() if part) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return "" if value is None else str(value)
 
 
 @benchmark_app.command("latency")

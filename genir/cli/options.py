@@ -1,13 +1,15 @@
 """Arguments and options that several verbs share."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genir.errors import InputError
 from genir.outputs import check_output
+
+if TYPE_CHECKING:
+    from genir.corpus.store import DocumentStore
 
 
 def refuse_place(path: Path | None) -> Path | None:
@@ -31,21 +33,19 @@ JsonFile = Annotated[
 Overwrite = Annotated[bool, typer.Option(help="replace what stands at the output")]
 
 
-def read_conditions(where: list[str] | None) -> dict[str, Any]:
-    """Return what `--where field=value` options ask for: field -> values, any of which will do."""
+def read_conditions(where: list[str] | None, documents: "DocumentStore") -> dict[str, Any]:
+    """Return the filter of `--where field=value` options: field -> values, one of which must match.
+
+    A value has the type that the field has in the documents. Raises InputError for another type,
+    and for an unknown field.
+    """
+    from genir.corpus.conditions import read_value
+
     conditions: dict[str, Any] = {}
     for item in where or []:
         field, equals, value = item.partition("=")
         if not equals or not field:
             raise InputError(f"--where {item!r}: write it as field=value, such as lang=en")
-        conditions.setdefault(field, []).extend(_readings(value))
+        values = read_value(field, value, documents.field_types(field))
+        conditions.setdefault(field, []).extend(values)
     return conditions
-
-
-def _readings(value: str) -> list[Any]:
-    """Return what a value may mean: a number or truth value as JSON writes it, and the text."""
-    try:
-        read = json.loads(value, parse_constant=str)
-    except ValueError:
-        return [value]
-    return [read, value] if isinstance(read, int | float) else [value]

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Column, Table
 
 from genir.cli.options import JsonFile, Overwrite, Settings, refuse_place
+from genir.console import command, print_line, print_table
 
 verbs = typer.Typer()
 corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
@@ -37,9 +36,10 @@ def train(
     job = Job(recipe, corpus, out, queries, qrels, settings or [], resume, overwrite, base_url)
     retriever = train(job)
     if PartialState().is_main_process:
-        name = escape(str(out))
-        Console(stderr=True).print(f"[bold]{name}[/]: {len(retriever.documents):,} documents. Try:")
-        typer.echo(f'genir search {out} "your question"')
+        print_line(
+            (str(out), "bold"), f": {len(retriever.documents):,} documents. Try:", stderr=True
+        )
+        print_line(command("genir", "search", out) + ' "your question"')
 
 
 @verbs.command()
@@ -72,7 +72,7 @@ def recipes() -> None:
     for name in recipe_names():
         recipe = load_recipe(name)
         table.add_row(name, recipe.description, recipe.paper)
-    Console().print(table)
+    print_table(table)
 
 
 @verbs.command("generate-queries")
@@ -106,9 +106,8 @@ def python_docs(
     from genir.corpus.python_docs import make_python_docs
 
     made, modules = make_python_docs(out, packages or [], overwrite)
-    Console().print(
+    print_line(
         f"{out}: {len(made.documents):,} entries of {len(modules.imported):,} modules "
-        f"({len(modules.skipped)} could not be imported), {len(made.queries):,} queries.\n"
-        "The queries are sentences cut out of the documentation itself.",
-        highlight=False,
+        f"({len(modules.skipped)} could not be imported), {len(made.queries):,} queries."
     )
+    print_line("The queries are sentences cut out of the documentation itself.")

@@ -3,6 +3,7 @@
 import typer
 
 from genir.cli import answers, collection, measures, training
+from genir.cli.root import Root
 from genir.cli.training import train
 from genir.serving.verb import serve, token_app
 
@@ -10,6 +11,7 @@ __all__ = ["app", "serve", "train"]
 
 app = typer.Typer(
     name="genir",
+    cls=Root,
     help="Generative retrieval: a sequence-to-sequence model that is the search engine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

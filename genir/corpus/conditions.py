@@ -7,7 +7,8 @@ without the field passes none but `not`.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from math import isfinite
 from typing import Any
 
@@ -22,6 +23,8 @@ COLUMNS = ("title", "url")
 
 RANGES = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS = (*RANGES, "not", "prefix")
+NAMES = {"boolean": "true or false", "number": "a number", "text": "a text"}
+NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?")
 HIGHEST = "\U0010ffff"
 """Sorts behind every character that texts use."""
 
@@ -49,6 +52,51 @@ def passing(field: str, condition: Any, having: Having) -> Passing:
     if "not" in condition:
         parts.append(~passing(field, condition["not"], having))
     return np.logical_and.reduce(parts)
+
+
+def read_value(field: str, text: str, types: Collection[str]) -> list[Any]:
+    """Return the values that a text stands for in a field whose values have these types.
+
+    In a field of numbers, `007` is 7; where there are texts too, it is the text, and `7` is both.
+    Raises InputError where the text is of none of the types, naming them.
+    """
+    values: list[Any] = []
+    if "boolean" in types and text.lower() in ("true", "false"):
+        values.append(text.lower() == "true")
+    number = _number(text) if "number" in types else None
+    if number is not None and ("text" not in types or str(number) == text):
+        values.append(number)
+    if "text" in types or not types:
+        values.append(text)
+    if not values:
+        names = " or ".join(NAMES[name] for name in sorted(types))
+        raise InputError(
+            f"filter {field!r}: {shorten(text)} is not {names}, the type of this field in the "
+            "corpus; give a value of that type"
+        )
+    return values
+
+
+def read_texts(field: str, condition: Any, types: Collection[str]) -> Any:
+    """Return a condition whose texts are read by the types of a field that holds no text."""
+    if "text" in types or not types:
+        return condition
+    if isinstance(condition, str):
+        return read_value(field, condition, types)[0]
+    if isinstance(condition, list | tuple):
+        return [read_texts(field, value, types) for value in condition]
+    if isinstance(condition, Mapping):
+        return {
+            name: value if name == "prefix" else read_texts(field, value, types)
+            for name, value in condition.items()
+        }
+    return condition
+
+
+def _number(text: str) -> int | float | None:
+    if not NUMBER.fullmatch(text) or not isfinite(number := float(text)):
+        return None
+    return int(text) if text.lstrip("+-").isdecimal() else number
 
 
 def _any_of(field: str, condition: Any) -> tuple[str, list[Any]]:

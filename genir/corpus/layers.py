@@ -110,6 +110,10 @@ class LayeredStore(DocumentStore):
         """Return the metadata fields that a filter may name, sorted."""
         return sorted({*super().metadata_fields(), *self._added.metadata_fields()})
 
+    def field_types(self, field: str) -> set[str]:
+        """Return the types of a field's values, those of replaced documents included."""
+        return super().field_types(field) | self._added.field_types(field)
+
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
         """Yield values of a metadata field, each with the number of a document that has it."""
         hidden = set(self._added.numbers())

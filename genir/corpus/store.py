@@ -50,6 +50,14 @@ FROM documents, json_each(metadata) AS field, json_each(
 WHERE element.atom IS NOT NULL
 """
 INDEX_ONE = f"{INDEX} AND number = ?"
+BIT_TYPES = """
+SELECT DISTINCT CASE WHEN CASE field.type WHEN 'array' THEN element.type ELSE field.type END
+IN ('true', 'false') THEN 'boolean' ELSE 'number' END
+FROM fields JOIN documents USING (number), json_each(metadata) AS field, json_each(
+    CASE field.type WHEN 'array' THEN field.value ELSE json_array(field.atom) END
+) AS element
+WHERE fields.field = ? AND fields.value IN (0, 1) AND field.key = ? AND element.atom IN (0, 1)
+"""
 COLUMNS = "key, title, text, url, links, metadata"
 MASKS = 32
 """Filters whose masks are kept, those asked last."""
@@ -254,6 +262,19 @@ class DocumentStore(Sequence[Document]):
         for field in where:
             if field not in known and field not in FILTERED:
                 raise InputError(f"unknown metadata field {field!r}{nearest(field, known)}")
+
+    def field_types(self, field: str) -> set[str]:
+        """Return the types of a field's values: `text`, `number`, `boolean`; none if unknown."""
+        if field in FILTERED:
+            return {"text"}
+        query = "SELECT DISTINCT typeof(value), value IN (0, 1) FROM fields WHERE field = ?"
+        found = {
+            ("text" if name == "text" else "number", bit) for name, bit in self._rows(query, field)
+        }
+        types = {name for name, bit in found if not bit}
+        if ("number", 1) in found:  # in the index, true is 1
+            types |= {kind for (kind,) in self._rows(BIT_TYPES, field, field)}
+        return types
 
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
         """Yield values of a metadata field, each with the number of a document that has it.

@@ -1,5 +1,6 @@
 """Bar charts: all measures and RR@10 by kind of query; gold documents pruned at each level."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from genir.console import one_line
 from genir.evaluation.compare import Comparison, Decoding
 from genir.evaluation.measures import MEASURES
 from genir.evaluation.sheets import MAIN_MEASURE
@@ -33,10 +35,14 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
     _bars(right, by_kind, comparison.systems)
     left.set_title(f"All {comparison.overall.queries:,} queries", color=INK, loc="left")
     right.set_title(f"{MAIN_MEASURE} by kind of query", color=INK, loc="left")
-    figure.suptitle(title, color=INK, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    place = {"x": 0.01, "ha": "left"}
+    heading = figure.suptitle(one_line(title), color=INK, fontsize=15, fontweight="bold", **place)
+    heading.set_parse_math(False)  # a dollar sign in a name is no formula
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(path, dpi=150)
 
 
 def draw_pruned(decoding: Decoding, path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genir.console import print_table
 from genir.corpus.folder import read_corpus, read_queries
 from genir.decoding.trie import Trie
 from genir.errors import InputError
@@ -39,7 +40,6 @@ from genir.evaluation.decode_grid import (
 from genir.evaluation.decode_tables import draw, to_tables
 from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
-from genir.evaluation.session import print_wide
 from genir.identifiers.table import Symbols
 from genir.outputs import check_distinct, write_all, write_text
 from genir.progress import tracked
@@ -92,7 +92,7 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
             made = {"rows": [asdict(row) for row in rows]}
             write_text(json_file, json.dumps(made, indent=2) + "\n")
     try:
-        print_wide(to_tables(rows))
+        print_table(to_tables(rows))
     finally:  # a closed pipe costs no file
         if plot is not None:
             write_all({plot: lambda: draw(rows, plot)})

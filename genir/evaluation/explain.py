@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from genir.arguments import as_count, as_text
+from genir.console import styled
 from genir.decoding.aggregate import rank_documents
 from genir.decoding.beam import Step, beam_steps
 from genir.decoding.lookahead import look_ahead
@@ -232,7 +233,7 @@ def to_table(explanation: Explanation) -> Table:
     for number, level in enumerate(explanation.levels, start=1):
         table.add_row(
             str(number),
-            level.symbol,
+            styled(level.symbol),
             f"{level.log_p:.3f}",
             percent(level.share),
             f"{level.rank:,} of {level.choices:,}",

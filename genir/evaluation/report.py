@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from genir.console import escape_markdown
 from genir.evaluation.chart import draw, draw_pruned
 from genir.evaluation.compare import Comparison
 from genir.evaluation.sheets import sheets, significance_sheet, to_markdown
@@ -71,8 +72,8 @@ def to_report(comparison: Comparison, title: str) -> str:
     tables = sheets(comparison)
     if len(comparison.systems) > 1:
         tables.append(significance_sheet(comparison))
-    notes = "\n".join(f"- {note}" for note in comparison.notes)
-    parts = [f"# {title}", *([f"**Warnings**\n\n{notes}"] if notes else [])]
+    notes = "\n".join(f"- {escape_markdown(note)}" for note in comparison.notes)
+    parts = [f"# {escape_markdown(title)}", *([f"**Warnings**\n\n{notes}"] if notes else [])]
     parts += ["![Systems side by side](chart.png)", *map(to_markdown, tables)]
     if comparison.decoding is not None:
         parts.append("![Gold documents pruned](pruned.png)")

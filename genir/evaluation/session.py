@@ -7,11 +7,10 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from rich.console import Console, RenderableType
-
 from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
+from genir.console import print_line, print_table
 from genir.corpus.folder import read_qrels, read_queries
 from genir.corpus.runs import write_run
 from genir.errors import InputError, nearest
@@ -58,7 +57,9 @@ class Outputs:
         if (run := self.run) is not None:
             writers[run] = lambda: write_run(run, comparison.answers[GENIR], GENIR)
         if (report := self.report) is not None:
-            writers[report] = lambda: _tell(f"report: {write_report(comparison, report, title)}")
+            writers[report] = lambda: print_line(
+                f"report: {write_report(comparison, report, title)}", stderr=True
+            )
         write_all(writers)
 
 
@@ -170,24 +171,12 @@ def evaluate(
     retriever = Retriever.load(model)
     comparison = compare_model(retriever, queries, qrels, names, options)
     try:
-        print_wide(to_terminal(comparison))
+        print_table(to_terminal(comparison))
         for note in comparison.notes:
-            _tell(f"warning: {note}")
+            print_line(f"warning: {note}", stderr=True)
     finally:  # a closed pipe costs no file
         outputs.write(comparison, f"{retriever.recipe.name} on {qrels.stem}")
     return comparison
-
-
-def _tell(text: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
-
-
-def print_wide(table: RenderableType) -> None:
-    """Print to the terminal's width, or to one that no table needs to be cut for."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    console.print(table)
 
 
 def benchmark_latency(
@@ -208,11 +197,10 @@ def benchmark_latency(
     own = times[GENIR]
     ratio, spread = own.p50 / times[ENCODER].p50, own.p95 / own.p50
     for name, latency in times.items():
-        Console().print(f"{name:>7}  p50 {latency.p50:.1f} ms  p95 {latency.p95:.1f} ms")
-    Console().print(
+        print_line(f"{name:>7}  p50 {latency.p50:.1f} ms  p95 {latency.p95:.1f} ms")
+    print_line(
         f"{GENIR}: p50 is {ratio:.2f} times that of transformers' encoder pass in fp32, "
-        f"p95 {spread:.2f} times its own p50",
-        soft_wrap=True,
+        f"p95 {spread:.2f} times its own p50"
     )
     if json_file is not None:
         figures = {

@@ -1,14 +1,14 @@
 """A comparison as sheets of text cells, and the sheets as rich tables and Markdown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
+from genir.console import escape_markdown, styled
 from genir.evaluation.compare import Comparison, Decoding, Life
 from genir.evaluation.measures import MEASURES
 
@@ -55,9 +55,9 @@ def to_rich(sheet: Sheet) -> Table:
     """Lay a sheet out for the terminal, the best value of a column in bold."""
     table = Table(title=sheet.title, caption=sheet.caption or None, box=box.SIMPLE_HEAD)
     for number, column in enumerate(sheet.columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(column, justify="right" if number else "left")
     for row in sheet.rows:
-        table.add_row(*(Text(cell.text, style="bold" if cell.best else "") for cell in row))
+        table.add_row(*(styled((cell.text, "bold" if cell.best else "")) for cell in row))
     return table
 
 
@@ -68,16 +68,20 @@ def to_terminal(comparison: Comparison) -> Group:
 
 def to_markdown(sheet: Sheet) -> str:
     """Write a sheet as a Markdown table, the best value of a column in bold."""
-    lines = [f"## {sheet.title}", "", _row(sheet.columns)]
+    lines = [f"## {escape_markdown(sheet.title)}", "", _row(map(escape_markdown, sheet.columns))]
     lines.append("| --- |" + " --: |" * (len(sheet.columns) - 1))
     lines += [
-        _row([f"**{cell.text.strip()}**" if cell.best else cell.text.strip() for cell in row])
+        _row(
+            f"**{text}**" if cell.best else text
+            for cell in row
+            for text in [escape_markdown(cell.text)]
+        )
         for row in sheet.rows
     ]
-    return "\n".join([*lines, *(["", sheet.caption] if sheet.caption else [])])
+    return "\n".join([*lines, *(["", escape_markdown(sheet.caption)] if sheet.caption else [])])
 
 
-def _row(texts: Sequence[str]) -> str:
+def _row(texts: Iterable[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 

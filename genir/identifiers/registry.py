@@ -20,6 +20,7 @@ SCHEMES: dict[str, type[Scheme]] = {
     scheme.name: scheme
     for scheme in (Atomic, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views)
 }
+IdentifierSection.variants = SCHEMES
 
 
 def find_scheme(name: str) -> type[Scheme]:

@@ -150,7 +150,9 @@ class IdentifierTable:
     def number(self, key: str) -> int:
         """Return a document's number. Raises InputError for an unknown key."""
         if key not in self._numbers:
-            raise InputError(f"no document with key {key!r} in the table of identifiers")
+            raise InputError(
+                f"no document with key {key!r} in the table of identifiers; check the key"
+            )
         return self._numbers[key]
 
     def __contains__(self, key: object) -> bool:

@@ -69,7 +69,11 @@ class Living(State):
         """
 
         def refuse(key: str) -> str | None:
-            return "is there already; replace it" if self.table.is_live(key) else None
+            return (
+                "is there already; replace it (--replace, or put() in Python)"
+                if self.table.is_live(key)
+                else None
+            )
 
         return self._put("add", documents, queries or {}, refuse)
 
@@ -101,7 +105,9 @@ class Living(State):
             unknown = [key for key in wanted if not self.table.is_live(key)]
             if unknown:
                 names = ", ".join(map(repr, unknown[:10])) + (", ..." if unknown[10:] else "")
-                raise InputError(f"no document with the key {names}; nothing was deleted")
+                raise InputError(
+                    f"no document with the key {names}; nothing was deleted: check the keys"
+                )
             return [Mark(key, live=False) for key in wanted]
 
         self._commit("delete", make)

@@ -13,6 +13,7 @@ from genir.models.seq2seq import Seq2SeqModel
 from genir.records import Document
 
 MODELS: dict[str, type[DocidModel]] = {model.kind: model for model in (BridgeModel, Seq2SeqModel)}
+ModelSection.variants = MODELS
 
 
 def model_class(kind: str) -> type[DocidModel]:

@@ -44,8 +44,10 @@ def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCar
     )
     short = [(value, n) for value, n in counts.items() if len(str(value)) <= LONGEST]
     commonest = sorted(short, key=lambda item: (-item[1], str(item[0])))[:VALUES]
-    values = [FieldValue(value=value, documents=n) for value, n in commonest]
-    return FieldCard(name=name, values=values, distinct=len(counts))
+    types = sorted(documents.field_types(name))
+    truths = types == ["boolean"]  # which the index holds as 1 and 0
+    values = [FieldValue(value=bool(v) if truths else v, documents=n) for v, n in commonest]
+    return FieldCard(name=name, values=values, types=types, distinct=len(counts))
 
 
 def sample_examples(

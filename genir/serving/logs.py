@@ -1,6 +1,5 @@
 """The log: one JSON object a line, on standard output. A reader that stalls stalls no request."""
 
-import json
 import logging
 import logging.handlers
 import queue
@@ -9,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from genir.console import to_json
 
 WAITING = 10_000
 """Lines that may wait for a slow reader; more are dropped."""
@@ -28,7 +29,7 @@ class JsonLines(logging.Formatter):
         told |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
             told["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
+        return to_json(told, letters=False, default=str)
 
 
 class _Dropping(logging.handlers.QueueHandler):

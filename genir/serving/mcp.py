@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field
 
 from genir import __version__
+from genir.corpus.conditions import read_texts
+from genir.corpus.store import DocumentStore
 from genir.errors import InputError, MissingPackage
 from genir.records import Document, Hit
 from genir.retriever import Retriever
@@ -78,7 +80,7 @@ class Tools:
         def ask(retriever: Retriever) -> list[Hit]:
             if not query.strip():
                 raise InputError("the query is empty; ask something")
-            return retriever.search([query], k, where)[0]
+            return retriever.search([query], k, _typed(where, retriever.documents))[0]
 
         return Results(results=[_result(hit) for hit in self._told(ask)])
 
@@ -103,6 +105,14 @@ class Tools:
                 raise ToolError(str(error)) from None
 
 
+def _typed(where: dict[str, Any] | None, documents: DocumentStore) -> dict[str, Any] | None:
+    """Return a filter whose texts have the types of the fields: models write "7" for 7."""
+    return where and {
+        field: read_texts(field, condition, documents.field_types(field))
+        for field, condition in where.items()
+    }
+
+
 def _result(hit: Hit) -> Result:
     title = hit.title or hit.key
     return Result(id=hit.key, title=title, text=hit.snippet, url=hit.url, score=hit.score)
@@ -116,7 +126,9 @@ def _page(found: Document) -> Page:
 def create_server(retriever: Retriever) -> MCPServer:
     """Return the server of a model, for any transport."""
     name = retriever.folder.name if retriever.folder else retriever.recipe.name
-    fields = ", ".join(retriever.documents.metadata_fields()) or "none"
+    documents = retriever.documents
+    names = {name: sorted(documents.field_types(name)) for name in documents.metadata_fields()}
+    fields = ", ".join(f"{name} ({' or '.join(types)})" for name, types in names.items()) or "none"
     server: MCPServer = MCPServer(
         "genir",
         title=f"genir: {name}",

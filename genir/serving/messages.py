@@ -204,6 +204,9 @@ class FieldCard(BaseModel):
 
     name: str
     values: list[FieldValue]
+    types: list[Literal["text", "number", "boolean"]] = Field(
+        default=[], description="types of its values"
+    )
     distinct: int = Field(description="how many values there are, of those that were looked at")
 
 

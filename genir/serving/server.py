@@ -14,8 +14,8 @@ from time import monotonic
 from types import FrameType
 
 import uvicorn
-from rich.console import Console
 
+from genir.console import Console, print_line, styled
 from genir.errors import InputError
 from genir.serving.app import create_app
 from genir.serving.guards import LOOPBACK
@@ -67,7 +67,7 @@ def run(
     service: Service = app.state.service
     server = LeavingServer(service, settings)
     console = Console(stderr=True)
-    status = console.status(f"Loading {name}")
+    status = console.status(styled(f"Loading {name}"))
     status.start()
 
     def finish(loading: Future[None]) -> None:
@@ -77,7 +77,7 @@ def run(
         if loading.cancelled() or loading.exception():
             server.should_exit = True
             return
-        console.print(f"{name} answers at {address(listener)}  (Ctrl-C stops it)", markup=False)
+        print_line(f"{name} answers at {address(listener)}  (Ctrl-C stops it)", stderr=True)
         if open_browser:
             webbrowser.open(address(listener))
 

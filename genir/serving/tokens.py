@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genir.arguments import as_keys
+from genir.console import command
 from genir.errors import InputError
 from genir.folders import flush_entry
 from genir.records import Selection
@@ -96,7 +97,7 @@ class Tokens:
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror}); "
-                "make one with: genir token new NAME --file ..."
+                f"make one with: genir token new NAME {command('--file', self.path)}"
             ) from None
         return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
 
@@ -178,7 +179,9 @@ def new_token(path: Path, wish: Wish) -> str:
             allow=None if wish.allow is None else as_keys(wish.allow, "allow"),
         )
     except ValidationError as error:
-        raise InputError(f"token {wish.name!r}: {error.errors()[0]['msg']}") from None
+        raise InputError(
+            f"token {wish.name!r}: {error.errors()[0]['msg']}; use letters, digits, . _ @ and -"
+        ) from None
     for field, condition in made.where.items():
         check_condition(field, condition, f"token {wish.name!r}")
     _write(path, [*tokens, made])

@@ -8,8 +8,8 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
-from rich.console import Console
 
+from genir.console import print_line
 from genir.errors import InputError
 from genir.memory import keep_few_kernels
 from genir.outputs import check_output, write_text
@@ -90,7 +90,7 @@ def load(
     if json_file is not None:
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
     for name, value in figures.items():
-        typer.echo(f"{name}: {value}")
+        print_line(f"{name}: {value}")
 
 
 @token_app.command()
@@ -114,10 +114,8 @@ def new(
     if role not in ("read", "write"):
         raise InputError(f"--role {role!r}: choose read or write")
     secret = new_token(file, Wish(name, role, _filter(where), allow))  # type: ignore[arg-type]
-    Console(stderr=True).print(
-        f"{file} knows {name!r} now. The secret, once:", markup=False, highlight=False
-    )
-    typer.echo(secret)
+    print_line(f"{file} knows {name!r} now. The secret, once:", stderr=True)
+    print_line(secret)
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:

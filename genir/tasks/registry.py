@@ -34,6 +34,7 @@ TASKS: dict[str, type[Task]] = {
     )
 }
 # fmt: on
+TaskSection.variants = TASKS
 
 
 def task_options(section: TaskSection) -> Strict:

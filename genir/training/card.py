@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from genir.console import escape_markdown
 from genir.retriever import Retriever
 
 
@@ -15,9 +16,9 @@ library_name: genir
 pipeline_tag: text-retrieval
 tags: [generative-retrieval]
 ---
-# {retriever.recipe.name}: a generative retrieval model
+# {escape_markdown(retriever.recipe.name)}: a generative retrieval model
 
-{retriever.recipe.description}
+{escape_markdown(retriever.recipe.description)}
 
 {_what_it_does(retriever)}
 

@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +13,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from genir.console import Console, print_line
 
 SHOW_EVERY = 5
 """Steps between looks at the loss: each one waits for the device."""
@@ -72,9 +73,10 @@ class Display:
             line += f"  dev RR@10 {row['RR@10']:.3f}  Success@10 {row['Success@10']:.3f}"
             self.bar.update(self.task, dev=f"{row['RR@10']:.3f}")
         self.bar.update(self.task, note="")
-        self.console.print(line, highlight=False)
+        self.console.print(line)
 
 
 def say(text: str, shown: bool) -> None:
     """Print a line to stderr, beside the measurements."""
-    Console(stderr=True, quiet=not shown).print(text, highlight=False, soft_wrap=True)
+    if shown:
+        print_line(text, stderr=True)

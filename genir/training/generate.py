@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from genir.config import PseudoSection, validate
+from genir.console import print_line
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
@@ -43,7 +42,7 @@ def generate_queries(request: Request) -> None:
     """
     out, generator = request.out, request.out.with_name(f"{request.out.name}.generator")
     values: dict[str, object] = {}
-    apply_settings(values, request.settings)
+    apply_settings(values, request.settings, PseudoSection)
     options = validate(PseudoSection, {**values, "source": request.model}, "[pseudo]")
     if is_file(request.model):
         raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")
@@ -68,7 +67,7 @@ def generate_queries(request: Request) -> None:
         documents.close()
     shutil.rmtree(generator, ignore_errors=True)
     with out.open(encoding="utf-8") as lines:
-        Console(stderr=True).print(f"{out}: {sum(1 for _ in lines):,} queries", highlight=False)
+        print_line(f"{out}: {sum(1 for _ in lines):,} queries", stderr=True)
 
 
 def _refuse_inputs(request: Request) -> None:

@@ -45,7 +45,10 @@ def stages_of(recipe: Recipe) -> list[Stage]:
 def same_as_start(recipe: Recipe) -> list[str]:
     """Return settings for a recipe to start from, where its model must be like this one's."""
     options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
-    return [f"model.{name}={json.dumps(options[name])}" for name in sorted(same & options.keys())]
+    return [
+        f"model.{name}={json.dumps(options[name], ensure_ascii=False)}"
+        for name in sorted(same & options.keys())
+    ]
 
 
 def shared(recipe: Recipe) -> list[str]:

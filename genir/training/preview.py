@@ -7,18 +7,17 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from genir.config import IdentifierSection, ModelSection
+from genir.config import IdentifierSection, ModelSection, validate
+from genir.console import print_table
 from genir.corpus.folder import read_corpus
 from genir.corpus.store import DocumentStore
-from genir.errors import InputError
 from genir.folders import temporary_folder
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.report import plot, render, report
 from genir.identifiers.table import IdentifierTable
 from genir.models.registry import build_model
 from genir.outputs import check_distinct, write_all, write_text
+from genir.settings import apply_settings
 
 
 def preview_identifiers(
@@ -45,7 +44,7 @@ def preview_identifiers(
         table = IdentifierTable.build(fitted.encode(documents, vectors), documents.keys())
         found = report(table, fitted)
     try:
-        Console().print(render(found))
+        print_table(render(found))
     finally:  # a closed pipe costs no file
         picture, json_file = outputs
         writers: dict[Path, Callable[[], object]] = {}
@@ -58,13 +57,7 @@ def preview_identifiers(
 
 
 def _section(scheme: str, settings: Sequence[str]) -> IdentifierSection:
-    values = {}
-    for setting in settings:
-        key, equals, raw = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set {setting!r}: write it as key=value, such as levels=8")
-        try:
-            values[key.removeprefix("identifiers.")] = json.loads(raw)
-        except ValueError:
-            values[key.removeprefix("identifiers.")] = raw
-    return IdentifierSection.model_validate({"scheme": scheme, **values})
+    values: dict[str, object] = {"scheme": scheme}
+    keys = [setting.removeprefix("identifiers.") for setting in settings]
+    apply_settings(values, keys, IdentifierSection)
+    return validate(IdentifierSection, values, "[identifiers]")

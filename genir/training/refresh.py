@@ -108,7 +108,9 @@ def refresh(request: Refresh) -> Refreshed:
         raise InputError(retriever.closed)
     check_recipe(recipe)
     if not work.prepared.is_dir() and not _new(retriever).any():
-        raise InputError(f"{request.model}: nothing was added since it was trained; add documents")
+        raise InputError(
+            f"{request.model}: nothing was added since it was trained; genir add adds documents"
+        )
     began = time.monotonic()
     with work.open(request.resume, request.overwrite):
         if not work.prepared.is_dir():
@@ -131,7 +133,7 @@ def refresh(request: Refresh) -> Refreshed:
 
 def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
     values = known.model_dump(mode="json", exclude_none=True)
-    apply_settings(values, [*DEFAULTS, *settings])
+    apply_settings(values, [*DEFAULTS, *settings], Recipe)
     return validate(Recipe, values, "refresh")
 
 

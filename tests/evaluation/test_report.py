@@ -106,3 +106,11 @@ def test_queries_lost_most_come_first(queries, qrels, canned, tmp_path):
     assert rows[0]["text"] == "third"
     assert float(rows[0]["bm25 RR@10"]) == pytest.approx(1)
     assert float(rows[2]["genir nDCG@10"]) == pytest.approx(1)
+
+
+def test_a_title_is_text_in_every_format(comparison, tmp_path):
+    title = "a $x^{$ <b>東京</b> [x](y)\n# \x1b[2J"
+    report = write_report(comparison, tmp_path / "report", title)
+    head = report.read_text(encoding="utf-8").splitlines()[0]
+    assert head == r"# a $x^{$ \<b>東京\</b> \[x\](y) \# \\x1b\[2J"
+    assert (tmp_path / "report" / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -69,6 +69,18 @@ def test_a_filter_bounds_what_is_found(model):
     assert {one["id"].partition("-")[0] for one in found} == {"watch"} and len(found) == 5
 
 
+def test_texts_of_a_filter_have_the_field_s_type(model):
+    retriever = Retriever.load(model)
+    found = [
+        ask(retriever, "search", query=QUESTION, k=40, where={"section": value})
+        for value in (0, "0", ["0"], {"lt": "1"})
+    ]
+    keys = [[one["id"] for one in answer.structured_content["results"]] for answer in found]
+    assert len(keys[0]) == 8 and keys == [keys[0]] * 4
+    refused = ask(retriever, "search", query=QUESTION, where={"section": "first"})
+    assert refused.is_error and "'first' is not a number" in str(refused.content)
+
+
 def test_what_others_change_is_seen_at_once(model):
     retriever, other = Retriever.load(model), Retriever.load(model)
     other.delete(["copy-file"])

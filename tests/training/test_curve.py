@@ -23,3 +23,9 @@ def test_other_figures_make_another_picture(tmp_path):
     for name, rows in (("one", ROWS), ("two", ROWS[:2])):
         draw_curve(rows, "title", tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "two.png").read_bytes()
+
+
+def test_a_title_is_no_formula(tmp_path):
+    history = [{"step": 0, "loss": None, "RR@10": 0.1, "Success@10": 0.2}]
+    draw_curve(history, "a $x^{$ \\frac 東京 \x1b[2J", tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

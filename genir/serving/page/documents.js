@@ -104,11 +104,14 @@ function recordOf(form, fields) {
   return given;
 }
 
-/** A number where the field holds numbers, a truth value where it holds those; else the text. */
-function valueOf(field, text) {
-  const kind = typeof field.values[0]?.value;
-  if (kind === "number" && Number.isFinite(Number(text))) return Number(text);
-  if (kind === "boolean" && ["true", "false"].includes(text)) return text === "true";
+/** Read a text by the types of the field's values; `007` stays text where the field holds texts. */
+function valueOf({ name, types }, text) {
+  const truth = text.toLowerCase();
+  const number = Number(text);
+  const texts = types.includes("text") || !types.length;
+  if (types.includes("boolean") && ["true", "false"].includes(truth)) return truth === "true";
+  if (types.includes("number") && Number.isFinite(number) && (!texts || String(number) === text)) return number;
+  if (!texts) throw new Error(`${name}: ${text} is not a ${types.join(" or ")}, the type of this field.`);
   return text;
 }
 

@@ -17,6 +17,7 @@ _KINDS: tuple[type[Loss], ...] = (
     CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation,
 )  # fmt: skip
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _KINDS}
+LossSection.variants = LOSSES
 
 
 def find_loss(name: str) -> type[Loss]:

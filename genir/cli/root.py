@@ -1,0 +1,94 @@
+"""The root of the command line: checks that hold for the arguments and help of every verb."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
+
+from genir.errors import InputError
+
+Command = TyperGroup | TyperCommand
+
+
+class Root(TyperGroup):
+    """The group of all verbs. Help texts are shown as written: `[pseudo]` is no markup."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for command in commands_below(self):
+            command.help = escape(command.help or "")
+            for parameter in command.params:
+                if getattr(parameter, "help", None):
+                    parameter.help = escape(parameter.help)  # type: ignore[attr-defined]
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the verb that the arguments name. Raises InputError for bad arguments."""
+        run_command(super().main, args, prog_name)
+
+
+def commands_below(group: TyperGroup) -> Iterator[Command]:
+    """Yield a group and all groups and verbs below it."""
+    yield group
+    for command in group.commands.values():
+        if isinstance(command, TyperGroup):
+            yield from commands_below(command)
+        elif isinstance(command, TyperCommand):
+            yield command
+
+
+def run_command(
+    main: Callable[..., Any], args: Sequence[str] | None = None, prog: str | None = None
+) -> None:
+    """Call a command's `main` and exit with its code. Raises InputError for bad arguments."""
+    given = sys.argv[1:] if args is None else list(args)
+    for number, argument in enumerate(given, start=1):
+        _refuse_other_encodings(number, argument)
+    try:
+        code = main(given, prog, standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message()
+        if not message:  # help was printed, since no verb was named
+            sys.exit(2)
+        context = getattr(error, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context is not None else ""
+        raise InputError(f"{message.rstrip('.')}{hint}") from None
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(code or 0)
+
+
+def _refuse_other_encodings(number: int, argument: str) -> None:
+    try:
+        argument.encode()
+        return
+    except UnicodeEncodeError as error:
+        place = error.start
+    try:
+        raw = os.fsencode(argument)
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"argument {number}, {raw!r}: not UTF-8 (byte 0x{raw[error.start]:02x} at position "
+            f"{error.start}); convert it to UTF-8, or rename the file"
+        ) from None
+    except UnicodeEncodeError:
+        raise InputError(
+            f"argument {number}, {argument!a}: character {place} is half a surrogate pair and "
+            "cannot be written as UTF-8; give whole characters"
+        ) from None
+    raise InputError(
+        f"argument {number}, {raw.decode()!r}: UTF-8, but the locale's encoding is "
+        f"{sys.getfilesystemencoding()}; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+    )

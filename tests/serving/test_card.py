@@ -1,0 +1,26 @@
+"""Metadata fields as the card of a served model shows them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from genir.corpus.store import DocumentStore
+from genir.records import Document
+from genir.serving.card import field_cards
+
+
+def test_values_have_the_types_of_the_documents(tmp_path):
+    metadata = ({"flag": True, "n": 7, "code": "007"}, {"flag": False, "n": 1, "code": "true"})
+    documents = [Document(str(n), "x", metadata=own) for n, own in enumerate(metadata)]
+    store = DocumentStore.create(tmp_path / "documents.sqlite", documents)
+    served = SimpleNamespace(documents=store, table=SimpleNamespace(keys=["0", "1"]))
+    cards = {card.name: card for card in field_cards(served, np.array([0, 1]))}
+    found = {name: (card.types, [one.value for one in card.values]) for name, card in cards.items()}
+    assert found == {
+        "code": (["text"], ["007", "true"]),
+        "flag": (["boolean"], [False, True]),
+        "n": (["number"], [1, 7]),
+    }
+    assert all(isinstance(one.value, bool) for one in cards["flag"].values)
+    assert not any(isinstance(one.value, bool) for one in cards["n"].values)
+    store.close()

@@ -1,0 +1,241 @@
+"""Encodings of arguments and output, a reader that goes away, help texts, quoting, inspect."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from genir.cli import app, guarded
+from genir.cli.root import commands_below
+from genir.config import recipe_names
+
+MAIN = "from genir.cli import main; main()"
+RAW = b"caf\xe9"
+BAD = os.fsdecode(RAW)
+ENGLISH = re.compile(r"\[[^\]]*\]")
+
+
+def run(*arguments):
+    try:
+        guarded(lambda: app([str(argument) for argument in arguments]))
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def genir(*arguments, **environment):
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments],
+        capture_output=True, env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+def verbs(command=None, path=()):
+    """Yield each verb's path and command."""
+    command = command or typer.main.get_command(app)
+    for name, below in getattr(command, "commands", {}).items():
+        if hasattr(below, "commands"):
+            yield from verbs(below, (*path, name))
+        else:
+            yield (*path, name), below
+
+
+VERBS = dict(verbs())
+
+
+# --- arguments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+@pytest.mark.parametrize("place", ["argument", "option"])
+def test_arguments_that_are_not_utf8_are_refused_by_every_verb(verb, place, capsys):
+    arguments = [*verb, BAD] if place == "argument" else [*verb, f"--where=x={BAD}"]
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert f"argument {len(arguments)}, b'" in error and r"caf\xe9': not UTF-8" in error
+    assert "byte 0xe9 at position" in error
+
+
+def test_half_a_surrogate_pair_is_no_argument(capsys):
+    assert run("search", "model", "\ud83d") == 2
+    assert r"argument 3, '\ud83d': character 0 is half a surrogate pair" in capsys.readouterr().err
+
+
+def test_bytes_of_the_shell_are_refused_with_the_fix():
+    done = genir("search", "model", RAW)
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"error: argument 3, b'caf\\xe9': not UTF-8")
+
+
+def test_another_locale_is_named():
+    done = genir("search", "model", "café".encode(), LC_ALL="C", PYTHONUTF8="0",
+                 PYTHONCOERCECLOCALE="0")  # fmt: skip
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
+    assert b"the locale's encoding is ascii; set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in done.stderr
+
+
+# --- output ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_help_and_tables_print_in_every_encoding(encoding):
+    for arguments in (("--help",), ("recipes",)):
+        done = genir(*arguments, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
+        assert done.stdout.decode(encoding)
+
+
+def test_a_reader_that_goes_away_ends_it_silently():
+    for arguments in (["recipes"], ["search"], ["--help"]):
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        process.stdout.close()
+        error = process.stderr.read()
+        process.stderr.close()
+        code = process.wait()
+        if arguments == ["recipes"]:
+            assert (code, error) == (141, b"")
+        assert b"Traceback" not in error and b"BrokenPipe" not in error
+
+
+def test_recipes_are_whole_when_piped(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("recipes") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(recipe_names())
+    assert [line.split()[0] for line in lines[1:]] == recipe_names()
+
+
+# --- help ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_shows_every_bracketed_word(verb, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 400)
+    assert run(*verb, "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    command = VERBS[verb]
+    for text in [command.help, *(getattr(one, "help", None) or "" for one in command.params)]:
+        for word in ENGLISH.findall(text.replace("\\[", "[")):
+            assert word in shown, f"{word} is lost from the help of {' '.join(verb)}"
+
+
+def test_the_help_of_generate_queries_names_its_section(capsys):
+    assert run("generate-queries", "--help") == 0
+    assert "[pseudo]" in capsys.readouterr().out
+    assert run("train", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "[qrels/train.tsv]" in shown and "[the corpus's" in shown
+
+
+def test_all_help_texts_are_seen_as_text():
+    for command in commands_below(typer.main.get_command(app)):
+        for text in (command.help or "", *(getattr(p, "help", "") or "" for p in command.params)):
+            assert not re.search(r"(?<!\\)\[[a-z/]", text), text
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("serch",), r"error: No such command 'serch'.*'search'.*; see .* --help\n$"),
+        (
+            ("search", "m", "q", "-k", "ten"),
+            r"error: Invalid value for '-k': .*see .* search --help",
+        ),
+        (("search",), r"error: Missing argument 'MODEL'; see .* search --help\n$"),
+        (("search", "m", "q", "--nope"), r"error: No such option: --nope.*see .* search --help"),
+        (("token", "new"), r"error: Missing argument '(NAME|name)'; see .* token new --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(capsys, arguments, message):
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.count("\n") == 1
+
+
+def test_a_group_alone_shows_its_help(capsys):
+    assert run("token") == 2
+    assert "new" in capsys.readouterr().out
+
+
+def test_train_py_and_serve_py_have_the_same_checks():
+    top = Path(__file__).parents[1]
+    for name in ("train.py", "serve.py"):
+        done = subprocess.run([sys.executable, top / name, RAW, "--nope"], capture_output=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 2 and b"argument 1, b'caf\\xe9': not UTF-8" in done.stderr
+        done = subprocess.run([sys.executable, top / name, "--nope"], capture_output=True,
+                              check=False)  # fmt: skip
+        assert done.returncode == 2 and f"see {name} --help".encode() in done.stderr
+
+
+# --- a model -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    return tiny_folder("atomic")
+
+
+def test_inspect_reads_as_text(model, capsys):
+    assert run("inspect", model) == 0
+    shown = capsys.readouterr().out
+    assert not re.search(r"[\[\]{}']|None|True", shown)
+    assert run("inspect", model, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [line.split("  ")[0].strip() for line in shown.splitlines() if line[1:2].strip()] == [
+        name for name in facts
+    ]
+    assert f"{facts['parameters']:,}" in shown and "version 0, kind" in shown
+
+
+def test_search_shows_titles_and_whole_addresses(model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    assert run("search", model, "copy a file", "-k", "40") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 80
+    for line in lines[::2]:
+        rank, key, score, url, *title = line.split()
+        assert url == f"https://docs.example.org/{key.split('-')[1]}/{key.split('-')[0]}"
+        assert title == key.split("-") and float(score) < 0 < int(rank)
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [("section=0", 8), ("section=00", 8), ("verb=copy", 5), ("tags=disk", 8), ("title=7", 0)],
+)
+def test_where_has_the_field_s_type(model, capsys, where, count):
+    assert run("search", model, "copy", "-k", "40", "--json", "--where", where) == 0
+    assert len(json.loads(capsys.readouterr().out)["hits"]) == count
+
+
+def test_where_names_the_type_it_wants(model, capsys):
+    assert run("search", model, "copy", "--where", "section=first") == 2
+    assert "filter 'section': 'first' is not a number" in capsys.readouterr().err
+    assert run("explain", model, "copy", "copy-file", "--where", "section=true") == 2
+    assert "filter 'section': 'true' is not a number" in capsys.readouterr().err
+
+
+def test_add_of_an_existing_key_names_the_option(model, capsys, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"_id": "copy-file", "text": "x"}\n')
+    assert run("add", model, tmp_path / "a.jsonl") == 2
+    assert "'copy-file' is there already; replace it (--replace" in capsys.readouterr().err
+
+
+def test_train_quotes_the_command_that_it_suggests(tiny_encoder, tiny_corpus, tmp_path, capsys):
+    out = tmp_path / "my $model"
+    assert run("train", "default", "--corpus", tiny_corpus, "--out", out, "--set",
+               f"model.encoder={tiny_encoder}", "--set", "training.max_steps=1") == 0  # fmt: skip
+    assert capsys.readouterr().out == f"genir search '{out}' \"your question\"\n"

@@ -1,0 +1,88 @@
+"""Values of --set: read by the type of the key that they change."""
+
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel
+
+from genir.config import PseudoSection, load_recipe
+from genir.errors import InputError
+from genir.settings import apply_settings, read_value
+from genir.tasks import registry as tasks  # noqa: F401  the registries know the keys of variants
+from genir.training.losses import registry as losses  # noqa: F401
+
+
+@pytest.mark.parametrize("text", ["007", "true", "1.10", "1e5", "2024-01-02", "null", "nan", "[x]"])
+def test_a_key_of_text_keeps_the_text(text):
+    recipe = load_recipe(
+        "default",
+        [f"name={text}", f"description={text}", f"model.encoder={text}", f"pseudo.source={text}",
+         f"model.start={text}"],
+    )  # fmt: skip
+    assert recipe.name == recipe.description == recipe.pseudo.source == recipe.model.start == text
+    assert recipe.model.options["encoder"] == text
+
+
+@pytest.mark.parametrize(
+    ("setting", "section", "key", "value"),
+    [
+        ("identifiers.levels=8", "identifiers", "levels", 8),
+        ("model.lexical=0", "model", "lexical", 0),
+        ("model.scale=5", "model", "scale", 5),
+        ("model.rows=random", "model", "rows", "random"),
+        ('model.encoder="a b"', "model", "encoder", "a b"),
+        ("model.encoder=a b", "model", "encoder", "a b"),
+    ],
+)
+def test_a_variant_s_keys_have_its_types(setting, section, key, value):
+    recipe = load_recipe("default", [setting, "identifiers.scheme=residual"])
+    found = getattr(recipe, section).options[key]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_variant_may_be_named_later(order):
+    settings = ["losses.0.loss=distillation", "losses.0.teacher=007"][::order]
+    (section,) = load_recipe("default", ["losses=[{}]", *settings]).losses
+    assert section.options == {"teacher": "007"}
+
+
+def test_lists_and_tables_are_toml():
+    values = {}
+    apply_settings(values, ['settings=["a=1", "b=2"]', "count=7", "drop=5e-1"], PseudoSection)
+    assert values == {"settings": ["a=1", "b=2"], "count": 7, "drop": 0.5}
+    settings = ["tasks=[{task = 'queries', weight = 2}]", "tasks.0.weight=3"]
+    (task,) = load_recipe("default", settings).tasks
+    assert (task.task, task.weight) == ("queries", 3.0)
+
+
+class Section(BaseModel):
+    maybe: int | None = None
+    either: str | float = ""
+    one: Literal["a", 1] = "a"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("maybe", "7", 7), ("maybe", "true", "true"), ("maybe", "1.5", 1.5),
+        ("either", "1.5", 1.5), ("either", "true", "true"), ("either", "2024-01-02", "2024-01-02"),
+        ("one", "1", 1), ("one", "a", "a"), ("unknown", "7", 7), ("unknown", "x", "x"),
+        ("maybe", "1\nother = 2", "1\nother = 2"),
+    ],
+)  # fmt: skip
+def test_a_value_is_toml_only_if_the_key_takes_its_type(key, text, value):
+    values = {}
+    apply_settings(values, [f"{key}={text}"], Section)
+    assert values == {key: value} and type(values[key]) is type(value)
+
+
+def test_without_a_type_a_value_is_toml():
+    assert [read_value(text) for text in ("7", "x", "true")] == [7, "x", True]
+
+
+def test_a_value_of_another_type_is_refused_with_the_type():
+    with pytest.raises(InputError, match=r"training\.epochs = 'true': .*valid number"):
+        load_recipe("default", ["training.epochs=true"])
+    with pytest.raises(InputError, match=r"training\.max_steps = 1\.5: .*valid integer"):
+        load_recipe("default", ["training.max_steps=1.5"])
