@@ -123,6 +123,17 @@ class DocidModel(nn.Module, ABC):
         `logits` and `level_logits`.
         """
 
+    def refuse_source(self, length: int) -> None:
+        """Raise InputError for a network with fewer positions than `training.source_length`."""
+        return
+
+    def refuse_target(self, length: int, key: str) -> None:
+        """Raise InputError for a decoder with fewer positions than `length`, which `key` asks for.
+
+        By default nothing: without a decoder there are none.
+        """
+        return
+
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return where each document lies before training, float32 [documents, H].
 

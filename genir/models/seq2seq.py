@@ -5,7 +5,7 @@ a symbol of each level, read and written with the same rows, and a softmax over 
 only, in training as in decoding. Text targets go through the vocabulary either way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -25,11 +25,13 @@ from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
 from genir.models.bridge import BridgeModel, BridgeOptions
-from genir.models.encoder import choose_attention, load_pretrained
+from genir.models.encoder import choose_attention, encode_texts, load_pretrained, pad_batch
 from genir.models.files import read_model, write_model
-from genir.models.sources import Seq2SeqOptions, open_origin
+from genir.models.foreign import positions, refusing
+from genir.models.sources import OTHER_SOURCE, Seq2SeqOptions, name_network, open_origin
 from genir.models.symbols import initial_symbols
 from genir.models.transformer import Encoded, Transformer, score
+from genir.models.trial import TEXTS, longest_length, try_stepping, try_training, untouched
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -73,10 +75,59 @@ class Seq2SeqModel(DocidModel):
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
         """Load or create the transformer and its tokenizer; `attach` must follow."""
         origin = open_origin(options, corpus)
-        model = cls(options, origin.net, origin.tokenizer)
+        with refusing(options.source, name_network(origin.net), OTHER_SOURCE):
+            model = cls(options, origin.net, origin.tokenizer)
+            if origin.foreign:
+                model._try()
         fresh = {id(parameter) for parameter in origin.fresh}
         model.new = {name for name, p in model.named_parameters() if id(p) in fresh}
         return model
+
+    def _try(self) -> None:
+        """Check that the transformer can be called as training and search do.
+
+        Raises:
+            TrialFailed: if its decoding steps differ from whole passes, or it cannot be trained.
+        """
+        texts = encode_texts(self.tokenizer, TEXTS, 16)
+        inputs, mask = pad_batch(texts, self.tokenizer.pad_token_id)
+        try_stepping(self, inputs, mask)
+        targets, kinds = inputs.masked_fill(mask == 0, -1), torch.full((len(inputs),), -1)
+        try_training(self, Batch(inputs, mask, targets, kinds, torch.ones(len(inputs))))
+
+    def refuse_source(self, length: int) -> None:
+        """Raise InputError if the encoder takes fewer tokens than `length`."""
+        token = self.transformer.start
+
+        def run(tokens: int) -> None:
+            row = torch.full((1, tokens), token)
+            self.transformer.encode(row, torch.ones_like(row))
+
+        self._refuse_length(run, length, "[training] source_length", "encoder")
+
+    def refuse_target(self, length: int, key: str) -> None:
+        """Raise InputError if the decoder takes fewer tokens than `length`."""
+        token = torch.tensor([[self.transformer.start]])
+
+        def run(tokens: int) -> None:
+            encoded = self.transformer.encode(token, torch.ones_like(token))
+            embeds = self.transformer.embed(token.expand(1, tokens))
+            self.transformer.decode(encoded, embeds)
+
+        self._refuse_length(run, length, key, "decoder")
+
+    def _refuse_length(self, run: Callable[[int], None], length: int, key: str, part: str) -> None:
+        if self.device.type != "cpu":  # an error there ends the process's use of the device
+            most = min(length, positions(getattr(self.transformer.net, f"get_{part}")()) or length)
+        else:
+            with untouched(self), torch.no_grad():
+                self.eval()
+                most = longest_length(run, length)
+        if most < length:
+            raise InputError(
+                f"{key} = {length}: the {part} of {self.options.source!r} takes at most {most} "
+                f"tokens; set it to {most} or less"
+            )
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""
