@@ -25,7 +25,8 @@ from transformers.modeling_outputs import BaseModelOutput
 from genir.config import PseudoSection
 from genir.errors import InputError
 from genir.models.encoder import load_network, load_pretrained, takes_bf16
-from genir.models.foreign import add_padding, check_files, check_vocabulary, positions, refusing
+from genir.models.foreign import add_padding, check_files, check_vocabulary, refusing
+from genir.models.limits import positions
 from genir.models.seq2seq import Seq2SeqModel
 from genir.models.sources import refuse_family
 from genir.models.trial import TEXTS, compare

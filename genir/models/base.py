@@ -86,6 +86,14 @@ class DocidModel(nn.Module, ABC):
     def build(cls, options: Any, corpus: Sequence[Document]) -> Self:
         """Load or create the encoder and tokenizer; `attach` must follow."""
 
+    @classmethod
+    def try_source(cls, options: Any, source_length: int) -> None:
+        """Raise InputError if the pre-trained network that the options name cannot be used.
+
+        For what is to be done before `build`, which finds out by itself. By default nothing.
+        """
+        return
+
     def start_from(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
         """Take over what a trained model of the same kind knows, before `attach`.
 

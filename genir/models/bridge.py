@@ -94,6 +94,13 @@ class BridgeModel(InnerProducts):
             model.sets.open_at(*model.encoder.read_tokens(_texts(corpus[:SAMPLE])))
         return model
 
+    @classmethod
+    def try_source(cls, options: BridgeOptions, source_length: int) -> None:
+        """Load the encoder and try it. Raises InputError if it cannot be used."""
+        cls(options, TextEncoder.pretrained(options.encoder, options.length)).refuse_source(
+            source_length
+        )
+
     def _refuse_narrow_words(self) -> None:
         words, states = self.encoder.embeddings.shape[1], self.encoder.dimension
         if words != states:

@@ -28,14 +28,14 @@ from genir.models.foreign import (
     check_vocabulary,
     first_line,
     has_decoder,
-    positions,
     refusal,
     refusing,
     require_weights,
 )
+from genir.models.limits import longest_length, refuse_longer
 from genir.models.pooling import require_mean_pooling
 from genir.models.precast import Precast
-from genir.models.trial import TEXTS, longest_length, try_encoder
+from genir.models.trial import TEXTS, try_encoder
 from genir.progress import tracked
 
 LENGTH = 256
@@ -207,29 +207,17 @@ class TextEncoder(nn.Module):
 
     def longest(self, wanted: int) -> int:
         """Return `wanted`, or how many tokens the encoder takes if those are fewer."""
-        if next(self.parameters()).device.type != "cpu":
-            return min(wanted, positions(self.backbone) or wanted)
         (words,) = encode_texts(self.tokenizer, TEXTS[:1], wanted)
-        training = self.training
 
         def run(length: int) -> None:
             row = torch.tensor([(words * length)[:length]])
-            self.states(row, torch.ones_like(row))
+            self.backbone(input_ids=row, attention_mask=torch.ones_like(row))
 
-        with torch.no_grad():
-            self.eval()
-            found = longest_length(run, wanted)
-            self.train(training)
-        return found
+        return longest_length(self.backbone, run, wanted)
 
     def refuse_length(self, length: int, key: str, name: str) -> None:
         """Raise InputError if texts of `length` tokens, which `key` asks for, are too long."""
-        most = self.longest(length)
-        if most < length:
-            raise InputError(
-                f"{key} = {length}: the encoder {name!r} takes at most {most} tokens; set it to "
-                f"{most} or less"
-            )
+        refuse_longer(key, length, self.longest(length), f"the encoder {name!r}")
 
     @classmethod
     def restore(cls, folder: Path, length: int) -> Self:
@@ -313,7 +301,8 @@ def choose_attention(net: Any, training: bool) -> None:
     short bf16 sequences (docs/decisions.md), but saves memory and time on long texts.
     """
     on_cpu = next(net.parameters()).device.type == "cpu"
-    kernel = "eager" if training and on_cpu else "sdpa"
+    fused = getattr(net, "_supports_sdpa", True)  # not every family has it
+    kernel = "eager" if (training and on_cpu) or not fused else "sdpa"
     if getattr(net, "genir_attention", None) != kernel:
         net.set_attn_implementation(kernel)
         net.genir_attention = kernel

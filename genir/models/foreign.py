@@ -4,7 +4,6 @@ Names of the hub are checked through the same calls as local folders.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,6 @@ GIVE = (
 )
 UNSAFE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
                   "flax_model.msgpack")  # fmt: skip
-POSITIONS = re.compile(r"(^|\.)(embed_positions|position_embeddings?|wpe)$")
-"""What families call their tables of absolute positions."""
 UNUSED_HEADS = frozenset({"pooler"})
 """Parts that genir never calls, so that it does not matter if their weights are missing."""
 COMPUTED_TENSORS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias",
@@ -175,21 +172,6 @@ def require_weights(name: str, net: Any, report: Any) -> None:
             name, f"its weights have {_some(foreign)}, for which its config.json has no place",
             "give it the config.json that belongs to its weights",
         )  # fmt: skip
-
-
-def positions(net: Any) -> int | None:
-    """Return how many tokens a network has positions for, None if there is no limit.
-
-    The smaller of what its configuration says and its table of positions holds: BART's has rows in
-    front that are not used, RoBERTa's begin behind that of the padding token.
-    """
-    said: int | None = getattr(net.config, "max_position_embeddings", None)
-    limits = [] if said is None else [said]
-    for name, part in net.named_modules():
-        if isinstance(part, nn.Embedding) and POSITIONS.search(name):
-            first = 0 if part.padding_idx is None else part.padding_idx + 1
-            limits.append(part.num_embeddings - getattr(part, "offset", 0) - first)
-    return min(limits, default=None)
 
 
 def has_decoder(net: Any) -> bool:

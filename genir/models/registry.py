@@ -28,6 +28,12 @@ def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel
     return model.build(validate(model.Options, section.options, "[model]"), corpus)
 
 
+def try_model(section: ModelSection, source_length: int) -> None:
+    """Raise InputError if the pre-trained network that a recipe names cannot be used."""
+    model = model_class(section.kind)
+    model.try_source(validate(model.Options, section.options, "[model]"), source_length)
+
+
 def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:
     """Read a model back from its folder."""
     return model_class(kind).load(folder, scheme, table)

@@ -5,7 +5,7 @@ a symbol of each level, read and written with the same rows, and a softmax over 
 only, in training as in decoding. Text targets go through the vocabulary either way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -25,13 +25,21 @@ from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
 from genir.models.bridge import BridgeModel, BridgeOptions
-from genir.models.encoder import choose_attention, encode_texts, load_pretrained, pad_batch
+from genir.models.encoder import (
+    MINILM,
+    TextEncoder,
+    choose_attention,
+    encode_texts,
+    load_pretrained,
+    pad_batch,
+)
 from genir.models.files import read_model, write_model
-from genir.models.foreign import positions, refusing
+from genir.models.foreign import refusing
+from genir.models.limits import refuse_longer
 from genir.models.sources import OTHER_SOURCE, Seq2SeqOptions, name_network, open_origin
 from genir.models.symbols import initial_symbols
 from genir.models.transformer import Encoded, Transformer, score
-from genir.models.trial import TEXTS, longest_length, try_stepping, try_training, untouched
+from genir.models.trial import TEXTS, try_stepping, try_training
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -83,6 +91,14 @@ class Seq2SeqModel(DocidModel):
         model.new = {name for name, p in model.named_parameters() if id(p) in fresh}
         return model
 
+    @classmethod
+    def try_source(cls, options: Seq2SeqOptions, source_length: int) -> None:
+        """Load the transformer and try it. Raises InputError if it cannot be used."""
+        if options.source != "scratch":
+            cls.build(options, ()).refuse_source(source_length)
+        if options.encoder != MINILM:
+            TextEncoder.pretrained(options.encoder)
+
     def _try(self) -> None:
         """Check that the transformer can be called as training and search do.
 
@@ -97,37 +113,14 @@ class Seq2SeqModel(DocidModel):
 
     def refuse_source(self, length: int) -> None:
         """Raise InputError if the encoder takes fewer tokens than `length`."""
-        token = self.transformer.start
-
-        def run(tokens: int) -> None:
-            row = torch.full((1, tokens), token)
-            self.transformer.encode(row, torch.ones_like(row))
-
-        self._refuse_length(run, length, "[training] source_length", "encoder")
+        most = self.transformer.longest_source(length)
+        what = f"the encoder of {self.options.source!r}"
+        refuse_longer("[training] source_length", length, most, what)
 
     def refuse_target(self, length: int, key: str) -> None:
         """Raise InputError if the decoder takes fewer tokens than `length`."""
-        token = torch.tensor([[self.transformer.start]])
-
-        def run(tokens: int) -> None:
-            encoded = self.transformer.encode(token, torch.ones_like(token))
-            embeds = self.transformer.embed(token.expand(1, tokens))
-            self.transformer.decode(encoded, embeds)
-
-        self._refuse_length(run, length, key, "decoder")
-
-    def _refuse_length(self, run: Callable[[int], None], length: int, key: str, part: str) -> None:
-        if self.device.type != "cpu":  # an error there ends the process's use of the device
-            most = min(length, positions(getattr(self.transformer.net, f"get_{part}")()) or length)
-        else:
-            with untouched(self), torch.no_grad():
-                self.eval()
-                most = longest_length(run, length)
-        if most < length:
-            raise InputError(
-                f"{key} = {length}: the {part} of {self.options.source!r} takes at most {most} "
-                f"tokens; set it to {most} or less"
-            )
+        most = self.transformer.longest_target(length)
+        refuse_longer(key, length, most, f"the decoder of {self.options.source!r}")
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""

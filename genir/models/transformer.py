@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from genir.models.fast.openers import find_encoder_opener, find_opener
 from genir.models.fast.weights import MASKED
 from genir.models.general import GeneralSteps, run_decoder
+from genir.models.limits import longest_length
 from genir.models.packed import Product
 from genir.models.precast import Precast
 from genir.models.stepping import FastSteps
@@ -143,6 +144,25 @@ class Transformer(nn.Module):
         """Read whole targets, [B, T, H], each place seeing those before it: hidden [B, T, H]."""
         answer = run_decoder(self.net, encoded.states, encoded.mask, decoder_inputs_embeds=embeds)
         return cast(Tensor, answer.logits)
+
+    def longest_source(self, wanted: int) -> int:
+        """Return `wanted`, or how many tokens the encoder takes if those are fewer."""
+
+        def run(length: int) -> None:
+            row = torch.full((1, length), self.start)
+            self.net.get_encoder()(input_ids=row, attention_mask=torch.ones_like(row))
+
+        return longest_length(self.net.get_encoder(), run, wanted)
+
+    def longest_target(self, wanted: int) -> int:
+        """Return `wanted`, or how many tokens the decoder takes if those are fewer."""
+        token = torch.tensor([[self.start]])
+
+        def run(length: int) -> None:
+            read = {"input_ids": token, "attention_mask": torch.ones_like(token)}
+            self.net(**read, decoder_inputs_embeds=self.embed(token.expand(1, length)))
+
+        return longest_length(self.net.get_decoder(), run, wanted)
 
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Score all tokens, [..., V], or each hidden state's own, [..., C]: float32."""

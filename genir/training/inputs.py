@@ -13,7 +13,8 @@ from genir.corpus.folder import find_file, read_train_queries
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
 from genir.manifest import sha256
-from genir.models.registry import model_class
+from genir.models.encoder import MINILM, TextEncoder
+from genir.models.registry import model_class, try_model
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
 from genir.training.joining import check_joining
@@ -37,6 +38,20 @@ def check_recipe(recipe: Recipe) -> None:
             f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
             "reads what the first has found, so it must be text; take 'passage'"
         )
+
+
+def check_networks(recipe: Recipe) -> None:
+    """Raise InputError for a pre-trained network that cannot be used, before others are trained.
+
+    Where nothing is trained before, `assemble` loads the model's own network first, and finds out.
+    """
+    earlier = bool(recipe.pseudo.source or recipe.model.start or recipe.first)
+    for stage in _stages(recipe):
+        if earlier:
+            try_model(stage.model, stage.training.source_length)
+        named = {section.options.get("encoder", MINILM) for section in stage.losses}
+        for name in sorted(named - {MINILM}):
+            TextEncoder.pretrained(name)
 
 
 def _stages(recipe: Recipe) -> list[Stage]:

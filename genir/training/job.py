@@ -28,6 +28,7 @@ from genir.training.dev import measure_dev
 from genir.training.display import say
 from genir.training.inputs import (
     changed,
+    check_networks,
     check_recipe,
     given,
     held_out_otherwise,
@@ -106,6 +107,7 @@ def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     if is_file(recipe.pseudo.source) and work.pseudo.exists() and not is_copy(work.pseudo, source):
         refuse_other(work.path, f"contents of {source}")
     if not work.prepared.is_dir():
+        check_networks(recipe)
         start = _start(job, recipe, work)
         _make_up(job, recipe, work)
         first = _first(job, recipe, work)
