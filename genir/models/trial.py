@@ -66,6 +66,12 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
         check_gradients(encoder, (vectors * torch.randn_like(vectors)).sum())
 
 
+def check_finite(values: Tensor) -> None:
+    """Raise TrialFailed unless all values are finite numbers."""
+    if not bool(values.isfinite().all()):
+        raise TrialFailed("it returns values that are not finite numbers")
+
+
 def compare(found: Tensor, expected: Tensor, otherwise: str, tolerance: float = TOLERANCE) -> None:
     """Raise TrialFailed unless both are numbers, and the same up to rounding."""
     check_finite(expected)
