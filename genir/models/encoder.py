@@ -35,7 +35,7 @@ from genir.models.foreign import (
 from genir.models.limits import longest_length, refuse_longer
 from genir.models.pooling import require_mean_pooling
 from genir.models.precast import Precast
-from genir.models.trial import TEXTS, try_encoder
+from genir.models.trial import TEXTS, TrialFailed, try_encoder
 from genir.progress import tracked
 
 LENGTH = 256
@@ -193,7 +193,8 @@ class TextEncoder(nn.Module):
             encoder._try(name)
         if length is None:
             encoder.length = encoder.longest(LENGTH)
-        encoder.refuse_length(encoder.length, "[model] length", name)
+        else:
+            encoder.refuse_length(length, "[model] length", name)
         return encoder
 
     def _try(self, name: str) -> None:
@@ -201,7 +202,10 @@ class TextEncoder(nn.Module):
         what = type(self.backbone).__name__
         with refusing(name, what, OTHER_ENCODER):
             add_padding(self.tokenizer, name)
-            check_vocabulary(self.tokenizer, len(self.embeddings), name)
+            words = getattr(self.backbone.get_input_embeddings(), "weight", None)
+            if words is None or words.dim() != 2:
+                raise TrialFailed("it has no embeddings of tokens")
+            check_vocabulary(self.tokenizer, len(words), name)
             ids = encode_texts(self.tokenizer, TEXTS, min(self.length, 16))
             try_encoder(self, *pad_batch(ids, self.tokenizer.pad_token_id))
 

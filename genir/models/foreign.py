@@ -22,6 +22,8 @@ GIVE = (
 )
 UNSAFE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
                   "flax_model.msgpack")  # fmt: skip
+LIMITED_EXPERTS = {"nllb-moe": "M2M100 (dense NLLB)", "switch_transformers": "T5"}
+"""Mixtures of experts that drop tokens when a batch has many: what to take instead."""
 UNUSED_HEADS = frozenset({"pooler"})
 """Parts that genir never calls, so that it does not matter if their weights are missing."""
 COMPUTED_TENSORS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias",
@@ -111,6 +113,12 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
             "genir trains plain weights: give the model that it was made from",
         )  # fmt: skip
     kind = config.get("model_type")
+    if kind in LIMITED_EXPERTS:
+        reason = (
+            f"a {kind!r} model has experts of limited capacity, so that an answer depends on the "
+            "other texts of a batch"
+        )
+        raise refusal(name, reason, f"give a {LIMITED_EXPERTS[kind]} model")
     if config.get("auto_map") and kind not in CONFIG_MAPPING:
         raise refusal(
             name, f"a model of type {kind!r} comes with code of its own, which genir does not run",

@@ -35,14 +35,6 @@ REFUSED = {
     "led": ("has an encoder that takes no prepared attention mask", "LongT5 or BART"),
     "prophetnet": ("predicts several tokens ahead in streams of its own", "BART or T5"),
     "fsmt": ("keeps its embeddings to itself", "Marian or M2M100"),
-    "nllb-moe": (
-        "has experts of limited capacity, so that an answer depends on the rest of the batch",
-        "M2M100 (the dense NLLB models)",
-    ),
-    "switch_transformers": (
-        "has experts of limited capacity, so that an answer depends on the rest of the batch",
-        "T5",
-    ),
 }
 """Encoder-decoders that cannot be used: why, and what to take instead."""
 NEAR_ZERO = 0.1
@@ -193,8 +185,9 @@ def refuse_family(source: str, config: Any) -> None:
     """Raise InputError for a model that is no encoder-decoder of texts, or cannot be stepped."""
     kind = config.model_type
     if not config.is_encoder_decoder:
+        name = (config.architectures or [f"{kind!r} model"])[0]
         raise refusal(
-            source, f"a {kind!r} model is not an encoder-decoder",
+            source, f"a {name} is not an encoder-decoder",
             f"{OTHER_SOURCE}; an encoder goes with [model] kind = 'bridge' and encoder",
         )  # fmt: skip
     if kind in REFUSED:
