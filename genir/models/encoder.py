@@ -226,8 +226,11 @@ class TextEncoder(nn.Module):
     @classmethod
     def restore(cls, folder: Path, length: int) -> Self:
         """Rebuild an encoder, its weights not loaded yet, from `config.json` and the tokenizer."""
-        backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder))
-        return cls(backbone, AutoTokenizer.from_pretrained(folder), length)
+        config, tokenizer = (
+            loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            for loader in (AutoConfig, AutoTokenizer)
+        )
+        return cls(AutoModel.from_config(config), tokenizer, length)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from transformers.utils import cached_file
 from genir.errors import InputError
 from genir.models.trial import TrialFailed
 
+Json = TypeVar("Json", dict[str, Any], list[Any])
 GIVE = (
     "give 'minilm', a local folder of a transformers model, or a hub name (which needs the network)"
 )
@@ -26,7 +27,7 @@ LIMITED_EXPERTS = {"nllb-moe": "M2M100 (dense NLLB)", "switch_transformers": "T5
 """Mixtures of experts that drop tokens when a batch has many: what to take instead."""
 UNUSED_HEADS = frozenset({"pooler"})
 """Parts that genir never calls, so that it does not matter if their weights are missing."""
-COMPUTED_TENSORS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias",
+COMPUTED_TENSORS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias", ".attention.bias",
                     "final_logits_bias", "embed_positions.weight", "embed_positions.weights",
                     "num_batches_tracked")  # fmt: skip
 """Ends of names of tensors that older releases saved and newer ones compute."""
@@ -42,11 +43,16 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def read_json(name: str, file: str) -> Any:
+def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
     """Return the content of a JSON file of a model, None where it has no such file.
 
+    Args:
+        name: a local folder, or a name of the hub.
+        file: its name in there.
+        kind: what the file must hold, dict or list.
+
     Raises:
-        InputError: if the file is no JSON object or list, or the hub cannot be asked.
+        InputError: if the file is no such JSON, or the hub cannot be asked.
     """
     try:
         found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
@@ -55,12 +61,24 @@ def read_json(name: str, file: str) -> Any:
     if found is None:
         return None
     try:
-        values = json.loads(Path(found).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise refusal(name, f"its {file} is not valid JSON ({error})") from None
-    if not isinstance(values, dict | list):
-        raise refusal(name, f"its {file} holds {values!r}, and no object")
+        values = json.loads(Path(found).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise refusal(name, f"its {file} is not valid JSON ({first_line(error)})") from None
+    if not isinstance(values, kind):
+        raise refusal(name, f"its {file} is not a JSON {'object' if kind is dict else 'list'}")
     return values
+
+
+def read_modules(name: str) -> list[dict[str, Any]] | None:
+    """Return the layers of a sentence-transformers folder, None where it is none.
+
+    Raises:
+        InputError: for a `modules.json` that is no list of layers.
+    """
+    modules = read_json(name, "modules.json", list)
+    if modules is not None and not all(isinstance(module, dict) for module in modules):
+        raise refusal(name, "its modules.json is not a list of JSON objects")
+    return modules
 
 
 def check_files(name: str) -> None:
@@ -74,6 +92,8 @@ def check_files(name: str) -> None:
             weights, a model that needs code of its own, or weights in a format that can run code.
     """
     folder = Path(name)
+    if not name.strip():
+        raise refusal(name, "it is empty")
     if not folder.is_dir():
         if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
             reason = "it is a file" if folder.exists() else "there is no such folder"
@@ -82,26 +102,22 @@ def check_files(name: str) -> None:
         raise refusal(
             name, "it is a model folder of genir", "name it in [model] start, or give another model"
         )
-    config = read_json(name, "config.json")
+    config = read_json(name, "config.json", dict)
     if config is None:
-        _refuse_without_config(name)
-    if isinstance(config, dict):
-        _refuse_config(name, config)
+        raise _without_config(name)
+    _refuse_config(name, config)
     if folder.is_dir():
         _refuse_weights(name, folder)
 
 
-def _refuse_without_config(name: str) -> None:
-    if read_json(name, "adapter_config.json") is not None:
-        raise refusal(
-            name, "it is an adapter (PEFT) without its base model",
-            "merge both with merge_and_unload() and save_pretrained(), and give that folder",
-        )  # fmt: skip
-    modules = read_json(name, "modules.json")
-    inner = modules[0].get("path") if isinstance(modules, list) and modules else None
+def _without_config(name: str) -> InputError:
+    if read_json(name, "adapter_config.json", dict) is not None:
+        remedy = "merge both with merge_and_unload() and save_pretrained(), and give that folder"
+        return refusal(name, "it is an adapter (PEFT) without its base model", remedy)
+    inner = next((module.get("path") for module in read_modules(name) or []), None)
     if inner:
-        raise refusal(name, f"its transformer is in {inner}", f"give {str(Path(name) / inner)!r}")
-    raise refusal(name, "it has no config.json")
+        return refusal(name, f"its transformer is in {inner}", f"give {str(Path(name) / inner)!r}")
+    return refusal(name, "it has no config.json")
 
 
 def _refuse_config(name: str, config: dict[str, Any]) -> None:

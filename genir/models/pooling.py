@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from genir.models.foreign import read_json, refusal
+from genir.models.foreign import read_json, read_modules, refusal
 
 KNOWN_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 LEGACY_MODES = {
@@ -30,8 +30,8 @@ def require_mean_pooling(name: str) -> None:
             vectors that are not at unit length.
     """
     root = _root(name)
-    modules = read_json(root, "modules.json")
-    settings = read_json(root, "config_sentence_transformers.json") or {}
+    modules = read_modules(root)
+    settings = read_json(root, "config_sentence_transformers.json", dict) or {}
     kind = settings.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
         raise refusal(name, f"it is a {kind} of sentence-transformers, not a dense encoder", REMEDY)
@@ -46,8 +46,7 @@ def _root(name: str) -> str:
     above = Path(name).resolve().parent
     if not Path(name).is_dir() or (Path(name) / "modules.json").is_file():
         return name
-    modules = read_json(str(above), "modules.json") or []
-    paths = [module.get("path") for module in modules if isinstance(module, dict)]
+    paths = [module.get("path") for module in read_modules(str(above)) or []]
     return str(above) if Path(name).resolve().name in paths else name
 
 
@@ -65,8 +64,8 @@ def _refuse_modules(
     if len(pooling) != 1:
         raise refusal(name, f"its modules.json has {len(pooling)} Pooling layers, not one", REMEDY)
     file = f"{pooling[0].get('path', '1_Pooling')}/config.json"
-    config = read_json(root, file)
-    if not isinstance(config, dict):
+    config = read_json(root, file, dict)
+    if config is None:
         raise refusal(name, f"it has no {file}, which says how to pool", REMEDY)
     modes = pooling_modes(config)
     if modes != ["mean"]:

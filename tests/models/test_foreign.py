@@ -79,7 +79,14 @@ def make_adapter(folder):
         ),
         (rename_weights("model.gguf"), r"no model.safetensors, only model.gguf; give"),
         (touch("config.json", "{"), "config.json is not valid JSON"),
-        (touch("config.json", "7"), "config.json holds 7"),
+        (touch("config.json", "7"), "config.json is not a JSON object"),
+        (touch("config.json", "[" * 100_000), "config.json is not valid JSON"),
+        (touch("modules.json", "{}"), "modules.json is not a JSON list"),
+        (touch("modules.json", "[7]"), "modules.json is not a list of JSON objects"),
+        (
+            touch("config_sentence_transformers.json", "[]"),
+            "transformers.json is not a JSON object",
+        ),
         (touch("manifest.json"), r"model folder of genir; name it in \[model\] start"),
         (make_adapter, r"an adapter \(PEFT\) without its base model; merge"),
         (nest, "its transformer is in 0_Transformer; give '.*0_Transformer'"),
@@ -94,6 +101,7 @@ def test_a_fault_of_a_folder_is_named(damage, message, folder):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("", "it is empty; give 'minilm'"),
         ("./no-such", "there is no such folder; give the folder"),
         ("a/b/c", "there is no such folder"),
         ("~/models/bert", "there is no such folder"),
