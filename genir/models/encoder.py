@@ -84,12 +84,13 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
         loaded = loader.from_pretrained(folder, trust_remote_code=False, **options)
         # Without tokenizer.json, transformers makes up a tokenizer to which every word is unknown.
         if loader is AutoTokenizer and len(loaded) <= len(loaded.all_special_ids):
-            raise ValueError("its tokenizer knows no words; is tokenizer.json missing?")
+            raise ValueError("it knows no words; is tokenizer.json missing?")
         return loaded
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything
-        raise refusal(name, first_line(error)) from None
+        part = {AutoTokenizer: "its tokenizer: ", AutoConfig: "its config.json: "}.get(loader, "")
+        raise refusal(name, part + first_line(error)) from None
 
 
 def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> Any:
@@ -187,6 +188,7 @@ class TextEncoder(nn.Module):
         if name != MINILM:
             check_files(name)
             require_mean_pooling(name)
+            load_pretrained(AutoConfig, name)  # a fault there is none of the tokenizer's
         tokenizer = load_pretrained(AutoTokenizer, name)
         encoder = cls(load_network(AutoModel, name), tokenizer, length or LENGTH)
         if name != MINILM:

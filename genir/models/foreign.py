@@ -27,9 +27,18 @@ LIMITED_EXPERTS = {"nllb-moe": "M2M100 (dense NLLB)", "switch_transformers": "T5
 """Mixtures of experts that drop tokens when a batch has many: what to take instead."""
 UNUSED_HEADS = frozenset({"pooler"})
 """Parts that genir never calls, so that it does not matter if their weights are missing."""
-COMPUTED_TENSORS = ("position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias", ".attention.bias",
-                    "final_logits_bias", "embed_positions.weight", "embed_positions.weights",
-                    "num_batches_tracked")  # fmt: skip
+COMPUTED_TENSORS = (
+    "position_ids",
+    "token_type_ids",
+    "inv_freq",
+    "masked_bias",
+    "attn.bias",
+    ".attention.bias",
+    "final_logits_bias",
+    "embed_positions.weight",
+    "embed_positions.weights",
+    "num_batches_tracked",
+)
 """Ends of names of tensors that older releases saved and newer ones compute."""
 
 
@@ -39,8 +48,13 @@ def refusal(name: str, reason: str, remedy: str = GIVE) -> InputError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, or its class."""
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    """Return the first line of what an exception says, the second too where it ends in a colon.
+
+    An exception without a message is named by its class.
+    """
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    whole = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return whole.rstrip(".") or type(error).__name__
 
 
 def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
@@ -54,8 +68,9 @@ def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
     Raises:
         InputError: if the file is no such JSON, or the hub cannot be asked.
     """
-    try:
-        found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+    try:  # what cannot be asked at the hub is an error once, not a missing file for each
+        needed = file == "config.json" and not Path(name).is_dir()
+        found = cached_file(name, file, _raise_exceptions_for_missing_entries=needed)
     except (OSError, ValueError) as error:
         raise refusal(name, first_line(error)) from None
     if found is None:
@@ -129,6 +144,8 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
             "genir trains plain weights: give the model that it was made from",
         )  # fmt: skip
     kind = config.get("model_type")
+    if not isinstance(kind, str | None):
+        raise refusal(name, f"its config.json has the model_type {kind!r}, which is no name")
     if kind in LIMITED_EXPERTS:
         reason = (
             f"a {kind!r} model has experts of limited capacity, so that an answer depends on the "
@@ -176,7 +193,14 @@ def require_weights(name: str, net: Any, report: Any) -> None:
     unused = UNUSED_HEADS
     if base is net and has_decoder(net):  # the encoder alone is kept
         unused = unused | {"decoder"}
-    lost = [key for key in report["missing_keys"] if not unused & set(key.split("."))]
+    parameters = dict(net.named_parameters())  # buffers are computed
+    lost = [
+        key
+        for key in report["missing_keys"]
+        if key in parameters
+        and not unused & set(key.split("."))
+        and not hasattr(net.get_submodule(key.rpartition(".")[0]), "create_weight")
+    ]
     if lost:
         raise refusal(
             name, f"its weights lack {_some(lost)}, which would start at random",

@@ -86,7 +86,7 @@ def pooling_modes(config: dict[str, Any]) -> list[str]:
     mode = config.get("pooling_mode")
     if mode is None:
         mode = [mode for key, mode in LEGACY_MODES.items() if config.get(key)] or "mean"
-    return [mode] if isinstance(mode, str) else list(mode)
+    return list(map(str, mode)) if isinstance(mode, list) else [str(mode)]
 
 
 def _refuse_prompts(name: str, settings: dict[str, Any]) -> None:

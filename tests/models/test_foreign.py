@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from nets import T5
+from nets import BART, T5
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
@@ -13,6 +13,8 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
+    PegasusConfig,
+    PegasusForConditionalGeneration,
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
@@ -21,6 +23,7 @@ from transformers import (
 from genir.errors import InputError
 from genir.models.encoder import TextEncoder, encode_texts
 from genir.models.foreign import add_padding, check_files, check_vocabulary, refusing
+from genir.models.sources import Seq2SeqOptions, open_origin
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
 
@@ -81,6 +84,12 @@ def make_adapter(folder):
         (touch("config.json", "{"), "config.json is not valid JSON"),
         (touch("config.json", "7"), "config.json is not a JSON object"),
         (touch("config.json", "[" * 100_000), "config.json is not valid JSON"),
+        (touch("config.json", '{"model_type": ["bert"]}'), "model_type .'bert'., which is no name"),
+        (
+            configure(hidden_size="16"),
+            "its config.json: .*'hidden_size'.* got",
+        ),
+        (touch("tokenizer.json", "[]"), "its tokenizer: "),
         (touch("modules.json", "{}"), "modules.json is not a JSON list"),
         (touch("modules.json", "[7]"), "modules.json is not a list of JSON objects"),
         (
@@ -139,6 +148,21 @@ def test_weights_are_read_as_float32_from_whole_or_parted_files_with_or_without_
     rough = TextEncoder.pretrained(str(folder))
     assert {p.dtype for p in rough.parameters()} == {torch.float32}
     assert 0 < abs(rough.embed(["copy a file"]) - expected).max() < 1e-3
+
+
+def test_positions_that_are_computed_need_no_weights(tmp_path):
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = BART | {"vocab_size": len(tokenizer), "decoder_start_token_id": 0}
+    config = PegasusConfig(**sizes, pad_token_id=0, eos_token_id=1)
+    PegasusForConditionalGeneration(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    expected = AutoModel.from_pretrained(tmp_path).encoder.embed_positions.weight
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "embed_positions" not in name}
+    assert len(kept) == len(weights) - 2
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    origin = open_origin(Seq2SeqOptions(source=str(tmp_path)), [])
+    assert torch.equal(origin.net.get_encoder().embed_positions.weight, expected)
 
 
 def test_an_encoder_without_its_decoder_is_whole(tmp_path, fp32):
