@@ -111,8 +111,7 @@ def check_files(name: str) -> None:
         raise refusal(name, "it is empty")
     if not folder.is_dir():
         if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-            reason = "it is a file" if folder.exists() else "there is no such folder"
-            raise refusal(name, reason, "give the folder that holds config.json")
+            raise refusal(name, "it is a file" if folder.exists() else "there is no such folder")
     elif (folder / "manifest.json").is_file():
         raise refusal(
             name, "it is a model folder of genir", "name it in [model] start, or give another model"

@@ -111,10 +111,10 @@ def test_a_fault_of_a_folder_is_named(damage, message, folder):
     ("name", "message"),
     [
         ("", "it is empty; give 'minilm'"),
-        ("./no-such", "there is no such folder; give the folder"),
+        ("./no-such", "there is no such folder; give 'minilm'"),
         ("a/b/c", "there is no such folder"),
         ("~/models/bert", "there is no such folder"),
-        ("encoder/model.safetensors", "it is a file; give the folder that holds config.json"),
+        ("encoder/model.safetensors", "it is a file; give 'minilm'"),
     ],
 )
 def test_a_path_without_a_folder_is_no_hub_name(name, message, folder, monkeypatch):
