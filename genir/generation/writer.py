@@ -25,10 +25,18 @@ from transformers.modeling_outputs import BaseModelOutput
 from genir.arguments import as_texts
 from genir.config import PseudoSection
 from genir.errors import InputError
-from genir.models.encoder import load_pretrained, takes_bf16
+from genir.models.encoder import load_network, load_pretrained, takes_bf16
+from genir.models.foreign import add_padding, check_files, check_vocabulary, refusing
+from genir.models.limits import positions
 from genir.models.seq2seq import Seq2SeqModel
+from genir.models.sources import refuse_family
+from genir.models.trial import TEXTS, compare
 from genir.retriever import Retriever
 
+OTHER_WRITER = "give a causal language model such as GPT-2, Llama or Qwen, or a T5 or BART model"
+CAUSAL = 0.2
+"""How far logits may be apart, in their own spread, in bf16; without causality they have nothing in
+common."""
 LONGEST = 512
 """Tokens of a prompt, where neither model nor tokenizer asks for fewer."""
 
@@ -40,10 +48,6 @@ class Writer:
         self.net = net.eval()
         self.tokenizer = tokenizer
         self.causal = not net.config.is_encoder_decoder
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        if tokenizer.pad_token_id is None:
-            raise InputError("the tokenizer has no padding and no end token; add eos_token to it")
         if self.causal:  # the end of a prompt stands next to what follows, and is never cut
             tokenizer.padding_side = tokenizer.truncation_side = "left"
         self.longest = min(longest, tokenizer.model_max_length)
@@ -57,10 +61,36 @@ class Writer:
         """
         if (Path(source) / "manifest.json").is_file():
             return cls._trained(Path(source), device)
+        check_files(source)
         config = load_pretrained(AutoConfig, source)
+        if config.is_encoder_decoder:
+            refuse_family(source, config)
+        tokenizer = load_pretrained(AutoTokenizer, source)
+        add_padding(tokenizer, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        net = load_pretrained(loader, source, dtype=_dtype(device), use_safetensors=True)
-        return cls(net.to(device), load_pretrained(AutoTokenizer, source))
+        net = load_network(loader, source, _dtype(device))
+        with refusing(source, type(net).__name__, OTHER_WRITER):
+            check_vocabulary(tokenizer, len(net.get_input_embeddings().weight), source)
+            writer = cls(net, tokenizer)
+            writer._try()
+        writer.net = net.to(device)
+        return writer
+
+    def _try(self) -> None:
+        """Write a few tokens, and see that a causal model reads from left to right.
+
+        Raises:
+            TrialFailed: if what is read depends on what follows.
+        """
+        self._sample(TEXTS, PseudoSection(length=3), 0)
+        if not self.causal:
+            return
+        ids = self.tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            whole = self.net(input_ids=ids).logits[:, :-1].float()
+            begun = self.net(input_ids=ids[:, :-1]).logits.float()
+        spread = whole.std()
+        compare(begun / spread, whole / spread, "its logits depend on what follows", CAUSAL)
 
     @classmethod
     def _trained(cls, folder: Path, device: torch.device | str) -> Self:
@@ -77,13 +107,15 @@ class Writer:
         net = net.to(_dtype(device, training.precision))
         return cls(net, retriever.model.tokenizer, training.source_length)
 
-    @torch.inference_mode()
     def write(self, prompts: str | Sequence[str], options: PseudoSection, seed: int) -> list[str]:
         """Sample a continuation of each prompt; the same seed gives the same.
 
         A string is one prompt. Raises InputError for anything but texts.
         """
-        prompts = as_texts(prompts, "prompts")
+        return self._sample(as_texts(prompts, "prompts"), options, seed)
+
+    @torch.inference_mode()
+    def _sample(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
         longest = self._room(options.length)
         read, places = self._once(prompts, options)
         tokens = self.tokenizer(
@@ -96,12 +128,23 @@ class Writer:
         return [first_line(text) for text in texts]
 
     def _room(self, length: int) -> int:
-        """Return how many tokens are read: no more than the model has places for."""
-        config = self.net.config if self.causal else self.net.get_encoder().config
-        places: int | None = getattr(config, "max_position_embeddings", None)
+        """Return how many tokens are read, so that both they and what is written have positions.
+
+        Raises InputError if the model has too few for texts of `length` tokens.
+        """
         if self.causal:  # what is written stands in the same row
-            places = (places or LONGEST) - length
-        return max(1, min(self.longest, places or self.longest))
+            places = positions(self.net)
+            room = (places or self.longest + length) - length
+        else:
+            places = positions(self.net.get_decoder())
+            room = self.longest if places is None or length < places else 0
+        if room < 1:
+            raise InputError(
+                f"[pseudo] length = {length}: the model has {places} positions, which leaves no "
+                "room for as many tokens; set a smaller length"
+            )
+        read = None if self.causal else positions(self.net.get_encoder())
+        return min(self.longest, room, read or room)
 
     def _once(self, prompts: Sequence[str], options: PseudoSection) -> tuple[list[str], Tensor]:
         """Return the prompts to read and, for each one given, its place among them: int64 [B].

@@ -86,6 +86,14 @@ class DocidModel(nn.Module, ABC):
     def build(cls, options: Any, corpus: Sequence[Document]) -> Self:
         """Load or create the encoder and tokenizer; `attach` must follow."""
 
+    @classmethod
+    def try_source(cls, options: Any, source_length: int) -> None:
+        """Raise InputError if the pre-trained network that the options name cannot be used.
+
+        For what is to be done before `build`, which finds out by itself. By default nothing.
+        """
+        return
+
     def start_from(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
         """Take over what a trained model of the same kind knows, before `attach`.
 
@@ -122,6 +130,17 @@ class DocidModel(nn.Module, ABC):
         tensor a depth, [B, C, H] ([B, 1, H] where it is alike for all), with gradients, for
         `logits` and `level_logits`.
         """
+
+    def refuse_source(self, length: int) -> None:
+        """Raise InputError for a network with fewer positions than `training.source_length`."""
+        return
+
+    def refuse_target(self, length: int, key: str) -> None:
+        """Raise InputError for a decoder with fewer positions than `length`, which `key` asks for.
+
+        By default nothing: without a decoder there are none.
+        """
+        return
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return where each document lies before training, float32 [documents, H].

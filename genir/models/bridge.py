@@ -90,12 +90,33 @@ class BridgeModel(InnerProducts):
         if model.lexical is not None:
             model.lexical.fit(model.lexical.count(model._word_pieces(corpus)))
         if options.set_words:
+            model._refuse_narrow_words()
             bags = count_pieces(model._word_pieces(corpus), len(model.tokenizer))
             weights = bm25_weights(bags, special_ids(model.tokenizer))
             model.sets = SetHead.build(weights, options.set_words, model.encoder.dimension)
             model.sets.start_from(model.encoder.embeddings)
             model.sets.open_at(*model.encoder.read_tokens(_texts(corpus[:SAMPLE])))
         return model
+
+    @classmethod
+    def try_source(cls, options: BridgeOptions, source_length: int) -> None:
+        """Load the encoder and try it. Raises InputError if it cannot be used."""
+        cls(options, TextEncoder.pretrained(options.encoder, options.length)).refuse_source(
+            source_length
+        )
+
+    def _refuse_narrow_words(self) -> None:
+        words, states = self.encoder.embeddings.shape[1], self.encoder.dimension
+        if words != states:
+            raise InputError(
+                f"[model] set_words = {self.options.set_words}: the encoder "
+                f"{self.options.encoder!r} has embeddings of {words} dimensions and states of "
+                f"{states}, and sets need both alike; set it to 0, or take another encoder"
+            )
+
+    def refuse_source(self, length: int) -> None:
+        """Raise InputError if the encoder takes fewer tokens than `length`."""
+        self.encoder.refuse_length(length, "[training] source_length", self.options.encoder)
 
     @property
     def width(self) -> int:
@@ -279,7 +300,7 @@ class BridgeModel(InnerProducts):
     def save(self, folder: Path) -> None:
         """Write weights, genir's options, the encoder's configuration and the tokenizer."""
         write_model(folder, self, self.options)
-        self.encoder.backbone.config.save_pretrained(folder)
+        self.encoder.config.save_pretrained(folder)
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:

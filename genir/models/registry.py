@@ -33,6 +33,12 @@ def model_options(section: ModelSection) -> Strict:
     return validate(model_class(section.kind).Options, section.options, "[model]")
 
 
+def try_model(section: ModelSection, source_length: int) -> None:
+    """Raise InputError if the pre-trained network that a recipe names cannot be used."""
+    model = model_class(section.kind)
+    model.try_source(validate(model.Options, section.options, "[model]"), source_length)
+
+
 def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:
     """Read a model back from its folder."""
     return model_class(kind).load(folder, scheme, table)

@@ -25,11 +25,21 @@ from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
 from genir.models.bridge import BridgeModel, BridgeOptions
-from genir.models.encoder import choose_attention, load_pretrained
+from genir.models.encoder import (
+    MINILM,
+    TextEncoder,
+    choose_attention,
+    encode_texts,
+    load_pretrained,
+    pad_batch,
+)
 from genir.models.files import read_model, write_model
-from genir.models.sources import Seq2SeqOptions, open_origin
+from genir.models.foreign import refusing
+from genir.models.limits import refuse_longer
+from genir.models.sources import OTHER_SOURCE, Seq2SeqOptions, name_network, open_origin
 from genir.models.symbols import initial_symbols
 from genir.models.transformer import Encoded, Transformer, score
+from genir.models.trial import TEXTS, try_stepping, try_training
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -73,10 +83,44 @@ class Seq2SeqModel(DocidModel):
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
         """Load or create the transformer and its tokenizer; `attach` must follow."""
         origin = open_origin(options, corpus)
-        model = cls(options, origin.net, origin.tokenizer)
+        with refusing(options.source, name_network(origin.net), OTHER_SOURCE):
+            model = cls(options, origin.net, origin.tokenizer)
+            if origin.foreign:
+                model._try()
         fresh = {id(parameter) for parameter in origin.fresh}
         model.new = {name for name, p in model.named_parameters() if id(p) in fresh}
         return model
+
+    @classmethod
+    def try_source(cls, options: Seq2SeqOptions, source_length: int) -> None:
+        """Load the transformer and try it. Raises InputError if it cannot be used."""
+        if options.source != "scratch":
+            cls.build(options, ()).refuse_source(source_length)
+        if options.encoder != MINILM:
+            TextEncoder.pretrained(options.encoder)
+
+    def _try(self) -> None:
+        """Check that the transformer can be called as training and search do.
+
+        Raises:
+            TrialFailed: if its decoding steps differ from whole passes, or it cannot be trained.
+        """
+        texts = encode_texts(self.tokenizer, TEXTS, 16)
+        inputs, mask = pad_batch(texts, self.tokenizer.pad_token_id)
+        try_stepping(self, inputs, mask)
+        targets, kinds = inputs.masked_fill(mask == 0, -1), torch.full((len(inputs),), -1)
+        try_training(self, Batch(inputs, mask, targets, kinds, torch.ones(len(inputs))))
+
+    def refuse_source(self, length: int) -> None:
+        """Raise InputError if the encoder takes fewer tokens than `length`."""
+        most = self.transformer.longest_source(length)
+        what = f"the encoder of {self.options.source!r}"
+        refuse_longer("[training] source_length", length, most, what)
+
+    def refuse_target(self, length: int, key: str) -> None:
+        """Raise InputError if the decoder takes fewer tokens than `length`."""
+        most = self.transformer.longest_target(length)
+        refuse_longer(key, length, most, f"the decoder of {self.options.source!r}")
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""

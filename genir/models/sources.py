@@ -4,8 +4,7 @@ Each answers with a transformers encoder-decoder, its tokenizer (with an end and
 and the parameters that no pre-training has seen.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -20,15 +20,23 @@ from transformers import (
     EncoderDecoderModel,
     T5Config,
     T5ForConditionalGeneration,
-    logging,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
 from genir.config import Strict
 from genir.errors import InputError
-from genir.models.encoder import MINILM, load_pretrained
+from genir.models.encoder import MINILM, load_network, load_pretrained, quiet
+from genir.models.foreign import add_padding, check_files, check_vocabulary, refusal, refusing
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
 
+OTHER_SOURCE = "give a T5, mT5, UMT5, BART, mBART, Pegasus, Marian, M2M100 or T5Gemma model"
+REFUSED = {
+    "led": ("has an encoder that takes no prepared attention mask", "LongT5 or BART"),
+    "prophetnet": ("predicts several tokens ahead in streams of its own", "BART or T5"),
+    "fsmt": ("keeps its embeddings to itself", "Marian or M2M100"),
+}
+"""Encoder-decoders that cannot be used: why, and what to take instead."""
 NEAR_ZERO = 0.1
 """What an activation hardly bends: MiniLM's last states have entries of some 0.4."""
 
@@ -66,11 +74,15 @@ class Seq2SeqOptions(Strict):
 
 @dataclass(frozen=True)
 class Origin:
-    """A model before its first training step; `fresh` are the parameters new to it."""
+    """A model before its first training step.
+
+    fresh: the parameters new to it. foreign: whether it is one that genir has not been tested with.
+    """
 
     net: Any
     tokenizer: Any
     fresh: list[nn.Parameter]
+    foreign: bool = False
 
 
 def open_origin(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
@@ -109,7 +121,7 @@ def _joined(warm: bool) -> Origin:
     """Join MiniLM with itself: new are the cross-attention and the prediction transform."""
     tokenizer = load_pretrained(AutoTokenizer, MINILM)
     tokenizer.eos_token = tokenizer.sep_token
-    with _quiet():
+    with quiet():
         encoder = load_pretrained(AutoModel, MINILM, dtype=torch.float32)
         decoder, report = load_pretrained(
             AutoModelForCausalLM,
@@ -145,26 +157,45 @@ def _warm(decoder: Any) -> None:
     nn.init.zeros_(dense.bias)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting at length that the parameters meant to be new are new."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
 def _pretrained(source: str) -> Origin:
+    check_files(source)
+    config = load_pretrained(AutoConfig, source)
+    refuse_family(source, config)
     tokenizer = load_pretrained(AutoTokenizer, source)
-    net = load_pretrained(AutoModelForSeq2SeqLM, source, dtype=torch.float32, use_safetensors=True)
+    net = load_network(AutoModelForSeq2SeqLM, source)
+    add_padding(tokenizer, source)
     known = {
         "decoder_start_token_id in its config.json": net.config.decoder_start_token_id,
         "eos_token in its tokenizer_config.json": tokenizer.eos_token_id,
-        "pad_token in its tokenizer_config.json": tokenizer.pad_token_id,
     }
     for what, value in known.items():
         if value is None:
             raise InputError(f"{source!r} has no {what}; add one, or take another model.source")
-    return Origin(net, tokenizer, [])
+    with refusing(source, name_network(net), OTHER_SOURCE):
+        rows = [net.get_input_embeddings(), net.get_decoder().get_input_embeddings()]
+        smallest = min(len(each.weight) for each in (*rows, net.get_output_embeddings()))
+        check_vocabulary(tokenizer, smallest, source)
+    return Origin(net, tokenizer, [], foreign=True)
+
+
+def name_network(net: Any) -> str:
+    """Return the name of a network's class, with that of its halves if it joins two."""
+    name = type(net).__name__
+    if isinstance(net, EncoderDecoderModel):
+        name += f" of {type(net.encoder).__name__} and {type(net.decoder).__name__}"
+    return name
+
+
+def refuse_family(source: str, config: Any) -> None:
+    """Raise InputError for a model that is no encoder-decoder of texts, or cannot be stepped."""
+    kind = config.model_type
+    if not config.is_encoder_decoder:
+        name = (config.architectures or [f"{kind!r} model"])[0]
+        raise refusal(
+            source, f"a {name} is not an encoder-decoder",
+            f"{OTHER_SOURCE}; an encoder goes with [model] kind = 'bridge' and encoder",
+        )  # fmt: skip
+    if kind in REFUSED:
+        raise refusal(source, f"a {kind!r} model {REFUSED[kind][0]}", f"give {REFUSED[kind][1]}")
+    if kind not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        raise refusal(source, f"a {kind!r} model does not read and write texts", OTHER_SOURCE)

@@ -39,6 +39,7 @@ def assemble(
     torch.manual_seed(recipe.training.seed)  # new parameters are drawn on the way
     parent = None if start is None else _parent(start, recipe, documents)
     model = build_model(recipe.model, documents)
+    model.refuse_source(recipe.training.source_length)
     learned = None if parent is None else model.start_from(parent.model, parent.table)
     if parent is not None and _keeps(model, recipe, parent):
         scheme, table = parent.scheme, parent.table
@@ -47,6 +48,7 @@ def assemble(
         scheme = build_scheme(recipe.identifiers, model.tokenizer)
         scheme.ask(made or {})
         table = _identifiers(scheme, documents, queries, model, learned)
+    _refuse_long_targets(recipe, model, scheme, table)
     retriever = Retriever(recipe, scheme, table, model, documents)
     if first is not None and recipe.first is not None:
         before = Retriever.load(first, "cpu")
@@ -54,6 +56,20 @@ def assemble(
     counts = [len(queries.get(key, ())) for key in table.keys]
     retriever.query_counts = np.array(counts, dtype=np.int32)
     return retriever
+
+
+def _refuse_long_targets(
+    recipe: Recipe, model: DocidModel, scheme: Scheme, table: IdentifierTable
+) -> None:
+    """Raise InputError if what the model is to write has more symbols than it has positions."""
+    limit = int(getattr(scheme, "limit", 0))
+    if limit > table.depth:  # of documents that are added later
+        model.refuse_target(limit + 1, "[identifiers] max_tokens, and the start token,")
+    together = recipe.decoding.several * table.depth
+    model.refuse_target(together + 1, "identifiers, with the start token,")
+    joined = any(section.options.get("join") for section in recipe.tasks)
+    if recipe.decoding.mode == "free" or joined:
+        model.refuse_target(recipe.training.target_length, "[training] target_length")
 
 
 def _identifiers(

@@ -11,7 +11,8 @@ from genir.corpus.folder import read_train_queries
 from genir.corpus.layout import train_files
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
-from genir.models.registry import model_class
+from genir.models.encoder import MINILM, TextEncoder
+from genir.models.registry import model_class, try_model
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
 from genir.training.joining import check_joining
@@ -35,6 +36,20 @@ def check_recipe(recipe: Recipe) -> None:
             f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
             "reads what the first has found, so it must be text; take 'passage'"
         )
+
+
+def check_networks(recipe: Recipe) -> None:
+    """Raise InputError for a pre-trained network that cannot be used, before others are trained.
+
+    Where nothing is trained before, `assemble` loads the model's own network first, and finds out.
+    """
+    earlier = bool(recipe.pseudo.source or recipe.model.start or recipe.first)
+    for stage in stages_of(recipe):
+        if earlier:
+            try_model(stage.model, stage.training.source_length)
+        named = {section.options.get("encoder", MINILM) for section in stage.losses}
+        for name in sorted(named - {MINILM}):
+            TextEncoder.pretrained(name)
 
 
 def stages_of(recipe: Recipe) -> list[Stage]:

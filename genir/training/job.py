@@ -36,6 +36,7 @@ from genir.training.fingerprints import (
     write_inputs,
 )
 from genir.training.inputs import (
+    check_networks,
     check_recipe,
     held_out_otherwise,
     same_as_start,
@@ -124,6 +125,7 @@ def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     """Fill `prepared/`, unless an earlier run has."""
     state = PartialState()
     if not work.prepared.is_dir():
+        check_networks(recipe)
         start = _start(job, recipe, work)
         _make_up(job, recipe, work)
         first = _first(job, recipe, work)

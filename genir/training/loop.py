@@ -110,6 +110,7 @@ class Trainer:
                 "has as its target; take target = 'identifier', or [model] kind = 'seq2seq'"
             )
         refuse_text(self.retriever.recipe)
+        self.retriever.model.refuse_target(self.settings.target_length, "[training] target_length")
 
     def _groups(self) -> list[dict[str, Any]]:
         head = self.retriever.model.head_parameters()

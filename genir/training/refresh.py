@@ -107,6 +107,8 @@ def refresh(request: Refresh) -> Refreshed:
     if retriever.closed:
         raise InputError(retriever.closed)
     check_recipe(recipe)
+    if recipe.training.source_length > retriever.recipe.training.source_length:
+        retriever.model.refuse_source(recipe.training.source_length)
     if not work.prepared.is_dir() and not _new(retriever).any():
         raise InputError(
             f"{request.model}: nothing was added since it was trained; genir add adds documents"

@@ -9,8 +9,15 @@ from tiny import SCRATCH
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    EncoderDecoderConfig,
+    EncoderDecoderModel,
     GPT2Config,
     GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -173,6 +180,67 @@ def test_an_encoder_is_given_no_more_than_it_has_places_for():
 def test_what_cannot_be_loaded_is_named():
     with pytest.raises(InputError, match="cannot load '/no/such/model'"):
         Writer.open("/no/such/model", "cpu")
+
+
+def small_bert(folder, net):
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(
+        vocab_size=len(tokenizer), intermediate_size=16, **sizes, initializer_range=0.5
+    )
+    torch.manual_seed(0)
+    net(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (BertForMaskedLM, "cannot use its BertLMHeadModel .its logits depend on what follows"),
+        (BertModel, "weights lack cls.predictions.*and [0-9] more, which would start at random"),
+    ],
+)
+def test_an_encoder_is_no_writer(net, message, tmp_path):
+    small_bert(tmp_path, net)
+    with pytest.raises(InputError, match=f"cannot load '{tmp_path}': .*{message}"):
+        Writer.open(str(tmp_path), "cpu")
+
+
+def test_a_causal_model_without_padding_token_writes(tmp_path):
+    inner = train_vocabulary(WORDS, 400).backend_tokenizer
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>")
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 80}
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    writer = Writer.open(str(tmp_path), "cpu")
+    assert len(writer.write([*PROMPTS, "a"], PseudoSection(**BRIEF), 0)) == 3
+    GPT2LMHeadModel(GPT2Config(vocab_size=99, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"tokens .*beyond the 99 embeddings"):
+        Writer.open(str(tmp_path), "cpu")
+
+
+def test_queries_longer_than_a_model_has_positions_are_refused(gpt2):
+    causal = Writer.open(str(gpt2), "cpu")
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = {"d_model": 16, "encoder_layers": 0, "decoder_layers": 0, "vocab_size": 400}
+    config = BartConfig(**sizes, max_position_embeddings=80)
+    for writer in (causal, Writer(BartForConditionalGeneration(config), tokenizer)):
+        with pytest.raises(InputError, match=r"\[pseudo\] length = 80: the model has 80 positions"):
+            writer.write(PROMPTS, PseudoSection(length=80), 0)
+
+
+def test_positions_of_a_roberta_begin_behind_its_padding():
+    tokenizer = train_vocabulary(WORDS, 400)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "intermediate_size": 16}  # fmt: skip
+    halves = EncoderDecoderConfig.from_encoder_decoder_configs(
+        RobertaConfig(**sizes, max_position_embeddings=20, pad_token_id=1),
+        BertConfig(**sizes, is_decoder=True, add_cross_attention=True),
+        decoder_start_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    writer = Writer(EncoderDecoderModel(config=halves), tokenizer)
+    assert writer._room(5) == 18
+    assert len(writer.write([" ".join(["copy a file"] * 40)], PseudoSection(length=4), 0)) == 1
 
 
 # --- the command ---------------------------------------------------------------------------------

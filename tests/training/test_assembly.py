@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from tiny import QUERIES, SCRATCH
+from transformers import BartConfig, BartForConditionalGeneration
 
 from genir.config import Recipe, load_recipe
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
+from genir.models.vocabulary import train_vocabulary
 from genir.retriever import Retriever
 from genir.training.assembly import assemble
 
@@ -31,6 +33,68 @@ def test_every_document_gets_an_identifier_before_any_training(
     counts = dict(zip(retriever.table.keys, retriever.query_counts.tolist(), strict=True))
     assert counts == {key: len(queries[key]) for key in retriever.table.keys}
     assert len({hit.key for hit in retriever.search(["copy file"], 40)[0]}) == 40
+
+
+def test_lengths_beyond_the_encoder_s_positions_are_refused(recipe, documents, queries):
+    for settings, key in (
+        (["model.length=1024"], r"\[model\] length = 1024"),
+        (["training.source_length=600"], r"\[training\] source_length = 600"),
+    ):
+        with pytest.raises(InputError, match=rf"{key}: the encoder .* takes at most 512 tokens"):
+            assemble(recipe(*settings), documents, queries, None)
+
+
+def test_a_query_of_any_length_is_cut_at_the_encoder_s_positions(recipe, documents, queries):
+    retriever = assemble(recipe("training.source_length=512"), documents, queries, None)
+    words = [word for text in QUERIES for word in text.split()]
+    hits = retriever.search([" ".join(words * 200), "copy file", ""], 5)
+    assert [len(each) for each in hits] == [5, 5, 5]
+
+
+@pytest.fixture
+def bart(tmp_path, documents):
+    """A folder with a BART of 40 positions."""
+    tokenizer = train_vocabulary(documents, 400)
+    sizes = {"d_model": 16, "max_position_embeddings": 40, "vocab_size": len(tokenizer)} | {
+        f"{half}_{size}": number
+        for half in ("encoder", "decoder")
+        for size, number in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))
+    }
+    ends = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 1}
+    BartForConditionalGeneration(BartConfig(**sizes, **ends)).save_pretrained(tmp_path / "bart")
+    tokenizer.save_pretrained(tmp_path / "bart")
+    return tmp_path / "bart"
+
+
+def short(bart, *settings):
+    return load_recipe(
+        "title",
+        [f"model.source={bart}", "identifiers.max_tokens=39", "training.source_length=40",
+         "training.target_length=40", *settings],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["training.source_length=41"],
+            r"\[training\] source_length = 41: the encoder of .* 40",
+        ),
+        (["identifiers.max_tokens=40"], r"\[identifiers\] max_tokens.* = 41: the decoder of .* 40"),
+        (["decoding.several=9"], r"identifiers, with the start token, = .*: the decoder of .* 40"),
+        (
+            ["decoding.mode=free", "training.target_length=41"],
+            r"\[training\] target_length = 41: the decoder of .* at most 40 tokens; set",
+        ),
+    ],
+)
+def test_lengths_beyond_an_encoder_decoder_s_positions_are_refused(
+    settings, message, bart, documents, queries
+):
+    assemble(short(bart), documents, queries, None)
+    with pytest.raises(InputError, match=message):
+        assemble(short(bart, *settings), documents, queries, None)
 
 
 def test_a_start_hands_over_the_encoder_and_the_documents_places(
