@@ -24,6 +24,9 @@ from genir.errors import InputError, nearest
 from genir.settings import apply_settings
 from genir.toml import lines_of
 
+Precision = Literal["auto", "bf16", "fp32"]
+"""Of matrix products; auto: what is faster here (see `genir.models.precision`)."""
+
 
 class Strict(BaseModel):
     """A frozen section that refuses unknown keys."""
@@ -99,7 +102,7 @@ class TrainingSection(Strict):
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="between checkpoints")
     source_length: int = Field(default=64, ge=4)
     target_length: int = Field(default=64, ge=2, description="of text targets")
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
 

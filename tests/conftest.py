@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from tiny import tiny_retriever
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from genir.models import encoder
+from genir.models import precision
 
 # A busy machine is no failure; what hangs is stopped by pytest's timeout.
 settings.register_profile("genir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -143,7 +143,7 @@ def write_lines(path, records):
 @pytest.fixture
 def fp32(monkeypatch):
     """Multiply in float32 where `auto` may choose, whatever this processor is good at."""
-    monkeypatch.setattr(encoder, "has_bf16", lambda device: False)
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
 
 
 @pytest.fixture

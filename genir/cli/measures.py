@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genir.cli.options import AsJson, JsonFile, Model, refuse_place
+from genir.cli.options import AsJson, JsonFile, Model, PrecisionOption, refuse_place
+from genir.config import Precision
 from genir.serving.verb import load
 
 verbs = typer.Typer()
@@ -39,11 +40,14 @@ def evaluate(
     former: Annotated[
         Path | None, typer.Option(help="the model folder, or a run, of before: what is forgotten?")
     ] = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
     from genir.evaluation.compare import Options
     from genir.evaluation.session import Outputs, evaluate
+    from genir.models.precision import override
 
+    override(precision)
     outputs = Outputs(run, json_file, report)
     options = Options(typos, timed, diagnose=diagnose, former=former, beams=beams)
     evaluate(model, queries, qrels, baselines, outputs, options)
@@ -60,6 +64,7 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
     facts["parameters"] = retriever.parameters
     facts["bytes"] = sum(file["bytes"] for file in retriever.manifest["files"].values())
     metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
+    facts["precision"] = metrics.get("precision", {})
     facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
     if as_json:
         typer.echo(json.dumps(facts))
@@ -76,10 +81,13 @@ def latency(
     queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
     count: Annotated[int, typer.Option(help="queries to time", min=1)] = 200,
     json_file: JsonFile = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Time one query at a time: the model, the dense retriever and BM25, alternating."""
     from genir.evaluation.session import benchmark_latency
+    from genir.models.precision import override
 
+    override(precision)
     benchmark_latency(model, queries, count, json_file)
 
 
@@ -105,11 +113,14 @@ def decode(
     plot: Annotated[
         Path | None, typer.Option(help="write a chart here, a PNG", callback=refuse_place)
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="in the place of auto: bf16, fp32, or auto itself")
+    ] = "auto",
 ) -> None:
     """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
     from genir.evaluation.decode_speed import Request, run_benchmark
 
-    request = Request(quick, corpus, sizes, turns, device, model, queries)
+    request = Request(quick, corpus, sizes, turns, device, model, queries, precision)
     run_benchmark(request, json_file, plot)
 
 

@@ -7,12 +7,12 @@ the same bytes: each batch is drawn by a seed of its own. Knows no model but by 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol, get_args
 
-from genir.config import PseudoSection
+from genir.config import Precision, PseudoSection
 from genir.errors import InputError
 from genir.folders import flush_entry
 from genir.progress import tracked
@@ -21,7 +21,9 @@ from genir.tasks.writing import reading
 
 
 class Writes(Protocol):
-    """What continues prompts: see `Writer.write`."""
+    """What continues prompts: see `Writer.write`. precision: of its products."""
+
+    precision: str
 
     def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
         """Return a continuation of each prompt."""
@@ -44,7 +46,12 @@ def write_queries(
     """
     part = part_of(out)
     try:
-        done = _begin(part, options, corpus)
+        facts = {
+            "options": options.model_dump(),
+            "corpus": _digest(corpus),
+            "precision": writer.precision,
+        }
+        done = _begin(part, facts, options.batch_size, len(corpus))
         with part.open("a", encoding="utf-8", newline="\n") as file:
             for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
                 batch = corpus[start : start + options.batch_size]
@@ -64,9 +71,21 @@ def write_queries(
         ) from None
 
 
-def _begin(part: Path, options: PseudoSection, corpus: Sequence[Document]) -> int:
+def begun_precision(out: Path) -> Precision:
+    """Return the precision that a part file was begun with; `auto` where there is none.
+
+    A run that goes on in another one would draw other queries than a run that was not interrupted.
+    """
+    try:
+        with part_of(out).open(encoding="utf-8") as lines:
+            taken = json.loads(next(lines))["precision"]
+    except (OSError, ValueError, StopIteration, LookupError, TypeError):
+        return "auto"  # `write_queries` says what is wrong with it
+    return taken if taken in get_args(Precision) else "auto"
+
+
+def _begin(part: Path, facts: Mapping[str, Any], batch_size: int, size: int) -> int:
     """Return how many documents are done, in whole batches; cut off what is beyond them."""
-    size, facts = len(corpus), {"options": options.model_dump(), "corpus": _digest(corpus)}
     head = json.dumps(facts).encode() + b"\n"
     lines = part.read_bytes().splitlines(keepends=True) if part.exists() else []
     if not lines or not lines[0].endswith(b"\n"):
@@ -79,7 +98,7 @@ def _begin(part: Path, options: PseudoSection, corpus: Sequence[Document]) -> in
         )
     # Bytes: a kill may have cut within a letter, and keys may hold what ends a line of text.
     whole = [line for line in lines[1:] if line.endswith(b"\n")]
-    done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
+    done = len(whole) if len(whole) == size else len(whole) - len(whole) % batch_size
     os.truncate(part, sum(map(len, lines[: 1 + done])))
     return done
 

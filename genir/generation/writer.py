@@ -22,9 +22,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from genir.config import PseudoSection
+from genir.config import Precision, PseudoSection
 from genir.errors import InputError
-from genir.models.encoder import load_pretrained, takes_bf16
+from genir.models.encoder import load_pretrained
+from genir.models.precision import DTYPES, choose
 from genir.models.seq2seq import Seq2SeqModel
 from genir.retriever import Retriever
 
@@ -37,6 +38,7 @@ class Writer:
 
     def __init__(self, net: Any, tokenizer: Any, longest: int = LONGEST) -> None:
         self.net = net.eval()
+        self.precision = "bf16" if net.dtype == torch.bfloat16 else "fp32"
         self.tokenizer = tokenizer
         self.causal = not net.config.is_encoder_decoder
         if tokenizer.pad_token_id is None:
@@ -48,21 +50,22 @@ class Writer:
         self.longest = min(longest, tokenizer.model_max_length)
 
     @classmethod
-    def open(cls, source: str, device: torch.device | str) -> Self:
+    def open(cls, source: str, device: torch.device | str, precision: Precision = "auto") -> Self:
         """Load a model folder of genir's, or a transformers model by folder or name.
 
-        In bf16, where `device` multiplies that natively: a draw among likely tokens asks no more.
-        Raises InputError when it cannot be loaded, or writes no text.
+        precision: of the whole network; auto: bf16 where that is faster on `device`, as a draw
+        among likely tokens needs no more. Raises InputError when the model cannot be loaded, or
+        writes no text.
         """
         if (Path(source) / "manifest.json").is_file():
-            return cls._trained(Path(source), device)
+            return cls._trained(Path(source), device, precision)
         config = load_pretrained(AutoConfig, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        net = load_pretrained(loader, source, dtype=_dtype(device), use_safetensors=True)
+        net = load_pretrained(loader, source, dtype=_dtype(device, precision), use_safetensors=True)
         return cls(net.to(device), load_pretrained(AutoTokenizer, source))
 
     @classmethod
-    def _trained(cls, folder: Path, device: torch.device | str) -> Self:
+    def _trained(cls, folder: Path, device: torch.device | str, precision: Precision) -> Self:
         retriever = Retriever.load(folder, device)
         if retriever.recipe.decoding.mode != "free" or not isinstance(
             retriever.model, Seq2SeqModel
@@ -73,7 +76,8 @@ class Writer:
             )
         net = retriever.model.transformer.whole()
         training = retriever.recipe.training
-        net = net.to(_dtype(device, training.precision))
+        asked = training.precision if precision == "auto" else precision
+        net = net.to(_dtype(device, asked))
         return cls(net, retriever.model.tokenizer, training.source_length)
 
     @torch.inference_mode()
@@ -167,10 +171,9 @@ class Draw(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, drawn, 0.0)
 
 
-def _dtype(device: torch.device | str, precision: str = "auto") -> torch.dtype:
-    """Return what a model is to be in: see `genir.models.encoder.autocast`."""
-    brief = takes_bf16(torch.device(device).type, precision)
-    return torch.bfloat16 if brief else torch.float32
+def _dtype(device: torch.device | str, precision: Precision) -> torch.dtype:
+    """Return the precision of the whole network."""
+    return DTYPES[choose("writing", torch.device(device).type, precision)]
 
 
 @contextmanager

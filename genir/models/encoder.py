@@ -4,8 +4,7 @@ Also the one place that finds pre-trained weights: a package, a local folder, or
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +16,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from genir.errors import InputError, MissingPackage
 from genir.models.fast.openers import find_encoder_opener
 from genir.models.precast import Precast
+from genir.models.precision import Work, autocast
 from genir.progress import tracked
 
 MINILM = "minilm"
@@ -68,44 +67,6 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
             f"cannot load {name!r}: {reason}; give 'minilm', a local folder of a transformers "
             "model, or a hub name (which needs the network)"
         ) from None
-
-
-def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[Any]:
-    """Return a bf16 autocast where the processor multiplies bf16 natively, else nothing.
-
-    precision: "auto", "bf16" (everywhere) or "fp32" (nowhere).
-    """
-    if not takes_bf16(device.type, precision):
-        return nullcontext()
-    return _cuda_bf16() if device.type == "cuda" else torch.autocast(device.type, torch.bfloat16)
-
-
-@contextmanager
-def _cuda_bf16() -> Iterator[None]:
-    """Multiply in bf16 on CUDA, and leave attention to torch's own kernels.
-
-    cuDNN's, which newer cards would get, is planned anew for every shape, and here nearly every
-    batch and every step of a search has another.
-    """
-    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
-        yield
-
-
-def takes_bf16(device_type: str, precision: str = "auto") -> bool:
-    """Tell whether a precision, as `autocast` takes it, means bf16 on a kind of device."""
-    return precision == "bf16" or (precision == "auto" and has_bf16(device_type))
-
-
-@cache
-def has_bf16(device_type: str) -> bool:
-    """Tell whether bf16 matrix products are native on a kind of device."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return device_type == "cpu" and bool(
-        capabilities.get("avx512_bf16") or capabilities.get("bf16")
-    )
 
 
 class TextEncoder(nn.Module):
@@ -177,9 +138,16 @@ class TextEncoder(nn.Module):
 
     @torch.inference_mode()
     def embed(
-        self, texts: Sequence[str], batch_size: int = 64, progress: str = ""
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        progress: str = "",
+        work: Work = "embedding",
     ) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any."""
+        """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any.
+
+        work: the kind of work whose precision is taken; `answering` for few short texts.
+        """
         training, device = self.training, next(self.parameters()).device
         self.eval()
         ids = encode_texts(self.tokenizer, texts, self.length)
@@ -189,7 +157,7 @@ class TextEncoder(nn.Module):
         for start in tracked(starts, progress):
             rows = order[start : start + batch_size]
             inputs, mask = pad_batch([ids[row] for row in rows], self.tokenizer.pad_token_id)
-            with autocast(device):
+            with autocast(device, work):
                 vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
         self.train(training)
         return vectors

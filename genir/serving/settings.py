@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from genir.config import Precision
 from genir.errors import InputError
 
 
@@ -66,6 +67,9 @@ class Settings(BaseModel):
     )
 
     # What else it does.
+    precision: Precision = Field(
+        default="auto", description="of products: fp32, bf16, or what is measured to be faster"
+    )
     compare: bool = Field(default=True, description="answer by BM25 too, when asked for it")
     max_compared: int = Field(
         default=200_000, ge=1, description="documents up to which BM25 indexes them when asked"

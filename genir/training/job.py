@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,6 +37,7 @@ from genir.training.inputs import (
     train_queries,
 )
 from genir.training.loop import Trainer
+from genir.training.precision import recorded_precision
 from genir.training.pseudo import (
     copy_queries,
     is_copy,
@@ -88,9 +89,10 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
     work = WorkFolder(job.out)
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
-        _get_ready(job, recipe, work)
-        if not prepare_only:
-            _train(job, recipe, work)
+        with recorded_precision(work.precision, recipe.training.precision) as taken:
+            _get_ready(job, recipe, work)
+            if not prepare_only:
+                _train(job, recipe, work, taken)
     return Retriever.load(work.prepared if prepare_only else job.out)
 
 
@@ -114,7 +116,7 @@ def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state.wait_for_everyone()
 
 
-def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+def _train(job: Job, recipe: Recipe, work: WorkFolder, taken: Mapping[str, str]) -> None:
     state = PartialState()
     retriever = _prepared(recipe, work)
     split = _split(job, recipe, retriever.documents)
@@ -122,6 +124,7 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     refuse_other(work.path, changed(known, given(recipe, split.train)))
     split = join_queries(split, _made(recipe, retriever.documents, work))
     progress = Trainer(retriever, split, work).run()
+    retriever.attachments["metrics.json"] = json.dumps({**known, "precision": taken}).encode()
     if state.is_main_process:
         _finish(job, retriever, split, progress, work)
     state.wait_for_everyone()
@@ -283,6 +286,7 @@ def _finish(
     metrics = {
         "recipe": retriever.recipe.name,
         "steps": progress.step,
+        "precision": prepared["precision"],
         "seconds": {"preparing": round(prepared["seconds"], 1),
                     "training": round(progress.seconds, 1),
                     "finishing": round(finishing, 1)},

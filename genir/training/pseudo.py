@@ -10,7 +10,7 @@ from genir.config import PseudoSection, recipe_names
 from genir.corpus.lines import read_lines
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
-from genir.generation.queries import write_queries
+from genir.generation.queries import begun_precision, write_queries
 from genir.generation.writer import Writer
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -39,8 +39,9 @@ def make_queries(
     Raises Stopped on Ctrl-C or SIGTERM, after the batch that is being written.
     """
     device: torch.device = PartialState().device
+    writer = Writer.open(source, device, begun_precision(out))
     with stop_wish() as wish:
-        for _ in write_queries(corpus, Writer.open(source, device), options, out):
+        for _ in write_queries(corpus, writer, options, out):
             if wish.made:
                 raise Stopped
 
