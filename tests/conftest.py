@@ -147,6 +147,30 @@ def fp32(monkeypatch):
 
 
 @pytest.fixture
+def measured(monkeypatch):
+    """Return what has bf16 measured at a share of float32's time: for all work, or for each kind.
+
+    It returns the list of the kinds of work that were measured since.
+    """
+
+    def at(shares):
+        asked = []
+
+        def measure(work):
+            asked.append(work)
+            return precision.Timing(1.0, shares[work] if isinstance(shares, dict) else shares)
+
+        monkeypatch.setattr(precision, "measure", measure)
+        precision.timing.cache_clear()
+        return asked
+
+    monkeypatch.setattr(precision, "has_bf16", lambda device_type: True)
+    monkeypatch.setattr(precision, "_fixed", {})
+    yield at
+    precision.timing.cache_clear()
+
+
+@pytest.fixture
 def offline(monkeypatch):
     """Ask the hub for nothing, network or not."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

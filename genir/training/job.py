@@ -37,7 +37,7 @@ from genir.training.inputs import (
     train_queries,
 )
 from genir.training.loop import Trainer
-from genir.training.precision import recorded_precision
+from genir.training.precision_record import recorded_precision
 from genir.training.pseudo import (
     copy_queries,
     is_copy,

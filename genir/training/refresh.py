@@ -30,7 +30,7 @@ from genir.training.checkpoints import WorkFolder
 from genir.training.dev import measure_dev
 from genir.training.inputs import changed, check_recipe, given, refuse_other
 from genir.training.loop import Trainer
-from genir.training.precision import recorded_precision
+from genir.training.precision_record import recorded_precision
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
 

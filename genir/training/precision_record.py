@@ -59,6 +59,9 @@ def _read(path: Path) -> Recorded:
     if not path.exists():
         return {}
     try:
-        return TypeAdapter(Recorded).validate_json(path.read_bytes())
+        known = TypeAdapter(Recorded).validate_json(path.read_bytes())
     except ValidationError:
-        raise InputError(f"{path}: damaged; --overwrite starts the training over") from None
+        known = {"": {}}
+    if any(own.keys() != set(WORKS) for own in known.values()):
+        raise InputError(f"{path}: damaged; --overwrite starts the training over")
+    return known
