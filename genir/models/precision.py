@@ -169,8 +169,8 @@ def measure(work: Work) -> Timing:
 
     As the work makes them: with the casts of activations, on weights laid out before where it has
     such, and with the backward pass in training. On one thread, in its own processor time: wall
-    time on several threads of a busy machine measures the other processes (2 of 9 choices were
-    wrong at a load of 5 a core). Leaves random state and threads as they are.
+    time on several threads of a busy machine measures the other processes (4 of 24 choices
+    were wrong at a load of 5 a core). Leaves random state and threads as they are.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
