@@ -10,6 +10,7 @@ from genir.models.precision import (
     WORKS,
     Timing,
     autocast,
+    bf16_speed_up,
     choose,
     describe,
     fixed,
@@ -42,6 +43,13 @@ def test_a_processor_without_bf16_measures_nothing(measured, fp32):
     assert {choose(work, "cpu") for work in WORKS} == {"fp32"}
     assert describe("cpu", WORKS).endswith("(this cpu has no bf16 instructions)")
     assert asked == []
+
+
+def test_the_speed_up_is_measured_where_there_are_instructions(measured, monkeypatch):
+    asked = measured(0.25)
+    assert bf16_speed_up("answering") == 4
+    monkeypatch.setattr(precision, "has_bf16", lambda device_type: False)
+    assert bf16_speed_up("embedding") == 1 and asked == ["answering"]
 
 
 def test_what_is_asked_for_is_not_measured(measured):
