@@ -28,7 +28,7 @@ def train(
     overwrite: Overwrite = False,
     base_url: Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")] = "",
     precision: Annotated[
-        Precision | None, typer.Option(help="of products [the recipe's]; auto: measured")
+        Precision | None, typer.Option(help="of products; auto: measured; default: the recipe's")
     ] = None,
 ) -> None:
     """Train a recipe on a corpus; write a model folder."""
