@@ -26,6 +26,9 @@ from genir.settings import apply_settings
 from genir.text_files import read_text
 from genir.toml import lines_of
 
+Precision = Literal["auto", "bf16", "fp32"]
+"""Of matrix products; auto: what is faster here (see `genir.models.precision`)."""
+
 
 class Strict(BaseModel):
     """A frozen section that refuses unknown keys.
@@ -132,7 +135,7 @@ class TrainingSection(Strict):
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="between checkpoints")
     source_length: int = Field(default=64, ge=4)
     target_length: int = Field(default=64, ge=2, description="of text targets")
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     seed: int = 0
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from tiny import tiny_retriever
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from genir.models import encoder
+from genir.models import precision
 
 # A busy machine is no failure; what hangs is stopped by pytest's timeout.
 settings.register_profile("genir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -143,7 +143,31 @@ def write_lines(path, records):
 @pytest.fixture
 def fp32(monkeypatch):
     """Multiply in float32 where `auto` may choose, whatever this processor is good at."""
-    monkeypatch.setattr(encoder, "has_bf16", lambda device: False)
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Return what has bf16 measured at a share of float32's time: for all work, or for each kind.
+
+    It returns the list of the kinds of work that were measured since.
+    """
+
+    def at(shares):
+        asked = []
+
+        def measure(work):
+            asked.append(work)
+            return precision.Timing(1.0, shares[work] if isinstance(shares, dict) else shares)
+
+        monkeypatch.setattr(precision, "measure", measure)
+        precision.timing.cache_clear()
+        return asked
+
+    monkeypatch.setattr(precision, "has_bf16", lambda device_type: True)
+    monkeypatch.setattr(precision, "_fixed", {})
+    yield at
+    precision.timing.cache_clear()
 
 
 @pytest.fixture

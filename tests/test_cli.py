@@ -6,9 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from genir.cli import app, guarded
 from genir.config import load_recipe, recipe_names
+from genir.decoding.ranker import Ranker
+from genir.errors import InputError
+from genir.models import precision
 
 TOP = Path(__file__).parents[1]
 FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet"]
@@ -145,6 +149,52 @@ def test_inspect_tells_what_is_in_a_model(genir, model):
     assert told["recipe"] == "default" and told["scheme"] == "atomic" and told["bytes"] > 10_000
     assert set(told["dev"]) == {"RR@10", "Success@10"}
     assert "live documents" in genir("inspect", model)
+
+
+def test_inspect_tells_the_precision_of_the_training(genir, model):
+    told = json.loads(genir("inspect", model, "--json"))["precision"]
+    assert told.keys() == {"device", "training", "embedding", "answering", "writing"}
+    assert told["device"] == "cpu" and told["training"] in ("bf16", "fp32")
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp32"])
+def test_precision_overrides_what_is_measured_and_what_the_recipe_says(
+    genir, model, measured, asked, monkeypatch
+):
+    seen = set()
+
+    def noting(self, *given, **named):
+        seen.add("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
+        return search(self, *given, **named)
+
+    search = Ranker._search
+    monkeypatch.setattr(Ranker, "_search", noting)
+    measured({"answering": 2.0 if asked == "bf16" else 0.5, "embedding": 1.0})
+    genir("search", model, "copy a file", "--precision", asked, "--json")
+    assert seen == {asked}
+    seen.clear()
+    monkeypatch.setattr(precision, "_fixed", {})
+    genir("search", model, "copy a file", "--precision", "auto", "--json")
+    assert seen == {"fp32" if asked == "bf16" else "bf16"}
+
+
+def test_a_precision_that_is_none_is_refused(capsys, model):
+    assert run("search", model, "copy", "--precision", "fp16") == 2
+    shown = capsys.readouterr().err
+    assert all(part in shown for part in ("--precision", "'fp16'", "'bf16'", "'fp32'"))
+
+
+def test_train_takes_a_precision(monkeypatch, tmp_path):
+    jobs = []
+
+    def refuse(job):
+        jobs.append(job)
+        raise InputError("no training here")
+
+    monkeypatch.setattr("genir.training.job.train", refuse)
+    for given in (["--precision", "bf16"], []):
+        run("train", "default", "--corpus", tmp_path, "--out", tmp_path / "out", *given)
+    assert [job.settings for job in jobs] == [["training.precision=bf16"], []]
 
 
 def test_recipes_lists_them_all_and_all_are_whole(genir):

@@ -16,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
 from genir.errors import InputError
 from genir.models.encoder import TextEncoder
+from genir.models.precision import choose
 from genir.records import Document
 
 CELLS = 2**24
@@ -59,7 +60,7 @@ class Dense(Exhaustive):
 
     def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's inner products with all documents, float32 [documents]."""
-        vectors = self._encoder.embed(queries)
+        vectors = self._encoder.embed(queries, work="answering")
         if len(vectors) == 1:
             # Numpy's threads would go on spinning after the product, beside torch's in the encoder
             # pass of the next query: both take several times as long.
@@ -94,8 +95,9 @@ def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[
 
 
 def _digest(texts: Sequence[str], encoder: TextEncoder) -> str:
-    """Hash all that the vectors depend on: the encoder's weights, its length and the texts."""
-    digest = hashlib.sha256(str(encoder.length).encode())
+    """Hash all that the vectors depend on: precision, length and weights of the encoder; texts."""
+    taken = choose("embedding", next(encoder.parameters()).device.type)
+    digest = hashlib.sha256(f"{encoder.length} {taken}".encode())
     for name, weights in encoder.state_dict().items():
         digest.update(name.encode())
         digest.update(weights.detach().cpu().float().numpy().tobytes())

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genir.cli.options import AsJson, Conditions, Model, read_conditions
+from genir.cli.options import AsJson, Conditions, Model, PrecisionOption, read_conditions
 from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
 from genir.serving.verb import serve
@@ -27,10 +27,13 @@ def search(
         bool | None, typer.Option(help="prove that no better hits exist; default: the recipe's")
     ] = None,
     as_json: AsJson = False,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Ask a model one question."""
+    from genir.models.precision import override
     from genir.retriever import Retriever
 
+    override(precision)
     if not query.strip():
         raise InputError("the query is empty; ask a question")
     retriever = Retriever.from_pretrained(str(model))
@@ -65,11 +68,14 @@ def explain(
         int | None, typer.Option(help="beam width; default: the recipe's", min=1)
     ] = None,
     as_json: AsJson = False,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Show where a document was won or lost, level by level."""
     from genir.evaluation.explain import explain, to_table
+    from genir.models.precision import override
     from genir.retriever import Retriever
 
+    override(precision)
     retriever = Retriever.from_pretrained(str(model))
     found = explain(retriever, query, key, beams, read_conditions(where, retriever.documents))
     if as_json:

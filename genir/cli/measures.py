@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from genir.cli.options import AsJson, JsonFile, Model, refuse_place
+from genir.cli.options import AsJson, JsonFile, Model, PrecisionOption, refuse_place
+from genir.config import Precision
 from genir.console import print_json, print_table
 from genir.serving.verb import load
 
@@ -39,11 +40,14 @@ def evaluate(
     former: Annotated[
         Path | None, typer.Option(help="the model folder, or a run, of before: what is forgotten?")
     ] = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
     from genir.evaluation.compare import Options
     from genir.evaluation.session import Outputs, evaluate
+    from genir.models.precision import override
 
+    override(precision)
     outputs = Outputs(run, json_file, report)
     options = Options(typos, timed, diagnose=diagnose, former=former, beams=beams)
     evaluate(model, queries, qrels, baselines, outputs, options)
@@ -60,6 +64,7 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
     facts["parameters"] = retriever.parameters
     facts["bytes"] = sum(file["bytes"] for file in retriever.manifest["files"].values())
     metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
+    facts["precision"] = metrics.get("precision", {})
     facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
     if as_json:
         print_json(facts)
@@ -94,10 +99,13 @@ def latency(
     count: Annotated[int, typer.Option(help="queries to time", min=1)] = 200,
     baselines: Annotated[str, typer.Option(help="to time beside it")] = "dense,bm25",
     json_file: JsonFile = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Time single queries: the model, a pass of transformers' encoder, and baselines, by turns."""
     from genir.evaluation.session import benchmark_latency
+    from genir.models.precision import override
 
+    override(precision)
     benchmark_latency(model, queries, count, baselines, json_file)
 
 
@@ -123,11 +131,14 @@ def decode(
     plot: Annotated[
         Path | None, typer.Option(help="write a chart here, a PNG", callback=refuse_place)
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="in the place of auto: bf16, fp32, or auto itself")
+    ] = "auto",
 ) -> None:
     """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
     from genir.evaluation.decode_speed import Request, run_benchmark
 
-    request = Request(quick, corpus, sizes, turns, device, model, queries)
+    request = Request(quick, corpus, sizes, turns, device, model, queries, precision)
     run_benchmark(request, json_file, plot)
 
 

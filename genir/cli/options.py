@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genir.config import Precision
 from genir.errors import InputError
 from genir.outputs import check_output
 
@@ -29,6 +30,10 @@ Conditions = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="write JSON here", callback=refuse_place)
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="of products; auto: what is faster here, as measured"),
 ]
 Overwrite = Annotated[bool, typer.Option(help="replace what stands at the output")]
 

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from genir.cli.options import JsonFile, Overwrite, Settings, refuse_place
+from genir.cli.options import JsonFile, Overwrite, PrecisionOption, Settings, refuse_place
+from genir.config import Precision
 from genir.console import command, print_line, print_table
 
 verbs = typer.Typer()
@@ -27,13 +28,19 @@ def train(
     resume: Annotated[bool, typer.Option(help="go on with an interrupted training")] = False,
     overwrite: Overwrite = False,
     base_url: BaseUrl = "",
+    precision: Annotated[
+        Precision | None, typer.Option(help="of products; auto: measured; default: the recipe's")
+    ] = None,
 ) -> None:
     """Train a recipe on a corpus; write a model folder."""
     from accelerate import PartialState
 
     from genir.training.job import Job, train
 
-    job = Job(recipe, corpus, out, queries, qrels, settings or [], resume, overwrite, base_url)
+    changes = list(settings or [])
+    if precision is not None:
+        changes.append(f"training.precision={precision}")
+    job = Job(recipe, corpus, out, queries, qrels, changes, resume, overwrite, base_url)
     retriever = train(job)
     if PartialState().is_main_process:
         print_line(
@@ -89,10 +96,13 @@ def generate_queries(
     ] = None,
     resume: Annotated[bool, typer.Option(help="go on with an interrupted run")] = False,
     overwrite: Overwrite = False,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Make up queries for every document: one {"document", "text"} a line."""
+    from genir.models.precision import override
     from genir.training.generate import Request, generate_queries
 
+    override(precision)
     generate_queries(Request(corpus, out, model, queries, qrels, settings or [], resume, overwrite))
 
 

@@ -28,8 +28,9 @@ from genir.decoding.views import rank_by_views
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
-from genir.models.encoder import autocast, encode_texts, pad_batch
+from genir.models.encoder import encode_texts, pad_batch
 from genir.models.modes import evaluating
+from genir.models.precision import autocast
 from genir.records import Answer
 
 NO_NUMBERS = "some scores are no numbers: the model is damaged; train it again"
@@ -193,7 +194,7 @@ class Ranker:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context that the model answers in."""
-        return autocast(self.model.device, self.recipe.training.precision)
+        return autocast(self.model.device, "answering", self.recipe.training.precision)
 
     def _prove(self, queries: Sequence[str], k: int, live: LiveRows) -> list[Answer[Ranked]]:
         decoding = self.recipe.decoding

@@ -13,6 +13,7 @@ from genir.decoding.readers import EdgeReader, Normalise, StepReader, Taken, sco
 from genir.decoding.trie import Edges, Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
+from genir.models.precision import bf16_speed_up
 
 SCORED = 512
 """Hidden states scored together: each takes the memory of a whole vocabulary of logits."""
@@ -21,7 +22,9 @@ NEVER = 2**31
 MANY = 192
 """Symbols above which reading the better half of the beams first costs little: see `_portions`."""
 CHEAPER = 4
-"""How many times as many there must be in bf16, where products take so little of a pass."""
+"""How many times as many there must be where bf16 is `FAST`: products take so little of a pass."""
+FAST = 2.0
+"""Times as fast as float32 (AMX). At 1.5 times, `CHEAPER` costs up to 6% (docs/decisions.md)."""
 
 
 def open_reader(
@@ -152,7 +155,8 @@ class RunReader:
         beams = left.shape[1]
         places, start, size = torch.arange(beams), 0, min(self.wanted or beams, beams)
         if self.normalise == "legal" and size == beams and self.wanted:
-            many = MANY * (CHEAPER if torch.is_autocast_enabled("cpu") else 1)
+            fast = torch.is_autocast_enabled("cpu") and bf16_speed_up("answering") >= FAST
+            many = MANY * (CHEAPER if fast else 1)
             size = (beams + 1) // 2 if (self.goal - self.reached)[left].sum() > many else beams
         while start < beams:
             yield (places >= start) & (places < start + size)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
-from genir.config import DecodingSection, IdentifierSection
+from genir.config import DecodingSection, IdentifierSection, Precision
 from genir.decoding.beam import Step, advance, beam_search, beam_steps
 from genir.decoding.beams import Beams, root
 from genir.decoding.graphs import record_searches
@@ -27,7 +27,7 @@ from genir.evaluation.pace import Pace, recorded_steps
 from genir.evaluation.peer import Peer, dict_children, marisa_children
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import PAD, IdentifierTable, Symbols
-from genir.models.encoder import autocast
+from genir.models.precision import autocast
 from genir.models.seq2seq import Seq2SeqModel
 from genir.models.sources import Seq2SeqOptions
 from genir.models.vocabulary import train_vocabulary
@@ -55,7 +55,7 @@ class Setting:
 
     batch: int
     beams: int
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     normalise: Normalise = "vocabulary"
     device: str = "cpu"
 
@@ -106,7 +106,7 @@ class Contest:
         """Return the best rows of each query, as what transformers would write for them."""
         lows: list[Any] = []
         for inputs in self.batches:
-            with autocast(self.device, self.precision):
+            with autocast(self.device, "answering", self.precision):
                 if self.recorded is not None:
                     found = self.recorded.search(inputs, self.live, self.decoding)
                 else:
@@ -119,7 +119,7 @@ class Contest:
     def _theirs(self, peer: Peer) -> Answers:
         answers: Answers = []
         for inputs in self.batches:
-            with autocast(self.device, self.precision):
+            with autocast(self.device, "answering", self.precision):
                 found = peer.decode(inputs, self.decoding.beams, min(TOP, self.decoding.beams))
             answers += [[tuple(row) for row in rows] for rows in found]
         return answers
@@ -137,7 +137,7 @@ class Contest:
 
     def steps(self, wanted: int | None = TOP) -> list[Step]:
         """Return the levels of one search for the best `wanted`, or for all."""
-        with autocast(self.device, self.precision):
+        with autocast(self.device, "answering", self.precision):
             steps = beam_steps(self.model, self.trie, self.inputs, self.live, self.decoding, wanted)
             return list(steps)
 
@@ -148,7 +148,7 @@ class Contest:
         A step reads one symbol a beam. Constrained, it scores the children of each beam's node;
         unconstrained, the whole level, or vocabulary. On a GPU both are recorded as graphs.
         """
-        with autocast(self.device, self.precision):
+        with autocast(self.device, "answering", self.precision):
             if self.device.type == "cpu":
                 time = self._time_steps
             else:

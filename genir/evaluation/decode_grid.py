@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import get_args
 
+from genir.config import Precision
 from genir.decoding.readers import Normalise
+from genir.models.precision import Taken
 
 NORMALISATIONS: tuple[Normalise, ...] = get_args(Normalise)
 
@@ -23,17 +25,18 @@ class Cell:
     vocabulary: int = 32_128
     levels: int = 4
     codes: int = 256
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     normalise: Normalise = "legal"
     peers: bool = True
 
 
 QUICK = (Cell(4, 5, 1_000, vocabulary=1_000),)
+BOTH: tuple[Precision, ...] = ("fp32", "auto")
 CODES = tuple(
     Cell(*shape, 100_000, levels=levels, precision=precision)
     for levels in (4, 16)  # short ones, and those of the recipe `residual`
     for shape in ((8, 10), (32, 100))
-    for precision in ("fp32", "auto")
+    for precision in BOTH
 )
 SIZES = tuple(
     Cell(
@@ -45,7 +48,8 @@ SIZES = tuple(
 )
 ON_GPU = tuple(
     Cell(*shape, 100_000, levels=16, precision=precision)
-    for shape, precision in (((8, 10), "fp32"), ((8, 10), "auto"), ((32, 100), "auto"))
+    for shape, precisions in (((8, 10), BOTH), ((32, 100), BOTH[1:]))
+    for precision in precisions
 )
 SIZES_ON_GPU = tuple(
     Cell(2, 70, identifiers, levels=8, codes=2_048, precision="auto", normalise=over, peers=False)
@@ -65,7 +69,8 @@ class Row:
     """What a cell came to; times in milliseconds a query, medians of the turns, which last at least
     a second each.
 
-    speedup: transformers_ms / genir_ms; marisa_ms: transformers over a marisa trie. same: the share
+    taken: the precision that `precision` comes to on this machine. speedup: transformers_ms /
+    genir_ms; marisa_ms: transformers over a marisa trie. same: the share
     of queries whose ten best identifiers are alike in both; as_likely: whose ten of genir's are
     together no less likely, as transformers scores them in float32. overhead: what the constraint
     adds to a decoder step, as a share of it, and in milliseconds; step_ms: of a step without it.
@@ -81,8 +86,9 @@ class Row:
     vocabulary: int
     levels: int
     codes: int
-    precision: str
+    precision: Precision
     normalise: Normalise
+    taken: Taken
     genir_ms: float
     transformers_ms: float | None
     marisa_ms: float | None

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genir.console import print_table
+from genir.config import Precision
+from genir.console import print_line, print_table
 from genir.corpus.folder import read_corpus, read_queries
 from genir.decoding.trie import Trie
 from genir.errors import InputError
@@ -41,6 +42,7 @@ from genir.evaluation.decode_tables import draw, to_tables
 from genir.evaluation.pace import floor
 from genir.evaluation.residence import resident_bytes
 from genir.identifiers.table import Symbols
+from genir.models.precision import choose, describe
 from genir.outputs import check_distinct, write_all, write_text
 from genir.progress import tracked
 from genir.records import Document
@@ -68,7 +70,7 @@ class Request:
     """What `genir benchmark decode` is asked for.
 
     corpus: whose URLs are decoded, not codes. model: a trained one that writes text, which answers
-    `ASKED` of the queries in the file `queries`.
+    `ASKED` of the queries in the file `queries`. precision: in the place of `auto`.
     """
 
     quick: bool = False
@@ -78,6 +80,7 @@ class Request:
     device: str = "auto"
     model: Path | None = None
     queries: Path | None = None
+    precision: Precision = "auto"
 
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
@@ -85,6 +88,11 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
     check_distinct({"--json": json_file, "--plot": plot}, {"--queries": request.queries})
     device = _device(request.device)
     cells, given = _grid(request, device)
+    if request.precision != "auto":
+        asked = [_settled(cell, request.precision) for cell in cells]
+        cells = list(dict.fromkeys(asked))
+    else:
+        print_line(f"auto on {device}: {describe(device, ('answering',))}")
     rows = []
     for row in measure_grid(cells, given, request.turns, device):
         rows.append(row)
@@ -97,6 +105,11 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
         if plot is not None:
             write_all({plot: lambda: draw(rows, plot)})
     return rows
+
+
+def _settled(cell: Cell, precision: Precision) -> Cell:
+    """Return a cell with its `auto` replaced."""
+    return replace(cell, precision=precision) if cell.precision == "auto" else cell
 
 
 def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
@@ -176,12 +189,14 @@ def _row(
     trie = Trie.from_symbols(symbols)
     built = perf_counter() - began
     pace = contest.pace()
+    taken = choose("answering", contest.device.type, cell.precision)
     size = {"identifiers": trie.rows, "levels": trie.depth}
     if contest.model.text:
         size["vocabulary"] = len(contest.model.tokenizer)
     theirs_too = (answers["genir"], answers["transformers"]) if cell.peers else None
     return Row(
         **{k: v for k, v in (asdict(cell) | size).items() if k != "peers"},
+        taken=taken,
         genir_ms=middle["genir"],
         transformers_ms=theirs,
         marisa_ms=middle.get("marisa"),
@@ -191,7 +206,7 @@ def _row(
         overhead=pace.overhead,
         overhead_ms=pace.constrained - pace.free,
         step_ms=pace.free,
-        floor_ms=None if contest.device.type == "cpu" else floor(contest.model, cell.precision),
+        floor_ms=None if contest.device.type == "cpu" else floor(contest.model, taken),
         passes=contest.steps()[-1].passes,
         symbols=trie.depth,
         bytes_per_identifier=trie.bytes / trie.rows,

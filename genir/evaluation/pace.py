@@ -12,6 +12,7 @@ from genir.decoding.graphs import Recording, has_triton
 from genir.decoding.masks import LiveRows
 from genir.decoding.trie import Trie
 from genir.errors import InputError
+from genir.models.precision import DTYPES, Taken
 from genir.models.seq2seq import Seq2SeqModel
 
 COPIED = 1 << 30
@@ -92,14 +93,14 @@ def timed_on_gpu(run: Callable[[], object]) -> float:
     return milliseconds
 
 
-def floor(model: Seq2SeqModel, precision: str) -> float:
+def floor(model: Seq2SeqModel, taken: Taken) -> float:
     """Return the milliseconds that reading the decoder's weights once takes on this GPU, at the
     rate of a large copy.
     """
     decoder = model.transformer.net.get_decoder()
     words = decoder.get_input_embeddings().weight
     count = sum(p.numel() for p in decoder.parameters() if p is not words)
-    size = 4 if precision == "fp32" else 2
+    size = DTYPES[taken].itemsize
     block = torch.empty(COPIED, dtype=torch.uint8, device=model.device)
     copy = torch.empty_like(block)
     milliseconds = min(timed_on_gpu(lambda: copy.copy_(block)) for _ in range(5))

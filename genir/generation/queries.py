@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
-from genir.config import PseudoSection
+from genir.config import Precision, PseudoSection
 from genir.corpus.tokens import first_words, join_words, words
 from genir.errors import InputError
 from genir.folders import flush_entry
@@ -25,7 +25,9 @@ DIGITS = 16
 
 
 class Writes(Protocol):
-    """What continues prompts: see `Writer.write`."""
+    """What continues prompts: see `Writer.write`. precision: of its products."""
+
+    precision: str
 
     def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
         """Return a continuation of each prompt."""
@@ -53,7 +55,11 @@ def write_queries(
     part = part_of(out)
     try:
         facts = {f"setting {name}": value for name, value in options.model_dump().items()}
-        facts |= {"documents": _digest(corpus), "weights": weights}
+        facts |= {
+            "documents": _digest(corpus),
+            "weights": weights,
+            "precision": writer.precision,
+        }
         done = _begin(part, options, len(corpus), json.loads(json.dumps(facts)))
         with part.open("a", encoding="utf-8", newline="\n") as file:
             for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
@@ -72,6 +78,19 @@ def write_queries(
         raise InputError(
             f"{out}: cannot be written ({error.strerror}); make room or name another file"
         ) from None
+
+
+def begun_precision(out: Path) -> Precision:
+    """Return the precision that a part file was begun with; `auto` where there is none.
+
+    A run that goes on in another one would draw other queries than a run that was not interrupted.
+    """
+    try:
+        with part_of(out).open(encoding="utf-8") as lines:
+            taken = json.loads(next(lines))["precision"]
+    except (OSError, ValueError, StopIteration, LookupError, TypeError):
+        return "auto"  # `write_queries` says what is wrong with it
+    return taken if taken in get_args(Precision) else "auto"
 
 
 def _begin(part: Path, options: PseudoSection, size: int, facts: Mapping[str, Any]) -> int:

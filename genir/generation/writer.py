@@ -23,11 +23,12 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 
 from genir.arguments import as_texts
-from genir.config import PseudoSection
+from genir.config import Precision, PseudoSection
 from genir.errors import InputError
-from genir.models.encoder import load_network, load_pretrained, takes_bf16
+from genir.models.encoder import load_network, load_pretrained
 from genir.models.foreign import add_padding, check_files, check_vocabulary, refusing
 from genir.models.limits import positions
+from genir.models.precision import DTYPES, choose
 from genir.models.seq2seq import Seq2SeqModel
 from genir.models.sources import refuse_family
 from genir.models.trial import TEXTS, compare
@@ -46,6 +47,7 @@ class Writer:
 
     def __init__(self, net: Any, tokenizer: Any, longest: int = LONGEST) -> None:
         self.net = net.eval()
+        self.precision = "bf16" if net.dtype == torch.bfloat16 else "fp32"
         self.tokenizer = tokenizer
         self.causal = not net.config.is_encoder_decoder
         if self.causal:  # the end of a prompt stands next to what follows, and is never cut
@@ -53,14 +55,15 @@ class Writer:
         self.longest = min(longest, tokenizer.model_max_length)
 
     @classmethod
-    def open(cls, source: str, device: torch.device | str) -> Self:
+    def open(cls, source: str, device: torch.device | str, precision: Precision = "auto") -> Self:
         """Load a model folder of genir's, or a transformers model by folder or name.
 
-        In bf16, where `device` multiplies that natively: a draw among likely tokens asks no more.
-        Raises InputError when it cannot be loaded, or writes no text.
+        precision: of the whole network; auto: bf16 where that is faster on `device`, as a draw
+        among likely tokens needs no more. Raises InputError when the model cannot be loaded, or
+        writes no text.
         """
         if (Path(source) / "manifest.json").is_file():
-            return cls._trained(Path(source), device)
+            return cls._trained(Path(source), device, precision)
         check_files(source)
         config = load_pretrained(AutoConfig, source)
         if config.is_encoder_decoder:
@@ -68,7 +71,7 @@ class Writer:
         tokenizer = load_pretrained(AutoTokenizer, source)
         add_padding(tokenizer, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        net = load_network(loader, source, _dtype(device))
+        net = load_network(loader, source, _dtype(device, precision))
         with refusing(source, type(net).__name__, OTHER_WRITER):
             check_vocabulary(tokenizer, len(net.get_input_embeddings().weight), source)
             writer = cls(net, tokenizer)
@@ -93,7 +96,7 @@ class Writer:
         compare(begun / spread, whole / spread, "its logits depend on what follows", CAUSAL)
 
     @classmethod
-    def _trained(cls, folder: Path, device: torch.device | str) -> Self:
+    def _trained(cls, folder: Path, device: torch.device | str, precision: Precision) -> Self:
         retriever = Retriever.load(folder, device)
         if retriever.recipe.decoding.mode != "free" or not isinstance(
             retriever.model, Seq2SeqModel
@@ -104,7 +107,8 @@ class Writer:
             )
         net = retriever.model.transformer.whole()
         training = retriever.recipe.training
-        net = net.to(_dtype(device, training.precision))
+        asked = training.precision if precision == "auto" else precision
+        net = net.to(_dtype(device, asked))
         return cls(net, retriever.model.tokenizer, training.source_length)
 
     def write(self, prompts: str | Sequence[str], options: PseudoSection, seed: int) -> list[str]:
@@ -215,10 +219,9 @@ class Draw(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, drawn, 0.0)
 
 
-def _dtype(device: torch.device | str, precision: str = "auto") -> torch.dtype:
-    """Return what a model is to be in: see `genir.models.encoder.autocast`."""
-    brief = takes_bf16(torch.device(device).type, precision)
-    return torch.bfloat16 if brief else torch.float32
+def _dtype(device: torch.device | str, precision: Precision) -> torch.dtype:
+    """Return the precision of the whole network."""
+    return DTYPES[choose("writing", torch.device(device).type, precision)]
 
 
 @contextmanager

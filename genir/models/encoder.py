@@ -5,7 +5,7 @@ Also the one place that finds pre-trained weights: a package, a local folder, or
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
@@ -37,6 +36,7 @@ from genir.models.limits import longest_length, refuse_longer
 from genir.models.modes import evaluating
 from genir.models.pooling import require_mean_pooling
 from genir.models.precast import Precast
+from genir.models.precision import Work, autocast
 from genir.models.trial import TEXTS, TrialFailed, try_encoder
 from genir.progress import tracked
 
@@ -119,44 +119,6 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
-
-
-def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[Any]:
-    """Return a bf16 autocast where the processor multiplies bf16 natively, else nothing.
-
-    precision: "auto", "bf16" (everywhere) or "fp32" (nowhere).
-    """
-    if not takes_bf16(device.type, precision):
-        return nullcontext()
-    return _cuda_bf16() if device.type == "cuda" else torch.autocast(device.type, torch.bfloat16)
-
-
-@contextmanager
-def _cuda_bf16() -> Iterator[None]:
-    """Multiply in bf16 on CUDA, and leave attention to torch's own kernels.
-
-    cuDNN's, which newer cards would get, is planned anew for every shape, and here nearly every
-    batch and every step of a search has another.
-    """
-    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
-        yield
-
-
-def takes_bf16(device_type: str, precision: str = "auto") -> bool:
-    """Tell whether a precision, as `autocast` takes it, means bf16 on a kind of device."""
-    return precision == "bf16" or (precision == "auto" and has_bf16(device_type))
-
-
-@cache
-def has_bf16(device_type: str) -> bool:
-    """Tell whether bf16 matrix products are native on a kind of device."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return device_type == "cpu" and bool(
-        capabilities.get("avx512_bf16") or capabilities.get("bf16")
-    )
 
 
 class TextEncoder(nn.Module):
@@ -279,11 +241,16 @@ class TextEncoder(nn.Module):
 
     @torch.inference_mode()
     def embed(
-        self, texts: str | Iterable[str], batch_size: int = 64, progress: str = ""
+        self,
+        texts: str | Iterable[str],
+        batch_size: int = 64,
+        progress: str = "",
+        work: Work = "embedding",
     ) -> NDArray[np.float32]:
         """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any.
 
-        A string is one text. Raises InputError for anything but texts.
+        work: the kind of work whose precision is taken; `answering` for few short texts. A string
+        is one text. Raises InputError for anything but texts.
         """
         texts = as_texts(texts, "texts")
         device = next(self.parameters()).device
@@ -295,7 +262,7 @@ class TextEncoder(nn.Module):
             for start in tracked(starts, progress):
                 rows = order[start : start + batch_size]
                 inputs, mask = pad_batch([ids[row] for row in rows], self.tokenizer.pad_token_id)
-                with autocast(device):
+                with autocast(device, work):
                     vectors[rows] = self(inputs.to(device), mask.to(device)).cpu().numpy()
         return vectors
 

@@ -45,7 +45,7 @@ def app(arguments: dict[str, Any]) -> Application:
     folder = placement.model.absolute()
 
     def replica() -> FastAPI:
-        return create_app(open_folder(folder), settings=settings)
+        return create_app(open_folder(folder, settings.precision), settings=settings)
 
     deployment = serve.deployment(
         serve.ingress(replica)(),

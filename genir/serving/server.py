@@ -8,6 +8,7 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
@@ -45,7 +46,9 @@ def serve(
     unguarded, and for a bad model folder.
     """
     with claim(host, port) as listener, logging_json():
-        run(lambda: open_folder(folder), listener, folder.name, examples, open_browser, settings)
+        asked = (settings or Settings()).precision
+        load = partial(open_folder, folder, asked)
+        run(load, listener, folder.name, examples, open_browser, settings)
 
 
 def run(

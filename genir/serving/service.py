@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar, cast
 
+from genir.config import Precision
 from genir.corpus.matches import Matches
 from genir.errors import InputError
 from genir.living.journal import Moved
@@ -30,11 +31,17 @@ class NotReady(Exception):
     """The model is still loading."""
 
 
-def open_folder(folder: Path) -> Served:
-    """Load a model folder."""
+def open_folder(folder: Path, precision: Precision = "auto") -> Served:
+    """Load a model folder. precision: of this process from now on, unless `auto`."""
+    from genir.models.precision import describe, override
     from genir.retriever import Retriever  # brings torch: the server should not wait for it
 
-    return Retriever.load(folder)
+    override(precision)
+    retriever = Retriever.load(folder)
+    asked = retriever.recipe.training.precision
+    taken = describe(retriever.model.device.type, ("answering",), asked)
+    log.info("loaded", extra={"model": folder.name, "precision": taken})
+    return retriever
 
 
 class Service:

@@ -12,6 +12,7 @@ from pydantic import (
     ValidationError,
 )
 
+from genir.config import Precision
 from genir.errors import InputError
 from genir.serving.origins import check_host, check_origin, check_proxy
 
@@ -92,6 +93,9 @@ class Settings(BaseModel):
     )
 
     # What else it does.
+    precision: Precision = Field(
+        default="auto", description="of products: fp32, bf16, or what is measured to be faster"
+    )
     compare: bool = Field(default=True, description="answer by BM25 too, when asked for it")
     max_compared: int = Field(
         default=200_000, ge=1, description="documents up to which BM25 indexes them when asked"

@@ -27,6 +27,7 @@ tags: [generative-retrieval]
 | documents | {len(retriever.documents):,} |
 | identifiers | {len(retriever.table):,} ({retriever.recipe.identifiers.scheme}) |
 | training | {metrics["steps"]:,} steps, {seconds["training"]:.0f} s |
+| precision | {_precision(metrics["precision"])} |
 | before and after it | {seconds["preparing"]:.0f} s and {seconds["finishing"]:.0f} s |
 | dev RR@10 / Success@10 | {dev["RR@10"]:.3f} / {dev["Success@10"]:.3f} on {dev["questions"]} \
 questions ({kind}) |
@@ -47,6 +48,11 @@ for hit in retriever.search(["your question"], k=10)[0]:
 {recipe.rstrip()}
 ```
 """
+
+
+def _precision(taken: Mapping[str, str]) -> str:
+    works = ", ".join(f"{work} {bits}" for work, bits in taken.items() if work != "device")
+    return f"{works} ({taken['device']})"
 
 
 def _what_it_does(retriever: Retriever) -> str:

@@ -5,7 +5,8 @@ there, the assembled model folder before the first step; `checkpoint/` the lates
 model, optimiser, schedule and random generators (accelerate's files) with the loop's own counts;
 `best/` the weights that did best on dev; `start/` the model that this one starts from, `first/` the
 first of two stages, `generator/` what makes up `pseudo.jsonl`; `finished/` the model folder about
-to be moved to its place. Each is replaced in one step.
+to be moved to its place; `precision.json` the precision of each kind of work. Each is replaced in
+one step.
 """
 
 import json
@@ -55,6 +56,8 @@ OWN_NAMES = {
     "pseudo.jsonl.part",
     "inputs.json",
     "corpus.sqlite",
+    "precision.json",
+    "precision.json.partial",
 }
 MODELS = ("start", "first", "generator")
 """Models trained before this one, each with a working folder of its own."""
@@ -76,6 +79,7 @@ class WorkFolder:
         self.generator = self.path / "generator"
         self.pseudo = self.path / "pseudo.jsonl"
         self.finished = self.path / "finished"
+        self.precision = self.path / "precision.json"
 
     @property
     def begun(self) -> bool:

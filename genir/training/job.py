@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -44,6 +44,7 @@ from genir.training.inputs import (
     train_queries,
 )
 from genir.training.loop import Trainer
+from genir.training.precision_record import recorded_precision
 from genir.training.pseudo import (
     copy_queries,
     is_file,
@@ -96,9 +97,10 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
         state.wait_for_everyone()
         if state.is_main_process:
             _note_inputs(job, recipe, work)
-        _get_ready(job, recipe, work)
-        if not prepare_only:
-            _train(job, recipe, work)
+        with recorded_precision(work.precision, recipe.training.precision) as taken:
+            _get_ready(job, recipe, work)
+            if not prepare_only:
+                _train(job, recipe, work, taken)
     return Retriever.load(work.prepared if prepare_only else job.out)
 
 
@@ -134,12 +136,14 @@ def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     state.wait_for_everyone()
 
 
-def _train(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+def _train(job: Job, recipe: Recipe, work: WorkFolder, taken: Mapping[str, str]) -> None:
     state = PartialState()
     retriever = Retriever.load(work.prepared, "cpu")
     split = _split(job, recipe, retriever.documents, work)
     split = join_queries(split, _made(recipe, retriever.documents, work))
     progress = Trainer(retriever, split, work).run()
+    known = json.loads(retriever.attachments["metrics.json"])
+    retriever.attachments["metrics.json"] = json.dumps({**known, "precision": taken}).encode()
     if state.is_main_process:
         _finish(job, retriever, split, progress, work)
     state.wait_for_everyone()
@@ -297,6 +301,7 @@ def _finish(
     metrics = {
         "recipe": retriever.recipe.name,
         "steps": progress.step,
+        "precision": prepared["precision"],
         "seconds": {"preparing": round(prepared["seconds"], 1),
                     "training": round(progress.seconds, 1),
                     "finishing": round(finishing, 1)},

@@ -16,7 +16,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from genir.errors import InputError
 from genir.models.base import Batch
-from genir.models.encoder import autocast
+from genir.models.precision import autocast
 from genir.records import Example
 from genir.retriever import Retriever
 from genir.tasks.registry import build_mixture
@@ -185,7 +185,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> torch.Tensor:
         batch = batch.to(self.accelerator.device)
-        with autocast(batch.rows.device, self.settings.precision):
+        with autocast(batch.rows.device, "training", self.settings.precision):
             loss = self.model(batch, self.losses)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)

@@ -9,7 +9,7 @@ from accelerate import PartialState
 from genir.config import PseudoSection, recipe_names
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.errors import InputError
-from genir.generation.queries import write_queries
+from genir.generation.queries import begun_precision, write_queries
 from genir.generation.writer import Writer
 from genir.models.digests import weights_digest
 from genir.records import Document
@@ -40,8 +40,9 @@ def make_queries(
     Raises Stopped on Ctrl-C or SIGTERM, after the batch that is being written.
     """
     device: torch.device = PartialState().device
+    writer = Writer.open(source, device, begun_precision(out))
     with stop_wish() as wish:
-        writer, weights = Writer.open(source, device), weights_digest(source)
+        weights = weights_digest(source)
         for _ in write_queries(corpus, writer, options, out, weights):
             if wish.made:
                 raise wish.stopped()

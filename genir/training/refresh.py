@@ -7,7 +7,7 @@ before. Killed at any moment, it leaves the model as it was or as it is to be.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -45,6 +45,7 @@ from genir.training.fingerprints import (
 from genir.training.inputs import check_recipe
 from genir.training.loop import Trainer
 from genir.training.losses.registry import loss_options
+from genir.training.precision_record import recorded_precision
 from genir.training.pseudo import join_queries
 from genir.training.split import DevSplit, carve_dev
 
@@ -114,7 +115,11 @@ def refresh(request: Refresh) -> Refreshed:
             f"{request.model}: nothing was added since it was trained; genir add adds documents"
         )
     began = time.monotonic()
-    with work.open(request.resume, request.overwrite):
+    asked = recipe.training.precision
+    with (
+        work.open(request.resume, request.overwrite),
+        recorded_precision(work.precision, asked) as taken,
+    ):
         if not work.prepared.is_dir():
             retriever.snapshot(work.prepared)
         before = Retriever.load(work.prepared, retriever.model.device)
@@ -124,7 +129,7 @@ def refresh(request: Refresh) -> Refreshed:
         old, new = _judge(request, split, before, fresh)
         learned, seconds = int(before.manifest["version"]), round(time.monotonic() - began, 1)
         found = Refreshed(learned, int(_new(before).sum()), steps, seconds, old, new)
-        _note(fresh, found)
+        _note(fresh, found, taken)
         fresh.recipe = retriever.recipe
         retriever.renew(fresh, learned)
     for one in (before, fresh):
@@ -306,7 +311,7 @@ def _judge(
     return old, new
 
 
-def _note(fresh: Retriever, found: Refreshed) -> None:
+def _note(fresh: Retriever, found: Refreshed, taken: Mapping[str, str]) -> None:
     metrics = json.loads(fresh.attachments.get("metrics.json", b"{}"))
-    metrics.setdefault("refreshes", []).append(asdict(found))
+    metrics.setdefault("refreshes", []).append({**asdict(found), "precision": taken})
     fresh.attachments["metrics.json"] = (json.dumps(metrics, indent=2) + "\n").encode()

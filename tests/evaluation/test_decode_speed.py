@@ -140,6 +140,28 @@ def test_a_cell_without_peers_times_genir_alone(normalise, passes):
     assert row.transformers_ms is row.marisa_ms is row.speedup is row.same is None
 
 
+@pytest.mark.parametrize(
+    ("share", "asked", "expected"),
+    [
+        (0.5, "auto", [("fp32", "fp32"), ("auto", "bf16")]),
+        (2.0, "auto", [("fp32", "fp32"), ("auto", "fp32")]),
+        (2.0, "bf16", [("fp32", "fp32"), ("bf16", "bf16")]),
+        (0.5, "fp32", [("fp32", "fp32")]),  # not twice
+    ],
+)
+def test_auto_is_what_is_measured_unless_a_precision_is_asked_for(
+    monkeypatch, measured, capsys, share, asked, expected
+):
+    measured(share)
+    both = [Cell(2, 4, 8, 100, 3, 16, precision=one, peers=False) for one in ("fp32", "auto")]
+    monkeypatch.setattr(decode_speed, "CODES", both)
+    monkeypatch.setattr(decode_speed, "TURN", 0.001)
+    rows = run_benchmark(Request(turns=1, device="cpu", precision=asked), None, None)
+    assert [(row.precision, row.taken) for row in rows] == expected
+    told = f"auto on cpu: answering {expected[-1][1]} (measured: bf16 takes {share:.2f} of"
+    assert (told in capsys.readouterr().out) == (asked == "auto")
+
+
 def test_cells_that_differ_in_size_alone_take_turns(monkeypatch):
     sizes, asked = (8, 30), []
 

@@ -7,7 +7,7 @@ import pytest
 
 from genir.config import PseudoSection
 from genir.errors import InputError
-from genir.generation.queries import part_of, prompt, write_queries
+from genir.generation.queries import begun_precision, part_of, prompt, write_queries
 from genir.generation.writer import first_line
 from genir.records import Document
 
@@ -20,8 +20,9 @@ CORPUS = [TAR, SED, BARE]
 class Echo:
     """Writes the beginning of what it was asked and a number, and of some nothing."""
 
-    def __init__(self):
+    def __init__(self, precision="fp32"):
         self.asked = []
+        self.precision = precision
 
     def write(self, prompts, options, seed):
         self.asked.append((list(prompts), seed))
@@ -39,6 +40,8 @@ def write(tmp_path, corpus=CORPUS, writer=None, stop=None, **options):
 
 def test_queries_stand_one_a_line_document_by_document(tmp_path):
     class Fixed:
+        precision = "fp32"
+
         def write(self, prompts, options, seed):
             assert prompts == ["tar. Archive files and extract them"] * 3 + ["Edit text"] * 3
             return ["how to pack", "unpack", "how to pack", "", "swap words", ""]
@@ -110,6 +113,17 @@ def test_going_on_with_other_settings_is_refused(tmp_path):
         write(tmp_path, CORPUS[:2], count=2, batch_size=1)
     with pytest.raises(InputError, match=r"documents: 3 documents, .* then, 3 documents, .* now"):
         write(tmp_path, [TAR, SED, Document("bare", "not so bare")], count=2, batch_size=1)
+    with pytest.raises(InputError, match="precision"):
+        write(tmp_path, writer=Echo("bf16"), count=2, batch_size=1)
+
+
+def test_the_precision_of_a_begun_file_is_known(tmp_path):
+    out = write(tmp_path, writer=Echo("bf16"), stop=1, count=2, batch_size=1)
+    assert begun_precision(out) == "bf16"
+    assert begun_precision(tmp_path / "none.jsonl") == "auto"
+    for damaged in (b"", b"\xff\n", b"[1]\n", b'{"options": {}}\n', b'{"precision": "fp8"}\n'):
+        part_of(out).write_bytes(damaged)
+        assert begun_precision(out) == "auto"
 
 
 def test_going_on_with_another_model_is_refused(tmp_path):

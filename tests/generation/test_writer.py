@@ -140,12 +140,14 @@ def test_equal_prompts_are_read_once_and_go_on_apart(seq2seq):
     assert len(set(writer.write([PROMPTS[0]] * 20, PseudoSection(**BRIEF), 0))) > 10
 
 
-@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_the_precision_is_what_the_processor_multiplies(gpt2, monkeypatch, native, dtype):
-    monkeypatch.setattr("genir.models.encoder.has_bf16", lambda device: native)
+@pytest.mark.parametrize(("share", "dtype"), [(0.5, torch.bfloat16), (2.0, torch.float32)])
+def test_the_precision_is_what_is_measured_to_be_faster(gpt2, measured, share, dtype):
+    measured({"writing": share})
     writer = Writer.open(str(gpt2), "cpu")
     assert writer.net.dtype == dtype
+    assert writer.precision == {torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
     assert len(writer.write(PROMPTS, PseudoSection(**BRIEF), 1)) == 2
+    assert Writer.open(str(gpt2), "cpu", "fp32").net.dtype == torch.float32
 
 
 def test_noise_on_what_is_read_changes_what_is_written(writer):

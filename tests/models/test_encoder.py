@@ -9,15 +9,12 @@ import pytest
 import torch
 
 from genir.errors import InputError, MissingPackage
-from genir.models import encoder as module
 from genir.models.encoder import (
     MINILM,
     MINILM_PACKAGE,
     MINILM_SHA256,
     TextEncoder,
-    autocast,
     encode_texts,
-    has_bf16,
     pad_batch,
     pretrained_folder,
 )
@@ -58,15 +55,6 @@ def test_embedding_keeps_the_order_of_the_texts(encoder, fp32):
     assert encoder.embed([]).shape == (0, 16)
 
 
-def test_bf16_embeds_nearly_the_same(encoder, monkeypatch):
-    monkeypatch.setattr(module, "has_bf16", lambda device: False)
-    exact = encoder.embed(TEXTS)
-    monkeypatch.setattr(module, "has_bf16", lambda device: True)
-    rough = encoder.embed(TEXTS)
-    assert rough.dtype == np.float32
-    assert 0 < np.abs(rough - exact).max() < 0.05
-
-
 def test_dropout_waits_while_embedding(encoder):
     encoder.train()
     np.testing.assert_array_equal(encoder.embed(TEXTS), encoder.embed(TEXTS))
@@ -92,38 +80,6 @@ def test_an_encoder_is_rebuilt_without_its_weights(encoder, tiny_encoder, fp32):
     assert not np.allclose(again.embed(TEXTS), encoder.embed(TEXTS))
     again.load_state_dict(encoder.state_dict())
     np.testing.assert_array_equal(again.embed(TEXTS), encoder.embed(TEXTS))
-
-
-@pytest.mark.parametrize(
-    ("precision", "native", "dtype"),
-    [
-        ("fp32", True, torch.float32),
-        ("bf16", False, torch.bfloat16),
-        ("auto", True, torch.bfloat16),
-        ("auto", False, torch.float32),
-    ],
-)
-def test_precision_is_chosen(precision, native, dtype, monkeypatch):
-    monkeypatch.setattr(module, "has_bf16", lambda device: native)
-    with autocast(torch.device("cpu"), precision):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
-
-
-@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
-@pytest.mark.filterwarnings("ignore:CUDA is not available")
-def test_on_cuda_attention_is_left_to_kernels_that_plan_nothing():
-    before = torch.backends.cuda.cudnn_sdp_enabled()
-    with autocast(torch.device("cuda"), "bf16"):
-        assert not torch.backends.cuda.cudnn_sdp_enabled()
-        assert torch.backends.cuda.mem_efficient_sdp_enabled()
-    assert torch.backends.cuda.cudnn_sdp_enabled() == before
-
-
-def test_bf16_is_the_processor_s(monkeypatch):
-    for capabilities in ({"avx512_bf16": True}, {"bf16": True}, {"avx512_f": True}, {}):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities.copy, raising=False)
-        assert has_bf16.__wrapped__("cpu") == any("bf16" in name for name in capabilities)
-    assert not has_bf16.__wrapped__("mps")
 
 
 def test_an_unknown_name_is_refused(offline):

@@ -6,9 +6,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 
 from genir.errors import InputError
 from genir.serving.server import address, claim, run
+from genir.serving.service import open_folder
 
 TOP = Path(__file__).parents[2]
 SERVE_A_SEARCHER = """
@@ -61,6 +63,24 @@ def test_what_fails_to_load_stops_the_server_and_is_raised():
 
     with claim("127.0.0.1", 0) as listener, pytest.raises(InputError, match=r"recipe\.toml"):
         run(load, listener, "model")
+
+
+def test_a_model_answers_in_the_precision_asked_for_and_the_log_says_so(
+    tiny_folder, measured, caplog
+):
+    asked, folder = measured(2.0), tiny_folder("atomic")  # whose recipe says fp32
+    caplog.set_level("INFO", "genir.serving")
+    dtypes = []
+    for given in ("auto", "bf16"):
+        served = open_folder(folder, given)
+        with served.autocast():
+            dtypes.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+        served.close()
+    assert dtypes == [torch.float32, torch.bfloat16] and "answering" not in asked
+    assert [record.precision for record in caplog.records] == [
+        "answering fp32 (as asked for)",
+        "answering bf16 (as asked for)",
+    ]
 
 
 def test_the_server_announces_itself_answers_and_leaves_quietly_on_ctrl_c():

@@ -76,7 +76,8 @@ def test_new_documents_are_learned_and_the_folder_says_so(model, files):
     assert after.version == 2 and not after.unlearned.any() and len(after.table.keys) == 48
     assert [(v.kind, v.kept) for v in after.versions()] == [
         ("trained", False), ("add", False), ("refresh", True)]  # fmt: skip
-    assert json.loads(after.attachments["metrics.json"])["refreshes"][0]["documents"] == 8
+    noted = json.loads(after.attachments["metrics.json"])["refreshes"][0]
+    assert noted["documents"] == 8 and noted["precision"]["device"] == "cpu"
     assert after.recipe == Retriever.load(model).recipe and after.recipe.training.epochs == 4
     assert sorted(os.listdir(model.parent)) == ["model", "q.jsonl", "q.tsv"]
     with pytest.raises(InputError, match="nothing was added since it was trained"):

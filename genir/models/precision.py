@@ -1,0 +1,246 @@
+"""The precision of matrix products: float32, or bf16 where it was measured to be faster.
+
+A processor with bf16 instructions need not be faster with them: on some without AMX, products in
+bf16 take twice as long as in float32, and autocast adds casts. So `auto` times products in both,
+once a process for each kind of work. Knows no recipe and no model folder.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import product as combinations
+from time import get_clock_info, perf_counter, thread_time
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from genir.config import Precision
+from genir.models.packed import product
+
+Taken = Literal["bf16", "fp32"]
+Work = Literal["training", "embedding", "answering", "writing"]
+"""Kinds of work: training steps; embedding of texts in batches; queries and decoder steps of few
+rows; sampling queries with a whole network in one precision."""
+WORKS: tuple[Work, ...] = get_args(Work)
+Choices = Mapping[str, Mapping[Work, Taken]]
+"""The precision of each kind of work, by device type."""
+
+DEVICE_TYPES = ("cpu", "cuda", "mps")
+MAX_SHARE = 0.9
+"""bf16 is taken where it needs at most this share of float32's time."""
+ROUNDS = 20
+WIDTH = 384
+"""Of MiniLM. The ratio of the precisions hardly depends on the size (measured from 8 to 4,096
+rows), and small products end between two interruptions of a busy machine."""
+CLOCK = thread_time if get_clock_info("thread_time").resolution < 1e-5 else perf_counter
+DTYPES: Mapping[Taken, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a product in each precision: the best of several rounds."""
+
+    fp32: float
+    bf16: float
+
+    @property
+    def share(self) -> float:
+        """Return bf16's time as a share of float32's."""
+        return self.bf16 / self.fp32
+
+
+_fixed: dict[tuple[str, Work], Taken] = {}
+
+
+def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
+    """Return the precision of a kind of work on a type of device.
+
+    Choices in force (`fixed`, `override`) win over `asked`, which wins over the measurement. On
+    CUDA the hardware's capability decides: tensor cores multiply bf16 several times as fast.
+    """
+    fixed = _fixed.get((device_type, work))
+    if fixed is not None:
+        return fixed
+    if asked != "auto":
+        return asked
+    if not has_bf16(device_type):
+        return "fp32"
+    if device_type != "cpu":
+        return "bf16"
+    return "bf16" if timing(work).share <= MAX_SHARE else "fp32"
+
+
+def autocast(
+    device: torch.device, work: Work, asked: Precision = "auto"
+) -> AbstractContextManager[Any]:
+    """Return the context that a kind of work multiplies in: bf16 by autocast, or float32."""
+    if choose(work, device.type, asked) == "bf16":
+        on_gpu = device.type == "cuda"
+        return _cuda_bf16() if on_gpu else torch.autocast(device.type, torch.bfloat16)
+    if torch.is_autocast_enabled(device.type):  # of other work around this
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+@contextmanager
+def _cuda_bf16() -> Iterator[None]:
+    """Multiply in bf16 on CUDA, and leave attention to torch's own kernels.
+
+    cuDNN's, which newer cards would get, is planned anew for every shape, and here nearly every
+    batch and every step of a search has another.
+    """
+    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
+        yield
+
+
+@cache
+def has_bf16(device_type: str) -> bool:
+    """Tell whether a type of device has instructions for bf16 products, however fast."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return device_type == "cpu" and bool(
+        capabilities.get("avx512_bf16") or capabilities.get("bf16")
+    )
+
+
+# --- choices in force --------------------------------------------------------------------------
+
+
+@contextmanager
+def fixed(choices: Choices) -> Iterator[None]:
+    """Take these choices in the block, whatever is measured; others stay as they are outside."""
+    before = dict(_fixed)
+    _fixed.update(
+        {(kind, work): taken for kind, own in choices.items() for work, taken in own.items()}
+    )
+    try:
+        yield
+    finally:
+        _fixed.clear()
+        _fixed.update(before)
+
+
+def override(precision: Precision) -> None:
+    """Take one precision for all work of this process (`--precision`); `auto` changes nothing."""
+    if precision != "auto":
+        _fixed.update(dict.fromkeys(combinations(DEVICE_TYPES, WORKS), precision))
+
+
+def describe(device_type: str, works: Sequence[Work], asked: Precision = "auto") -> str:
+    """Return the choices and the reason as a line for people."""
+    choices = {work: choose(work, device_type, asked) for work in works}
+    return line_of(choices, reason_for(device_type, works, asked))
+
+
+def line_of(choices: Mapping[Work, Taken], reason: str) -> str:
+    """Return choices as a line for people."""
+    return ", ".join(f"{work} {taken}" for work, taken in choices.items()) + f" ({reason})"
+
+
+def reason_for(device_type: str, works: Sequence[Work], asked: Precision) -> str:
+    """Return why `choose` takes what it takes."""
+    if asked != "auto" or any((device_type, work) in _fixed for work in works):
+        return "as asked for"
+    if not has_bf16(device_type):
+        return f"this {device_type} has no bf16 instructions"
+    if device_type != "cpu":
+        return f"this {device_type} has bf16 instructions"
+    shares = ", ".join(f"{timing(work).share:.2f}" for work in works)
+    return f"measured: bf16 takes {shares} of float32's time; --precision overrides"
+
+
+# --- the measurement ---------------------------------------------------------------------------
+
+
+@cache
+def timing(work: Work) -> Timing:
+    """Return what was measured for a kind of work in this process."""
+    return measure(work)
+
+
+def bf16_speed_up(work: Work) -> float:
+    """Return how many times as fast as float32 bf16 was measured to be; 1 without instructions."""
+    return 1 / timing(work).share if has_bf16("cpu") else 1.0
+
+
+def measure(work: Work) -> Timing:
+    """Time the products of a kind of work on the CPU in both precisions, by turns.
+
+    As the work makes them: with the casts of activations, on weights laid out before where it has
+    such, and with the backward pass in training. On one thread, in its own processor time: wall
+    time on several threads of a busy machine measures the other processes (4 of 24 choices
+    were wrong at a load of 5 a core). Leaves random state and threads as they are.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng([]), torch.inference_mode(False), torch.enable_grad():
+            return _by_turns(_RUNS[work]())
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _by_turns(run: "Run") -> Timing:
+    best: dict[Taken, float] = dict.fromkeys(DTYPES, float("inf"))
+    for taken in best:
+        run(taken)  # makes the kernels
+    for _ in range(ROUNDS):
+        for taken in best:
+            began = CLOCK()
+            run(taken)
+            best[taken] = min(best[taken], CLOCK() - began)
+    return Timing(**best)
+
+
+Run = Callable[[Taken], object]
+
+
+def _trained() -> Run:
+    """Multiply under autocast, forward and backward: [128, 384] by [384, 384]."""
+    linear, states = nn.Linear(WIDTH, WIDTH), torch.randn(128, WIDTH, requires_grad=True)
+    learned = [states, *linear.parameters()]
+
+    def run(taken: Taken) -> object:
+        with torch.autocast("cpu", DTYPES["bf16"], enabled=taken == "bf16"):
+            product = linear(states)
+        return torch.autograd.grad(product, learned, torch.ones_like(product))
+
+    return run
+
+
+def _prepared(rows: int) -> Run:
+    """Multiply with weights laid out before, casts included: [rows, 384] by [384, 1536]."""
+    states, weight = torch.randn(rows, WIDTH), torch.randn(4 * WIDTH, WIDTH)
+    laid = {taken: product(weight.to(dtype), None) for taken, dtype in DTYPES.items()}
+
+    @torch.inference_mode()
+    def run(taken: Taken) -> object:
+        return laid[taken](states.to(DTYPES[taken])).float()
+
+    return run
+
+
+def _converted() -> Run:
+    """Multiply plain matrices of one precision: [32, 384] by [384, 1536]."""
+    states, weight = torch.randn(32, WIDTH), torch.randn(4 * WIDTH, WIDTH)
+    pairs = {taken: (states.to(dtype), weight.to(dtype)) for taken, dtype in DTYPES.items()}
+
+    @torch.inference_mode()
+    def run(taken: Taken) -> object:
+        return F.linear(*pairs[taken])
+
+    return run
+
+
+_RUNS: Mapping[Work, Callable[[], Run]] = {
+    "training": _trained,
+    "embedding": partial(_prepared, 32),
+    "answering": partial(_prepared, 10),
+    "writing": _converted,
+}
