@@ -24,7 +24,6 @@ from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
 from genir.tasks.hyperlinks import Anchor, anchors
 from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal
 
-
 MAX_PAIRS = 32
 """Pairs of a link with those behind it in its sentence."""
 
