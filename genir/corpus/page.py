@@ -93,7 +93,8 @@ class _Parser(HTMLParser):
         """
         end = data.rfind(">") + 1
         super().feed(data[:end])
-        super().feed(data[end:].replace("<", "&lt;"))
+        # A section is left to the parser, which refuses unknown ones.
+        super().feed(data[end:].replace("<", "&lt;").replace("&lt;![", "<!["))
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
         """Return where a section such as <![CDATA[ ends, -1 if nowhere."""
