@@ -3,7 +3,7 @@
 Markdown is rendered to HTML first, so that one parser finds titles and links in both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
@@ -101,7 +101,7 @@ class _Parser(HTMLParser):
         self._href = ""
         self._start = -1
         self._anchors: list[Anchor] = []
-        self._endless: dict[str, str] = {}  # kind of marked section -> text that never closes one
+        self._endless: dict[str, str] = {}  # kind of section -> text without its end
 
     def feed(self, data: str) -> None:
         """Read a whole page in linear time.
@@ -111,14 +111,23 @@ class _Parser(HTMLParser):
         """
         end = data.rfind(">") + 1
         super().feed(data[:end])
-        super().feed(data[end:].replace("<", "&lt;"))
+        # A section is left to the parser, which refuses unknown ones.
+        super().feed(data[end:].replace("<", "&lt;").replace("&lt;![", "<!["))
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """Look for the end of a section such as <![CDATA[ only while there may be one."""
+        """Return where a section such as <![CDATA[ ends, -1 if nowhere."""
         kind = self.rawdata[i : i + 5].lower()
+        return self._end_of(kind, i, super().parse_marked_section)
+
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        """Return where a comment ends, -1 if nowhere."""
+        return self._end_of("<!--", i, super().parse_comment)
+
+    def _end_of(self, kind: str, i: int, find: Callable[[int], int]) -> int:
+        """Look for an end, unless there was none behind an earlier place of the same text."""
         if self._endless.get(kind) is self.rawdata:
             return -1
-        end = super().parse_marked_section(i, report)
+        end = find(i)
         if end < 0:
             self._endless[kind] = self.rawdata
         return end

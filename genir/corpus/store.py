@@ -258,7 +258,7 @@ class DocumentStore(Sequence[Document]):
         return mask
 
     def _refuse_unknown(self, where: Filter) -> None:
-        known = self.metadata_fields() if where else []
+        known = dict.fromkeys(self.metadata_fields() if where else ())
         for field in where:
             if field not in known and field not in FILTERED:
                 raise InputError(f"unknown metadata field {field!r}{nearest(field, known)}")

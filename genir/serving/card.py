@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.corpus.tokens import split_sentences
 from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.messages import FieldCard, FieldValue
@@ -62,7 +63,8 @@ def sample_examples(
 
 def _opening(document: Document, longest: int = 48) -> str:
     """Return the first sentence if it is short, else the title if that is, else nothing."""
-    sentence = document.text.strip().split("\n")[0].split(". ")[0].rstrip(".")
+    line = document.text.lstrip().partition("\n")[0].partition(". ")[0]
+    sentence = next(split_sentences(line)).rstrip(".\u3002")
     for text in (sentence, document.title):
         if 8 <= len(text) <= longest:
             return text

@@ -111,16 +111,40 @@ export function percent(share) {
   return share < 0.0005 ? "< 0.1%" : `${(100 * share).toFixed(1)}%`;
 }
 
+// Scripts without spaces: their characters, and runs of these beside other words.
+const SCRIPTS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"];
+const CHARACTER = `[${SCRIPTS.map((name) => `\\p{Script=${name}}`).join("")}ー]\\p{M}*`;
+const CHARACTERS = new RegExp(CHARACTER, "gu");
+const RUN = new RegExp(`^(?:${CHARACTER})+$`, "u");
+const WORD = `(?:${CHARACTER})+|(?:(?!${CHARACTER})[\\p{L}\\p{M}\\p{N}_])+`;
+const WORDS = new RegExp(WORD, "gu");
+const PIECES = new RegExp(`(${WORD})`, "u");
+
 /** Split a text into text nodes and <mark>s around the words of the query. */
 function marked(text, query) {
-  const wanted = words(query).filter((word) => !STOP_WORDS.has(word));
-  return text.split(/([\p{L}\p{N}_]+)/u).map((piece, place) => {
-    const hit = place % 2 && wanted.some((word) => alike(word, piece.toLowerCase()));
-    return hit ? element("mark", {}, piece) : piece;
+  const wanted = [...new Set(words(query))].filter((word) => !STOP_WORDS.has(word));
+  const pairs = new Set(wanted.filter((word) => RUN.test(word)).flatMap(pairsOf));
+  return text.split(PIECES).flatMap((piece, place) => {
+    if (place % 2 === 0) return piece;
+    if (RUN.test(piece)) return markedRun(piece, pairs);
+    return wanted.some((word) => alike(word, piece.toLowerCase())) ? element("mark", {}, piece) : piece;
   });
 }
 
-const words = (text) => text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+/** Mark the characters of a run that the query has beside each other too. */
+function markedRun(run, pairs) {
+  const characters = run.match(CHARACTERS);
+  const lit = characters.map((one, n) =>
+    pairs.has(one) || pairs.has(one + characters[n + 1]) || pairs.has(characters[n - 1] + one));
+  return characters.map((one, n) => (lit[n] ? element("mark", {}, one) : one));
+}
+
+const pairsOf = (run) => {
+  const characters = run.match(CHARACTERS);
+  return characters.length === 1 ? characters : characters.slice(1).map((one, n) => characters[n] + one);
+};
+
+const words = (text) => text.toLowerCase().match(WORDS) ?? [];
 
 /** The same word, or one with another ending: copy and copies, sort and sorted. */
 function alike(one, other) {

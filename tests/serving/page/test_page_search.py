@@ -150,3 +150,18 @@ def test_no_width_scrolls_sideways(page):
         for width in (320, 390, 768, 1180):
             page.set_viewport_size({"width": width, "height": 700})
             assert page.evaluate(overflow) == 0, f"{width} wide, query {query!r:.9}"
+
+
+def test_words_of_scripts_without_spaces_are_marked(page):
+    script = """async ([text, query]) => {
+        const { snippetOf } = await import(new URL("page/results.js", location.href));
+        const marks = snippetOf({ snippet: text }, query).querySelectorAll("mark");
+        return Array.from(marks, (mark) => mark.textContent).join("");
+    }"""
+    for text, query, marked in (
+        ("公司返还差旅费用。", "差旅费用什么时候返还", "返还差旅费用"),
+        ("使用docker命令", "docker", "docker"),
+        ("ขอลาพักร้อน", "ลาพัก", "ลาพัก"),
+        ("हिन्दी में", "हिन्दी", "हिन्दी"),
+    ):
+        assert page.evaluate(script, [text, query]) == marked

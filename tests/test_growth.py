@@ -1,0 +1,279 @@
+"""Work on texts grows as its input does: the input is doubled four times, on ordinary texts and on
+ones made to be slow.
+
+CPU time of this thread, the best of several runs, in up to five rounds: a busy machine only adds
+time. A quadratic function takes twice its share at each doubling, and 1.3 times is the limit.
+"""
+
+import gc
+from random import Random
+from time import thread_time
+
+import pytest
+
+from genir.baselines.bm25 import Bm25
+from genir.config import PseudoSection
+from genir.corpus.folder import read_corpus
+from genir.corpus.held_out import held_out
+from genir.corpus.page import parse_html, parse_markdown
+from genir.corpus.snippet import MAX_SNIPPET_CHARS, snippet
+from genir.corpus.store import DocumentStore
+from genir.corpus.tokens import characters, index_terms, terms, without_punctuation, words
+from genir.corpus.typos import letters_of, misspelt
+from genir.generation.queries import prompt
+from genir.identifiers.ngram import windows
+from genir.identifiers.passage import document_passages
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Link
+from genir.tasks import passages
+from genir.tasks.registry import TASKS
+from genir.training.split import carve_dev
+
+DOUBLINGS = 4
+LIMIT = 1.3
+ROUNDS = 5
+SLOW = 2.0
+"""Seconds after which a run is not worth measuring further."""
+
+
+def seconds(work, given):
+    best, spent = float("inf"), 0.0
+    for _ in range(5):
+        began = thread_time()
+        work(given)
+        took = thread_time() - began
+        best, spent = min(best, took), spent + took
+        if spent > 0.02:
+            break
+    return best
+
+
+def growth(make, work, size):
+    """Return by how much more than twice the time each doubling takes, in the geometric mean."""
+    first = seconds(work, make(size))
+    last = first
+    for doubling in range(1, DOUBLINGS + 1):
+        last = seconds(work, make(size * 2**doubling))
+        if last > SLOW:
+            break
+    return (last / first) ** (1 / doubling) / 2
+
+
+@pytest.fixture(autouse=True)
+def _without_collector():
+    """Collect no garbage meanwhile: it takes time when it likes."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def assert_linear(make, work, size):
+    found = []
+    for _ in range(ROUNDS):
+        found.append(growth(make, work, size))
+        if found[-1] < LIMIT:
+            return
+    raise AssertionError(f"each doubling takes {min(found):.2f} times its share of the time")
+
+
+def repeated(part):
+    return lambda size: (part * (size // len(part) + 1))[:size]
+
+
+TEXTS = {
+    "prose": repeated("Some words, and a few more. Other words follow here! "),
+    "lines": repeated("error in worker 7\n"),
+    "one word": repeated("a"),
+    "blank": repeated(" "),
+    "blank lines": repeated("\n \n"),
+    "a full stop and blanks": lambda size: "a." + " " * size + "a",
+    "exclamation marks": repeated("!"),
+    "full stops": repeated(". "),
+    "hyphens inside a word": lambda size: "a" + "-" * size + "b",
+    "Han": repeated("请提前两周申请休假。"),
+    "Han without a full stop": repeated("目录"),
+    "Han behind brackets": lambda size: "(" * size + "字",
+    "ideographic full stops": repeated("\u3002"),
+    "closing quotes": lambda size: "\u3002" + "」" * size,
+    "Latin in Han": lambda size: "字" + "a-" * (size // 2),
+    "Thai": repeated("ก็ทำ ไม่"),
+    "Thai and blanks": lambda size: "ก" + " " * size + "a",
+    "Khmer stacks": repeated("ក្"),
+    "marks alone": repeated("\u0301"),
+    "marks on a letter": lambda size: "字" + "\u0301" * size,
+    "letters that get longer": repeated("İ"),
+    "emoji": repeated("👩\u200d"),
+}  # fmt: skip
+PARTS = {
+    "words": words,
+    "terms": terms,
+    "index terms": index_terms,
+    "characters": characters,
+    "without punctuation": without_punctuation,
+    "sentences": passages.sentences,
+    "lead": lambda text: passages.lead(text, 32),
+    "pieces": lambda text: passages.clauses(text, 10**9, 5),
+    "first section": passages.first_section,
+    "misspelt": lambda text: misspelt(text, ["a"], Random(0)),
+    "letters": lambda text: letters_of([text]),
+    "held out": lambda text: held_out([Document("a", text)], 0.5, 0),
+    "passages": lambda text: document_passages(Document("a", text), 10, 10**9),
+    "prompt": lambda text: prompt(Document("a", text), PseudoSection(drop=0.5), Random(0)),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_parts_of_texts(part):
+    for text in TEXTS.values():
+        assert_linear(text, PARTS[part], 1_000)
+
+
+QUERIES = {
+    "words": "which worker had an error of some words",
+    "letters": "a b c d e",
+    "Han": "怎么申请休假目录",
+    "one word's beginnings": " ".join("a" * length for length in range(1, 40)),
+    "Thai": "ก็ทำไม่",
+}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_snippets(query):
+    for text in TEXTS.values():
+        assert_linear(text, lambda given: snippet(given, QUERIES[query]), 1_000)
+
+
+def test_a_snippet_reads_a_bounded_part_of_a_text():
+    found = []
+    for size in (2 * MAX_SNIPPET_CHARS, 20 * MAX_SNIPPET_CHARS):
+        text = TEXTS["lines"](size)
+        found.append(min(seconds(lambda t: snippet(t, QUERIES["words"]), text) for _ in range(5)))
+    assert found[1] < 2 * found[0]
+
+
+def linked(text):
+    """Return a page of links, one each 40 characters, and the page that they lead to."""
+    links = tuple(Link(at, at + 3, "b") for at in range(0, len(text) - 4, 40))
+    return [Document("a", text, "a title", links=links), Document("b", "Other words.", "a title")]
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "pseudo-queries"])
+def test_tasks(name):
+    kind = TASKS[name]
+    options = {"page": 1, "shortest": 1} if name in ("iss", "lps", "hip") else {}
+    table = IdentifierTable.build([[(0, 0)], [(0, 1)]], ["a", "b"])
+    queries = {"a": ["some words", "休假"]}
+
+    def work(corpus):
+        return list(kind(kind.Options(**options)).examples(corpus, table, queries, Random(0)))
+
+    for text in ("prose", "one word", "full stops", "Han", "Latin in Han", "marks alone"):
+        assert_linear(lambda size: linked(TEXTS[text](size)), work, 1_000)  # noqa: B023
+
+
+def documents(
+    size, text="Some words number {n} of it. It is another sentence that asks {n} times. "
+):
+    return [Document(str(n), 3 * text.format(n=n), f"title {n}") for n in range(size)]
+
+
+CORPORA = {
+    "different": documents,
+    "equal": lambda size: documents(size, "It is one of many equal sentences here. "),
+    "alike": lambda size: documents(size, "It is one of the first of all numbers, like {n}. "),
+}
+READERS = {
+    "held out": lambda corpus: held_out(corpus, 0.5, 0),
+    "BM25": lambda corpus: Bm25.fit(corpus).search(["some words of it"], 10),
+    "dev questions": lambda corpus: carve_dev(corpus, {}, len(corpus), 0),
+    "tables": lambda corpus: IdentifierTable.build(
+        [[(n // 100, n % 100)] for n in range(len(corpus))], [d.key for d in corpus]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_corpora(reader):
+    for corpus in CORPORA.values():
+        assert_linear(corpus, READERS[reader], 20)
+
+
+def test_one_long_document_loses_many_sentences():
+    def page(size):
+        made = (f"The sentence of number {'abcdefghij'[n % 10] * (n // 10 + 1)} ends here. "
+                for n in range(size))  # fmt: skip
+        return [Document("a", "".join(made))]
+
+    assert_linear(page, lambda corpus: held_out(corpus, 0.5, 0), 20)
+
+
+HTML = {
+    "prose": "<p>Some <b>words</b> &amp; others.</p>\n",
+    "links": '<a href="x.html">words</a> ',
+    "nested": "<div>",
+    "unclosed links": "<a href=x>words ",
+    "unclosed tags": "<a ",
+    "unclosed attributes": "<a b='",
+    "unclosed comments": "<!-- ",
+    "comments that never end": "<!-- x>",
+    "unclosed sections": "<![CDATA[ x>",
+    "unclosed conditions": "<![if x ",
+    "unclosed instructions": "<? ",
+    "unclosed ends": "</",
+    "signs": "<",
+    "references": "&a",
+    "titles": "<title>",
+    "preformatted": "<pre> x\n",
+}
+
+
+@pytest.mark.parametrize("source", HTML)
+def test_html(source):
+    assert_linear(repeated(HTML[source]), parse_html, 1_000)
+
+
+MARKDOWN = {
+    "prose": "Some *words* and `code`.\n\n",
+    "lists": "- item\n",
+    "headings": "# heading\n",
+    "tables": "a|b\n-|-\n",
+    "brackets": "[",
+    "links": "[a](",
+    "emphasis": "*a ",
+    "code": "`a",
+    "quotes": "> - ",
+    "comments": "<!-- ",
+    "escapes": "\\",
+}
+
+
+@pytest.mark.parametrize("source", MARKDOWN)
+def test_markdown(source):
+    assert_linear(repeated(MARKDOWN[source]), parse_markdown, 1_000)
+
+
+def test_lines_of_a_corpus(tmp_path):
+    def written(size):
+        file = tmp_path / f"{size}.jsonl"
+        rows = (f'{{"_id": "{n}", "text": "some words", "tag": "t{n}"}}\n' for n in range(size))
+        file.write_text("".join(rows), encoding="utf-8")
+        return file
+
+    assert_linear(written, lambda file: list(read_corpus(file)), 100)
+
+
+def test_conditions_of_many_values(tmp_path):
+    made = (Document(str(n), "text", metadata={"tag": f"t{n}"}) for n in range(100))
+    store = DocumentStore.create(tmp_path / "store.sqlite", made)
+
+    def work(values):
+        store._masks.clear()
+        assert store.matching({"tag": values}).sum() == 100
+
+    assert_linear(lambda size: [f"t{n}" for n in range(size)], work, 1_000)
+    store.close()
+
+
+def test_ngrams_of_tokens():
+    assert_linear(lambda size: [n % 7 for n in range(size)], lambda t: windows(t, 10, 9), 2_000)
+    assert_linear(lambda size: list(range(size)), lambda t: windows(t, 10, -1), 2_000)
