@@ -8,6 +8,7 @@ from transformers import AutoConfig
 from genir.errors import InputError
 from genir.manifest import sha256
 from genir.models.encoder import MINILM, MINILM_SHA256, load_pretrained, pretrained_folder
+from genir.models.foreign import check_place
 
 
 def file_digest(file: Path) -> str:
@@ -30,6 +31,7 @@ def weights_digest(name: str) -> str:
     folder = Path(pretrained_folder(name))
     if folder.is_dir():
         return folder_digest(folder)
+    check_place(name)
     return f"commit {getattr(load_pretrained(AutoConfig, name), '_commit_hash', None)}"
 
 

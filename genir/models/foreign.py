@@ -107,12 +107,8 @@ def check_files(name: str) -> None:
             weights, a model that needs code of its own, or weights in a format that can run code.
     """
     folder = Path(name)
-    if not name.strip():
-        raise refusal(name, "it is empty")
-    if not folder.is_dir():
-        if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-            raise refusal(name, "it is a file" if folder.exists() else "there is no such folder")
-    elif (folder / "manifest.json").is_file():
+    check_place(name)
+    if folder.is_dir() and (folder / "manifest.json").is_file():
         raise refusal(
             name, "it is a model folder of genir", "name it in [model] start, or give another model"
         )
@@ -122,6 +118,17 @@ def check_files(name: str) -> None:
     _refuse_config(name, config)
     if folder.is_dir():
         _refuse_weights(name, folder)
+
+
+def check_place(name: str) -> None:
+    """Raise InputError for a name that is neither a folder nor may be one of the hub."""
+    folder = Path(name)
+    if not name.strip():
+        raise refusal(name, "it is empty")
+    if folder.is_dir():
+        return
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise refusal(name, "it is a file" if folder.exists() else "there is no such folder")
 
 
 def _without_config(name: str) -> InputError:
