@@ -304,7 +304,7 @@ class Retriever(Stored):
             if (folder / name).is_file():
                 loaded.attachments[name] = (folder / name).read_bytes()
         loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors", len(documents))
-        loaded.guards = Guards.load(folder, len(documents))
+        loaded.guards = Guards.load(folder, len(documents), loaded.row_width)
         loaded._settle(folder)
         if stamp(folder) != before:
             raise Moved
@@ -349,7 +349,7 @@ def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidM
     try:
         scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
         table = IdentifierTable.load(folder / "identifiers")
-        refuse_foreign_symbols(table, scheme.level_sizes(), folder)
+        refuse_foreign_symbols(table, scheme.level_sizes(), folder, scheme.needs_tokenizer)
         return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
     except InputError:
         raise
@@ -373,11 +373,13 @@ def _facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.in
     except (OSError, KeyError, SafetensorError) as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
     for array in (counts, born):
-        if array.shape != (documents,) or array.dtype != np.int32 or array.min(initial=0) < 0:
-            raise InputError(
-                f"{path}: damaged ({array.dtype} {list(array.shape)} instead of int32 "
-                f"[{documents}]); restore it or train it again"
-            )
+        wrong = ""
+        if array.shape != (documents,) or array.dtype != np.int32:
+            wrong = f"{array.dtype} {list(array.shape)} instead of int32 [{documents}]"
+        elif array.min(initial=0) < 0:
+            wrong = f"a count or version of {array.min()}"
+        if wrong:
+            raise InputError(f"{path}: damaged ({wrong}); restore it or train it again")
     return counts, born
 
 

@@ -279,19 +279,25 @@ class IdentifierTable:
             raise InputError("the rows are not sorted")
 
 
-def refuse_foreign_symbols(table: IdentifierTable, sizes: Sequence[int], folder: Path) -> None:
-    """Raise InputError for a symbol outside its level; `sizes` counts the symbols of each level.
+def refuse_foreign_symbols(
+    table: IdentifierTable, sizes: Sequence[int], folder: Path, any_depth: bool
+) -> None:
+    """Raise InputError for a symbol outside its level.
 
-    A scheme with one size has it at every level.
+    sizes: the symbols of each level; any_depth: one size holds for all levels (identifiers of
+    text), however deep.
     """
-    if len(sizes) > 1 and table.depth > len(sizes):
-        raise InputError(f"{folder}: identifiers of {table.depth} levels, but {len(sizes)} sizes")
-    for level, highest in enumerate(table.symbols.max(axis=0, initial=0).tolist()):
-        size = sizes[min(level, len(sizes) - 1)]
-        if highest >= size:
+    mend = "restore the folder or train it again"
+    depth = table.depth if any_depth else len(sizes)
+    if table.depth > depth:
+        raise InputError(
+            f"{folder}: identifiers of {table.depth} levels instead of {depth}; {mend}"
+        )
+    for level, highest in enumerate(table.symbols.max(axis=0, initial=PAD).tolist()):
+        size = sizes[0 if any_depth else level]
+        if highest == PAD or highest >= size:
             raise InputError(
-                f"{folder}: symbol {highest} at level {level}, which has {size}; restore the "
-                "folder or train it again"
+                f"{folder}: symbol {highest} at level {level}, which has {size}; {mend}"
             )
 
 

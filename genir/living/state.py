@@ -43,8 +43,12 @@ class State(Ranker):
     @property
     def shape(self) -> Shape:
         """Return the bounds of entries that fit the model."""
-        width = self.model.row_width if self.model.makes_rows else None
-        return Shape(self.scheme.level_sizes(), width)
+        return Shape(self.scheme.level_sizes(), self.row_width)
+
+    @property
+    def row_width(self) -> int | None:
+        """Return the columns of a document's row of parameters, None where it has none."""
+        return self.model.row_width if self.model.makes_rows else None
 
     def fold(self, changes: Sequence[Change]) -> None:
         """Apply changes, oldest first. Raises Moved where another store took this one's place."""

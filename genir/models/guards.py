@@ -44,8 +44,10 @@ class Guards(NamedTuple):
         save_file(self._asdict(), folder / NAME)
 
     @classmethod
-    def load(cls, folder: Path, count: int) -> Self | None:
+    def load(cls, folder: Path, count: int, width: int | None) -> Self | None:
         """Read back what `save` wrote for `count` documents; None if there is nothing.
+
+        width: the columns of a document's row, None where documents have none.
 
         Raises InputError for a damaged file.
         """
@@ -59,6 +61,8 @@ class Guards(NamedTuple):
             valid = valid and documents.dtype == np.int32 and len(vectors) == len(documents)
             if not valid or not 0 <= documents.min(initial=0) <= documents.max(initial=0) < count:
                 raise KeyError("other arrays than float16 [Q, H] and int32 [Q]")
+            if vectors.shape[1] != width or not np.isfinite(vectors).all():
+                raise KeyError(f"vectors of {vectors.shape[1]} columns instead of {width}")
             return cls(vectors, documents)
         except (OSError, KeyError, SafetensorError) as error:
             raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None

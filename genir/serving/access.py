@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from genir.errors import InputError
 from genir.serving.messages import Access
 from genir.serving.origins import ANY
+from genir.serving.proxies import is_foreign
 from genir.serving.settings import Settings
 from genir.serving.tokens import Caller, Tokens
 
@@ -18,6 +19,13 @@ NO_WRITES = (
     "this server takes no changes; start it with --tokens and a token of the role write, or on "
     "127.0.0.1 (without --no-writes and --cors '*')"
 )
+
+NO_FOREIGN_WRITES = (
+    "without tokens, changes are taken from this machine alone: not from pages of other origins, "
+    "and not through a proxy; start the server with --tokens and a token of the role write"
+)
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Headers that proxies add."""
 
 
 class Gate:
@@ -100,12 +108,19 @@ async def writer(request: Request, caller: Annotated[Caller, Depends(anyone)]) -
     gate: Gate = request.app.state.gate
     if not gate.writes:
         raise HTTPException(403, NO_WRITES)
+    if gate.tokens is None and _comes_from_elsewhere(request):
+        raise HTTPException(403, NO_FOREIGN_WRITES)
     if caller.role != "write":
         if caller.name:
             raise HTTPException(403, f"the token {caller.name!r} may read, not write")
         detail = "send a token of the role write: Authorization: Bearer ..."
         raise HTTPException(401, detail, CHALLENGE)
     return caller
+
+
+def _comes_from_elsewhere(request: Request) -> bool:
+    """Return whether a proxy has forwarded a request, or a page of another origin has sent it."""
+    return any(name in request.headers for name in FORWARDED) or is_foreign(request.scope)
 
 
 async def owner(caller: Annotated[Caller, Depends(writer)]) -> Caller:

@@ -7,6 +7,7 @@ query.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -29,6 +30,7 @@ from genir.serving.texts import TextThreads
 TIDY = 10.0
 """Seconds between two times that freed memory is given back."""
 
+log = logging.getLogger("genir.serving")
 T = TypeVar("T")
 ModelState = tuple[int, int]
 """Which model answers (counted from 0 as they are swapped in), and the version of its documents."""
@@ -113,6 +115,11 @@ class Worker:
     def served(self) -> Served | None:
         """Return what answers, if anything does yet. Only the thread may ask it to search."""
         return self._served
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the thread runs, or will start with the first query."""
+        return self._thread is None or self._thread.is_alive()
 
     @property
     def state(self) -> ModelState:
@@ -223,11 +230,16 @@ class Worker:
             served, state = self._now()
             if served is None:
                 continue
-            if isinstance(batch, _Task):
-                _run(batch, served)
-            else:
-                self._answer(batch, served, state)
-            self._look(served)
+            try:
+                if isinstance(batch, _Task):
+                    _run(batch, served)
+                else:
+                    self._answer(batch, served, state)
+                self._look(served)
+            except Exception as error:  # this thread answers everybody: it goes on
+                log.exception("the model's thread met an error")
+                for item in batch if isinstance(batch, list) else ():
+                    _deliver(item, error)
 
     def _now(self) -> tuple[Served | None, ModelState]:
         with self._change:
@@ -272,8 +284,8 @@ class Worker:
             give_back()  # batches of ever other shapes leave holes behind
             self._next_tidy = monotonic() + TIDY
         if self._idle is not None and monotonic() >= self._next_look:
+            self._next_look = monotonic() + self._settings.poll_ms / 1000  # also where it fails
             self._idle(served)
-            self._next_look = monotonic() + self._settings.poll_ms / 1000
 
     def _answer(self, items: Sequence[_Waiting], served: Served, state: ModelState) -> None:
         now = monotonic()

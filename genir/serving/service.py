@@ -98,8 +98,8 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Tell whether a model is there."""
-        return self._worker.served is not None
+        """Return whether a model is there and the thread that runs it is alive."""
+        return self._worker.served is not None and self._worker.alive
 
     @property
     def served(self) -> Served:

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from genir.errors import InputError
-from genir.identifiers.table import PAD, IdentifierTable, sorted_order
+from genir.identifiers.table import (
+    PAD,
+    IdentifierTable,
+    refuse_foreign_symbols,
+    sorted_order,
+)
 
 symbol = st.integers(0, 2**31 - 1) | st.integers(0, 3)
 body = st.lists(symbol, min_size=1, max_size=5)
@@ -218,3 +223,29 @@ def test_files_of_two_tables_are_refused(tmp_path):
         (tmp_path / "mixed" / "rows.safetensors").write_bytes(rows)
         with pytest.raises(InputError, match=r"damaged|do not belong together"):
             IdentifierTable.load(tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "sizes", "any_depth", "told"),
+    [
+        ([[(1,)], [(2,)]], [3], False, ""),
+        ([[(1,)], [(2,)]], [2], False, "symbol 2 at level 0, which has 2"),
+        ([[(1, 0)], [(2, 0)]], [3], False, "identifiers of 2 levels instead of 1"),
+        ([[(1, 0)], [(2, 0)]], [3], True, ""),
+        ([[(1, 5)], [(2, 0)]], [3], True, "symbol 5 at level 1, which has 3"),
+        ([[(1, 5)], [(2, 0)]], [3, 6], False, ""),
+    ],
+)
+def test_symbols_of_another_scheme_are_refused(tmp_path, identifiers, sizes, any_depth, told):
+    table = build(identifiers)
+    if not told:
+        refuse_foreign_symbols(table, sizes, tmp_path, any_depth)
+        return
+    with pytest.raises(InputError, match=f"^{tmp_path}: {told}; restore"):
+        refuse_foreign_symbols(table, sizes, tmp_path, any_depth)
+
+
+def test_a_column_of_padding_alone_is_refused(tmp_path):
+    table = IdentifierTable(np.array([[1, -1], [2, -1]]), np.array([0, 1]), ["a", "b"])
+    with pytest.raises(InputError, match="symbol -1 at level 1"):
+        refuse_foreign_symbols(table, [3], tmp_path, True)

@@ -193,3 +193,28 @@ def test_the_verb_makes_a_token_and_prints_the_secret_alone(tmp_path):
     assert (caller.name, caller.role) == ("shop", "write")
     assert caller.scope.where == ({"tenant": "a"},) and caller.scope.allow == (frozenset("k"),)
     assert Tokens(file).caller(done.stdout.strip() + "x") is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "203.0.113.7"},
+        {"Forwarded": "for=203.0.113.7"},
+        {"Via": "1.1 proxy"},
+        {"X-Real-IP": "203.0.113.7"},
+        {"Origin": "https://front.example.org"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_without_tokens_nothing_that_comes_from_elsewhere_is_written(
+    model_folder, tmp_path, headers
+):
+    """A proxy on this machine has a loopback address too, and so has a browser."""
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    with serving(folder, Settings(cors=("https://front.example.org",))) as client:
+        body = {"documents": [record("a")]}
+        answer = client.post("/v1/documents", json=body, headers=headers)
+        assert answer.status_code == 403
+        assert client.delete("/v1/documents/copy-file", headers=headers).status_code == 403
+        assert "copy-file" in keys(client)
+        assert client.post("/v1/documents", json=body).status_code == 201

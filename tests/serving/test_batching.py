@@ -321,3 +321,34 @@ def test_kept_answers_go_with_the_state_and_the_oldest_first():
     none.get(1, "a")
     none.put(1, "a", "A")
     assert none.get(1, "a") is None
+
+
+def test_the_thread_outlives_errors_that_no_one_expected():
+    """Any exception of the model or of the look at the journal: the next query is answered."""
+
+    async def run():
+        failing = iter((ValueError("a bug"), MemoryError(), OSError("the disk is gone")))
+
+        def idle(served):
+            for error in failing:
+                raise error
+
+        recorder = Recorder()
+        worker = Worker(Settings(max_wait_ms=0, poll_ms=10), Metrics(), idle)
+        worker.install(recorder)
+        worker.watch()
+        try:
+            recorder.width = lambda k, beams=None: 1 // 0
+            (lost,) = worker.ask([Ask("first")], monotonic() + 10)
+            with pytest.raises(ZeroDivisionError):
+                await lost
+            del recorder.width
+            for number in range(20):
+                (future,) = worker.ask([Ask(f"q{number}")], monotonic() + 10)
+                assert (await future).hits[0].key == f"q{number}"
+                await asyncio.sleep(0.01)
+            assert worker.alive and next(failing, None) is None
+        finally:
+            worker.close()
+
+    asyncio.run(run())
