@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import fcntl
 import glob
 import os
 import re
@@ -27,6 +28,26 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
         )
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is a file, not a folder; give another place")
+
+
+@contextmanager
+def sole_use(file: Path, what: str) -> Iterator[None]:
+    """Hold a lock on a file, made if it is missing, while the block runs.
+
+    what: the folder or file that is worked on, for the message. Raises InputError at once when
+    another process holds the lock; a lock ends with its process.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{what}: another process is at work there; wait for it, or end it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -12,6 +12,11 @@ FORMAT = 1
 NAME = "manifest.json"
 JOURNAL = "journal-"
 MAX_JSON_BYTES = 64 * 2**20
+MAX_NAME = 200
+"""Characters of a file's name with its folders."""
+MAX_VERSION = 2**30
+"""Versions and counts are int32 elsewhere, and rise."""
+VERSION_FIELDS = {"version", "kind", "made", "documents", "target"}
 UNREAD = ("README.md", "LICENSE")
 """Beside hidden ones, files that a hub puts into a folder; nothing reads them."""
 
@@ -53,8 +58,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         files = {
             name: (facts["bytes"], facts["sha256"]) for name, facts in manifest["files"].items()
         }
-        version, learned = manifest.get("version", 0), manifest.get("learned", 0)
-        valid = all(type(n) is int and n >= 0 for n in (version, learned))
+        valid = _has_valid_facts(manifest)
     except (KeyError, TypeError, AttributeError):
         valid = False
     if not valid:
@@ -65,12 +69,27 @@ def check_manifest(folder: Path) -> dict[str, Any]:
             "use the genir version that wrote it"
         )
     for name in files:
-        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-            raise InputError(f"{path}: names {name!r}, which is outside the folder; remove it")
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts or len(name) > MAX_NAME:
+            raise InputError(f"{path}: names {name!r:.80}, which is no file inside the folder")
     _refuse_unlisted(folder, files)
     for name, (size, digest) in files.items():
         _check_file(folder / name, size, digest)
     return manifest
+
+
+def _has_valid_facts(manifest: Mapping[str, Any]) -> bool:
+    """Return whether versions, their table and the base URL have the types that genir writes."""
+    counts = [manifest.get(name, 0) for name in ("version", "learned", "documents", "identifiers")]
+    for line in manifest.get("versions", []):
+        counts += [
+            line["version"],
+            line["documents"],
+            0 if line["target"] is None else line["target"],
+        ]
+        if set(line) != VERSION_FIELDS or not all(type(line[n]) is str for n in ("kind", "made")):
+            return False
+    url = manifest.get("base_url", "")
+    return type(url) is str and all(type(n) is int and 0 <= n < MAX_VERSION for n in counts)
 
 
 def read_json(path: Path) -> Any:
@@ -98,6 +117,8 @@ def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
         name = path.relative_to(folder)
         if name.parts[0].startswith(".") or name.as_posix() in UNREAD:
             continue
+        if is_journal(name) and not path.exists() and not path.is_symlink():
+            continue  # another process has just closed its journal
         if path.is_dir() and not path.is_symlink():
             continue
         _refuse_special(folder, path)
@@ -112,9 +133,14 @@ def _refuse_special(folder: Path, path: Path) -> None:
 
     A link may lead to `blobs` beside the folder's parent: so the Hugging Face hub keeps files.
     """
-    target, inside = path.resolve(), folder.resolve()
+    inside = folder.resolve()
     allowed = (inside, inside.parent.parent / "blobs")
-    if not target.is_file() or not any(target.is_relative_to(place) for place in allowed):
+    try:
+        target = path.resolve()
+        regular = target.is_file() and any(target.is_relative_to(place) for place in allowed)
+    except (OSError, RuntimeError):  # a loop of links
+        regular = False
+    if not regular:
         raise InputError(
             f"{path}: not a regular file inside the model folder; put a copy of the file there"
         )

@@ -79,6 +79,12 @@ def broken_pipe() -> int:
     return 128 + signal.SIGPIPE
 
 
+def flush_output() -> None:
+    """Write what stdout holds, while a failure can still be reported. Raises OSError."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def drop_output() -> None:
     """Drop what stdout and stderr hold if they take no more: nothing is written at the exit."""
     for stream in (sys.stdout, sys.stderr):

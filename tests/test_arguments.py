@@ -185,7 +185,7 @@ def test_one_key_is_deleted_and_one_query_belongs_to_a_document(tiny_folder, tmp
     for wrong, message in (("1", "version = '1'"), (-1, "version = -1"), (99, "choose one")):
         with pytest.raises(InputError, match=message):
             model.rollback(wrong)
-    with pytest.raises(InputError, match="give a mapping from keys"):
+    with pytest.raises(InputError, match="give a dict from key"):
         model.replace([document], ["how do i copy?"])
     with pytest.raises(InputError, match="queries of 'copy-file'"):
         model.replace([document], {"copy-file": None})

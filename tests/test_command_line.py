@@ -129,7 +129,8 @@ def test_help_shows_every_bracketed_word(verb, capsys, monkeypatch):
             assert word in shown, f"{word} is lost from the help of {' '.join(verb)}"
 
 
-def test_the_help_of_generate_queries_names_its_section(capsys):
+def test_the_help_of_generate_queries_names_its_section(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     assert run("generate-queries", "--help") == 0
     assert "[pseudo]" in capsys.readouterr().out
     assert run("train", "--help") == 0

@@ -212,8 +212,9 @@ def test_a_full_disk_behind_standard_output_is_one_message(monkeypatch):
             write()
 
 
-PRINTERS = {"console.py", "residence.py", "logs.py"}
-"""residence.py prints a number to its parent process, logs.py the server's JSON."""
+PRINTERS = {"console.py", "residence.py", "logs.py", "signals.py"}
+"""residence.py prints a number to its parent process, logs.py the server's JSON; signals.py drops
+what a closed pipe does not take."""
 
 
 def test_only_the_console_prints():

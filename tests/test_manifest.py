@@ -84,7 +84,9 @@ def test_files_that_a_hub_adds_are_left_alone(folder, name):
     assert check_manifest(folder)["documents"] == 3
 
 
-@pytest.mark.parametrize("target", ["/dev/zero", "/etc/hostname", "../outside", "no-such"])
+@pytest.mark.parametrize(
+    "target", ["/dev/zero", "/etc/hostname", "../outside", "no-such", "weights"]
+)
 def test_links_out_of_the_folder_are_refused(folder, target):
     (folder.parent / "outside").write_bytes(b"12345")
     (folder / "weights").unlink()
@@ -107,13 +109,13 @@ def test_links_inside_the_folder_and_to_the_blobs_of_a_hub_are_followed(tmp_path
     assert set(check_manifest(snapshot)["files"]) >= {"weights", "empty", "inner/nothing"}
 
 
-@pytest.mark.parametrize("name", ["/etc/hostname", "../outside", "inner/../../outside"])
+@pytest.mark.parametrize("name", ["/etc/hostname", "../outside", "inner/../../outside", "a" * 5000])
 def test_names_outside_the_folder_are_refused(folder, name):
     path = folder / "manifest.json"
     values = json.loads(path.read_text())
     values["files"][name] = {"bytes": 1, "sha256": "0" * 64}
     path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match=rf"{path}: names '{name}', which is outside"):
+    with pytest.raises(InputError, match=rf"{path}: names '{name[:70]}.*, which is no file inside"):
         check_manifest(folder)
 
 
@@ -145,3 +147,24 @@ def test_what_is_no_model_folder_is_refused(tmp_path, folder):
         check_manifest(folder / "weights")
     with pytest.raises(InputError, match=r"manifest\.json: missing, so this is not a genir model"):
         check_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"version": 2**31}, {"version": -1}, {"version": "1"}, {"version": True},
+        {"learned": 2**200}, {"documents": None}, {"base_url": 3}, {"versions": "abc"},
+        {"versions": [1, 2]}, {"versions": [{"version": 1}]},
+        {"versions": [{"version": 1, "kind": 3, "made": "", "documents": 1, "target": None}]},
+    ],
+)  # fmt: skip
+def test_facts_of_another_type_or_size_are_damage(folder, facts):
+    write_manifest(folder, facts)
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        check_manifest(folder)
+
+
+def test_a_table_of_versions_is_read(folder):
+    line = {"version": 1, "kind": "add", "made": "now", "documents": 3, "target": None}
+    write_manifest(folder, {"version": 2, "versions": [line, line | {"version": 2, "target": 1}]})
+    assert check_manifest(folder)["version"] == 2

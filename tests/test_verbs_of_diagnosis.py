@@ -25,7 +25,18 @@ def test_explain_tells_level_by_level(model):
     assert told["key"] == "copy-file" and told["beams"] == 4
     assert told["verdict"] in ("found", "pruned")
     assert [set(level) for level in told["levels"]] == [
-        {"symbol", "log_p", "rank", "choices", "score", "place", "candidates", "threshold", "kept"}
+        {
+            "symbol",
+            "log_p",
+            "share",
+            "rank",
+            "choices",
+            "score",
+            "place",
+            "candidates",
+            "threshold",
+            "kept",
+        }
     ] * 3
     shown = genir("explain", model, "clone a text", "copy-file", "--beams", "40")
     assert "threshold" in shown and "copy-file: found at rank" in shown

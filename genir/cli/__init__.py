@@ -11,7 +11,7 @@ them ends the process with Python's traceback. `app`, `train` and `serve` are th
 import errno
 import sys
 
-from genir.signals import broken_pipe, drop_output, listen
+from genir.signals import broken_pipe, drop_output, flush_output, listen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def guarded(run: "Callable[[], Any]") -> None:
         try:
             run()
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            flush_output()
     except InputError as error:
         _fail(f"error: {error}", 2)
     except Stopped as stop:

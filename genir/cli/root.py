@@ -64,7 +64,9 @@ def run_command(
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None else ""
         raise InputError(f"{message.rstrip('.')}{hint}") from None
-    except typer.Abort:
+    except typer.Abort as error:
+        if error.__cause__ is not None:  # an EOFError of a library, not of a prompt: a bug
+            raise error.__cause__ from None
         sys.exit(1)
     sys.exit(code or 0)
 

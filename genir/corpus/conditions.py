@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.corpus.lines import shorten
+from genir.corpus.values import MAX_NUMBER
 from genir.errors import InputError, nearest
 
 COLUMNS = ("title", "url")
@@ -130,10 +131,14 @@ def _bound(value: Any) -> Any:
 
 def _refuse_incomparable(field: str, value: Any) -> None:
     odd = not isinstance(value, str | int | float)
-    if odd or (isinstance(value, float) and not isfinite(value)):
+    if odd or (isinstance(value, float) and not isfinite(value)) or _is_beyond_double(value):
         raise InputError(
             f"filter {field!r}: {shorten(value)} cannot be compared; give text, a number, "
             "true or false"
         )
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise InputError(f"filter {field!r}: {value!a} holds half a character; give a whole text")
+
+
+def _is_beyond_double(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > MAX_NUMBER

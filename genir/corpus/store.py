@@ -45,7 +45,9 @@ INDEX = """
 INSERT OR IGNORE INTO fields
 SELECT field.key, element.atom, number
 FROM documents, json_each(metadata) AS field, json_each(
-    CASE field.type WHEN 'array' THEN field.value ELSE json_array(field.atom) END
+    CASE WHEN field.type = 'array' THEN field.value
+    WHEN typeof(field.atom) = 'real' AND abs(field.atom) > 1.7976931348623157e308 THEN '[]'
+    ELSE json_array(field.atom) END
 ) AS element
 WHERE element.atom IS NOT NULL
 """

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-MAX_BITS = 10_000
-"""Of an integer; Python writes no longer ones as text."""
+MAX_NUMBER = 1.7976931348623157e308
+"""Of an integer: the highest double, since filters compare numbers as doubles."""
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
 """Values in one field; aliases in YAML can write many in few bytes."""
@@ -62,8 +62,8 @@ def _check_scalar(value: Any) -> None:
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be stored: not a JSON number; write null")
     elif isinstance(value, int):
-        if value.bit_length() > MAX_BITS:
-            raise ValueError(f"an integer of more than {MAX_BITS:,} bits; write it as a string")
+        if abs(value) > MAX_NUMBER:
+            raise ValueError("an integer of more than 308 digits; write it as a string")
     elif value is not None:
         raise ValueError(
             f"{value!a:.60} cannot be stored: JSON has no {type(value).__name__}; write it as a "

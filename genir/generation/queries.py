@@ -15,7 +15,7 @@ from typing import Any, Protocol, get_args
 from genir.config import Precision, PseudoSection
 from genir.corpus.tokens import first_words, join_words, words
 from genir.errors import InputError
-from genir.folders import flush_entry
+from genir.folders import flush_entry, sole_use
 from genir.progress import tracked
 from genir.records import Document
 from genir.tasks.writing import reading
@@ -54,26 +54,29 @@ def write_queries(
     """
     part = part_of(out)
     try:
-        facts = {f"setting {name}": value for name, value in options.model_dump().items()}
-        facts |= {
-            "documents": _digest(corpus),
-            "weights": weights,
-            "precision": writer.precision,
-        }
-        done = _begin(part, options, len(corpus), json.loads(json.dumps(facts)))
-        with part.open("a", encoding="utf-8", newline="\n") as file:
-            for start in tracked(range(done, len(corpus), options.batch_size), "writing queries"):
-                batch = corpus[start : start + options.batch_size]
-                made = _ask(batch, writer, options, start)
-                lines = (
-                    json.dumps({"document": d.key, "texts": texts}, ensure_ascii=False) + "\n"
-                    for d, texts in zip(batch, made, strict=True)
-                )
-                file.write("".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
-                yield start + len(batch)
-        _finish(part, out)
+        with sole_use(part, str(part)):
+            facts = {f"setting {name}": value for name, value in options.model_dump().items()}
+            facts |= {
+                "documents": _digest(corpus),
+                "weights": weights,
+                "precision": writer.precision,
+            }
+            done = _begin(part, options, corpus, json.loads(json.dumps(facts)))
+            with part.open("a", encoding="utf-8", newline="\n") as file:
+                for start in tracked(
+                    range(done, len(corpus), options.batch_size), "writing queries"
+                ):
+                    batch = corpus[start : start + options.batch_size]
+                    made = _ask(batch, writer, options, start)
+                    lines = (
+                        json.dumps({"document": d.key, "texts": texts}, ensure_ascii=False) + "\n"
+                        for d, texts in zip(batch, made, strict=True)
+                    )
+                    file.write("".join(lines))
+                    file.flush()
+                    os.fsync(file.fileno())
+                    yield start + len(batch)
+            _finish(part, out)
     except OSError as error:
         raise InputError(
             f"{out}: cannot be written ({error.strerror}); make room or name another file"
@@ -93,16 +96,24 @@ def begun_precision(out: Path) -> Precision:
     return taken if taken in get_args(Precision) else "auto"
 
 
-def _begin(part: Path, options: PseudoSection, size: int, facts: Mapping[str, Any]) -> int:
-    """Return how many documents are done, in whole batches; cut off what is beyond them."""
+def _begin(
+    part: Path, options: PseudoSection, corpus: Sequence[Document], facts: Mapping[str, Any]
+) -> int:
+    """Return how many documents are done, in whole batches; cut off what is beyond them.
+
+    Raises InputError for a file of other inputs, and for one that is damaged.
+    """
+    size = len(corpus)
     head = json.dumps(facts).encode() + b"\n"
     lines = part.read_bytes().splitlines(keepends=True) if part.exists() else []
     if not lines or not lines[0].endswith(b"\n"):
         part.write_bytes(head)
         return 0
     if lines[0] != head:
-        known = json.loads(lines[0])
-        name = next(one for one in facts if known.get(one, "absent") != facts[one])
+        known = _record(part, 1, lines[0])
+        name = next((one for one in facts if known.get(one, "absent") != facts[one]), "layout")
+        if name == "layout":
+            raise _damaged(part, 1)
         raise InputError(
             f"{part}: was made from other inputs than these ({name}: {known.get(name, 'absent')} "
             f"then, {facts[name]} now); restore what has changed to go on with --resume, or start "
@@ -111,8 +122,33 @@ def _begin(part: Path, options: PseudoSection, size: int, facts: Mapping[str, An
     # Bytes: a kill may have cut within a letter, and keys may hold what ends a line of text.
     whole = [line for line in lines[1:] if line.endswith(b"\n")]
     done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
+    for number, (line, document) in enumerate(zip(whole[:done], corpus, strict=False), start=2):
+        record = _record(part, number, line)
+        if record.get("document") != document.key or not _is_texts(record.get("texts")):
+            raise _damaged(part, number)
+    if len(whole) > size:
+        raise _damaged(part, size + 2)
     os.truncate(part, sum(map(len, lines[: 1 + done])))
     return done
+
+
+def _record(part: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return the object of a line. Raises InputError where there is none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise _damaged(part, number)
+    return record
+
+
+def _is_texts(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(text, str) for text in given)
+
+
+def _damaged(part: Path, number: int) -> InputError:
+    return InputError(f"{part}:{number}: damaged; start over with --overwrite")
 
 
 def _digest(corpus: Sequence[Document]) -> str:

@@ -196,7 +196,9 @@ class TextEncoder(nn.Module):
             loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             for loader in (AutoConfig, AutoTokenizer)
         )
-        return cls(AutoModel.from_config(config), tokenizer, length)
+        # These would change what the network computes, or refuse to be saved.
+        config.output_attentions = config.output_hidden_states = False
+        return cls(AutoModel.from_config(config, dtype=torch.float32), tokenizer, length)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""

@@ -1,6 +1,5 @@
 """The routes that change: documents come, change and go; versions, compaction, another model."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +12,10 @@ from starlette.exceptions import HTTPException
 
 from genir.corpus.documents import document_of, record_of
 from genir.corpus.layers import Additions
-from genir.corpus.lines import unique_fields
 from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.access import Owner, Reader, Writer
-from genir.serving.limits import deadline_of, refuse
+from genir.serving.limits import deadline_of, refuse, refuse_repeated
 from genir.serving.messages import Message, QueryText, State
 from genir.serving.problems import RESPONSES
 from genir.serving.served import Changed, Served
@@ -193,14 +191,6 @@ async def swap(body: FolderRequest, request: Request, caller: Owner) -> State:
     request.state.facts["folder"] = folder.name
     await service.swap(folder, _deadline(service))
     return State(status=f"serving {folder.name}")
-
-
-def refuse_repeated(body: bytes) -> None:
-    """Raise HTTPException 422 for a field that an object names twice, as files are refused."""
-    try:
-        json.loads(body, object_pairs_hook=unique_fields)
-    except ValueError as error:
-        raise HTTPException(422, f"{error}; keep one") from None
 
 
 def _service(request: Request) -> Service:

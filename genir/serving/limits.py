@@ -1,5 +1,6 @@
 """How much one request may ask for, and which documents it is about. Raises what becomes a 4xx."""
 
+import json
 from collections.abc import Collection
 from time import monotonic
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from genir.corpus.conditions import COLUMNS
+from genir.corpus.lines import unique_fields
 from genir.errors import nearest
 from genir.records import Selection
 from genir.serving.messages import SearchRequest
@@ -55,3 +57,13 @@ def within(asked: Selection, caller: Caller) -> Selection | None:
 def deadline_of(given_ms: int | None, settings: Settings) -> float:
     """Return when an answer is late, by the monotonic clock."""
     return monotonic() + min(given_ms or settings.deadline_ms, settings.deadline_ms) / 1000
+
+
+def refuse_repeated(body: bytes) -> None:
+    """Raise HTTPException 422 for a field that an object names twice, as files are refused."""
+    try:
+        json.loads(body, object_pairs_hook=unique_fields)
+    except RecursionError:
+        raise HTTPException(400, "the body is nested too deeply; send it flatter") from None
+    except ValueError as error:
+        raise HTTPException(422, f"{error}; keep one") from None

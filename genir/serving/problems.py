@@ -16,6 +16,12 @@ from genir.serving.service import NotReady
 from genir.serving.writer import Late
 
 MEDIA_TYPE = "application/problem+json"
+FASTAPI_UNPARSED = "There was an error parsing the body"
+"""FastAPI's detail where JSON is valid, but Python cannot hold it."""
+UNPARSED = (
+    "the body is nested too deeply, or holds a number of more than 4,300 digits; send it flatter, "
+    "and such a number as a text"
+)
 AGAIN = {"Retry-After": "1"}
 
 
@@ -73,7 +79,8 @@ def failed() -> JSONResponse:
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, error.headers)
+    detail = UNPARSED if error.detail == FASTAPI_UNPARSED else error.detail
+    return problem(error.status_code, detail, error.headers)
 
 
 def _passing(request: Request, error: Exception) -> JSONResponse:

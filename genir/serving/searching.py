@@ -9,11 +9,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from genir.corpus.lines import unique_fields
 from genir.records import Selection
 from genir.serving.access import Anyone, Gate, Reader
 from genir.serving.batching import Ask
 from genir.serving.card import field_cards, sample_examples, seen
-from genir.serving.limits import deadline_of, refuse_fields, refuse_search, within
+from genir.serving.limits import (
+    deadline_of,
+    refuse_fields,
+    refuse_repeated,
+    refuse_search,
+    within,
+)
 from genir.serving.messages import (
     Answer,
     Answers,
@@ -38,6 +45,7 @@ router = APIRouter(responses=RESPONSES, tags=["search"])
 async def search(body: SearchRequest, request: Request, caller: Reader) -> Answer | Answers:
     """Answer one query, or several, with hits: best first."""
     start, service = perf_counter(), _service(request)
+    refuse_repeated(await request.body())
     facts: dict[str, Any]
     refuse_search(body, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
@@ -75,6 +83,7 @@ async def explain(
 ) -> TreeMessage:
     """Show the tree of beams of a query, level by level, and which paths led to hits."""
     start, service = perf_counter(), _service(request)
+    _refuse_repeated_parameters(request)
     body = SearchRequest(query=query, k=k, beams=beams, where=_filter(where))
     refuse_search(body, service.settings)
     deadline = deadline_of(None, service.settings)
@@ -197,6 +206,14 @@ async def _refuse_unknown(
     refuse_fields(where, known, caller)
 
 
+def _refuse_repeated_parameters(request: Request) -> None:
+    """Raise HTTPException 422 for a query parameter that is given twice: one would be dropped."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise HTTPException(422, f"{twice}: is given twice; keep one")
+
+
 _WHERE: TypeAdapter[dict[str, Any] | None] = TypeAdapter(Where | None)
 
 
@@ -205,8 +222,10 @@ def _filter(text: str | None) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        return _WHERE.validate_python(json.loads(text))
+        return _WHERE.validate_python(json.loads(text, object_pairs_hook=unique_fields))
     except ValidationError as error:
         raise HTTPException(422, f"where: {error.errors()[0]['msg']}") from None
-    except (ValueError, RecursionError):
+    except (json.JSONDecodeError, RecursionError):
         raise HTTPException(422, 'where: no JSON; write it as {"lang": "en"}') from None
+    except ValueError as error:  # of `unique_fields`
+        raise HTTPException(422, f"where: {error}; keep one") from None

@@ -23,7 +23,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from genir.errors import InputError
-from genir.folders import new_folder
+from genir.folders import new_folder, sole_use
+from genir.manifest import sha256
 from genir.signals import on_leave
 
 # It warns of tied weights at each checkpoint; they are tied again before they are read back.
@@ -59,6 +60,10 @@ OWN_NAMES = {
     "precision.json",
     "precision.json.partial",
 }
+LOCK = ".lock"
+"""In the working folder: held by the process that works there."""
+CHECKSUMS = "checksums.json"
+"""In a checkpoint: the sha256 of each of its other files."""
 MODELS = ("start", "first", "generator")
 """Models trained before this one, each with a working folder of its own."""
 
@@ -99,6 +104,9 @@ class WorkFolder:
                 "--overwrite starts over"
             )
         self._refuse_foreign()
+        if self.path.is_dir():
+            with sole_use(self.path / LOCK, str(self.path)):
+                pass
         try:
             if self.path.exists() and not (resume and self.begun):
                 shutil.rmtree(self.path)
@@ -115,7 +123,10 @@ class WorkFolder:
                 shutil.rmtree(self.path, ignore_errors=True)
 
         try:
-            with on_leave(lambda: None if self.begun else abandon()):
+            with (
+                sole_use(self.path / LOCK, str(self.path)),
+                on_leave(lambda: None if self.begun else abandon()),
+            ):
                 yield
         except InputError:
             abandon()
@@ -155,6 +166,8 @@ class WorkFolder:
             return
         progress.processes = accelerator.num_processes
         (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        checksums = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+        (partial / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
         with new_folder(self.checkpoint, overwrite=True) as folder:
             for path in partial.iterdir():
                 shutil.move(path, folder / path.name)
@@ -165,6 +178,7 @@ class WorkFolder:
         if not self.checkpoint.is_dir():
             return Progress()
         try:
+            self._refuse_changed()  # accelerate passes over a missing or damaged random state
             text = (self.checkpoint / "progress.json").read_text(encoding="utf-8")
             progress = Progress(**json.loads(text))
             self._refuse_other_number(progress.processes, accelerator.num_processes)
@@ -175,6 +189,15 @@ class WorkFolder:
                 "--overwrite starts over"
             ) from None
         return progress
+
+    def _refuse_changed(self) -> None:
+        """Raise ValueError for a file that is missing or not the one that was saved."""
+        checksums = json.loads((self.checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
+        for name, digest in checksums.items():
+            if not (self.checkpoint / name).is_file():
+                raise ValueError(f"{name} is missing")
+            if sha256(self.checkpoint / name) != digest:
+                raise ValueError(f"{name} is damaged")
 
     def _refuse_other_number(self, before: int, now: int) -> None:
         """The batches are dealt out by process, and each process has a random state of its own."""
@@ -189,11 +212,20 @@ class WorkFolder:
         with new_folder(self.best, overwrite=True) as folder:
             save_model(model, str(folder / "model.safetensors"))
 
-    def restore_best(self, model: Any) -> None:
-        """Load the weights that did best on dev, if dev was measured."""
+    def restore_best(self, model: Any, progress: Progress) -> None:
+        """Load the weights that did best on dev, if dev was measured.
+
+        Raises InputError where they are missing or damaged.
+        """
+        if not progress.history:
+            return
         weights = self.best / "model.safetensors"
-        if weights.is_file():
+        try:
             load_model(model, str(weights))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"{weights}: the best weights cannot be read ({error}); --overwrite starts over"
+            ) from None
 
     def close(self) -> None:
         """Remove the folder: the model stands in its own."""

@@ -209,7 +209,9 @@ def read_inputs(folder: Path) -> Inputs:
     """Return the inputs that a working folder was begun with. Raises InputError without any."""
     try:
         known: Inputs = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if not isinstance(known, dict) or not all(isinstance(one, str) for one in known.values()):
+            raise ValueError("not an object of texts")
+    except (OSError, ValueError, RecursionError):
         raise InputError(
             f"{folder}: holds no record of its inputs ({FILE}), so it cannot be resumed safely; it "
             "was begun by an earlier genir, or is damaged: start over with --overwrite"

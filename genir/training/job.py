@@ -292,7 +292,7 @@ def _finish(
     In the working folder first, so that a kill leaves nothing beside the model folder.
     """
     prepared = json.loads(retriever.attachments["metrics.json"])
-    work.restore_best(retriever.model)
+    work.restore_best(retriever.model, progress)
     began = time.monotonic()
     retriever.model.finish(retriever.documents)
     retriever.guards = retriever.model.guard(split.train, retriever.table)

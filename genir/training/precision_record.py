@@ -42,6 +42,11 @@ def _record(path: Path, kind: str, asked: Precision) -> None:
     if kind in known:
         say(f"precision on {kind}: {line_of(known[kind], 'as recorded at the start')}", True)
         return
+    if not known and (path.parent / "prepared").is_dir():
+        raise InputError(
+            f"{path}: missing or empty, so a resumed training might go on in another precision; "
+            "--overwrite starts the training over"
+        )
     for each in {kind, "cpu"} - known.keys():  # models of earlier trainings may answer on the CPU
         known[each] = {work: _choice(work, each, asked) for work in WORKS}
     say(f"precision on {kind}: {line_of(known[kind], reason_for(kind, WORKS, asked))}", True)

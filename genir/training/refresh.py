@@ -244,7 +244,7 @@ def _train(
         add_adapters(fresh.model, request.adapters)
     trainer = Trainer(fresh, split.all, work, Replay(fresh, request.replay))
     progress = trainer.run()
-    work.restore_best(fresh.model)
+    work.restore_best(fresh.model, progress)
     if request.adapters:
         merge_adapters(fresh.model)
     fresh.model.eval()  # not finished: placed rows hold the encoder's view of the document already

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genir.corpus.documents import document_of
 from genir.corpus.layers import LayeredStore
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
@@ -201,3 +202,22 @@ def test_a_mask_that_was_being_made_when_documents_changed_is_not_kept(store, mo
     assert layered.matching({"lang": "en"}).tolist() == [True, False, True, False]
     assert layered.matching({"lang": "en"}).tolist() == [False, False, True, False]
     layered.close()
+
+
+@pytest.mark.parametrize("value", [10**308, -(10**308), 1.7e308, 2**63, 0.1])
+def test_large_numbers_are_stored_and_found(tmp_path, value):
+    documents = [Document("a", "text", metadata={"n": value}), Document("b", "text")]
+    store = DocumentStore.create(tmp_path / "d.sqlite", documents)
+    assert store.find("a").metadata["n"] == value
+    assert store.matching({"n": {"gte": value}}).tolist() == [True, False]
+    with pytest.raises(InputError, match="cannot be compared"):
+        store.matching({"n": {"gt": 10**309}})
+    layered = LayeredStore(tmp_path / "d.sqlite")
+    layered.put({2: Document("c", "text", metadata={"n": value})})
+    assert layered.find("c").metadata["n"] == value
+
+
+@pytest.mark.parametrize("value", [10**309, -(10**400), [1, 10**309], {"a": 10**309}])
+def test_numbers_beyond_a_double_are_refused_by_name(value):
+    with pytest.raises(InputError, match=r"file:3: .*an integer of more than 308 digits; write it"):
+        document_of({"_id": "a", "text": "t", "n": value}, "file:3")

@@ -150,3 +150,29 @@ def test_words_are_left_out_but_never_all():
 )
 def test_only_the_first_line_counts(text, line):
     assert first_line(text) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("garbage", 1), ("[]", 1), ("5", 1),
+        ("garbage", 2), ("[]", 2), ("{}", 2), ('{"document": "zzz", "texts": ["x"]}', 2),
+        ('{"document": "tar", "texts": "abc"}', 2), ('{"document": "tar", "texts": [3]}', 2),
+    ],
+)  # fmt: skip
+def test_a_damaged_part_file_is_named(tmp_path, line, number):
+    out = write(tmp_path, stop=1, count=2, batch_size=1)
+    lines = part_of(out).read_text().splitlines()
+    lines[number - 1] = line
+    part_of(out).write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=rf"out\.jsonl\.part:{number}: damaged; start over"):
+        write(tmp_path, count=2, batch_size=1)
+
+
+def test_two_runs_on_one_file_are_refused(tmp_path):
+    section = PseudoSection(count=2, batch_size=1)
+    first = write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl")
+    next(first)
+    with pytest.raises(InputError, match=r"out\.jsonl\.part: another process is at work there"):
+        next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl"))
+    assert list(first) == [2, 3]

@@ -245,3 +245,31 @@ def test_the_page_and_its_files_are_sent_and_need_nothing_from_elsewhere(client)
         and "style=" not in page.text
         and " on" + "click" not in page.text
     )
+
+
+def test_a_field_given_twice_is_refused_and_not_decided_by_the_last(client):
+    def send(body):
+        headers = {"Content-Type": "application/json"}
+        answer = client.post("/v1/search", content=body, headers=headers)
+            "/v1/search", content=body, headers={"Content-Type": "application/json"}
+        )
+        return answer.status_code, answer.json().get("detail", "")
+
+    for body in ('{"query": "x", "query": "y"}', '{"query": "x", "where": {"a": 1, "a": 2}}'):
+        status, detail = send(body)
+        assert status == 422 and "is given twice" in detail and detail.endswith("keep one")
+    for query in ("query=a&query=b", 'query=a&where={"lang":"de","lang":"en"}'):
+        answer = client.get(f"/v1/explain?{query}")
+        assert answer.status_code == 422 and "given twice" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("depth", [900, 940, 943, 950, 1000, 5000])
+def test_bodies_nested_deeply_are_refused_with_a_reason(client, depth):
+    for path, body in (
+        ("/v1/search", '{"query": "x", "k": ' + "[" * depth + "]" * depth + "}"),
+        ("/v1/documents", '{"document": {"_id": "x", "text": "t", "m": ' + "[" * depth + "]" * depth
+         + "}}"),
+    ):  # fmt: skip
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code in (400, 403, 422), answer.text
+        assert "There was an error" not in answer.json()["detail"]

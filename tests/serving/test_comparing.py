@@ -58,8 +58,8 @@ def test_a_kept_answer_has_its_shares_too(client):
 def test_a_fresh_answer_is_not_one_that_was_kept(searcher):
     from fastapi.testclient import TestClient
 
-    calls, search = [], searcher.search
-    searcher.search = lambda *given: calls.append(given) or search(*given)
+    calls, match = [], searcher.match
+    searcher.match = lambda *given: calls.append(given) or match(*given)
     client = TestClient(create_app(searcher))
     for fresh in (False, False, True, True, False):
         asked(client, fresh=fresh)

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from genir.errors import InputError
+from genir.manifest import sha256
 from genir.training.checkpoints import Progress, WorkFolder
 
 
@@ -67,7 +68,16 @@ def no_room(descriptor):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("damage", ["progress.json", "model.safetensors", "optimizer.bin"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "progress.json",
+        "model.safetensors",
+        "optimizer.bin",
+        "random_states_0.pkl",
+        "checksums.json",
+    ],
+)
 def test_a_damaged_checkpoint_is_named(work, damage):
     run = Run()
     with work.open(resume=False, overwrite=False):
@@ -82,12 +92,52 @@ def test_a_damaged_checkpoint_is_named(work, damage):
 def test_the_best_weights_come_back(work):
     run = Run()
     with work.open(resume=False, overwrite=False):
-        work.restore_best(run.net)  # nothing kept yet, nothing changed
+        work.restore_best(run.net, Progress())  # nothing kept yet, nothing changed
         best = run.step()
         work.keep_best(run.net)
         run.step()
-        work.restore_best(run.net)
+        work.restore_best(run.net, Progress(history=[{"step": 1}]))
     assert torch.equal(run.net.weight, best)
+
+
+@pytest.mark.parametrize("name", ["random_states_0.pkl", "optimizer.bin", "scheduler.bin"])
+def test_a_missing_part_of_a_checkpoint_is_named(work, name):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.save(run.accelerator, Progress(1))
+        path = work.checkpoint / name
+        if not path.exists():
+            path = work.checkpoint / "progress.json"
+        path.unlink()
+        with pytest.raises(InputError, match=f"cannot be read .{path.name} is missing"):
+            work.load(run.accelerator)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")]
+)
+def test_missing_or_damaged_best_weights_are_named(work, damage):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.keep_best(run.net)
+        damage(work.best / "model.safetensors")
+        with pytest.raises(InputError, match=r"best/model\.safetensors: .*--overwrite starts over"):
+            work.restore_best(run.net, Progress(history=[{"step": 1}]))
+
+
+def test_a_folder_at_work_is_left_alone(work):
+    told = "model.training: another process is at work there; wait for it, or end it"
+    with work.open(resume=False, overwrite=False):
+        work.prepared.mkdir()
+        for resume, overwrite in ((True, False), (False, True)):
+            with (
+                pytest.raises(InputError, match=told),
+                WorkFolder(work.target).open(resume, overwrite),
+            ):
+                pytest.fail("opened")
+        assert work.prepared.is_dir()
+    with work.open(resume=True, overwrite=False):
+        assert work.prepared.is_dir()
 
 
 def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
@@ -152,6 +202,9 @@ def test_another_number_of_processes_is_refused(work):
         work.save(run.accelerator, Progress(1))
         written = work.checkpoint / "progress.json"
         written.write_text(written.read_text().replace('"processes": 1', '"processes": 2'))
+        checksums = work.checkpoint / "checksums.json"
+        signed = json.loads(checksums.read_text()) | {"progress.json": sha256(written)}
+        checksums.write_text(json.dumps(signed))
         with pytest.raises(InputError, match="written by 2 processes, but 1 are to go on"):
             work.load(run.accelerator)
 

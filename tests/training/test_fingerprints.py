@@ -13,7 +13,13 @@ from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
 from genir.tasks.registry import TASKS
-from genir.training.fingerprints import DocumentDigest, changed, recipe_inputs
+from genir.training.fingerprints import (
+    DocumentDigest,
+    changed,
+    recipe_inputs,
+    refuse_changed,
+    training_inputs,
+)
 from genir.training.job import train
 from genir.training.loop import Trainer
 from genir.training.losses.registry import LOSSES
@@ -102,9 +108,20 @@ def test_a_changed_input_is_named_and_nothing_goes_on(job, tmp_path, monkeypatch
             pytest.fail(name)
         for restored in ("corpus", "encoder", "made.jsonl"):
             copy(kept / restored, tmp_path / restored)
-    with pytest.raises(InputError, match=r'base URL: "" then, "https://x/" now\); restore'):
-        train(replace(job, base_url="https://x/"))
     assert len(train(job).search(["clone a text"], 3)[0]) == 3
+
+
+def test_another_base_url_is_named(make_job, tmp_path):
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "a.md").write_text("# Title\nA text.\n")
+    pages = make_job(corpus=tmp_path / "pages", base_url="https://x.example/")
+    recipe = load_recipe("default")
+    known = training_inputs(pages, recipe)
+    assert changed(known, training_inputs(pages, recipe)) == ""
+    other = training_inputs(replace(pages, base_url="https://y.example/"), recipe)
+    told = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
+    with pytest.raises(InputError, match=told):
+        refuse_changed(tmp_path / "m", known, other)
 
 
 def interrupted(self):
