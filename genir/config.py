@@ -322,7 +322,7 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
     text, where = _recipe_text(name)
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{where}: not valid TOML: {error}") from None
     apply_settings(values, as_texts(settings, "settings"), Recipe)
     _inherit(values)

@@ -12,6 +12,12 @@ def digests_of(texts: Iterable[str]) -> bytes:
     return b"".join(sorted({_digest(text) for text in texts}))
 
 
+def merged(*digests: bytes) -> bytes:
+    """Return the digests of several, in ascending order."""
+    joined = b"".join(digests)
+    return b"".join(sorted({joined[start : start + SIZE] for start in range(0, len(joined), SIZE)}))
+
+
 def seen_among(texts: Iterable[str], digests: bytes) -> set[str]:
     """Return the texts whose digests are there."""
     known = {digests[start : start + SIZE] for start in range(0, len(digests), SIZE)}

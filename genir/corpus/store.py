@@ -60,6 +60,7 @@ FROM fields JOIN documents USING (number), json_each(metadata) AS field, json_ea
 ) AS element
 WHERE fields.field = ? AND fields.value IN (0, 1) AND field.key = ? AND element.atom IN (0, 1)
 """
+MASTER = "type, name, tbl_name, sql FROM sqlite_master"
 COLUMNS = "key, title, text, url, links, metadata"
 MASKS = 32
 """Filters whose masks are kept, those asked last."""
@@ -129,8 +130,8 @@ class DocumentStore(Sequence[Document]):
         application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
         if (application, version) != (APPLICATION, VERSION):
             raise InputError(f"{self.path}: not a document store of this genir; make it again")
-        found = sorted(self._rows("SELECT type, name, tbl_name, sql FROM sqlite_master"), key=str)
-        if found != _schema(SCHEMA):
+        found = sorted(self._rows(f"SELECT {MASTER}"), key=str)
+        if found != schema_of(SCHEMA):
             raise InputError(
                 f"{self.path}: not a document store of this genir (other tables, or views or "
                 "triggers among them); make it again"
@@ -209,10 +210,16 @@ class DocumentStore(Sequence[Document]):
             "WHERE key IN (SELECT value FROM json_each(?))",
             json.dumps(keys),
         )
-        # Cut here: SQL's substr takes a NUL for the end of a text.
-        return {
-            key: Preview(title, url, text[:PREVIEW_CHARACTERS]) for key, title, url, text in rows
-        }
+        found = {}
+        for key, *values in rows:
+            if not all(isinstance(value, str) for value in values):
+                raise FolderError(
+                    f"{self.path}: damaged: document {key!r}: a column is not text; restore it"
+                )
+            title, url, text = values
+            # Cut here: SQL's substr takes a NUL for the end of a text.
+            found[key] = Preview(title, url, text[:PREVIEW_CHARACTERS])
+        return found
 
     def keys(self) -> list[str]:
         """Return all keys in order."""
@@ -284,7 +291,13 @@ class DocumentStore(Sequence[Document]):
         most: how many are looked at; what lies behind is left out.
         """
         query = "SELECT value, number FROM fields WHERE field = ? LIMIT ?"
-        yield from self._rows(query, field, most)
+        for value, number in self._rows(query, field, most):
+            if isinstance(value, bytes):
+                raise FolderError(
+                    f"{self.path}: damaged: a value of {field!r} is no text and no number; "
+                    "restore it"
+                )
+            yield value, number
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which documents have a value of a field that passes a test, bool [documents]."""
@@ -399,9 +412,13 @@ def insert(connection: sqlite3.Connection, number: int, document: Document) -> N
 
 
 @cache
-def _schema(script: str) -> list[tuple[Any, ...]]:
-    """Return the rows of sqlite_master that a script makes, sorted."""
+def schema_of(script: str) -> list[tuple[Any, ...]]:
+    """Return the tables and indexes that a script makes, as `tables_of` returns them."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(script)
-        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
-    return sorted(rows, key=str)
+        return tables_of(connection)
+
+
+def tables_of(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Return the tables, indexes, views and triggers of a database, sorted."""
+    return sorted(connection.execute(f"SELECT {MASTER}").fetchall(), key=str)

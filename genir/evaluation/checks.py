@@ -51,11 +51,25 @@ def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Note
     digests = retriever.attachments.get(TRAIN_QUERIES, b"")
     seen = seen_among(asked, digests)
     count = sum(text in seen for text in asked)
+    notes = _added_with(retriever, where)
+    if not count:
+        return notes
+    return [
+        *notes,
+        f"{where}: {count:,} of {len(asked):,} judged queries were train queries of this model; "
+        "figures on them do not say how well it answers new queries",
+    ]
+
+
+def _added_with(retriever: Retriever, where: Path) -> Notes:
+    """Return a note where documents were added with queries, of which no texts are kept."""
+    count = int(((retriever.query_counts > 0) & retriever.unlearned).sum())
     if not count:
         return []
     return [
-        f"{where}: {count:,} of {len(asked):,} judged queries were train queries of this model; "
-        "figures on them do not say how well it answers new queries"
+        f"{where}: {count:,} documents were added with queries of their own (genir add --queries, "
+        "--pseudo), which their rows were made to answer; if these are among the judged ones, "
+        "figures on them do not say how well the model answers new queries"
     ]
 
 

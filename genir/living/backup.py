@@ -62,7 +62,7 @@ def _copy(base: Base, partial: Path) -> int:
 def _copy_journal(base: Base, copy: Base) -> None:
     """Copy the journal as it is after its last commit, with the record of that commit."""
     with closing(Journal(base)) as source:
-        if source.head() == base.version:
+        if not source.read():  # checks it, too
             return
         with closing(sqlite3.connect(copy.path)) as target:
             source.copy_to(target)

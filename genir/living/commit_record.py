@@ -42,7 +42,8 @@ class CommitRecord:
     def read(self) -> Commit:
         """Return the last recorded commit. Raises RecordError where none can be read."""
         try:
-            data = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                data = file.read(2 * SLOT_BYTES)
         except OSError as error:
             raise RecordError(f"{self.path}: cannot be read ({error.strerror})") from None
         return self._newest(data)
@@ -99,7 +100,8 @@ def _commit(slot: bytes) -> Commit | None:
     try:
         values = json.loads(slot)
         commit = Commit(values["version"], bytes.fromhex(values["digest"]))
-        return commit if slot == _slot(commit) else None
+        valid = type(commit.version) is int and commit.version >= 0 and slot == _slot(commit)
+        return commit if valid else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

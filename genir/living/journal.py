@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import get_args
 
-from genir.corpus.store import identity
+from genir.corpus.store import identity, schema_of, tables_of
 from genir.errors import FolderError, InputError
 from genir.folders import flush_entry
 from genir.living.base import Base
@@ -298,7 +298,7 @@ class Journal:
         try:
             told = [connection.execute(f"PRAGMA {name}").fetchone()[0]
                     for name in ("application_id", "user_version")]  # fmt: skip
-            if told != [APPLICATION, FORMAT]:
+            if told != [APPLICATION, FORMAT] or tables_of(connection) != schema_of(SCHEMA):
                 raise sqlite3.DatabaseError("it is no journal of this genir")
             if writable:
                 connection.execute("PRAGMA synchronous = FULL")

@@ -4,7 +4,7 @@ To add a task: write a subclass in the file of its family, and name it in `regis
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -37,6 +37,14 @@ class Task(ABC):
     def joins(self) -> bool:
         """Tell whether targets are joined: an example may lead to several documents."""
         return bool(getattr(self.options, "join", False))
+
+    def own_queries(self) -> Iterable[str]:
+        """Return the queries that the task has read from a file. By default none."""
+        return ()
+
+    def leave_out(self, questions: Collection[str]) -> None:
+        """Make no example of these queries, the dev questions, from now on. By default nothing."""
+        return
 
     @abstractmethod
     def examples(

@@ -1,6 +1,6 @@
 """Retrieval tasks: a train query, or one from a file -> a document that answers it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -81,6 +81,17 @@ class PseudoQueries(Task):
             self.lines.setdefault(key, number)
         if not self.asked:
             raise InputError(f'{self.file}: no queries; write lines {{"text", "document"}}')
+
+    def own_queries(self) -> Iterator[str]:
+        """Yield the queries of the file."""
+        for texts in self.asked.values():
+            yield from texts
+
+    def leave_out(self, questions: Collection[str]) -> None:
+        """Make no example of these queries, in whatever case they are written."""
+        held_out = {clean(text).lower() for text in questions}
+        for key, texts in self.asked.items():
+            self.asked[key] = [text for text in texts if text.lower() not in held_out]
 
     def examples(
         self,

@@ -75,22 +75,38 @@ def shared(recipe: Recipe) -> list[str]:
     return settings
 
 
-def held_out_otherwise(recipe: Recipe, folder: Path) -> str:
-    """Return what to tell of a trained model that may have learned from a recipe's dev questions.
+def held_out_otherwise(recipe: Recipe, folder: Path, queries: str) -> str:
+    """Return a warning about a trained model that may have learned from a recipe's dev questions.
 
-    "" for one that held out the same, and for a folder that is no model of genir's.
+    queries: the digest of the train queries. "" for a model that held out the same of the same
+    queries, and for a folder that is no model of genir's.
     """
     if not recipe.training.dev_queries or not (folder / "recipe.toml").is_file():
         return ""
     before = load_recipe(str(folder / "recipe.toml")).training
     pairs = [(key, getattr(before, key)) for key in ("dev_queries", "seed")]
     if all(getattr(recipe.training, key) == value for key, value in pairs):
-        return ""
+        known = _known_queries(folder)
+        if known in ("", queries):
+            return ""
+        return (
+            f"{folder}: was trained on other queries than this training is given ({known}), and "
+            "may have learned from its dev questions: dev figures say too much"
+        )
     same = " ".join(f"--set training.{key}={value}" for key, value in pairs)
     return (
         f"{folder}: held out other queries than this training does, and may have learned from its "
         f"dev questions: dev figures say too much ({same} holds out the same)"
     )
+
+
+def _known_queries(folder: Path) -> str:
+    """Return the digest of the train queries of a model folder, "" where it is not known."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return str(metrics["inputs"]["train queries"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def train_queries(

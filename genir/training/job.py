@@ -14,12 +14,13 @@ from accelerate.utils import parse_flag_from_env
 from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe
 from genir.corpus.layout import train_files
 from genir.corpus.pseudo import read_pseudo_queries
-from genir.corpus.seen import digests_of
+from genir.corpus.seen import digests_of, merged
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
 from genir.retriever import TRAIN_QUERIES, Retriever
 from genir.tasks.base import TrainQueries
+from genir.tasks.registry import build_mixture
 from genir.training.assembly import assemble
 from genir.training.card import model_card
 from genir.training.checkpoints import Progress, WorkFolder
@@ -41,6 +42,7 @@ from genir.training.inputs import (
     held_out_otherwise,
     same_as_start,
     shared,
+    stages_of,
     train_queries,
 )
 from genir.training.loop import Trainer
@@ -178,13 +180,25 @@ def _prepare(
     retriever = assemble(recipe, documents, split.train, *earlier, made)
     facts = {"seconds": time.monotonic() - began}
     retriever.attachments["metrics.json"] = json.dumps(facts).encode()
-    asked = [text for texts in split.train.values() for text in texts]
-    held_out = [] if split.made_up else split.questions
-    retriever.attachments[TRAIN_QUERIES] = digests_of([*asked, *held_out])
+    retriever.attachments[TRAIN_QUERIES] = _queries_known(recipe, split, made, earlier)
     retriever.manifest["base_url"] = job.base_url
     retriever.save(work.prepared)
     documents.close()
     work.corpus.unlink()
+
+
+def _queries_known(
+    recipe: Recipe, split: DevSplit, made: TrainQueries, earlier: tuple[Path | None, Path | None]
+) -> bytes:
+    """Return digests of the queries that the model, or one that it is made of, is trained on."""
+    asked = [text for own in (split.train, made) for texts in own.values() for text in texts]
+    for stage in stages_of(recipe):
+        for task, _ in build_mixture(stage.tasks, stage.training.seed).tasks:
+            asked += task.own_queries()
+    held_out = [] if split.made_up else split.questions
+    files = (folder / TRAIN_QUERIES for folder in earlier if folder is not None)
+    inherited = [file.read_bytes() for file in files if file.is_file()]
+    return merged(digests_of([*asked, *held_out]), *inherited)
 
 
 def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
@@ -193,7 +207,7 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     if not name:
         return None
     if not names_recipe(name):
-        _tell(held_out_otherwise(recipe, Path(name)))
+        _tell(held_out_otherwise(recipe, Path(name), read_inputs(work.path)[QUERIES]))
         return Path(name)
     settings = [*shared(recipe), *same_as_start(recipe)]
     kind = load_recipe(name).model.kind
@@ -235,7 +249,7 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     if is_recipe(source):
         source = str(train_generator(job, recipe.pseudo, work.generator, shared(recipe)))
     elif not is_file(source):
-        _tell(held_out_otherwise(recipe, Path(source)))
+        _tell(held_out_otherwise(recipe, Path(source), read_inputs(work.path)[QUERIES]))
     if state.is_main_process:
         documents = DocumentStore(work.corpus)
         if is_file(source):

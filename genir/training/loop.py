@@ -64,6 +64,8 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[options])
         torch.manual_seed(self.settings.seed)
         self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
+        for task, _ in self.mixture.tasks:
+            task.leave_out(split.questions)
         lists = takes_lists(retriever.recipe)
         self.batcher = Batcher(
             retriever.model.tokenizer,

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from genir.config import Recipe, validate
 from genir.corpus.folder import read_train_queries
 from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.seen import digests_of, merged
 from genir.errors import InputError
 from genir.models.digests import file_digest
 from genir.records import Document, Example
-from genir.retriever import Retriever
+from genir.retriever import TRAIN_QUERIES, Retriever
 from genir.settings import apply_settings
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import task_options
@@ -250,6 +251,10 @@ def _train(
     fresh.model.eval()  # not finished: placed rows hold the encoder's view of the document already
     # Those of another encoder say little; where queries are not known, rows stand in for them.
     fresh.guards = fresh.model.guard(split.all.train, fresh.table)
+    texts = [text for own in split.all.train.values() for text in own]
+    learned = digests_of([*texts, *split.all.questions])
+    known = fresh.attachments.get(TRAIN_QUERIES, b"")
+    fresh.attachments[TRAIN_QUERIES] = merged(known, learned)
     return fresh, progress.step
 
 

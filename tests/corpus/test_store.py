@@ -2,6 +2,7 @@ import os
 import pickle
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from genir.corpus.documents import document_of
 from genir.corpus.layers import LayeredStore
 from genir.corpus.store import DocumentStore
-from genir.errors import InputError
+from genir.errors import FolderError, InputError
 from genir.records import Document, Link
 
 DOCUMENTS = [
@@ -221,3 +222,20 @@ def test_large_numbers_are_stored_and_found(tmp_path, value):
 def test_numbers_beyond_a_double_are_refused_by_name(value):
     with pytest.raises(InputError, match=r"file:3: .*an integer of more than 308 digits; write it"):
         document_of({"_id": "a", "text": "t", "n": value}, "file:3")
+
+
+def test_a_column_that_is_no_text_is_damage(tmp_path):
+    path = tmp_path / "d.sqlite"
+    DocumentStore.create(path, [Document("a", "text", metadata={"lang": "en"})]).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE documents SET text = x'ff00'")
+        connection.execute("INSERT INTO fields VALUES ('lang', x'ff', 0)")
+    store = DocumentStore(path)
+    for look in (
+        lambda: store.previews(["a"]),
+        lambda: store.fetch(["a"]),
+        lambda: list(store),
+        lambda: list(store.field_values("lang", 5)),
+    ):
+        with pytest.raises(FolderError, match=r"d\.sqlite: damaged: "):
+            look()

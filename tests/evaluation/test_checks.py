@@ -83,6 +83,13 @@ def test_train_queries_are_noted(retriever, judged):
     assert len(comparison.notes) == 1 and "2 of 4 judged queries were train" in comparison.notes[0]
 
 
+def test_documents_that_came_with_queries_are_noted(retriever, judged):
+    record = {"_id": "new", "text": "hide a volume"}
+    retriever.add([record], {"new": ["where is the new one?"]})
+    notes = compare_model(retriever, *judged(four()), [], QUIET).notes
+    assert len(notes) == 1 and "1 documents were added with queries of their own" in notes[0]
+
+
 def test_nothing_is_noted_where_all_is_well(retriever, judged):
     comparison = compare_model(retriever, *judged(four()), [], QUIET)
     assert list(comparison.notes) == [] and "notes" not in to_json(comparison)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 from contextlib import closing
 
 import pytest
@@ -151,3 +152,11 @@ def test_recovering_without_a_database_goes_back_to_the_folder(changed):
     found = recover(changed)
     assert (found.version, found.recorded) == (0, 3)
     assert not state(Retriever.load(changed, "cpu")).keys() & {"a", "b", "c"}
+
+
+def test_a_damaged_journal_is_named_where_it_is_and_not_copied(changed, tmp_path):
+    with closing(sqlite3.connect(changed / "journal-0.sqlite")) as connection, connection:
+        connection.execute("UPDATE entries SET live = 0 WHERE version = 2")
+    with pytest.raises(InputError, match=rf"^{changed / 'journal-0.sqlite'}: damaged: change 2"):
+        back_up(changed, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

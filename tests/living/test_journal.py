@@ -119,6 +119,8 @@ def cut(share):
         change("UPDATE head SET version = 9"),
         change("DROP TABLE changes"),
         change("PRAGMA user_version = 1"),
+        change("CREATE TRIGGER t AFTER INSERT ON changes BEGIN DELETE FROM entries; END"),
+        change("CREATE VIEW v AS SELECT 1"),
         cut(0),
         cut(0.3),
         cut(0.8),
@@ -338,3 +340,10 @@ def test_a_folder_that_cannot_be_written_still_answers(folder, logged, monkeypat
     with pytest.raises(InputError, match=r"the model folder is read-only .*Nothing has changed"):
         reader.delete(["a"])
     assert state(reader) == before
+
+
+@pytest.mark.parametrize("version", [-1, None, "zzz", True, 4.0])
+def test_a_record_of_another_type_is_damage(base, version):
+    base.record.create(Commit(version, b"digest"))
+    with pytest.raises(RecordError, match="both copies"):
+        base.record.read()

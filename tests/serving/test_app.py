@@ -251,8 +251,6 @@ def test_a_field_given_twice_is_refused_and_not_decided_by_the_last(client):
     def send(body):
         headers = {"Content-Type": "application/json"}
         answer = client.post("/v1/search", content=body, headers=headers)
-            "/v1/search", content=body, headers={"Content-Type": "application/json"}
-        )
         return answer.status_code, answer.json().get("detail", "")
 
     for body in ('{"query": "x", "query": "y"}', '{"query": "x", "where": {"a": 1, "a": 2}}'):

@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from genir.corpus.seen import seen_among
 from genir.errors import InputError
 from genir.manifest import sha256
+from genir.retriever import TRAIN_QUERIES
+from genir.tasks.registry import build_mixture
 from genir.training.checkpoints import WorkFolder
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
@@ -287,6 +290,38 @@ def test_a_start_that_held_out_other_questions_is_told_of(make_job, codes_file, 
         found = capsys.readouterr().err
         assert ("parent: held out other queries than this training does" in found) == told
     assert "--set training.dev_queries=500 --set training.seed=0 holds out the same" in found
+
+
+def test_a_start_from_other_queries_is_noted_and_its_queries_count_as_known(
+    make_job, codes_file, tiny_corpus, tmp_path, capsys
+):
+    other = tmp_path / "other.tsv"
+    rows = (tiny_corpus / "qrels" / "test.tsv").read_text()
+    other.write_text(rows)
+    files = {"queries": tiny_corpus / "queries.jsonl", "qrels": other}
+    parent = make_job("training.max_steps=2", out=tmp_path / "parent", **files)
+    train(parent)
+    start = f"model.start={parent.out}"
+    child = train(make_job(start, "training.max_steps=2", recipe=str(codes_file)))
+    assert "parent: was trained on other queries" in capsys.readouterr().err
+    texts = [json.loads(line)["text"] for line in files["queries"].read_text().splitlines()]
+    assert seen_among(texts, child.attachments[TRAIN_QUERIES]) == set(texts)
+
+
+def test_queries_of_a_task_s_file_count_as_known_and_dev_questions_are_left_out(
+    make_job, tiny_corpus, tmp_path
+):
+    first = json.loads((tiny_corpus / "queries.jsonl").read_text().splitlines()[0])["text"]
+    made = tmp_path / "made.jsonl"
+    lines = [{"document": "copy-file", "text": text} for text in (first.upper(), "made up")]
+    made.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tasks = f"tasks=[{{task='queries'}}, {{task='pseudo-queries', file='{made}'}}]"
+    retriever = train(make_job(tasks, "training.max_steps=2"))
+    known = seen_among([first, "made up", "no one asked"], retriever.attachments[TRAIN_QUERIES])
+    assert known == {first, "made up"}
+    (task, _), *_ = build_mixture(retriever.recipe.tasks[1:], 0).tasks
+    task.leave_out({first: frozenset({"copy-file"})})
+    assert list(task.own_queries()) == ["made up"]
 
 
 @pytest.mark.parametrize("steps", [4, 10])
