@@ -80,7 +80,7 @@ def as_counts(given: Any, name: str, length: int) -> list[int]:
     Raises:
         InputError: A list of another length, and what `as_count` refuses.
     """
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+    if isinstance(given, str | Mapping) or not is_listable(given):
         return [as_count(given, name)] * length
     counts = [as_count(one, f"{name}[{place}]") for place, one in enumerate(given)]
     if len(counts) != length:
@@ -93,18 +93,23 @@ def is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def is_listable(given: Any) -> bool:
+    """Return whether a value can be iterated; an array without dimensions cannot."""
+    return isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
+
+
 def _texts(given: Any, name: str) -> list[str]:
     if isinstance(given, str | bytes | bytearray):
         return [as_text(given, name)]
     if isinstance(given, Mapping):
         raise InputError(f"{name}: got a {_kind(given)}; give a list of its keys or its values")
-    if not isinstance(given, Iterable):
+    if not is_listable(given):
         raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a str or a list of str")
-    try:
-        parts = list(given)
-    except TypeError:  # an array without dimensions
-        raise InputError(f"{name}: got a single {_kind(given)}; give a str or a list") from None
-    return [as_text(part, f"{name}[{place}]") for place, part in enumerate(parts)]
+    if getattr(given, "ndim", 1) != 1:  # iterating a table of pandas yields its column names
+        raise InputError(
+            f"{name}: got a {_kind(given)} of {given.ndim} dimensions; give one column"
+        )
+    return [as_text(part, f"{name}[{place}]") for place, part in enumerate(given)]
 
 
 def _kind(value: Any) -> str:

@@ -6,7 +6,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from genir.arguments import as_keys, as_text
+from genir.arguments import as_keys, as_text, is_listable
 from genir.errors import InputError
 
 Identifier = tuple[int, ...]
@@ -122,7 +122,7 @@ def _filters(given: Any) -> tuple[Filter, ...]:
     """Return filters; a mapping is one, and None is none."""
     if given is None:
         return ()
-    alone = isinstance(given, Mapping | str | bytes) or not isinstance(given, Iterable)
+    alone = isinstance(given, Mapping | str | bytes) or not is_listable(given)
     return tuple(as_filter(one) for one in ([given] if alone else given))
 
 
@@ -130,10 +130,11 @@ def _key_sets(given: Any) -> tuple[frozenset[str], ...]:
     """Return sets of keys; a string, or a collection of strings, is one set, and None is none."""
     if given is None:
         return ()
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | Mapping) or not is_listable(given):
         return (frozenset(as_keys(given, "allow")),)
     parts = list(given)
-    if parts and all(isinstance(part, str) for part in parts):
+    # An empty list is one set that holds nothing, so that nothing may be found.
+    if all(isinstance(part, str) for part in parts) and (parts or not isinstance(given, tuple)):
         return (frozenset(as_keys(parts, "allow")),)
     return tuple(frozenset(as_keys(part, "allow")) for part in parts)
 
@@ -146,8 +147,8 @@ class Selection:
     passes. allow: sets of keys, all of which must hold the document's. deny: keys that may not be
     found. Keys that no document has count for nothing.
 
-    None asks for nothing. A single filter is taken as a tuple of one. `allow="key"` and
-    `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key.
+    None asks for nothing; `allow=[]` finds nothing. A single filter is taken as a tuple of one.
+    `allow="key"` and `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key.
 
     Raises:
         InputError: A filter that is no mapping, and keys that are no strings.

@@ -202,3 +202,27 @@ def test_texts_keep_their_order_and_become_plain_strings():
     texts = as_texts(np.array(["b", "a", "b"]))
     assert texts == ["b", "a", "b"] and all(type(text) is str for text in texts)
     assert as_texts([]) == [] and as_texts("") == [""]
+
+
+@pytest.mark.parametrize(
+    "given", [pd.DataFrame({"q": ["chess"]}), np.array([["a"]]), np.array("a")]
+)
+def test_tables_and_arrays_without_dimensions_are_refused(given):
+    with pytest.raises(InputError, match=r"dimensions; give one column|give a str or a list"):
+        as_texts(given)
+
+
+def test_an_empty_list_of_allowed_keys_finds_nothing(tiny_folder):
+    retriever = Retriever.load(tiny_folder("atomic"), "cpu")
+    for allow in ([], set(), frozenset(), iter(())):
+        assert retriever.search("x", where=Selection(allow=allow)) == [[]]
+    assert len(retriever.search("x", where=Selection())[0]) == 10
+    scope = Selection(allow=[]) & Selection()
+    assert retriever.search("x", where=scope) == [[]]
+
+
+@pytest.mark.parametrize("where", ["", [], 0, np.array(["a", "b"])])
+def test_a_falsy_filter_is_no_filter_for_all(tiny_folder, where):
+    retriever = Retriever.load(tiny_folder("atomic"), "cpu")
+    with pytest.raises(InputError, match="where: got"):
+        retriever.live_rows(where=where)

@@ -5,8 +5,8 @@ from functools import lru_cache
 from genir.corpus.scripts import FIRST_UNSPACED
 from genir.corpus.tokens import is_unspaced, terms
 
-MAX_SNIPPET_CHARS = 100_000
-"""Characters of a text that are read, from its first word on; a long article has fewer."""
+MAX_SNIPPET_CHARS = 20_000
+"""Characters of a text that are read, from its first word on: some 3,000 words."""
 MAX_SNIPPET_TERMS = 64
 """Terms of a query that are looked for, the longest."""
 

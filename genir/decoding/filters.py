@@ -2,12 +2,12 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
-from genir.arguments import as_keys
+from genir.arguments import as_keys, is_listable
 from genir.corpus.store import DocumentStore
 from genir.decoding.masks import LiveRows, Mask
 from genir.errors import InputError
@@ -79,7 +79,7 @@ class RowMasks:
 
 def _listed(where: Any) -> list[Wanted]:
     """Return filters, one for each query, as a list. Raises InputError for a text or a number."""
-    if isinstance(where, str | bytes | Set) or not isinstance(where, Iterable):
+    if isinstance(where, str | bytes | Set) or not is_listable(where):
         as_filter(where)
     return list(where)
 
@@ -125,9 +125,10 @@ def passing_rows(
     of those that may not; a string is one key. Raises InputError for an unknown field or key.
     """
     allow, deny = None if allow is None else as_keys(allow, "allow"), as_keys(deny, "deny")
+    where = {} if where is None else as_filter(where)
     if not where and allow is None and not deny:
         return table.live
-    passing = documents.matching(as_filter(where or {})) & ~_among(table, deny)
+    passing = documents.matching(where) & ~_among(table, deny)
     if allow is not None:
         passing &= _among(table, allow)
     live: Mask = table.live & passing[table.documents]

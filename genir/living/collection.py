@@ -75,7 +75,7 @@ class Living(State):
                 else None
             )
 
-        return self._put("add", documents, queries or {}, refuse)
+        return self._put("add", documents, {} if queries is None else queries, refuse)
 
     def replace(self, documents: Given, queries: Asked | None = None) -> list[str]:
         """Put documents in the place of those with their keys; return the keys.
@@ -86,11 +86,11 @@ class Living(State):
         def refuse(key: str) -> str | None:
             return None if self.table.is_live(key) else "is not there; add it"
 
-        return self._put("replace", documents, queries or {}, refuse)
+        return self._put("replace", documents, {} if queries is None else queries, refuse)
 
     def put(self, documents: Given, queries: Asked | None = None) -> list[str]:
         """Add documents, or replace existing ones, as one change; return the keys. See `add`."""
-        return self._put("put", documents, queries or {}, lambda key: None)
+        return self._put("put", documents, {} if queries is None else queries, lambda key: None)
 
     def delete(self, keys: str | Iterable[str]) -> list[str]:
         """Delete documents: none is found from the next query on. Return their keys.

@@ -87,6 +87,9 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
         # Without tokenizer.json, transformers makes up a tokenizer to which every word is unknown.
         if loader is AutoTokenizer and len(loaded) <= len(loaded.all_special_ids):
             raise ValueError("it knows no words; is tokenizer.json missing?")
+        limit = getattr(loaded, "model_max_length", 0)
+        if loader is AutoTokenizer and not isinstance(limit, int | float):
+            raise ValueError(f"model_max_length = {limit!r} is not a number")
         return loaded
     except (InputError, MemoryError):
         raise

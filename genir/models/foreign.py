@@ -194,6 +194,9 @@ def require_weights(name: str, net: Any, report: Any) -> None:
         InputError: if a part that is called has no weights, or a part of the network has weights
             beyond its size.
     """
+    for key, tensor in net.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise refusal(name, f"its weights have values that are not finite, in {key}")
     base = getattr(net, "base_model", net)
     prefix = f"{getattr(net, 'base_model_prefix', '')}."
     unused = UNUSED_HEADS

@@ -76,6 +76,7 @@ class _Waiting:
     ask: Ask
     future: "asyncio.Future[Found]"
     deadline: float
+    owner: object  # shared by the queries of one request
     since: float = field(default_factory=monotonic)
 
 
@@ -175,7 +176,8 @@ class Worker:
     def ask(self, asks: Sequence[Ask], deadline: float) -> list["asyncio.Future[Found]"]:
         """Queue queries; return their answers to come. Raises Busy, and Closed."""
         loop = asyncio.get_running_loop()
-        items = [_Waiting(ask, loop.create_future(), deadline) for ask in asks]
+        owner = object()
+        items = [_Waiting(ask, loop.create_future(), deadline, owner) for ask in asks]
         with self._change:
             if self._closed:
                 raise Closed
@@ -304,7 +306,7 @@ class Worker:
                 if isinstance(matched, BaseException):
                     _deliver(item, matched)
                 else:
-                    self.texts.show(partial(self._show, item, matched, state))
+                    self.texts.show(partial(self._show, item, matched, state), item.owner)
 
     def _show(self, item: _Waiting, matched: Matched, state: ModelState) -> None:
         """Make the snippets of an answer and deliver it; in a thread for texts."""

@@ -84,9 +84,9 @@ def check_headers(headers: Headers) -> Response | None:
     if coding not in PLAIN:
         detail = f"Content-Encoding {coding!r:.60} is not supported; send the body uncompressed"
         return problem(415, detail, {"Accept-Encoding": "identity"})
-    found = _CHARSET.search(headers.get("content-type", ""))
-    if found and found[1].lower() not in UTF8:
-        return problem(415, f"charset {found[1]!r:.60} is not supported; send JSON in UTF-8")
+    for name in _CHARSET.findall(", ".join(headers.getlist("content-type"))):
+        if name.lower() not in UTF8:
+            return problem(415, f"charset {name!r:.60} is not supported; send JSON in UTF-8")
     return None
 
 

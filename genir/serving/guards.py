@@ -20,6 +20,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 """On every answer: the page may load its own files and nothing else."""
+SINGLE = ("host", "origin", "sec-fetch-site", "content-type")
+"""Headers that decide who asks, and how a body is read: a second one would not be looked at."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -65,6 +67,9 @@ class OwnHosts:
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = Headers(scope=scope)
+        for name in SINGLE:
+            if len(headers.getlist(name)) > 1:
+                return 400, f"the header {name!r} is given twice; send it once"
         host, origin = headers.get("host", ""), headers.get("origin")
         named = host_and_port(host)
         if self._hosts and (named is None or named[0] not in self._hosts):

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 PORTS = {"http": 80, "https": 443}
 ANY = "*"
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_AUTHORITY = re.compile(r"(\[[^\[\]@]*\]|[^\[\]:@]*)(:[0-9]*)?", re.ASCII)
 MAX_NAME = 253
 """Characters of a host name (RFC 1035)."""
 
@@ -47,7 +48,7 @@ def origin_of(text: str) -> Origin | None:
 def host_and_port(authority: str, default_port: int = 0) -> tuple[str, int] | None:
     """Parse a Host header into a lower-case name and a port; None for anything malformed."""
     parts = _split(f"//{authority}")
-    if parts is None or parts.netloc != authority or "@" in authority:
+    if parts is None or parts.netloc != authority or not _AUTHORITY.fullmatch(authority):
         return None
     try:
         host, port = (parts.hostname or "").removesuffix("."), parts.port

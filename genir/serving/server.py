@@ -112,6 +112,7 @@ class LeavingServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,  # the application has a setting for it
                 ws="none",
+                http="h11",  # httptools drops the body of a request that offers an upgrade
                 timeout_graceful_shutdown=5,
             )
         )

@@ -218,7 +218,8 @@ class Service:
                 return None
             return served.shares(ask.text, keys, ask.selection)
 
-        shares, state = await self.remember(("shares", ask.name), question, deadline)
+        name = ("shares", ask.name, found.state)
+        shares, state = await self.remember(name, question, deadline)
         return shares if state == found.state else None
 
     async def compare(self, asks: Sequence[Ask], deadline: float) -> Compared:

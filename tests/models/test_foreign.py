@@ -231,3 +231,19 @@ def test_whatever_foreign_code_raises_names_the_model():
 def test_a_tokenizer_of_its_own_folder_is_not_changed(folder):
     before = AutoTokenizer.from_pretrained(folder).get_vocab()
     assert TextEncoder.pretrained(str(folder)).tokenizer.get_vocab() == before
+
+
+def test_weights_that_are_not_finite_are_named(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][-1] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"not finite, in embeddings\.word_embeddings\.weight"):
+        TextEncoder.pretrained(str(folder), 16)
+
+
+def test_a_maximal_length_that_is_a_text_is_named(folder):
+    path = folder / "tokenizer_config.json"
+    values = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(values | {"model_max_length": "8"}))
+    with pytest.raises(InputError, match="model_max_length = '8' is not a number"):
+        TextEncoder.pretrained(str(folder), 16)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from genir.serving.batching import Ask, Busy, Closed, Worker
 from genir.serving.cache import AnswerCache
 from genir.serving.metrics import Metrics
 from genir.serving.settings import Settings
+from genir.serving.texts import SNIPPET_THREADS, TextThreads
 
 
 class Recorder:
@@ -352,3 +354,26 @@ def test_the_thread_outlives_errors_that_no_one_expected():
             worker.close()
 
     asyncio.run(run())
+
+
+def test_requests_take_turns_at_the_snippets():
+    texts, order, gate = TextThreads(), [], threading.Event()
+    blockers = [texts.show(lambda: gate.wait(10), object()) for _ in range(SNIPPET_THREADS)]
+    first, second = object(), object()
+    jobs = [texts.show(partial(order.append, f"a{n}"), first) for n in range(20)]
+    jobs.append(texts.show(partial(order.append, "b"), second))
+    gate.set()
+    for job in (*blockers, *jobs):
+        job.result(10)
+    texts.close()
+    assert order.index("b") < 8 and len(order) == 21 and texts.waiting == 0
+    with pytest.raises(RuntimeError):
+        texts.show(int)
+
+
+def test_each_job_has_its_own_result():
+    texts = TextThreads()
+    owners = [object() for _ in range(3)]
+    jobs = [texts.show(partial(int, number), owners[number % 3]) for number in range(60)]
+    assert [job.result(10) for job in jobs] == list(range(60))
+    texts.close()

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from genir.serving.app import create_app
 from genir.serving.logs import JsonLines, logging_json
+from genir.serving.origins import host_and_port
 from genir.serving.settings import Settings
 
 ASKED = {"query": "copy a directory tree"}
@@ -126,3 +127,29 @@ def test_the_meters_count_requests_batches_and_kept_answers(searcher):
     assert told["genir_batch_queries_sum"] == 3
     assert told["genir_documents_live"] == 13 and told["genir_ready"] == 1
     assert told["genir_model_version"] == 0 and told["genir_queue_queries"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Host", ("127.0.0.1", "evil.example.org")),
+        ("Origin", ("http://testserver", "http://evil.example.org")),
+        ("Sec-Fetch-Site", ("same-origin", "cross-site")),
+        ("Content-Type", ("application/json", "text/plain; charset=latin1")),
+    ],
+)
+def test_a_deciding_header_that_is_given_twice_is_refused(searcher, name, values):
+    headers = [(name, value) for value in values]
+    answer = serve(searcher).post("/v1/search", json=ASKED, headers=headers)
+    assert answer.status_code == 400 and "is given twice" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["evil[::1]", "[::1]evil", "[::1]evil:80", "a@b", "a:b:c"])
+def test_malformed_authorities_are_no_hosts(host):
+    assert host_and_port(host) is None
+
+
+def test_every_charset_counts(searcher):
+    headers = {"Content-Type": "application/json;charset=utf-8;charset=latin1"}
+    answer = serve(searcher).post("/v1/search", content=json.dumps(ASKED), headers=headers)
+    assert answer.status_code == 415
