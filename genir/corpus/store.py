@@ -359,7 +359,9 @@ class DocumentStore(Sequence[Document]):
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             if identity(self.path) != self.identity:  # numbers would be those of other documents
                 connection.close()
-                raise InputError(f"{self.path}: another has taken its place; load the folder again")
+                raise FolderError(
+                    f"{self.path}: another has taken its place; load the folder again"
+                )
             self._local.connection = connection
             self._local.process = os.getpid()
             with self._lock:

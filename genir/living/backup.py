@@ -27,7 +27,7 @@ def back_up(folder: Path, target: Path, overwrite: bool = False) -> int:
     it takes its place at `target`. Raises InputError for a damaged folder, for a `target` that
     exists (unless `overwrite`) and where it cannot be written.
     """
-    refuse_existing(target, overwrite)
+    _refuse_place(folder, target, overwrite)
     for _ in range(ATTEMPTS):
         base = Base.of(folder, check_manifest(folder))
         try:
@@ -38,13 +38,23 @@ def back_up(folder: Path, target: Path, overwrite: bool = False) -> int:
     raise FolderError(f"{folder}: was replaced {ATTEMPTS} times while it was copied; try again")
 
 
+def _refuse_place(folder: Path, target: Path, overwrite: bool) -> None:
+    """Raise InputError for a target that is the source, inside or above it, or no copy of a model.
+
+    What stands at a target is removed: another model's folder, perhaps, but nothing else.
+    """
+    source, place = folder.resolve(), target.resolve()
+    if place == source or place in source.parents or source in place.parents:
+        raise InputError(f"{target}: is {folder}, inside it or above it; give another place")
+    refuse_existing(target, overwrite)
+    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise InputError(f"{target}: is not a model folder, so it is not replaced")
+
+
 def _copy(base: Base, partial: Path) -> int:
     copy = replace(base, folder=partial)
     try:
-        shutil.copyfile(base.folder / MANIFEST, partial / MANIFEST)
-        for name in check_manifest(base.folder)["files"]:
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(base.folder / name, partial / name)
+        _copy_files(base, partial)
         _copy_journal(base, copy)
         unchanged = Base.of(base.folder, check_manifest(base.folder)) == base
     except (FileNotFoundError, InputError):
@@ -57,6 +67,14 @@ def _copy(base: Base, partial: Path) -> int:
     with closing(Journal(copy)) as journal:
         changes = journal.read()
     return changes[-1].version if changes else copy.version
+
+
+def _copy_files(base: Base, partial: Path) -> None:
+    """Copy the files that the manifest lists, and the manifest."""
+    shutil.copyfile(base.folder / MANIFEST, partial / MANIFEST)
+    for name in check_manifest(base.folder)["files"]:
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(base.folder / name, partial / name)
 
 
 def _copy_journal(base: Base, copy: Base) -> None:
@@ -87,8 +105,9 @@ class Recovered:
 def recover(folder: Path) -> Recovered:
     """Keep the changes of a damaged journal up to the first that is damaged or missing.
 
-    The damaged files are moved to a folder beside the model folder. Does nothing where the journal
-    is intact. Raises InputError where the rest of the folder is damaged.
+    The folder is written anew beside itself and exchanged in one step, so that a crash leaves the
+    damaged folder or the recovered one. The damaged journal is copied to a folder beside it. Does
+    nothing where the journal is intact. Raises InputError where the rest of the folder is damaged.
     """
     base = Base.of(folder, check_manifest(folder))
     try:
@@ -102,30 +121,32 @@ def recover(folder: Path) -> Recovered:
         recorded = base.record.read().version
     except RecordError:
         recorded = None
-    moved = _move_away(base)
-    with closing(Journal(base)) as journal:
-        for change in changes:
-            with journal.writing() as writing:
-                writing.copy(change)
-    return Recovered(base.version + len(changes), recorded, moved)
+    place = base.folder.resolve()
+    kept = Path(tempfile.mkdtemp(prefix=f"{place.name}.damaged-", dir=place.parent))
+    for path in _regular(base):
+        shutil.copyfile(path, kept / path.name)
+    with new_folder(folder, overwrite=True) as partial:
+        _copy_files(base, partial)
+        with closing(Journal(replace(base, folder=partial))) as journal:
+            for change in changes:
+                with journal.writing() as writing:
+                    writing.copy(change)
+    return Recovered(base.version + len(changes), recorded, kept)
 
 
 def _intact(base: Base) -> list[Change]:
     """Return the changes before the first damage, read from a copy: opening a file changes it."""
-    if not base.path.exists():
+    if not base.path.is_file():
         return []
     with tempfile.TemporaryDirectory() as folder:
         copy = replace(base, folder=Path(folder))
-        for path in base.files:
+        for path in _regular(base):
             shutil.copyfile(path, copy.folder / path.name)
         with closing(Journal(copy)) as journal:
             return journal.intact()
 
 
-def _move_away(base: Base) -> Path:
-    """Move the journal's files to a new folder beside the model folder; return that folder."""
-    place = base.folder.resolve()
-    moved = Path(tempfile.mkdtemp(prefix=f"{place.name}.damaged-", dir=place.parent))
-    for path in base.files:
-        shutil.move(path, moved / path.name)
-    return moved
+def _regular(base: Base) -> list[Path]:
+    """Return the files of a journal, without what is no regular file, and without long records."""
+    files = [path for path in base.files if path.is_file()]
+    return [path for path in files if path != base.record.path or path.stat().st_size < 2**20]

@@ -135,10 +135,11 @@ class DocidModel(nn.Module, ABC):
         """Raise InputError for a network with fewer positions than `training.source_length`."""
         return
 
-    def refuse_target(self, length: int, key: str) -> None:
+    def refuse_target(self, length: int, key: str, start: int = 0) -> None:
         """Raise InputError for a decoder with fewer positions than `length`, which `key` asks for.
 
-        By default nothing: without a decoder there are none.
+        start: how many of them come before those that `key` counts. By default nothing: without a
+        decoder there are no positions.
         """
         return
 

@@ -109,7 +109,7 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
             loader, name, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
     if name != MINILM:
-        require_weights(name, net, report)
+        require_weights(name, net, report, encoder_alone=loader is AutoModel)
     return net
 
 

@@ -180,7 +180,7 @@ def _refuse_weights(name: str, folder: Path) -> None:
     raise refusal(name, f"it has no model.safetensors{found}")
 
 
-def require_weights(name: str, net: Any, report: Any) -> None:
+def require_weights(name: str, net: Any, report: Any, encoder_alone: bool) -> None:
     """Refuse weights that fill a part of the network only, or that have more of it.
 
     Transformers only warns of them: what is missing starts at random, the rest is dropped.
@@ -189,6 +189,7 @@ def require_weights(name: str, net: Any, report: Any) -> None:
         name: what was loaded.
         net: the network.
         report: what `from_pretrained(..., output_loading_info=True)` says of it.
+        encoder_alone: whether a decoder, where there is one, is not kept.
 
     Raises:
         InputError: if a part that is called has no weights, or a part of the network has weights
@@ -200,7 +201,7 @@ def require_weights(name: str, net: Any, report: Any) -> None:
     base = getattr(net, "base_model", net)
     prefix = f"{getattr(net, 'base_model_prefix', '')}."
     unused = UNUSED_HEADS
-    if base is net and has_decoder(net):  # the encoder alone is kept
+    if encoder_alone and has_decoder(net):
         unused = unused | {"decoder"}
     parameters = dict(net.named_parameters())  # buffers are computed
     lost = [

@@ -61,9 +61,14 @@ def positions(net: Any) -> int | None:
     return min(limits, default=None)
 
 
-def refuse_longer(key: str, length: int, most: int, what: str) -> None:
-    """Raise InputError if `what` takes fewer tokens, `most`, than `key` asks for."""
+def refuse_longer(key: str, length: int, most: int, what: str, start: int = 0) -> None:
+    """Raise InputError if `what` takes fewer tokens, `most`, than `key` asks for.
+
+    start: tokens of `length` that come before those that `key` counts.
+    """
     if most < length:
+        beside = f" beside {start} at the start" if start else ""
         raise InputError(
-            f"{key} = {length}: {what} takes at most {most} tokens; set it to {most} or less"
+            f"{key} = {length - start}: {what} takes at most {most - start} tokens{beside}; set it "
+            f"to {most - start} or less"
         )

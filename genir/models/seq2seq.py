@@ -117,10 +117,10 @@ class Seq2SeqModel(DocidModel):
         what = f"the encoder of {self.options.source!r}"
         refuse_longer("[training] source_length", length, most, what)
 
-    def refuse_target(self, length: int, key: str) -> None:
+    def refuse_target(self, length: int, key: str, start: int = 0) -> None:
         """Raise InputError if the decoder takes fewer tokens than `length`."""
         most = self.transformer.longest_target(length)
-        refuse_longer(key, length, most, f"the decoder of {self.options.source!r}")
+        refuse_longer(key, length, most, f"the decoder of {self.options.source!r}", start)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""

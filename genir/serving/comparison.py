@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genir.corpus.matches import Matches
 from genir.decoding.filters import selected_rows
-from genir.errors import InputError
+from genir.errors import FolderError, InputError
 from genir.records import Answer, Document, Hit, Selection
 from genir.serving.batching import Busy, ModelState
 from genir.serving.served import Served
@@ -141,6 +141,8 @@ class Comparison:
 
             try:
                 self._index = Bm25.fit(LiveDocuments(view.documents, view.live))
+            except FolderError:  # unreadable: nothing is known of the documents
+                raise
             except InputError:  # no document, or none with a word
                 self._index = None
             self._state = view.state

@@ -64,9 +64,9 @@ def _refuse_long_targets(
     """Raise InputError if what the model is to write has more symbols than it has positions."""
     limit = int(getattr(scheme, "limit", 0))
     if limit > table.depth:  # of documents that are added later
-        model.refuse_target(limit + 1, "[identifiers] max_tokens, and the start token,")
+        model.refuse_target(limit + 1, "[identifiers] max_tokens", 1)
     together = recipe.decoding.several * table.depth
-    model.refuse_target(together + 1, "identifiers, with the start token,")
+    model.refuse_target(together + 1, "the length of identifiers", 1)
     joined = any(section.options.get("join") for section in recipe.tasks)
     if recipe.decoding.mode == "free" or joined:
         model.refuse_target(recipe.training.target_length, "[training] target_length")

@@ -15,6 +15,7 @@ from genir.cli import app
 from genir.errors import InputError
 from genir.living import backup
 from genir.living.backup import Recovered, back_up, recover
+from genir.living.journal import Writing
 from genir.retriever import Retriever
 
 
@@ -160,3 +161,49 @@ def test_a_damaged_journal_is_named_where_it_is_and_not_copied(changed, tmp_path
     with pytest.raises(InputError, match=rf"^{changed / 'journal-0.sqlite'}: damaged: change 2"):
         back_up(changed, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("place", ["model", "model/inside", ".", "model/../model"])
+def test_a_backup_never_goes_to_the_model_itself_inside_or_above(folder, tmp_path, place):
+    target = folder.parent / place.replace("model", folder.name)
+    (folder.parent / "precious").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="inside it or above it; give another place"):
+            back_up(folder, target, overwrite)
+    assert (folder.parent / "precious").exists() and state(Retriever.load(folder, "cpu"))
+
+
+def test_a_backup_replaces_no_folder_but_a_model(folder, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "file").write_text("x")
+    with pytest.raises(InputError, match="is not a model folder, so it is not replaced"):
+        back_up(folder, tmp_path / "home", overwrite=True)
+    assert (tmp_path / "home" / "file").read_text() == "x"
+
+
+def test_a_recovery_that_is_killed_leaves_the_damaged_folder(changed, monkeypatch):
+    lose(changed, "journal-0.head")
+    before = sorted(path.name for path in changed.iterdir())
+
+    class Killed(BaseException):
+        pass
+
+    def kill(self, change):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writing, "copy", kill)
+        with pytest.raises(Killed):
+            recover(changed)
+    assert sorted(path.name for path in changed.iterdir()) == before
+    with pytest.raises(InputError, match="genir recover"):
+        Retriever.load(changed, "cpu")
+    assert recover(changed).version == 3
+
+
+def test_a_folder_in_the_place_of_a_journal_file_is_recovered_from(changed):
+    lose(changed, "journal-0.sqlite-wal")
+    (changed / "journal-0.sqlite-wal").mkdir()
+    found = recover(changed)
+    assert found.recorded == 3 and found.version == 0
+    assert Retriever.load(changed, "cpu").version == 0

@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
+    T5ForConditionalGeneration,
 )
 
 from genir.errors import InputError
@@ -247,3 +248,19 @@ def test_a_maximal_length_that_is_a_text_is_named(folder):
     path.write_text(json.dumps(values | {"model_max_length": "8"}))
     with pytest.raises(InputError, match="model_max_length = '8' is not a number"):
         TextEncoder.pretrained(str(folder), 16)
+
+
+@pytest.mark.parametrize("lost", ["decoder.block.0", "encoder.block.0"])
+def test_an_encoder_decoder_without_a_part_of_its_weights_is_refused(tmp_path, lost):
+    tokenizer = train_vocabulary(WORDS, 400)
+    folder = tmp_path / "t5"
+    T5ForConditionalGeneration(T5Config(**T5 | {"vocab_size": len(tokenizer)})).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(lost)}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"its weights lack .*, which would start at random"):
+        open_origin(Seq2SeqOptions(source=str(folder)), WORDS)

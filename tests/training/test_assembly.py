@@ -82,7 +82,10 @@ def short(bart, *settings):
             r"\[training\] source_length = 41: the encoder of .* 40",
         ),
         (["identifiers.max_tokens=40"], r"\[identifiers\] max_tokens.* = 41: the decoder of .* 40"),
-        (["decoding.several=9"], r"identifiers, with the start token, = .*: the decoder of .* 40"),
+        (
+            ["decoding.several=9"],
+            r"the length of identifiers = .*: the decoder of .* 39 tokens beside 1 at the start",
+        ),
         (
             ["decoding.mode=free", "training.target_length=41"],
             r"\[training\] target_length = 41: the decoder of .* at most 40 tokens; set",
