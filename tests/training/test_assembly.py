@@ -81,7 +81,7 @@ def short(bart, *settings):
             ["training.source_length=41"],
             r"\[training\] source_length = 41: the encoder of .* 40",
         ),
-        (["identifiers.max_tokens=40"], r"\[identifiers\] max_tokens.* = 41: the decoder of .* 40"),
+        (["identifiers.max_tokens=40"], r"\[identifiers\] max_tokens = 40: the decoder of .* 39"),
         (
             ["decoding.several=9"],
             r"the length of identifiers = .*: the decoder of .* 39 tokens beside 1 at the start",
