@@ -6,9 +6,8 @@ must hold: `gt`, `gte`, `lt`, `lte` (numbers with numbers, texts with texts), `p
 without the field passes none but `not`.
 """
 
-import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -28,6 +27,8 @@ NAMES = {"boolean": "true or false", "number": "a number", "text": "a text"}
 NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?")
 HIGHEST = "\U0010ffff"
 """Sorts behind every character that texts use."""
+PARAMETERS = 10_000
+"""Values in one SQL statement; SQLite takes 32,766."""
 
 Passing = NDArray[np.bool_]
 Having = Callable[[str, str, list[Any]], Passing]
@@ -42,7 +43,7 @@ def passing(field: str, condition: Any, having: Having) -> Passing:
     compared.
     """
     if not isinstance(condition, Mapping):
-        return having(field, *_any_of(field, condition))
+        return _any_of(field, condition, having)
     if not condition:
         raise InputError(f"filter {field!r}: {{}} asks for nothing; give a value or an operator")
     tests = [_test(field, name, value) for name, value in condition.items() if name != "not"]
@@ -100,11 +101,25 @@ def _number(text: str) -> int | float | None:
     return int(text) if text.lstrip("+-").isdecimal() else number
 
 
-def _any_of(field: str, condition: Any) -> tuple[str, list[Any]]:
+def comparable(value: Any) -> Iterator[str | int | float]:
+    """Yield what filters compare of a field's value: itself, or the elements of a list.
+
+    An object can be read, but not filtered by.
+    """
+    for one in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(one, str | int | float) and not _is_beyond_double(one):
+            yield _bound(one)
+
+
+def _any_of(field: str, condition: Any, having: Having) -> Passing:
     values = condition if isinstance(condition, list | tuple) else [condition]
     for value in values:
         _refuse_incomparable(field, value)
-    return "value IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
+    parts = []
+    for start in range(0, max(1, len(values)), PARAMETERS):
+        some = [_bound(value) for value in values[start : start + PARAMETERS]]
+        parts.append(having(field, f"value IN ({', '.join('?' * len(some))})", some))
+    return np.logical_or.reduce(parts)
 
 
 def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
@@ -117,9 +132,7 @@ def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
     if name == "prefix":
         if not text:
             raise InputError(f"filter {field!r}: prefix {shorten(value)} is not a text; quote it")
-        # The bounds find the place in an index; substr has the last word.
-        sql = "value >= ? AND value < ? AND substr(value, 1, ?) = ?"
-        return sql, [value, value + HIGHEST, len(value), value]
+        return "value >= ? AND value < ?", [value, value + HIGHEST]
     kinds = "'text'" if text else "'integer', 'real'"
     return f"typeof(value) IN ({kinds}) AND value {RANGES[name]} ?", [_bound(value)]
 

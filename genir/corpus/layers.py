@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
-from genir.corpus.store import INDEX_ONE, SCHEMA, DocumentStore, Preview, insert
+from genir.corpus.store import SCHEMA, DocumentStore, Preview, insert
 from genir.errors import InputError
 from genir.records import Document
 
@@ -34,7 +34,6 @@ class Additions(DocumentStore):
                 connection.execute("DELETE FROM documents WHERE number = ?", (number,))
                 connection.execute("DELETE FROM fields WHERE number = ?", (number,))
                 insert(connection, number, document)
-                connection.execute(INDEX_ONE, (number,))
         self._length = max([self._length, *(number + 1 for number in documents)])
 
     def numbers(self) -> list[int]:

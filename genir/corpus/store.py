@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from genir.arguments import as_keys
 from genir.corpus.conditions import COLUMNS as FILTERED
-from genir.corpus.conditions import passing
+from genir.corpus.conditions import comparable, passing
 from genir.corpus.documents import link_records
 from genir.errors import FolderError, InputError, nearest
 from genir.folders import flush_entry
@@ -40,23 +40,11 @@ CREATE TABLE fields (
     PRIMARY KEY (field, value, number)
 ) STRICT, WITHOUT ROWID;
 """
-# A list's elements count one by one; an object can be read, but not filtered by.
-INDEX = """
-INSERT OR IGNORE INTO fields
-SELECT field.key, element.atom, number
-FROM documents, json_each(metadata) AS field, json_each(
-    CASE WHEN field.type = 'array' THEN field.value
-    WHEN typeof(field.atom) = 'real' AND abs(field.atom) > 1.7976931348623157e308 THEN '[]'
-    ELSE json_array(field.atom) END
-) AS element
-WHERE element.atom IS NOT NULL
-"""
-INDEX_ONE = f"{INDEX} AND number = ?"
 BIT_TYPES = """
 SELECT DISTINCT CASE WHEN CASE field.type WHEN 'array' THEN element.type ELSE field.type END
 IN ('true', 'false') THEN 'boolean' ELSE 'number' END
 FROM fields JOIN documents USING (number), json_each(metadata) AS field, json_each(
-    CASE field.type WHEN 'array' THEN field.value ELSE json_array(field.atom) END
+    CASE field.type WHEN 'array' THEN field.value ELSE '[0]' END
 ) AS element
 WHERE fields.field = ? AND fields.value IN (0, 1) AND field.key = ? AND element.atom IN (0, 1)
 """
@@ -393,16 +381,25 @@ def _fill(path: Path, documents: Iterable[Document]) -> None:
             insert(connection, number, document)
         if not connection.execute("SELECT count(*) FROM documents").fetchone()[0]:
             raise InputError(f"{path.name}: no documents to store; a collection needs at least one")
-        connection.execute(INDEX)
 
 
 def insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
-    """Write a document's row. Raises InputError for a key that is there, or for what is no JSON."""
+    """Write a document's row, and its metadata into the index of fields.
+
+    Raises InputError for a key that is there, or for what is no JSON.
+    """
     try:
         links = json.dumps(link_records(document)) if document.links else ""
         metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
         values = (document.key, document.title, document.text, document.url, links, metadata)
         connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values))
+        # Not by SQLite's JSON functions: they round numbers to 15 digits and cut texts at a NUL.
+        entries = (
+            (field, one, number)
+            for field, value in document.metadata.items()
+            for one in comparable(value)
+        )
+        connection.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?, ?)", entries)
     except sqlite3.IntegrityError:
         first = connection.execute("SELECT number FROM documents WHERE key = ?", values[:1])
         raise InputError(

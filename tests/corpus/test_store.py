@@ -218,6 +218,32 @@ def test_large_numbers_are_stored_and_found(tmp_path, value):
     assert layered.find("c").metadata["n"] == value
 
 
+EXACT = [1 / 3, 0.1 + 0.2, 1700000000.1234567, 9007199254740992.0, 2**64 - 1, 5e-324, "a", "a\0",
+         "a\0b", "", True]  # fmt: skip
+
+
+@pytest.mark.parametrize("layered", [False, True])
+def test_a_filter_finds_exactly_the_value_it_names(tmp_path, layered):
+    documents = [Document(str(n), "x", metadata={"v": [v], "w": v}) for n, v in enumerate(EXACT)]
+    path = tmp_path / "d.sqlite"
+    store = DocumentStore.create(path, [Document("none", "x")] if layered else documents)
+    if layered:
+        store = LayeredStore(path)
+        store.put(dict(enumerate(documents)))
+    for number, value in enumerate(EXACT):
+        conditions = [value, [value, "other"], {"gte": value, "lte": value}]
+        for condition in conditions:
+            assert np.flatnonzero(store.matching({"v": condition, "w": condition})) == [number]
+    assert np.flatnonzero(store.matching({"v": {"prefix": "a\0"}})).tolist() == [7, 8]
+    assert store.field_types("v") == {"text", "number", "boolean"}
+    assert {1 / 3, 0.1 + 0.2, "a\0b"} < {value for value, _ in store.field_values("w", 20)}
+    store.close()
+
+
+def test_a_filter_may_list_any_number_of_values(store):
+    assert store.matching({"year": [*range(2000, 80_000), 1999]}).tolist() == [True] + [False] * 3
+
+
 @pytest.mark.parametrize("value", [10**309, -(10**400), [1, 10**309], {"a": 10**309}])
 def test_numbers_beyond_a_double_are_refused_by_name(value):
     with pytest.raises(InputError, match=r"file:3: .*an integer of more than 308 digits; write it"):
