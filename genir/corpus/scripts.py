@@ -66,6 +66,13 @@ def opening() -> str:
     return _ranges(_of_category([(0x21, 0x2FFF), (0x3000, 0xFF63)], ("Ps", "Pi")))
 
 
+@cache
+def combining() -> str:
+    """Return what normalisation sorts behind a letter: characters with a combining class."""
+    codes = (code for code in range(0x300, 0x20000) if unicodedata.combining(chr(code)))
+    return _ranges(codes) + "\uff9e\uff9f"
+
+
 def _of_category(blocks: Iterable[tuple[int, int]], wanted: tuple[str, ...]) -> Iterator[int]:
     codes = (code for low, high in blocks for code in range(low, high + 1))
     return (code for code in codes if unicodedata.category(chr(code)) in wanted)

@@ -13,8 +13,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from typing import Literal
 
-from genir.corpus.scripts import HANGUL, NOT_LATIN, STACKERS, marks, opening, unspaced
+from genir.corpus.scripts import HANGUL, NOT_LATIN, STACKERS, combining, marks, opening, unspaced
 
 Span = tuple[int, int]
 """Where a part of a text starts and ends: [start, end)."""
@@ -28,6 +29,8 @@ _OPTIONAL = re.compile(
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"  # Hebrew points
 )
 """Marks that the same word may be written with or without."""
+MOST_MARKS = 30
+"""Combining marks in a row that are normalised, as in Unicode's stream-safe format (UAX 15)."""
 _PART = "\u0f0b\u1361"  # Tibetan and Ethiopic marks between words
 
 
@@ -186,7 +189,7 @@ def _marked_core() -> re.Pattern[str]:
 
 def _normal(run: str) -> str:
     if _FULL_WIDTH.search(run):
-        return unicodedata.normalize("NFKC", run).lower()
+        return normalize("NFKC", run).lower()
     return run if run.isascii() else _composed(run)
 
 
@@ -194,7 +197,22 @@ def _composed(run: str) -> str:
     # Without marks a run stays as it is: NFC would replace single letters, such as the kelvin sign.
     if _NOT_LATIN.search(run) is None:
         return run
-    return unicodedata.normalize("NFC", _OPTIONAL.sub("", run))
+    return normalize("NFC", _OPTIONAL.sub("", run))
+
+
+def normalize(form: Literal["NFC", "NFKC"], text: str) -> str:
+    """Return a text in a normal form; of a longer row of combining marks, the first 30 are kept.
+
+    Python sorts the marks of a row in quadratic time.
+    """
+    if len(text) > MOST_MARKS and _NOT_LATIN.search(text) is not None:
+        text = _surplus().sub(r"\1", text)
+    return unicodedata.normalize(form, text)
+
+
+@cache
+def _surplus() -> re.Pattern[str]:
+    return re.compile(f"([{combining()}]{{{MOST_MARKS}}})[{combining()}]+")
 
 
 # --- sentences -------------------------------------------------------------------------------

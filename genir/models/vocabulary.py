@@ -8,12 +8,12 @@ import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
-from unicodedata import normalize
 
 import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from genir.corpus.tokens import normalize
 from genir.errors import InputError
 from genir.records import Document
 

@@ -1,5 +1,7 @@
 """Words, terms and sentences, worked out by hand for each script."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from genir.corpus.tokens import (
     index_terms,
     is_alphabetic,
     join_words,
+    normalize,
     sentence_spans,
     split_sentences,
     terms,
@@ -132,6 +135,19 @@ def test_sentences(line, found):
 
 def test_sentences_of_a_part_of_a_text():
     assert list(sentence_spans("一。二。三。", 2, 5)) == [(2, 4), (4, 5)]
+
+
+def test_a_long_row_of_marks_takes_linear_time():
+    text = "a" + "\u0315" * 100_000 + "\u0300" * 100_000 + " b\u0308"
+    start = time.perf_counter()
+    assert index_terms(text) == terms(text) == ["a" + "\u0315" * 30, "b\u0308"]
+    assert characters("カ" + "\u0315" * 100_000 + "\uff9e\u0315" * 100_000) != []
+    assert time.perf_counter() - start < 5  # hours in quadratic time
+
+
+def test_thirty_marks_are_kept_in_their_canonical_order():
+    assert normalize("NFC", "a" + "\u0315" * 29 + "\u0300") == "à" + "\u0315" * 29
+    assert normalize("NFKC", "ｶﾞ" * 40) == "ガ" * 40
 
 
 def test_words_of_letters():
