@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from genir.corpus.lines import unique_fields
+from genir.corpus.lines import shorten, unique_fields
+from genir.corpus.values import MAX_VALUES
 
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
@@ -63,7 +64,7 @@ def title_of(fields: Mapping[str, Any]) -> str:
     if title is None:
         return ""
     if not isinstance(title, str):
-        raise ValueError(f"the title {title!r:.60} is no text; write it in quotes")
+        raise ValueError(f"the title {shorten(title)} is no text; write it in quotes")
     return " ".join(title.split())
 
 
@@ -71,6 +72,27 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML in which plain scalars are text, null, or a number that JSON writes alike."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._values = 0  # up to here, with aliases written out
+        self._sizes: dict[int, int] = {}  # by id, of the nodes that aliases may name
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Build a node. Raises ComposerError where aliases make too many values of few bytes."""
+        before = self._values
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent):
+            # Without a size, it is an alias inside its own value.
+            self._values += self._sizes.get(id(node), MAX_VALUES)
+        else:
+            self._values += 1
+            self._sizes[id(node)] = self._values - before
+        if self._values > MAX_VALUES:
+            problem = f"more than {MAX_VALUES:,} values, those of aliases included"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping. Raises ConstructorError for a key that is given twice."""

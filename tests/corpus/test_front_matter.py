@@ -143,10 +143,28 @@ MALFORMED = {
     "bad TOML": ("+++\nx = 1\ntitle = Hugo\n+++\nWords.\n", "not valid TOML .*line 3"),
     "a TOML key twice": ('+++\na = 1\na = 2\n+++\nWords.\n', "not valid TOML"),
     "a JSON key twice": ('{\n"a": 1, "a": 2}\nWords.\n', "the field 'a' is given twice"),
-    "an alias to itself": ("---\na: &a [*a]\n---\nW.\n", "'a': more than"),
+    "an alias to itself": ("---\na: &a [*a]\n---\nW.\n", "line 2: .*more than 100,000 values"),
     "aliases that grow": (
         f"---\na: &a [{'x,' * 99}]\nb: &b [{'*a,' * 99}]\nc: [{'*b,' * 99}]\n---\nW.\n",
-        "'c': more than 100,000 values",
+        "line 4: .*more than 100,000 values, those of aliases included",
+    ),
+    "a title of aliases": (
+        "---\na0: &a0 [x]\n"
+        + "".join(f"a{n}: &a{n} [{f'*a{n - 1},' * 10}]\n" for n in range(1, 12))
+        + "title: *a11\n---\nW.\n",
+        "line 7: .*more than 100,000 values",
+    ),
+    "aliases in many fields": (
+        f"---\na: &a [{'x,' * 5_000}]\n"
+        + "".join(f"b{n}: *a\n" for n in range(50))
+        + "---\nW.\n",
+        "line 21: .*more than 100,000 values",
+    ),
+    "merged aliases": (
+        "---\na0: &a0 {x: 1}\n"
+        + "".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1},' * 10}]}}\n" for n in range(1, 12))
+        + "---\nW.\n",
+        "more than 100,000 values",
     ),
     "a set": ("---\na: !!set {x, y}\n---\nW.\n", "JSON has no set"),
 }  # fmt: skip
