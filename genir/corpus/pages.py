@@ -53,6 +53,8 @@ def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
         for name in sorted(files):
             place = _below(folder, root, name)
             reason = _unread(place)
+            if not reason and _is_special(Path(root, name)):
+                reason = "pipes, sockets and devices are not read"
             if not reason:
                 found.append(Path(root, name))
             elif reason not in SILENT:
@@ -70,6 +72,11 @@ def _unread(place: str) -> str:
         return SILENT[0]
     kind = f"the suffix {suffix}" if suffix else "no suffix"
     return SILENT[1] if suffix in ASSETS else f"files with {kind} are not read"
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path is there, but no regular file: reading it might never end."""
+    return path.exists() and not path.is_file()
 
 
 def _refuse_unreadable(error: OSError) -> None:

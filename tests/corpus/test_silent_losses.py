@@ -195,6 +195,7 @@ def test_pages_that_are_not_read_are_counted(tmp_path, caplog):
         },
     )  # fmt: skip
     os.symlink(tmp_path, tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe.md")
     documents = {document.key: document for document in read_corpus(tmp_path)}
     assert list(documents) == ["A.MD", "B.HTM", "c.markdown"]
     assert [link.target for link in documents["A.MD"].links] == ["B.HTM", "c.markdown"]
@@ -205,6 +206,7 @@ def test_pages_that_are_not_read_are_counted(tmp_path, caplog):
             "hidden pages are not read: 2 (such as '.draft.md')",
             "files with the suffix .rst are not read: 2 (such as 'd.rst')",
             "files with the suffix .mdx are not read: 1 ('f.mdx')",
+            "pipes, sockets and devices are not read: 1 ('pipe.md')",
             "files with no suffix are not read: 1 ('Makefile')",
             "links lead to no page of the folder: 1 ('A.MD -> gone.md')",
         )
