@@ -147,6 +147,27 @@ def test_a_token_file_keeps_its_tokens_under_a_byte_order_mark(tmp_path):
     assert [token.name for token in read_tokens(path)] == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{"tokens": [{"name": "x", "sha256": "S", "where": {"tenant": "a"}, "where": {}}]}',
+            "the field 'where' is given twice",
+        ),
+        ('{"tokens": [{"where": {"tenant": "a", "tenant": "b"}}]}', "'tenant' is given twice"),
+        ('{"tokens": [{"name": "x"}], "tokens": []}', "the field 'tokens' is given twice"),
+        ('{"tokens": [}', r"Expecting value: line 1 column 13"),
+        ("[" * 100_000, "maximum recursion depth"),
+        ('{"tokens": [{"sha256": 1}]}', r"tokens\.0\.name: Field required"),
+    ],
+)
+def test_a_token_file_with_a_field_given_twice_or_no_json_is_refused(tmp_path, text, message):
+    path = tmp_path / "tokens.json"
+    path.write_text(text.replace('"S"', f'"{"0" * 64}"'))
+    with pytest.raises(InputError, match=rf"tokens\.json: .*{message}.*; genir token new"):
+        read_tokens(path)
+
+
 @given(
     st.lists(st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"]))),
     st.sampled_from(["utf-8-sig", "utf-16", "utf-32"]),
