@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from genir.config import PseudoSection, load_recipe
 from genir.errors import InputError
+from genir.serving.settings import Settings
 from genir.settings import apply_settings, read_value
 from genir.tasks import registry as tasks  # noqa: F401  the registries know the keys of variants
 from genir.training.losses import registry as losses  # noqa: F401
@@ -86,3 +87,11 @@ def test_a_value_of_another_type_is_refused_with_the_type():
         load_recipe("default", ["training.epochs=true"])
     with pytest.raises(InputError, match=r"training\.max_steps = 1\.5: .*valid integer"):
         load_recipe("default", ["training.max_steps=1.5"])
+
+
+@pytest.mark.parametrize("name", ["linger_s", "drain_s", "max_wait_ms"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_numbers_of_a_server_are_finite(name, value):
+    flag = "--" + name.replace("_", "-")
+    with pytest.raises(InputError, match=rf"^{flag} {value}: .*"):
+        Settings.of({name: value})

@@ -31,7 +31,7 @@ Proxy = Annotated[str, AfterValidator(check_proxy)]
 class Settings(BaseModel):
     """Limits and habits of a server; each is a flag of `genir serve`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Who may ask for what.
     tokens: Path | None = Field(default=None, description="file of bearer tokens (genir token new)")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -102,6 +103,7 @@ def refresh(request: Refresh) -> Refreshed:
     Raises InputError for bad input, where nothing was added, and where old documents would be
     found worse than the tolerance allows; Stopped on Ctrl-C. Then the model is as it was.
     """
+    _check_numbers(request)
     retriever = Retriever.load(request.model)
     recipe = _recipe(retriever.recipe, request.settings)
     work = WorkFolder(request.model, ENDING)
@@ -137,6 +139,13 @@ def refresh(request: Refresh) -> Refreshed:
         one.documents.close()
     work.close()
     return replace(found, version=retriever.version)
+
+
+def _check_numbers(request: Refresh) -> None:
+    for name in ("replay", "tolerance"):
+        value = getattr(request, name)
+        if not isfinite(value):
+            raise InputError(f"{name} {value} is not a finite number; give one such as 0.01")
 
 
 def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:

@@ -113,6 +113,13 @@ def test_a_model_that_would_forget_is_not_replaced(model, files):
     assert places(model) == before and Retriever.load(model).version == 1
 
 
+@pytest.mark.parametrize("name", ["tolerance", "replay"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_of_a_refresh_are_finite(tmp_path, name, value):
+    with pytest.raises(InputError, match=rf"{name} {value} is not a finite number; give one"):
+        refresh(Refresh(tmp_path, **{name: value}))
+
+
 @pytest.mark.parametrize("adapters", [0, 2])
 def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkeypatch, adapters):
     other = shutil.copytree(model, tmp_path / "whole" / "model")
