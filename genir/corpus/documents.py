@@ -5,6 +5,7 @@ and `Retriever.add` all ask it.
 """
 
 from collections.abc import Iterable, Mapping
+from pprint import saferepr
 from types import MappingProxyType
 from typing import Any
 
@@ -100,7 +101,8 @@ def _spread(record: Mapping[str, Any], where: str) -> dict[str, Any]:
         return values
     nested = {name: one for name, one in values.pop("metadata").items() if one is not None}
     for name, value in nested.items():
-        if name in values and values[name] != value:
+        # saferepr: in Python, true equals 1.
+        if name in values and saferepr(values[name]) != saferepr(value):
             raise InputError(
                 f"{where}: {name!r} is {shorten(values[name], 40)} in the record, but "
                 f"{shorten(value, 40)} in its metadata; keep one"

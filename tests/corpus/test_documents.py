@@ -18,6 +18,10 @@ KEPT = {
     "metadata a number": ({"metadata": 0}, {"metadata": 0}),
     "metadata an object": ({"metadata": {"a": 1, "b": None}}, {"a": 1}),
     "metadata an empty object": ({"metadata": {}}, {}),
+    "metadata in another order": (
+        {"o": {"a": 1, "b": 2}, "metadata": {"o": {"b": 2, "a": 1}}},
+        {"o": {"a": 1, "b": 2}},
+    ),
     "metadata that agrees": ({"year": 1, "metadata": {"year": 1}}, {"year": 1}),
     "addresses": ({"links": ["https://x.org/1"]}, {"links": ["https://x.org/1"]}),
     "one address": ({"links": "https://x.org/1"}, {"links": "https://x.org/1"}),
@@ -36,6 +40,8 @@ def test_metadata_is_kept_and_reads_back(name):
 
 
 REFUSED = {
+    "metadata of another type": ({"a": 1, "metadata": {"a": True}}, "'a' is 1 in .* but True"),
+    "a list of another type": ({"a": [1], "metadata": {"a": [True]}}, r"'a' is \[1\] in"),
     "metadata that disagrees": ({"year": 1, "metadata": {"year": 2}}, "'year' is 1 in .* but 2"),
     "a text in metadata": ({"metadata": {"text": "y"}}, "'text' is 'x' in the record, but 'y'"),
     "metadata twice nested": ({"metadata": {"metadata": {"a": 1}}}, "another field 'metadata'"),
