@@ -20,6 +20,10 @@ from genir.corpus.values import MAX_VALUES
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
 JSON = re.compile(r"\A\{[ \t]*\n")
+JSON_FIELD = re.compile(r'\A\{[ \t]*\n\s*"[^"\n]*"\s*:')
+"""Opens an object; other braces, such as those of a template, open a text."""
+OPENED = re.compile(r"\A(?:---[ \t]*\n[\w \"'-]+:|\+\+\+[ \t]*\n[\w \"'.-]+=)")
+"""Opens front matter with a first field."""
 NUMBER = "tag:genir,2026:number"
 
 
@@ -44,7 +48,15 @@ def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
 
 
 def _named(fields: dict[Any, Any]) -> dict[str, Any]:
+    for name in fields:
+        if not isinstance(_text(name), str):
+            raise ValueError(f"front matter: the name {name!r:.60} is no text; write it in quotes")
     return {str(_text(name)): value for name, value in fields.items()}
+
+
+def never_ends(text: str) -> bool:
+    """Return whether the text behind front matter begins with front matter that never ends."""
+    return OPENED.match(text) is not None
 
 
 def _text(value: Any) -> Any:
@@ -58,14 +70,18 @@ def title_of(fields: Mapping[str, Any]) -> str:
     Raises:
         ValueError: the title is a list or a mapping.
     """
-    names = [name for name in fields if name.lower() == "title"]
-    name = "title" if "title" in names else next(iter(names), "title")
-    title = _text(fields.get(name))
+    title = _text(fields.get(title_name(fields)))
     if title is None:
         return ""
     if not isinstance(title, str):
         raise ValueError(f"the title {shorten(title)} is no text; write it in quotes")
     return " ".join(title.split())
+
+
+def title_name(fields: Mapping[str, Any]) -> str:
+    """Return the name of the field that holds the title: `title`, else such as `Title`."""
+    names = [name for name in fields if name.lower() == "title"]
+    return "title" if "title" in names else next(iter(names), "title")
 
 
 class _Loader(yaml.SafeLoader):
@@ -143,6 +159,10 @@ def _toml(text: str) -> Any:
         return _plain(tomllib.loads(text, parse_float=_scalar))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"front matter is not valid TOML ({error})") from None
+    except ValueError:  # of int()
+        raise ValueError(
+            "front matter is not valid TOML (an integer of more than 4,300 digits)"
+        ) from None
 
 
 def _plain(value: Any) -> Any:
@@ -155,11 +175,17 @@ def _plain(value: Any) -> Any:
 
 
 def _json(source: str) -> tuple[dict[str, Any], str]:
-    decoder = json.JSONDecoder(object_pairs_hook=unique_fields)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=unique_fields, parse_float=_scalar, parse_int=_scalar
+    )
     try:
         fields, end = decoder.raw_decode(source)
-    except json.JSONDecodeError:
-        return {}, source  # such as a template's brace: text
+    except json.JSONDecodeError as error:
+        if JSON_FIELD.match(source) is None:
+            return {}, source
+        raise ValueError(
+            f"line {error.lineno}: front matter is not valid JSON ({error.msg})"
+        ) from None
     except RecursionError:
         raise ValueError("front matter nested too deeply; write it flatter") from None
     except ValueError as error:

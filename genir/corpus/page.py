@@ -3,14 +3,14 @@
 Markdown is rendered to HTML first, so that one parser finds titles and links in both.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
 
 from markdown_it import MarkdownIt
 
-from genir.corpus.front_matter import split_front_matter, title_of
+from genir.corpus.front_matter import never_ends, split_front_matter, title_of
 
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "nav", "footer"})
@@ -35,7 +35,8 @@ class Page:
     """What a reader of the page sees.
 
     fields: those of its front matter. unclosed: the element, such as "nav", that hides all the rest
-    of the page since it never ends; "" where there is none.
+    of the page since it never ends; "" where there is none. endless: front matter that never ends
+    was read as text.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Page:
     anchors: tuple[Anchor, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     unclosed: str = ""
+    endless: bool = False
 
 
 def parse_html(source: str) -> Page:
@@ -52,7 +54,8 @@ def parse_html(source: str) -> Page:
         ValueError: bad front matter, or a declaration that the standard library cannot read.
     """
     fields, body = split_front_matter(source)
-    return _with_fields(_rendered(body), fields)
+    page = _rendered(body, INLINE)
+    return _with_fields(page, fields, body)
 
 
 def parse_markdown(source: str) -> Page:
@@ -63,11 +66,11 @@ def parse_markdown(source: str) -> Page:
     """
     fields, body = split_front_matter(source)
     html = MarkdownIt("commonmark").enable("table").render(body)
-    return _with_fields(_rendered(html), fields)
+    return _with_fields(_rendered(html, INLINE | {"title"}), fields, body)
 
 
-def _rendered(html: str) -> Page:
-    parser = _Parser()
+def _rendered(html: str, inline: Collection[str]) -> Page:
+    parser = _Parser(inline)
     try:
         parser.feed(html)
         parser.close()
@@ -76,8 +79,9 @@ def _rendered(html: str) -> Page:
     return parser.page()
 
 
-def _with_fields(page: Page, fields: Mapping[str, Any]) -> Page:
-    return replace(page, title=title_of(fields) or page.title, fields=fields)
+def _with_fields(page: Page, fields: Mapping[str, Any], body: str) -> Page:
+    title = title_of(fields) or page.title
+    return replace(page, title=title, fields=fields, endless=never_ends(body))
 
 
 def parse_text(source: str) -> Page:
@@ -86,10 +90,14 @@ def parse_text(source: str) -> Page:
 
 
 class _Parser(HTMLParser):
-    """Collects text with single spaces, and counts characters as it goes, so that spans hold."""
+    """Collects text with single spaces, and counts characters as it goes, so that spans hold.
 
-    def __init__(self) -> None:
+    inline: elements that end no line; a `title` among them, as in Markdown, is text.
+    """
+
+    def __init__(self, inline: Collection[str]) -> None:
         super().__init__(convert_charrefs=True)
+        self._inline = inline
         self._parts: list[str] = []
         self._length = 0
         self._gap = ""  # the white space owed before the next word
@@ -138,27 +146,27 @@ class _Parser(HTMLParser):
         heading = "".join(self._parts[start : end if end >= 0 else None])
         title = " ".join("".join(self._title).split()) or " ".join(heading.split())
         anchors = (Anchor(a.start, min(a.end, len(text)), a.href) for a in self._anchors)
-        unclosed = self._hidden[0] if self._hidden else ""
+        unclosed = next(iter(self._hidden), "title" if self._in_title else "")
         shown = tuple(a for a in anchors if a.start < a.end)
         return Page(title, text, shown, unclosed=unclosed)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in INLINE:
+        if tag not in self._inline:
             self._gap = "\n"
         if tag in HIDDEN:
             self._hidden.append(tag)
         elif tag == "pre":
             self._verbatim += 1
         elif tag == "title" and not self._hidden:  # an image's <title> is hidden with the image
-            self._in_title = not self._title
-        elif tag in HEADINGS and self._heading is None:
+            self._in_title = not self._title and tag not in self._inline
+        elif tag in HEADINGS and self._heading is None and not self._hidden:
             self._heading = (len(self._parts), -1)
         elif tag == "a":
             self._close_anchor()
             self._href = dict(attrs).get("href") or ""
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in INLINE:
+        if tag not in self._inline:
             self._gap = "\n"
         if tag in HIDDEN:
             self._hidden = self._hidden[:-1]
@@ -166,8 +174,9 @@ class _Parser(HTMLParser):
             self._verbatim = max(0, self._verbatim - 1)
         elif tag == "title":
             self._in_title = False
-        elif tag in HEADINGS and self._heading and self._heading[1] < 0:
-            self._heading = (self._heading[0], len(self._parts))
+        elif tag in HEADINGS and self._heading and self._heading[1] < 0 and not self._hidden:
+            start = self._heading[0]  # a heading without text, such as a logo, is none
+            self._heading = (start, len(self._parts)) if len(self._parts) > start else None
         elif tag == "a":
             self._close_anchor()
 

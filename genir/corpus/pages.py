@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from genir.corpus.documents import FIELDS, document_of, key_of
+from genir.corpus.front_matter import title_name
 from genir.corpus.layout import READ
 from genir.corpus.notes import Notes
 from genir.corpus.page import Page, parse_html, parse_markdown, parse_text
@@ -109,6 +110,8 @@ def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> 
         page = _parse(file)
         if page.unclosed:
             notes.add(f"the text behind a <{page.unclosed}> that never ends is not read", key)
+        if page.endless:
+            notes.add("front matter that never ends is read as text", key)
         record = {
             "_id": key,
             "text": page.text,
@@ -136,9 +139,9 @@ def check_base_url(base_url: str) -> None:
 def _metadata(page: Page, key: str, notes: Notes) -> dict[str, Any]:
     kept = {}
     for name, value in page.fields.items():
-        if name.lower() == "title":
+        if name == title_name(page.fields):
             continue
-        if name in (*FIELDS, "metadata"):
+        if name.lower() == "title" or name in (*FIELDS, "metadata"):
             notes.add(f"the field {name!r} of front matter is not read", key)
         else:
             kept[name] = value
@@ -151,6 +154,10 @@ def _parse(file: Path) -> Page:
     except ValueError as error:
         raise InputError(f"{file}: {error}; mend the page") from None
     if not page.text:
+        if page.unclosed:
+            raise InputError(
+                f"{file}: no text, for all stands in a <{page.unclosed}> that never ends; close it"
+            )
         raise InputError(f"{file}: an empty text; write something or remove the file")
     return page
 

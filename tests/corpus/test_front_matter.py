@@ -166,6 +166,17 @@ MALFORMED = {
         + "---\nW.\n",
         "more than 100,000 values",
     ),
+    "a comma too many in JSON": (
+        '{\n "title": "T",\n "lang": "en",\n}\nWords.\n',
+        "p.md: line 4: front matter is not valid JSON",
+    ),
+    "JSON that never ends": ('{\n "title": "T"\nWords.\n', "line 3: .*not valid JSON"),
+    "a null name": ("---\nnull: 1\n---\nW.\n", "the name None is no text; write it in quotes"),
+    "a tilde for a name": ("---\n~: 1\n---\nW.\n", "the name None is no text"),
+    "an endless TOML integer": (
+        f"+++\na = 1{'0' * 5000}\n+++\nW.\n",
+        r"not valid TOML \(an integer of more than 4,300 digits",
+    ),
     "a set": ("---\na: !!set {x, y}\n---\nW.\n", "JSON has no set"),
 }  # fmt: skip
 
@@ -188,4 +199,33 @@ def test_fields_are_metadata_and_those_of_documents_are_counted(tmp_path, caplog
     assert document.url == "p"
     assert caplog.messages == [
         f"{tmp_path}: the field 'url' of front matter is not read: 1 ('p.md')"
+    ]
+
+
+def test_numbers_of_json_stay_as_written():
+    source = '{\n "version": 1.10, "code": 1e5, "zero": -0, "big": 1%s, "n": 10, "x": 1.5\n}\ntext'
+    fields, text = split_front_matter(source % ("0" * 5000))
+    assert fields == {
+        "version": "1.10", "code": "1e5", "zero": "-0", "big": "1" + "0" * 5000, "n": 10, "x": 1.5
+    }  # fmt: skip
+    assert text == "\ntext"
+
+
+@pytest.mark.parametrize(
+    "source", ["---\ntitle: x\nbody", "---\ntitle: x\n----\nbody", '+++\ntitle = "x"\nbody']
+)
+def test_front_matter_that_never_ends_is_said(tmp_path, caplog, source):
+    (tmp_path / "p.md").write_text(source)
+    (tmp_path / "rule.md").write_text("---\nA sentence\n")
+    assert [document.key for document in read_corpus(tmp_path)] == ["p.md", "rule.md"]
+    assert caplog.messages == [
+        f"{tmp_path}: front matter that never ends is read as text: 1 ('p.md')"
+    ]
+
+
+def test_a_second_title_is_said(tmp_path, caplog):
+    (tmp_path / "p.md").write_text("---\nTitle: A\ntitle: B\n---\nWords.\n")
+    assert [document.title for document in read_corpus(tmp_path)] == ["B"]
+    assert caplog.messages == [
+        f"{tmp_path}: the field 'Title' of front matter is not read: 1 ('p.md')"
     ]

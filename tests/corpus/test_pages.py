@@ -2,6 +2,7 @@ import pytest
 
 from genir.corpus.folder import read_corpus
 from genir.corpus.page import Anchor, parse_html, parse_markdown
+from genir.errors import InputError
 
 HTML = """<!doctype html><html><head><title> The
  title </title><style>p {}</style></head><body><nav><a href="x">Home</a></nav>
@@ -84,3 +85,41 @@ def test_without_a_base_url_paths_stand_alone(site):
         "guide/install.md",
         "index.md",
     ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "<nav><h2>Menu</h2></nav><h1>Real</h1><p>x</p>",
+        "<h1><img src='logo.png'></h1><h1>Real</h1><p>x</p>",
+        "<h1></h1><h2>Real</h2><h1>Other</h1>",
+        "<h1><svg><h2>no</h2></svg></h1><h2>Real</h2>",
+    ],
+)
+def test_a_heading_without_visible_text_is_no_title(source):
+    assert parse_html(source).title == "Real"
+
+
+def test_a_logo_is_no_title_in_markdown():
+    assert parse_markdown("# ![logo](l.png)\n\n# Real\n\nx\n").title == "Real"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("Use the <title> tag to set it.\n\nMore.\n", "Use the tag to set it.\nMore."),
+        ("a <title>b</title> c\n", "a b c"),
+    ],
+)
+def test_a_title_element_in_markdown_is_text(source, text):
+    page = parse_markdown(source)
+    assert (page.title, page.text, page.unclosed) == ("", text, "")
+
+
+def test_a_title_that_never_ends_is_said(tmp_path, caplog):
+    (tmp_path / "a.html").write_text("<p>x <title>y</p><p>z</p>")
+    assert [document.text for document in read_corpus(tmp_path)] == ["x"]
+    assert "the text behind a <title> that never ends is not read: 1 ('a.html')" in caplog.text
+    (tmp_path / "a.html").write_text("<head><title>Page</head><body>text</body>")
+    with pytest.raises(InputError, match=r"a\.html: no text, .* in a <title> that never ends; clo"):
+        list(read_corpus(tmp_path))
