@@ -20,6 +20,9 @@ INLINE = frozenset(
      "time", "tt", "u", "var", "wbr"}
 )  # fmt: skip
 
+MAX_ATTRIBUTES = 5_000_000
+"""Characters in addresses and titles of a page's links."""
+
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
@@ -65,8 +68,23 @@ def parse_markdown(source: str) -> Page:
         ValueError: as `parse_html` does.
     """
     fields, body = split_front_matter(source)
-    html = MarkdownIt("commonmark").enable("table").render(body)
+    html = _markdown(body)
     return _with_fields(_rendered(html, INLINE | {"title"}), fields, body)
+
+
+def _markdown(body: str) -> str:
+    """Return Markdown as HTML. Raises ValueError where that is far longer than its text."""
+    parser = MarkdownIt("commonmark").enable("table")
+    environment: dict[str, Any] = {}
+    tokens = parser.parse(body, environment)
+    # A reference's address and title, written once, are rendered at each of its uses.
+    inline = (child for token in tokens for child in token.children or ())
+    if sum(len(str(value)) for token in inline for value in token.attrs.values()) > MAX_ATTRIBUTES:
+        raise ValueError(
+            f"the addresses and titles of its links are more than {MAX_ATTRIBUTES:,} characters, "
+            "counted at each use; shorten those of its references"
+        )
+    return str(parser.renderer.render(tokens, parser.options, environment))
 
 
 def _rendered(html: str, inline: Collection[str]) -> Page:
