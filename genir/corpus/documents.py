@@ -9,7 +9,7 @@ from pprint import saferepr
 from types import MappingProxyType
 from typing import Any
 
-from genir.corpus.lines import shorten
+from genir.corpus.lines import check_mark, shorten
 from genir.corpus.values import check_name, check_text, check_value
 from genir.errors import InputError
 from genir.records import Document, Link, Query
@@ -133,6 +133,7 @@ def key_of(record: Mapping[str, Any], where: str) -> str:
         raise InputError(f"{where}: _id {shorten(key)} is not a string; write it in quotes")
     if not key.strip():
         raise InputError(f"{where}: _id {key!r} is empty; give each document and query its own")
+    check_mark(key, where)
     if any(character in key for character in "\0\t\r\n"):
         raise InputError(
             f"{where}: _id {key!r} holds a NUL, tab or line end, which qrels and run files cannot; "

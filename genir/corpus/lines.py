@@ -55,3 +55,12 @@ def shorten(value: object, width: int = 80) -> str:
     """Return a value as an error shows it: its repr, cut."""
     shown = repr(value)
     return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def check_mark(key: str, where: str) -> None:
+    """Raise InputError for a key behind a byte order mark, which nobody sees or types."""
+    if key.startswith("\ufeff"):
+        raise InputError(
+            f"{where}: the key {key!a} begins with a byte order mark, as where files were joined; "
+            "remove the mark"
+        )

@@ -150,7 +150,7 @@ def _metadata(page: Page, key: str, notes: Notes) -> dict[str, Any]:
 
 def _parse(file: Path) -> Page:
     try:
-        page = PARSERS[file.suffix.lower()](read_text(file))
+        page = PARSERS[file.suffix.lower()](read_text(file).lstrip("\ufeff"))
     except ValueError as error:
         raise InputError(f"{file}: {error}; mend the page") from None
     if not page.text:

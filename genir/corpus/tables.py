@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from genir.corpus.lines import shorten
+from genir.corpus.lines import check_mark, shorten
 from genir.corpus.notes import Notes
 from genir.errors import InputError
 from genir.records import Qrel
@@ -14,12 +14,14 @@ DOCUMENT_COLUMNS = {2: ("_id", "text"), 4: ("_id", "url", "title", "text")}
 """Columns of MS MARCO by their number: passages have two, documents four."""
 QUERY_COLUMNS = {2: ("_id", "text")}
 KEY_NAMES = re.compile(r"_?id|(p|q|d|doc|query|passage|document|corpus|topic)[-_ ]?(id|no)|key")
-TEXT_NAMES = frozenset(
-    {"text", "contents", "content", "body", "title", "url", "passage", "document", "query",
-     "question", "topic"}
+TEXT_NAME = "|".join(
+    ("text", "contents?", "body", "title", "url", "passage", "paragraph", "sentence", "document",
+     "doc", "abstract", "summary", "description", "query", "question", "topic")
 )  # fmt: skip
-"""Names that a header gives to columns other than the key."""
+TEXT_NAMES = re.compile(f"({TEXT_NAME})([-_ ]?({TEXT_NAME}))?")
+"""Names that a header gives to columns other than the key, such as `text` or `passage_text`."""
 GRADE = re.compile(r"[+-]?[0-9]{1,18}")
+TOO_LARGE = re.compile(r"[+-]?[0-9]{19,}")
 
 
 def tsv_records(
@@ -64,9 +66,10 @@ def tsv_records(
 
 def _is_header(values: list[str], where: str) -> bool:
     """Return whether a row names columns. Raises InputError if the key is not the first."""
-    names = [value.strip().lower() for value in values]
+    names = [value.strip().strip("\"'").lower() for value in values]
     keys = [KEY_NAMES.fullmatch(name) is not None for name in names]
-    if sum(keys) != 1 or not all(k or n in TEXT_NAMES for k, n in zip(keys, names, strict=True)):
+    texts = [TEXT_NAMES.fullmatch(name) is not None for name in names]
+    if sum(keys) != 1 or sum(texts) != len(names) - 1:
         return False
     if not keys[0] or (len(names) == 4 and names[1:3] != ["url", "title"]):
         raise InputError(
@@ -136,6 +139,12 @@ def _qrel(values: list[str], text: str, where: str) -> Qrel:
     if len(values) != 3 or not all(values):
         raise InputError(f"{where}: {shorten(text)} has not the columns of the first line")
     query, document, grade = values
+    for key in (query, document):
+        check_mark(key, where)
+    if TOO_LARGE.fullmatch(grade.strip()):
+        raise InputError(
+            f"{where}: grade {shorten(grade)} has more than 18 digits; write 0, 1, ..."
+        )
     if not GRADE.fullmatch(grade.strip()):
         raise InputError(f"{where}: grade {grade!r} is not a whole number; write 0, 1, ...")
     return Qrel(query, document, int(grade))

@@ -123,3 +123,17 @@ def test_a_title_that_never_ends_is_said(tmp_path, caplog):
     (tmp_path / "a.html").write_text("<head><title>Page</head><body>text</body>")
     with pytest.raises(InputError, match=r"a\.html: no text, .* in a <title> that never ends; clo"):
         list(read_corpus(tmp_path))
+
+
+@pytest.mark.parametrize("definition", ["[x]: {}", "[x]: y '{}'"])
+def test_a_long_reference_that_is_used_often_is_refused(definition):
+    long = "u" * 20_000
+    with pytest.raises(ValueError, match=r"links are more than 5,000,000 characters, .*; shorten"):
+        parse_markdown(definition.format(long) + "\n\n" + "[x] " * 20_000)
+    page = parse_markdown(f"[x]: {long}\n\n[x] and [x]\n")
+    assert (page.text, [one.href for one in page.anchors]) == ("x and x", [long, long])
+
+
+def test_byte_order_marks_before_a_page_are_no_text(tmp_path):
+    (tmp_path / "a.md").write_text("\ufeff\ufeff---\ntitle: T\n---\nWords.\n")
+    assert [(d.title, d.text) for d in read_corpus(tmp_path)] == [("T", "Words.")]

@@ -28,7 +28,11 @@ def write(folder, files):
 # --- tables ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header", ["id\ttext", "_id\ttext", "pid\tpassage", "docid\tcontents"])
+@pytest.mark.parametrize(
+    "header",
+    ["id\ttext", "_id\ttext", "pid\tpassage", "docid\tcontents", "pid\tpassage_text",
+     "docno\tabstract", '"id"\t"text"', "Doc_ID\tDocument Text"],
+)  # fmt: skip
 def test_a_header_is_no_document(tmp_path, header, caplog):
     (tmp_path / "c.tsv").write_text(f"{header}\n1\tone\n")
     assert list(read_corpus(tmp_path / "c.tsv")) == [Document("1", "one")]
@@ -253,3 +257,24 @@ def test_a_base_url_without_pages_is_refused(tmp_path):
     assert not holds_pages(tmp_path)
     with pytest.raises(InputError, match="a base URL is for a folder of pages"):
         read_corpus(tmp_path, "https://x.org")
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "text"),
+    [
+        (read_queries, "q.tsv", "q1\tx\n\ufeffq2\ty\n"),
+        (lambda path: list(read_corpus(path)), "c.tsv", "d1\tx\n\ufeffd2\ty\n"),
+        (read_qrels, "qrels", "q1 0 d 1\n\ufeffq2 0 d 1\n"),
+        (read_qrels, "qrels", "q1 0 d 1\nq2 0 \ufeffd 1\n"),
+    ],
+)
+def test_a_byte_order_mark_inside_a_file_is_no_part_of_a_key(tmp_path, read, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=rf"{name}:2: the key .* begins with a byte order mark"):
+        read(tmp_path / name)
+
+
+def test_a_grade_that_is_too_large_is_named_so(tmp_path):
+    (tmp_path / "qrels").write_text("q 0 d 9999999999999999999\n")
+    with pytest.raises(InputError, match=r"qrels:1: grade '9{19}' has more than 18 digits; write"):
+        read_qrels(tmp_path / "qrels")
