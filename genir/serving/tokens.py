@@ -129,7 +129,7 @@ def read_tokens(path: Path) -> Sequence[Token]:
         place = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"{path}: {place}: {first['msg']}; genir token new writes it") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: {error}; genir token new writes it") from None
+        raise InputError(f"{path}: Invalid JSON ({error}); genir token new writes it") from None
     names = [token.name for token in read.tokens]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
