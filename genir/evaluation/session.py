@@ -40,6 +40,8 @@ class Outputs:
     def check(self, inputs: Mapping[str, Path | None]) -> None:
         """Raise InputError for an output that cannot be written, or that is an input; by option."""
         outputs = {"--run": self.run, "--json": self.json_file, "--report": self.report}
+        if self.report is not None:
+            outputs |= {f"--report's {name}": self.report / name for name in REPORT_FILES}
         check_distinct(outputs, inputs)
         for path in (self.run, self.json_file):
             if path is not None:
@@ -186,6 +188,7 @@ def benchmark_latency(
 
     Without queries, titles of documents from all over the corpus are searched for.
     """
+    check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
     retriever = Retriever.load(model)
     texts = _texts_to_time(retriever, queries, count)
     systems: dict[str, Searcher] = {

@@ -12,7 +12,7 @@ import typer
 from genir.console import print_line
 from genir.errors import InputError
 from genir.memory import keep_few_kernels
-from genir.outputs import check_output, write_text
+from genir.outputs import check_distinct, check_output, write_text
 from genir.serving.settings import Settings
 
 token_app = typer.Typer(help="Make bearer tokens for a server.", no_args_is_help=True)
@@ -86,6 +86,7 @@ def load(
 
     if json_file is not None:
         check_output(json_file)
+        check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
     figures = run_load(model, queries, Load(clients, minutes * 60, batching, changes))
     if json_file is not None:
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
