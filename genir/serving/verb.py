@@ -122,10 +122,15 @@ def new(
 def _filter(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
+    from genir.corpus.lines import unique_fields
+
+    reason = ""
     try:
-        read = json.loads(text)
-    except ValueError:
-        read = None
+        read = json.loads(text, object_pairs_hook=unique_fields)
+    except (ValueError, RecursionError) as error:
+        read, reason = None, f"{error}; "
     if not isinstance(read, dict):
-        raise InputError(f'--where {text!r}: write it as JSON, such as {{"tenant": "a"}}')
+        raise InputError(
+            f'--where {text!r:.200}: {reason}write it as JSON, such as {{"tenant": "a"}}'
+        )
     return read
