@@ -137,5 +137,8 @@ def _qrel(values: list[str], text: str, where: str) -> Qrel:
         raise InputError(f"{where}: {shorten(text)} has not the columns of the first line")
     query, document, grade = values
     if not GRADE.fullmatch(grade.strip()):
-        raise InputError(f"{where}: grade {grade!r} is not a whole number; write 0, 1, ...")
+        raise InputError(
+            f"{where}: grade {grade!r:.60} is not a whole number of at most 18 digits; "
+            "write 0, 1, ..."
+        )
     return Qrel(query, document, int(grade))
