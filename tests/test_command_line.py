@@ -262,3 +262,9 @@ def test_whole_numbers_are_plain_digits(verb, option, value, capsys):
 def test_numbers_are_plain_and_finite(value, capsys):
     assert run("refresh", "model", "--tolerance", value) == 2
     assert f"for '--tolerance': {value!r}, give a number; see " in capsys.readouterr().err
+
+
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", MAIN, "search", "./nosuch", "q"]
+        assert subprocess.run(command, stderr=full, stdout=subprocess.PIPE).returncode == 2
