@@ -136,7 +136,7 @@ class TrainingSection(Strict):
     source_length: int = Field(default=64, ge=4)
     target_length: int = Field(default=64, ge=2, description="of text targets")
     precision: Precision = "auto"
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
 
 class DecodingSection(Strict):
@@ -208,7 +208,7 @@ class PseudoSection(Strict):
     drop: float = Field(default=0.0, ge=0, lt=1)
     prompt: str = ""
     batch_size: int = Field(default=32, ge=1, description="documents read together")
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
     @field_validator("prompt")
     @classmethod
@@ -294,7 +294,7 @@ def _complaint(model: type[BaseModel], item: Mapping[str, Any]) -> str:
         return f"unknown key {name!r}{nearest(path[-1], _fields(model, path[:-1]))}"
     if item["type"] == "missing":
         return f"the key {name!r} is missing; add it"
-    return f"{name} = {item['input']!r}: {item['msg']}"
+    return f"{name} = {item['input']!r:.200}: {item['msg']}"
 
 
 def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
@@ -322,7 +322,7 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
     text, where = _recipe_text(name)
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of a number with too many digits
         raise InputError(f"{where}: not valid TOML: {error}") from None
     apply_settings(values, as_texts(settings, "settings"), Recipe)
     _inherit(values)

@@ -43,17 +43,26 @@ def check_folder(path: Path) -> None:
 
 
 def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
-    """Raise InputError where two outputs are one place, or an output is an input.
+    """Raise InputError where two outputs are one place, an output is an input or in a model folder.
 
     Both map an option, such as `--json`, to its path.
     """
     known = {_place(path): option for option, path in inputs.items() if path is not None}
+    models = {
+        place: option for place, option in known.items() if (place / "manifest.json").exists()
+    }
     for option, path in outputs.items():
         if path is None or _is_device(path):
             continue
-        other = known.setdefault(_place(path), option)
+        place = _place(path)
+        other = known.setdefault(place, option)
         if other != option:
             raise InputError(f"{other} and {option} are both {path}; give each a place of its own")
+        for folder in models.keys() & set(place.parents):
+            raise InputError(
+                f"{option}: {path} is inside the model folder {folder} ({models[folder]}), which "
+                "takes no other files; name a place outside it"
+            )
 
 
 def _is_device(path: Path) -> bool:
@@ -61,8 +70,8 @@ def _is_device(path: Path) -> bool:
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
-def _place(path: Path) -> str:
-    return os.path.realpath(path)
+def _place(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -38,7 +38,9 @@ def _apply(values: dict[str, Any], setting: str, kind: Any) -> None:
     if not equals or not path.strip():
         raise InputError(f"--set {setting!r}: write it as key=value, such as training.epochs=1")
     node: Any = values
-    *parents, last = path.strip().split(".")
+    *parents, last = parts = path.strip().split(".")
+    if not all(parts):
+        raise InputError(f"--set {setting!r}: a part of the key is empty; write section.key=value")
     for part in parents:
         kind = _type_of(kind, part, node)
         node = _child(node, part, setting)
@@ -48,9 +50,10 @@ def _apply(values: dict[str, Any], setting: str, kind: Any) -> None:
 def _place(node: Any, part: str, setting: str) -> Any:
     if not isinstance(node, list):
         return part
-    if not part.isdecimal() or int(part) >= len(node):
+    places = {str(place): place for place in range(len(node))}
+    if part not in places:
         raise InputError(f"--set {setting!r}: {part!r} is not an index below {len(node)}")
-    return int(part)
+    return places[part]
 
 
 def _child(node: Any, part: str, setting: str) -> Any:
@@ -108,6 +111,6 @@ def _toml(raw: str) -> Any:
     """Return a TOML value; text that is none, or more than one value, stays text."""
     try:
         read: Mapping[str, Any] = tomllib.loads(f"value = {raw}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, too many digits, or too deep
         return raw
     return read["value"] if set(read) == {"value"} else raw

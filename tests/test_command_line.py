@@ -240,3 +240,31 @@ def test_train_quotes_the_command_that_it_suggests(tiny_encoder, tiny_corpus, tm
     assert run("train", "default", "--corpus", tiny_corpus, "--out", out, "--set",
                f"model.encoder={tiny_encoder}", "--set", "training.max_steps=1") == 0  # fmt: skip
     assert capsys.readouterr().out == f"genir search '{out}' \"your question\"\n"
+
+
+@pytest.mark.parametrize("value", ["1_0", " 3", "3.0", "abc", "\u0663", "9" * 19, "nan"])
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [
+        (("search", "model", "q"), "-k"),
+        (("search", "model", "q"), "--beams"),
+        (("serve", "model"), "--port"),
+        (("rollback", "model"), "version"),
+    ],
+)
+def test_whole_numbers_are_plain_digits(verb, option, value, capsys):
+    assert run(*verb, *([option] if option.startswith("-") else []), value) == 2
+    error = capsys.readouterr().err.lower()
+    assert f"{option}': {value!r}, give a whole number; see " in error
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1_0.5", "\u0663", "x"])
+def test_numbers_are_plain_and_finite(value, capsys):
+    assert run("refresh", "model", "--tolerance", value) == 2
+    assert f"for '--tolerance': {value!r}, give a number; see " in capsys.readouterr().err
+
+
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", MAIN, "search", "./nosuch", "q"]
+        assert subprocess.run(command, stderr=full, stdout=subprocess.PIPE).returncode == 2

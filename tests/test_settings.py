@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from genir.config import PseudoSection, load_recipe
 from genir.errors import InputError
 from genir.serving.settings import Settings
+from genir.serving.verb import new
 from genir.settings import apply_settings, read_value
 from genir.tasks import registry as tasks  # noqa: F401  the registries know the keys of variants
 from genir.training.losses import registry as losses  # noqa: F401
@@ -95,3 +96,46 @@ def test_numbers_of_a_server_are_finite(name, value):
     flag = "--" + name.replace("_", "-")
     with pytest.raises(InputError, match=rf"^{flag} {value}: .*"):
         Settings.of({name: value})
+
+
+DIGITS = "1" * 5000
+DEEP = "[" * 5000
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (f"training.max_steps={DIGITS}", r"training\.max_steps = '1+: Unable to parse"),
+        (f"training.max_steps={DEEP}", r"training\.max_steps = '\[+: Input should be"),
+        (f"tasks.{DIGITS}.weight=1", "1' is not an index below"),
+        ("tasks.\u0660.weight=2", "is not an index below"),
+        ("tasks.00.weight=2", "'00' is not an index below"),
+        ("training.seed=99999999999999999999", r"training\.seed = 9+: Input should be less than"),
+        (".=1", r"--set '\.=1': a part of the key is empty; write section\.key=value"),
+        ("training.=1", r"--set 'training\.=1': a part of the key is empty"),
+    ],
+)
+def test_settings_beyond_what_python_reads_are_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        load_recipe("default", [setting])
+
+
+@pytest.mark.parametrize("value", [DIGITS, DEEP])
+def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value):
+    path = tmp_path / "r.toml"
+    path.write_text(f"a = {value}")
+    with pytest.raises(InputError, match=r"r\.toml: not valid TOML"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (DEEP, "write it as JSON"),
+        ('{"a": 1, "a": 2}', "the field 'a' is given twice; write it as JSON"),
+    ],
+)
+def test_the_scope_of_a_token_loses_no_condition(tmp_path, where, message):
+    with pytest.raises(InputError, match=message):
+        new("shop", tmp_path / "tokens.json", where=where)
+    assert not (tmp_path / "tokens.json").exists()

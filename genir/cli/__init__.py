@@ -67,8 +67,12 @@ def guarded(run: "Callable[[], Any]") -> None:
 def _fail(message: str, code: int, style: str = "red") -> None:
     """Print a message on stderr and exit."""
     from genir.console import print_line
+    from genir.errors import InputError
 
-    print_line((message, style), stderr=True)
+    try:
+        print_line((message, style), stderr=True)
+    except (InputError, OSError):  # a message that cannot be written changes no exit code
+        drop_output()
     sys.exit(code)
 
 

@@ -1,9 +1,10 @@
 """The root of the command line: checks that hold for the arguments and help of every verb."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from rich.markup import escape
@@ -12,6 +13,11 @@ from typer.core import TyperCommand, TyperGroup
 from genir.errors import InputError
 
 Command = TyperGroup | TyperCommand
+NUMBERS = {
+    int: (re.compile(r"[+-]?[0-9]{1,18}"), "a whole number"),
+    float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
+}
+"""What a number looks like on the command line, and what it is called."""
 
 
 class Root(TyperGroup):
@@ -24,6 +30,7 @@ class Root(TyperGroup):
             for parameter in command.params:
                 if getattr(parameter, "help", None):
                     parameter.help = escape(parameter.help)  # type: ignore[attr-defined]
+                _check_numbers(parameter)
 
     def main(
         self,
@@ -36,6 +43,26 @@ class Root(TyperGroup):
     ) -> Any:
         """Run the verb that the arguments name. Raises InputError for bad arguments."""
         run_command(super().main, args, prog_name)
+
+
+def _check_numbers(parameter: Any) -> None:
+    """Let a parameter that is a number take plain digits only, and name the value it refuses.
+
+    Python's own parsers also take `1_000`, blanks, digits of all scripts, `nan` and `inf`.
+    """
+    annotation = parameter.type_descriptor.annotation
+    kinds = {annotation, *get_args(annotation)}
+    pattern, wanted = NUMBERS[int] if int in kinds else NUMBERS[float]
+    if not kinds & {int, float}:
+        return
+    process = parameter.process_value
+
+    def checked(context: Any, value: Any) -> Any:
+        if isinstance(value, str) and not pattern.fullmatch(value):
+            raise typer.BadParameter(f"{value!r:.60}, give {wanted}", context, parameter)
+        return process(context, value)
+
+    parameter.process_value = checked
 
 
 def commands_below(group: TyperGroup) -> Iterator[Command]:

@@ -63,6 +63,16 @@ def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
     return sorted(found)
 
 
+def corpus_files(corpus: Path) -> dict[str, Path]:
+    """Return a corpus and the files that are read in its folder, each by its name for messages."""
+    named = {"CORPUS": corpus}
+    for path in corpus.rglob("*"):  # yields nothing where the corpus is a file
+        place = path.relative_to(corpus)
+        if place.parts[0] in READ or path.suffix.lower() in PARSERS:
+            named[f"CORPUS's {place.as_posix()}"] = path
+    return named
+
+
 def _unread(place: str) -> str:
     """Return why the file at a path below a folder of pages is not read, "" for a page."""
     suffix = posixpath.splitext(place)[1].lower()

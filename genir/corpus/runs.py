@@ -76,12 +76,13 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
     query, _, key, rank, score, _ = fields
     try:
         value, place = float(score), int(rank)
-        if "_" in rank + score:  # Python reads 1_000 as a number
+        written = rank + score
+        if "_" in written or not written.isascii():  # Python reads 1_000 and digits of all scripts
             raise ValueError
     except ValueError:
         raise InputError(f"{where}: rank {rank!r} or score {score!r} is not a number") from None
-    if math.isnan(value):
-        raise InputError(f"{where}: the score is not a number")
+    if not math.isfinite(value):
+        raise InputError(f"{where}: score {score!r} is not a finite number")
     return unescape_key(query), (value, place, unescape_key(key))
 
 

@@ -146,5 +146,8 @@ def _qrel(values: list[str], text: str, where: str) -> Qrel:
             f"{where}: grade {shorten(grade)} has more than 18 digits; write 0, 1, ..."
         )
     if not GRADE.fullmatch(grade.strip()):
-        raise InputError(f"{where}: grade {grade!r} is not a whole number; write 0, 1, ...")
+        raise InputError(
+            f"{where}: grade {grade!r:.60} is not a whole number of at most 18 digits; "
+            "write 0, 1, ..."
+        )
     return Qrel(query, document, int(grade))

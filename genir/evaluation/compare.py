@@ -109,6 +109,7 @@ class Comparison:
     """All that a comparison found; the first system is the one held against the others.
 
     queries: the judged ones, in the order of the qrels. answers, values, latency: by system.
+    timed: how many queries the latency is of.
     p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
     document had training queries; empty when that is not known. bytes_per_document: of the
     systems that can tell. decoding: of the first system, where it was diagnosed. life: where
@@ -124,6 +125,7 @@ class Comparison:
     seen: Means
     unseen: Means
     typos: Means
+    timed: int
     latency: Mapping[str, Latency]
     bytes_per_document: Mapping[str, float]
     decoding: Decoding | None = None
@@ -170,6 +172,7 @@ def compare(
     answers = {name: _answers(name, systems[name], judged, k, options) for name in systems}
     values = _values(answers, qrels, options)
     known, unknown = _split(qrels, seen)
+    timed = _sample(judged, options)
     return Comparison(
         queries=judged,
         answers=answers,
@@ -179,7 +182,8 @@ def compare(
         seen=_means(values, known),
         unseen=_means(values, unknown),
         typos=_typos(systems, judged, qrels, k, options),
-        latency=latencies(systems, _sample(judged, options)),
+        timed=len(timed),
+        latency=latencies(systems, timed),
         bytes_per_document=_sizes(systems),
     )
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from genir.config import Precision
 from genir.console import print_line, print_table
 from genir.corpus.folder import read_corpus, read_queries
+from genir.corpus.pages import corpus_files
 from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.evaluation.contest import (
@@ -85,7 +86,10 @@ class Request:
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
     """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
-    check_distinct({"--json": json_file, "--plot": plot}, {"--queries": request.queries})
+    inputs = {"--queries": request.queries, "--model": request.model}
+    if request.corpus is not None:
+        inputs |= corpus_files(request.corpus)
+    check_distinct({"--json": json_file, "--plot": plot}, inputs)
     device = _device(request.device)
     cells, given = _grid(request, device)
     if request.precision != "auto":

@@ -21,6 +21,8 @@ WARM_UP = 5
 """Queries that each block starts with before the clock starts."""
 BLOCK = 25
 """Timed queries of a block."""
+FEW = 20
+"""Fewer timed queries than these have no 95th percentile apart from their longest time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,14 @@ def latencies(
                 systems[name].search([text], k)
             times[name] += _timed(systems[name], texts[start : start + BLOCK], k)
     return {name: _latency(own) for name, own in times.items()}
+
+
+def few_timed(count: int) -> str:
+    """Return a note where the 95th percentile of so many timed queries says little, else ""."""
+    if count >= FEW:
+        return ""
+    note = f"p95 is close to the longest of {count} times; time at least {FEW} queries"
+    return f"{note} (the warm-up asked these {count} too)" if count <= WARM_UP else note
 
 
 def _timed(system: Searcher, texts: Sequence[str], k: int) -> Iterator[float]:

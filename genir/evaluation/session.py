@@ -18,7 +18,7 @@ from genir.evaluation.checks import check_judgements
 from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.encoder_pass import EncoderPass
-from genir.evaluation.latency import latencies
+from genir.evaluation.latency import few_timed, latencies
 from genir.evaluation.life import Former, Parts, life_of
 from genir.evaluation.report import REPORT_FILES, write_json, write_report
 from genir.evaluation.sheets import to_terminal
@@ -40,6 +40,8 @@ class Outputs:
     def check(self, inputs: Mapping[str, Path | None]) -> None:
         """Raise InputError for an output that cannot be written, or that is an input; by option."""
         outputs = {"--run": self.run, "--json": self.json_file, "--report": self.report}
+        if self.report is not None:
+            outputs |= {f"--report's {name}": self.report / name for name in REPORT_FILES}
         check_distinct(outputs, inputs)
         for path in (self.run, self.json_file):
             if path is not None:
@@ -186,6 +188,7 @@ def benchmark_latency(
 
     Without queries, titles of documents from all over the corpus are searched for.
     """
+    check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
     retriever = Retriever.load(model)
     texts = _texts_to_time(retriever, queries, count)
     systems: dict[str, Searcher] = {
@@ -200,8 +203,10 @@ def benchmark_latency(
         print_line(f"{name:>7}  p50 {latency.p50:.1f} ms  p95 {latency.p95:.1f} ms")
     print_line(
         f"{GENIR}: p50 is {ratio:.2f} times that of transformers' encoder pass in fp32, "
-        f"p95 {spread:.2f} times its own p50"
+        f"p95 {spread:.2f} times its own p50, of {len(texts):,} queries"
     )
+    if note := few_timed(len(texts)):
+        print_line(f"warning: {note}", stderr=True)
     if json_file is not None:
         figures = {
             "latency_ms": {name: asdict(latency) for name, latency in times.items()},

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from genir.console import escape_markdown, styled
 from genir.evaluation.compare import Comparison, Decoding, Life
+from genir.evaluation.latency import few_timed
 from genir.evaluation.measures import MEASURES
 
 MAIN_MEASURE = "RR@10"
@@ -87,12 +88,19 @@ def _row(texts: Iterable[str]) -> str:
 
 def _main(comparison: Comparison) -> Sheet:
     first, *others = comparison.systems
-    caption = f"{comparison.overall.queries:,} queries."
+    caption = f"{comparison.overall.queries:,} queries{_timed(comparison.timed)}."
     if others:
         caption += f" {first} is better: † p < .05, ‡ p < .01 (paired t-test, Holm-corrected)"
     columns = [*map(partial(_measured, comparison), MEASURES), *_costs(comparison)]
     heads = ["system", *MEASURES, "p50 ms", "p95 ms", "bytes/doc"]
     return Sheet("Systems", heads, _rows(comparison.systems, columns), caption)
+
+
+def _timed(count: int) -> str:
+    if not count:
+        return ""
+    note = few_timed(count)
+    return f", {count:,} of them timed" + (f": {note}" if note else "")
 
 
 def _measured(comparison: Comparison, measure: str) -> list[Cell]:

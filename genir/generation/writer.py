@@ -26,7 +26,7 @@ from genir.arguments import as_texts
 from genir.config import Precision, PseudoSection
 from genir.errors import InputError
 from genir.models.encoder import load_network, load_pretrained
-from genir.models.foreign import add_padding, check_files, check_vocabulary, refusing
+from genir.models.foreign import add_padding, check_files, check_vocabulary, refusal, refusing
 from genir.models.limits import positions
 from genir.models.precision import DTYPES, choose
 from genir.models.seq2seq import Seq2SeqModel
@@ -69,6 +69,11 @@ class Writer:
         if config.is_encoder_decoder:
             refuse_family(source, config)
         tokenizer = load_pretrained(AutoTokenizer, source)
+        if tokenizer.model_max_length < 1:
+            raise refusal(
+                source, f"model_max_length = {tokenizer.model_max_length} in tokenizer_config.json",
+                "set it to the tokens that the model reads, or remove it",
+            )  # fmt: skip
         add_padding(tokenizer, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         net = load_network(loader, source, _dtype(device, precision))

@@ -66,7 +66,7 @@ class BridgeModel(InnerProducts):
 
     kind = "bridge"
     Options = BridgeOptions
-    same_as_start = frozenset({"encoder"})
+    same_as_start = frozenset({"encoder", "length"})
 
     def __init__(self, options: BridgeOptions, encoder: TextEncoder) -> None:
         super().__init__()

@@ -53,7 +53,8 @@ class Timing:
         return self.bf16 / self.fp32
 
 
-_fixed: dict[tuple[str, Work], Taken] = {}
+_fixed: dict[tuple[str, Work], tuple[Taken, str]] = {}
+"""The choices in force, each with its reason."""
 
 
 def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
@@ -64,7 +65,7 @@ def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
     """
     fixed = _fixed.get((device_type, work))
     if fixed is not None:
-        return fixed
+        return fixed[0]
     if asked != "auto":
         return asked
     if not has_bf16(device_type):
@@ -116,8 +117,9 @@ def has_bf16(device_type: str) -> bool:
 def fixed(choices: Choices) -> Iterator[None]:
     """Take these choices in the block, whatever is measured; others stay as they are outside."""
     before = dict(_fixed)
+    reason = "as in the training around it"
     _fixed.update(
-        {(kind, work): taken for kind, own in choices.items() for work, taken in own.items()}
+        {(kind, work): (own[work], reason) for kind, own in choices.items() for work in own}
     )
     try:
         yield
@@ -129,7 +131,8 @@ def fixed(choices: Choices) -> Iterator[None]:
 def override(precision: Precision) -> None:
     """Take one precision for all work of this process (`--precision`); `auto` changes nothing."""
     if precision != "auto":
-        _fixed.update(dict.fromkeys(combinations(DEVICE_TYPES, WORKS), precision))
+        taken = (precision, "as asked for")
+        _fixed.update(dict.fromkeys(combinations(DEVICE_TYPES, WORKS), taken))
 
 
 def describe(device_type: str, works: Sequence[Work], asked: Precision = "auto") -> str:
@@ -145,7 +148,10 @@ def line_of(choices: Mapping[Work, Taken], reason: str) -> str:
 
 def reason_for(device_type: str, works: Sequence[Work], asked: Precision) -> str:
     """Return why `choose` takes what it takes."""
-    if asked != "auto" or any((device_type, work) in _fixed for work in works):
+    for work in works:
+        if (device_type, work) in _fixed:
+            return _fixed[device_type, work][1]
+    if asked != "auto":
         return "as asked for"
     if not has_bf16(device_type):
         return f"this {device_type} has no bf16 instructions"

@@ -12,7 +12,7 @@ import typer
 from genir.console import print_line
 from genir.errors import InputError
 from genir.memory import keep_few_kernels
-from genir.outputs import check_output, write_text
+from genir.outputs import check_distinct, check_output, write_text
 from genir.serving.settings import Settings
 
 token_app = typer.Typer(help="Make bearer tokens for a server.", no_args_is_help=True)
@@ -86,6 +86,7 @@ def load(
 
     if json_file is not None:
         check_output(json_file)
+        check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
     figures = run_load(model, queries, Load(clients, minutes * 60, batching, changes))
     if json_file is not None:
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
@@ -121,10 +122,15 @@ def new(
 def _filter(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
+    from genir.corpus.lines import unique_fields
+
+    reason = ""
     try:
-        read = json.loads(text)
-    except ValueError:
-        read = None
+        read = json.loads(text, object_pairs_hook=unique_fields)
+    except (ValueError, RecursionError) as error:
+        read, reason = None, f"{error}; "
     if not isinstance(read, dict):
-        raise InputError(f'--where {text!r}: write it as JSON, such as {{"tenant": "a"}}')
+        raise InputError(
+            f'--where {text!r:.200}: {reason}write it as JSON, such as {{"tenant": "a"}}'
+        )
     return read

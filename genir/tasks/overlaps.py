@@ -73,7 +73,8 @@ class Overlaps(Task):
         wanted = set(characters(source)) - STOP_WORDS
         starts = [place for place, own in enumerate(held) if own] or [0]
         shared = [len(wanted & set().union(*held[start : start + size])) for start in starts]
-        bounds = list(accumulate(exp(n / self.options.temperature) for n in shared))
+        most = max(shared)  # the same shares, without an overflow where the temperature is low
+        bounds = list(accumulate(exp((n - most) / self.options.temperature) for n in shared))
         drawn = rng.choices(starts, cum_weights=bounds, k=self.options.count)
         return [_blank(read, start) + join_words(read[start : start + size]) for start in drawn]
 

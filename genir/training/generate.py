@@ -8,6 +8,7 @@ from pathlib import Path
 from genir.config import PseudoSection, validate
 from genir.console import print_line
 from genir.corpus.folder import read_corpus
+from genir.corpus.pages import corpus_files
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import temporary_folder
@@ -72,11 +73,9 @@ def generate_queries(request: Request) -> None:
 
 def _refuse_inputs(request: Request) -> None:
     """Raise InputError where the output is one of the inputs."""
-    inputs = {"CORPUS": request.corpus, "--queries": request.queries, "--qrels": request.qrels}
-    if request.corpus.is_dir():
-        files = {f"CORPUS's {path.name}": path for path in request.corpus.iterdir()}
-        inputs |= {name: path for name, path in files.items() if path.stem in ("corpus", "queries")}
-    check_distinct({"--out": request.out}, inputs)
+    inputs = {"--queries": request.queries, "--qrels": request.qrels}
+    inputs["--model"] = Path(request.model)
+    check_distinct({"--out": request.out}, inputs | corpus_files(request.corpus))
 
 
 def _clear(out: Path, generator: Path) -> None:

@@ -60,10 +60,12 @@ def stages_of(recipe: Recipe) -> list[Stage]:
 def same_as_start(recipe: Recipe) -> list[str]:
     """Return settings for a recipe to start from, where its model must be like this one's."""
     options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
-    return [
-        f"model.{name}={json.dumps(options[name], ensure_ascii=False)}"
-        for name in sorted(same & options.keys())
-    ]
+    names = sorted(same & options.keys())
+    settings = [f"model.{name}={json.dumps(options[name], ensure_ascii=False)}" for name in names]
+    if "encoder" in names:  # another encoder may take fewer tokens than its recipe reads
+        lengths = [one.training.source_length for one in (recipe, load_recipe(recipe.model.start))]
+        settings.append(f"training.source_length={min(lengths)}")
+    return settings
 
 
 def shared(recipe: Recipe) -> list[str]:

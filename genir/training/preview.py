@@ -10,6 +10,7 @@ from pathlib import Path
 from genir.config import IdentifierSection, ModelSection, validate
 from genir.console import print_table
 from genir.corpus.folder import read_corpus
+from genir.corpus.pages import corpus_files
 from genir.corpus.store import DocumentStore
 from genir.folders import temporary_folder
 from genir.identifiers.registry import build_scheme
@@ -33,7 +34,7 @@ def preview_identifiers(
     settings: the scheme's own keys, such as `levels=8`. base_url: of a folder of pages.
     Raises InputError for an unknown key.
     """
-    check_distinct({"--plot": outputs[0], "--json": outputs[1]}, {"CORPUS": corpus})
+    check_distinct({"--plot": outputs[0], "--json": outputs[1]}, corpus_files(corpus))
     with temporary_folder() as folder:
         documents = DocumentStore.create(folder / "documents.sqlite", read_corpus(corpus, base_url))
         section = ModelSection(kind="bridge", encoder=encoder, lexical=0)  # type: ignore[call-arg]

@@ -82,7 +82,11 @@ def test_duplicates_are_refused(tmp_path):
         ("q Q0 a 1 2 t\nq Q0 b 2\n", "trec:2: 4 fields instead of 6"),
         ("q Q0 a one 2 t\n", "trec:1: rank 'one'"),
         ("q Q0 a 1 high t\n", "score 'high' is not a number"),
-        ("q Q0 a 1 nan t\n", "trec:1: the score is not a number"),
+        ("q Q0 a 1 nan t\n", "trec:1: score 'nan' is not a finite number"),
+        ("q Q0 a 1 -inf t\n", "trec:1: score '-inf' is not a finite number"),
+        ("q Q0 a 1 1e999 t\n", "trec:1: score '1e999' is not a finite number"),
+        ("q Q0 a \u0661 2 t\n", "trec:1: rank '\u0661' or score '2' is not a number"),
+        ("q Q0 a 1 \u0662 t\n", "score '\u0662' is not a number"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, text, named):

@@ -85,10 +85,12 @@ def test_keys_with_spaces_between_tabs(tmp_path):
     assert read_qrels(tmp_path / "qrels") == [Qrel("1", "a b.md"), Qrel("2", "c")]
 
 
-@pytest.mark.parametrize("grade", ["1_0", "\u0661", "0x1", "1.0"])
+@pytest.mark.parametrize("grade", ["1_0", "\u0661", "0x1", "1.0", "9" * 19])
 def test_grades_are_digits(tmp_path, grade):
     (tmp_path / "qrels").write_text(f"q 0 a {grade}\n")
-    with pytest.raises(InputError, match=r"qrels:1: grade .* is not a whole number"):
+    with pytest.raises(
+        InputError, match=r"qrels:1: grade .* is not a whole number of at most 18 digits"
+    ):
         read_qrels(tmp_path / "qrels")
 
 

@@ -2,7 +2,7 @@ from itertools import groupby
 from operator import itemgetter
 from time import sleep
 
-from genir.evaluation.latency import BLOCK, WARM_UP, latencies
+from genir.evaluation.latency import BLOCK, WARM_UP, few_timed, latencies
 
 
 class Recorder:
@@ -53,3 +53,9 @@ def test_times_are_milliseconds():
 
 def test_nothing_to_time():
     assert latencies({"a": Recorder("a", [])}, []) == {}
+
+
+def test_a_p95_of_few_queries_is_noted():
+    assert few_timed(20) == ""
+    assert few_timed(19) == "p95 is close to the longest of 19 times; time at least 20 queries"
+    assert few_timed(5).endswith("queries (the warm-up asked these 5 too)")

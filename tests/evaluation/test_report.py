@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -114,3 +115,10 @@ def test_a_title_is_text_in_every_format(comparison, tmp_path):
     head = report.read_text(encoding="utf-8").splitlines()[0]
     assert head == r"# a $x^{$ \<b>東京\</b> \[x\](y) \# \\x1b\[2J"
     assert (tmp_path / "report" / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_main_sheet_counts_the_timed_queries(comparison):
+    caption = sheets(comparison)[0].caption
+    assert f"{comparison.overall.queries} queries, 2 of them timed: p95 is close to the" in caption
+    untimed = sheets(replace(comparison, timed=0))[0].caption
+    assert untimed.startswith(f"{comparison.overall.queries} queries.")

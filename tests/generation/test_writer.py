@@ -1,6 +1,7 @@
 """Sampling from tiny untrained models: a causal one by a prompt, encoder-decoders, one of ours."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -356,3 +357,18 @@ def test_a_prompt_for_a_causal_model_comes_from_the_settings(tiny_corpus, tmp_pa
     request = Request(tiny_corpus, tmp_path / "made.jsonl", str(gpt2), settings=settings)
     generate_queries(request)
     assert len({line["document"] for line in lines_of(request.out)}) > 30
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (0, r"model_max_length = 0 in tokenizer_config\.json; set it to the tokens"),
+        (-3, r"model_max_length = -3 in tokenizer_config\.json; set it to the tokens"),
+    ],
+)
+def test_a_limit_of_the_tokenizer_that_is_none_is_named(gpt2, tmp_path, limit, message):
+    folder = shutil.copytree(gpt2, tmp_path / "writer")
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": limit}))
+    with pytest.raises(InputError, match=message):
+        Writer.open(str(folder), "cpu")

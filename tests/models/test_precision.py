@@ -96,7 +96,10 @@ def test_the_line_says_why(measured):
     )
     assert describe("cpu", ("training",), "fp32") == "training fp32 (as asked for)"
     with fixed({"cpu": {"training": "fp32"}}):
-        assert describe("cpu", ("training",)) == "training fp32 (as asked for)"
+        around = "training fp32 (as in the training around it)"
+        assert describe("cpu", ("training",)) == around == describe("cpu", ("training",), "bf16")
+    override("bf16")
+    assert describe("cpu", ("training",), "fp32") == "training bf16 (as asked for)"
 
 
 def test_float32_work_inside_bf16_work_stays_float32(measured):

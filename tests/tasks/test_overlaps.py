@@ -63,6 +63,7 @@ def test_runs_that_share_words_with_the_query_are_drawn_more():
     assert counts[" oil."] / counts.total() == pytest.approx(share / 2.718, abs=0.05)
     cold = drawn(words=4, count=1, temperature=0.1)
     assert set(cold) == {" embargo on oil.", " began with an embargo"}
+    assert set(drawn(words=4, count=1, temperature=1e-9)) == set(cold)
 
 
 def test_without_queries_a_run_of_the_document_is_the_source():

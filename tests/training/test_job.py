@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from genir.config import load_recipe
 from genir.corpus.seen import seen_among
 from genir.errors import InputError
 from genir.manifest import sha256
 from genir.retriever import TRAIN_QUERIES
 from genir.tasks.registry import build_mixture
 from genir.training.checkpoints import WorkFolder
+from genir.training.inputs import same_as_start
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
 from genir.training.signals import Stopped
@@ -360,6 +362,19 @@ def test_a_start_of_another_kind_is_refused_before_it_is_trained(make_job, tmp_p
 def test_what_a_start_must_agree_in_is_handed_down(make_job, codes_file, recipe_file, tiny_encoder):
     recipe_file.write_text(recipe_file.read_text().replace(str(tiny_encoder), "no such encoder"))
     train(make_job(BRIEF, f"model.encoder={tiny_encoder}", recipe=str(codes_file)))
+
+
+def test_a_start_reads_no_more_tokens_than_the_encoder_that_is_handed_down(
+    make_job, codes_file, recipe_file, tiny_encoder
+):
+    text = recipe_file.read_text().replace("[model]", "[model]\nlength = 5000")
+    recipe_file.write_text(text.replace("[training]", "[training]\nsource_length = 5000"))
+    own = (f"model.encoder={tiny_encoder}", "model.length=16", "training.source_length=12")
+    train(make_job(BRIEF, *own, recipe=str(codes_file)))
+    recipe = load_recipe(str(codes_file), own)
+    assert same_as_start(recipe)[1:] == ["model.length=16", "training.source_length=12"]
+    recipe_file.write_text(text.replace("[training]", "[training]\nsource_length = 8"))
+    assert same_as_start(recipe)[2] == "training.source_length=8"
 
 
 def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):

@@ -1,0 +1,77 @@
+import pytest
+
+from genir.corpus.pages import corpus_files
+from genir.errors import InputError
+from genir.evaluation.decode_speed import Request, run_benchmark
+from genir.evaluation.session import Outputs, benchmark_latency
+from genir.serving.verb import load
+from genir.training.preview import preview_identifiers
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def queries(tmp_path):
+    file = tmp_path / "q.tsv"
+    file.write_text("1\ta query\n")
+    return file
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/train.tsv"])
+def test_identifiers_never_replace_a_file_of_the_corpus(tiny_corpus, name):
+    before = (tiny_corpus / name).read_bytes()
+    for outputs in [(tiny_corpus / name, None), (None, tiny_corpus / "qrels" / ".." / name)]:
+        with pytest.raises(InputError, match=f"CORPUS's {name} and --(plot|json) are both"):
+            preview_identifiers(tiny_corpus, "title", [], "none", outputs)
+    with pytest.raises(InputError, match=f"CORPUS's {name} and --json are both"):
+        run_benchmark(Request(corpus=tiny_corpus), tiny_corpus / name, None)
+    assert (tiny_corpus / name).read_bytes() == before
+
+
+def test_a_folder_of_pages_is_known_by_its_pages(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.md", "in/b.html", "style.css"):
+        (tmp_path / name).write_text("x")
+    assert sorted(corpus_files(tmp_path)) == ["CORPUS", "CORPUS's a.md", "CORPUS's in/b.html"]
+    assert corpus_files(tmp_path / "a.md") == {"CORPUS": tmp_path / "a.md"}
+    assert corpus_files(tmp_path / "none") == {"CORPUS": tmp_path / "none"}
+
+
+def test_a_benchmark_replaces_neither_its_queries_nor_its_model(model, queries):
+    config = model / "config.json"
+    config.write_text("{}")
+    both = r"--queries and --json are both .*q\.tsv"
+    inside = r"--json: .*config\.json is inside the model folder .*\(MODEL\)"
+    for place, message in [(queries, both), (config, inside)]:
+        with pytest.raises(InputError, match=message):
+            benchmark_latency(model, queries, 1, "", place)
+        with pytest.raises(InputError, match=message):
+            load(model, queries, json_file=place)
+        with pytest.raises(InputError, match=message.replace("MODEL", "--model")):
+            run_benchmark(Request(model=model, queries=queries), place, None)
+    assert config.read_text() == "{}" and queries.read_text() == "1\ta query\n"
+
+
+def test_an_evaluation_writes_nothing_into_a_model_folder(model, queries, tmp_path):
+    inputs = {"--former": model, "--queries": queries}
+    for names in ({"run": model / "new"}, {"report": model / "a"}, {"json_file": model / "b"}):
+        with pytest.raises(InputError, match=r"inside the model folder .*\(--former\)"):
+            Outputs(**names).check(inputs)
+    (tmp_path / "link").symlink_to(model)
+    with pytest.raises(InputError, match="inside the model folder"):
+        Outputs(run=tmp_path / "link" / "model.json").check(inputs)
+    Outputs(run=tmp_path / "run", report=tmp_path / "report").check(inputs)
+
+
+def test_a_report_replaces_no_input_and_no_other_output(tmp_path):
+    report = tmp_path / "queries.tsv"
+    with pytest.raises(InputError, match=r"--queries and --report's queries\.tsv are both"):
+        Outputs(report=tmp_path).check({"--queries": report})
+    with pytest.raises(InputError, match=r"--json and --report's evaluation\.json are both"):
+        Outputs(json_file=tmp_path / "evaluation.json", report=tmp_path).check({})
