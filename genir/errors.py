@@ -28,9 +28,18 @@ class MissingPackage(InputError):
         )
 
 
+LISTED = 100
+"""Known names that an error lists in full; of more it lists the ten nearest."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``; did you mean 'url'? Known: atomic, url`` for an unknown name."""
     names = sorted(known)
+    if len(names) > LISTED:
+        first = get_close_matches(name, names, n=10, cutoff=0.0)
+        rest = f" and {len(names) - len(first):,} more"
+    else:
+        first, rest = names, ""
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} Known: {', '.join(names)}"
+    return f"{hint} Known: {', '.join(first)}{rest}"

@@ -25,7 +25,7 @@ from genir.decoding.two_stage import FirstStage, add_queries
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
-from genir.identifiers.table import IdentifierTable, refuse_foreign_symbols
+from genir.identifiers.table import IdentifierTable, refuse_foreign_symbols, refuse_short_rows
 from genir.living.collection import stamp
 from genir.living.journal import Moved
 from genir.living.storage import Stored
@@ -350,6 +350,8 @@ def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidM
         scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
         table = IdentifierTable.load(folder / "identifiers")
         refuse_foreign_symbols(table, scheme.level_sizes(), folder, scheme.needs_tokenizer)
+        if scheme.full_depth:
+            refuse_short_rows(table, len(scheme.level_sizes()), folder)
         return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
     except InputError:
         raise

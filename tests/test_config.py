@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from genir.config import Recipe, Strict, dump_recipe, load_recipe, recipe_names, validate
-from genir.errors import InputError
+from genir.errors import InputError, nearest
 from genir.identifiers.registry import build_scheme, find_scheme
 from genir.models.registry import model_class
 from genir.tasks.registry import TASKS
@@ -296,6 +296,14 @@ def test_a_missing_file_is_named(name):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"unknown recipe 'defualt'; did you mean 'default'\?"):
         loaded("defualt")
+
+
+def test_of_many_known_names_the_ten_nearest_are_listed():
+    """An error over 22,500 metadata fields had 304 kB."""
+    hint = nearest("k7x", [f"k{n}" for n in range(22_500)])
+    assert hint.startswith("; did you mean 'k7'? Known: k7, ") and hint.endswith(" and 22,490 more")
+    assert hint.count(", ") == 9 and len(hint) < 150
+    assert nearest("b", ["c", "a"]) == "; Known: a, c"
 
 
 # --- validate ----------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import resource
 import shutil
@@ -421,6 +422,17 @@ def test_a_wrong_file_is_bad_input_even_if_the_manifest_vouches_for_it(name, dam
     damage(model_folder / name)
     write_manifest(model_folder, {})
     with pytest.raises(InputError, match=str(model_folder)):
+        Retriever.load(model_folder)
+
+
+def test_a_length_beyond_the_positions_of_the_encoder_is_refused(model_folder):
+    path = model_folder / "model.json"
+    values = json.loads(path.read_text())
+    values["options"]["length"] = 400_000
+    path.write_text(json.dumps(values))
+    write_manifest(model_folder, {})
+    told = f"^{path}: length = 400000: the encoder takes at most \\d+ tokens"
+    with pytest.raises(InputError, match=told):
         Retriever.load(model_folder)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from genir.arguments import as_count, as_keys, as_texts
+from genir.arguments import as_count, as_keys, as_text, as_texts
 from genir.corpus.documents import document_of
 from genir.errors import InputError
 from genir.records import Document, Filter, Hit, as_filter
@@ -24,8 +24,10 @@ class RemoteSearcher:
     answers something else, and for an address or a token that cannot be one.
     """
 
-    def __init__(self, address: str, token: str = "", http: httpx2.Client | None = None) -> None:
-        self._http = http or _client(address, token)
+    def __init__(
+        self, address: str, token: str | None = "", http: httpx2.Client | None = None
+    ) -> None:
+        self._http = http or _client(address, as_text("" if token is None else token, "token"))
 
     @property
     def documents(self) -> Self:
@@ -62,7 +64,9 @@ class RemoteSearcher:
         return {key: self._document(key) for key in as_keys(keys)}
 
     def _document(self, key: str) -> Document:
-        path = f"/v1/documents/{quote(key, safe='')}"
+        # As dots, "." and ".." would be resolved as steps of the path.
+        name = key.replace(".", "%2E") if key in (".", "..") else quote(key, safe="")
+        path = f"/v1/documents/{name}"
         return document_of(self._json("GET", path), path)
 
     def _json(self, method: str, path: str, **options: Any) -> Any:

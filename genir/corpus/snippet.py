@@ -1,5 +1,6 @@
 """The part of a text that shows why it answers a query."""
 
+import unicodedata
 from functools import lru_cache
 
 from genir.corpus.scripts import FIRST_UNSPACED
@@ -9,6 +10,10 @@ MAX_SNIPPET_CHARS = 20_000
 """Characters of a text that are read, from its first word on: some 3,000 words."""
 MAX_SNIPPET_TERMS = 64
 """Terms of a query that are looked for, the longest."""
+MAX_FORM_CHARS = 100
+"""Characters of a term up to which it is looked for in other normal forms."""
+_WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+_HALF = {ord(unicodedata.normalize("NFKC", chr(c))): c for c in range(0xFF61, 0xFFA0)}
 
 
 def snippet(text: str, query: str, width: int = 200) -> str:
@@ -34,7 +39,20 @@ def snippet(text: str, query: str, width: int = 200) -> str:
 def _terms(query: str) -> tuple[tuple[str, bool], ...]:
     """Return the distinct terms of a query, the longest first, and whether each is unspaced."""
     distinct = sorted(set(terms(query, composed=False)), key=lambda term: (-len(term), term))
-    return tuple((term, is_unspaced(term[0])) for term in distinct[:MAX_SNIPPET_TERMS])
+    forms = dict.fromkeys(form for term in distinct[:MAX_SNIPPET_TERMS] for form in _forms(term))
+    return tuple((form, is_unspaced(form[0])) for form in forms)
+
+
+def _forms(term: str) -> tuple[str, ...]:
+    """Return a term as it is written, composed, decomposed, in full and in half width.
+
+    The search finds a text in any of these forms.
+    """
+    if len(term) > MAX_FORM_CHARS:
+        return (term,)
+    composed = unicodedata.normalize("NFKC", term)
+    split = unicodedata.normalize("NFD", composed)
+    return (term, composed, split, composed.translate(_WIDE), split.translate(_HALF))
 
 
 def _lower(text: str) -> str:

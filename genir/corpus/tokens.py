@@ -233,7 +233,7 @@ _PHRASE = "\u0e01-\u0e4e\u0e81-\u0ecd"  # Thai and Lao
 _DIGIT = "0-9\uff10-\uff19"
 _FULL_STOP = f"(?<![{_DIGIT}])\uff0e|\uff0e(?![{_DIGIT}])"  # is a decimal point between digits
 _SENTENCE_END = re.compile(
-    rf"(?<=[.!?])\s+(?![a-z])"
+    rf"(?<=[.!?])\s++(?![a-z])"
     rf"|(?P<stop>(?:[{_STOPS}]+|{_FULL_STOP}|(?<![!?])[!?]+(?=[\u3041-\u9fff]))"
     rf"[{_STOPS}{_CLOSING}]*)\s*"
     rf"|(?<=[{_PHRASE}])\s+(?=[{_PHRASE}])"

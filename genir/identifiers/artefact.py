@@ -33,10 +33,11 @@ class Artefact:
             raise InputError(f"{self.folder / FACTS}: no {name!r} under 'fitted'; train it again")
         return self.fitted[name]
 
-    def arrays(self, dimensions: Mapping[str, int]) -> dict[str, NDArray[Any]]:
-        """Read the arrays named, each with its number of dimensions.
+    def arrays(self, wanted: Mapping[str, tuple[type[np.generic], int]]) -> dict[str, NDArray[Any]]:
+        """Read the arrays named, each with its type and its number of dimensions.
 
-        Raises InputError for a missing or damaged file, and for an absent or misshapen array.
+        Raises InputError for a missing or damaged file, for an absent or misshapen array, and for
+        one that holds NaN or infinity, which ends the process inside faiss.
         """
         path = self.folder / ARRAYS
         if not path.is_file():
@@ -45,11 +46,16 @@ class Artefact:
             arrays = load_file(path)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: damaged ({error}); train it again") from None
-        for name, count in dimensions.items():
-            if name not in arrays or arrays[name].ndim != count:
+        for name, (kind, count) in wanted.items():
+            if name not in arrays or arrays[name].ndim != count or arrays[name].dtype != kind:
                 raise InputError(
-                    f"{path}: no array {name!r} of {count} dimensions; it belongs to another "
-                    "scheme, train it again"
+                    f"{path}: no array {name!r} of {count} dimensions and type {kind.__name__}; it "
+                    "belongs to another scheme, train it again"
+                )
+            if not np.isfinite(arrays[name]).all():
+                raise InputError(
+                    f"{path}: the array {name!r} holds NaN or infinity; restore it or train it "
+                    "again"
                 )
         return arrays
 

@@ -62,6 +62,8 @@ class Scheme(ABC):
     needs_tokenizer: ClassVar[bool] = False
     unique: ClassVar[bool] = True
     several: ClassVar[bool] = False
+    full_depth: ClassVar[bool] = False
+    """Whether every identifier has a symbol at each level."""
     joins: ClassVar[bool] = False
     """Whether identifiers can be written one after the other, parted by `separator`."""
     separator: int | None = None

@@ -63,6 +63,7 @@ class CodeScheme(Scheme):
 
     Options: ClassVar[type[Strict]] = CodeOptions
     needs_vectors: ClassVar[bool] = True
+    full_depth: ClassVar[bool] = True
     options: CodeOptions
     codebooks: Vectors
     tied: int = 0
@@ -166,6 +167,13 @@ class CodeScheme(Scheme):
         """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
         saved = read_artefact(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
-        scheme.codebooks = saved.arrays({"codebooks": 3})["codebooks"]
+        scheme.codebooks = saved.arrays({"codebooks": (np.float32, 3)})["codebooks"]
+        levels, codes, width = scheme.codebooks.shape
+        if levels != scheme.options.levels or codes < 2 or codes & (codes - 1) or not width:
+            raise InputError(
+                f"{folder}: codebooks of shape {[levels, codes, width]} for "
+                f"{scheme.options.levels} levels, each of a power of two of codes; restore them or "
+                "train it again"
+            )
         scheme.tied = int(saved.fact("tied"))
         return scheme

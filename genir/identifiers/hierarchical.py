@@ -178,7 +178,9 @@ class Hierarchical(Scheme):
         """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
         saved = read_artefact(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
-        tree: dict[str, Any] = saved.arrays({"centroids": 2, "first": 1, "count": 1})
+        tree: dict[str, Any] = saved.arrays(
+            {"centroids": (np.float32, 2), "first": (np.int64, 1), "count": (np.int64, 1)}
+        )
         scheme.centroids, scheme.first, scheme.count = (
             tree[name] for name in ("centroids", "first", "count")
         )

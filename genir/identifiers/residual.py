@@ -19,7 +19,7 @@ TABLE_CODES = 8_192
 class ResidualOptions(CodeOptions):
     """`beam` is how many partial codes training and encoding keep at each level."""
 
-    beam: int = Field(default=5, ge=1)
+    beam: int = Field(default=5, ge=1, le=1_024)
 
 
 class Residual(CodeScheme):

@@ -301,6 +301,16 @@ def refuse_foreign_symbols(
             )
 
 
+def refuse_short_rows(table: IdentifierTable, levels: int, folder: Path) -> None:
+    """Raise InputError for an identifier that has no symbol at one of the levels."""
+    short = table.depth < levels or bool((table.symbols == PAD).any())
+    if short and len(table):
+        raise InputError(
+            f"{folder}: an identifier of fewer than {levels} levels; restore the folder or train "
+            "it again"
+        )
+
+
 def _padded(symbols: Symbols, depth: int) -> Symbols:
     """Return rows of symbols padded to a depth."""
     short = depth - symbols.shape[1]

@@ -28,6 +28,7 @@ from genir.models.files import read_model, write_model
 from genir.models.guards import Guards, NewRow, Standing
 from genir.models.inner_products import InnerProducts
 from genir.models.lexical import LexicalEncoder, bm25_weights, count_pieces, special_ids
+from genir.models.limits import refuse_longer, tabled
 from genir.models.sets import SetHead
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -307,6 +308,8 @@ class BridgeModel(InnerProducts):
         """Read back what `save` wrote, from local files alone."""
         with read_model(folder, cls.kind, BridgeOptions) as (options, weights):
             model = cls(options, TextEncoder.restore(folder, options.length))
+            most = min(tabled(model.encoder.backbone), default=options.length)
+            refuse_longer(f"{folder / 'model.json'}: length", options.length, most, "the encoder")
             model.head = model._head(scheme, table)
             if options.set_words:
                 model.sets = SetHead.like(weights["sets.words"], weights["sets.embeddings"])

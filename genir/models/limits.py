@@ -53,12 +53,18 @@ def positions(net: Any) -> int | None:
     The smaller of what its configuration says and its table of positions holds.
     """
     said: int | None = getattr(net.config, "max_position_embeddings", None)
-    limits = [] if said is None else [said]
+    limits = tabled(net) + ([] if said is None else [said])
+    return min(limits, default=None)
+
+
+def tabled(net: nn.Module) -> list[int]:
+    """Return how many tokens each table of absolute positions of a network holds."""
+    limits = []
     for name, part in net.named_modules():
         if isinstance(part, nn.Embedding) and POSITIONS.search(name):
             first = 0 if part.padding_idx is None else part.padding_idx + 1
             limits.append(part.num_embeddings - getattr(part, "offset", 0) - first)
-    return min(limits, default=None)
+    return limits
 
 
 def refuse_longer(key: str, length: int, most: int, what: str, start: int = 0) -> None:

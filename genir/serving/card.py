@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,21 @@ def field_cards(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
     among = np.zeros(len(served.table.keys), dtype=bool)
     among[numbers] = True
     names = served.documents.metadata_fields() if hasattr(served.documents, "fetch") else []
-    cards = [_field_card(served.documents, name, among) for name in names]
-    return [card for card in cards if card.values][:FIELDS]
+    cards = (_field_card(served.documents, name, among) for name in names)
+    return list(islice(filter(None, cards), FIELDS))
 
 
-def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCard:
+def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCard | None:
+    """Return the card of a field, or None where none of the documents has a value to show.
+
+    The types are read last: those of bits parse whole documents.
+    """
     counts = Counter(
         value for value, number in documents.field_values(name, LOOKED_AT) if among[number]
     )
     short = [(value, n) for value, n in counts.items() if len(str(value)) <= LONGEST]
+    if not short:
+        return None
     commonest = sorted(short, key=lambda item: (-item[1], str(item[0])))[:VALUES]
     types = sorted(documents.field_types(name))
     truths = types == ["boolean"]  # which the index holds as 1 and 0

@@ -16,10 +16,12 @@ from genir.corpus.store import DocumentStore
 from genir.errors import InputError, MissingPackage
 from genir.records import Document, Hit
 from genir.retriever import Retriever
+from genir.serving import messages
 
 try:
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
+    from mcp.server.mcpserver.tools import Tool
     from mcp_types import ToolAnnotations
 except ModuleNotFoundError as error:
     raise MissingPackage("mcp", "mcp", "genir mcp") from error
@@ -29,10 +31,17 @@ T = TypeVar("T")
 MAX_K = 100
 READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
-QueryText = Annotated[str, Field(description="what is sought, in plain words", max_length=2_000)]
-Count = Annotated[int, Field(description="how many documents, at most", ge=1, le=MAX_K)]
+FIELDS = 24
+"""Metadata fields that the instructions name: the types of each are looked up at the start."""
+
+QueryText = Annotated[
+    messages.QueryText, Field(description="what is sought, in plain words", max_length=2_000)
+]
+Count = Annotated[
+    int, Field(description="how many documents, at most", ge=1, le=MAX_K, strict=True)
+]
 Where = Annotated[
-    dict[str, Any] | None,
+    messages.Where | None,
     Field(
         description="metadata field -> the value it must have, a list of allowed values, or "
         "operators (gt, gte, lt, lte, prefix, not)"
@@ -78,8 +87,6 @@ class Tools:
         """Find documents that answer a question. Read a whole one with fetch."""
 
         def ask(retriever: Retriever) -> list[Hit]:
-            if not query.strip():
-                raise InputError("the query is empty; ask something")
             return retriever.search([query], k, _typed(where, retriever.documents))[0]
 
         return Results(results=[_result(hit) for hit in self._told(ask)])
@@ -127,20 +134,30 @@ def create_server(retriever: Retriever) -> MCPServer:
     """Return the server of a model, for any transport."""
     name = retriever.folder.name if retriever.folder else retriever.recipe.name
     documents = retriever.documents
-    names = {name: sorted(documents.field_types(name)) for name in documents.metadata_fields()}
+    known = documents.metadata_fields()
+    names = {name: sorted(documents.field_types(name)) for name in known[:FIELDS]}
     fields = ", ".join(f"{name} ({' or '.join(types)})" for name, types in names.items()) or "none"
-    server: MCPServer = MCPServer(
+    if len(known) > FIELDS:
+        fields += f", and {len(known) - FIELDS:,} more"
+    tools = Tools(retriever)
+    return MCPServer(
         "genir",
         title=f"genir: {name}",
         version=__version__,
         instructions=f"Search {len(retriever.documents):,} documents ({name}), then fetch those "
         f"that matter. Metadata fields for `where`: {fields}.",
         log_level="WARNING",
+        tools=[_tool(tools.search, "Search"), _tool(tools.fetch, "Fetch a document")],
     )
-    tools = Tools(retriever)
-    server.add_tool(tools.search, title="Search", annotations=READS)
-    server.add_tool(tools.fetch, title="Fetch a document", annotations=READS)
-    return server
+
+
+def _tool(function: Callable[..., Any], title: str) -> Tool:
+    """Return a tool that refuses arguments it does not know, which the SDK would drop."""
+    tool = Tool.from_function(function, title=title, annotations=READS)
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    return tool.model_copy(update={"parameters": arguments.model_json_schema(by_alias=True)})
 
 
 def serve_tools(folder: Path) -> None:

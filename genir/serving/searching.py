@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
 from genir.corpus.lines import unique_fields
+from genir.errors import nearest
 from genir.records import Selection
 from genir.serving.access import Anyone, Gate, Reader
 from genir.serving.batching import Ask
@@ -72,6 +73,10 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Answe
     return Answers(results=results, **facts)
 
 
+PARAMETERS = ("beams", "k", "query", "where")
+"""Query parameters of `explain`."""
+
+
 @router.get("/explain")
 async def explain(
     request: Request,
@@ -83,7 +88,7 @@ async def explain(
 ) -> TreeMessage:
     """Show the tree of beams of a query, level by level, and which paths led to hits."""
     start, service = perf_counter(), _service(request)
-    _refuse_repeated_parameters(request)
+    _refuse_parameters(request)
     body = SearchRequest(query=query, k=k, beams=beams, where=_filter(where))
     refuse_search(body, service.settings)
     deadline = deadline_of(None, service.settings)
@@ -206,9 +211,19 @@ async def _refuse_unknown(
     refuse_fields(where, known, caller)
 
 
-def _refuse_repeated_parameters(request: Request) -> None:
-    """Raise HTTPException 422 for a query parameter that is given twice: one would be dropped."""
+def _refuse_parameters(request: Request) -> None:
+    """Raise HTTPException 422 for a query parameter that `explain` would drop or misread.
+
+    These are unknown ones, one that is given twice, and numbers such as 1_0.
+    """
     given = [name for name, _ in request.query_params.multi_items()]
+    unknown = next((name for name in given if name not in PARAMETERS), None)
+    if unknown is not None:
+        raise HTTPException(422, f"unknown parameter {unknown!r:.60}{nearest(unknown, PARAMETERS)}")
+    for name in ("k", "beams"):
+        number = request.query_params.get(name, "1")
+        if not (number.isascii() and number.isdigit()):
+            raise HTTPException(422, f"{name}: {number!r:.60} is no whole number; write its digits")
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
         raise HTTPException(422, f"{twice}: is given twice; keep one")

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from genir.config import Strict
-from genir.corpus.tokens import count_words
+from genir.corpus.tokens import count_words, join_words
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, Task, TrainQueries, draw_identifier, draw_target
@@ -51,14 +51,15 @@ class Ict(Task):
                 chosen = _draw_long(passage, self.options.shortest, rng)
                 if chosen is None:
                     continue
+                sentence = str(passage[chosen])
                 if self.options.target == "identifier":
-                    yield Example(passage[chosen], draw_target(table, document, rng))
+                    yield Example(sentence, draw_target(table, document, rng))
                 elif rest := self._rest(passage, chosen, rng):
-                    yield Example(passage[chosen], rest)
+                    yield Example(sentence, rest)
 
     def _rest(self, passage: Sequence[str], chosen: int, rng: Random) -> str:
         kept = rng.random() < self.options.keep and len(passage) > 1
-        return " ".join(s for n, s in enumerate(passage) if kept or n != chosen)
+        return join_words([s for n, s in enumerate(passage) if kept or n != chosen])
 
 
 class BfsOptions(Strict):
@@ -110,7 +111,7 @@ class Wlp(CorpusTask[dict[str, list[str]]]):
 
 def _long_opening(document: Document, shortest: int) -> list[str]:
     opening = sentences(first_section(document.text))
-    return [sentence for sentence in opening if count_words(sentence) >= shortest]
+    return [str(sentence) for sentence in opening if count_words(sentence) >= shortest]
 
 
 def _draw_long(passage: Sequence[str], shortest: int, rng: Random) -> int | None:

@@ -40,7 +40,7 @@ class Passages(Indexing):
         title, limit = words(document.title), self.options.words
         room = max(limit - len(title), 1)
         passages = fill(sentences(document.text), room)[: self.options.count or None]
-        return [join_words([*title, *words(" ".join(p))][:limit]) for p in passages]
+        return [join_words([*title, *words(join_words(p))][:limit]) for p in passages]
 
 
 class TermsOptions(Strict):

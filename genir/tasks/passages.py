@@ -12,6 +12,7 @@ from itertools import islice
 from random import Random
 
 from genir.corpus.tokens import (
+    Glued,
     Span,
     count_words,
     first_words,
@@ -63,8 +64,14 @@ def sentence_places(text: str) -> list[tuple[int, int]]:
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences, clean."""
-    return [clean(text[start:end]) for start, end in sentence_places(text)]
+    """Return the sentences, clean; `join_words` puts them together as they stand in the text."""
+    found: list[str] = []
+    before = None
+    for start, end in sentence_places(text):
+        sentence = clean(text[start:end])
+        found.append(Glued(sentence) if start == before else sentence)
+        before = end
+    return found
 
 
 def first_section(text: str) -> str:

@@ -39,6 +39,22 @@ def test_the_token_is_sent():
     assert sent == "Bearer genir_secret"
 
 
+def test_no_token_is_sent_for_none_and_bytes_are_refused():
+    assert "authorization" not in RemoteSearcher("http://genir", None)._http.headers
+    with pytest.raises(InputError, match="token: got bytes"):
+        RemoteSearcher("http://genir", b"genir_secret")
+
+
+@pytest.mark.parametrize(("key", "sent"), [(".", b"%2E"), ("..", b"%2E%2E"), ("a.b", b"a.b")])
+def test_keys_of_dots_are_no_steps_of_the_path(key, sent):
+    def answer(request):
+        assert request.url.raw_path == b"/v1/documents/" + sent
+        return httpx2.Response(200, json={"_id": key, "text": "told"})
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://genir")
+    assert RemoteSearcher("", http=http).fetch(key)[key].text == "told"
+
+
 def test_a_refusal_is_told_in_the_server_s_words(remote):
     with pytest.raises(InputError, match="did you mean 'verb'"):
         remote.search(["copy"], 1, {"vreb": "copy"})

@@ -40,3 +40,19 @@ def test_it_fits_and_comes_from_the_text(text, query, width):
 @pytest.mark.parametrize("query", ["", "?", "a.*(", "\\"])
 def test_odd_queries(query):
     assert snippet(TEXT, query, width=50)
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "found"),
+    [
+        ("x " * 200 + "cafe\u0301 au lait", "caf\u00e9", "cafe\u0301"),
+        ("x " * 200 + "caf\u00e9 au lait", "cafe\u0301", "caf\u00e9"),
+        ("\u3042" * 300 + "\uff76\uff9e\uff72\uff84\uff9e", "\u30ac\u30a4\u30c9", "\uff76\uff9e"),
+        ("\u3042" * 300 + "\u30ac\u30a4\u30c9", "\uff76\uff9e\uff72\uff84\uff9e", "\u30ac"),
+        ("x " * 200 + "\uff21\uff22\uff23", "abc", "\uff21\uff22\uff23"),
+        ("x " * 200 + "ABC", "\uff21\uff22\uff23", "ABC"),
+        ("x " * 200 + "\u1112\u1161\u11ab", "\ud55c", "\u1112\u1161\u11ab"),
+    ],
+)
+def test_a_term_is_found_in_another_normal_form(text, query, found):
+    assert found in snippet(text, query)

@@ -113,6 +113,7 @@ def test_latin_texts_are_split_at_spaces(text):
     [
         ("One, e.g. two. Three? Four!", ["One, e.g. two.", "Three?", "Four!"]),
         ("v1.2 is out", ["v1.2 is out"]),
+        ("approx.  five. \t Six", ["approx.  five.", "Six"]),
         ("他说：“好！”然后走了。再见！？完", ["他说：“好！”", "然后走了。", "再见！？", "完"]),
         ("真的?好的!行", ["真的?", "好的!", "行"]),
         ("値は３．５です．次", ["値は３．５です．", "次"]),

@@ -184,6 +184,30 @@ def test_a_codebook_of_other_dimensions_is_refused(tmp_path):
         load_scheme(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("residual", lambda books: np.full_like(books, np.nan), "'codebooks' holds NaN"),
+        ("product", lambda books: np.full_like(books, np.inf), "'codebooks' holds NaN"),
+        ("residual", lambda books: books.astype(np.float64), "and type float32"),
+        ("residual", lambda books: books[:, :3], r"codebooks of shape \[2, 3, 4\] for 2 levels"),
+        ("product", lambda books: books[:1], r"codebooks of shape \[1, 4, 2\] for 2 levels"),
+    ],
+)
+def test_codebooks_that_would_end_the_process_in_faiss_are_refused(tmp_path, name, change, told):
+    scheme = fitted(name, gaussian(20, 4), levels=2, codes=4)
+    scheme.codebooks = change(scheme.codebooks)
+    scheme.save(tmp_path)
+    with pytest.raises(InputError, match=told):
+        load_scheme(tmp_path)
+
+
+def test_a_beam_beyond_memory_is_refused():
+    assert build("residual", beam=1024).options.beam == 1024
+    with pytest.raises(InputError, match="beam"):
+        build("residual", beam=10**9)
+
+
 def test_numbering_skips_what_is_taken():
     numbering = Numbering(3, {(7, 0), (7, 2)})
     assert [numbering.take((7,)) for _ in range(2)] == [(7, 1), None]

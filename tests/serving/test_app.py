@@ -261,6 +261,19 @@ def test_a_field_given_twice_is_refused_and_not_decided_by_the_last(client):
         assert answer.status_code == 422 and "given twice" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("query=a&beam=3", "unknown parameter 'beam'; did you mean 'beams'?"),
+        ("query=a&k=1_0", "k: '1_0' is no whole number"),
+        ("query=a&beams=%203", "beams: ' 3' is no whole number"),
+    ],
+)
+def test_parameters_that_would_be_dropped_or_misread_are_refused(client, query, told):
+    answer = client.get(f"/v1/explain?{query}")
+    assert answer.status_code == 422 and told in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("depth", [900, 940, 943, 950, 1000, 5000])
 def test_bodies_nested_deeply_are_refused_with_a_reason(client, depth):
     for path, body in (

@@ -24,3 +24,18 @@ def test_values_have_the_types_of_the_documents(tmp_path):
     assert all(isinstance(one.value, bool) for one in cards["flag"].values)
     assert not any(isinstance(one.value, bool) for one in cards["n"].values)
     store.close()
+
+
+def test_only_the_fields_that_are_shown_are_typed(tmp_path, monkeypatch):
+    """Types of bits parse whole documents: over all fields the time would be quadratic."""
+    documents = [
+        Document("0", "x", metadata={"a": 1}),
+        Document("1", "x", metadata={f"k{n:03}": n % 2 for n in range(200)}),
+    ]
+    store = DocumentStore.create(tmp_path / "documents.sqlite", documents)
+    served = SimpleNamespace(documents=store, table=SimpleNamespace(keys=["0", "1"]))
+    asked, types = [], store.field_types
+    monkeypatch.setattr(store, "field_types", lambda name: asked.append(name) or types(name))
+    names = [card.name for card in field_cards(served, np.array([1]))]
+    assert names == asked == [f"k{n:03}" for n in range(24)]
+    store.close()

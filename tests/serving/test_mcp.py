@@ -96,6 +96,12 @@ def test_what_others_change_is_seen_at_once(model):
         ("search", {"query": " "}, "the query is empty"),
         ("search", {"query": "x", "where": {"vreb": "copy"}}, "did you mean 'verb'"),
         ("search", {"query": "x", "k": 0}, "greater than or equal to 1"),
+        ("search", {"query": "x", "k": True}, "valid integer"),
+        ("search", {"query": "x", "k": "3"}, "valid integer"),
+        ("search", {"query": "x", "filter": {"verb": "copy"}}, "filter"),
+        ("search", {"query": "x\0"}, "a NUL character"),
+        ("search", {"query": "x", "where": {"section": 10**400}}, "'section' must be compared"),
+        ("fetch", {"id": "copy-file", "zz": 1}, "zz"),
         ("fetch", {"id": "no-such"}, "no document has the id 'no-such'"),
     ],
 )

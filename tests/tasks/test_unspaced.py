@@ -63,8 +63,8 @@ def test_chunks_ngrams_and_passages_have_the_length_that_is_asked_for():
     for example in sources("ngrams", CHINESE, words=5, count=3):
         assert 5 <= len(example.source) <= 6  # a comma belongs to the character before
     first, second = sources("passages", CHINESE, words=20, count=1)
-    assert first.source == "年假 请提前两周在日历中申请休假。 每位员工每"
-    assert second.source == "报销 请在每月五日之前提交收据。 差旅费用将在"
+    assert first.source == "年假 请提前两周在日历中申请休假。每位员工每"
+    assert second.source == "报销 请在每月五日之前提交收据。差旅费用将在"
 
 
 def test_a_lead_is_the_first_sentence():
@@ -85,6 +85,13 @@ def test_cloze_and_inner_sentences():
     assert {e.source for e in made} == {
         s for s in (*sentences(LEAVE), *sentences(MONEY)) if len(s) > 8
     }  # fmt: skip
+
+
+def test_the_rest_of_a_passage_has_the_spaces_of_the_text():
+    made = sources(
+        "ict", [Document("d", "一。二。 三。\n四。五。")], target="rest", keep=1.0, shortest=1
+    )
+    assert [example.target for example in made] == ["一。二。 三。 四。五。"]
 
 
 def test_words_drawn_from_statistics_are_bigrams():
