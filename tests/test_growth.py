@@ -31,7 +31,7 @@ from genir.training.split import carve_dev
 
 DOUBLINGS = 4
 LIMIT = 1.3
-ROUNDS = 5
+ROUNDS = 12
 SLOW = 2.0
 """Seconds after which a run is not worth measuring further."""
 

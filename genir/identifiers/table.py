@@ -295,7 +295,7 @@ def refuse_foreign_symbols(
         )
     for level, highest in enumerate(table.symbols.max(axis=0, initial=PAD).tolist()):
         size = sizes[0 if any_depth else level]
-        if highest == PAD or highest >= size:
+        if highest >= size:
             raise InputError(
                 f"{folder}: symbol {highest} at level {level}, which has {size}; {mend}"
             )

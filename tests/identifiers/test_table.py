@@ -246,12 +246,6 @@ def test_symbols_of_another_scheme_are_refused(tmp_path, identifiers, sizes, any
         refuse_foreign_symbols(table, sizes, tmp_path, any_depth)
 
 
-def test_a_column_of_padding_alone_is_refused(tmp_path):
-    table = IdentifierTable(np.array([[1, -1], [2, -1]]), np.array([0, 1]), ["a", "b"])
-    with pytest.raises(InputError, match="symbol -1 at level 1"):
-        refuse_foreign_symbols(table, [3], tmp_path, True)
-
-
 def test_rows_shorter_than_the_codes_are_refused(tmp_path):
     refuse_short_rows(build([[(1, 0)], [(2, 0)]]), 2, tmp_path)
     for short in (build([[(1, 0)], [(2, 0)]]), build([[(1, 0, 0)], [(2, 0)]])):

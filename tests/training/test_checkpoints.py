@@ -158,7 +158,7 @@ def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
 def test_a_preparation_that_never_ended_is_in_nobodys_way(work, resume):
     (work.path / "tmpabc").mkdir(parents=True)
     with work.open(resume=resume, overwrite=False):
-        assert list(work.path.iterdir()) == []
+        assert [path.name for path in work.path.iterdir()] == [".lock"]
 
 
 def test_bad_input_leaves_no_folder_but_does_not_undo_a_checkpoint(work):
