@@ -230,7 +230,8 @@ class Worker:
     def _work(self) -> None:
         while (batch := self._take()) is not None:
             served, state = self._now()
-            if served is None:
+            if served is None:  # still loading: look again later, or this thread would spin
+                self._next_look = monotonic() + self._settings.poll_ms / 1000
                 continue
             try:
                 if isinstance(batch, _Task):

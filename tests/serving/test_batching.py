@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
@@ -377,3 +378,13 @@ def test_each_job_has_its_own_result():
     jobs = [texts.show(partial(int, number), owners[number % 3]) for number in range(60)]
     assert [job.result(10) for job in jobs] == list(range(60))
     texts.close()
+
+
+def test_the_thread_sleeps_until_a_model_is_there():
+    """A thread that spins takes the processor from the one that loads the model."""
+    worker = Worker(Settings(poll_ms=50), Metrics(), lambda served: None)
+    before = time.process_time()
+    worker.watch()
+    time.sleep(0.5)
+    worker.close()
+    assert time.process_time() - before < 0.25
