@@ -1,8 +1,9 @@
 """Work on texts grows as its input does: the input is doubled four times, on ordinary texts and on
 ones made to be slow.
 
-CPU time of this thread, the best of several runs, in up to five rounds: a busy machine only adds
-time. A quadratic function takes twice its share at each doubling, and 1.3 times is the limit.
+CPU time of this thread, for each size the best of all rounds so far: a busy machine only adds time,
+and one quiet moment for each size is enough. A quadratic function takes twice its share at each
+doubling, and 1.3 times is the limit.
 """
 
 import gc
@@ -48,15 +49,19 @@ def seconds(work, given):
     return best
 
 
-def growth(make, work, size):
+def growth(times):
     """Return by how much more than twice the time each doubling takes, in the geometric mean."""
-    first = seconds(work, make(size))
-    last = first
+    return (times[-1] / times[0]) ** (1 / (len(times) - 1)) / 2
+
+
+def times_of(make, work, size):
+    """Return the seconds at each size, up to the first that is too slow to go on."""
+    times = [seconds(work, make(size))]
     for doubling in range(1, DOUBLINGS + 1):
-        last = seconds(work, make(size * 2**doubling))
-        if last > SLOW:
+        times.append(seconds(work, make(size * 2**doubling)))
+        if times[-1] > SLOW:
             break
-    return (last / first) ** (1 / doubling) / 2
+    return times
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +73,13 @@ def _without_collector():
 
 
 def assert_linear(make, work, size):
-    found = []
-    for _ in range(ROUNDS):
-        found.append(growth(make, work, size))
-        if found[-1] < LIMIT:
+    best = times_of(make, work, size)
+    for _ in range(ROUNDS - 1):
+        if growth(best) < LIMIT:
             return
-    raise AssertionError(f"each doubling takes {min(found):.2f} times its share of the time")
+        again = times_of(make, work, size)
+        best = [min(pair) for pair in zip(best, again, strict=False)]
+    assert growth(best) < LIMIT, f"each doubling takes {growth(best):.2f} times its share: {best}"
 
 
 def repeated(part):
@@ -167,8 +173,10 @@ def test_tasks(name):
     def work(corpus):
         return list(kind(kind.Options(**options)).examples(corpus, table, queries, Random(0)))
 
+    # These two leave out the links of a page's first sentences: most links of a short page.
+    smallest = 8_000 if name in ("hip", "rqp") else 1_000
     for text in ("prose", "one word", "full stops", "Han", "Latin in Han", "marks alone"):
-        assert_linear(lambda size: linked(TEXTS[text](size)), work, 1_000)  # noqa: B023
+        assert_linear(lambda size: linked(TEXTS[text](size)), work, smallest)  # noqa: B023
 
 
 def documents(
