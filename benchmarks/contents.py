@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from genir.config import Recipe, load_recipe, recipe_names
 from genir.settings import apply_settings
 from genir.text_files import read_text
+from genir.toml import parse_toml
 
 UNREAD = ("description", "paper")
 """Keys of a recipe that change nothing."""
@@ -31,7 +31,7 @@ def raw_recipe(name: str, settings: tuple[str, ...] = ()) -> dict[str, Any]:
     else:
         file = resources.files("genir") / "recipes" / f"{name}.toml"
         text = file.read_text(encoding="utf-8")
-    values = tomllib.loads(text)
+    values = parse_toml(text)
     apply_settings(values, settings, Recipe)
     return values
 

@@ -7,6 +7,7 @@ doubling, and 1.3 times is the limit.
 """
 
 import gc
+from contextlib import suppress
 from random import Random
 from time import thread_time
 
@@ -15,6 +16,7 @@ import pytest
 from genir.baselines.bm25 import Bm25
 from genir.config import PseudoSection
 from genir.corpus.folder import read_corpus
+from genir.corpus.front_matter import split_front_matter
 from genir.corpus.held_out import held_out
 from genir.corpus.page import parse_html, parse_markdown
 from genir.corpus.snippet import MAX_SNIPPET_CHARS, snippet
@@ -219,6 +221,8 @@ HTML = {
     "prose": "<p>Some <b>words</b> &amp; others.</p>\n",
     "links": '<a href="x.html">words</a> ',
     "nested": "<div>",
+    "nested and hidden": "<nav>",
+    "closed and hidden": "</nav>",
     "unclosed links": "<a href=x>words ",
     "unclosed tags": "<a ",
     "unclosed attributes": "<a b='",
@@ -238,6 +242,34 @@ HTML = {
 @pytest.mark.parametrize("source", HTML)
 def test_html(source):
     assert_linear(repeated(HTML[source]), parse_html, 1_000)
+
+
+def test_hidden_elements_inside_each_other():
+    assert_linear(lambda size: "<nav>" * size + "x" + "</nav>" * size, parse_html, 2_000)
+
+
+FRONT_MATTER = {
+    "base 60": ('---\na: !!int "1', ":1", '"\n---\n'),
+    "dotted keys": ("+++\na", ".a", " = 1\n+++\n"),
+    "quoted keys": ("+++\na", ".'a'", " = 1\n+++\n"),
+    "long keys": ("+++\n", "a", " = 1\n+++\n"),
+    "lists": ("---\na: ", "[", "\n---\n"),
+    "mappings": ("---\na: ", "{a: ", "\n---\n"),
+    "lines": ("---\n", "- a\n", "---\n"),
+    "commas": ("+++\na = [", ",", "]\n+++\n"),
+    "aliases": ("---\na: &a 1\nb: [", "*a, ", "]\n---\n"),
+}
+
+
+@pytest.mark.parametrize("name", FRONT_MATTER)
+def test_front_matter(name):
+    start, part, end = FRONT_MATTER[name]
+
+    def work(source):
+        with suppress(ValueError):  # refused, in as little time
+            split_front_matter(source)
+
+    assert_linear(lambda size: start + part * size + end, work, 500)
 
 
 MARKDOWN = {

@@ -7,15 +7,15 @@ number or boolean becomes one only where JSON writes it in the same way (`10`, `
 
 import json
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from genir.corpus.lines import shorten, unique_fields
 from genir.corpus.values import MAX_VALUES
+from genir.toml import TOMLDecodeError, parse_toml
 
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
@@ -25,6 +25,7 @@ JSON_FIELD = re.compile(r'\A\{[ \t]*\n\s*"[^"\n]*"\s*:')
 OPENED = re.compile(r"\A(?:---[ \t]*\n[\w \"'-]+:|\+\+\+[ \t]*\n[\w \"'.-]+=)")
 """Opens front matter with a first field."""
 NUMBER = "tag:genir,2026:number"
+STANDARD = "tag:yaml.org,2002:"
 
 
 def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
@@ -85,9 +86,15 @@ def title_name(fields: Mapping[str, Any]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which plain scalars are text, null, or a number that JSON writes alike."""
+    """Safe YAML in which plain scalars are text, null, or a number that JSON writes alike.
+
+    The tags of other scalars (`!!int`, `!!timestamp`) change nothing; a tag without a constructor
+    here (`!!binary`, `!!set`) is refused with its line. PyYAML's own constructors fail with
+    internal errors for malformed scalars, and take quadratic time for base 60.
+    """
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
+    yaml_constructors: ClassVar[dict[str | None, Callable[..., Any]]] = {}
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -113,7 +120,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping. Raises ConstructorError for a key that is given twice."""
         known: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and key.value in known:
                 problem = f"the key {key.value!r} is given twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
@@ -122,7 +129,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
-    return _scalar(node.value)
+    return _scalar(str(loader.construct_scalar(node)))
+
+
+def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
+    problem = f"the tag {node.tag.replace(STANDARD, '!!'):.60} is not read; leave it out"
+    raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 def _scalar(written: str) -> Any:
@@ -134,12 +146,19 @@ def _scalar(written: str) -> Any:
     return value if json.dumps(value) == written else written
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)\Z"),
+_Loader.add_implicit_resolver(STANDARD + "null", re.compile(r"(?:~|null|Null|NULL|)\Z"),
                               ["~", "n", "N", ""])  # fmt: skip
-_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), ["<"])
+_Loader.add_implicit_resolver(STANDARD + "merge", re.compile(r"<<\Z"), ["<"])
 _Loader.add_implicit_resolver(NUMBER, re.compile(r"(?:-?[0-9][0-9.eE+-]*|true|false)\Z"),
                               [*"-0123456789tf"])  # fmt: skip
-_Loader.add_constructor(NUMBER, _number)
+_Loader.yaml_constructors = {
+    NUMBER: _number,
+    None: _refuse_tag,
+    **{STANDARD + name: _number for name in ("int", "float", "bool")},
+    **{STANDARD + name: yaml.SafeLoader.construct_yaml_str for name in ("str", "timestamp")},
+    **{STANDARD + tag: yaml.SafeLoader.yaml_constructors[STANDARD + tag]
+       for tag in ("null", "map", "seq")},
+}  # fmt: skip
 
 
 def _yaml(text: str) -> Any:
@@ -156,8 +175,8 @@ def _yaml(text: str) -> Any:
 
 def _toml(text: str) -> Any:
     try:
-        return _plain(tomllib.loads(text, parse_float=_scalar))
-    except tomllib.TOMLDecodeError as error:
+        return _plain(parse_toml(text, _scalar))
+    except TOMLDecodeError as error:
         raise ValueError(f"front matter is not valid TOML ({error})") from None
     except ValueError:  # of int()
         raise ValueError(

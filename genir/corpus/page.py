@@ -187,7 +187,7 @@ class _Parser(HTMLParser):
         if tag not in self._inline:
             self._gap = "\n"
         if tag in HIDDEN:
-            self._hidden = self._hidden[:-1]
+            del self._hidden[-1:]
         elif tag == "pre":
             self._verbatim = max(0, self._verbatim - 1)
         elif tag == "title":
