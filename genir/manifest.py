@@ -111,6 +111,24 @@ def _damaged(path: Path) -> InputError:
     return InputError(f"{path}: damaged; restore the folder or train it again")
 
 
+def refuse_other_files(folder: Path) -> None:
+    """Raise InputError where a folder to be replaced holds anything that is not of its model.
+
+    The model may be damaged. Where its manifest cannot be read, its files are not known, and only
+    the manifest's name tells that it is a model folder.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / NAME).is_file():
+        raise InputError(f"{folder}: is not a model folder, so it is not replaced; give another --out")
+    try:
+        files = json.loads((folder / NAME).read_text(encoding="utf-8"))["files"]
+        names = frozenset(files)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    _refuse_unlisted(folder, names)
+
+
 def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
     """Raise InputError for a file that the manifest does not list, and for what is no file."""
     for path in sorted(folder.rglob("*")):

@@ -65,6 +65,23 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
             )
 
 
+def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) -> None:
+    """Raise InputError where a folder that will be replaced is an input, or holds one.
+
+    option: the option that names the folder, such as `--out`. inputs: as in `check_distinct`.
+    """
+    replaced = _place(folder)
+    for name, path in inputs.items():
+        if path is None or not path.exists():
+            continue
+        place = _place(path)
+        if replaced == place or replaced in place.parents:
+            raise InputError(
+                f"{name}: {path} would be removed when {option} {folder} is replaced; move it "
+                f"elsewhere, or give another {option}"
+            )
+
+
 def _is_device(path: Path) -> bool:
     """Tell whether a path is a device or a pipe, which may be written twice."""
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))

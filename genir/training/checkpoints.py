@@ -103,7 +103,7 @@ class WorkFolder:
                 f"{self.path}: holds an interrupted training; --resume goes on with it, "
                 "--overwrite starts over"
             )
-        self._refuse_foreign()
+        self.refuse_foreign()
         if self.path.is_dir():
             with sole_use(self.path / LOCK, str(self.path)):
                 pass
@@ -132,8 +132,8 @@ class WorkFolder:
             abandon()
             raise
 
-    def _refuse_foreign(self) -> None:
-        """Leave a folder alone that has this name by chance."""
+    def refuse_foreign(self) -> None:
+        """Raise InputError where a file is not of a training: the name is the same by chance."""
         own = {*OWN_NAMES, *MODELS, *(f"{name}.training" for name in MODELS)}
         inside = sorted(self.path.iterdir()) if self.path.is_dir() else []
         foreign = [p for p in inside if p.name not in own and not p.name.startswith((".", "tmp"))]
@@ -227,6 +227,16 @@ class WorkFolder:
                 f"{weights}: the best weights cannot be read ({error}); --overwrite starts over"
             ) from None
 
+    def remove(self) -> None:
+        """Remove the folder, if there is one, and no process works there.
+
+        Raises InputError where another process does, and where it holds files of others.
+        """
+        if self.path.is_dir():
+            self.refuse_foreign()
+            with sole_use(self.path / LOCK, str(self.path)):
+                shutil.rmtree(self.path)
+
     def close(self) -> None:
-        """Remove the folder: the model stands in its own."""
+        """Remove the folder, whose lock this process holds: the model stands in its own."""
         shutil.rmtree(self.path)

@@ -90,6 +90,20 @@ def training_inputs(job: "Job", recipe: Recipe, store: Path | None = None) -> In
     return own | {QUERIES: queries_digest(queries)} | found
 
 
+def files_read(job: "Job", recipe: Recipe) -> dict[str, Path | None]:
+    """Return the paths that a training reads, by the option or key that names each."""
+    named: dict[str, Path | None] = {
+        "CORPUS": job.corpus,
+        "--queries": job.queries,
+        "--qrels": job.qrels,
+        "pseudo.source": Path(recipe.pseudo.source) if recipe.pseudo.source else None,
+    }
+    if isinstance(job.recipe, str) and job.recipe.endswith(".toml"):
+        named["RECIPE"] = Path(job.recipe)
+    options = [one for stage in stages_of(recipe) for one in stage_options(stage)]
+    return named | {f"file {file}": Path(file) for one in options for file in one.files()}
+
+
 def recipe_inputs(recipe: Recipe, trained: Sequence[str] = ()) -> Inputs:
     """Return what a recipe reads: its settings, and files, weights and recipes that it names.
 

@@ -13,8 +13,10 @@ from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import temporary_folder
 from genir.generation.queries import part_of
-from genir.outputs import check_distinct
+from genir.manifest import refuse_other_files
+from genir.outputs import check_distinct, refuse_inside
 from genir.settings import apply_settings
+from genir.training.checkpoints import WorkFolder
 from genir.training.job import Job, train_generator
 from genir.training.pseudo import is_file, is_recipe, make_queries
 
@@ -47,10 +49,12 @@ def generate_queries(request: Request) -> None:
     options = validate(PseudoSection, {**values, "source": request.model}, "[pseudo]")
     if is_file(request.model):
         raise InputError(f"--model {request.model}: is a file of queries; name a model or a recipe")
-    _refuse_inputs(request)
-    begun = part_of(out).exists() or any(out.parent.glob(f"{generator.name}*"))
+    trains = is_recipe(request.model)
+    work = WorkFolder(generator)
+    _refuse_inputs(request, generator if trains else None)
+    begun = part_of(out).exists() or (trains and (generator.exists() or work.path.exists()))
     if request.overwrite and not request.resume:
-        _clear(out, generator)
+        _clear(out, generator if trains else None)
     elif out.exists() and not request.overwrite:
         raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
     elif begun and not request.resume:
@@ -58,7 +62,7 @@ def generate_queries(request: Request) -> None:
             f"{out}: was begun already; --resume goes on with it, --overwrite starts over"
         )
     source = request.model
-    if is_recipe(source):
+    if trains:
         job = Job(source, request.corpus, out, request.queries, request.qrels)
         source = str(train_generator(job, options, generator, ()))
     with temporary_folder() as folder:
@@ -66,20 +70,31 @@ def generate_queries(request: Request) -> None:
         documents = DocumentStore.create(path, read_corpus(request.corpus))
         make_queries(source, documents, options, out)
         documents.close()
-    shutil.rmtree(generator, ignore_errors=True)
+    if trains:
+        shutil.rmtree(generator)
     with out.open(encoding="utf-8") as lines:
         print_line(f"{out}: {sum(1 for _ in lines):,} queries", stderr=True)
 
 
-def _refuse_inputs(request: Request) -> None:
-    """Raise InputError where the output is one of the inputs."""
+def _refuse_inputs(request: Request, generator: Path | None) -> None:
+    """Raise InputError where an output is one of the inputs.
+
+    generator: the folder of the generator, None where none is trained.
+    """
     inputs = {"--queries": request.queries, "--qrels": request.qrels}
-    inputs["--model"] = Path(request.model)
-    check_distinct({"--out": request.out}, inputs | corpus_files(request.corpus))
+    inputs |= {"--model": Path(request.model), **corpus_files(request.corpus)}
+    outputs = {"--out": request.out, "the unfinished --out": part_of(request.out)}
+    if generator is not None:
+        refuse_other_files(generator)
+        for folder in (generator, WorkFolder(generator).path):
+            refuse_inside("the generator's folder", folder, inputs)
+    check_distinct(outputs, inputs)
 
 
-def _clear(out: Path, generator: Path) -> None:
+def _clear(out: Path, generator: Path | None) -> None:
     """Remove what an earlier run has begun; a whole file stays until the new one is whole."""
     part_of(out).unlink(missing_ok=True)
-    for folder in (generator, generator.with_name(f"{generator.name}.training")):
-        shutil.rmtree(folder, ignore_errors=True)
+    if generator is not None:
+        WorkFolder(generator).remove()
+        if generator.is_dir():
+            shutil.rmtree(generator)

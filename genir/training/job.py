@@ -12,12 +12,15 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from genir.config import PseudoSection, Recipe, dump_recipe, load_recipe
+from genir.console import print_line
 from genir.corpus.layout import train_files
 from genir.corpus.pseudo import read_pseudo_queries
 from genir.corpus.seen import digests_of, merged
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.folders import move_folder, refuse_existing
+from genir.manifest import refuse_other_files
+from genir.outputs import refuse_inside
 from genir.retriever import TRAIN_QUERIES, Retriever
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
@@ -28,7 +31,10 @@ from genir.training.curve import draw_curve
 from genir.training.dev import measure_dev
 from genir.training.display import say
 from genir.training.fingerprints import (
+    FILE,
     QUERIES,
+    Inputs,
+    files_read,
     names_recipe,
     queries_digest,
     read_inputs,
@@ -90,11 +96,11 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
-    _refuse_foreign(job.out)
+    work = WorkFolder(job.out)
+    _refuse_loss(job, recipe, work)
     # As Accelerator would ask: this is the first to know how many processes there are.
     # The others wait for the one that embeds the corpus, for hours where it is large.
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=1))
-    work = WorkFolder(job.out)
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
         if state.is_main_process:
@@ -106,10 +112,14 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
     return Retriever.load(work.prepared if prepare_only else job.out)
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Let --overwrite replace a model folder, or an empty one, and nothing else."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.json").is_file():
-        raise InputError(f"{out}: is not a model folder, so it is not replaced; give another --out")
+def _refuse_loss(job: Job, recipe: Recipe, work: WorkFolder) -> None:
+    """Raise InputError where the training would remove a file that is not its own to remove."""
+    refuse_other_files(job.out)
+    read = files_read(job, recipe)
+    refuse_inside("--out", job.out, read)
+    if not job.resume:
+        start = Path(recipe.model.start) if recipe.model.start else None
+        refuse_inside("the working folder", work.path, {**read, "model.start": start})
 
 
 def _note_inputs(job: Job, recipe: Recipe, work: WorkFolder) -> None:
@@ -164,10 +174,24 @@ def _finished(job: Job, recipe: Recipe) -> Retriever:
             "has changed; an earlier genir made it: train it again with --overwrite"
         )
     refuse_changed(job.out, known, training_inputs(job, recipe))
-    work = WorkFolder(job.out)
-    if work.path.exists() and PartialState().is_main_process:
-        work.close()
+    if PartialState().is_main_process:
+        _remove_finished(WorkFolder(job.out), known)
     return retriever
+
+
+def _remove_finished(work: WorkFolder, inputs: Inputs) -> None:
+    """Remove the working folder of a training that ended; leave one that had other inputs.
+
+    Raises InputError as `WorkFolder.remove` does.
+    """
+    work.refuse_foreign()
+    if (work.path / FILE).is_file() and read_inputs(work.path) != inputs:
+        print_line(
+            f"{work.path}: holds an interrupted training of other inputs; it is left there",
+            stderr=True,
+        )
+        return
+    work.remove()
 
 
 def _prepare(

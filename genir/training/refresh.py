@@ -159,7 +159,7 @@ def _forget_finished(retriever: Retriever, work: WorkFolder) -> None:
     if (work.prepared / "manifest.json").is_file():
         manifest = json.loads((work.prepared / "manifest.json").read_text(encoding="utf-8"))
         if int(retriever.manifest.get("learned", 0)) >= int(manifest["version"]) > 0:
-            work.close()
+            work.remove()
 
 
 def _new(retriever: Retriever) -> NDArray[np.bool_]:
@@ -287,7 +287,7 @@ def _note_inputs(
     }
     if request.pseudo is not None:
         now[f"file {request.pseudo}"] = file_digest(request.pseudo)
-    if (work.path / FILE).is_file():
+    if any(path.exists() for path in (work.path / FILE, work.checkpoint, work.best)):
         refuse_changed(work.path, read_inputs(work.path), now)
     write_inputs(work.path, now)
 

@@ -372,3 +372,39 @@ def test_a_limit_of_the_tokenizer_that_is_none_is_named(gpt2, tmp_path, limit, m
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": limit}))
     with pytest.raises(InputError, match=message):
         Writer.open(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("again", ["overwrite", "resume"])
+def test_a_generator_of_the_user_is_kept(tiny_corpus, tmp_path, gpt2, again):
+    settings = ["count=1", "length=3"]
+    own = shutil.copytree(gpt2, tmp_path / "made.jsonl.generator")
+    notes = tmp_path / "made.jsonl.generator.training" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(own), settings=settings)
+    generate_queries(replace(request, **{again: True}))
+    assert len(lines_of(request.out)) == 40
+    assert {path.name for path in own.iterdir()} == {path.name for path in gpt2.iterdir()}
+    assert notes.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["made.jsonl.generator", "made.jsonl.generator.training"])
+def test_a_folder_with_the_name_of_the_generator_is_kept(tiny_corpus, tmp_path, name):
+    notes = tmp_path / name / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("mine")
+    made = tmp_path / "made.jsonl"
+    with pytest.raises(InputError, match=rf"{name}.*is not"):
+        generate_queries(Request(tiny_corpus, made, "query-generator", overwrite=True))
+    assert notes.read_text() == "mine"
+
+
+def test_a_generator_does_not_replace_its_queries(tiny_corpus, tmp_path):
+    inside = tmp_path / "made.jsonl.generator.training" / "pseudo.jsonl"
+    inside.parent.mkdir()
+    shutil.copy(tiny_corpus / "queries.jsonl", inside)
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", "query-generator", inside,
+                      tiny_corpus / "qrels" / "train.tsv", overwrite=True)  # fmt: skip
+    with pytest.raises(InputError, match=r"--queries: .* would be removed when the generator"):
+        generate_queries(request)
+    assert inside.is_file()

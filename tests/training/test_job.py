@@ -11,10 +11,11 @@ import pytest
 from genir.config import load_recipe
 from genir.corpus.seen import seen_among
 from genir.errors import InputError
+from genir.folders import sole_use
 from genir.manifest import sha256
 from genir.retriever import TRAIN_QUERIES
 from genir.tasks.registry import build_mixture
-from genir.training.checkpoints import WorkFolder
+from genir.training.checkpoints import LOCK, WorkFolder
 from genir.training.inputs import same_as_start
 from genir.training.job import Job, train
 from genir.training.loop import Trainer
@@ -415,3 +416,66 @@ def test_pages_with_queries_of_their_own_and_a_base_url(make_job, tmp_path):
     assert retriever.base_url == "https://x.org/docs"
     found = retriever.documents.find("p3.md")
     assert (found.url, found.title) == ("https://x.org/docs/p3", "003")
+
+
+def test_resuming_a_finished_training_leaves_foreign_files(make_job, whole):
+    job = make_job(resume=True)
+    shutil.copytree(whole, job.out)
+    work = WorkFolder(job.out)
+    work.path.mkdir()
+    (work.path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt: is not of genir's making"):
+        train(job)
+    assert (work.path / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_a_finished_training_leaves_the_work_of_another(make_job, whole, capfd):
+    interrupted(make_job("training.max_steps=3"), 2)
+    job = make_job(resume=True)
+    shutil.copytree(whole, job.out)
+    train(job)
+    assert "holds an interrupted training of other inputs" in capfd.readouterr().err
+    assert WorkFolder(job.out).checkpoint.is_dir()
+    train(make_job("training.max_steps=3", resume=True, overwrite=True))
+
+
+def test_resuming_a_finished_training_leaves_the_work_of_a_process(make_job, whole):
+    job = make_job(resume=True)
+    shutil.copytree(whole, job.out)
+    work = WorkFolder(job.out)
+    work.path.mkdir()
+    with sole_use(work.path / LOCK, "it"), pytest.raises(InputError, match="another process"):
+        train(job)
+    assert (work.path / LOCK).exists()
+    train(job)
+    assert not work.path.exists()
+
+
+@pytest.mark.parametrize("field", ["corpus", "queries", "recipe"])
+def test_a_training_does_not_replace_what_it_reads(make_job, whole, field):
+    job = make_job(BRIEF, overwrite=True)
+    shutil.copytree(whole, job.out)
+    source = {"corpus": job.corpus / "corpus.jsonl", "recipe": job.recipe,
+              "queries": job.corpus / "queries.jsonl"}[field]  # fmt: skip
+    inside = job.out / (".in.toml" if field == "recipe" else ".hidden.jsonl")
+    shutil.copy(source, inside)
+    given = {field: str(inside) if field == "recipe" else inside}
+    if field == "queries":
+        given["qrels"] = job.corpus / "qrels" / "train.tsv"
+    with pytest.raises(InputError, match=r"would be removed when --out .* is replaced; move it"):
+        train(replace(job, **given))
+    shutil.move(inside, job.out / "own.txt")
+    with pytest.raises(InputError, match=r"own\.txt: not listed in manifest\.json; remove it"):
+        train(job)
+    assert (job.out / "own.txt").is_file()
+
+
+def test_a_training_does_not_remove_its_queries_with_its_working_folder(make_job):
+    interrupted(make_job(BRIEF), 2)
+    job = make_job(BRIEF)
+    work = WorkFolder(job.out)
+    work.pseudo.write_text('{"query": "a", "document": "b"}\n')
+    job = make_job(BRIEF, f"pseudo.source={json.dumps(str(work.pseudo))}", overwrite=True)
+    with pytest.raises(InputError, match=r"pseudo\.source: .* would be removed"):
+        train(job)
+    assert work.pseudo.is_file()

@@ -179,6 +179,17 @@ def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher, m
     assert refresh(request(model, files, *settings, resume=True)).steps == 3
 
 
+def test_a_refresh_without_a_record_of_its_inputs_does_not_go_on(model, files, monkeypatch):
+    settings = ("training.max_steps=3", "training.checkpoint_seconds=0")
+    monkeypatch.setattr("genir.training.refresh._judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        refresh(request(model, files, *settings))
+    monkeypatch.undo()
+    (model.with_name("model.refresh") / "inputs.json").unlink()
+    with pytest.raises(InputError, match=r"inputs.*--overwrite"):
+        refresh(request(model, files, *settings, replay=5.0, resume=True))
+
+
 def interrupted(*_):
     raise KeyboardInterrupt
 
