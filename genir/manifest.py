@@ -120,7 +120,9 @@ def refuse_other_files(folder: Path) -> None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not (folder / NAME).is_file():
-        raise InputError(f"{folder}: is not a model folder, so it is not replaced; give another --out")
+        raise InputError(
+            f"{folder}: is not a model folder, so it is not replaced; give another --out"
+        )
     try:
         files = json.loads((folder / NAME).read_text(encoding="utf-8"))["files"]
         names = frozenset(files)

@@ -46,6 +46,11 @@ class Query:
     text: str
 
 
+MAX_GRADE = 1_000
+"""The largest relevance grade, and minus the smallest. The measures fail without a message for
+grades beyond 32 bits, and need memory in proportion to the largest grade."""
+
+
 @dataclass(frozen=True, slots=True)
 class Qrel:
     """A judgement: `document` answers `query` with relevance `grade` (0 = judged irrelevant)."""

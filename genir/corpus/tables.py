@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from genir.corpus.lines import check_mark, shorten
 from genir.corpus.notes import Notes
 from genir.errors import InputError
-from genir.records import Qrel
+from genir.records import MAX_GRADE, Qrel
 from genir.text_files import Lines
 
 HEADER = ("query-id", "corpus-id", "score")
@@ -20,8 +20,7 @@ TEXT_NAME = "|".join(
 )  # fmt: skip
 TEXT_NAMES = re.compile(f"({TEXT_NAME})([-_ ]?({TEXT_NAME}))?")
 """Names that a header gives to columns other than the key, such as `text` or `passage_text`."""
-GRADE = re.compile(r"[+-]?[0-9]{1,18}")
-TOO_LARGE = re.compile(r"[+-]?[0-9]{19,}")
+GRADE = re.compile(r"[+-]?0*[0-9]{1,4}")
 
 
 def tsv_records(
@@ -141,13 +140,9 @@ def _qrel(values: list[str], text: str, where: str) -> Qrel:
     query, document, grade = values
     for key in (query, document):
         check_mark(key, where)
-    if TOO_LARGE.fullmatch(grade.strip()):
+    if not GRADE.fullmatch(grade.strip()) or abs(int(grade)) > MAX_GRADE:
         raise InputError(
-            f"{where}: grade {shorten(grade)} has more than 18 digits; write 0, 1, ..."
-        )
-    if not GRADE.fullmatch(grade.strip()):
-        raise InputError(
-            f"{where}: grade {grade!r:.60} is not a whole number of at most 18 digits; "
-            "write 0, 1, ..."
+            f"{where}: grade {shorten(grade)} is not a whole number from {-MAX_GRADE:,} to "
+            f"{MAX_GRADE:,}; write 0, 1, ..."
         )
     return Qrel(query, document, int(grade))

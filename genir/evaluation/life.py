@@ -15,8 +15,9 @@ from genir.retriever import Retriever
 class Parts(NamedTuple):
     """Judgements of a corpus that has changed.
 
-    judged: of live documents alone. old, added: queries that no added document answers, and those
-    that one does. orphans: queries that deleted documents alone answer. deleted: keys of those.
+    judged: of live documents, for queries that are no orphans. old, added: queries that no added
+    document answers, and those that one does. orphans: queries that only deleted documents answer
+    (grade > 0). deleted: keys of those documents.
     """
 
     judged: list[Qrel]
@@ -34,12 +35,14 @@ class Parts(NamedTuple):
             new = {key for key, born in zip(table.keys, retriever.born, strict=True) if born}
         else:
             new = live - set(_live(former))
-        judged = [qrel for qrel in qrels if qrel.document in live]
-        asked = dict.fromkeys(qrel.query for qrel in judged)
-        added = {qrel.query for qrel in judged if qrel.grade > 0 and qrel.document in new & live}
-        lost = dict.fromkeys(qrel.query for qrel in qrels if qrel.query not in asked)
+        answered = dict.fromkeys(one.query for one in qrels if one.grade > 0)
+        found = {one.query for one in qrels if one.grade > 0 and one.document in live}
+        orphans = {query: None for query in answered if query not in found}
+        judged = [one for one in qrels if one.document in live and one.query not in orphans]
+        asked = dict.fromkeys(one.query for one in judged)
+        added = {one.query for one in judged if one.grade > 0 and one.document in new & live}
         old = [query for query in asked if query not in added]
-        return cls(judged, old, [q for q in asked if q in added], list(lost), deleted)
+        return cls(judged, old, [q for q in asked if q in added], list(orphans), deleted)
 
     @property
     def changed(self) -> bool:

@@ -12,7 +12,7 @@ from ir_measures import RR, R, Success, nDCG
 
 from genir.corpus.runs import refuse_duplicates
 from genir.errors import InputError
-from genir.records import Hit, Qrel
+from genir.records import MAX_GRADE, Hit, Qrel
 
 _COMPUTED = (Success @ 1, Success @ 10, RR @ 10, nDCG @ 10, R @ 100)
 MEASURES = tuple(str(measure) for measure in _COMPUTED)
@@ -53,9 +53,18 @@ def means(values: Values, queries: Iterable[str] | None = None) -> dict[str, flo
 
 
 def judgements(qrels: Iterable[Qrel]) -> dict[str, dict[str, int]]:
-    """Return query -> document -> grade. Raises InputError for empty or contradictory qrels."""
+    """Return query -> document -> grade.
+
+    Raises:
+        InputError: the qrels are empty or contradict each other, or a grade is beyond `MAX_GRADE`.
+    """
     grades: dict[str, dict[str, int]] = {}
     for qrel in qrels:
+        if abs(qrel.grade) > MAX_GRADE:
+            raise InputError(
+                f"qrels: query {qrel.query!r} grades document {qrel.document!r} {qrel.grade}; "
+                f"grades go from {-MAX_GRADE:,} to {MAX_GRADE:,}"
+            )
         own = grades.setdefault(qrel.query, {})
         if own.setdefault(qrel.document, qrel.grade) != qrel.grade:
             raise InputError(

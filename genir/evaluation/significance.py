@@ -10,15 +10,18 @@ from scipy.stats import ttest_rel
 def p_greater(system: ArrayLike, other: ArrayLike) -> float:
     """Return the one-sided p of a paired t-test that `system`'s mean is the greater one.
 
-    Where the t statistic is undefined: 1 for fewer than two queries or no difference anywhere,
-    and its limit, 0 or 1, for one and the same difference everywhere.
+    At least 0.5 ** n for n queries, as in a test that flips the signs of the differences (Fisher
+    1935): two queries with the same difference, whose t is infinite, show little. 1 for fewer than
+    two queries, and where no difference is above 0 and all are the same.
     """
     difference = np.asarray(system, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     if len(difference) < 2:
         return 1.0
+    least = 0.5 ** len(difference)
     if np.allclose(difference, difference[0], rtol=1e-9, atol=1e-12):
-        return 0.0 if difference[0] > 1e-12 else 1.0
-    return float(ttest_rel(difference, np.zeros_like(difference), alternative="greater").pvalue)
+        return least if difference[0] > 1e-12 else 1.0
+    test = ttest_rel(difference, np.zeros_like(difference), alternative="greater")
+    return max(least, float(test.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -70,6 +70,15 @@ def test_old_added_and_deleted_documents_are_told_apart(changed, judged):
     assert "1 documents are deleted: 0 hits are such. 1 queries" in sheet.caption
 
 
+def test_a_query_is_not_answered_by_a_judgement_of_grade_0(changed, judged):
+    queries, qrels = judged
+    with qrels.open("a") as file:
+        file.write("\nd\tcopy-file\t0\no1\tmove-disk\t0\n")
+    comparison = compare_model(changed, queries, qrels, [], QUIET)
+    assert [query.key for query in comparison.queries] == ["o1", "o2", "a", "b"]
+    assert to_json(comparison)["life"]["orphans"] == 1
+
+
 @pytest.mark.parametrize("as_run", [False, True])
 def test_what_is_forgotten_is_measured_against_a_former_model(
     changed, judged, saved, tmp_path, as_run, monkeypatch

@@ -42,6 +42,12 @@ def test_a_perfect_answer():
     assert one(["a", "b"], {"a": 1, "b": 1}) == dict.fromkeys(MEASURES, 1.0)
 
 
+@pytest.mark.parametrize("grade", [1001, -1001, 2**31, 2**40])
+def test_grades_beyond_the_largest_are_refused(grade):
+    with pytest.raises(InputError, match=rf"grades document 'a' {grade}; grades go from -1,000"):
+        one(["a", "b"], {"a": grade, "b": 1})
+
+
 def test_cut_offs():
     fillers = [f"x{i}" for i in range(200)]
     tenth = one([*fillers[:9], "a"], {"a": 1})

@@ -19,8 +19,14 @@ def test_paired_t_by_hand():
 def test_where_t_is_undefined():
     assert p_greater([0.5], [0.1]) == 1
     assert p_greater([0.5, 0.2], [0.5, 0.2]) == 1
-    assert p_greater([0.3, 0.6], [0.1, 0.4]) == 0
+    assert p_greater([0.3, 0.6], [0.1, 0.4]) == 0.25
+    assert p_greater([1.0] * 10, [0.5] * 10) == 0.5**10
     assert p_greater([0.1, 0.4], [0.3, 0.6]) == 1
+
+
+def test_few_queries_show_little():
+    # differences .5, .501 and .499: t = 866, where t alone gives p = 7e-7
+    assert p_greater([0.5, 0.501, 0.499], [0, 0, 0]) == 0.125
 
 
 def test_holm_by_hand():
