@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from in_process import run
 
-from genir.cli import app, guarded
+from genir.cli import app
 from genir.cli.root import commands_below
 from genir.config import recipe_names
 
@@ -18,14 +19,6 @@ MAIN = "from genir.cli import main; main()"
 RAW = b"caf\xe9"
 BAD = os.fsdecode(RAW)
 ENGLISH = re.compile(r"\[[^\]]*\]")
-
-
-def run(*arguments):
-    try:
-        guarded(lambda: app([str(argument) for argument in arguments]))
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 def genir(*arguments, **environment):
