@@ -132,7 +132,7 @@ def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value):
     ("where", "message"),
     [
         (DEEP, "write it as JSON"),
-        ('{"a": 1, "a": 2}', "the field 'a' is given twice; write it as JSON"),
+        ('{"a": 1, "a": 2}', "the field 'a' is given twice; keep one; write it as JSON"),
     ],
 )
 def test_the_scope_of_a_token_loses_no_condition(tmp_path, where, message):

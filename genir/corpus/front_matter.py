@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from genir.corpus.lines import shorten, unique_fields
+from genir.corpus.lines import shorten
 from genir.corpus.values import MAX_VALUES
+from genir.json_text import unique_fields
 
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")

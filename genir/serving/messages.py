@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from genir.corpus.values import MAX_NUMBER
 from genir.records import Hit, Selection
 
 MAX_DEPTH = 6
 """How deep the conditions of a filter may be nested."""
 MAX_VALUES = 1_000
 """Values in one filter."""
-_INTEGERS = range(-(2**63), 2**63)
 
 Key = Annotated[str, Field(min_length=1, max_length=1_024)]
 Condition = dict[str, Any]
@@ -62,7 +62,7 @@ def _scalar(value: Any) -> bool:
     if isinstance(value, str):
         return _whole(value)
     if isinstance(value, int):
-        return value in _INTEGERS
+        return abs(value) <= MAX_NUMBER
     return value is None or isinstance(value, float)
 
 
