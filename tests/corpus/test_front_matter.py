@@ -173,10 +173,24 @@ MALFORMED = {
     "JSON that never ends": ('{\n "title": "T"\nWords.\n', "line 3: .*not valid JSON"),
     "a null name": ("---\nnull: 1\n---\nW.\n", "the name None is no text; write it in quotes"),
     "a tilde for a name": ("---\n~: 1\n---\nW.\n", "the name None is no text"),
-    "an endless TOML integer": (
-        f"+++\na = 1{'0' * 5000}\n+++\nW.\n",
-        r"not valid TOML \(an integer of more than 4,300 digits",
+    "a TOML integer of 5,001 digits": (
+        f"+++\nb = 2\na = 1{'0' * 5000}\n+++\nW.\n",
+        "line 3: an integer of more than 308 digits; write fewer",
     ),
+    "a TOML integer of 400 digits": (f"+++\na = [1, 1_{'0' * 400}]\n+++\nW.\n", "line 2: an int"),
+    "a TOML title in hexadecimals": (f"+++\n\ntitle = 0x{'f' * 5000}\n+++\nW.\n", "line 3: an int"),
+    "TOML too deep": ("+++\na = " + "[" * 9999 + "\n+++\nW.\n", "nested too deeply; write it"),
+    "a YAML integer of 5,000 digits": (
+        f"---\nb: 2\na: [{'9' * 5000}]\n---\nW.\n",
+        r"line 3: .*\(an integer of more than 308 digits; write it in quotes",
+    ),
+    "a YAML integer of 400 digits": (f"---\na: -{'9' * 400}\n---\nW.\n", "line 2: .*308 digits"),
+    "a YAML title of 5,000 digits": (f"---\ntitle: {'9' * 5000}\n---\nW.\n", "line 2: .*308 dig"),
+    "a JSON integer of 5,000 digits": (
+        f'{{\n"b": 2,\n"a": {"9" * 5000}\n}}\nW.\n',
+        "line 3: front matter: an integer of more than 308 digits; write it in quotes",
+    ),
+    "a JSON integer of 400 digits": (f'{{\n"a": -{"9" * 400}\n}}\nW.\n', "line 2: .*308 digits"),
     "a set": ("---\na: !!set {x, y}\n---\nW.\n", "JSON has no set"),
 }  # fmt: skip
 
