@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from genir.corpus.lines import shorten
-from genir.errors import FolderError, InputError, nearest
+from genir.errors import FolderError, InputError
 from genir.serving.batching import Busy, Closed
+from genir.serving.complaints import complaint
 from genir.serving.service import NotReady
 from genir.serving.writer import Late
 
@@ -102,18 +103,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] in NO_OBJECT and len(first["loc"]) == 1:
         given = "empty or null" if first["input"] is None else shorten(first["input"])
         return problem(422, f"the body is {given}; send a JSON object")
-    return problem(422, _complaint(first, _fields(request)))
-
-
-def _complaint(item: Mapping[str, Any], known: list[str]) -> str:
-    """Turn pydantic's account of one error into a sentence with the name and the value."""
-    name = ".".join(str(part) for part in item["loc"][1:]) or "the body"
-    if item["type"] == "value_error":
-        message = str(item["ctx"]["error"])
-        return message if name == "the body" else f"{name}: {message}"
-    if item["type"] == "extra_forbidden":
-        return f"unknown field {name!r}{nearest(name, known)}"
-    return f"{name}: {item['msg']}; got {item['input']!r:.60}"
+    return problem(422, complaint(first, first["loc"][1:], _fields(request)))
 
 
 def _fields(request: Request) -> list[str]:
