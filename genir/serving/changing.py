@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field, model_validator
 from starlette.exceptions import HTTPException
 
-from genir.corpus.documents import document_of, record_of
+from genir.corpus.documents import MAX_KEY, document_of, record_of
 from genir.corpus.layers import Additions
 from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
@@ -23,7 +23,7 @@ from genir.serving.served import Changed, Served
 from genir.serving.service import Service
 
 router = APIRouter(responses=RESPONSES, tags=["documents"], route_class=JsonRoute)
-KeyInPath = Annotated[str, InPath(description="a document's key", max_length=1_024)]
+KeyInPath = Annotated[str, InPath(description="a document's key", max_length=MAX_KEY)]
 
 
 class DocumentsRequest(Message):

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from genir.corpus.documents import MAX_KEY
 from genir.corpus.values import MAX_NUMBER
 from genir.records import Hit, Selection
 
@@ -12,7 +13,7 @@ MAX_DEPTH = 6
 MAX_VALUES = 1_000
 """Values in one filter."""
 
-Key = Annotated[str, Field(min_length=1, max_length=1_024)]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
 Condition = dict[str, Any]
 System = Literal["genir", "bm25"]
 
