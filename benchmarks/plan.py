@@ -1,6 +1,5 @@
 """The plan: which recipes are measured on which collections, and what the papers claim of them."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from genir.config import Stage, Strict, load_recipe, validate
 from genir.errors import InputError, nearest
 from genir.evaluation.session import BASELINES
 from genir.text_files import read_text
+from genir.toml_text import parse_toml
 
 FORMAT = 1
 """Counts changes in how rows are run that make earlier results incomparable."""
@@ -182,9 +182,9 @@ class Run:
 def load_plan(path: Path, minutes: float | None = None) -> Plan:
     """Read a plan; `minutes` replaces its budget. Raises InputError for whatever does not fit."""
     try:
-        values = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+        values = parse_toml(read_text(path))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     _share_budget(values, {} if minutes is None else {"minutes": minutes})
     plan = validate(Plan, values, str(path))
     plan = plan.model_copy(update={"rows": tuple(_whole(row, plan, path) for row in plan.rows)})
