@@ -10,7 +10,7 @@ from typing import Any
 from genir.config import Recipe, load_recipe, recipe_names
 from genir.settings import apply_settings
 from genir.text_files import read_text
-from genir.toml import parse_toml
+from genir.toml_text import parse_toml
 
 UNREAD = ("description", "paper")
 """Keys of a recipe that change nothing."""

@@ -13,7 +13,7 @@ from genir.config import Stage, Strict, load_recipe, validate
 from genir.errors import InputError, nearest
 from genir.evaluation.session import BASELINES
 from genir.text_files import read_text
-from genir.toml import TOMLDecodeError, parse_toml
+from genir.toml_text import parse_toml
 
 FORMAT = 1
 """Counts changes in how rows are run that make earlier results incomparable."""
@@ -183,8 +183,8 @@ def load_plan(path: Path, minutes: float | None = None) -> Plan:
     """Read a plan; `minutes` replaces its budget. Raises InputError for whatever does not fit."""
     try:
         values = parse_toml(read_text(path))
-    except TOMLDecodeError as error:
-        raise InputError(f"{path}: not valid TOML: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     _share_budget(values, {} if minutes is None else {"minutes": minutes})
     plan = validate(Plan, values, str(path))
     plan = plan.model_copy(update={"rows": tuple(_whole(row, plan, path) for row in plan.rows)})

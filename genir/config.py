@@ -23,7 +23,8 @@ from genir.arguments import as_texts
 from genir.errors import InputError, nearest
 from genir.settings import apply_settings
 from genir.text_files import read_text
-from genir.toml import lines_of, parse_toml
+from genir.toml import lines_of
+from genir.toml_text import parse_toml
 
 Precision = Literal["auto", "bf16", "fp32"]
 """Of matrix products; auto: what is faster here (see `genir.models.precision`)."""
@@ -321,8 +322,8 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
     text, where = _recipe_text(name)
     try:
         values = parse_toml(text)
-    except (ValueError, RecursionError) as error:  # also of a number with too many digits
-        raise InputError(f"{where}: not valid TOML: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
     apply_settings(values, as_texts(settings, "settings"), Recipe)
     _inherit(values)
     values.setdefault("name", Path(name).stem)

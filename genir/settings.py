@@ -1,13 +1,13 @@
 """Changes to nested values, one `key=value` each, read by the field types of a pydantic model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from genir.errors import InputError
-from genir.toml import parse_toml
+from genir.toml_text import parse_toml
 
 SCALARS = (str, bool, int, float)
 
@@ -110,7 +110,7 @@ def read_value(raw: str, kind: Any = Any) -> Any:
 def _toml(raw: str) -> Any:
     """Return a TOML value; text that is none, or more than one value, stays text."""
     try:
-        read: Mapping[str, Any] = parse_toml(f"value = {raw}")
-    except (ValueError, RecursionError):  # no TOML, too many digits, or too deep
+        read = parse_toml(f"value = {raw}")
+    except ValueError:  # no TOML, too many digits, or too deep
         return raw
     return read["value"] if set(read) == {"value"} else raw

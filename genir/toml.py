@@ -1,10 +1,8 @@
-"""Read TOML within bounds; write a recipe's values as lines of TOML."""
+"""A recipe's values as lines of TOML. Knows which keys hold several sections, and no more of it."""
 
 import json
 import re
-import tomllib
-from collections.abc import Callable, Mapping
-from tomllib import TOMLDecodeError
+from collections.abc import Mapping
 from typing import Any
 
 from genir.console import UNSAFE
@@ -13,27 +11,6 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """What TOML reads as a key without quotes."""
 LISTS = ("tasks", "losses")
 """The keys of a recipe that hold several sections."""
-MAX_PARTS = 64
-"""Parts of a dotted key. The parser takes quadratic time for long ones."""
-PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
-LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*(?:{PART}){{{MAX_PARTS}}}", re.MULTILINE)
-
-__all__ = ["TOMLDecodeError", "lines_of", "parse_toml"]
-
-
-def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
-    """Return the values of a TOML text.
-
-    Raises:
-        TOMLDecodeError: the text is no TOML, or has a key of more than 64 parts.
-        ValueError: an integer has more than 4,300 digits.
-        RecursionError: values are nested too deeply.
-    """
-    found = LONG_KEY.search(text)
-    if found:
-        line = text.count("\n", 0, found.end()) + 1
-        raise TOMLDecodeError(f"a key of more than {MAX_PARTS} parts, on line {line}")
-    return tomllib.loads(text, parse_float=parse_float)
 
 
 def lines_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -13,8 +13,8 @@ import socket
 from pathlib import Path
 
 import pytest
+from in_process import run
 
-from genir.cli import app, guarded
 from genir.training.job import Job, train
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -66,10 +66,9 @@ def refused(capsys, message, *arguments):
     """Run a command; hold it to exit code 2, one message and an untouched folder."""
     before = contents()
     capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        guarded(lambda: app([str(argument) for argument in arguments]))
+    code = run(*arguments)
     told = capsys.readouterr().err
-    assert end.value.code == 2, told
+    assert code == 2, told
     assert "Traceback" not in told
     told = " ".join(told.replace("\u2502", " ").split())  # out of the box that typer draws
     assert re.search(message, told), told
@@ -323,11 +322,9 @@ def test_a_full_disk(place, capsys, monkeypatch, calls):
 
     before = contents()
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(SystemExit) as end:
-        guarded(lambda: app(["train", "tiny.toml", "--corpus", "corpus", "--out", "model",
-                             "--overwrite"]))  # fmt: skip
+    code = run("train", "tiny.toml", "--corpus", "corpus", "--out", "model", "--overwrite")
     told = capsys.readouterr().err
-    assert end.value.code == 2 and "Traceback" not in told
+    assert code == 2 and "Traceback" not in told
     assert re.search("the disk is full; make room|No space left on device.*; free space", told)
     after = contents()
     assert {name: after.get(name) for name in before} == before

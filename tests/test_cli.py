@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from in_process import run
 
-from genir.cli import app, guarded
 from genir.config import load_recipe, recipe_names
 from genir.decoding.ranker import Ranker
 from genir.errors import InputError
@@ -17,15 +17,6 @@ from genir.models import precision
 TOP = Path(__file__).parents[1]
 FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet"]
 MEASURES = {"Success@1", "Success@10", "RR@10", "nDCG@10", "R@100"}
-
-
-def run(*arguments):
-    """Run `genir` and return its exit code; anything but an exit is a bug and raises."""
-    try:
-        guarded(lambda: app([str(argument) for argument in arguments]))
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from in_process import run
 
-from genir.cli import app, guarded
+from genir.cli import app
 from genir.cli.root import commands_below
 from genir.config import recipe_names
 
@@ -20,20 +21,60 @@ BAD = os.fsdecode(RAW)
 ENGLISH = re.compile(r"\[[^\]]*\]")
 
 
-def run(*arguments):
-    try:
-        guarded(lambda: app([str(argument) for argument in arguments]))
-    except SystemExit as end:
-        return end.code
-    return 0
-
-
 def genir(*arguments, **environment):
     """Run the command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-c", MAIN, *arguments],
         capture_output=True, env={**os.environ, **environment}, check=False,
     )  # fmt: skip
+
+
+def in_shell(redirections, *arguments):
+    """Run the command with redirections of a shell."""
+    script = f'exec "$@" {redirections}'
+    return subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-c", MAIN, *arguments],
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments", [["recipes"], ["--help"], ["token", "new", "x", "--file", "T"]]
+)
+@pytest.mark.parametrize(
+    ("redirections", "message"),
+    [
+        (">&-", "standard output is closed; send it to a file"),
+        ("<&- >&-", "standard output is closed; send it to a file"),
+        ("1</dev/null", "(Bad file descriptor)"),
+        (">/dev/full", "(No space left on device)"),
+        (">&- 2>&-", ""), (">&- 2>/dev/full", ""), (">/dev/full 2>&-", ""),
+    ],
+)  # fmt: skip
+def test_results_that_cannot_be_printed_are_an_error(tmp_path, redirections, message, arguments):
+    file = tmp_path / "tokens.json"
+    done = in_shell(redirections, *[str(file) if one == "T" else one for one in arguments])
+    told = done.stderr.decode()
+    assert done.returncode == 2, told
+    assert message in told and bool(told) == bool(message) and "Traceback" not in told
+    if ">&-" in redirections.split():  # known before any work: no secret is made and lost
+        assert not file.exists()
+
+
+@pytest.mark.parametrize("redirections", ["2>&-", "<&-", "<&- 2>&-", "2</dev/null"])
+def test_a_closed_standard_error_or_input_changes_no_exit_code(redirections):
+    done = in_shell(redirections, "recipes")
+    assert done.returncode == 0 and b"default" in done.stdout
+    assert in_shell(redirections, "search", "nosuch", "q").returncode == 2
+
+
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path):
+    code = "from genir.cli import _start; _start(); made = open('f', 'w'); print(made.fileno())"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- 2>&-', "sh", sys.executable, "-c", code],
+        capture_output=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert int(done.stdout) >= 3
 
 
 def verbs(command=None, path=()):

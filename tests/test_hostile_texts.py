@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from in_process import run
 
-from genir.cli import app, guarded
+from genir.cli import app
 from genir.cli.root import commands_below
 from genir.config import load_recipe
 from genir.corpus import python_docs
@@ -28,15 +29,6 @@ ELSEWHERE = {
     "benchmark decode", "benchmark load", "demo", "generate-queries", "mcp", "refresh", "serve",
 }  # fmt: skip
 """Verbs that take long: they print through genir.console, as tests/test_console.py checks."""
-
-
-def run(*arguments):
-    """Run `genir` and return its exit code; anything but an exit is a bug and raises."""
-    try:
-        guarded(lambda: app([str(argument) for argument in arguments]))
-    except SystemExit as end:
-        return end.code
-    return 0
 
 
 @pytest.fixture(scope="module")

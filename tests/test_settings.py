@@ -120,11 +120,19 @@ def test_settings_beyond_what_python_reads_are_refused(setting, message):
         load_recipe("default", [setting])
 
 
-@pytest.mark.parametrize("value", [DIGITS, DEEP])
-def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (DIGITS, "line 2: an integer of more than 308 digits; write fewer"),
+        (f"0x{'f' * 300}", "line 2: an integer of more than 308 digits"),
+        (DEEP, "nested too deeply; write it flatter"),
+        ("3 3", r"not valid TOML \(.*line 2"),
+    ],
+)
+def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value, message):
     path = tmp_path / "r.toml"
-    path.write_text(f"a = {value}")
-    with pytest.raises(InputError, match=r"r\.toml: not valid TOML"):
+    path.write_text(f"[training]\nmax_steps = {value}")
+    with pytest.raises(InputError, match=rf"r\.toml: {message}"):
         load_recipe(path)
 
 
@@ -132,7 +140,7 @@ def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value):
     ("where", "message"),
     [
         (DEEP, "write it as JSON"),
-        ('{"a": 1, "a": 2}', "the field 'a' is given twice; write it as JSON"),
+        ('{"a": 1, "a": 2}', "the field 'a' is given twice; keep one; write it as JSON"),
     ],
 )
 def test_the_scope_of_a_token_loses_no_condition(tmp_path, where, message):

@@ -9,6 +9,7 @@ them ends the process with Python's traceback. `app`, `train` and `serve` are th
 """
 
 import errno
+import os
 import sys
 
 from genir.signals import broken_pipe, drop_output, flush_output, listen
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from genir.cli.verbs import app, serve, train
+
+FULL = "the disk is full ({}); make room, run it again"
+FAULTS = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EBADF: "is not open for writing ({}); send it to a file, or to /dev/null",
+}
+"""Errors of writing that are no bugs, by number."""
+FIRST_FREE = 3
+"""The first descriptor behind standard input, output and error."""
 
 __all__ = ["app", "guarded", "main", "run_serve", "run_train", "serve", "train"]
 
@@ -57,11 +68,11 @@ def guarded(run: "Callable[[], Any]") -> None:
             sys.exit(broken_pipe())
         raise
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FAULTS:
             raise
         drop_output()
         place = error.filename or "output"
-        _fail(f"error: {place}: the disk is full ({error.strerror}); make room, run it again", 2)
+        _fail(f"error: {place}: {FAULTS[error.errno].format(error.strerror)}", 2)
 
 
 def _fail(message: str, code: int, style: str = "red") -> None:
@@ -78,20 +89,31 @@ def _fail(message: str, code: int, style: str = "red") -> None:
 
 def main() -> None:
     """Run `genir`."""
-    listen()
+    _start()
     guarded(lambda: _verbs().app())
 
 
 def run_train() -> None:
     """Run `train.py`."""
-    listen()
+    _start()
     guarded(lambda: _run_verb("train"))
 
 
 def run_serve() -> None:
     """Run `serve.py`."""
-    listen()
+    _start()
     guarded(lambda: _run_verb("serve"))
+
+
+def _start() -> None:
+    """Listen for signals, and refuse a closed standard output before any work is done for it."""
+    listen()
+    # No file may take the number of a closed stream, or a library's own message could end up in it.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < FIRST_FREE:
+        pass
+    os.close(descriptor)
+    if sys.stdout is None:
+        _fail("error: standard output is closed; send it to a file, or to /dev/null", 2)
 
 
 def _verbs() -> "Any":

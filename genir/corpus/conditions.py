@@ -2,12 +2,13 @@
 
 A condition on a field is a value (equal), a list (any of), or a mapping of operators, all of which
 must hold: `gt`, `gte`, `lt`, `lte` (numbers with numbers, texts with texts), `prefix` (texts) and
-`not`, any condition. Of a list in the metadata, one element that passes is enough; a document
-without the field passes none but `not`.
+`not`, any condition. Booleans equal booleans only: `true` is not 1. Of a list in the metadata, one
+element that passes is enough; a document without the field passes none but `not`.
 """
 
+import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import isfinite
 from typing import Any
 
@@ -25,6 +26,10 @@ RANGES = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS = (*RANGES, "not", "prefix")
 NAMES = {"boolean": "true or false", "number": "a number", "text": "a text"}
 NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?")
+BOOLEANS = (b"\x00", b"\x01")
+"""False and true in the index."""
+OPAQUE = b"{"
+"""In the index: a value that cannot be filtered by, such as an object. Sorts behind all others."""
 HIGHEST = "\U0010ffff"
 """Sorts behind every character that texts use."""
 PARAMETERS = 10_000
@@ -101,14 +106,18 @@ def _number(text: str) -> int | float | None:
     return int(text) if text.lstrip("+-").isdecimal() else number
 
 
-def comparable(value: Any) -> Iterator[str | int | float]:
-    """Yield what filters compare of a field's value: itself, or the elements of a list.
+def index_values(value: Any) -> list[str | int | float | bytes]:
+    """Return what the index holds of a field's value: itself, or the elements of a list.
 
-    An object can be read, but not filtered by.
+    Of what cannot be filtered by, such as an object or an empty list, it holds `OPAQUE`.
     """
-    for one in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(one, str | int | float) and not _is_beyond_double(one):
-            yield _bound(one)
+    elements = value if isinstance(value, list | tuple) else [value]
+    found = [
+        _bound(one)
+        for one in elements
+        if isinstance(one, str | int | float) and not _is_beyond_double(one)
+    ]
+    return found or ([] if value is None else [OPAQUE])
 
 
 def _any_of(field: str, condition: Any, having: Having) -> Passing:
@@ -129,6 +138,11 @@ def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
         )
     _refuse_incomparable(field, value)
     text = isinstance(value, str)
+    if isinstance(value, bool) and name != "prefix":
+        raise InputError(
+            f"filter {field!r}: true and false have no order, so {name} cannot compare them; "
+            f"ask for the value itself: {{{json.dumps(field)}: {json.dumps(value)}}}"
+        )
     if name == "prefix":
         if not text:
             raise InputError(f"filter {field!r}: prefix {shorten(value)} is not a text; quote it")
@@ -138,7 +152,9 @@ def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
 
 
 def _bound(value: Any) -> Any:
-    """Return a number that SQLite can hold."""
+    """Return a value as the index holds it."""
+    if isinstance(value, bool):
+        return BOOLEANS[value]
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 

@@ -16,6 +16,8 @@ from genir.records import Document, Link, Query
 
 FIELDS = ("_id", "title", "text", "url", "links")
 """The fields with a meaning of their own; all others are metadata."""
+MAX_KEY = 1_024
+"""Characters of a key: it is a part of addresses."""
 SPAN = {"start", "end", "target"}
 
 
@@ -35,6 +37,7 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
     """
     values = _spread(record, where)
     key = key_of(values, where)
+    _refuse_unaddressable(key, where)
     place = f"{where}: document {key!r}"
     text = _string(values, "text", where)
     if not text.strip():
@@ -52,6 +55,19 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
         links=links_of(links, text, place),
         metadata=MappingProxyType(metadata),
     )
+
+
+def _refuse_unaddressable(key: str, where: str) -> None:
+    """Raise InputError for a key that the address of a document over HTTP cannot hold."""
+    if key in (".", ".."):
+        raise InputError(
+            f"{where}: _id {key!r} cannot be a part of an address: browsers and proxies take it "
+            "for a step in a path; replace it"
+        )
+    if len(key) > MAX_KEY:
+        raise InputError(
+            f"{where}: _id {shorten(key)} has {len(key):,} characters; at most {MAX_KEY:,}"
+        )
 
 
 def _check_metadata(metadata: Mapping[str, Any], place: str) -> None:

@@ -155,8 +155,9 @@ def read_queries(path: str | Path) -> dict[str, Query]:
 
 def _queries(file: Path, notes: Notes) -> Records:
     for number, record in _records(file, QUERY_COLUMNS, notes):
-        for name in record.keys() - {"_id", "text", "metadata"}:
-            notes.add(f"the field {name!r} of queries is not read", f"line {number}")
+        for name, value in record.items():
+            if name not in ("_id", "text") and value not in (None, "", {}, []):
+                notes.add(f"the field {name!r} of queries is not read", f"line {number}")
         yield number, record
 
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import yaml
 
-from genir.corpus.lines import shorten, unique_fields
+from genir.corpus.lines import shorten
 from genir.corpus.values import MAX_VALUES
-from genir.toml import TOMLDecodeError, parse_toml
+from genir.json_text import unique_fields
+from genir.toml_text import parse_toml
 
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
@@ -24,6 +25,9 @@ JSON_FIELD = re.compile(r'\A\{[ \t]*\n\s*"[^"\n]*"\s*:')
 """Opens an object; other braces, such as those of a template, open a text."""
 OPENED = re.compile(r"\A(?:---[ \t]*\n[\w \"'-]+:|\+\+\+[ \t]*\n[\w \"'.-]+=)")
 """Opens front matter with a first field."""
+INTEGER = re.compile(r"-?[1-9][0-9]*")
+MAX_DIGITS = 309
+"""Characters of an integer that a double may hold; longer ones need not be converted."""
 NUMBER = "tag:genir,2026:number"
 STANDARD = "tag:yaml.org,2002:"
 
@@ -129,7 +133,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
-    return _scalar(str(loader.construct_scalar(node)))
+    try:
+        return _scalar(str(loader.construct_scalar(node)))
+    except LongInteger as error:
+        raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from None
 
 
 def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
@@ -137,8 +144,21 @@ def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
     raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
+class LongInteger(ValueError):
+    """An integer is too long for a field; `written`: its digits."""
+
+    def __init__(self, written: str) -> None:
+        super().__init__("an integer of more than 308 digits; write it in quotes")
+        self.written = written
+
+
 def _scalar(written: str) -> Any:
-    """Return the number or boolean that JSON writes as `written`, else the text itself."""
+    """Return the number or boolean that JSON writes as `written`, else the text itself.
+
+    Raises LongInteger for an integer that no field may hold.
+    """
+    if len(written) > MAX_DIGITS and INTEGER.fullmatch(written):
+        raise LongInteger(written)
     try:
         value = json.loads(written)
     except ValueError:
@@ -175,13 +195,9 @@ def _yaml(text: str) -> Any:
 
 def _toml(text: str) -> Any:
     try:
-        return _plain(parse_toml(text, _scalar))
-    except TOMLDecodeError as error:
-        raise ValueError(f"front matter is not valid TOML ({error})") from None
-    except ValueError:  # of int()
-        raise ValueError(
-            "front matter is not valid TOML (an integer of more than 4,300 digits)"
-        ) from None
+        return _plain(parse_toml(text, parse_float=_scalar))
+    except ValueError as error:
+        raise ValueError(f"front matter: {error}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -207,6 +223,9 @@ def _json(source: str) -> tuple[dict[str, Any], str]:
         ) from None
     except RecursionError:
         raise ValueError("front matter nested too deeply; write it flatter") from None
+    except LongInteger as error:
+        line = source.count("\n", 0, source.find(error.written)) + 1
+        raise ValueError(f"line {line}: front matter: {error}") from None
     except ValueError as error:
         raise ValueError(f"front matter: {error}; keep one") from None
     return fields, source[end:]

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
-from genir.corpus.store import SCHEMA, DocumentStore, Preview, insert
+from genir.corpus.metadata_index import MetadataIndex
+from genir.corpus.store import DocumentStore, Preview
+from genir.corpus.store_file import SCHEMA, insert
 from genir.errors import InputError
 from genir.records import Document
 
@@ -22,6 +24,7 @@ class Additions(DocumentStore):
         self.path = Path(":memory:")
         self._lock = threading.Lock()
         self._masks = {}
+        self._index = MetadataIndex(self.path, self._rows)
         self._length = 0
         # One connection for all threads; SQLite takes their calls in turn.
         self._memory = sqlite3.connect(":memory:", check_same_thread=False)
@@ -108,6 +111,10 @@ class LayeredStore(DocumentStore):
     def metadata_fields(self) -> list[str]:
         """Return the metadata fields that a filter may name, sorted."""
         return sorted({*super().metadata_fields(), *self._added.metadata_fields()})
+
+    def has_field(self, field: str) -> bool:
+        """Return whether any document has a metadata field, those of replaced ones included."""
+        return super().has_field(field) or self._added.has_field(field)
 
     def field_types(self, field: str) -> set[str]:
         """Return the types of a field's values, those of replaced documents included."""

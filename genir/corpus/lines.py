@@ -1,11 +1,11 @@
 """JSON lines: one object a line, each with the number of its line. Knows no documents."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from genir.errors import InputError
+from genir.json_text import JsonError, parse_json
 from genir.text_files import Lines
 
 
@@ -18,37 +18,20 @@ def json_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, Any]]
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_fields)
+        record = parse_json(text)
         if "\\ud" in text or "\\uD" in text:  # an escape may name half of a character
             json.dumps(record, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{where}: malformed JSON ({error.msg} at column {error.colno}): {shorten(text)}; "
-            "write one JSON object a line"
-        ) from None
+    except JsonError as error:
+        fix = "write one JSON object a line" if error.malformed else error.fix
+        raise InputError(f"{where}: {error.problem}{error.place}: {shorten(text)}; {fix}") from None
     except UnicodeEncodeError:
         raise InputError(
             f"{where}: an unpaired surrogate such as \\ud800: {shorten(text)}; "
             "write the whole character"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: {error}: {shorten(text)}; mend the line") from None
     if not isinstance(record, dict):
         raise InputError(f"{where}: not a JSON object: {shorten(text)}; write {{...}}")
     return record
-
-
-def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a JSON object. Raises ValueError for a name that is given twice."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the field {twice!r} is given twice")
-    return fields
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def shorten(value: object, width: int = 80) -> str:

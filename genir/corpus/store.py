@@ -8,8 +8,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self, overload
@@ -19,41 +17,15 @@ from numpy.typing import NDArray
 
 from genir.arguments import as_keys
 from genir.corpus.conditions import COLUMNS as FILTERED
-from genir.corpus.conditions import comparable, passing
-from genir.corpus.documents import link_records
+from genir.corpus.conditions import passing
+from genir.corpus.metadata_index import MetadataIndex
+from genir.corpus.store_file import COLUMNS, check_file, fill, identity
 from genir.errors import FolderError, InputError, nearest
 from genir.folders import flush_entry
 from genir.records import Document, Filter, Link
 
-APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
-VERSION = 1
-SCHEMA = f"""
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-PRAGMA synchronous = FULL;
-CREATE TABLE documents (
-    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-    url TEXT NOT NULL, links TEXT NOT NULL, metadata TEXT NOT NULL
-);
-CREATE TABLE fields (
-    field TEXT NOT NULL, value ANY NOT NULL, number INTEGER NOT NULL,
-    PRIMARY KEY (field, value, number)
-) STRICT, WITHOUT ROWID;
-"""
-BIT_TYPES = """
-SELECT DISTINCT CASE WHEN CASE field.type WHEN 'array' THEN element.type ELSE field.type END
-IN ('true', 'false') THEN 'boolean' ELSE 'number' END
-FROM fields JOIN documents USING (number), json_each(metadata) AS field, json_each(
-    CASE field.type WHEN 'array' THEN field.value ELSE '[0]' END
-) AS element
-WHERE fields.field = ? AND fields.value IN (0, 1) AND field.key = ? AND element.atom IN (0, 1)
-"""
-MASTER = "type, name, tbl_name, sql FROM sqlite_master"
-COLUMNS = "key, title, text, url, links, metadata"
 MASKS = 32
 """Filters whose masks are kept, those asked last."""
-
-
 PREVIEW_CHARACTERS = 1 << 20
 """Characters of a text that a hit is shown from: an answer holds the texts of all of its hits."""
 
@@ -76,11 +48,12 @@ class DocumentStore(Sequence[Document]):
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._index = MetadataIndex(self.path, self._rows)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no document store here; check the path")
         self.identity = identity(self.path)
         try:
-            self._refuse_foreign()
+            check_file(self.path, self._rows)
             self._length = self._one("SELECT count(*) FROM documents")
             self._refuse_gaps()
         except InputError:
@@ -101,7 +74,7 @@ class DocumentStore(Sequence[Document]):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
-            _fill(part, documents)
+            fill(part, documents)
             part.replace(target)
             flush_entry(target.parent)
         except (OSError, sqlite3.Error) as error:
@@ -112,18 +85,6 @@ class DocumentStore(Sequence[Document]):
             for leftover in (part, part.with_name(part.name + "-journal")):
                 leftover.unlink(missing_ok=True)
         return cls(target)
-
-    def _refuse_foreign(self) -> None:
-        """Raise InputError unless the file has the tables of a store, and no views or triggers."""
-        application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
-        if (application, version) != (APPLICATION, VERSION):
-            raise InputError(f"{self.path}: not a document store of this genir; make it again")
-        found = sorted(self._rows(f"SELECT {MASTER}"), key=str)
-        if found != schema_of(SCHEMA):
-            raise InputError(
-                f"{self.path}: not a document store of this genir (other tables, or views or "
-                "triggers among them); make it again"
-            )
 
     def _refuse_gaps(self) -> None:
         """Raise InputError unless the documents are numbered from 0."""
@@ -216,16 +177,6 @@ class DocumentStore(Sequence[Document]):
             keys[number] = key  # by the index of the keys: texts are not read
         return keys
 
-    def metadata_fields(self) -> list[str]:
-        """Return the metadata fields that a filter may name, sorted."""
-        # Jumps from field to field in the index, where DISTINCT would read all of it.
-        query = (
-            "WITH RECURSIVE walk(field) AS (SELECT min(field) FROM fields UNION ALL "
-            "SELECT (SELECT min(field) FROM fields WHERE field > walk.field) FROM walk "
-            "WHERE field IS NOT NULL) SELECT field FROM walk WHERE field IS NOT NULL"
-        )
-        return [field for (field,) in self._rows(query)]
-
     def matching(self, where: Filter, strict: bool = True) -> NDArray[np.bool_]:
         """Return which documents pass a filter, bool [documents], not to be written to.
 
@@ -258,43 +209,45 @@ class DocumentStore(Sequence[Document]):
         known = dict.fromkeys(self.metadata_fields() if where else ())
         for field in where:
             if field not in known and field not in FILTERED:
-                raise InputError(f"unknown metadata field {field!r}{nearest(field, known)}")
+                raise InputError(self.unknown_field(field, known))
+
+    def unknown_field(self, field: str, known: Iterable[str]) -> str:
+        """Return why a filter cannot name a field: no document has it, or no value to compare.
+
+        known: the fields that a filter may name.
+        """
+        if self.has_field(field):
+            return (
+                f"metadata field {field!r} holds only objects, nested lists or empty lists, which "
+                f"cannot be filtered{nearest(field, known)}"
+            )
+        return f"unknown metadata field {field!r}{nearest(field, known)}"
+
+    def metadata_fields(self) -> list[str]:
+        """Return the metadata fields that a filter may name, sorted."""
+        return self._index.names()
+
+    def has_field(self, field: str) -> bool:
+        """Return whether any document has a metadata field, one that no filter may name included.
+
+        Those of replaced documents count too.
+        """
+        return self._index.has(field)
 
     def field_types(self, field: str) -> set[str]:
         """Return the types of a field's values: `text`, `number`, `boolean`; none if unknown."""
-        if field in FILTERED:
-            return {"text"}
-        query = "SELECT DISTINCT typeof(value), value IN (0, 1) FROM fields WHERE field = ?"
-        found = {
-            ("text" if name == "text" else "number", bit) for name, bit in self._rows(query, field)
-        }
-        types = {name for name, bit in found if not bit}
-        if ("number", 1) in found:  # in the index, true is 1
-            types |= {kind for (kind,) in self._rows(BIT_TYPES, field, field)}
-        return types
+        return {"text"} if field in FILTERED else self._index.types(field)
 
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
         """Yield values of a metadata field, each with the number of a document that has it.
 
         most: how many are looked at; what lies behind is left out.
         """
-        query = "SELECT value, number FROM fields WHERE field = ? LIMIT ?"
-        for value, number in self._rows(query, field, most):
-            if isinstance(value, bytes):
-                raise FolderError(
-                    f"{self.path}: damaged: a value of {field!r} is no text and no number; "
-                    "restore it"
-                )
-            yield value, number
+        return self._index.values(field, most)
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which documents have a value of a field that passes a test, bool [documents]."""
-        if field in FILTERED:
-            source, own = f"SELECT number, {field} AS value FROM documents", []
-        else:
-            source, own = "SELECT number, value FROM fields WHERE field = ?", [field]
-        rows = self._rows(f"SELECT number FROM ({source}) WHERE {sql}", *own, *values)
-        numbers = np.fromiter((number for (number,) in rows), dtype=np.int64)
+        numbers = self._index.having(field, sql, values)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self._length:
             raise FolderError(f"{self.path}: damaged: a field is of no document; restore it")
         mask = np.zeros(self._length, dtype=bool)
@@ -356,68 +309,3 @@ class DocumentStore(Sequence[Document]):
                 self._connections.append(self._local.connection)
         own: sqlite3.Connection = self._local.connection
         return own
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from one that takes its place; raises OSError if there is none."""
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path)
-    try:
-        with connection:
-            yield connection
-    finally:
-        connection.close()
-
-
-def _fill(path: Path, documents: Iterable[Document]) -> None:
-    with _writing(path) as connection:
-        connection.executescript(SCHEMA)
-        for number, document in enumerate(documents):
-            insert(connection, number, document)
-        if not connection.execute("SELECT count(*) FROM documents").fetchone()[0]:
-            raise InputError(f"{path.name}: no documents to store; a collection needs at least one")
-
-
-def insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
-    """Write a document's row, and its metadata into the index of fields.
-
-    Raises InputError for a key that is there, or for what is no JSON.
-    """
-    try:
-        links = json.dumps(link_records(document)) if document.links else ""
-        metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
-        values = (document.key, document.title, document.text, document.url, links, metadata)
-        connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values))
-        # Not by SQLite's JSON functions: they round numbers to 15 digits and cut texts at a NUL.
-        entries = (
-            (field, one, number)
-            for field, value in document.metadata.items()
-            for one in comparable(value)
-        )
-        connection.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?, ?)", entries)
-    except sqlite3.IntegrityError:
-        first = connection.execute("SELECT number FROM documents WHERE key = ?", values[:1])
-        raise InputError(
-            f"duplicate _id {document.key!r}: document {number} has the key of document "
-            f"{first.fetchone()[0]}; give each its own"
-        ) from None
-    except (TypeError, ValueError) as error:  # no JSON, or an unpaired surrogate
-        raise InputError(f"document {document.key!r} cannot be stored ({error})") from None
-
-
-@cache
-def schema_of(script: str) -> list[tuple[Any, ...]]:
-    """Return the tables and indexes that a script makes, as `tables_of` returns them."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(script)
-        return tables_of(connection)
-
-
-def tables_of(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    """Return the tables, indexes, views and triggers of a database, sorted."""
-    return sorted(connection.execute(f"SELECT {MASTER}").fetchall(), key=str)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from shlex import quote
 from typing import get_args
 
-from genir.corpus.store import identity, schema_of, tables_of
+from genir.corpus.store_file import identity, schema_of, tables_of
 from genir.errors import FolderError, InputError
 from genir.folders import flush_entry
 from genir.living.base import Base

@@ -41,20 +41,19 @@ def field_cards(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
 
 
 def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCard | None:
-    """Return the card of a field, or None where none of the documents has a value to show.
-
-    The types are read last: those of bits parse whole documents.
-    """
+    """Return the card of a field, or None where none of the documents has a value to show."""
+    # In Python, true equals 1: a boolean is counted apart.
     counts = Counter(
-        value for value, number in documents.field_values(name, LOOKED_AT) if among[number]
+        (isinstance(value, bool), value)
+        for value, number in documents.field_values(name, LOOKED_AT)
+        if among[number]
     )
-    short = [(value, n) for value, n in counts.items() if len(str(value)) <= LONGEST]
+    short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= LONGEST]
     if not short:
         return None
     commonest = sorted(short, key=lambda item: (-item[1], str(item[0])))[:VALUES]
     types = sorted(documents.field_types(name))
-    truths = types == ["boolean"]  # which the index holds as 1 and 0
-    values = [FieldValue(value=bool(v) if truths else v, documents=n) for v, n in commonest]
+    values = [FieldValue(value=value, documents=n) for value, n in commonest]
     return FieldCard(name=name, values=values, types=types, distinct=len(counts))
 
 

@@ -10,19 +10,20 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field, model_validator
 from starlette.exceptions import HTTPException
 
-from genir.corpus.documents import document_of, record_of
+from genir.corpus.documents import MAX_KEY, document_of, record_of
 from genir.corpus.layers import Additions
 from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.access import Owner, Reader, Writer
-from genir.serving.limits import deadline_of, refuse, refuse_repeated
+from genir.serving.bodies import JsonRoute
+from genir.serving.limits import deadline_of, refuse
 from genir.serving.messages import Message, QueryText, State
 from genir.serving.problems import RESPONSES
 from genir.serving.served import Changed, Served
 from genir.serving.service import Service
 
-router = APIRouter(responses=RESPONSES, tags=["documents"])
-KeyInPath = Annotated[str, InPath(description="a document's key", max_length=1_024)]
+router = APIRouter(responses=RESPONSES, tags=["documents"], route_class=JsonRoute)
+KeyInPath = Annotated[str, InPath(description="a document's key", max_length=MAX_KEY)]
 
 
 class DocumentsRequest(Message):
@@ -99,7 +100,6 @@ async def add(
 ) -> Changes:
     """Add documents, or replace them. They can be found when this is answered."""
     service = _service(request)
-    refuse_repeated(await request.body())
     records = body.records()
     refuse("documents", len(records), service.settings.max_documents, "documents")
     documents = [document_of(record, f"document {n}") for n, record in enumerate(records, 1)]

@@ -1,15 +1,12 @@
 """How much one request may ask for, and which documents it is about. Raises what becomes a 4xx."""
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
 from genir.corpus.conditions import COLUMNS
-from genir.corpus.lines import unique_fields
-from genir.errors import nearest
 from genir.records import Selection
 from genir.serving.messages import SearchRequest
 from genir.serving.settings import Settings
@@ -36,15 +33,9 @@ def refuse(name: str, given: int, most: int, what: str) -> None:
         raise HTTPException(422, f"{name}: got {given} {what}; at most {most} {what} a request")
 
 
-def refuse_fields(where: dict[str, Any] | None, known: Collection[str], caller: Caller) -> None:
-    """Raise HTTPException 422 for a field that no document has.
-
-    Whoever sees a part of the documents is not told of the fields of others.
-    """
-    for field in where or {}:
-        if field not in known and field not in COLUMNS:
-            hint = nearest(field, known) if caller.scope is None else ""
-            raise HTTPException(422, f"where: unknown metadata field {field!r}{hint}")
+def unknown_field(where: Mapping[str, Any], known: Collection[str]) -> str | None:
+    """Return the first field that a filter names although no document can be filtered by it."""
+    return next((name for name in where if name not in known and name not in COLUMNS), None)
 
 
 def within(asked: Selection, caller: Caller) -> Selection | None:
@@ -57,13 +48,3 @@ def within(asked: Selection, caller: Caller) -> Selection | None:
 def deadline_of(given_ms: int | None, settings: Settings) -> float:
     """Return when an answer is late, by the monotonic clock."""
     return monotonic() + min(given_ms or settings.deadline_ms, settings.deadline_ms) / 1000
-
-
-def refuse_repeated(body: bytes) -> None:
-    """Raise HTTPException 422 for a field that an object names twice, as files are refused."""
-    try:
-        json.loads(body, object_pairs_hook=unique_fields)
-    except RecursionError:
-        raise HTTPException(400, "the body is nested too deeply; send it flatter") from None
-    except ValueError as error:
-        raise HTTPException(422, f"{error}; keep one") from None

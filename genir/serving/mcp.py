@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from genir import __version__
 from genir.corpus.conditions import read_texts
@@ -17,12 +17,16 @@ from genir.errors import InputError, MissingPackage
 from genir.records import Document, Hit
 from genir.retriever import Retriever
 from genir.serving import messages
+from genir.serving.complaints import complaint
 
 try:
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.server.mcpserver.tools import Tool
+    from mcp.server.stdio import stdio_server
     from mcp_types import ToolAnnotations
+
+    from genir.serving.stdio import CheckedLines
 except ModuleNotFoundError as error:
     raise MissingPackage("mcp", "mcp", "genir mcp") from error
 
@@ -140,7 +144,7 @@ def create_server(retriever: Retriever) -> MCPServer:
     if len(known) > FIELDS:
         fields += f", and {len(known) - FIELDS:,} more"
     tools = Tools(retriever)
-    return MCPServer(
+    return CheckedServer(
         "genir",
         title=f"genir: {name}",
         version=__version__,
@@ -151,9 +155,34 @@ def create_server(retriever: Retriever) -> MCPServer:
     )
 
 
+class CheckedTool(Tool):
+    """A tool that refuses arguments in one sentence."""
+
+    async def run(self, arguments: dict[str, Any], *context: Any, **options: Any) -> Any:
+        """Run the tool. Raises ToolError for arguments that it does not take."""
+        try:
+            self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as error:
+            first = error.errors()[0]
+            known = self.fn_metadata.arg_model.model_fields
+            raise ToolError(f"{self.name}: {complaint(first, first['loc'], known)}") from None
+        return await super().run(arguments, *context, **options)
+
+
+class CheckedServer(MCPServer):
+    """A server that answers every line of standard input."""
+
+    async def run_stdio_async(self) -> None:
+        """Serve on standard input and output."""
+        lines, server = CheckedLines(), self._lowlevel_server
+        async with stdio_server(stdin=lines) as (read, write):  # type: ignore[arg-type]
+            lines.connect(write.send)
+            await server.run(read, write, server.create_initialization_options())
+
+
 def _tool(function: Callable[..., Any], title: str) -> Tool:
     """Return a tool that refuses arguments it does not know, which the SDK would drop."""
-    tool = Tool.from_function(function, title=title, annotations=READS)
+    tool = CheckedTool.from_function(function, title=title, annotations=READS)
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_rebuild(force=True)

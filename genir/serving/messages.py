@@ -4,15 +4,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from genir.corpus.documents import MAX_KEY
+from genir.corpus.values import MAX_NUMBER
 from genir.records import Hit, Selection
 
 MAX_DEPTH = 6
 """How deep the conditions of a filter may be nested."""
 MAX_VALUES = 1_000
 """Values in one filter."""
-_INTEGERS = range(-(2**63), 2**63)
 
-Key = Annotated[str, Field(min_length=1, max_length=1_024)]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
 Condition = dict[str, Any]
 System = Literal["genir", "bm25"]
 
@@ -62,7 +63,7 @@ def _scalar(value: Any) -> bool:
     if isinstance(value, str):
         return _whole(value)
     if isinstance(value, int):
-        return value in _INTEGERS
+        return abs(value) <= MAX_NUMBER
     return value is None or isinstance(value, float)
 
 

@@ -10,19 +10,19 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from genir.errors import FolderError, InputError, nearest
+from genir.corpus.lines import shorten
+from genir.errors import FolderError, InputError
 from genir.serving.batching import Busy, Closed
+from genir.serving.complaints import complaint
 from genir.serving.service import NotReady
 from genir.serving.writer import Late
 
 MEDIA_TYPE = "application/problem+json"
-FASTAPI_UNPARSED = "There was an error parsing the body"
-"""FastAPI's detail where JSON is valid, but Python cannot hold it."""
-UNPARSED = (
-    "the body is nested too deeply, or holds a number of more than 4,300 digits; send it flatter, "
-    "and such a number as a text"
-)
 AGAIN = {"Retry-After": "1"}
+
+
+NO_OBJECT = ("missing", "model_attributes_type", "model_type", "dict_type")
+"""Pydantic's errors for a value that is no object."""
 
 
 class Problem(BaseModel):
@@ -79,8 +79,7 @@ def failed() -> JSONResponse:
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    detail = UNPARSED if error.detail == FASTAPI_UNPARSED else error.detail
-    return problem(error.status_code, detail, error.headers)
+    return problem(error.status_code, error.detail, error.headers)
 
 
 def _passing(request: Request, error: Exception) -> JSONResponse:
@@ -97,25 +96,14 @@ def _bad_input(request: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        place = f"at character {first['loc'][-1]}: {first['ctx']['error']}"
-        return problem(400, f"the body is not valid JSON, {place}")
     untyped = "json" not in request.headers.get("content-type", "")
     if first["loc"] == ("body",) and (untyped or isinstance(first["input"], bytes)):
         detail = "send a JSON object, with the header 'Content-Type: application/json'"
         return problem(415, detail)
-    return problem(422, _complaint(first, _fields(request)))
-
-
-def _complaint(item: Mapping[str, Any], known: list[str]) -> str:
-    """Turn pydantic's account of one error into a sentence with the name and the value."""
-    name = ".".join(str(part) for part in item["loc"][1:]) or "the body"
-    if item["type"] == "value_error":
-        message = str(item["ctx"]["error"])
-        return message if name == "the body" else f"{name}: {message}"
-    if item["type"] == "extra_forbidden":
-        return f"unknown field {name!r}{nearest(name, known)}"
-    return f"{name}: {item['msg']}; got {item['input']!r:.60}"
+    if first["type"] in NO_OBJECT and len(first["loc"]) == 1:
+        given = "empty or null" if first["input"] is None else shorten(first["input"])
+        return problem(422, f"the body is {given}; send a JSON object")
+    return problem(422, complaint(first, first["loc"][1:], _fields(request)))
 
 
 def _fields(request: Request) -> list[str]:

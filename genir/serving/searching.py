@@ -1,6 +1,5 @@
 """The routes that ask: search, explain, what is served, health, meters."""
 
-import json
 from http import HTTPStatus
 from time import perf_counter
 from typing import Annotated, Any
@@ -9,17 +8,17 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
-from genir.corpus.lines import unique_fields
 from genir.errors import nearest
+from genir.json_text import JsonError, parse_json
 from genir.records import Selection
 from genir.serving.access import Anyone, Gate, Reader
 from genir.serving.batching import Ask
+from genir.serving.bodies import JsonRoute
 from genir.serving.card import field_cards, sample_examples, seen
 from genir.serving.limits import (
     deadline_of,
-    refuse_fields,
-    refuse_repeated,
     refuse_search,
+    unknown_field,
     within,
 )
 from genir.serving.messages import (
@@ -39,14 +38,13 @@ from genir.serving.served import Served
 from genir.serving.service import Service
 from genir.serving.tokens import Caller
 
-router = APIRouter(responses=RESPONSES, tags=["search"])
+router = APIRouter(responses=RESPONSES, tags=["search"], route_class=JsonRoute)
 
 
 @router.post("/search")
 async def search(body: SearchRequest, request: Request, caller: Reader) -> Answer | Answers:
     """Answer one query, or several, with hits: best first."""
     start, service = perf_counter(), _service(request)
-    refuse_repeated(await request.body())
     facts: dict[str, Any]
     refuse_search(body, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
@@ -208,7 +206,16 @@ async def _refuse_unknown(
         return list(served.documents.metadata_fields())
 
     known, _ = await service.remember("fields", fields, deadline)
-    refuse_fields(where, known, caller)
+    field = unknown_field(where, known)
+    if field is None:
+        return
+    if caller.scope is not None:  # who sees a part of the documents learns no field of others
+        raise HTTPException(422, f"where: unknown metadata field {field!r}")
+
+    def reason(served: Served) -> str:
+        return served.documents.unknown_field(field, known)
+
+    raise HTTPException(422, f"where: {await service.ask(reason, deadline)}")
 
 
 def _refuse_parameters(request: Request) -> None:
@@ -237,10 +244,8 @@ def _filter(text: str | None) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        return _WHERE.validate_python(json.loads(text, object_pairs_hook=unique_fields))
+        return _WHERE.validate_python(parse_json(text))
     except ValidationError as error:
         raise HTTPException(422, f"where: {error.errors()[0]['msg']}") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise HTTPException(422, 'where: no JSON; write it as {"lang": "en"}') from None
-    except ValueError as error:  # of `unique_fields`
-        raise HTTPException(422, f"where: {error}; keep one") from None
+    except JsonError as error:
+        raise HTTPException(422, f'where: {error}, such as {{"lang": "en"}}') from None

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genir.arguments import as_keys
 from genir.console import command
-from genir.corpus.lines import unique_fields
 from genir.errors import InputError
 from genir.folders import flush_entry
+from genir.json_text import JsonError, parse_json
 from genir.records import Selection
 from genir.text_files import read_text
 
@@ -122,14 +122,13 @@ def hash_of(secret: str) -> bytes:
 def read_tokens(path: Path) -> Sequence[Token]:
     """Return the tokens of a file. Raises InputError naming what is wrong with it."""
     try:
-        given = json.loads(read_text(path), object_pairs_hook=unique_fields)
-        read = TokenFile.model_validate(given)
+        read = TokenFile.model_validate(parse_json(read_text(path)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"{path}: {place}: {first['msg']}; genir token new writes it") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: Invalid JSON ({error}); genir token new writes it") from None
+    except JsonError as error:
+        raise InputError(f"{path}: {error}; genir token new writes it") from None
     names = [token.name for token in read.tokens]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

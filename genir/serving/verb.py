@@ -122,12 +122,12 @@ def new(
 def _filter(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
-    from genir.corpus.lines import unique_fields
+    from genir.json_text import JsonError, parse_json
 
     reason = ""
     try:
-        read = json.loads(text, object_pairs_hook=unique_fields)
-    except (ValueError, RecursionError) as error:
+        read = parse_json(text)
+    except JsonError as error:
         read, reason = None, f"{error}; "
     if not isinstance(read, dict):
         raise InputError(

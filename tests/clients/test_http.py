@@ -49,10 +49,11 @@ def test_no_token_is_sent_for_none_and_bytes_are_refused():
 def test_keys_of_dots_are_no_steps_of_the_path(key, sent):
     def answer(request):
         assert request.url.raw_path == b"/v1/documents/" + sent
-        return httpx2.Response(200, json={"_id": key, "text": "told"})
+        return httpx2.Response(404, json={"detail": f"no document with the key {key!r}"})
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://genir")
-    assert RemoteSearcher("", http=http).fetch(key)[key].text == "told"
+    with pytest.raises(InputError, match="no document with the key"):
+        RemoteSearcher("", http=http).fetch(key)
 
 
 def test_a_refusal_is_told_in_the_server_s_words(remote):

@@ -23,8 +23,15 @@ CORPORA = {
     ),
     "cut line": (GOOD + b'{"_id": "b", "te', r"c\.jsonl:2: malformed JSON"),
     "no object": (b'["a", "one"]\n', r"c\.jsonl:1: not a JSON object: .*write \{"),
+    "digits": (
+        b'{"_id": "a", "n": ' + b"9" * 4301 + b"}\n",
+        r":1: an integer of more than 4,300 digits at column 19: .*; write it as a text",
+    ),
     "not a number of JSON": (b'{"_id": "a", "text": "x", "n": NaN}\n', r":1: NaN is not JSON"),
-    "too deep": (b'{"_id": "a", "n": ' + b"[" * 99999 + b"\n", r":1: .*recursion.*mend"),
+    "too deep": (
+        b'{"_id": "a", "n": ' + b"[" * 99999 + b"\n",
+        r":1: nested deeper .* at column 118: .*flatter",
+    ),
     "no _id": (b'{"id": "a", "text": "one"}\n', r":1: no _id; add one .*id, text"),
     "_id a number": (b'{"_id": 7, "text": "one"}\n', r":1: _id 7 is not a string; .*quotes"),
     "_id empty": (b'{"_id": " ", "text": "one"}\n', r":1: _id ' ' is empty; give"),

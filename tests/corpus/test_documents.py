@@ -156,3 +156,13 @@ def test_rows_are_dicts_or_documents_or_one_of_them(given):
 def test_what_is_no_document(given, message):
     with pytest.raises(InputError, match=message):
         documents_of(given)
+
+
+@pytest.mark.parametrize("key", [".", "..", "x" * 1_025])
+def test_a_key_that_no_address_can_hold_is_refused_in_every_source(tmp_path, key):
+    with pytest.raises(InputError, match=r"^place: _id .* (cannot be a part of an|at most 1,024)"):
+        document_of({"_id": key, "text": "x"}, "place")
+    (tmp_path / "c.tsv").write_text(f"{key}\tx\n")
+    with pytest.raises(InputError, match=r"c\.tsv:1: _id "):
+        list(read_corpus(tmp_path / "c.tsv"))
+    assert document_of({"_id": "...", "text": "x"}, "").key == "..."

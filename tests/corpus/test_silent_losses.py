@@ -73,11 +73,17 @@ def test_quotes_are_kept_and_said(tmp_path, caplog):
 
 
 def test_fields_of_queries_are_counted(tmp_path, caplog):
-    lines = [QUERY, '{"_id": "r", "text": "x", "title": "t", "metadata": {"n": 1}}\n']
+    lines = [QUERY, '{"_id": "r", "text": "x", "title": "t", "metadata": {"n": 1}}\n',
+             '{"_id": "s", "text": "x", "title": "", "metadata": {}, "url": null, "n": 0}\n',
+             '{"_id": "t", "text": "x", "metadata": {"n": 1}}\n']  # fmt: skip
     (tmp_path / "q.jsonl").write_text("".join(lines))
-    assert list(read_queries(tmp_path / "q.jsonl")) == ["q", "r"]
+    assert list(read_queries(tmp_path / "q.jsonl")) == ["q", "r", "s", "t"]
     path = tmp_path / "q.jsonl"
-    assert caplog.messages == [f"{path}: the field 'title' of queries is not read: 1 ('line 2')"]
+    assert caplog.messages == [
+        f"{path}: the field 'title' of queries is not read: 1 ('line 2')",
+        f"{path}: the field 'metadata' of queries is not read: 2 (such as 'line 2')",
+        f"{path}: the field 'n' of queries is not read: 1 ('line 3')",
+    ]
 
 
 def test_keys_with_spaces_between_tabs(tmp_path):

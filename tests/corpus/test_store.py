@@ -231,17 +231,81 @@ def test_a_filter_finds_exactly_the_value_it_names(tmp_path, layered):
         store = LayeredStore(path)
         store.put(dict(enumerate(documents)))
     for number, value in enumerate(EXACT):
-        conditions = [value, [value, "other"], {"gte": value, "lte": value}]
-        for condition in conditions:
+        ranges = [] if value is True else [{"gte": value, "lte": value}]
+        for condition in [value, [value, "other"], *ranges]:
             assert np.flatnonzero(store.matching({"v": condition, "w": condition})) == [number]
     assert np.flatnonzero(store.matching({"v": {"prefix": "a\0"}})).tolist() == [7, 8]
     assert store.field_types("v") == {"text", "number", "boolean"}
-    assert {1 / 3, 0.1 + 0.2, "a\0b"} < {value for value, _ in store.field_values("w", 20)}
+    assert {1 / 3, 0.1 + 0.2, "a\0b", True} < {value for value, _ in store.field_values("w", 20)}
     store.close()
 
 
 def test_a_filter_may_list_any_number_of_values(store):
     assert store.matching({"year": [*range(2000, 80_000), 1999]}).tolist() == [True] + [False] * 3
+
+
+MIXED = [True, 1, "true", False, 0, "1", [1, True], [False], 1.0, "false"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "numbers"),
+    [
+        (True, [0, 6]), (1, [1, 6, 8]), (1.0, [1, 6, 8]), (False, [3, 7]), (0, [4]), ("1", [5]),
+        ("true", [2]), ([True, 0], [0, 4, 6]), ({"not": True}, [1, 2, 3, 4, 5, 7, 8, 9]),
+        ({"gte": 0}, [1, 4, 6, 8]), ({"gt": 0, "lt": 2}, [1, 6, 8]), ({"prefix": "t"}, [2]),
+        ({"gte": ""}, [2, 5, 9]),
+    ],
+)  # fmt: skip
+def test_booleans_equal_no_numbers_and_no_texts(tmp_path, condition, numbers):
+    documents = [Document(str(n), "x", metadata={"b": v}) for n, v in enumerate(MIXED)]
+    with closing(DocumentStore.create(tmp_path / "d.sqlite", documents[:5])) as store:
+        found = np.flatnonzero(store.matching({"b": condition})).tolist()
+        assert found == [n for n in numbers if n < 5]
+    with closing(LayeredStore(tmp_path / "d.sqlite")) as layered:
+        layered.put({n: documents[n] for n in range(1, len(documents))})
+        assert np.flatnonzero(layered.matching({"b": condition})).tolist() == numbers
+
+
+@pytest.mark.parametrize("name", ["gt", "gte", "lt", "lte"])
+def test_booleans_have_no_order(store, name):
+    with pytest.raises(InputError, match=rf"'lang': true and false have no order, so {name} .*"):
+        store.matching({"lang": {name: False}})
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}], [], [[1]], [None]])
+@pytest.mark.parametrize("layered", [False, True])
+def test_a_field_of_objects_is_known_and_cannot_be_filtered(tmp_path, value, layered):
+    documents = [Document("a", "x", metadata={"o": value}), Document("b", "x", metadata={"n": 1})]
+    path = tmp_path / "d.sqlite"
+    store = DocumentStore.create(path, [Document("c", "x")] if layered else documents)
+    if layered:
+        store = LayeredStore(path)
+        store.put(dict(enumerate(documents)))
+    with pytest.raises(InputError, match=r"field 'o' holds only objects, .*filtered; Known: n"):
+        store.matching({"o": 1})
+    with pytest.raises(InputError, match=r"unknown metadata field 'p'"):
+        store.matching({"p": 1})
+    assert store.metadata_fields() == ["n"]
+    assert not store.matching({"o": 1}, strict=False).any()
+    assert (store.field_types("o"), list(store.field_values("o", 9))) == (set(), [])
+    store.close()
+
+
+def test_a_field_of_objects_and_numbers_is_filtered_by_the_numbers(tmp_path):
+    documents = [Document(str(n), "x", metadata={"o": v}) for n, v in enumerate([{"a": 1}, 1])]
+    with closing(DocumentStore.create(tmp_path / "d.sqlite", documents)) as store:
+        assert store.matching({"o": 1}).tolist() == [False, True]
+        assert store.matching({"o": {"not": 1}}).tolist() == [True, False]
+        assert (store.metadata_fields(), store.field_types("o")) == (["o"], {"number"})
+
+
+def test_a_store_of_the_former_format_is_refused_by_its_format(tmp_path):
+    path = tmp_path / "d.sqlite"
+    DocumentStore.create(path, [Document("a", "text")]).close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(InputError, match=r"d\.sqlite: .*format 1, .* train the model again"):
+        DocumentStore(path)
 
 
 @pytest.mark.parametrize("value", [10**309, -(10**400), [1, 10**309], {"a": 10**309}])

@@ -4,8 +4,8 @@ import json
 import shutil
 
 import pytest
+from in_process import run
 
-from genir.cli import app, guarded
 from genir.corpus.documents import document_of
 from genir.corpus.runs import write_run
 from genir.corpus.seen import digests_of
@@ -193,8 +193,6 @@ def test_a_key_with_a_space_is_written_escaped(model, judged, tmp_path):
     files = judged([*four(), ("q 5", "two words", 1)])
     flags = ["--queries", files[0], "--qrels", files[1], "--baselines", "", "--timed", "0",
              "--run", tmp_path / "r.trec"]  # fmt: skip
-    with pytest.raises(SystemExit) as end:
-        guarded(lambda: app(["evaluate", *map(str, [model, *flags])]))
-    assert end.value.code == 0
+    assert run("evaluate", model, *flags) == 0
     text = (tmp_path / "r.trec").read_text(encoding="utf-8")
     assert "q␠5 Q0 " in text and " Q0 two␠words " in text

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from genir.config import Recipe, TaskSection
+from genir.errors import nearest
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Filter, Hit
 from genir.serving.app import create_app
@@ -55,6 +56,9 @@ class Documents(list):
 
     def metadata_fields(self) -> list[str]:
         return ["lang"]
+
+    def unknown_field(self, field: str, known: list[str]) -> str:
+        return f"unknown metadata field {field!r}{nearest(field, known)}"
 
 
 class Ready:

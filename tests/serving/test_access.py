@@ -168,7 +168,7 @@ def test_a_server_that_takes_no_changes_says_how_it_would(model_folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "Invalid JSON"),
+        ("{", "malformed JSON"),
         ('{"tokens": [{"name": "a", "sha256": "xyz"}]}', r"tokens\.0\.sha256"),
         ('{"tokens": [{"name": "a", "sha256": "%s", "role": "root"}]}' % ("0" * 64), "role"),
         ('{"tokens": [{"name": "a", "sha256": "%s", "where": {"x": {"gtt": 1}}}]}' % ("0" * 64),

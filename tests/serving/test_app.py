@@ -274,13 +274,88 @@ def test_parameters_that_would_be_dropped_or_misread_are_refused(client, query, 
     assert answer.status_code == 422 and told in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("depth", [900, 940, 943, 950, 1000, 5000])
-def test_bodies_nested_deeply_are_refused_with_a_reason(client, depth):
-    for path, body in (
-        ("/v1/search", '{"query": "x", "k": ' + "[" * depth + "]" * depth + "}"),
-        ("/v1/documents", '{"document": {"_id": "x", "text": "t", "m": ' + "[" * depth + "]" * depth
-         + "}}"),
-    ):  # fmt: skip
+DIGITS = "9" * 5_000
+DEEP = "[" * 943 + "]" * 943
+UNREADABLE = {
+    "digits": (f'{{"query": "x", "k": {DIGITS}}}',
+               "an integer of more than 4,300 digits at column 21; write it as a text"),
+    "digits on line 3": (f'{{"query": "{DIGITS}",\n"where":\n{{"n": [-{DIGITS}]}}}}',
+                         "digits at line 3, column 9; "),
+    "depth": (f'{{"query": "x", "k": {DEEP}}}', "nested deeper than 100 levels at column 120; "),
+    "depth of a filter": ('{"query": "x", "where": ' + '{"not":' * 3_000 + "1" + "}" * 3_001,
+                          "nested deeper than 100 levels at column 718; write it flatter"),
+    "NaN": ('{"query": "NaN", "where": {"n": NaN}}', "NaN is not JSON at column 33; write null"),
+    "an infinity": ('{"query": "x", "where": {"n": {"gt": -Infinity}}}',
+                    "Infinity is not JSON at column 38"),
+    "a comma": ('{"query": "a",}', "malformed JSON (Expecting property name enclosed in double "
+                "quotes) at column 15; write valid JSON"),
+    "cut": ('{"query": ', "malformed JSON (Expecting value) at column 11"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/documents", "/v1/rollback", "/v1/model"])
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_body_that_cannot_be_read_is_refused_with_its_place(searcher, path, kind):
+    body, told = UNREADABLE[kind]
+    with TestClient(create_app(searcher, loopback=True)) as client:
         answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
-        assert answer.status_code in (400, 403, 422), answer.text
-        assert "There was an error" not in answer.json()["detail"]
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["detail"].startswith("the body is not valid JSON: ")
+    assert told in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("depth", [63, 90, 900, 940, 943, 950, 1000, 5000])
+def test_bodies_nested_deeply_are_refused_with_a_reason(searcher, depth):
+    nest = "[" * depth + "]" * depth
+    with TestClient(create_app(searcher, loopback=True)) as client:
+        for body in (
+            f'{{"document": {{"_id": "x", "text": "t", "m": {nest}}}}}',
+            f'{{"document": {{"_id": "", "m": {nest}, "metadata": {{"m": [{nest}]}}}}}}',
+            f'{{"document": {nest}}}',
+            f'{{"query": {nest}}}',
+        ):
+            headers = {"Content-Type": "application/json"}
+            answer = client.post("/v1/documents", content=body, headers=headers)
+            assert answer.status_code in (400, 422), answer.text
+            assert "There was an error" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (f'{{"n": {DIGITS}}}', "where: an integer of more than 4,300 digits at column 7; "),
+        ("[" * 943, "where: nested deeper than 100 levels at column 101"),
+        ('{"n": NaN}', "where: NaN is not JSON at column 7"),
+        ("{", "where: malformed JSON (Expecting property name"),
+    ],
+)
+def test_a_filter_in_an_address_that_cannot_be_read_is_refused(client, where, told):
+    answer = client.get("/v1/explain", params={"query": "a", "where": where})
+    assert answer.status_code == 422 and answer.json()["detail"].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "told"),
+    [
+        ("application/json", "", 422, "the body is empty or null; send a JSON object"),
+        ("", "", 415, "send a JSON object, with the header"),
+        ("multipart/form-data; boundary=x", "--x--", 415, "send a JSON object, with the header"),
+        ("application/x-www-form-urlencoded", "query=a", 415, "send a JSON object, with the"),
+        ("application/json", "null", 422, "the body is empty or null; send a JSON object"),
+        ("application/json", '"x"', 422, "the body is 'x'; send a JSON object"),
+        ("application/json", "[1]", 422, "the body is [1]; send a JSON object"),
+    ],
+)
+def test_a_body_of_another_kind_is_refused_with_what_to_send(client, kind, body, status, told):
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.post("/v1/search", content=body, headers=headers)
+    assert answer.status_code == status and answer.json()["detail"].startswith(told), answer.text
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, -(2**63) - 1, 10**308])
+def test_a_filter_takes_every_number_that_a_field_may_hold(client, number):
+    for condition in (number, [number], {"gte": number, "not": [number]}):
+        answer = client.post("/v1/search", json={"query": "a", "where": {"lang": condition}})
+        assert answer.status_code == 200, answer.text
+    answer = client.post("/v1/search", json={"query": "a", "where": {"lang": number * 10**308}})
+    assert answer.status_code == 422 and "'lang' must be compared" in answer.json()["detail"]

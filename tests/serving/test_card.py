@@ -26,8 +26,19 @@ def test_values_have_the_types_of_the_documents(tmp_path):
     store.close()
 
 
+def test_booleans_and_numbers_of_one_field_are_counted_apart(tmp_path):
+    values = [True, 1, 1, False, 0, 1.0, "true"]
+    documents = [Document(str(n), "x", metadata={"b": value}) for n, value in enumerate(values)]
+    store = DocumentStore.create(tmp_path / "documents.sqlite", documents)
+    served = SimpleNamespace(documents=store, table=SimpleNamespace(keys=[*map(str, range(7))]))
+    (card,) = field_cards(served, np.arange(7))
+    assert card.types == ["boolean", "number", "text"] and card.distinct == 5
+    shown = [(repr(one.value), one.documents) for one in card.values]
+    assert shown == [("1", 3), ("0", 1), ("False", 1), ("True", 1), ("'true'", 1)]
+    store.close()
+
+
 def test_only_the_fields_that_are_shown_are_typed(tmp_path, monkeypatch):
-    """Types of bits parse whole documents: over all fields the time would be quadratic."""
     documents = [
         Document("0", "x", metadata={"a": 1}),
         Document("1", "x", metadata={f"k{n:03}": n % 2 for n in range(200)}),

@@ -1,9 +1,14 @@
 """Documents come and go over HTTP, and every query sees it from then on."""
 
 import shutil
+from urllib.parse import quote
 
+import httpx2
 import pytest
+from asgi import ask
 from living import keys, record, serving
+
+from genir.clients.http import RemoteSearcher
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def test_a_record_is_taken_or_refused_as_in_training(client):
     ("body", "message"),
     [
         (b'{"document": {"_id": "a", "text": "x", "text": "y"}}', "'text' is given twice"),
-        (b'{"document": {"_id": "a", "text": "x", "n": NaN}}', "nan cannot be stored"),
+        (b'{"document": {"_id": "a", "text": "x", "n": 1e999}}', "inf cannot be stored"),
         (b'{"document": {"_id": "a", "text": "x", "n": "\\ud800"}}', "unpaired surrogate"),
         (b'{"document": {"_id": "a", "text": "x", "\\ud800": 1}}', "unpaired surrogate"),
         (b'{"document": {"_id": "a", "text": "x", "url": "\\ud800"}}', "unpaired surrogate"),
@@ -94,3 +99,41 @@ def test_records_that_no_file_may_hold_are_refused(client, body, message):
     )
     assert response.status_code == 422
     assert message in response.json()["detail"]
+
+
+ODD_KEYS = ["a/b", "/a", "a//b", "a/../b", "a/..", "./a", "...", "%2F", "a%2e", "%", "?q=1", "#x",
+            "a b", " a ", "é", "+", "a\\b", ";", "&", "x" * 1_024, "v1/documents/a", "\U0001f600",
+            "<b>", "'\""]  # fmt: skip
+
+
+def test_documents_of_odd_keys_are_read_and_deleted_by_their_address(client):
+    records = [record(key) for key in ODD_KEYS]
+    assert added(client, *records).status_code == 201
+
+    def answer(request):  # with the raw path, which Starlette's client decodes twice
+        status, _, told = ask(client.app, "GET", request.url.raw_path)
+        return httpx2.Response(status, json=told)
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://x")
+    found = RemoteSearcher("", http=http).fetch(ODD_KEYS)
+    assert [document.key for document in found.values()] == ODD_KEYS
+    for key, one in zip(ODD_KEYS, records, strict=True):
+        address = f"/v1/documents/{quote(key, safe='')}".encode()
+        assert ask(client.app, "GET", address)[2] == one
+        assert ask(client.app, "DELETE", address)[2]["keys"] == [key]
+        assert ask(client.app, "GET", address)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (".", "_id '.' cannot be a part of an address"),
+        ("..", "_id '..' cannot be a part of an address"),
+        ("x" * 1_025, "has 1,025 characters; at most 1,024"),
+        ("", "is empty"), (" ", "is empty"), ("a\nb", "holds a NUL, tab or line end"),
+    ],
+)  # fmt: skip
+def test_keys_without_an_address_are_refused(client, key, message):
+    answer = added(client, record("fine"), record(key))
+    assert answer.status_code == 422 and message in answer.json()["detail"]
+    assert client.get("/v1/documents/fine").status_code == 404

@@ -3,7 +3,9 @@
 import asyncio
 import builtins
 import importlib
+import json
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -98,16 +100,19 @@ def test_what_others_change_is_seen_at_once(model):
         ("search", {"query": "x", "k": 0}, "greater than or equal to 1"),
         ("search", {"query": "x", "k": True}, "valid integer"),
         ("search", {"query": "x", "k": "3"}, "valid integer"),
-        ("search", {"query": "x", "filter": {"verb": "copy"}}, "filter"),
+        ("search", {"query": "x", "filter": {"verb": "copy"}}, "unknown field 'filter'; Known: k,"),
         ("search", {"query": "x\0"}, "a NUL character"),
         ("search", {"query": "x", "where": {"section": 10**400}}, "'section' must be compared"),
-        ("fetch", {"id": "copy-file", "zz": 1}, "zz"),
+        ("search", {}, "search: query: is missing"),
+        ("fetch", {"id": "copy-file", "zz": 1}, "unknown field 'zz'; Known: id"),
         ("fetch", {"id": "no-such"}, "no document has the id 'no-such'"),
     ],
 )
 def test_a_mistake_is_told_to_the_caller(model, tool, arguments, told):
     answer = ask(Retriever.load(model), tool, **arguments)
-    assert answer.is_error and told in answer.content[0].text
+    text = answer.content[0].text
+    assert answer.is_error and told in text
+    assert "pydantic" not in text and "\n" not in text
 
 
 def test_the_verb_speaks_on_standard_input_and_output(model):
@@ -118,6 +123,32 @@ def test_the_verb_speaks_on_standard_input_and_output(model):
     )
     answer = ask(stdio.stdio_client(command), "search", query=QUESTION, k=1)
     assert len(answer.structured_content["results"]) == 1
+
+
+def test_every_line_is_answered_by_the_verb(model):
+    client = {"name": "x", "version": "1"}
+    start = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": client}
+    call = '"method": "tools/call", "params": {"name": "search", "arguments": {"query": "%s"}}}'
+    lines = [
+        json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": start}),
+        '{"jsonrpc": "2.0", "method": "notifications/initialized"}',
+        '{"jsonrpc": "2.0", "id": 1, ' + call % r"\ud800",
+        '{"jsonrpc": "2.0", "id": 2, ' + call % "a\udce9",
+        '{"jsonrpc": "2.0", "id": 3, ' + call % "clone a text",
+    ]
+    code = "from genir.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, "mcp", str(model)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        process.stdin.write("\n".join([*lines, ""]).encode(errors="surrogateescape"))
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(4)]
+        process.stdin.close()
+    told = {one["id"]: one for one in answers}
+    assert "unpaired surrogate" in told[1]["error"]["message"]
+    assert "not UTF-8" in told[2]["error"]["message"]
+    assert told[3]["result"]["structuredContent"]["results"]
 
 
 def test_without_the_package_the_command_that_brings_it_is_told(monkeypatch):

@@ -1,0 +1,126 @@
+"""The file of a document store: its tables, and how documents are written into them.
+
+Tables: `documents`, a row each, and `fields`, the index of metadata for filters. A value in the
+index is a text, a number, or a BLOB (`corpus.conditions`), since SQLite has no booleans.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from genir.corpus.conditions import index_values
+from genir.corpus.documents import link_records
+from genir.errors import InputError
+from genir.records import Document
+
+APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
+VERSION = 2
+"""Of the tables and of the values in them. In version 1, the index held true as 1."""
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+PRAGMA synchronous = FULL;
+CREATE TABLE documents (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
+    url TEXT NOT NULL, links TEXT NOT NULL, metadata TEXT NOT NULL
+);
+CREATE TABLE fields (
+    field TEXT NOT NULL, value ANY NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (field, value, number)
+) STRICT, WITHOUT ROWID;
+"""
+MASTER = "type, name, tbl_name, sql FROM sqlite_master"
+COLUMNS = "key, title, text, url, links, metadata"
+
+
+Rows = Callable[..., Iterator[tuple[Any, ...]]]
+"""(SQL, its parameters) -> rows of a store."""
+
+
+def check_file(path: Path, rows: Rows) -> None:
+    """Check that a file has exactly the tables of a document store.
+
+    Raises:
+        InputError: It is no document store, one of another version, or has views or triggers.
+    """
+    (application,), (version,) = (
+        next(rows(f"PRAGMA {name}")) for name in ("application_id", "user_version")
+    )
+    if application == APPLICATION and 0 < version < VERSION:
+        raise InputError(
+            f"{path}: a document store of format {version}, of an earlier genir; this one reads "
+            f"format {VERSION}: train the model again"
+        )
+    if (application, version) != (APPLICATION, VERSION):
+        raise InputError(f"{path}: not a document store of this genir; make it again")
+    if sorted(rows(f"SELECT {MASTER}"), key=str) != schema_of(SCHEMA):
+        raise InputError(
+            f"{path}: not a document store of this genir (other tables, or views or triggers "
+            "among them); make it again"
+        )
+
+
+def fill(path: Path, documents: Iterable[Document]) -> None:
+    """Write documents to a new file in their order. Raises InputError for none, and as `insert`."""
+    with _writing(path) as connection:
+        connection.executescript(SCHEMA)
+        for number, document in enumerate(documents):
+            insert(connection, number, document)
+        if not connection.execute("SELECT count(*) FROM documents").fetchone()[0]:
+            raise InputError(f"{path.name}: no documents to store; a collection needs at least one")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
+def insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
+    """Write a document's row, and its metadata into the index of fields.
+
+    Raises InputError for a key that is there, or for what is no JSON.
+    """
+    try:
+        links = json.dumps(link_records(document)) if document.links else ""
+        metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
+        values = (document.key, document.title, document.text, document.url, links, metadata)
+        connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values))
+        # Not by SQLite's JSON functions: they round numbers to 15 digits and cut texts at a NUL.
+        entries = (
+            (field, one, number)
+            for field, value in document.metadata.items()
+            for one in index_values(value)
+        )
+        connection.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?, ?)", entries)
+    except sqlite3.IntegrityError:
+        first = connection.execute("SELECT number FROM documents WHERE key = ?", values[:1])
+        raise InputError(
+            f"duplicate _id {document.key!r}: document {number} has the key of document "
+            f"{first.fetchone()[0]}; give each its own"
+        ) from None
+    except (TypeError, ValueError) as error:  # no JSON, or an unpaired surrogate
+        raise InputError(f"document {document.key!r} cannot be stored ({error})") from None
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that takes its place; raises OSError if there is none."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
+
+
+@cache
+def schema_of(script: str) -> list[tuple[Any, ...]]:
+    """Return the tables and indexes that a script makes, as `tables_of` returns them."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(script)
+        return tables_of(connection)
+
+
+def tables_of(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Return the tables, indexes, views and triggers of a database, sorted."""
+    return sorted(connection.execute(f"SELECT {MASTER}").fetchall(), key=str)

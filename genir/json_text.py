@@ -1,0 +1,107 @@
+"""JSON that users send or write, read strictly: nothing is dropped, rounded or too deep.
+
+The standard library takes the last of two fields with one name, NaN and infinities. On numbers of
+many digits and on deep nesting it fails with errors that name no place in the text.
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from typing import Any
+
+MAX_DEPTH = 100
+"""Levels of objects and lists; a field of metadata may have 64 of them (`corpus.values`)."""
+MALFORMED = "malformed JSON"
+_STRING = r'"(?:[^"\\]|\\.)*+"?'
+_TOKEN = re.compile(rf"{_STRING}|(?P<open>[\[{{])|(?P<close>[\]}}])", re.DOTALL)
+
+
+class JsonError(ValueError):
+    """A text is no JSON that genir reads. The message says what, where, and what to do.
+
+    Attributes:
+        problem: What is wrong.
+        place: Where, such as " at column 7"; "" where a name says it.
+        fix: What to do about it.
+        malformed: Whether it is no JSON at all.
+    """
+
+    def __init__(self, problem: str, place: str, fix: str) -> None:
+        super().__init__(f"{problem}{place}; {fix}")
+        self.problem, self.place, self.fix = problem, place, fix
+        self.malformed = problem.startswith(MALFORMED)
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        JsonError: The text is malformed, nested deeper than `MAX_DEPTH`, holds NaN or an infinity,
+            a number of more digits than Python reads, or an object that names a field twice.
+    """
+    _refuse_depth(text)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_fields)
+    except json.JSONDecodeError as error:
+        raise JsonError(
+            f"{MALFORMED} ({error.msg})", _place(text, error.pos), "write valid JSON"
+        ) from None
+    except _Constant as error:
+        place = _find(text, rf"-?\b{error}\b")
+        raise JsonError(f"{error} is not JSON", place, "write null or a text") from None
+    except _Repeated as error:
+        raise JsonError(str(error), "", "keep one") from None
+    except ValueError:  # of int()
+        digits = sys.get_int_max_str_digits()
+        place = _find(text, rf"[0-9]{{{digits + 1},}}")
+        raise JsonError(
+            f"an integer of more than {digits:,} digits", place, "write it as a text, in quotes"
+        ) from None
+
+
+class _Constant(ValueError):
+    """NaN or an infinity."""
+
+
+class _Repeated(ValueError):
+    """A field is given twice."""
+
+
+def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a JSON object. Raises ValueError for a name that is given twice."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise _Repeated(f"the field {twice!r:.80} is given twice")
+    return fields
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _Constant(name.lstrip("-"))
+
+
+def _refuse_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for found in _TOKEN.finditer(text):
+        depth += (found["open"] is not None) - (found["close"] is not None)
+        if depth > MAX_DEPTH:
+            raise JsonError(
+                f"nested deeper than {MAX_DEPTH} levels", _place(text, found.start()),
+                "write it flatter",
+            )  # fmt: skip
+
+
+def _find(text: str, pattern: str) -> str:
+    """Return the place of the first match of a pattern outside of strings."""
+    tokens = re.finditer(rf"{_STRING}|(?P<found>{pattern})", text, re.DOTALL)
+    return next((_place(text, one.start()) for one in tokens if one["found"]), "")
+
+
+def _place(text: str, position: int) -> str:
+    position = min(position, len(text.rstrip()))  # not on the line behind the last
+    line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+    at_line = f"line {line}, " if "\n" in text.rstrip() else ""
+    return f" at {at_line}column {column}"

@@ -1,0 +1,86 @@
+"""Lines of JSON-RPC on standard input: what the SDK would drop without an answer is answered."""
+
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from io import TextIOWrapper
+from typing import Any
+
+import anyio
+from mcp.shared.message import SessionMessage
+from mcp_types import ErrorData, JSONRPCError, jsonrpc_message_adapter
+from pydantic import ValidationError
+
+from genir.json_text import JsonError, parse_json
+from genir.serving.complaints import complaint
+
+PARSE_ERROR, INVALID_REQUEST = -32700, -32600
+"""Codes of JSON-RPC."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]')
+_ID = re.compile(r'\s*:\s*(-?[0-9]{1,18}\b|"[^"\\]*")')
+_ESCAPED = re.compile("[\ud800-\udfff]")
+
+Answer = Callable[[SessionMessage], Awaitable[None]]
+
+
+class CheckedLines:
+    """The lines of standard input that are messages; others are answered with an error."""
+
+    def __init__(self) -> None:
+        # Bytes that are no UTF-8 become surrogates, so that they can be named.
+        text = TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="surrogateescape")
+        self._lines = anyio.wrap_file(text)
+        self._answer: Answer | None = None
+        self._connected = anyio.Event()
+
+    def connect(self, answer: Answer) -> None:
+        """Give what sends a message to the client."""
+        self._answer = answer
+        self._connected.set()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield the lines that are messages."""
+        async for line in self._lines:
+            if not line.strip():
+                continue
+            fault = fault_of(line)
+            if fault is None:
+                yield line
+                continue
+            await self._connected.wait()
+            assert self._answer is not None
+            error = JSONRPCError(jsonrpc="2.0", id=id_of(line), error=fault)
+            await self._answer(SessionMessage(error))
+
+
+def fault_of(line: str) -> ErrorData | None:
+    """Return why a line is no message, or None."""
+    if _ESCAPED.search(line):
+        return ErrorData(code=PARSE_ERROR, message="the message is not UTF-8; send UTF-8")
+    try:
+        value = parse_json(line)
+        json.dumps(value, ensure_ascii=False).encode()
+        jsonrpc_message_adapter.validate_python(value, by_name=False)
+    except JsonError as error:
+        return ErrorData(code=PARSE_ERROR, message=f"the message cannot be read: {error}")
+    except UnicodeEncodeError:
+        reason = "an unpaired surrogate such as \\ud800, half a character; write the whole one"
+        return ErrorData(code=PARSE_ERROR, message=f"the message holds {reason}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = complaint(first, first["loc"][1:], ())
+        return ErrorData(
+            code=INVALID_REQUEST, message=f"the message is no JSON-RPC request: {told}"
+        )
+    return None
+
+
+def id_of(line: str) -> Any:
+    """Return the id of a message, also where the line is no JSON; None without one."""
+    depth = 0
+    for found in _TOKEN.finditer(line):
+        if depth == 1 and found[0] == '"id"' and (given := _ID.match(line, found.end())):
+            return json.loads(given[1])
+        depth += (found[0] in "[{") - (found[0] in "]}")
+    return None
