@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 from transformers import AutoTokenizer
@@ -74,3 +74,17 @@ def read_tokenizer(folder: Path) -> Any:
             f"{folder}: the tokenizer cannot be read ({reason}); restore the folder or train it "
             "again"
         ) from None
+
+
+def read_row_width(folder: Path) -> int | None:
+    """Return the columns of a document's row in a bridge of atomic identifiers, else None.
+
+    From the header of the weights. Raises InputError where it cannot be read.
+    """
+    path, parts = folder / "model.safetensors", ("head.codebooks.0", "head.fixed.0")
+    try:
+        with safe_open(path, "pt") as weights:
+            held = [name for name in parts if name in weights.keys()]  # noqa: SIM118 (no mapping)
+            return sum(weights.get_slice(name).get_shape()[1] for name in held) or None
+    except (OSError, SafetensorError, IndexError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
