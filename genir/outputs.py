@@ -47,22 +47,25 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
 
     Both map an option, such as `--json`, to its path.
     """
-    known = {_place(path): option for option, path in inputs.items() if path is not None}
+    given = {option: path for option, path in inputs.items() if path is not None}
+    known = {_identity(path): option for option, path in given.items()}
     models = {
-        place: option for place, option in known.items() if (place / "manifest.json").exists()
+        _place(path): option for option, path in given.items() if (path / "manifest.json").exists()
     }
+    for folder, option in models.items():
+        files = (path for path in folder.rglob("*") if path.is_file())
+        known |= {_identity(path): f"{option}'s {path.relative_to(folder)}" for path in files}
     for option, path in outputs.items():
         if path is None or _is_device(path):
             continue
-        place = _place(path)
-        other = known.setdefault(place, option)
-        if other != option:
-            raise InputError(f"{other} and {option} are both {path}; give each a place of its own")
-        for folder in models.keys() & set(place.parents):
+        for folder in models.keys() & set(_place(path).parents):
             raise InputError(
                 f"{option}: {path} is inside the model folder {folder} ({models[folder]}), which "
                 "takes no other files; name a place outside it"
             )
+        other = known.setdefault(_identity(path), option)
+        if other != option:
+            raise InputError(f"{other} and {option} are both {path}; give each a place of its own")
 
 
 def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) -> None:
@@ -85,6 +88,15 @@ def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) 
 def _is_device(path: Path) -> bool:
     """Tell whether a path is a device or a pipe, which may be written twice."""
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    """Return what two names of one file share, hard links included; of a new file, its path."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return _place(path)
+    return facts.st_dev, facts.st_ino
 
 
 def _place(path: Path) -> Path:

@@ -31,7 +31,9 @@ from genir.living.journal import Moved
 from genir.living.storage import Stored
 from genir.manifest import check_manifest
 from genir.models.base import DocidModel
+from genir.models.files import read_tokenizer
 from genir.models.guards import Guards
+from genir.models.limits import refuse_longer
 from genir.models.registry import load_model
 from genir.records import Answer, Filter, Hit
 
@@ -347,12 +349,17 @@ class Retriever(Stored):
 def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidModel]:
     """Read what one stage's model is made of."""
     try:
-        scheme = load_scheme(folder / "identifiers", _tokenizer(folder))
+        scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
         table = IdentifierTable.load(folder / "identifiers")
         refuse_foreign_symbols(table, scheme.level_sizes(), folder, scheme.needs_tokenizer)
         if scheme.full_depth:
             refuse_short_rows(table, len(scheme.level_sizes()), folder)
-        return scheme, table, load_model(folder, recipe.model.kind, scheme, table)
+        model = load_model(folder, recipe.model.kind, scheme, table)
+        length = recipe.training.source_length
+        most = min(model.source_positions(), default=length)
+        key = f"{folder / 'recipe.toml'}: [training] source_length"
+        refuse_longer(key, length, most, "the encoder")
+        return scheme, table, model
     except InputError:
         raise
     except Exception as error:  # of libraries that read what a stranger may have written
@@ -383,15 +390,3 @@ def _facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.in
         if wrong:
             raise InputError(f"{path}: damaged ({wrong}); restore it or train it again")
     return counts, born
-
-
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # tokenizers raises nothing more special
-        raise InputError(
-            f"{folder}: the tokenizer cannot be read ({_reason(error)}); restore the folder or "
-            "train it again"
-        ) from None

@@ -1,9 +1,12 @@
+import os
+
 import pytest
 
 from genir.corpus.pages import corpus_files
 from genir.errors import InputError
 from genir.evaluation.decode_speed import Request, run_benchmark
 from genir.evaluation.session import Outputs, benchmark_latency
+from genir.outputs import check_distinct
 from genir.serving.verb import load
 from genir.training.preview import preview_identifiers
 
@@ -75,3 +78,26 @@ def test_a_report_replaces_no_input_and_no_other_output(tmp_path):
         Outputs(report=tmp_path).check({"--queries": report})
     with pytest.raises(InputError, match=r"--json and --report's evaluation\.json are both"):
         Outputs(json_file=tmp_path / "evaluation.json", report=tmp_path).check({})
+
+
+def test_a_hard_link_to_an_input_is_not_written(model, queries, tmp_path):
+    weights = model / "model.safetensors"
+    weights.write_text("weights")
+    for name, target in [("to-queries", queries), ("to-weights", weights)]:
+        os.link(target, tmp_path / name)
+    inputs = {"MODEL": model, "--queries": queries}
+    with pytest.raises(InputError, match=r"--queries and --json are both .*to-queries"):
+        check_distinct({"--json": tmp_path / "to-queries"}, inputs)
+    with pytest.raises(InputError, match=r"MODEL's model\.safetensors and --run are both"):
+        check_distinct({"--run": tmp_path / "to-weights"}, inputs)
+
+
+def test_two_outputs_that_are_one_file_are_refused(tmp_path):
+    one, other, link = (tmp_path / name for name in ("one", "other", "link"))
+    one.write_text("")
+    os.link(one, other)
+    link.symlink_to(tmp_path / "new")
+    for paths in [(one, other), (tmp_path / "new", link)]:
+        with pytest.raises(InputError, match="--run and --json are both"):
+            check_distinct(dict(zip(("--run", "--json"), paths, strict=True)), {})
+    check_distinct({"--run": one, "--json": tmp_path / "new"}, {})

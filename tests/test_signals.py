@@ -1,6 +1,7 @@
 """A signal at any moment ends a command with one line on stderr and the code 128 + its number."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from genir.retriever import Retriever
 from genir.signals import on_leave
 
 TOP = Path(__file__).parents[1]
@@ -85,6 +87,35 @@ def test_a_signal_at_any_moment(name, tiny_folder, tiny_corpus, tmp_path):
         elif name == "serve":
             assert " answers at " in errors, (delay, errors)
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]
+
+
+CHANGES = {
+    "add": lambda folder, file: ("add", folder, file),
+    "backup": lambda folder, file: ("backup", folder, file.with_name("copy")),
+    "compact": lambda folder, file: ("compact", folder),
+    "recover": lambda folder, file: ("recover", folder),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("name", "delay"), [("add", 0.8), ("backup", 1.2), ("compact", 1.6), ("recover", 2.0)]
+)
+def test_a_signal_leaves_a_folder_as_it_was_or_changed(name, delay, tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder("atomic"), tmp_path / "model")
+    file = tmp_path / "new.jsonl"
+    file.write_text('{"_id": "new", "text": "a new document"}\n')
+    process = start(*GENIR, *CHANGES[name](folder, file))
+    wait_until_it_listens(process)
+    try:
+        process.wait(delay)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+    code, errors = ended(process)
+    assert code in (0, 128 + signal.SIGTERM) and "Traceback" not in errors, (code, errors)
+    assert Retriever.load(folder, "cpu").version in (0, int(name == "add"))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names in ({"model", "new.jsonl"}, {"model", "new.jsonl", "copy"})
 
 
 def test_two_signals_at_once(tiny_folder):

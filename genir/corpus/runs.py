@@ -5,15 +5,34 @@ other white space, and the two signs themselves, as ␛ (U+241B) and four hexade
 undoes it. Other keys are written as they are.
 """
 
+import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from genir.errors import InputError
 from genir.outputs import write_text
-from genir.records import Hit
+from genir.records import Hit, Query
 from genir.text_files import read_lines
+
+
+def tag_with_digest(name: str, queries: Iterable[Query]) -> str:
+    """Return a tag with a digest of queries' keys and texts: `genir-q0123456789abcdef`.
+
+    Another run of the same keys, as 1 to n are in many collections, has another one.
+    """
+    pairs = sorted((query.key, " ".join(query.text.split())) for query in queries)
+    text = json.dumps(pairs, ensure_ascii=True)
+    return f"{name}-q{blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+
+def read_digest(path: Path) -> str:
+    """Return the digest in the tags of a run file, "" where they hold none or not the same one."""
+    tags = {line.split()[-1] for _, line in read_lines(path) if line.strip()}
+    found = re.search(r"-q([0-9a-f]{16})$", tags.pop()) if len(tags) == 1 else None
+    return found[1] if found else ""
 
 
 def write_run(path: Path, answers: Mapping[str, Sequence[Hit]], tag: str = "genir") -> None:

@@ -98,7 +98,10 @@ def _matches(text: str, query: str) -> list[tuple[int, str]]:
     a regular expression of all terms takes twice the time, and must be compiled for each query.
     """
     found: dict[int, str] = {}
+    ascii_text = text.isascii()
     for term, unspaced in _terms(query):
+        if ascii_text and not term.isascii():
+            continue
         step = 1 if unspaced else len(term)  # no word begins within a word
         place = text.find(term)
         while place >= 0:

@@ -87,7 +87,10 @@ def beam_steps(
     current, taken, depth = root(trie, inputs[0].shape[0]), None, 0
     done = Beams.none(len(current.low), current.low.device)
     while depth < trie.depth:
-        edges = trie.children(current.low, current.high, depth, reader.may_wait)
+        if depth:
+            edges = trie.children(current.low, current.high, depth, reader.may_wait)
+        else:
+            edges = trie.first_edges(len(current.low), reader.may_wait)
         log_p = reader.read(depth, taken, edges, live.legal(edges.low, edges.high))
         depth += 1
         ended = trie.ended(edges.low, depth)

@@ -226,7 +226,9 @@ class Ranker:
         before = np.array([reading.score for own in readings for reading in own])
         # There are more sequences of several identifiers than rows.
         beams = min(width, self.trie.rows) if recipe.several == 1 else width
-        decoding = recipe.model_copy(update={"beams": beams})
+        decoding = recipe
+        if beams != recipe.beams:
+            decoding = recipe.model_copy(update={"beams": beams})
         with self.autocast():
             if recipe.gathers:  # one reading a query
                 gather = GATHERED[recipe.aggregate]

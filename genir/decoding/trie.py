@@ -37,6 +37,12 @@ class Edges:
     low: Tensor
     high: Tensor
 
+    def expand(self, batch: int) -> "Edges":
+        """Return edges of one query for each of a batch, without copies."""
+        if batch == 1:
+            return self
+        return Edges(*(t.expand(batch, -1, -1) for t in (self.symbols, self.low, self.high)))
+
 
 @dataclass(frozen=True)
 class Level:
@@ -59,6 +65,7 @@ class Trie:
     def __init__(self, symbols: Tensor, levels: list[Level]) -> None:
         self.symbols = symbols
         self.levels = levels
+        self._first = dict[bool, Edges]()
 
     @classmethod
     def build(cls, table: IdentifierTable, device: torch.device | str = "cpu") -> Self:
@@ -94,6 +101,19 @@ class Trie:
         """Return the size of the tensors."""
         lists = [tensor for level in self.levels if level.lists for tensor in level.lists.tensors()]
         return sum(t.numel() * t.element_size() for t in [self.symbols, *lists])
+
+    def first_edges(self, batch: int, may_wait: bool = False) -> Edges:
+        """Return `children` of the root, int64 [batch, 1, C], which are read once on a CPU.
+
+        With atomic identifiers they are all rows. On a GPU they are read each time: a tensor made
+        while a search is recorded belongs to that recording.
+        """
+        low = torch.zeros(1, 1, dtype=torch.long, device=self.symbols.device)
+        if self.symbols.device.type != "cpu":
+            return self.children(low, low + self.rows, 0, may_wait).expand(batch)
+        if may_wait not in self._first:
+            self._first[may_wait] = self.children(low, low + self.rows, 0, may_wait)
+        return self._first[may_wait].expand(batch)
 
     def children(self, low: Tensor, high: Tensor, depth: int, may_wait: bool = False) -> Edges:
         """Return the edges out of nodes [low, high), int64 [B, K], that lie at `depth`.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from genir.corpus.runs import tag_with_digest
 from genir.corpus.seen import seen_among
 from genir.errors import InputError
 from genir.evaluation.measures import judgements
@@ -98,6 +99,28 @@ def check_run(
     if found < len(queries):
         notes.append(f"{asked}; what is forgotten is measured on these alone")
     return [*notes, named] if shared < len(documents) else notes
+
+
+def check_texts(run: Sequence[str], digest: str, texts: Mapping[str, Query], where: str) -> Notes:
+    """Check that the queries of a run, by their keys, had the texts that they have now.
+
+    digest: that of the run's file. Raises InputError where it is another one; returns a note where
+    it cannot be compared.
+    """
+    alone = "queries are compared by their keys alone, so make sure that their texts are the same"
+    if not digest:
+        return [
+            f"{where}: holds no digest of its queries (genir evaluate --run writes one); {alone}"
+        ]
+    missing = sum(key not in texts for key in run)
+    if missing:
+        return [f"{where}: {missing:,} of its queries are not among the queries given; {alone}"]
+    if tag_with_digest("", [texts[key] for key in run]) != f"-q{digest}":
+        raise InputError(
+            f"{where}: is a run of other texts under the keys of these queries; give the run of "
+            "these queries, or the model folder of before"
+        )
+    return []
 
 
 def check_former(former: Retriever, now: Retriever, keys: Sequence[str], where: str) -> Notes:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from genir.corpus.runs import read_run
-from genir.evaluation.checks import check_former, check_run
+from genir.corpus.runs import read_digest, read_run
+from genir.evaluation.checks import check_former, check_run, check_texts
 from genir.evaluation.compare import DEPTH, Answers, Comparison, Life, Means
 from genir.evaluation.measures import MEASURES, evaluate, means
 from genir.records import Qrel, Query
@@ -57,12 +57,14 @@ class Former:
         self.path = path
         self.retriever = Retriever.load(path) if path.is_dir() else None
         self._run = {} if path.is_dir() else read_run(path)
+        self._digest = "" if path.is_dir() else read_digest(path)
 
-    def check(self, now: Retriever, parts: Parts) -> list[str]:
+    def check(self, now: Retriever, parts: Parts, texts: Mapping[str, Query]) -> list[str]:
         """Return notes. Raises InputError for a model or a run of other queries or documents."""
         where = f"--former {self.path}"
         if self.retriever is None:
             notes = check_run(self._run, parts.old, set(now.table.keys), where)
+            notes += check_texts([*self._run], self._digest, texts, where)
             deep = self.depth(now)
             missing = [one for one in MEASURES if int(one.partition("@")[2]) > deep]
             if missing:

@@ -12,7 +12,7 @@ from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
 from genir.console import print_line, print_table
 from genir.corpus.folder import read_qrels, read_queries
-from genir.corpus.runs import write_run
+from genir.corpus.runs import tag_with_digest, write_run
 from genir.errors import InputError, nearest
 from genir.evaluation.checks import check_judgements
 from genir.evaluation.compare import Comparison, Options, compare
@@ -57,7 +57,10 @@ class Outputs:
         if (json_file := self.json_file) is not None:
             writers[json_file] = lambda: write_json(comparison, json_file)
         if (run := self.run) is not None:
-            writers[run] = lambda: write_run(run, comparison.answers[GENIR], GENIR)
+            answers = comparison.answers[GENIR]
+            asked = [query for query in comparison.queries if answers.get(query.key)]
+            tag = tag_with_digest(GENIR, asked)
+            writers[run] = lambda: write_run(run, answers, tag)
         if (report := self.report) is not None:
             writers[report] = lambda: print_line(
                 f"report: {write_report(comparison, report, title)}", stderr=True
@@ -136,7 +139,7 @@ def compare_model(
     names, notes = leave_out_unread(names, _live_documents(retriever), asked)
     notes = [*notes, *check_judgements(retriever, texts, judged, qrels)]
     if before is not None:
-        notes += before.check(retriever, parts)
+        notes += before.check(retriever, parts, texts)
     systems: Mapping[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, names)}
     counts = retriever.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import tempfile
+from bisect import bisect_left
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from genir.folders import new_folder, refuse_existing
 from genir.living.base import Base
 from genir.living.changes import Change
 from genir.living.commit_record import Commit, RecordError
+from genir.living.fit import fit_of
 from genir.living.journal import Journal, Moved
 from genir.manifest import NAME as MANIFEST
 from genir.manifest import check_manifest
@@ -66,7 +68,14 @@ def _copy(base: Base, partial: Path) -> int:
     check_manifest(partial)
     with closing(Journal(copy)) as journal:
         changes = journal.read()
-    return changes[-1].version if changes else copy.version
+    if not changes:
+        return copy.version
+    try:
+        fit_of(partial)(changes)
+    except InputError as error:
+        with closing(Journal(base)) as journal:  # names the source, not the copy
+            raise journal.damaged(str(error)) from None
+    return changes[-1].version
 
 
 def _copy_files(base: Base, partial: Path) -> None:
@@ -103,20 +112,19 @@ class Recovered:
 
 
 def recover(folder: Path) -> Recovered:
-    """Keep the changes of a damaged journal up to the first that is damaged or missing.
+    """Keep the changes of a journal up to the first that is damaged, missing or of another model.
 
     The folder is written anew beside itself and exchanged in one step, so that a crash leaves the
     damaged folder or the recovered one. The damaged journal is copied to a folder beside it. Does
-    nothing where the journal is intact. Raises InputError where the rest of the folder is damaged.
+    nothing where the journal is intact and fits the model. Raises InputError where the rest of the
+    folder is damaged.
     """
     base = Base.of(folder, check_manifest(folder))
-    try:
-        with closing(Journal(base)) as journal:
-            version = journal.head()
-            journal.read()
+    changes, whole = _readable(base)
+    fitting = _fitting(folder, changes)
+    if whole and len(fitting) == len(changes):
+        version = base.version + len(changes)
         return Recovered(version, version, None)
-    except InputError:
-        changes = _intact(base)
     try:
         recorded = base.record.read().version
     except RecordError:
@@ -128,10 +136,35 @@ def recover(folder: Path) -> Recovered:
     with new_folder(folder, overwrite=True) as partial:
         _copy_files(base, partial)
         with closing(Journal(replace(base, folder=partial))) as journal:
-            for change in changes:
+            for change in fitting:
                 with journal.writing() as writing:
                     writing.copy(change)
-    return Recovered(base.version + len(changes), recorded, kept)
+    return Recovered(base.version + len(fitting), recorded, kept)
+
+
+def _readable(base: Base) -> tuple[list[Change], bool]:
+    """Return the changes before the first damage, and whether these are all."""
+    try:
+        with closing(Journal(base)) as journal:
+            return journal.read(), True
+    except InputError:
+        return _intact(base), False
+
+
+def _fitting(folder: Path, changes: list[Change]) -> list[Change]:
+    """Return the changes before the first that loading refuses: it does not fit the model."""
+    if not changes:
+        return []
+    refuse_misfits = fit_of(folder)
+
+    def misfit(count: int) -> bool:
+        try:
+            refuse_misfits(changes[:count])
+        except InputError:
+            return True
+        return False
+
+    return changes[: bisect_left(range(1, len(changes) + 1), True, key=misfit)]
 
 
 def _intact(base: Base) -> list[Change]:

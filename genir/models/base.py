@@ -135,6 +135,10 @@ class DocidModel(nn.Module, ABC):
         """Raise InputError for a network with fewer positions than `training.source_length`."""
         return
 
+    def source_positions(self) -> list[int]:
+        """Return the most tokens that each table of positions takes: nothing without a limit."""
+        return []
+
     def refuse_target(self, length: int, key: str, start: int = 0) -> None:
         """Raise InputError for a decoder with fewer positions than `length`, which `key` asks for.
 

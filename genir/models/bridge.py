@@ -30,6 +30,7 @@ from genir.models.inner_products import InnerProducts
 from genir.models.lexical import LexicalEncoder, bm25_weights, count_pieces, special_ids
 from genir.models.limits import refuse_longer, tabled
 from genir.models.sets import SetHead
+from genir.models.sizes import Weights, refuse_size
 from genir.records import Document
 from genir.tasks.base import TrainQueries
 
@@ -118,6 +119,10 @@ class BridgeModel(InnerProducts):
     def refuse_source(self, length: int) -> None:
         """Raise InputError if the encoder takes fewer tokens than `length`."""
         self.encoder.refuse_length(length, "[training] source_length", self.options.encoder)
+
+    def source_positions(self) -> list[int]:
+        """Return the lengths of the encoder's tables of positions."""
+        return tabled(self.encoder.backbone)
 
     @property
     def width(self) -> int:
@@ -307,14 +312,30 @@ class BridgeModel(InnerProducts):
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
         """Read back what `save` wrote, from local files alone."""
         with read_model(folder, cls.kind, BridgeOptions) as (options, weights):
-            model = cls(options, TextEncoder.restore(folder, options.length))
-            most = min(tabled(model.encoder.backbone), default=options.length)
+            encoder = TextEncoder.restore(folder, options.length, weights)
+            cls._refuse_sizes(folder, options, encoder, scheme, weights)
+            model = cls(options, encoder)
+            most = min(model.source_positions(), default=options.length)
             refuse_longer(f"{folder / 'model.json'}: length", options.length, most, "the encoder")
             model.head = model._head(scheme, table)
             if options.set_words:
                 model.sets = SetHead.like(weights["sets.words"], weights["sets.embeddings"])
             model.load_state_dict(weights)
         return model
+
+    @staticmethod
+    def _refuse_sizes(
+        folder: Path, options: BridgeOptions, encoder: TextEncoder, scheme: Scheme, weights: Weights
+    ) -> None:
+        """Raise InputError for a word channel or codebooks of another size than the weights'."""
+        where = f"{folder / 'model.json'}: lexical"
+        if options.lexical:
+            size = [len(encoder.tokenizer), options.lexical]
+            refuse_size(weights, "lexical.weight", size, where)
+        where = f"{folder / 'identifiers' / 'scheme.json'}"
+        for level, symbols in enumerate(scheme.level_sizes()):
+            size = [symbols, encoder.dimension]
+            refuse_size(weights, f"head.codebooks.{level}", size, where)
 
 
 def _texts(corpus: Sequence[Document]) -> list[str]:

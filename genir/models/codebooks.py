@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genir.identifiers.table import PAD, IdentifierTable
+from genir.models.concurrent import linear_pair
 
 
 class CodebookHead(nn.Module):
@@ -126,10 +127,11 @@ class CodebookHead(nn.Module):
         Never in bf16, which has 8 bits: enough to learn, but it ties what ranking tells apart.
         """
         with torch.autocast(hidden.device.type, enabled=False):
-            scores = F.linear(hidden[..., : self.trained], self.answering(depth))
-            if self.fixed:
-                scores = scores + F.linear(hidden[..., self.trained :], self.fixed[depth])
-        return scores
+            trained = hidden[..., : self.trained], self.answering(depth)
+            if not self.fixed:
+                return F.linear(*trained)
+            scores, fixed = linear_pair(trained, (hidden[..., self.trained :], self.fixed[depth]))
+            return scores + fixed
 
     def training_scores(self, query: Tensor, depth: int) -> Tensor:
         """Return logits of the whole level, float32 [B, size], as `loss` has them.

@@ -6,7 +6,7 @@ Also the one place that finds pre-trained weights: a package, a local folder, or
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, cast
@@ -37,6 +37,7 @@ from genir.models.modes import evaluating
 from genir.models.pooling import require_mean_pooling
 from genir.models.precast import Precast
 from genir.models.precision import Work, autocast
+from genir.models.sizes import Weights, build_within, refuse_labels
 from genir.models.trial import TEXTS, TrialFailed, try_encoder
 from genir.progress import tracked
 
@@ -83,6 +84,7 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
     try:
         folder = pretrained_folder(name)
         options = {"local_files_only": Path(folder).is_dir()} | options
+        refuse_labels(Path(folder))
         loaded = loader.from_pretrained(folder, trust_remote_code=False, **options)
         # Without tokenizer.json, transformers makes up a tokenizer to which every word is unknown.
         if loader is AutoTokenizer and len(loaded) <= len(loaded.all_special_ids):
@@ -193,15 +195,20 @@ class TextEncoder(nn.Module):
         refuse_longer(key, length, self.longest(length), f"the encoder {name!r}")
 
     @classmethod
-    def restore(cls, folder: Path, length: int) -> Self:
-        """Rebuild an encoder, its weights not loaded yet, from `config.json` and the tokenizer."""
+    def restore(cls, folder: Path, length: int, weights: Weights) -> Self:
+        """Rebuild an encoder, its weights not loaded yet, from `config.json` and the tokenizer.
+
+        weights: those that will be loaded. Raises InputError for a configuration far larger.
+        """
         config, tokenizer = (
             loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             for loader in (AutoConfig, AutoTokenizer)
         )
         # These would change what the network computes, or refuse to be saved.
         config.output_attentions = config.output_hidden_states = False
-        return cls(AutoModel.from_config(config, dtype=torch.float32), tokenizer, length)
+        build = partial(AutoModel.from_config, config, dtype=torch.float32)
+        net = build_within(weights, build, f"{folder / 'config.json'}")
+        return cls(net, tokenizer, length)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering, with the attention kernel that suits each."""

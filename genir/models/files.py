@@ -1,18 +1,20 @@
 """Writing and reading a model's weights and options, safely and from local files alone."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
+from transformers import AutoTokenizer
 
 from genir.config import Strict, validate
 from genir.errors import InputError
 from genir.manifest import read_json
+from genir.models.sizes import refuse_labels
 
 Options = TypeVar("Options", bound=Strict)
 
@@ -47,3 +49,42 @@ def read_model(
         raise InputError(
             f"{folder}: the model cannot be read ({reason}); restore the folder or train it again"
         ) from None
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Set the parameters; a tensor with several names is stored under one of them."""
+    missing, foreign = model.load_state_dict(weights, strict=False)
+    own = model.state_dict(keep_vars=True)
+    filled = {id(own[name]) for name in weights.keys() & own.keys()}
+    lost = [name for name in missing if id(own[name]) not in filled]
+    if lost or foreign:
+        raise RuntimeError(f"model.safetensors lacks {lost} and has foreign {foreign}")
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a model folder. Raises InputError where it cannot be read."""
+    try:
+        refuse_labels(folder)  # transformers reads config.json, too
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except InputError:
+        raise
+    except Exception as error:  # tokenizers raises nothing more special
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{folder}: the tokenizer cannot be read ({reason}); restore the folder or train it "
+            "again"
+        ) from None
+
+
+def read_row_width(folder: Path) -> int | None:
+    """Return the columns of a document's row in a bridge of atomic identifiers, else None.
+
+    From the header of the weights. Raises InputError where it cannot be read.
+    """
+    path, parts = folder / "model.safetensors", ("head.codebooks.0", "head.fixed.0")
+    try:
+        with safe_open(path, "pt") as weights:
+            held = [name for name in parts if name in weights.keys()]  # noqa: SIM118 (no mapping)
+            return sum(weights.get_slice(name).get_shape()[1] for name in held) or None
+    except (OSError, SafetensorError, IndexError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None

@@ -5,7 +5,8 @@ a symbol of each level, read and written with the same rows, and a softmax over 
 only, in training as in decoding. Text targets go through the vocabulary either way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -33,9 +34,10 @@ from genir.models.encoder import (
     load_pretrained,
     pad_batch,
 )
-from genir.models.files import read_model, write_model
+from genir.models.files import fill, read_model, write_model
 from genir.models.foreign import refusing
-from genir.models.limits import refuse_longer
+from genir.models.limits import refuse_longer, tabled
+from genir.models.sizes import build_within, refuse_size
 from genir.models.sources import OTHER_SOURCE, Seq2SeqOptions, name_network, open_origin
 from genir.models.symbols import initial_symbols
 from genir.models.transformer import Encoded, Transformer, score
@@ -116,6 +118,10 @@ class Seq2SeqModel(DocidModel):
         most = self.transformer.longest_source(length)
         what = f"the encoder of {self.options.source!r}"
         refuse_longer("[training] source_length", length, most, what)
+
+    def source_positions(self) -> list[int]:
+        """Return the lengths of the encoder's tables of positions."""
+        return tabled(self.transformer.net.get_encoder())
 
     def refuse_target(self, length: int, key: str, start: int = 0) -> None:
         """Raise InputError if the decoder takes fewer tokens than `length`."""
@@ -373,8 +379,11 @@ class Seq2SeqModel(DocidModel):
         with read_model(folder, cls.kind, Saved) as (saved, weights):
             tokenizer = load_pretrained(AutoTokenizer, str(folder), local_files_only=True)
             config = load_pretrained(AutoConfig, str(folder), local_files_only=True)
-            net = AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
-            model = cls(saved, net, tokenizer)
+            build = partial(AutoModelForSeq2SeqLM.from_config, config, dtype=torch.float32)
+            model = cls(saved, build_within(weights, build, str(folder / "config.json")), tokenizer)
+            if not scheme.needs_tokenizer:
+                rows = [sum(scheme.level_sizes()), model.transformer.output.weight.shape[1]]
+                refuse_size(weights, "symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}")
             model.attach(scheme, table, None)
             found = (len(tokenizer), model.sizes)
             if found != (saved.vocabulary, saved.level_sizes):
@@ -384,15 +393,5 @@ class Seq2SeqModel(DocidModel):
                     f"there have {found}; the folder mixes two models: train it again"
                 )
             model.new = set(saved.new)
-            _fill(model, weights)
+            fill(model, weights)
         return model
-
-
-def _fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Set the parameters; a tensor with several names is stored under one of them."""
-    missing, foreign = model.load_state_dict(weights, strict=False)
-    own = model.state_dict(keep_vars=True)
-    filled = {id(own[name]) for name in weights.keys() & own.keys()}
-    lost = [name for name in missing if id(own[name]) not in filled]
-    if lost or foreign:
-        raise RuntimeError(f"model.safetensors lacks {lost} and has foreign {foreign}")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.corpus.snippet import snippet
+from genir.corpus.snippet import _matches, snippet
 
 TEXT = "alpha " * 40 + "copies a directory tree to another place " + "omega " * 40
 
@@ -56,3 +56,18 @@ def test_odd_queries(query):
 )
 def test_a_term_is_found_in_another_normal_form(text, query, found):
     assert found in snippet(text, query)
+
+
+def test_ascii_texts_are_not_searched_for_forms_that_they_cannot_hold():
+    looked_for = []
+
+    class Text(str):
+        def find(self, term, *place):
+            looked_for.append(term)
+            return super().find(term, *place)
+
+    _matches(Text("the chess game"), "chess")
+    assert {*looked_for} == {"chess"}
+    looked_for.clear()
+    assert _matches(Text("the \uff43\uff48\uff45\uff53\uff53 game"), "chess")
+    assert len({*looked_for}) > 1

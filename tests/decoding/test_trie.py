@@ -260,3 +260,17 @@ def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
     assert trie.children(low[:, 1:], high[:, 1:], 1, may_wait=True).low.shape[-1] == few
     assert trie.children(low[:, 1:], high[:, 1:], 1).low.shape[-1] == many
     assert trie.children(low[:, :0], high[:, :0], 1, may_wait=True).low.shape == (1, 0, many)
+
+
+@LOOKS
+@given(tables)
+def test_the_first_edges_are_those_of_the_root_and_are_read_once(cheap, table):
+    trie = Trie.build(table)
+    low = torch.zeros(3, 1, dtype=torch.long)
+    with looking(cheap) as may_wait:
+        first = trie.first_edges(3, may_wait)
+        again = trie.first_edges(1, may_wait)
+        expected = trie.children(low, low + trie.rows, 0, may_wait)
+    for name in ("symbols", "low", "high"):
+        assert torch.equal(getattr(first, name), getattr(expected, name))
+        assert getattr(first, name).data_ptr() == getattr(again, name).data_ptr()

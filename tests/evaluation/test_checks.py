@@ -1,19 +1,20 @@
 """Runs, judgements and models that do not belong together are refused, or told of with counts."""
 
 import json
+import re
 import shutil
 
 import pytest
 from in_process import run
 
 from genir.corpus.documents import document_of
-from genir.corpus.runs import write_run
+from genir.corpus.runs import tag_with_digest, write_run
 from genir.corpus.seen import digests_of
 from genir.errors import InputError
 from genir.evaluation.compare import Options
 from genir.evaluation.report import to_json, to_report
 from genir.evaluation.session import Outputs, compare_model, evaluate
-from genir.records import Hit
+from genir.records import Hit, Query
 from genir.retriever import TRAIN_QUERIES, Retriever
 
 QUIET = Options(typos=False, timed=0)
@@ -51,7 +52,8 @@ def four():
 
 def run_of(path, queries, documents):
     hits = [Hit(key, -float(rank), rank) for rank, key in enumerate(documents, 1)]
-    write_run(path, dict.fromkeys(queries, hits))
+    tag = tag_with_digest("genir", [Query(key, f"text of {key}") for key in queries])
+    write_run(path, dict.fromkeys(queries, hits), tag)
     return path
 
 
@@ -106,7 +108,8 @@ def test_a_former_run_of_some_queries_is_measured_on_these_alone(retriever, judg
     files, keys = judged(four()), list(retriever.table.keys)
     texts = ["text of q0", "text of q1", "text of q2"]
     answers = dict(zip(["q0", "q1", "q2"], retriever.search(texts, 100), strict=True))
-    write_run(tmp_path / "former.trec", answers)
+    tag = tag_with_digest("genir", map(Query, answers, texts))
+    write_run(tmp_path / "former.trec", answers, tag)
     comparison = life(retriever, files, tmp_path / "former.trec")
     assert comparison.life.compared == 3
     assert comparison.life.forgotten == dict.fromkeys(comparison.life.forgotten, 0.0)
@@ -196,3 +199,28 @@ def test_a_key_with_a_space_is_written_escaped(model, judged, tmp_path):
     assert run("evaluate", model, *flags) == 0
     text = (tmp_path / "r.trec").read_text(encoding="utf-8")
     assert "q␠5 Q0 " in text and " Q0 two␠words " in text
+
+
+def test_a_former_run_of_other_texts_under_the_same_keys_is_refused(retriever, judged, tmp_path):
+    keys = list(retriever.table.keys)
+    run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3"], keys)
+    files = judged(four(), [("q0", "text of q1"), ("q1", "text of q0")])
+    with pytest.raises(InputError, match=r"former\.trec: is a run of other texts under the keys"):
+        life(retriever, files, run)
+
+
+def test_a_former_run_whose_texts_are_unknown_is_noted(retriever, judged, tmp_path):
+    keys = list(retriever.table.keys)
+    run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3", "q9"], keys)
+    (note,) = life(retriever, judged(four()), run).notes
+    assert "1 of its queries are not among the queries given; queries are compared" in note
+    run.write_text(re.sub("genir-q.*", "bm25", run.read_text()))
+    (note,) = life(retriever, judged(four()), run).notes
+    assert "holds no digest of its queries" in note
+
+
+def test_a_run_that_an_evaluation_writes_is_known_again(retriever, judged, tmp_path):
+    files = judged(four())
+    comparison = compare_model(retriever, *files, [], QUIET)
+    Outputs(run=tmp_path / "former.trec").write(comparison, "title")
+    assert list(life(retriever, files, tmp_path / "former.trec").notes) == []

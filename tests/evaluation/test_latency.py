@@ -2,6 +2,8 @@ from itertools import groupby
 from operator import itemgetter
 from time import sleep
 
+import pytest
+
 from genir.evaluation.latency import BLOCK, WARM_UP, few_timed, latencies
 
 
@@ -18,13 +20,14 @@ class Recorder:
 def test_systems_answer_blocks_of_single_queries_by_turns():
     log = []
     texts = [f"t{i}" for i in range(2 * BLOCK + 3)]
+    others = [f"{text} {text}" for text in texts[-WARM_UP:]]
     latencies({name: Recorder(name, log) for name in "ab"}, texts, k=7)
     assert all(k == 7 and len(queries) == 1 for _, queries, k in log)
     first, second, third = texts[:BLOCK], texts[BLOCK : 2 * BLOCK], texts[2 * BLOCK :]
     assert [(name, [q for _, (q,), _ in block]) for name, block in groupby(log, itemgetter(0))] == [
-        ("a", texts[-WARM_UP:] + first),
+        ("a", others + first),
         # The system that ends a round begins the next one.
-        ("b", texts[-WARM_UP:] + first + first[-WARM_UP:] + second),
+        ("b", others + first + first[-WARM_UP:] + second),
         ("a", first[-WARM_UP:] + second + second[-WARM_UP:] + third),
         ("b", second[-WARM_UP:] + third),
     ]
@@ -58,4 +61,13 @@ def test_nothing_to_time():
 def test_a_p95_of_few_queries_is_noted():
     assert few_timed(20) == ""
     assert few_timed(19) == "p95 is close to the longest of 19 times; time at least 20 queries"
-    assert few_timed(5).endswith("queries (the warm-up asked these 5 too)")
+
+
+@pytest.mark.parametrize("texts", [["a"], ["a b", "b a"], ["a a", "a a a"], [""], list("abcdefg")])
+def test_no_timed_query_is_asked_before_it_is_timed(texts):
+    asked = []
+    latencies({"a": Recorder("a", asked)}, texts)
+    queries = [query for _, (query,), _ in asked]
+    assert queries[-len(texts) :] == texts
+    assert len(queries) == len(texts) + min(WARM_UP, len(texts))
+    assert not {*queries[: -len(texts)]} & {*texts}

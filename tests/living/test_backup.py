@@ -15,6 +15,8 @@ from genir.cli import app
 from genir.errors import InputError
 from genir.living import backup
 from genir.living.backup import Recovered, back_up, recover
+from genir.living.changes import Change, Mark
+from genir.living.fit import fit_of
 from genir.living.journal import Writing
 from genir.retriever import Retriever
 
@@ -207,3 +209,38 @@ def test_a_folder_in_the_place_of_a_journal_file_is_recovered_from(changed):
     found = recover(changed)
     assert found.recorded == 3 and found.version == 0
     assert Retriever.load(changed, "cpu").version == 0
+
+
+@pytest.fixture
+def misfit(folder):
+    """Return a folder with one change of its own, one of another model, and one after that."""
+    retriever = Retriever.load(folder, "cpu")
+    retriever.add([make_document("a")])
+    journal = retriever._journal
+    for version, key in [(2, "no-such-key"), (3, "copy-file")]:
+        with journal.writing() as writing:
+            writing.copy(Change(version, "delete", "now", [Mark(key, False)]))
+    journal.close()
+    return folder
+
+
+def test_a_folder_that_loading_refuses_is_not_copied(misfit, tmp_path):
+    for use in (lambda: Retriever.load(misfit, "cpu"), lambda: back_up(misfit, tmp_path / "copy")):
+        with pytest.raises(InputError, match="'no-such-key': is marked, but was never") as refused:
+            use()
+        assert f"{misfit}/journal-0.sqlite: damaged" in str(refused.value)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_recovering_keeps_the_changes_before_one_of_another_model(misfit):
+    recovered = recover(misfit)
+    assert (recovered.version, recovered.recorded) == (1, 3) and recovered.moved.is_dir()
+    again = Retriever.load(misfit, "cpu")
+    assert again.version == 1 and {"a", "copy-file"} <= state(again).keys()
+    assert recover(misfit) == Recovered(1, 1, None)
+
+
+@pytest.mark.parametrize("scheme", ["atomic", "residual", "url"])
+def test_a_journal_is_held_against_the_bounds_that_loading_has(tiny_folder, scheme):
+    folder = tiny_folder(scheme)
+    assert fit_of(folder).func.__self__ == Retriever.load(folder, "cpu").shape

@@ -76,7 +76,7 @@ def test_padding():
 
 
 def test_an_encoder_is_rebuilt_without_its_weights(encoder, tiny_encoder, fp32):
-    again = TextEncoder.restore(tiny_encoder, 12)
+    again = TextEncoder.restore(tiny_encoder, 12, encoder.state_dict())
     assert not np.allclose(again.embed(TEXTS), encoder.embed(TEXTS))
     again.load_state_dict(encoder.state_dict())
     np.testing.assert_array_equal(again.embed(TEXTS), encoder.embed(TEXTS))

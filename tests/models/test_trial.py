@@ -107,7 +107,7 @@ def test_an_encoder_s_vectors_are_the_means_of_transformers_own_states(name, tmp
         )
     encoder.config.save_pretrained(tmp_path / "again")
     encoder.tokenizer.save_pretrained(tmp_path / "again")
-    again = TextEncoder.restore(tmp_path / "again", encoder.length)
+    again = TextEncoder.restore(tmp_path / "again", encoder.length, encoder.state_dict())
     again.load_state_dict(encoder.state_dict())
     assert (again.embed(texts) == found).all()
 

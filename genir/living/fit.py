@@ -1,0 +1,21 @@
+"""The bounds of a folder's journal, read without its weights."""
+
+from functools import partial
+from pathlib import Path
+
+from genir.identifiers.registry import load_scheme
+from genir.identifiers.table import IdentifierTable
+from genir.living.changes import Shape
+from genir.models.files import read_row_width, read_tokenizer
+
+
+def fit_of(folder: Path) -> partial[None]:
+    """Return `Shape.refuse_misfits` for the model in a folder, as loading it checks its journal.
+
+    Raises InputError for a folder whose identifiers or weights cannot be read.
+    """
+    scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
+    table = IdentifierTable.load(folder / "identifiers")
+    sizes = scheme.level_sizes()
+    width = None if scheme.needs_tokenizer or len(sizes) > 1 else read_row_width(folder)
+    return partial(Shape(sizes, width).refuse_misfits, known=table)
