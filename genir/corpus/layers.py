@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
-from genir.corpus.store import SCHEMA, DocumentStore, Preview, insert
+from genir.corpus.store import SCHEMA, DocumentStore, Preview, insert, mask_cache
 from genir.errors import InputError
 from genir.records import Document
 
@@ -21,7 +21,7 @@ class Additions(DocumentStore):
     def __init__(self) -> None:
         self.path = Path(":memory:")
         self._lock = threading.Lock()
-        self._masks = {}
+        self._masks = mask_cache()
         self._length = 0
         # One connection for all threads; SQLite takes their calls in turn.
         self._memory = sqlite3.connect(":memory:", check_same_thread=False)
@@ -62,7 +62,7 @@ class LayeredStore(DocumentStore):
         self._added.put(documents)
         self._length = max(self._below, len(self._added))
         with self._lock:
-            self._masks = {}  # another, so that a mask still being made is not kept
+            self._masks = mask_cache()  # another, so that a mask still being made is not kept
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
         """Return the documents of the numbers that exist."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
+from genir.byte_cache import MIB, ByteCache, digest_of
 from genir.corpus.conditions import COLUMNS as FILTERED
 from genir.corpus.conditions import comparable, passing
 from genir.corpus.documents import link_records
@@ -50,8 +51,8 @@ WHERE fields.field = ? AND fields.value IN (0, 1) AND field.key = ? AND element.
 """
 MASTER = "type, name, tbl_name, sql FROM sqlite_master"
 COLUMNS = "key, title, text, url, links, metadata"
-MASKS = 32
-"""Filters whose masks are kept, those asked last."""
+MAX_MASK_BYTES = 32 * MIB
+"""Bytes of the masks of filters that are kept, those asked last."""
 
 
 PREVIEW_CHARACTERS = 1 << 20
@@ -75,7 +76,7 @@ class DocumentStore(Sequence[Document]):
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._masks = mask_cache()
         if not self.path.is_file():
             raise InputError(f"{self.path}: no document store here; check the path")
         self.identity = identity(self.path)
@@ -235,17 +236,15 @@ class DocumentStore(Sequence[Document]):
         """
         if strict:
             self._refuse_unknown(where)
-        text = json.dumps(where, default=repr)
+        name = digest_of(json.dumps(where, default=repr))
         with self._lock:
             masks = self._masks
-            mask = masks.pop(text, None)
+            mask = masks.get(name)
         if mask is None:
             mask = self._passing(where)
             mask.setflags(write=False)
-        with self._lock:
-            masks[text] = mask  # the last asked stands last
-            if len(masks) > MASKS:
-                del masks[next(iter(masks))]
+            with self._lock:
+                masks.put(name, mask)
         return mask
 
     def _passing(self, where: Filter) -> NDArray[np.bool_]:
@@ -356,6 +355,11 @@ class DocumentStore(Sequence[Document]):
                 self._connections.append(self._local.connection)
         own: sqlite3.Connection = self._local.connection
         return own
+
+
+def mask_cache() -> ByteCache[NDArray[np.bool_]]:
+    """Return an empty cache of masks by the digest of their filter."""
+    return ByteCache(MAX_MASK_BYTES)
 
 
 def identity(path: Path) -> tuple[int, int]:

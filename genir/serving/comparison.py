@@ -18,6 +18,7 @@ from genir.errors import FolderError, InputError
 from genir.records import Answer, Document, Hit, Selection
 from genir.serving.batching import Busy, ModelState
 from genir.serving.served import Served
+from genir.serving.shown import Shown
 
 if TYPE_CHECKING:
     from genir.baselines.bm25 import Bm25
@@ -43,7 +44,7 @@ class View:
 class Compared:
     """BM25's hits of each query, the version of the documents, and the time its index took."""
 
-    hits: list[list[Hit]]
+    hits: list[Shown]
     version: int
     index_ms: float
 

@@ -2,28 +2,30 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar, cast
 
+from genir.byte_cache import MIB, digest_of
 from genir.config import Precision
 from genir.corpus.matches import Matches
 from genir.errors import InputError
 from genir.living.journal import Moved
-from genir.records import Hit
-from genir.serving.batching import Ask, Found, ModelState, Worker
+from genir.serving.asks import Ask, Found, ModelState, asking
+from genir.serving.batching import Worker
 from genir.serving.cache import AnswerCache
 from genir.serving.comparison import Compared, Comparison, View, look_up_hits
 from genir.serving.metrics import Metrics
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
+from genir.serving.shown import show_all
 from genir.serving.writer import Writer
 
 T = TypeVar("T")
-KEPT_FILTERS = 32
-"""Compiled filters; fewer than a document store and a retriever keep masks of."""
+MAX_CARD_BYTES = 16 * MIB
+"""Bytes of facts about the documents, and of shares, that are kept until something changes."""
 log = logging.getLogger("genir.serving")
 
 
@@ -62,9 +64,8 @@ class Service:
         self.last_request = monotonic()
         self._worker = Worker(self.settings, self.metrics, self._look)
         self._writer = Writer(self._worker, opener, self.settings)
-        self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache)
-        self._cards: AnswerCache[object] = AnswerCache(64)
-        self._prepared: AnswerCache[bool] = AnswerCache(KEPT_FILTERS)
+        self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache * MIB)
+        self._cards: AnswerCache[object] = AnswerCache(MAX_CARD_BYTES)
         self._comparison = Comparison(self.settings.max_compared)
         if retriever is not None:
             self._worker.install(retriever)
@@ -80,6 +81,7 @@ class Service:
         gauge("genir_documents_live", "Documents that can be found.", self._live)
         gauge("genir_requests_in_flight", "Requests being answered.", lambda: self.in_flight)
         gauge("genir_cache_answers", "Answers kept.", lambda: len(self._cache))
+        gauge("genir_cache_bytes", "Bytes of the answers kept.", lambda: self._cache.size)
 
     def _live(self) -> float:
         table = self.served.table if self.ready else None
@@ -160,34 +162,27 @@ class Service:
         self.metrics.cache.labels("miss").inc(len(missing))
         if missing:
             async with asyncio.timeout(max(0.0, deadline - monotonic())):
-                await self._prepare([asks[place] for place in missing])
-                answers = await asyncio.gather(
-                    *self._worker.ask([asks[place] for place in missing], deadline)
-                )
+                wanted = [asks[place] for place in missing]
+                held = await self._prepare(wanted)
+                answers = await asyncio.gather(*self._worker.ask(wanted, deadline, held))
             for place, answer in zip(missing, answers, strict=True):
                 found[place] = answer
                 self._cache.put(answer.state, asks[place].name, answer)
         return [one for one in found if one is not None]
 
-    async def _prepare(self, asks: Sequence[Ask]) -> None:
-        """Compile filters that this state of the documents has not seen lately."""
-        state = self._worker.state
+    async def _prepare(self, asks: Sequence[Ask]) -> list[object]:
+        """Return the masks of filters, compiled beside the model."""
         wanted = {one.name: one for one in (ask.selection for ask in asks) if one is not None}
-        fresh = {n: one for n, one in wanted.items() if self._prepared.get(state, n) is None}
-        if fresh:
-            await self._worker.prepare(list(fresh.values()))
-            for name in fresh:
-                self._prepared.put(state, name, True)
+        held = {name: await self._worker.prepare(one) for name, one in wanted.items()}
+        return [None if ask.selection is None else held[ask.selection.name] for ask in asks]
 
     async def ask(self, question: Callable[[Served], T], deadline: float) -> T:
         """Return the model's answer to another question. Raises as `search` does."""
         _ = self.served
-        future = asyncio.wrap_future(self._worker.do(question))
-        async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            return await future
+        return await self._worker.call(question, deadline)
 
     async def remember(
-        self, name: Hashable, question: Callable[[Served], T], deadline: float
+        self, name: bytes, question: Callable[[Served], T], deadline: float
     ) -> tuple[T, ModelState]:
         """Return an answer that holds until something changes, and the state it belongs to."""
         kept = self._cards.get(self._worker.state, name)
@@ -211,14 +206,14 @@ class Service:
         return [await self._shares(*pair, deadline) for pair in zip(asks, found, strict=True)]
 
     async def _shares(self, ask: Ask, found: Found, deadline: float) -> list[float] | None:
-        keys = [hit.key for hit in found.hits]
+        keys = found.shown.keys
 
         def question(served: Served) -> list[float] | None:
             if self._worker.state != found.state:
                 return None
             return served.shares(ask.text, keys, ask.selection)
 
-        name = ("shares", ask.name, found.state)
+        name = digest_of(f"shares {ask.name.hex()} {found.state}")
         shares, state = await self.remember(name, question, deadline)
         return shares if state == found.state else None
 
@@ -246,11 +241,9 @@ class Service:
 
         matches = await self.ask(look_up, deadline)
 
-        def show() -> list[list[Hit]]:
-            return [found.hits() for found in matches]
-
         async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            shown = await asyncio.wrap_future(self._worker.texts.show(show))
+            steps = show_all(matches)
+            shown = await asyncio.wrap_future(self._worker.texts.run(steps, asking.get()))
         return Compared(shown, view.state[1], index_ms)
 
     # --- changing ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ then reads the change from there, as it reads those of other processes. What nee
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -124,8 +124,8 @@ class Writer:
         if served is None or served.folder is None:
             return
         try:
-            with suppress(CancelledError):
-                self._worker.do(lambda now: now.catch_up(reload=False), bounded=False).result()
+            with suppress(Closed):
+                self._worker.do(lambda now: now.catch_up(reload=False)).result()
         except Moved:
             self._install(self._opener(served.folder))
 
