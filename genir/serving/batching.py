@@ -16,7 +16,7 @@ from time import monotonic, thread_time
 from typing import TypeVar
 
 from genir.errors import InputError
-from genir.memory import give_back
+from genir.memory import give_back, is_out_of_memory
 from genir.records import Selection
 from genir.serving.asks import Ask, Found, ModelState, Task, Waiting, asking
 from genir.serving.backlog import LIGHT_COST, Backlog, Busy, Closed, Item
@@ -216,6 +216,7 @@ class Worker:
                     self._answer(items, served, (generation, served.version))
             finally:
                 self._computing = False
+            batch.clear()  # what fails from here on is not theirs
         self._look(served)
 
     def _look(self, served: Served) -> None:
@@ -299,7 +300,7 @@ def _outcomes(items: Sequence[Waiting], served: Served) -> list[Outcome]:
         return []
     except Exception as error:
         if len(items) == 1:
-            return [(items[0], error)]
+            return [(items[0], _known(error))]
     return [outcome for item in items for outcome in _outcomes([item], served)]
 
 
@@ -313,4 +314,9 @@ def _run(task: Task, served: Served) -> None:
     except Abandoned:
         task.future.set_exception(TimeoutError())
     except BaseException as error:
-        task.future.set_exception(error)
+        task.future.set_exception(_known(error))
+
+
+def _known(error: BaseException) -> BaseException:
+    """Return an error of NumPy's or torch's that memory does not suffice as Python's own."""
+    return MemoryError(str(error)) if is_out_of_memory(error) else error

@@ -72,11 +72,13 @@ class _Request:
             return
         try:
             await self.app(scope, receive, send)
-        except Exception:  # whatever it is: what a request may do wrong is answered further in
+        except (
+            Exception
+        ) as error:  # whatever it is: what a request may do wrong is answered further in
             log.exception("a bug", extra={"request": self.id})
             if self.status:
                 raise  # half an answer is out: cut the connection
-            await failed()(scope, receive, send)
+            await failed(error)(scope, receive, send)
 
     def _note(self, scope: Scope) -> None:
         route = _route(scope)
