@@ -254,7 +254,7 @@ class Worker:
 
         self._backlog.note_pending(item.caller, item.ask.k)
         try:
-            showing = self.texts.run(_while_wanted(item, matched), item.caller)
+            showing = self.texts.run(_while_wanted(item, matched), item.caller, item.ask.k)
         except Stopped:
             showing = Future()
             showing.cancel()

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from genir.byte_cache import ByteCache
+from genir.byte_cache import ByteCache, digest_of
 
 T = TypeVar("T")
 
@@ -13,7 +13,8 @@ class AnswerCache(Generic[T]):
     has changed.
 
     Every call names the state (of model and documents) that it belongs to: an answer that was made
-    before a change is never given after it. Questions are digests; answers are measured.
+    before a change is never given after it. Answers are measured; of questions, digests of their
+    `repr` are kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -30,20 +31,24 @@ class AnswerCache(Generic[T]):
         """Return the bytes that they take."""
         return self._kept.bytes
 
-    def get(self, state: Hashable, question: bytes) -> T | None:
+    def get(self, state: Hashable, question: Hashable) -> T | None:
         """Return the answer to a question in this state, if it is kept."""
         self._follow(state)
-        found = self._kept.get(question)
+        found = self._kept.get(_digest(question))
         self.misses += found is None
         self.hits += found is not None
         return found
 
-    def put(self, state: Hashable, question: bytes, answer: T) -> None:
+    def put(self, state: Hashable, question: Hashable, answer: T) -> None:
         """Keep an answer, unless it belongs to another state than the last one asked for."""
         if self._kept.limit and state == self._state:
-            self._kept.put(question, answer)
+            self._kept.put(_digest(question), answer)
 
     def _follow(self, state: Hashable) -> None:
         if state != self._state:
             self._state = state
             self._kept.clear()
+
+
+def _digest(question: Hashable) -> bytes:
+    return question if isinstance(question, bytes) else digest_of(repr(question))

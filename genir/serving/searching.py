@@ -137,7 +137,7 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
         def ask(served: Served) -> dict[str, Any]:
             return _facts(served, scope, own)
 
-        name = b"card" if scope is None else b"card " + scope.name
+        name = ("card", None if scope is None else scope.name)
         facts, (_, version) = await service.remember(name, ask, deadline_of(None, service.settings))
         facts = facts | {"version": version}
     return ModelCard(
@@ -222,7 +222,7 @@ async def _refuse_unknown(
     def fields(served: Served) -> list[str]:
         return list(served.documents.metadata_fields())
 
-    known, _ = await service.remember(b"fields", fields, deadline)
+    known, _ = await service.remember("fields", fields, deadline)
     refuse_fields(where, known, caller)
 
 

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
-from genir.byte_cache import MIB, digest_of
+from genir.byte_cache import MIB
 from genir.config import Precision
 from genir.corpus.matches import Matches
 from genir.errors import InputError
 from genir.living.journal import Moved
+from genir.living.waits import waiting_until
 from genir.serving.asks import Ask, Found, ModelState, asking
 from genir.serving.batching import Worker
 from genir.serving.cache import AnswerCache
@@ -24,6 +26,8 @@ from genir.serving.shown import show_all
 from genir.serving.writer import Writer
 
 T = TypeVar("T")
+CLOSE_S = 2.0
+"""Seconds that threads have to end in, once every request is answered."""
 MAX_CARD_BYTES = 16 * MIB
 """Bytes of facts about the documents, and of shares, that are kept until something changes."""
 log = logging.getLogger("genir.serving")
@@ -59,8 +63,10 @@ class Service:
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
         self.draining = False  # readiness says no, connections are not kept
+        self.hangs = False  # a thread works on after `close`
         self.refuses = False  # new requests are refused
-        self.in_flight = 0
+        self._requests: dict[asyncio.Task[Any], bool] = {}  # and whether the body is whole
+        self._given_up: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.last_request = monotonic()
         self._worker = Worker(self.settings, self.metrics, self._look)
         self._writer = Writer(self._worker, opener, self.settings)
@@ -87,14 +93,30 @@ class Service:
         table = self.served.table if self.ready else None
         return 0 if table is None else len({*table.documents[table.live].tolist()})
 
-    def begin(self) -> None:
-        """Note that a request has come."""
-        self.in_flight += 1
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are being answered."""
+        return len(self._requests)
+
+    def begin(self, request: "asyncio.Task[Any]") -> None:
+        """Note that a request has come. request: the task that answers it."""
+        self._requests[request] = True
         self.last_request = monotonic()
 
-    def end(self) -> None:
-        """Note that one is answered."""
-        self.in_flight -= 1
+    def note_body(self, request: "asyncio.Task[Any]", whole: bool) -> None:
+        """Note whether the body of a request has come whole."""
+        self._requests[request] = whole
+
+    def end(self, request: "asyncio.Task[Any]") -> None:
+        """Note that a request is answered."""
+        self._requests.pop(request, None)
+
+    def give_up(self, unfinished: bool = False) -> None:
+        """Cancel requests, which are then refused, once: all, or those whose body is unfinished."""
+        for request, whole in self._requests.items():
+            if request not in self._given_up and not (unfinished and whole):
+                self._given_up.add(request)
+                request.cancel()
 
     # --- state ---------------------------------------------------------------------------------
 
@@ -129,15 +151,17 @@ class Service:
         self._worker.watch()
 
     def close(self) -> None:
-        """Take no more; what waits is dropped."""
-        self._worker.close()
-        self._writer.close()
-        self._comparison.close()
+        """Take no more; what waits is dropped. `hangs` tells whether a thread goes on."""
+        until = monotonic() + CLOSE_S
+        closing = (self._worker.close, self._writer.close, self._comparison.close)
+        self.hangs = not all([close(max(0.0, until - monotonic())) for close in closing])
 
     def _look(self, served: Served) -> None:
         """Follow what other processes have changed, in the worker's thread."""
         try:
-            if served.catch_up(reload=False):
+            with waiting_until(monotonic()):  # queries wait for this thread
+                followed = served.catch_up(reload=False)
+            if followed:
                 log.info("followed", extra={"version": served.version})
         except Moved:
             self._writer.follow_soon()
@@ -182,7 +206,7 @@ class Service:
         return await self._worker.call(question, deadline)
 
     async def remember(
-        self, name: bytes, question: Callable[[Served], T], deadline: float
+        self, name: Hashable, question: Callable[[Served], T], deadline: float
     ) -> tuple[T, ModelState]:
         """Return an answer that holds until something changes, and the state it belongs to."""
         kept = self._cards.get(self._worker.state, name)
@@ -213,7 +237,7 @@ class Service:
                 return None
             return served.shares(ask.text, keys, ask.selection)
 
-        name = digest_of(f"shares {ask.name.hex()} {found.state}")
+        name = ("shares", ask.name, found.state)
         shares, state = await self.remember(name, question, deadline)
         return shares if state == found.state else None
 

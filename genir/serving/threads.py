@@ -30,6 +30,7 @@ class _Job(Generic[T]):
     caller: Hashable
     steps: Steps[T]
     future: "Future[T]"
+    cost: float = 1.0
     begun: bool = False
 
 
@@ -68,13 +69,16 @@ class FairThread:
 
         return self.run(once(), caller)
 
-    def run(self, steps: Steps[T], caller: Hashable = None) -> "Future[T]":
-        """Run work step by step; a job that is cancelled goes no further. Raises Stopped."""
-        job = _Job(caller, steps, Future[T]())
+    def run(self, steps: Steps[T], caller: Hashable = None, cost: float = 1.0) -> "Future[T]":
+        """Run work step by step. Raises Stopped.
+
+        cost: its share of the work: of callers who have had as little, the least goes first.
+        """
+        job = _Job(caller, steps, Future[T](), cost)
         with self._change:
             if self._closed:
                 raise Stopped
-            self._queue.put(caller, job)
+            self._queue.put(caller, job, cost)
             if not self.alive:
                 self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
                 self._thread.start()
@@ -126,7 +130,7 @@ class FairThread:
     def _put_back(self, job: _Job[Any]) -> None:
         with self._change:
             if not self._dropped:
-                self._queue.put(job.caller, job)  # behind the caller's own
+                self._queue.put(job.caller, job, job.cost)  # behind the caller's own
                 return
         _drop(job)
 

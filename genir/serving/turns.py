@@ -59,7 +59,7 @@ class FairQueue(Generic[J]):
         """Add a job of a caller. cost: its share of the work, in any unit."""
         if caller not in self._jobs:
             self._jobs[caller] = deque()
-            self._start[caller] = max(self._now, self._start.get(caller, 0.0))
+            self._start.setdefault(caller, self._now)
             self._arrival[caller] = next(self._count)
         self._jobs[caller].append((job, cost))
         self._length += 1
@@ -74,14 +74,13 @@ class FairQueue(Generic[J]):
         job, cost = jobs[place]
         del jobs[place]
         self._length -= 1
+        # A caller whose jobs did not fit for a while has no claim to the turns it has missed.
+        self._start[caller] = max(self._now, self._start[caller]) + cost
         self._now += cost / len(self._jobs)
-        self._start[caller] += cost
         self._arrival[caller] = next(self._count)
         if not jobs:
             del self._jobs[caller], self._arrival[caller]
             self._forget()
-        else:
-            self._now = max(self._now, min(self._start[one] for one in self._jobs))
         return job
 
     def _find(self, fits: Callable[[J], bool]) -> tuple[Hashable, int] | None:
@@ -93,7 +92,8 @@ class FairQueue(Generic[J]):
         return None
 
     def _end(self, caller: Hashable) -> tuple[float, int]:
-        return self._start[caller] + self._jobs[caller][0][1], self._arrival[caller]
+        start = max(self._now, self._start[caller])
+        return start + self._jobs[caller][0][1], self._arrival[caller]
 
     def _forget(self) -> None:
         """Drop the virtual times of callers who have no job and are not ahead of others."""
