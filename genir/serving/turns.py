@@ -1,8 +1,8 @@
 """Fair order among callers: the job of the caller who has had the least work goes first.
 
-Weighted fair queuing: virtual time advances by the cost of each job divided by the number of
-callers who wait. A caller's job starts, in virtual time, where its last one ended, or now if that
-is later; jobs are taken by the virtual time at which they end. So a caller who comes seldom is next
+Weighted fair queuing: virtual time advances by the cost of each job divided by the number of active
+callers. A caller's job starts, in virtual time, where its last one ended, or now if that is later;
+jobs are taken by the virtual time at which they end. So a caller who comes seldom is next
 in line, whatever others have queued, and a caller with many jobs waits behind itself.
 """
 
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 J = TypeVar("J")
 MAX_LOOK_AHEAD = 64
 """Jobs of a caller among which one that fits is looked for."""
-MAX_IDLE_CALLERS = 1_024
+MAX_IDLE_CALLERS = 256
 """Callers without a job whose virtual time is remembered before those of the past are dropped."""
 
 
@@ -59,7 +59,7 @@ class FairQueue(Generic[J]):
         """Add a job of a caller. cost: its share of the work, in any unit."""
         if caller not in self._jobs:
             self._jobs[caller] = deque()
-            self._start.setdefault(caller, self._now)
+            self._start[caller] = max(self._now, self._start.get(caller, 0.0))
             self._arrival[caller] = next(self._count)
         self._jobs[caller].append((job, cost))
         self._length += 1
@@ -74,14 +74,25 @@ class FairQueue(Generic[J]):
         job, cost = jobs[place]
         del jobs[place]
         self._length -= 1
-        # A caller whose jobs did not fit for a while has no claim to the turns it has missed.
-        self._start[caller] = max(self._now, self._start[caller]) + cost
-        self._now += cost / len(self._jobs)
+        self._now += cost / self._active()
+        self._start[caller] = self._begin(caller, cost) + cost
         self._arrival[caller] = next(self._count)
         if not jobs:
             del self._jobs[caller], self._arrival[caller]
             self._forget()
         return job
+
+    def _active(self) -> int:
+        """Return the number of callers who have a job, or have had more work than their share."""
+        ahead = sum(at > self._now for one, at in self._start.items() if one not in self._jobs)
+        return len(self._jobs) + ahead
+
+    def _begin(self, caller: Hashable, cost: float) -> float:
+        """Return when the caller's next job begins, in virtual time.
+
+        A caller whose jobs did not fit for long has a claim to one of the turns it has missed.
+        """
+        return max(self._start[caller], self._now - cost)
 
     def _find(self, fits: Callable[[J], bool]) -> tuple[Hashable, int] | None:
         """Return the caller of the next job that fits, and its place among the caller's own."""
@@ -92,8 +103,8 @@ class FairQueue(Generic[J]):
         return None
 
     def _end(self, caller: Hashable) -> tuple[float, int]:
-        start = max(self._now, self._start[caller])
-        return start + self._jobs[caller][0][1], self._arrival[caller]
+        _, cost = self._jobs[caller][0]
+        return self._begin(caller, cost) + cost, self._arrival[caller]
 
     def _forget(self) -> None:
         """Drop the virtual times of callers who have no job and are not ahead of others."""
