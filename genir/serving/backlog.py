@@ -121,7 +121,7 @@ class Backlog:
         """Wait for the next query or task; None when it is time to look around, or to end."""
         with self._change:
             while not self.closed:
-                item = self._queue.take(self._is_shown)
+                item = self._queue.take(self._is_shown, forfeit=True)
                 if item is not None:
                     if item.is_wanted():
                         return item

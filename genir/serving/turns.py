@@ -64,9 +64,12 @@ class FairQueue(Generic[J]):
         self._jobs[caller].append((job, cost))
         self._length += 1
 
-    def take(self, fits: Callable[[J], bool] = lambda job: True) -> J | None:
-        """Remove and return the next job that fits; None if there is none."""
-        found = self._find(fits)
+    def take(self, fits: Callable[[J], bool] = lambda job: True, forfeit: bool = False) -> J | None:
+        """Remove and return the next job that fits; None if there is none.
+
+        forfeit: whether a caller without a job that fits has no claim to the turns it misses.
+        """
+        found = self._find(fits, forfeit)
         if found is None:
             return None
         caller, place = found
@@ -75,7 +78,7 @@ class FairQueue(Generic[J]):
         del jobs[place]
         self._length -= 1
         self._now += cost / self._active()
-        self._start[caller] = self._begin(caller, cost) + cost
+        self._start[caller] += cost
         self._arrival[caller] = next(self._count)
         if not jobs:
             del self._jobs[caller], self._arrival[caller]
@@ -87,24 +90,19 @@ class FairQueue(Generic[J]):
         ahead = sum(at > self._now for one, at in self._start.items() if one not in self._jobs)
         return len(self._jobs) + ahead
 
-    def _begin(self, caller: Hashable, cost: float) -> float:
-        """Return when the caller's next job begins, in virtual time.
-
-        A caller whose jobs did not fit for long has a claim to one of the turns it has missed.
-        """
-        return max(self._start[caller], self._now - cost)
-
-    def _find(self, fits: Callable[[J], bool]) -> tuple[Hashable, int] | None:
+    def _find(self, fits: Callable[[J], bool], forfeit: bool) -> tuple[Hashable, int] | None:
         """Return the caller of the next job that fits, and its place among the caller's own."""
         for caller in sorted(self._jobs, key=self._end):
             for place, (job, _) in enumerate(islice(self._jobs[caller], MAX_LOOK_AHEAD)):
                 if fits(job):
                     return caller, place
+            if forfeit:
+                self._start[caller] = max(self._now, self._start[caller])
         return None
 
     def _end(self, caller: Hashable) -> tuple[float, int]:
         _, cost = self._jobs[caller][0]
-        return self._begin(caller, cost) + cost, self._arrival[caller]
+        return self._start[caller] + cost, self._arrival[caller]
 
     def _forget(self) -> None:
         """Drop the virtual times of callers who have no job and are not ahead of others."""
