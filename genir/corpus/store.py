@@ -55,8 +55,9 @@ MAX_MASK_BYTES = 32 * MIB
 """Bytes of the masks of filters that are kept, those asked last."""
 
 
-PREVIEW_CHARACTERS = 1 << 20
-"""Characters of a text that a hit is shown from: an answer holds the texts of all of its hits."""
+PREVIEW_CHARACTERS = 1 << 15
+"""Characters of a text that a hit is shown from, from the first word on: more than a snippet reads,
+and few, since an answer holds the texts of all of its hits."""
 
 
 class Preview(NamedTuple):
@@ -207,7 +208,8 @@ class DocumentStore(Sequence[Document]):
                 )
             title, url, text = values
             # Cut here: SQL's substr takes a NUL for the end of a text.
-            found[key] = Preview(title, url, text[:PREVIEW_CHARACTERS])
+            start = len(text) - len(text.lstrip()) if text[:1].isspace() else 0
+            found[key] = Preview(title, url, text[start : start + PREVIEW_CHARACTERS])
         return found
 
     def keys(self) -> list[str]:

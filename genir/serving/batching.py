@@ -99,21 +99,34 @@ class Worker:
         An error is left to the search: it raises the same one, for the queries it belongs to.
         Raises Busy and Closed.
         """
-        served, given_up = self._served, False
+        served = self._served
         held = None if served is None else served.prepared(wanted)
         if served is None or held is not None:
             return held
 
-        def compile_filter() -> object:
-            now = self._served
-            if now is not None and not given_up:
-                with suppress(InputError):
-                    return now.prepare(wanted)
+        def compile_filter(served: Served) -> object:
+            with suppress(InputError):
+                return served.prepare(wanted)
             return None
+
+        return await self.beside(compile_filter)
+
+    async def beside(self, question: Callable[[Served], T]) -> T:
+        """Return the answer to a question about documents, asked beside the model's thread.
+
+        It is left out where nobody waits for it any more. Raises Busy, and Closed without a model.
+        """
+        given_up = False
+
+        def ask() -> T:
+            served = self._served
+            if served is None or given_up:
+                raise Closed
+            return question(served)
 
         self._backlog.refuse(1)
         try:
-            return await asyncio.wrap_future(self._filters.submit(compile_filter, asking.get()))
+            return await asyncio.wrap_future(self._filters.submit(ask, asking.get()))
         except Stopped:
             raise Closed from None
         finally:
