@@ -18,6 +18,13 @@ def give_back() -> None:
             trim(0)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory does not suffice, as Python, NumPy or torch do."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def keep_few_kernels() -> None:
     """Bound what oneDNN keeps, a kernel for each number of rows; only before torch is loaded.
 

@@ -1,12 +1,14 @@
 """The words of genir as immutable records. Knows no tensors."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from genir.arguments import as_keys, as_text, is_listable
+from genir.byte_cache import digest_of
 from genir.errors import InputError
 
 Identifier = tuple[int, ...]
@@ -171,9 +173,11 @@ class Selection:
         object.__setattr__(self, "deny", frozenset(as_keys(deny, "deny")))
 
     @cached_property
-    def name(self) -> Hashable:
-        """Return what equal selections share."""
-        return tuple(repr(dict(one)) for one in self.where), self.allow, self.deny
+    def name(self) -> bytes:
+        """Return a digest that equal selections share: what caches keep in the place of keys."""
+        filters = [repr(dict(one)) for one in self.where]
+        keys = [sorted(own) for own in (*self.allow, self.deny)]
+        return digest_of(json.dumps([filters, keys]))
 
     def __and__(self, other: "Selection") -> "Selection":
         """Return what passes both."""

@@ -36,6 +36,7 @@ from genir.models.guards import Guards
 from genir.models.limits import refuse_longer
 from genir.models.registry import load_model
 from genir.records import Answer, Filter, Hit
+from genir.stopping import checkpoint
 
 BATCH = 32
 """Queries decoded together."""
@@ -225,10 +226,16 @@ class Retriever(Stored):
         """Return the rows that may be found, ready for the decoder. Raises as `search` does."""
         return self._masks.live_rows(self.table, self.documents, where, 1)
 
-    def prepare(self, where: Sequence[Wanted]) -> None:
-        """Compute the masks of filters ahead of a search that uses them; from any thread."""
-        for wanted in where:
-            self._masks.live_rows(self.table, self.documents, wanted, 1)
+    def prepare(self, where: Wanted) -> LiveRows:
+        """Compute the mask of a filter ahead of a search that uses it; from any thread.
+
+        The search finds the mask for as long as it is held, unless the documents have changed.
+        """
+        return self._masks.mask(self.table, self.documents, where)
+
+    def prepared(self, where: Wanted) -> LiveRows | None:
+        """Return the mask of a filter if it was computed already; from any thread, at once."""
+        return self._masks.known(self.table, where)
 
     def hits_of(self, query: str, ranked: Sequence[Ranked]) -> list[Hit]:
         """Return ranked documents as hits. Looks up what they show; the order is already made."""
@@ -242,6 +249,7 @@ class Retriever(Stored):
         shown = self.documents.previews([keys[number] for number in numbers])
         matches = []
         for query, own in zip(queries, ranked, strict=True):
+            checkpoint()
             previews = [shown[keys[item.document]] for item in own]
             hits = [
                 Hit(

@@ -137,7 +137,7 @@ def test_a_filter_compiled_ahead_is_not_compiled_again(assembled, monkeypatch):
     retriever, where = assembled("atomic"), Selection(({"section": 2},))
     expected = assembled("atomic").search(["erase"], 40, where)
     with ThreadPoolExecutor(1) as other:
-        other.submit(retriever.prepare, [where]).result()
+        other.submit(retriever.prepare, where).result()
     monkeypatch.setattr(DocumentStore, "matching", None)  # would fail if it were called
     assert retriever.search(["erase"], 40, where) == expected
     retriever.table.set_live([3], False)  # a change: the mask is of another version

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genir.arguments import as_keys
 from genir.corpus.metadata_index import MetadataIndex
-from genir.corpus.store import DocumentStore, Preview
+from genir.corpus.store import DocumentStore, Preview, mask_cache
 from genir.corpus.store_file import SCHEMA, insert
 from genir.errors import InputError
 from genir.records import Document
@@ -23,7 +23,7 @@ class Additions(DocumentStore):
     def __init__(self) -> None:
         self.path = Path(":memory:")
         self._lock = threading.Lock()
-        self._masks = {}
+        self._masks = mask_cache()
         self._index = MetadataIndex(self.path, self._rows)
         self._length = 0
         # One connection for all threads; SQLite takes their calls in turn.
@@ -65,7 +65,7 @@ class LayeredStore(DocumentStore):
         self._added.put(documents)
         self._length = max(self._below, len(self._added))
         with self._lock:
-            self._masks = {}  # another, so that a mask still being made is not kept
+            self._masks = mask_cache()  # another, so that a mask still being made is not kept
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
         """Return the documents of the numbers that exist."""

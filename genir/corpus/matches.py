@@ -1,6 +1,6 @@
 """Ranked documents whose snippets are still to be made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from genir.corpus.snippet import snippet
@@ -19,10 +19,16 @@ class Matches:
     bare: Answer[Hit]
     texts: Sequence[str]
 
+    @property
+    def proven(self) -> bool | None:
+        """Whether exact search has shown that nothing better exists; None if it was not asked."""
+        return self.bare.proven
+
+    def __iter__(self) -> Iterator[Hit]:
+        """Yield the hits with their snippets, each made when it is asked for."""
+        for hit, text in zip(self.bare, self.texts, strict=True):
+            yield replace(hit, snippet=snippet(text, self.query))
+
     def hits(self) -> Answer[Hit]:
         """Return the hits with their snippets."""
-        shown = (
-            replace(hit, snippet=snippet(text, self.query))
-            for hit, text in zip(self.bare, self.texts, strict=True)
-        )
-        return Answer(shown, self.bare.proven)
+        return Answer(self, self.proven)

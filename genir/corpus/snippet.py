@@ -12,6 +12,8 @@ MAX_SNIPPET_TERMS = 64
 """Terms of a query that are looked for, the longest."""
 MAX_FORM_CHARS = 100
 """Characters of a term up to which it is looked for in other normal forms."""
+MAX_KEPT_CHARS = 4_000
+"""Characters of a query up to which its terms are kept."""
 _WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _HALF = {ord(unicodedata.normalize("NFKC", chr(c))): c for c in range(0xFF61, 0xFFA0)}
 
@@ -35,9 +37,16 @@ def snippet(text: str, query: str, width: int = 200) -> str:
     return _cut(read, max(0, start - margin), room, margin, rest)
 
 
-@lru_cache(maxsize=256)
 def _terms(query: str) -> tuple[tuple[str, bool], ...]:
-    """Return the distinct terms of a query, the longest first, and whether each is unspaced."""
+    """Return the distinct terms of a query, the longest first, and whether each is unspaced.
+
+    Of short queries they are kept for the next text: a few megabytes.
+    """
+    return _kept_terms(query) if len(query) <= MAX_KEPT_CHARS else _kept_terms.__wrapped__(query)
+
+
+@lru_cache(maxsize=256)
+def _kept_terms(query: str) -> tuple[tuple[str, bool], ...]:
     distinct = sorted(set(terms(query, composed=False)), key=lambda term: (-len(term), term))
     forms = dict.fromkeys(form for term in distinct[:MAX_SNIPPET_TERMS] for form in _forms(term))
     return tuple((form, is_unspaced(form[0])) for form in forms)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
+from genir.byte_cache import MIB, ByteCache, digest_of
 from genir.corpus.conditions import COLUMNS as FILTERED
 from genir.corpus.conditions import passing
 from genir.corpus.metadata_index import MetadataIndex
@@ -24,10 +25,11 @@ from genir.errors import FolderError, InputError, nearest
 from genir.folders import flush_entry
 from genir.records import Document, Filter, Link
 
-MASKS = 32
-"""Filters whose masks are kept, those asked last."""
-PREVIEW_CHARACTERS = 1 << 20
-"""Characters of a text that a hit is shown from: an answer holds the texts of all of its hits."""
+MAX_MASK_BYTES = 32 * MIB
+"""Bytes of the masks of filters that are kept, those asked last."""
+PREVIEW_CHARACTERS = 1 << 15
+"""Characters of a text that a hit is shown from, from the first word on: more than a snippet reads,
+and few, since an answer holds the texts of all of its hits."""
 
 
 class Preview(NamedTuple):
@@ -47,7 +49,7 @@ class DocumentStore(Sequence[Document]):
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._masks = mask_cache()
         self._index = MetadataIndex(self.path, self._rows)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no document store here; check the path")
@@ -167,7 +169,8 @@ class DocumentStore(Sequence[Document]):
                 )
             title, url, text = values
             # Cut here: SQL's substr takes a NUL for the end of a text.
-            found[key] = Preview(title, url, text[:PREVIEW_CHARACTERS])
+            start = len(text) - len(text.lstrip()) if text[:1].isspace() else 0
+            found[key] = Preview(title, url, text[start : start + PREVIEW_CHARACTERS])
         return found
 
     def keys(self) -> list[str]:
@@ -186,17 +189,15 @@ class DocumentStore(Sequence[Document]):
         """
         if strict:
             self._refuse_unknown(where)
-        text = json.dumps(where, default=repr)
+        name = digest_of(json.dumps(where, default=repr))
         with self._lock:
             masks = self._masks
-            mask = masks.pop(text, None)
+            mask = masks.get(name)
         if mask is None:
             mask = self._passing(where)
             mask.setflags(write=False)
-        with self._lock:
-            masks[text] = mask  # the last asked stands last
-            if len(masks) > MASKS:
-                del masks[next(iter(masks))]
+            with self._lock:
+                masks.put(name, mask)
         return mask
 
     def _passing(self, where: Filter) -> NDArray[np.bool_]:
@@ -309,3 +310,8 @@ class DocumentStore(Sequence[Document]):
                 self._connections.append(self._local.connection)
         own: sqlite3.Connection = self._local.connection
         return own
+
+
+def mask_cache() -> ByteCache[NDArray[np.bool_]]:
+    """Return an empty cache of masks by the digest of their filter."""
+    return ByteCache(MAX_MASK_BYTES)

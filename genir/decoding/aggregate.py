@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.identifiers.table import IdentifierTable
+from genir.stopping import checkpoint
 
 Aggregate = Literal["max", "logsumexp", "ngrams", "views"]
 """Of `[decoding]`; `views` is a sum of weights, and `ngrams` another module's."""
@@ -35,6 +36,7 @@ def rank_documents(
     dead beam.
     live: bool [rows], the rows that may be shown.
     """
+    checkpoint()
     kept = score > -np.inf
     low, high, score = low[kept], high[kept], score[kept].astype(np.float64)
     sizes = high - low

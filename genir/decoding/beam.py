@@ -21,6 +21,7 @@ from genir.decoding.readers import Taken
 from genir.decoding.runs import open_reader
 from genir.decoding.trie import Edges, Trie
 from genir.models.base import DocidModel
+from genir.stopping import checkpoint
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def beam_steps(
     current, taken, depth = root(trie, inputs[0].shape[0]), None, 0
     done = Beams.none(len(current.low), current.low.device)
     while depth < trie.depth:
+        checkpoint()
         if depth:
             edges = trie.children(current.low, current.high, depth, reader.may_wait)
         else:

@@ -20,6 +20,7 @@ from genir.decoding.readers import score_edges
 from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
+from genir.stopping import checkpoint
 
 FEW = 1024
 """Rows of a node that are completed at once where no prefix matters: a row is a look-up a level."""
@@ -64,6 +65,7 @@ def exact_search(
     done = opened.take(opened.query < 0)  # none
     expanded = torch.zeros_like(opened.query)
     while True:
+        checkpoint()
         total = space.total(done)
         floor = kth_best(done.query, total, k, queries)
         done = done.take(total >= floor[done.query])

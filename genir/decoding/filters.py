@@ -1,35 +1,42 @@
 """From what users ask for (metadata, keys) to masks over the rows of the identifier table."""
 
 import threading
-from collections import OrderedDict
-from collections.abc import Collection, Hashable, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from genir.arguments import as_keys, is_listable
+from genir.byte_cache import MIB, ByteCache, digest_of
 from genir.corpus.store import DocumentStore
 from genir.decoding.masks import LiveRows, Mask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.records import Filter, Selection, as_filter
 
+MAX_ROW_BYTES = 3
+"""Bytes of a mask a row of the table, at most: a boolean, and the distance to the next live row."""
 Wanted = Filter | Selection | None
 """Which documents a query may find; None for all."""
-KEPT = 64
-"""Masks that are kept, those asked last."""
+MAX_KEPT_BYTES = 64 * MIB
+"""Bytes of masks that are kept, those asked last."""
+MIN_KEPT = 8
+"""Masks that are kept of a table however large: one of them is that of all live rows."""
 
 
 class RowMasks:
     """The masks of filters over a table, made once until a document comes, goes or changes.
 
-    Safe to use from several threads.
+    Safe to use from several threads. A mask that somebody still holds is found again even where the
+    cache has no room for it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: Mask | None = None
-        self._kept: OrderedDict[Hashable, LiveRows] = OrderedDict()
+        self._kept: ByteCache[LiveRows] = ByteCache(MAX_KEPT_BYTES)
+        self._held: WeakValueDictionary[bytes, LiveRows] = WeakValueDictionary()
 
     def live_rows(
         self,
@@ -44,7 +51,7 @@ class RowMasks:
         of another length, and for an unknown field of a filter that is no Selection.
         """
         if where is None or isinstance(where, Mapping | Selection):
-            return self._of(table, documents, where)
+            return self.mask(table, documents, where)
         where = _listed(where)
         if len(where) != queries:
             raise InputError(
@@ -53,28 +60,39 @@ class RowMasks:
         names = [name_of(one) for one in where]
         distinct = dict(zip(names, where, strict=True))
         places = {name: place for place, name in enumerate(distinct)}
-        parts = [self._of(table, documents, one) for one in distinct.values()]
+        parts = [self.mask(table, documents, one) for one in distinct.values()]
         if len(parts) == 1:
             return parts[0]
         return LiveRows.join(parts, [places[name] for name in names])
 
-    def _of(self, table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> LiveRows:
+    def known(self, table: IdentifierTable, wanted: Wanted) -> LiveRows | None:
+        """Return the mask of a filter if it is there; never waits for its computation."""
+        name = name_of(wanted)
+        with self._lock:
+            return self._find(name) if self._live is table.live else None
+
+    def mask(self, table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> LiveRows:
+        """Return the mask of a filter, computed if it is not there."""
         # A change of the documents gives the table another live mask, so a mask made for `live` is
         # never used after one, whatever thread makes it.
         live, name = table.live, name_of(wanted)
         with self._lock:
-            found = self._kept.get(name) if self._live is live else None
+            found = self._find(name) if self._live is live else None
         if found is None:
             found = LiveRows.build([_rows(table, documents, wanted)])
         with self._lock:
             if self._live is not live:
                 self._live = live
                 self._kept.clear()
-            self._kept[name] = found
-            self._kept.move_to_end(name)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+                self._held.clear()
+                self._kept.limit = max(MAX_KEPT_BYTES, MIN_KEPT * MAX_ROW_BYTES * len(live))
+            size = found.bytes + sum(mask.nbytes for mask in found.masks)
+            self._kept.put(name, found, size)
+            self._held[name] = found
         return found
+
+    def _find(self, name: bytes) -> LiveRows | None:
+        return self._kept.get(name) or self._held.get(name)
 
 
 def _listed(where: Any) -> list[Wanted]:
@@ -84,11 +102,11 @@ def _listed(where: Any) -> list[Wanted]:
     return list(where)
 
 
-def name_of(wanted: Wanted) -> Hashable:
-    """Return what equal wishes share, and none that differ."""
+def name_of(wanted: Wanted) -> bytes:
+    """Return a digest that equal filters share, and none that differ."""
     if isinstance(wanted, Selection):
         return wanted.name
-    return repr({} if wanted is None else dict(as_filter(wanted)))
+    return digest_of(repr({} if wanted is None else dict(as_filter(wanted))))
 
 
 def _rows(table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> Mask:

@@ -24,6 +24,7 @@ from genir.decoding.readers import score_edges
 from genir.decoding.trie import Edges, Trie
 from genir.errors import InputError
 from genir.models.base import DocidModel
+from genir.stopping import checkpoint
 
 TOGETHER = 512
 """Sequences expanded together: each takes the memory of a vocabulary of logits, or of all edges."""
@@ -85,6 +86,7 @@ def joined_search(
     sequences = Sequences.roots(trie, queries)
     done = sequences.nodes.take(sequences.others < 0)  # none
     while True:
+        checkpoint()
         ended, sequences = space.expand(sequences, hidden)
         done = _best_of_each(done.join(ended), trie.rows, decoding.beams)
         sequences = _prune(sequences, decoding.beams, done, wanted, queries)

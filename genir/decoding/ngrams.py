@@ -21,6 +21,7 @@ from genir.decoding.trie import Trie
 from genir.decoding.weights import weigh
 from genir.identifiers.table import PAD, IdentifierTable
 from genir.models.base import DocidModel
+from genir.stopping import checkpoint
 
 ALPHA, BETA = 2.0, 0.8
 """How much better n-grams count for more, and how much of a repeated token is taken away."""
@@ -86,6 +87,7 @@ def rank_prefixes(table: IdentifierTable, found: Prefixes, live: Mask) -> list[R
 
     The row of each is one of its best n-gram's.
     """
+    checkpoint()
     counts = table.live_between(found.low, found.high)
     total = int(np.count_nonzero(table.live))
     weights = weigh(found.score, counts, total, SMOOTHING)

@@ -32,6 +32,7 @@ from genir.models.encoder import encode_texts, pad_batch
 from genir.models.modes import evaluating
 from genir.models.precision import autocast
 from genir.records import Answer
+from genir.stopping import checkpoint
 
 NO_NUMBERS = "some scores are no numbers: the model is damaged; train it again"
 
@@ -132,6 +133,7 @@ class Ranker:
         wanted = self._useful(max(ks), readings)
         read_for = dict(zip(short, readings, strict=True))
         while short:
+            checkpoint()
             found = self._decode([read_for[q] for q in short], live.select(short), width, wanted)
             for query, ranked in zip(short, found, strict=True):
                 answers[query] = Answer(ranked[: ks[query]], answers[query].proven)

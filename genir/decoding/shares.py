@@ -21,6 +21,7 @@ from genir.decoding.readers import score_edges
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
+from genir.stopping import checkpoint
 
 
 def has_shares(recipe: Recipe) -> bool:
@@ -67,6 +68,7 @@ def identifier_shares(
     first = torch.zeros(len(rows), dtype=torch.long, device=symbols.device)
     read = model.hidden_after(model.start(*inputs), first, symbols[:, :-1].long().clamp(min=0))
     for depth, hidden in enumerate(read):
+        checkpoint()
         starts, example, places = np.unique(low, return_index=True, return_inverse=True)
         node_low, node_high = (_on(ends[example], symbols)[:, None] for ends in (low, high))
         edges = trie.children(node_low, node_high, depth)

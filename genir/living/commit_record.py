@@ -12,10 +12,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
+
+from genir.living.waits import seconds_to_wait
 
 SLOT_BYTES = 512
 """One disk sector: the two slots are written in turn, so a torn write damages only the new one."""
+
+
+LOCK_PAUSE_S = 0.005
+"""Seconds between two tries to take the lock; others hold it for a few milliseconds."""
 
 
 class Commit(NamedTuple):
@@ -76,7 +83,7 @@ class CommitRecord:
         """Open the file and keep out other processes: commits may be recorded out of order."""
         file = os.open(self.path, os.O_RDWR)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file)
             yield file
         finally:
             os.close(file)
@@ -87,6 +94,19 @@ class CommitRecord:
         if not commits:
             raise RecordError(f"{self.path}: both copies of the last version are damaged")
         return max(commits)
+
+
+def _lock(file: int) -> None:
+    """Take the lock of a file. Raises OSError where another process does not give it back."""
+    until = monotonic() + seconds_to_wait()
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if monotonic() >= until:
+                raise
+        sleep(LOCK_PAUSE_S)
 
 
 def _slot(commit: Commit) -> bytes:

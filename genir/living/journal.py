@@ -24,11 +24,10 @@ from genir.folders import flush_entry
 from genir.living.base import Base
 from genir.living.changes import Change, Entry, Kind, Row, digest, from_row, to_row
 from genir.living.commit_record import Commit, RecordError
+from genir.living.waits import seconds_to_wait
 
 APPLICATION = 0x67656E6A  # "genj"
 FORMAT = 3
-WAIT = 60.0
-"""Seconds to wait for another process that is writing."""
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORMAT};
@@ -282,7 +281,9 @@ class Journal:
             except OSError:
                 raise Moved from None
             self._open = connection, os.getpid(), identity(self.path)
-        return self._open[0]
+        connection = self._open[0]
+        connection.execute(f"PRAGMA busy_timeout = {seconds_to_wait() * 1000:.0f}")
+        return connection
 
     def _connect(self) -> sqlite3.Connection:
         uri, before = self.path.resolve().as_uri(), identity(self.path)
@@ -293,7 +294,11 @@ class Journal:
         mode = "mode=rw" if writable else "immutable=1" if still else "mode=ro"
         self._still = mode == "immutable=1"
         connection = sqlite3.connect(
-            f"{uri}?{mode}", uri=True, timeout=WAIT, check_same_thread=False, isolation_level=None
+            f"{uri}?{mode}",
+            uri=True,
+            timeout=seconds_to_wait(),
+            check_same_thread=False,
+            isolation_level=None,
         )
         try:
             told = [connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -339,7 +344,7 @@ class Journal:
     def _refused(self, error: Exception) -> InputError:
         text = str(error)
         if "locked" in text:
-            mend = f"another process has been writing for {WAIT:.0f} seconds; try again"
+            mend = "another process goes on writing, or was stopped while it wrote; try again"
         elif "full" in text or "disk I/O" in text:
             mend = f"the disk is full or fails ({text}); make room and do it again"
         elif any(word in text for word in ("readonly", "read-only", "Read-only", "ermission")):

@@ -1,12 +1,14 @@
 """Who may do what: bearer tokens, and what is open without one."""
 
 import logging
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 from genir.errors import InputError
+from genir.serving.asks import asking
 from genir.serving.messages import Access
 from genir.serving.origins import ANY
 from genir.serving.proxies import is_foreign
@@ -91,9 +93,22 @@ class Gate:
 async def anyone(request: Request) -> Caller:
     """Return who asks, whatever they may do."""
     caller = request.app.state.gate.caller(request.headers.get("authorization"))
+    asking.set(_turn_of(caller, request))
     if caller.name:
         request.state.facts["token"] = caller.name
     return caller
+
+
+def _turn_of(caller: Caller, request: Request) -> str:
+    """Return whose turn at the model a request takes: its token's, or its address's."""
+    if caller.name:
+        return f"token {caller.name}"
+    try:
+        address = ip_address(request.client.host if request.client else "")
+    except ValueError:  # no address: a Unix socket
+        return "no address"
+    # Who has one IPv6 address has a network of them.
+    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 async def reader(caller: Annotated[Caller, Depends(anyone)]) -> Caller:

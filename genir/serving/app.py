@@ -15,6 +15,7 @@ from genir.serving import changing, searching
 from genir.serving.access import Gate
 from genir.serving.encodings import Utf8Requests
 from genir.serving.guards import OwnHosts, WithHeaders
+from genir.serving.leaving import StopWithClient
 from genir.serving.observing import Observed
 from genir.serving.problems import answer_problems
 from genir.serving.proxies import TrustedProxies
@@ -67,6 +68,7 @@ def create_app(
 
 def _surround(app: FastAPI, settings: Settings) -> None:
     """Add what every request goes through, the innermost first."""
+    app.add_middleware(StopWithClient)
     app.add_middleware(Utf8Requests, most=settings.max_body)
     if settings.cors:
         app.add_middleware(

@@ -1,91 +1,39 @@
 """One thread owns the model: queries of several requests wait in one queue and go in together.
 
-Knows no HTTP and no documents. What waits is bounded, what is late is left out, and a query that
-fails takes no other with it. Snippets are made in threads of their own, from texts that were read
-in the model's thread: they belong to the version that answered, and a long text delays no other
-query.
+What nobody waits for any more is left out or stopped, and a query that fails takes no other with
+it. Snippets and filters are made in threads of their own, from texts that were read in the model's
+thread: they belong to the version that answered. Knows no HTTP and no documents.
 """
 
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from math import inf
-from time import monotonic
-from typing import Any, TypeVar
+from time import monotonic, thread_time
+from typing import TypeVar
 
 from genir.errors import InputError
-from genir.memory import give_back
-from genir.records import Hit, Selection
+from genir.memory import give_back, is_out_of_memory
+from genir.records import Selection
+from genir.serving.asks import Ask, Found, ModelState, Task, Waiting, asking
+from genir.serving.backlog import LIGHT_COST, Backlog, Busy, Closed, Item
 from genir.serving.metrics import Metrics
 from genir.serving.served import Matched, Served
 from genir.serving.settings import Settings
-from genir.serving.texts import TextThreads
+from genir.serving.shown import Shown, show
+from genir.serving.threads import FairThread, Steps, Stopped
+from genir.stopping import Abandoned, stop_when
 
 TIDY = 10.0
 """Seconds between two times that freed memory is given back."""
 
+__all__ = ["Ask", "Busy", "Closed", "Found", "ModelState", "Worker"]
+
 log = logging.getLogger("genir.serving")
 T = TypeVar("T")
-ModelState = tuple[int, int]
-"""Which model answers (counted from 0 as they are swapped in), and the version of its documents."""
-
-
-class Busy(Exception):
-    """Too much waits already: come back in a moment."""
-
-
-class Closed(Exception):
-    """The server is leaving."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A query and what is wanted of its answer."""
-
-    text: str
-    k: int = 10
-    selection: Selection | None = None
-    beams: int | None = None
-    exact: bool | None = None
-
-    @property
-    def name(self) -> Hashable:
-        """Return what equal questions share."""
-        selection = None if self.selection is None else self.selection.name
-        return self.text, self.k, selection, self.beams, self.exact
-
-
-@dataclass(frozen=True)
-class Found:
-    """The hits of one query, and the state of what answered."""
-
-    hits: list[Hit]
-    state: ModelState
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """A query in the queue. deadline: by the monotonic clock."""
-
-    ask: Ask
-    future: "asyncio.Future[Found]"
-    deadline: float
-    owner: object  # shared by the queries of one request
-    since: float = field(default_factory=monotonic)
-
-
-@dataclass(eq=False)
-class _Task:
-    """Something else to ask the model, alone."""
-
-    run: Callable[[Served], Any]
-    future: "Future[Any]"
 
 
 class Worker:
@@ -99,18 +47,18 @@ class Worker:
     ) -> None:
         """Make the queue. idle: called in the thread now and then, to look for changes."""
         self._settings, self._metrics, self._idle = settings, metrics, idle
-        self._size = settings.max_batch if settings.batching else 1
-        self._wait = settings.max_wait_ms / 1000 if settings.batching else 0.0
-        self.texts = TextThreads()
-        self._queue: deque[_Waiting | _Task] = deque()
-        self._change = threading.Condition()
+        self._computing = False
+        self.texts = FairThread("genir-snippet", busy=lambda: self._computing)
+        # One thread: what uses a document store comes before what closes it, in order.
+        self._filters = FairThread("genir-filter", busy=lambda: self._computing)
+        self._backlog = Backlog(
+            settings, metrics, lambda: self.texts.waiting + self._filters.waiting
+        )
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._served: Served | None = None
         self._generation = -1
-        self._last = 0  # queries in the batch before
-        self._next_look = inf
         self._next_tidy = monotonic() + TIDY
-        self._closed = False
 
     @property
     def served(self) -> Served | None:
@@ -125,204 +73,222 @@ class Worker:
     @property
     def state(self) -> ModelState:
         """Return which model answers, and the version of its documents."""
-        with self._change:
-            return self._state()
-
-    def _state(self) -> ModelState:
-        return self._generation, self._served.version if self._served is not None else 0
+        with self._lock:
+            return self._generation, self._served.version if self._served is not None else 0
 
     @property
     def waiting(self) -> int:
-        """Return how much waits: for the model, or for its snippets."""
-        return len(self._queue) + self.texts.waiting
+        """Return how much waits: for the model, for its snippets, and for filters."""
+        return self._backlog.waiting
 
     def install(self, served: Served) -> Served | None:
         """Answer with another model from the next batch on; return the one before."""
-        with self._change:
+        with self._lock:
             before, self._served = self._served, served
             self._generation += 1
         return before
 
     def retire(self, served: Served) -> None:
         """Close a model that was replaced, after the batch and the filters that still read it."""
-        with suppress(Busy, Closed):
-            self.do(lambda _: self.texts.filter(served.close), bounded=False)
+        with suppress(Closed, Stopped):
+            self.do(lambda _: self._filters.submit(served.close))
 
-    async def prepare(self, wanted: Sequence[Selection]) -> None:
-        """Compile filters beside the model's thread. Raises Busy.
+    async def prepare(self, wanted: Selection) -> object:
+        """Compile a filter beside the model's thread; hold what this returns until the search.
 
         An error is left to the search: it raises the same one, for the queries it belongs to.
+        Raises Busy and Closed.
         """
-        if self.waiting >= self._settings.queue:
-            raise Busy
+        served = self._served
+        held = None if served is None else served.prepared(wanted)
+        if served is None or held is not None:
+            return held
 
-        def compile_filters() -> None:
+        def compile_filter(served: Served) -> object:
+            with suppress(InputError):
+                return served.prepare(wanted)
+            return None
+
+        return await self.beside(compile_filter)
+
+    async def beside(self, question: Callable[[Served], T]) -> T:
+        """Return the answer to a question about documents, asked beside the model's thread.
+
+        It is left out where nobody waits for it any more. Raises Busy, and Closed without a model.
+        """
+        given_up = False
+
+        def ask() -> T:
             served = self._served
-            if served is not None:
-                with suppress(InputError):
-                    served.prepare(wanted)
+            if served is None or given_up:
+                raise Closed
+            return question(served)
 
-        await asyncio.wrap_future(self.texts.filter(compile_filters))
+        self._backlog.refuse(1)
+        try:
+            return await asyncio.wrap_future(self._filters.submit(ask, asking.get()))
+        except Stopped:
+            raise Closed from None
+        finally:
+            given_up = True
 
     def watch(self) -> None:
         """Begin to look for changes now and then."""
-        with self._change:
-            self._next_look = monotonic()
-            self._start()
-            self._change.notify()
+        self._start()
+        self._backlog.look_now()
 
     # --- asking --------------------------------------------------------------------------------
 
-    def ask(self, asks: Sequence[Ask], deadline: float) -> list["asyncio.Future[Found]"]:
-        """Queue queries; return their answers to come. Raises Busy, and Closed."""
-        loop = asyncio.get_running_loop()
-        owner = object()
-        items = [_Waiting(ask, loop.create_future(), deadline, owner) for ask in asks]
-        with self._change:
-            if self._closed:
-                raise Closed
-            # A lone request may fill the queue, however many queries it brings.
-            if self.waiting and self.waiting + len(items) > self._settings.queue:
-                raise Busy
-            self._queue.extend(items)
-            self._start()
-            self._change.notify()
+    def ask(
+        self, asks: Sequence[Ask], deadline: float, held: Sequence[object] = ()
+    ) -> list["asyncio.Future[Found]"]:
+        """Queue queries; return their answers to come. Raises Busy, and Closed.
+
+        held: masks of their filters, which `prepare` has returned.
+        """
+        loop, caller = asyncio.get_running_loop(), asking.get()
+        heavy = sum(ask.cost for ask in asks) > LIGHT_COST
+        masks = held or [None] * len(asks)
+        items = [
+            Waiting(ask, loop.create_future(), deadline, caller, heavy, mask)
+            for ask, mask in zip(asks, masks, strict=True)
+        ]
+        self._backlog.put(items)
+        self._start()
         return [item.future for item in items]
 
-    def do(self, run: Callable[[Served], T], bounded: bool = True) -> "Future[T]":
-        """Queue something else; a call that is cancelled before its turn is left out.
-
-        Raises Busy, if bounded, and Closed.
-        """
-        task = _Task(run, Future())
-        with self._change:
-            if self._closed:
-                raise Closed
-            if bounded and self.waiting >= self._settings.queue:
-                raise Busy
-            self._queue.append(task)
-            self._start()
-            self._change.notify()
+    def do(self, run: Callable[[Served], T]) -> "Future[T]":
+        """Queue something of the server's own. Raises Closed."""
+        task = Task(run, Future())
+        self._backlog.put([task], bounded=False)
+        self._start()
         return task.future
 
-    def close(self) -> None:
-        """Take no more; drop what waits, and wait for what is being answered."""
-        with self._change:
-            self._closed = True
-            dropped, self._queue = list(self._queue), deque()
-            self._change.notify_all()
-        for item in dropped:
-            if isinstance(item, _Task):
-                item.future.cancel()
-            else:
-                _deliver(item, Closed())
+    async def call(self, run: Callable[[Served], T], deadline: float) -> T:
+        """Return the model's answer to something else. It stops where nobody waits for it.
+
+        Raises Busy, Closed, and TimeoutError at the deadline.
+        """
+        task = Task(run, Future(), asking.get(), deadline)
+        self._backlog.put([task])
+        self._start()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - monotonic())):
+                result: T = await asyncio.wrap_future(task.future)
+                return result
+        finally:
+            task.given_up = True
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Take no more; drop what waits, and wait for what is being answered.
+
+        timeout: seconds to wait, at most. Returns whether the threads have ended.
+        """
+        until = inf if timeout is None else monotonic() + timeout
+        self._backlog.close()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-        self.texts.close()
+            self._thread.join(None if timeout is None else timeout)
+        ended = [own.close(until - monotonic()) for own in (self.texts, self._filters)]
+        return all(ended) and (self._thread is None or not self._thread.is_alive())
 
     # --- the thread ----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="genir-model", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="genir-model", daemon=True)
+                self._thread.start()
 
     def _work(self) -> None:
-        while (batch := self._take()) is not None:
-            served, state = self._now()
-            if served is None:  # still loading: look again later, or this thread would spin
-                self._next_look = monotonic() + self._settings.poll_ms / 1000
-                continue
+        while not self._backlog.closed:
+            batch: list[Item] = []
             try:
-                if isinstance(batch, _Task):
-                    _run(batch, served)
-                else:
-                    self._answer(batch, served, state)
-                self._look(served)
+                self._turn(batch)
             except Exception as error:  # this thread answers everybody: it goes on
                 log.exception("the model's thread met an error")
-                for item in batch if isinstance(batch, list) else ():
-                    _deliver(item, error)
+                for item in batch:
+                    item.fail(error)
 
-    def _now(self) -> tuple[Served | None, ModelState]:
-        with self._change:
-            return self._served, self._state()
-
-    def _take(self) -> list[_Waiting] | _Task | None:
-        """Wait for something to do: queries for one batch, or one task, or none (look around)."""
-        with self._change:
-            while not self._queue:
-                if self._closed:
-                    return None
-                pause = self._next_look - monotonic()
-                if pause <= 0:
-                    return []
-                self._change.wait(None if pause == inf else pause)
-            first = self._queue.popleft()
-            if isinstance(first, _Task):
-                return first
-            self._queue.appendleft(first)
-            self._gather()
-            batch: list[_Waiting] = []
-            while self._queue and len(batch) < self._size:
-                head = self._queue[0]
-                if isinstance(head, _Task):
-                    break
-                batch.append(head)
-                self._queue.popleft()
-            self._last = len(batch)
-            return batch
-
-    def _gather(self) -> None:
-        """Wait a little for more queries; not for one that comes alone, as the last did."""
-        until = monotonic() + (self._wait if self._last > 1 else 0.0)
-        while len(self._queue) < self._size and not self._closed:
-            pause = until - monotonic()
-            if pause <= 0:
-                break
-            self._change.wait(pause)
+    def _turn(self, batch: list[Item]) -> None:
+        """Answer the next task or batch, which is noted in `batch`, and look around."""
+        first = self._backlog.next()
+        with self._lock:
+            served, generation = self._served, self._generation
+        if served is None:  # still loading: look again later, or this thread would spin
+            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000
+            return
+        if first is not None:
+            batch.append(first)
+            self._computing = True
+            try:
+                if isinstance(first, Task):
+                    _run(first, served)
+                else:
+                    self._backlog.gather(first, batch, lambda one: _group(one.ask, served))
+                    items = [item for item in batch if isinstance(item, Waiting)]
+                    self._answer(items, served, (generation, served.version))
+            finally:
+                self._computing = False
+            batch.clear()  # what fails from here on is not theirs
+        self._look(served)
 
     def _look(self, served: Served) -> None:
         if monotonic() >= self._next_tidy:
             give_back()  # batches of ever other shapes leave holes behind
             self._next_tidy = monotonic() + TIDY
-        if self._idle is not None and monotonic() >= self._next_look:
-            self._next_look = monotonic() + self._settings.poll_ms / 1000  # also where it fails
+        if self._idle is not None and monotonic() >= self._backlog.next_look:
+            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000  # if it fails too
             self._idle(served)
 
-    def _answer(self, items: Sequence[_Waiting], served: Served, state: ModelState) -> None:
-        now = monotonic()
-        groups: dict[Hashable, list[_Waiting]] = {}
+    def _answer(self, items: Sequence[Waiting], served: Served, state: ModelState) -> None:
+        now, begun = monotonic(), thread_time()
+        self._metrics.batch.observe(len(items))
         for item in items:
-            if item.future.done():
-                continue
-            if item.deadline <= now:  # whoever asked knows
-                self._metrics.late.inc()
-                continue
             self._metrics.waited.observe(now - item.since)
-            groups.setdefault(_group(item.ask, served), []).append(item)
-        for group in groups.values():
-            self._metrics.batch.observe(len(group))
-            for item, matched in _outcomes(group, served):
-                if isinstance(matched, BaseException):
-                    _deliver(item, matched)
-                else:
-                    self.texts.show(partial(self._show, item, matched, state), item.owner)
+        for item, matched in _outcomes(items, served):
+            if isinstance(matched, BaseException):
+                item.fail(matched)
+            else:
+                self._show(item, matched, state)
+        self._backlog.note_pace(thread_time() - begun, sum(item.cost for item in items))
 
-    def _show(self, item: _Waiting, matched: Matched, state: ModelState) -> None:
-        """Make the snippets of an answer and deliver it; in a thread for texts."""
-        if item.future.done():
-            return
-        if item.deadline <= monotonic():
-            self._metrics.late.inc()
-            return
+    def _show(self, item: Waiting, matched: Matched, state: ModelState) -> None:
+        """Have the snippets of an answer made in their thread, and the answer delivered."""
+
+        def finished(future: "Future[Shown]") -> None:
+            self._backlog.note_pending(item.caller, -item.ask.k)
+            error = Closed() if future.cancelled() else future.exception()
+            if isinstance(error, Abandoned):
+                self._backlog.leave_out(item)
+            elif error is not None:
+                item.fail(error)
+            else:
+                item.deliver(Found(future.result(), state))
+
+        self._backlog.note_pending(item.caller, item.ask.k)
         try:
-            _deliver(item, Found(matched.hits(), state))
-        except Exception as error:
-            _deliver(item, error)
+            showing = self.texts.run(_while_wanted(item, matched), item.caller, item.ask.k)
+        except Stopped:
+            showing = Future()
+            showing.cancel()
+        showing.add_done_callback(finished)
 
 
-Outcome = tuple[_Waiting, Matched | BaseException]
+def _while_wanted(item: Waiting, matched: Matched) -> Steps[Shown]:
+    """Make an answer's snippets as long as somebody waits for it."""
+    steps = show(matched)
+    while True:
+        if not item.is_wanted():
+            raise Abandoned
+        try:
+            next(steps)
+        except StopIteration as end:
+            shown: Shown = end.value
+            return shown
+        yield
+
+
+Outcome = tuple[Waiting, Matched | BaseException]
 
 
 def _group(ask: Ask, served: Served) -> Hashable:
@@ -331,40 +297,39 @@ def _group(ask: Ask, served: Served) -> Hashable:
     return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None
 
 
-def _outcomes(items: Sequence[_Waiting], served: Served) -> list[Outcome]:
+def _outcomes(items: Sequence[Waiting], served: Served) -> list[Outcome]:
+    """Answer queries together, or one by one where that fails; none that nobody waits for."""
     try:
-        found = served.match(
-            [item.ask.text for item in items],
-            [item.ask.k for item in items],
-            [item.ask.selection for item in items],
-            items[0].ask.beams,
-            items[0].ask.exact,
-        )
+        with stop_when(lambda: not any(item.is_wanted() for item in items)):
+            found = served.match(
+                [item.ask.text for item in items],
+                [item.ask.k for item in items],
+                [item.ask.selection for item in items],
+                items[0].ask.beams,
+                items[0].ask.exact,
+            )
         return list(zip(items, found, strict=True))
+    except Abandoned:
+        return []
     except Exception as error:
         if len(items) == 1:
-            return [(items[0], error)]
+            return [(items[0], _known(error))]
     return [outcome for item in items for outcome in _outcomes([item], served)]
 
 
-def _run(task: _Task, served: Served) -> None:
-    if task.future.set_running_or_notify_cancel():
-        try:
-            task.future.set_result(task.run(served))
-        except BaseException as error:
-            task.future.set_exception(error)
-
-
-def _deliver(item: _Waiting, answer: Found | BaseException) -> None:
-    """Hand an answer, or an error, to the event loop that waits for it."""
-    with suppress(RuntimeError):  # the loop is closed: nobody waits
-        item.future.get_loop().call_soon_threadsafe(_settle, item.future, answer)
-
-
-def _settle(future: "asyncio.Future[Found]", answer: Found | BaseException) -> None:
-    if future.done():
+def _run(task: Task, served: Served) -> None:
+    if not task.future.set_running_or_notify_cancel():
         return
-    if isinstance(answer, Found):
-        future.set_result(answer)
-    else:
-        future.set_exception(answer)
+    try:
+        with stop_when(lambda: not task.is_wanted()):
+            result = task.run(served)
+        task.future.set_result(result)
+    except Abandoned:
+        task.future.set_exception(TimeoutError())
+    except BaseException as error:
+        task.future.set_exception(_known(error))
+
+
+def _known(error: BaseException) -> BaseException:
+    """Return an error of NumPy's or torch's that memory does not suffice as Python's own."""
+    return MemoryError(str(error)) if is_out_of_memory(error) else error

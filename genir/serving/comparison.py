@@ -5,8 +5,8 @@ It runs in a thread of its own, and is made anew after a change. Masks come from
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,8 +16,11 @@ from genir.corpus.matches import Matches
 from genir.decoding.filters import selected_rows
 from genir.errors import FolderError, InputError
 from genir.records import Answer, Document, Hit, Selection
-from genir.serving.batching import Busy, ModelState
+from genir.serving.asks import ModelState, asking
+from genir.serving.backlog import Busy, Closed
 from genir.serving.served import Served
+from genir.serving.shown import Shown
+from genir.serving.threads import FairThread, Stopped
 
 if TYPE_CHECKING:
     from genir.baselines.bm25 import Bm25
@@ -43,7 +46,7 @@ class View:
 class Compared:
     """BM25's hits of each query, the version of the documents, and the time its index took."""
 
-    hits: list[list[Hit]]
+    hits: list[Shown]
     version: int
     index_ms: float
 
@@ -75,7 +78,7 @@ class Comparison:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genir-bm25")
+        self._thread = FairThread("genir-bm25")
         self._waiting = 0
         self._state: ModelState | None = None
         self._index: Bm25 | None = None
@@ -116,14 +119,16 @@ class Comparison:
             raise Busy
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, work, *arguments)
+            future = self._thread.submit(partial(work, *arguments), asking.get())
+            return await asyncio.wrap_future(future)
+        except Stopped:
+            raise Closed from None
         finally:
             self._waiting -= 1
 
-    def close(self) -> None:
-        """Drop what waits."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    def close(self, timeout: float) -> bool:
+        """Drop what waits; return whether the thread has ended."""
+        return self._thread.close(timeout)
 
     def _search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
         index = self._following(view)

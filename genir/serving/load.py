@@ -91,9 +91,10 @@ def _thin(sizes: Sequence[int], most: int = 12) -> Sequence[int]:
 class Connection:
     """One connection that is kept and asks one thing at a time."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str = "") -> None:
         parts = urlsplit(address)
         self._place = parts.hostname or "", parts.port or 80
+        self._token = f"Authorization: Bearer {token}\r\n" if token else ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
@@ -105,7 +106,7 @@ class Connection:
         host = f"{self._place[0]}:{self._place[1]}"
         writer.write(
             f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n".encode()
+            f"{self._token}Content-Length: {len(content)}\r\n\r\n".encode()
             + content
         )
         try:

@@ -1,5 +1,6 @@
 """What is known of every request: its id, a line in the log, the meters. The last word on bugs."""
 
+import asyncio
 import logging
 import re
 from time import perf_counter
@@ -9,6 +10,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from genir.serving.encodings import SAFE
 from genir.serving.metrics import Metrics
 from genir.serving.problems import AGAIN, failed, problem
 from genir.serving.service import Service
@@ -16,6 +18,8 @@ from genir.serving.service import Service
 log = logging.getLogger("genir.serving")
 GIVEN = re.compile(r"[\w.-]{1,64}", re.ASCII)
 """Request ids that are taken over from whoever asks."""
+LEAVING = "the server is leaving; ask another, or again in a moment"
+UNKNOWN = "a change that had begun may still be made: look before it is sent again"
 PROBES = ("/healthz", "/readyz", "/metrics")
 
 
@@ -56,27 +60,44 @@ class _Request:
                     headers["Connection"] = "close"
             await send(message)
 
-        self.service.begin()
+        task = asyncio.current_task()
+        assert task is not None
+        whole = False
+
+        async def noting_body() -> Message:
+            nonlocal whole
+            if not whole:
+                self.service.note_body(task, False)
+            message = await receive()
+            whole = whole or not message.get("more_body", False)
+            self.service.note_body(task, whole)
+            return message
+
+        self.service.begin(task)
         try:
-            await self._pass_on(scope, receive, noting)
+            await self._pass_on(scope, noting_body, noting)
         finally:
-            self.service.end()
+            self.service.end(task)
             self._note(scope)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.service.refuses and not scope["path"].endswith(PROBES):
-            refusal = problem(
-                503, "the server is leaving; ask another, or again in a moment", AGAIN
-            )
-            await refusal(scope, receive, send)
+            await problem(503, LEAVING, AGAIN)(scope, receive, send)
             return
         try:
             await self.app(scope, receive, send)
-        except Exception:  # whatever it is: what a request may do wrong is answered further in
+        except asyncio.CancelledError:
+            if self.status or not self.service.draining:
+                raise
+            detail = LEAVING if scope["method"] in SAFE else f"{LEAVING}; {UNKNOWN}"
+            await problem(503, detail, AGAIN)(scope, receive, send)
+        except (
+            Exception
+        ) as error:  # whatever it is: what a request may do wrong is answered further in
             log.exception("a bug", extra={"request": self.id})
             if self.status:
                 raise  # half an answer is out: cut the connection
-            await failed()(scope, receive, send)
+            await failed(error)(scope, receive, send)
 
     def _note(self, scope: Scope) -> None:
         route = _route(scope)

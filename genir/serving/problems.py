@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from genir.corpus.lines import shorten
 from genir.errors import FolderError, InputError
+from genir.memory import is_out_of_memory
 from genir.serving.batching import Busy, Closed
 from genir.serving.complaints import complaint
 from genir.serving.service import NotReady
@@ -52,6 +53,7 @@ PASSING: dict[type[Exception], tuple[int, str]] = {
     Busy: (503, "too many requests wait already; ask again in a moment"),
     Closed: (503, "the server is leaving; ask another, or again in a moment"),
     Late: (504, "the deadline passed before the change was begun; nothing has changed"),
+    MemoryError: (503, "not enough memory for this request now; ask for less, or again later"),
     TimeoutError: (504, "the deadline passed before there was an answer"),
 }
 """What goes by itself."""
@@ -72,13 +74,20 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return JSONResponse(told.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
-def failed() -> JSONResponse:
-    """Return what a bug is answered with: nothing of the inside; the server's log has the rest."""
+def failed(error: Exception) -> JSONResponse:
+    """Return what a bug is answered with: nothing of the inside; the server's log has the rest.
+
+    Too little memory is no bug: 503.
+    """
+    if is_out_of_memory(error):
+        return problem(*PASSING[MemoryError], AGAIN)
     return problem(500, "the server failed on this request; its log says why")
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, MemoryError):  # FastAPI takes it for an unreadable body
+        return _passing(request, error.__cause__)
     return problem(error.status_code, error.detail, error.headers)
 
 

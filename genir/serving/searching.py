@@ -1,5 +1,6 @@
 """The routes that ask: search, explain, what is served, health, meters."""
 
+import json
 from http import HTTPStatus
 from time import perf_counter
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from genir.errors import nearest
 from genir.json_text import JsonError, parse_json
 from genir.records import Selection
 from genir.serving.access import Anyone, Gate, Reader
-from genir.serving.batching import Ask
+from genir.serving.asks import Ask
 from genir.serving.bodies import JsonRoute
 from genir.serving.card import field_cards, sample_examples, seen
 from genir.serving.limits import (
@@ -24,7 +25,6 @@ from genir.serving.limits import (
 from genir.serving.messages import (
     Answer,
     Answers,
-    Hits,
     ModelCard,
     QueryText,
     SearchRequest,
@@ -36,16 +36,19 @@ from genir.serving.metrics import CONTENT_TYPE
 from genir.serving.problems import RESPONSES
 from genir.serving.served import Served
 from genir.serving.service import Service
+from genir.serving.shown import Shown
 from genir.serving.tokens import Caller
 
 router = APIRouter(responses=RESPONSES, tags=["search"], route_class=JsonRoute)
+JSON = "application/json"
 
 
-@router.post("/search")
-async def search(body: SearchRequest, request: Request, caller: Reader) -> Answer | Answers:
+@router.post("/search", response_model=Answer | Answers)
+async def search(body: SearchRequest, request: Request, caller: Reader) -> Response:
     """Answer one query, or several, with hits: best first."""
     start, service = perf_counter(), _service(request)
     facts: dict[str, Any]
+    parts: list[tuple[Shown, list[float] | None]]
     refuse_search(body, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
     _note(request, body)
@@ -58,17 +61,30 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Answe
         compared = await service.compare(asks, deadline)
         spent = (perf_counter() - start) * 1000 - compared.index_ms
         facts = {"index_ms": round(compared.index_ms, 2), "version": compared.version}
-        results = [Hits.of(hits) for hits in compared.hits]
+        parts = [(shown, None) for shown in compared.hits]
     else:
         found = await service.search(asks, deadline, body.fresh)
         spent = (perf_counter() - start) * 1000
         facts = {"version": min(one.state[1] for one in found)}
         shares = await service.shares(asks, found, deadline) if body.shares else [None] * len(asks)
-        results = [Hits.of(one.hits, own) for one, own in zip(found, shares, strict=True)]
-    facts["took_ms"] = round(spent, 2)
-    if body.queries is None:
-        return Answer(**dict(results[0]), **facts)
-    return Answers(results=results, **facts)
+        parts = [(one.shown, own) for one, own in zip(found, shares, strict=True)]
+    facts = {"index_ms": None, "took_ms": round(spent, 2)} | facts
+    return Response(_encoded(parts, facts, alone=body.queries is None), media_type=JSON)
+
+
+def _encoded(
+    parts: list[tuple[Shown, list[float] | None]], facts: dict[str, Any], alone: bool
+) -> bytes:
+    """Return the body of an answer: the hits are encoded already."""
+    rest = json.dumps(facts).encode()[1:]
+    results = [
+        b'{"hits":%b,%b'
+        % (shown.json, json.dumps({"proven": shown.proven, "shares": own}).encode()[1:])
+        for shown, own in parts
+    ]
+    if alone:
+        return results[0][:-1] + b"," + rest
+    return b'{"results":[%b],%b' % (b",".join(results), rest)
 
 
 PARAMETERS = ("beams", "k", "query", "where")

@@ -1,6 +1,6 @@
 """What the server asks of a model: a protocol, so that it knows none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +14,13 @@ from genir.records import Document, Hit
 class Matched(Protocol):
     """The answer to one query. It holds all that it shows, whatever changes meanwhile."""
 
-    def hits(self) -> list[Hit]:
-        """Return the hits with their snippets; from any thread."""
+    @property
+    def proven(self) -> bool | None:
+        """Whether exact search has shown that nothing better exists; None if it was not asked."""
+        ...
+
+    def __iter__(self) -> Iterator[Hit]:
+        """Yield the hits, each with its snippet; from any thread."""
         ...
 
 
@@ -67,8 +72,15 @@ class Served(Protocol):
         """Return how probable documents are among all that the query may find; None if unknown."""
         ...
 
-    def prepare(self, where: Sequence[Wanted]) -> None:
-        """Compile filters ahead of the search that uses them; from any thread."""
+    def prepare(self, where: Wanted) -> object:
+        """Compile a filter ahead of the search that uses it; from any thread.
+
+        The search finds it for as long as the result is held.
+        """
+        ...
+
+    def prepared(self, where: Wanted) -> object | None:
+        """Return a filter that was compiled already; from any thread, at once."""
         ...
 
     def width(self, k: int, beams: int | None = None) -> int:

@@ -2,8 +2,11 @@
 
 import asyncio
 import errno
+import logging
+import os
 import signal
 import socket
+import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -24,8 +27,12 @@ from genir.serving.logs import logging_json
 from genir.serving.served import Served
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
-from genir.signals import ENDING, forward, in_main_thread
+from genir.signals import ENDING, drop_output, forward, in_main_thread
 
+log = logging.getLogger("genir.serving")
+
+LAST_S = 5.0
+"""Seconds after the drain in which the process ends by itself, or is ended."""
 QUIET = 0.25
 """Seconds without a request after which a leaving server believes that no more will come."""
 REFUSING = 2.0
@@ -90,6 +97,7 @@ def run(
     with suppress(KeyboardInterrupt), server.hears_hang_up():
         server.run(sockets=[listener])
     status.stop()
+    server.left()
     if loading.done() and not loading.cancelled():
         loading.result()  # raises what stopped it from loading
 
@@ -113,12 +121,14 @@ class LeavingServer(uvicorn.Server):
                 proxy_headers=False,  # the application has a setting for it
                 ws="none",
                 http="h11",  # httptools drops the body of a request that offers an upgrade
-                timeout_graceful_shutdown=5,
+                timeout_graceful_shutdown=1,  # after `_finish`: connections, no requests
             )
         )
         self._service, self._settings = service, settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._guard = threading.Timer(settings.linger_s + settings.drain_s + LAST_S, _end)
+        self._guard.daemon = True
         self._before = {number: signal.getsignal(number) for number in ENDING}
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -145,6 +155,7 @@ class LeavingServer(uvicorn.Server):
             self.force_exit = sig == signal.SIGINT
             return
         self._service.draining = True
+        self._guard.start()
         self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:
@@ -158,8 +169,28 @@ class LeavingServer(uvicorn.Server):
             alone = now - service.last_request > QUIET or now - begun > REFUSING
             if alone and not service.in_flight:
                 break
+            if now - begun > QUIET:
+                service.give_up(unfinished=True)
+            await asyncio.sleep(0.02)
+        service.give_up()
+        for _ in range(50):  # until they are refused
+            if not service.in_flight:
+                break
             await asyncio.sleep(0.02)
         self.should_exit = True
+
+    def left(self) -> None:
+        """End the process at once if a thread hangs: Python would wait, or crash, at its exit."""
+        self._guard.cancel()
+        if self._service.hangs and self._service.draining:
+            _end(0, "a thread works on that cannot be stopped; every request was answered")
+
+
+def _end(code: int = 1, reason: str = "leaving took too long") -> None:
+    """End the process without further ado. What was acknowledged is on the disk."""
+    log.warning("the server ends at once: %s", reason)
+    drop_output()
+    os._exit(code)
 
 
 def is_loopback(listener: socket.socket) -> bool:

@@ -6,24 +6,30 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
+from genir.byte_cache import MIB
 from genir.config import Precision
 from genir.corpus.matches import Matches
 from genir.errors import InputError
 from genir.living.journal import Moved
-from genir.records import Hit
-from genir.serving.batching import Ask, Found, ModelState, Worker
+from genir.living.waits import waiting_until
+from genir.serving.asks import Ask, Found, ModelState, asking
+from genir.serving.batching import Worker
 from genir.serving.cache import AnswerCache
 from genir.serving.comparison import Compared, Comparison, View, look_up_hits
 from genir.serving.metrics import Metrics
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
+from genir.serving.shown import show_all
 from genir.serving.writer import Writer
 
 T = TypeVar("T")
-KEPT_FILTERS = 32
-"""Compiled filters; fewer than a document store and a retriever keep masks of."""
+CLOSE_S = 2.0
+"""Seconds that threads have to end in, once every request is answered."""
+MAX_CARD_BYTES = 16 * MIB
+"""Bytes of facts about the documents, and of shares, that are kept until something changes."""
 log = logging.getLogger("genir.serving")
 
 
@@ -57,14 +63,15 @@ class Service:
         self.settings = settings or Settings()
         self.metrics = metrics or Metrics()
         self.draining = False  # readiness says no, connections are not kept
+        self.hangs = False  # a thread works on after `close`
         self.refuses = False  # new requests are refused
-        self.in_flight = 0
+        self._requests: dict[asyncio.Task[Any], bool] = {}  # and whether the body is whole
+        self._given_up: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.last_request = monotonic()
         self._worker = Worker(self.settings, self.metrics, self._look)
         self._writer = Writer(self._worker, opener, self.settings)
-        self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache)
-        self._cards: AnswerCache[object] = AnswerCache(64)
-        self._prepared: AnswerCache[bool] = AnswerCache(KEPT_FILTERS)
+        self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache * MIB)
+        self._cards: AnswerCache[object] = AnswerCache(MAX_CARD_BYTES)
         self._comparison = Comparison(self.settings.max_compared)
         if retriever is not None:
             self._worker.install(retriever)
@@ -80,19 +87,36 @@ class Service:
         gauge("genir_documents_live", "Documents that can be found.", self._live)
         gauge("genir_requests_in_flight", "Requests being answered.", lambda: self.in_flight)
         gauge("genir_cache_answers", "Answers kept.", lambda: len(self._cache))
+        gauge("genir_cache_bytes", "Bytes of the answers kept.", lambda: self._cache.size)
 
     def _live(self) -> float:
         table = self.served.table if self.ready else None
         return 0 if table is None else len({*table.documents[table.live].tolist()})
 
-    def begin(self) -> None:
-        """Note that a request has come."""
-        self.in_flight += 1
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests are being answered."""
+        return len(self._requests)
+
+    def begin(self, request: "asyncio.Task[Any]") -> None:
+        """Note that a request has come. request: the task that answers it."""
+        self._requests[request] = True
         self.last_request = monotonic()
 
-    def end(self) -> None:
-        """Note that one is answered."""
-        self.in_flight -= 1
+    def note_body(self, request: "asyncio.Task[Any]", whole: bool) -> None:
+        """Note whether the body of a request has come whole."""
+        self._requests[request] = whole
+
+    def end(self, request: "asyncio.Task[Any]") -> None:
+        """Note that a request is answered."""
+        self._requests.pop(request, None)
+
+    def give_up(self, unfinished: bool = False) -> None:
+        """Cancel requests, which are then refused, once: all, or those whose body is unfinished."""
+        for request, whole in self._requests.items():
+            if request not in self._given_up and not (unfinished and whole):
+                self._given_up.add(request)
+                request.cancel()
 
     # --- state ---------------------------------------------------------------------------------
 
@@ -127,15 +151,17 @@ class Service:
         self._worker.watch()
 
     def close(self) -> None:
-        """Take no more; what waits is dropped."""
-        self._worker.close()
-        self._writer.close()
-        self._comparison.close()
+        """Take no more; what waits is dropped. `hangs` tells whether a thread goes on."""
+        until = monotonic() + CLOSE_S
+        closing = (self._worker.close, self._writer.close, self._comparison.close)
+        self.hangs = not all([close(max(0.0, until - monotonic())) for close in closing])
 
     def _look(self, served: Served) -> None:
         """Follow what other processes have changed, in the worker's thread."""
         try:
-            if served.catch_up(reload=False):
+            with waiting_until(monotonic()):  # queries wait for this thread
+                followed = served.catch_up(reload=False)
+            if followed:
                 log.info("followed", extra={"version": served.version})
         except Moved:
             self._writer.follow_soon()
@@ -160,31 +186,24 @@ class Service:
         self.metrics.cache.labels("miss").inc(len(missing))
         if missing:
             async with asyncio.timeout(max(0.0, deadline - monotonic())):
-                await self._prepare([asks[place] for place in missing])
-                answers = await asyncio.gather(
-                    *self._worker.ask([asks[place] for place in missing], deadline)
-                )
+                wanted = [asks[place] for place in missing]
+                held = await self._prepare(wanted)
+                answers = await asyncio.gather(*self._worker.ask(wanted, deadline, held))
             for place, answer in zip(missing, answers, strict=True):
                 found[place] = answer
                 self._cache.put(answer.state, asks[place].name, answer)
         return [one for one in found if one is not None]
 
-    async def _prepare(self, asks: Sequence[Ask]) -> None:
-        """Compile filters that this state of the documents has not seen lately."""
-        state = self._worker.state
+    async def _prepare(self, asks: Sequence[Ask]) -> list[object]:
+        """Return the masks of filters, compiled beside the model."""
         wanted = {one.name: one for one in (ask.selection for ask in asks) if one is not None}
-        fresh = {n: one for n, one in wanted.items() if self._prepared.get(state, n) is None}
-        if fresh:
-            await self._worker.prepare(list(fresh.values()))
-            for name in fresh:
-                self._prepared.put(state, name, True)
+        held = {name: await self._worker.prepare(one) for name, one in wanted.items()}
+        return [None if ask.selection is None else held[ask.selection.name] for ask in asks]
 
     async def ask(self, question: Callable[[Served], T], deadline: float) -> T:
         """Return the model's answer to another question. Raises as `search` does."""
         _ = self.served
-        future = asyncio.wrap_future(self._worker.do(question))
-        async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            return await future
+        return await self._worker.call(question, deadline)
 
     async def remember(
         self, name: Hashable, question: Callable[[Served], T], deadline: float
@@ -211,7 +230,7 @@ class Service:
         return [await self._shares(*pair, deadline) for pair in zip(asks, found, strict=True)]
 
     async def _shares(self, ask: Ask, found: Found, deadline: float) -> list[float] | None:
-        keys = [hit.key for hit in found.hits]
+        keys = found.shown.keys
 
         def question(served: Served) -> list[float] | None:
             if self._worker.state != found.state:
@@ -246,11 +265,9 @@ class Service:
 
         matches = await self.ask(look_up, deadline)
 
-        def show() -> list[list[Hit]]:
-            return [found.hits() for found in matches]
-
         async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            shown = await asyncio.wrap_future(self._worker.texts.show(show))
+            steps = show_all(matches)
+            shown = await asyncio.wrap_future(self._worker.texts.run(steps, asking.get()))
         return Compared(shown, view.state[1], index_ms)
 
     # --- changing ------------------------------------------------------------------------------

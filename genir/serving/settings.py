@@ -86,7 +86,10 @@ class Settings(BaseModel):
     write_queue: int = Field(default=32, ge=1, description="changes that may wait")
     deadline_ms: int = Field(default=10_000, ge=1, description="milliseconds a request may take")
     cache: int = Field(
-        default=2_048, ge=0, description="answers kept until something changes; 0: none"
+        default=64,
+        ge=0,
+        le=2**20,
+        description="MiB of answers kept until something changes; 0: none",
     )
     poll_ms: int = Field(
         default=250, ge=10, description="how often changes of other processes are looked for"

@@ -8,7 +8,7 @@ then reads the change from there, as it reads those of other processes. What nee
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 from genir.errors import InputError
 from genir.living.journal import Moved
+from genir.living.waits import waiting_until
 from genir.serving.batching import Busy, Closed, Worker
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
+from genir.serving.threads import FairThread, Stopped
 
 T = TypeVar("T")
 
@@ -32,7 +34,7 @@ class Writer:
 
     def __init__(self, worker: Worker, opener: Opener, settings: Settings) -> None:
         self._worker, self._opener, self._settings = worker, opener, settings
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genir-writer")
+        self._thread = FairThread("genir-writer")
         self._copy: Changed | None = None
         self._waiting = 0
         self._catching_up = threading.Event()
@@ -47,8 +49,8 @@ class Writer:
     async def change(self, work: Callable[[Changed], T], deadline: float) -> tuple[T, int]:
         """Make a change; return its outcome and the version once every query sees it.
 
-        deadline: by the monotonic clock; what has begun by then is finished. Raises Busy, Closed
-        and Late, and what the work raises.
+        deadline: by the monotonic clock; what has begun by then is finished, but waits no longer
+        for other processes. Raises Busy, Closed and Late, and what the work raises.
         """
         return await self._run(lambda: self._change(work), deadline)
 
@@ -63,14 +65,19 @@ class Writer:
         def in_time() -> T:
             if monotonic() >= deadline:
                 raise Late
-            return work()
+            with waiting_until(deadline):
+                return work()
 
         future = self.submit(in_time)
         self._waiting += 1
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda done: _soon(loop, self._left))
-        # Shielded: a client that goes away stops waiting, not the change.
-        return await asyncio.shield(asyncio.wrap_future(future))
+        # A client that goes away stops waiting, not the change.
+        answer = asyncio.wrap_future(future)
+        await asyncio.wait((answer,), timeout=max(0.0, deadline - monotonic()))
+        if not answer.done() and future.cancel():  # it has not begun
+            raise Late
+        return await asyncio.shield(answer)
 
     def _left(self) -> None:
         self._waiting -= 1
@@ -79,7 +86,7 @@ class Writer:
         """Run work in the thread. Raises Closed."""
         try:
             return self._thread.submit(work)
-        except RuntimeError:
+        except Stopped:
             raise Closed from None
 
     def follow_soon(self) -> None:
@@ -95,11 +102,12 @@ class Writer:
         with suppress(Closed):
             self.submit(follow)
 
-    def close(self) -> None:
-        """Finish what has begun; drop the rest."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        if self._copy is not None:
+    def close(self, timeout: float) -> bool:
+        """Drop what has not begun; wait a time for what has. Return whether it has ended."""
+        ended = self._thread.close(timeout)
+        if ended and self._copy is not None:
             self._copy.close()
+        return ended
 
     # --- in the thread -------------------------------------------------------------------------
 
@@ -124,8 +132,8 @@ class Writer:
         if served is None or served.folder is None:
             return
         try:
-            with suppress(CancelledError):
-                self._worker.do(lambda now: now.catch_up(reload=False), bounded=False).result()
+            with suppress(Closed):
+                self._worker.do(_catch_up).result()
         except Moved:
             self._install(self._opener(served.folder))
 
@@ -141,6 +149,12 @@ class Writer:
         before = self._worker.install(fresh)
         if before is not None:
             self._worker.retire(before)
+
+
+def _catch_up(served: Served) -> bool:
+    """Apply what is written; in the model's thread, which waits for no other process."""
+    with waiting_until(monotonic()):
+        return served.catch_up(reload=False)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> None:

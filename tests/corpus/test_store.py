@@ -108,6 +108,8 @@ def test_previews_are_what_hits_show(store, monkeypatch):
     }  # fmt: skip
     monkeypatch.setattr("genir.corpus.store.PREVIEW_CHARACTERS", 2)
     assert [layered.previews([key])[key].text for key in "abe"] == ["on", "tw", "fi"]
+    layered.put({4: Document("e", " \n five")})
+    assert layered.previews(["e"])["e"].text == "fi"  # from the first word on
     layered.close()
 
 

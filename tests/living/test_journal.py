@@ -13,6 +13,7 @@ from changing import make_document, state
 
 from genir.errors import InputError
 from genir.living import journal as living_journal
+from genir.living import waits
 from genir.living.base import Base
 from genir.living.changes import Change, Mark, Outcome, Put
 from genir.living.commit_record import Commit, RecordError
@@ -237,11 +238,12 @@ def log_of(base):
 
 
 def test_a_writer_who_waits_too_long_is_told(base, monkeypatch):
-    monkeypatch.setattr(living_journal, "WAIT", 0.05)
+    monkeypatch.setattr(waits, "MIN_WAIT", 0.05)
     first, second = write(base, put("a")), Journal(base)
     with (
+        waits.waiting_until(0.0),
         first.writing() as writing,
-        pytest.raises(InputError, match=r"another process has been writing.* Nothing has changed"),
+        pytest.raises(InputError, match=r"another process goes on writing.* Nothing has changed"),
         second.writing(),
     ):
         raise AssertionError

@@ -25,7 +25,9 @@ def ask(app, method="GET", path=b"/", headers=(), body=b"", query=b""):
     messages, sent = [{"type": "http.request", "body": body}], []
 
     async def receive():
-        return messages.pop() if messages else {"type": "http.disconnect"}
+        if not messages:
+            await asyncio.Event().wait()  # the client stays until it is answered
+        return messages.pop()
 
     async def send(message):
         sent.append(message)

@@ -67,6 +67,11 @@ class Ready:
     def __init__(self, hits: list[Hit]) -> None:
         self._hits = hits
 
+    proven = None
+
+    def __iter__(self):
+        return iter(self._hits)
+
     def hits(self) -> list[Hit]:
         return self._hits
 
@@ -105,7 +110,9 @@ class WordOverlap:
         return [Ready(self._answer(query, k, self._filter(one))) for query, k, one in each]
 
     def prepare(self, where):
-        pass
+        return True
+
+    prepared = prepare
 
     def _filter(self, selection) -> Filter:
         return (

@@ -13,10 +13,8 @@ import pytest
 from genir.errors import InputError
 from genir.records import Hit, Selection
 from genir.serving.batching import Ask, Busy, Closed, Worker
-from genir.serving.cache import AnswerCache
 from genir.serving.metrics import Metrics
 from genir.serving.settings import Settings
-from genir.serving.texts import SNIPPET_THREADS, TextThreads
 
 
 class Recorder:
@@ -28,7 +26,7 @@ class Recorder:
         self.recipe = SimpleNamespace(decoding=SimpleNamespace(mode="beam"))
         self.gate.set()
         self.reading, self.compiling = threading.Event(), threading.Event()
-        self.prepared, self.closed = [], False
+        self.wanted, self.closed = [], False
 
     def width(self, k, beams=None):
         return max(k, beams or 10)
@@ -41,11 +39,15 @@ class Recorder:
             raise RuntimeError("a bad query")
         return [Found(self, query, n) for query, n in zip(queries, k, strict=True)]
 
+    def prepared(self, where):
+        return None
+
     def prepare(self, where):
-        self.prepared.append(where)
+        self.wanted.append(where)
         assert self.compiling.wait(10)
         if self.closed:
             raise InputError("closed")
+        return "a mask"
 
     def close(self):
         self.closed = True
@@ -57,12 +59,15 @@ class Found:
     def __init__(self, model, query, k):
         self.model, self.query, self.k = model, query, k
 
-    def hits(self):
-        if self.query.startswith("long"):
-            assert self.model.reading.wait(10)
+    proven = None
+
+    def __iter__(self):
+        while self.query.startswith("long") and not self.model.reading.is_set():
+            time.sleep(0.001)
+            yield Hit(self.query, 0.0, 1)
         if self.query == "odd":
             raise RuntimeError("an odd text")
-        return [Hit(self.query, 0.0, 1)] * self.k
+        yield from [Hit(self.query, 0.0, 1)] * self.k
 
 
 @asynccontextmanager
@@ -100,7 +105,7 @@ def test_what_waits_goes_in_together_up_to_the_size():
             recorder.gate.set()
             found = await asyncio.gather(first, *later)
             assert recorder.batches == [["first"], ["q0", "q1", "q2"], ["q3"]]
-            assert [len(one.hits) for one in found[1:]] == [1, 2, 3, 4]
+            assert [len(one.shown.keys) for one in found[1:]] == [1, 2, 3, 4]
             assert found[0].state == (0, 0)
 
     asyncio.run(run())
@@ -139,10 +144,10 @@ def test_a_query_that_fails_takes_no_other_along():
             first = await held(queue, recorder)
             good, bad, other = queue.ask(asks("good", "bad", "other"), monotonic() + 60)
             recorder.gate.set()
-            assert (await first).hits[0].key == "first"
+            assert (await first).shown.keys[0] == "first"
             with pytest.raises(RuntimeError, match="a bad query"):
                 await bad
-            assert (await good).hits[0].key == "good" and (await other).hits[0].key == "other"
+            assert (await good).shown.keys[0] == "good" and (await other).shown.keys[0] == "other"
 
     asyncio.run(run())
 
@@ -153,12 +158,12 @@ def test_a_long_text_delays_no_other_query_not_even_of_its_batch():
             first = await held(queue, recorder)
             slow, quick = queue.ask(asks("long text", "quick"), monotonic() + 60)
             recorder.gate.set()
-            assert (await first).hits and (await quick).hits[0].key == "quick"
+            assert (await first).shown and (await quick).shown.keys[0] == "quick"
             (later,) = queue.ask(asks("later"), monotonic() + 60)
-            assert (await later).hits[0].key == "later" and not slow.done()
+            assert (await later).shown.keys[0] == "later" and not slow.done()
             assert recorder.batches == [["first"], ["long text", "quick"], ["later"]]
             recorder.reading.set()
-            assert (await slow).hits[0].key == "long text"
+            assert (await slow).shown.keys[0] == "long text"
 
     asyncio.run(run())
 
@@ -167,7 +172,7 @@ def test_a_text_that_fails_takes_no_other_along():
     async def run():
         async with worker() as (queue, _):
             odd, good = queue.ask(asks("odd", "good"), monotonic() + 60)
-            assert (await good).hits[0].key == "good"
+            assert (await good).shown.keys[0] == "good"
             with pytest.raises(RuntimeError, match="an odd text"):
                 await odd
 
@@ -184,23 +189,22 @@ def test_texts_that_wait_count_as_waiting_and_are_bounded():
                 queue.ask(asks("one more"), monotonic() + 60)
             recorder.reading.set()
             assert len(await asyncio.gather(*slow)) == 3
-            assert (await queue.ask(asks("one more"), monotonic() + 60)[0]).hits
+            assert (await queue.ask(asks("one more"), monotonic() + 60)[0]).shown
 
     asyncio.run(run())
 
 
 def test_a_late_or_abandoned_answer_gets_no_snippets():
     async def run():
-        async with worker() as (queue, recorder):
-            # Four threads for texts are busy, so that what follows has to wait for one.
-            busy = queue.ask(asks(*(f"long {n}" for n in range(4))), monotonic() + 60)
+        async with worker() as (queue, _):
+            gate = threading.Event()
+            queue.texts.submit(partial(gate.wait, 10))  # what follows has to wait
             late, given_up = queue.ask(asks("odd", "odd"), monotonic() + 0.05)
-            while queue.texts.waiting < 6:
+            while queue.texts.waiting < 3:
                 await asyncio.sleep(0.001)
             given_up.cancel()
             await asyncio.sleep(0.06)
-            recorder.reading.set()
-            await asyncio.gather(*busy)
+            gate.set()
             await asyncio.to_thread(queue.close)
             assert not late.done()  # the odd text was not read: it would have failed
             late.cancel()
@@ -211,12 +215,12 @@ def test_a_late_or_abandoned_answer_gets_no_snippets():
 def test_filters_are_compiled_beside_the_model_and_before_it_is_closed():
     async def run():
         async with worker() as (queue, before):
-            wanted = [Selection(({"a": 1},))]
+            wanted = Selection(({"a": 1},))
             compiling = asyncio.create_task(queue.prepare(wanted))
-            while not before.prepared:
+            while not before.wanted:
                 await asyncio.sleep(0.001)
             (other,) = queue.ask(asks("no filter"), monotonic() + 60)
-            assert (await other).hits
+            assert (await other).shown
             after = Recorder()
             queue.install(after)
             queue.retire(before)
@@ -225,8 +229,9 @@ def test_filters_are_compiled_beside_the_model_and_before_it_is_closed():
             before.compiling.set()
             await compiling
             after.compiling.set()
-            await queue.prepare(wanted)  # behind the close, by the model that answers now
-            assert before.closed and before.prepared == after.prepared == [wanted]
+            # Behind the close, by the model that answers now.
+            assert await queue.prepare(wanted) == "a mask"
+            assert before.closed and before.wanted == after.wanted == [wanted]
 
     asyncio.run(run())
 
@@ -236,8 +241,8 @@ def test_a_filter_that_cannot_be_compiled_is_left_to_the_search():
         async with worker() as (queue, recorder):
             recorder.closed = True
             recorder.compiling.set()
-            await queue.prepare([Selection(({"a": 1},))])
-            assert recorder.prepared
+            assert await queue.prepare(Selection(({"a": 1},))) is None
+            assert recorder.wanted
 
     asyncio.run(run())
 
@@ -250,8 +255,8 @@ def test_a_full_queue_refuses_and_a_lone_request_never_is():
             with pytest.raises(Busy):
                 queue.ask(asks("i"), monotonic() + 60)
             with pytest.raises(Busy):
-                queue.do(lambda served: None)
-            inside = queue.do(lambda served: served.version, bounded=False)
+                await queue.call(lambda served: None, monotonic() + 60)
+            inside = queue.do(lambda served: served.version)
             recorder.gate.set()
             assert len(await asyncio.gather(*waiting)) == 8
             assert await asyncio.wrap_future(inside) == 0
@@ -285,11 +290,11 @@ def test_what_waits_when_it_closes_is_told():
             closing = asyncio.create_task(asyncio.to_thread(queue.close))
             with pytest.raises(Closed):
                 await waiting
-            with pytest.raises(asyncio.CancelledError):  # a moment later, in the other thread
+            with pytest.raises(Closed):  # a moment later, in the other thread
                 await asyncio.wrap_future(task)
             recorder.gate.set()
             await closing
-            assert (await first).hits
+            assert (await first).shown
             with pytest.raises(Closed):
                 queue.ask(asks("after"), monotonic() + 60)
 
@@ -307,23 +312,6 @@ def test_another_model_answers_from_the_next_batch_on():
             assert after.batches == [["second"]]
 
     asyncio.run(run())
-
-
-def test_kept_answers_go_with_the_state_and_the_oldest_first():
-    cache = AnswerCache(2)
-    for question in "ab":
-        assert cache.get(1, question) is None
-        cache.put(1, question, question.upper())
-    assert cache.get(1, "a") == "A"
-    cache.put(1, "c", "C")
-    assert [cache.get(1, question) for question in "abc"] == ["A", None, "C"]
-    cache.put(0, "d", "of an older state")
-    assert cache.get(1, "d") is None and len(cache) == 2
-    assert cache.get(2, "a") is None and len(cache) == 0
-    none = AnswerCache(0)
-    none.get(1, "a")
-    none.put(1, "a", "A")
-    assert none.get(1, "a") is None
 
 
 def test_the_thread_outlives_errors_that_no_one_expected():
@@ -348,36 +336,13 @@ def test_the_thread_outlives_errors_that_no_one_expected():
             del recorder.width
             for number in range(20):
                 (future,) = worker.ask([Ask(f"q{number}")], monotonic() + 10)
-                assert (await future).hits[0].key == f"q{number}"
+                assert (await future).shown.keys[0] == f"q{number}"
                 await asyncio.sleep(0.01)
             assert worker.alive and next(failing, None) is None
         finally:
             worker.close()
 
     asyncio.run(run())
-
-
-def test_requests_take_turns_at_the_snippets():
-    texts, order, gate = TextThreads(), [], threading.Event()
-    blockers = [texts.show(lambda: gate.wait(10), object()) for _ in range(SNIPPET_THREADS)]
-    first, second = object(), object()
-    jobs = [texts.show(partial(order.append, f"a{n}"), first) for n in range(20)]
-    jobs.append(texts.show(partial(order.append, "b"), second))
-    gate.set()
-    for job in (*blockers, *jobs):
-        job.result(10)
-    texts.close()
-    assert order.index("b") < 8 and len(order) == 21 and texts.waiting == 0
-    with pytest.raises(RuntimeError):
-        texts.show(int)
-
-
-def test_each_job_has_its_own_result():
-    texts = TextThreads()
-    owners = [object() for _ in range(3)]
-    jobs = [texts.show(partial(int, number), owners[number % 3]) for number in range(60)]
-    assert [job.result(10) for job in jobs] == list(range(60))
-    texts.close()
 
 
 def test_the_thread_sleeps_until_a_model_is_there():

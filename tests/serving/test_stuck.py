@@ -1,0 +1,184 @@
+"""Others that hang: stopped writers, clients that send half a body, threads that block."""
+
+import asyncio
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from living import record, serving
+
+from genir.serving.load import START, Connection, Load, started
+from genir.serving.settings import Settings
+from genir.serving.writer import Late
+
+HOLD = """
+import sqlite3, sys, time
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+time.sleep(300)
+"""
+HANG = "import time; from genir.retriever import Retriever; "
+HANG += "Retriever.match = lambda *a, **k: time.sleep(300); "
+OLD_WAIT = 60
+"""Seconds that a change waited for a stopped writer before, whatever its deadline."""
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    return shutil.copytree(model_folder, tmp_path / "model")
+
+
+@contextmanager
+def stopped_writer(folder):
+    """Have another process hold the writer's lock, stopped by SIGSTOP."""
+    (database,) = folder.glob("journal-*.sqlite")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(database)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def add(client, key):
+    return client.post("/v1/documents", json={"document": record(key)})
+
+
+def test_a_change_waits_for_a_stopped_writer_until_its_deadline(folder):
+    with serving(folder, Settings(deadline_ms=1_000)) as client:
+        assert add(client, "a").status_code == 201
+        with stopped_writer(folder):
+            begun = time.monotonic()
+            refused = add(client, "b")
+            assert time.monotonic() - begun < OLD_WAIT / 2
+            assert refused.status_code == 503 and "Nothing has changed" in refused.json()["detail"]
+            assert client.post("/v1/search", json={"query": "erase"}).status_code == 200
+        assert add(client, "b").json()["version"] == 2
+
+
+def test_a_change_that_waits_behind_another_is_refused_at_its_own_deadline(folder):
+    with serving(folder) as client:
+        assert add(client, "a").status_code == 201
+        service = client.app.state.service
+
+        async def queue():
+            slow = asyncio.ensure_future(
+                service.change("add", lambda _: gate.wait(30), time.monotonic() + 60)
+            )
+            await asyncio.sleep(0)
+            with pytest.raises(Late):
+                await service.change("add", lambda _: made.append(1), time.monotonic() + 0.1)
+            assert not slow.done()
+            gate.set()
+            await slow
+
+        made, gate = [], threading.Event()
+        client.portal.call(queue)
+        assert made == []
+
+
+def send_half_a_body(address):
+    place = urlsplit(address)
+    client = socket.create_connection((place.hostname, place.port))
+    client.sendall(
+        b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b'Content-Length: 100\r\n\r\n{"query'
+    )
+    return client
+
+
+def test_stopped_writers_and_half_bodies_do_not_delay_leaving(folder):
+    """Before: 60 seconds for the writer's lock, then as long as the drain takes for the bodies."""
+    flags = ("--deadline-ms", "1500", "--drain-s", "600")
+    with started(folder, Load(flags=flags)) as (process, address):
+
+        async def run():
+            connection = Connection(address)
+            body = {"document": record("a")}
+            assert (await connection.ask("POST", "/v1/documents", body))[0] == 201
+            with stopped_writer(folder):
+                body = {"document": record("b")}
+                change = asyncio.create_task(connection.ask("POST", "/v1/documents", body))
+                await asyncio.sleep(0.3)
+                process.send_signal(signal.SIGTERM)
+                status, content = await change
+                assert status == 503 and json.loads(content)["status"] == 503
+                return await asyncio.to_thread(process.wait, OLD_WAIT)
+
+        clients = [send_half_a_body(address) for _ in range(4)]
+        assert asyncio.run(run()) == 0
+        for client in clients:
+            client.settimeout(10)
+            answer = client.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 503") and b"problem+json" in answer
+            client.close()
+
+
+@contextmanager
+def hanging(folder, *flags):
+    """Run a server whose model never answers; yield the process and its address."""
+    code = f"{HANG}{START}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", str(folder), "--port", "0", *flags],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stderr.readline()
+        assert " answers at " in line, line
+        yield process, line.split(" answers at ")[1].split()[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_every_client_is_told_when_the_server_leaves_with_a_model_that_hangs(folder):
+    flags = ("--drain-s", "1", "--deadline-ms", "60000")
+    with hanging(folder, *flags) as (process, address):
+
+        async def ask(number):
+            connection = Connection(address)
+            body = {"query": f"erase {number}"}
+            return await connection.ask("POST", "/v1/search", body)
+
+        async def run():
+            asking = [asyncio.create_task(ask(number)) for number in range(32)]
+            await asyncio.sleep(1.0)
+            process.send_signal(signal.SIGTERM)
+            return await asyncio.gather(*asking)
+
+        answers = asyncio.run(run())
+        assert process.wait(30) == 0
+    assert {status for status, _ in answers} == {503}
+    assert {json.loads(content)["title"] for _, content in answers} == {"Service Unavailable"}
+
+
+def test_a_process_that_cannot_leave_is_ended(tmp_path):
+    """The last resort: the event loop itself is blocked."""
+    code = """
+import threading, time
+from genir.serving import server
+server.LAST_S = 0.2
+from genir.serving.service import Service
+from genir.serving.settings import Settings
+leaving = server.LeavingServer(Service(), Settings(drain_s=0.1))
+leaving._guard.start()
+time.sleep(60)
+"""
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=50, check=False)
+    assert done.returncode == 1 and time.monotonic() - begun < 50
