@@ -5,7 +5,6 @@ loss`) keep the variant's own keys unchecked here; the registry of that layer ch
 `validate`.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -24,7 +23,7 @@ from genir.arguments import as_texts
 from genir.errors import InputError, nearest
 from genir.settings import apply_settings
 from genir.text_files import read_text
-from genir.toml import lines_of
+from genir.toml import lines_of, parse_toml
 
 Precision = Literal["auto", "bf16", "fp32"]
 """Of matrix products; auto: what is faster here (see `genir.models.precision`)."""
@@ -273,6 +272,7 @@ class Recipe(Stage):
 
 
 M = TypeVar("M", bound=BaseModel)
+MAX_RECIPE_CHARS = 2**20
 
 
 def validate(model: type[M], values: Mapping[str, Any], where: str) -> M:
@@ -321,7 +321,7 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
     """
     text, where = _recipe_text(name)
     try:
-        values = tomllib.loads(text)
+        values = parse_toml(text)
     except (ValueError, RecursionError) as error:  # also of a number with too many digits
         raise InputError(f"{where}: not valid TOML: {error}") from None
     apply_settings(values, as_texts(settings, "settings"), Recipe)
@@ -351,7 +351,7 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
                 f"{path}: no such recipe file; give a path to a .toml file or a name: "
                 f"{', '.join(recipe_names())}"
             )
-        return read_text(path), str(path)
+        return read_text(path, MAX_RECIPE_CHARS), str(path)
     if str(name) not in recipe_names():
         raise InputError(f"unknown recipe {str(name)!r}{nearest(str(name), recipe_names())}")
     file = resources.files("genir") / "recipes" / f"{name}.toml"

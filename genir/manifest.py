@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from genir.errors import InputError
+from genir.folders import is_enclosed, paths_below
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -113,7 +114,7 @@ def _damaged(path: Path) -> InputError:
 
 def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
     """Raise InputError for a file that the manifest does not list, and for what is no file."""
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(paths_below(folder)):
         name = path.relative_to(folder)
         if name.parts[0].startswith(".") or name.as_posix() in UNREAD:
             continue
@@ -131,16 +132,9 @@ def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
 def _refuse_special(folder: Path, path: Path) -> None:
     """Raise InputError for a device or a pipe, and for a link that leads out of the folder.
 
-    A link may lead to `blobs` beside the folder's parent: so the Hugging Face hub keeps files.
+    `genir.folders.is_enclosed` says which links are allowed.
     """
-    inside = folder.resolve()
-    allowed = (inside, inside.parent.parent / "blobs")
-    try:
-        target = path.resolve()
-        regular = target.is_file() and any(target.is_relative_to(place) for place in allowed)
-    except (OSError, RuntimeError):  # a loop of links
-        regular = False
-    if not regular:
+    if not is_enclosed(path, folder):
         raise InputError(
             f"{path}: not a regular file inside the model folder; put a copy of the file there"
         )

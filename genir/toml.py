@@ -1,8 +1,12 @@
-"""A recipe's values as lines of TOML. Knows which keys hold several sections, and no more of it."""
+"""TOML, parsed within bounds, and a recipe's values as lines of it.
+
+Knows which keys of a recipe hold several sections, and no more of it.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from genir.console import UNSAFE
@@ -11,6 +15,22 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """What TOML reads as a key without quotes."""
 LISTS = ("tasks", "losses")
 """The keys of a recipe that hold several sections."""
+
+NESTED_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
+"""A dotted key of 100 parts: the parser's time grows with the square of their number."""
+
+
+def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
+    """Return the values of a TOML document. Takes time linear in the length of the text.
+
+    Raises:
+        tomllib.TOMLDecodeError: the text is no TOML, or has a dotted key of 100 parts.
+        RecursionError: arrays or tables are nested too deeply.
+        ValueError: an integer of too many digits.
+    """
+    if NESTED_KEY.search(text):
+        raise tomllib.TOMLDecodeError("a dotted key of 100 parts; write it flatter")
+    return tomllib.loads(text, parse_float=parse_float)
 
 
 def lines_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -7,6 +7,7 @@ doubling, and 1.3 times is the limit.
 """
 
 import gc
+from contextlib import suppress
 from random import Random
 from time import thread_time
 
@@ -232,6 +233,14 @@ HTML = {
     "references": "&a",
     "titles": "<title>",
     "preformatted": "<pre> x\n",
+    "equal attributes": "<a href='x' ",
+    "signs of attributes": "<a =",
+    "slashes": "<a/",
+    "numbers": "&#x10ffff;&#9999999",
+    "formatting": "<b><p>x</b>",
+    "tables": "<table><tr><td>",
+    "declarations": "<!DOCTYPE a [<!x ",
+    "scripts": "<script></scrip",
 }
 
 
@@ -252,12 +261,42 @@ MARKDOWN = {
     "quotes": "> - ",
     "comments": "<!-- ",
     "escapes": "\\",
+    "images": "![",
+    "references": "[a]: <b\n[a]\n",
+    "rules": "* ",
+    "nested lists": "- - - a\n",
+    "addresses": "<a@b.",
 }
 
 
 @pytest.mark.parametrize("source", MARKDOWN)
 def test_markdown(source):
     assert_linear(repeated(MARKDOWN[source]), parse_markdown, 1_000)
+
+
+FRONT_MATTER = {
+    "TOML, dotted key": ("+++\n", "a."),
+    "TOML, dotted table": ("+++\n[", "a."),
+    "TOML, dotted key in a table": ("+++\nx = {", "'a' . "),
+    "TOML, arrays": ("+++\nx = ", "["),
+    "TOML, keys": ("+++\n#", "a"),
+    "YAML, lists": ("---\nx: ", "["),
+    "YAML, mappings": ("---\nx: ", "{"),
+    "YAML, text": ("---\nx: ", "a\n "),
+    "JSON": ('{\n"x": ', "["),
+}
+
+
+@pytest.mark.parametrize("kind", FRONT_MATTER)
+def test_front_matter(kind):
+    head, part = FRONT_MATTER[kind]
+
+    def parse(source):
+        with suppress(ValueError):  # refused, or deeper than Python recurses
+            parse_markdown(source)
+
+    end = "\n" + head[:3] + "\n\ntext"
+    assert_linear(lambda size: head + repeated(part)(size) + end, parse, 1_000)
 
 
 def test_lines_of_a_corpus(tmp_path):
