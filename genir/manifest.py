@@ -12,6 +12,8 @@ from genir.folders import is_enclosed, paths_below
 FORMAT = 1
 NAME = "manifest.json"
 JOURNAL = "journal-"
+SIGNATURE = "manifest.sig"
+"""Of the manifest, so it cannot be listed in it (`genir.signatures`)."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_NAME = 200
 """Characters of a file's name with its folders."""
@@ -27,7 +29,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / NAME and not is_journal(path.relative_to(folder))
+        if path.is_file() and not _is_unlisted(path.relative_to(folder))
     }
     values = {"format": FORMAT, **facts, "files": files}
     (folder / NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -41,11 +43,16 @@ def is_journal(path: Path) -> bool:
     return len(path.parts) == 1 and path.name.startswith(JOURNAL)
 
 
+def _is_unlisted(path: Path) -> bool:
+    """Return whether a file belongs to a model folder without being listed in its manifest."""
+    return path in (Path(NAME), Path(SIGNATURE)) or is_journal(path)
+
+
 def check_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest after checking every file against it.
 
-    Every file of the folder must be listed (the journal aside), and every listed one be there, a
-    regular file inside the folder. Raises InputError naming the first file that is not.
+    Every file of the folder must be listed (journal and signature aside), and every listed one be
+    there, a regular file inside the folder. Raises InputError naming the first file that is not.
     """
     path = folder / NAME
     if not folder.is_dir():
@@ -123,7 +130,7 @@ def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
         if path.is_dir() and not path.is_symlink():
             continue
         _refuse_special(folder, path)
-        if name.as_posix() not in files and name != Path(NAME) and not is_journal(name):
+        if name.as_posix() not in files and not _is_unlisted(name):
             raise InputError(
                 f"{path}: not listed in {NAME}; remove it, or get the folder from its source again"
             )
