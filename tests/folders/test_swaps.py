@@ -1,4 +1,4 @@
-"""One real server is asked to swap in folders from strangers: it refuses them and goes on answering.
+"""One real server is asked to swap in folders from strangers: it refuses them, and still answers.
 
 GENIR_SWAPS folders for each scheme (1 by default; 69 is each kind of change three times).
 """
