@@ -26,7 +26,7 @@ MEMORY_PER_BYTE = 6
 (weights in three precisions, the table, the trie), beyond that of the imported libraries."""
 BLOCK_BYTES = 512
 """Unit of `st_blocks`: a file with holes is not as large as it says."""
-MAX_REASON = 1_000
+MAX_REFUSAL = 1_000
 
 
 class Trial:
@@ -63,9 +63,12 @@ class Trial:
             finally:
                 self._kill()
                 self._child = None
-        reason = _reason(child.returncode, output)
-        if reason is not None:
-            raise _refused(folder, reason) if not output else InputError(reason)
+        try:
+            refusal = json.loads(output)
+        except ValueError:
+            raise _refused(folder, _end_of(child.returncode)) from None
+        if refusal is not None:
+            raise InputError(str(refusal)[:MAX_REFUSAL])
 
     def close(self) -> None:
         """End the child that runs; its folder is refused."""
@@ -92,15 +95,10 @@ def _refused(folder: Path, reason: str) -> InputError:
     )
 
 
-def _reason(code: int, output: bytes) -> str | None:
-    """Return why the child refused a folder, None where it answered. output: JSON of `main`."""
-    if output:
-        with suppress(ValueError, UnicodeDecodeError):
-            told = json.loads(output)
-            return None if told is None else str(told)[:MAX_REASON]
-    if code < 0:
-        with suppress(ValueError):
-            return f"is ended by {signal.Signals(-code).name}"
+def _end_of(code: int) -> str:
+    """Return how a child ended that has reported nothing."""
+    with suppress(ValueError):
+        return f"is ended by {signal.Signals(-code).name}"
     return f"exits with code {code}"
 
 
