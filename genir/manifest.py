@@ -15,6 +15,8 @@ JOURNAL = "journal-"
 SIGNATURE = "manifest.sig"
 """Of the manifest, so it cannot be listed in it (`genir.signatures`)."""
 MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_DEPTH = 100
+"""What prints or checks values recurses, and Python's own limit is 1,000 frames."""
 MAX_NAME = 200
 """Characters of a file's name with its folders."""
 MAX_VERSION = 2**30
@@ -108,11 +110,24 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise InputError(f"{path}: larger than {MAX_JSON_BYTES:,} bytes; restore the folder")
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if _is_deep(values):
+            raise RecursionError
+        return values
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError):
         raise _damaged(path) from None
+
+
+def _is_deep(values: Any) -> bool:
+    """Return whether values are nested more than `MAX_JSON_DEPTH` levels deep."""
+    level = [values]
+    for _ in range(MAX_JSON_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level
+                 if isinstance(one, dict | list)]  # fmt: skip
+        level = [value for one in inner for value in one]
+    return bool(level)
 
 
 def _damaged(path: Path) -> InputError:
