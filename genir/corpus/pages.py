@@ -66,7 +66,7 @@ def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
 def corpus_files(corpus: Path) -> dict[str, Path]:
     """Return a corpus and the files that are read in its folder, each by its name for messages."""
     named = {"CORPUS": corpus}
-    for path in corpus.rglob("*"):  # yields nothing where the corpus is a file
+    for path in paths_below(corpus, REPOSITORIES) if corpus.is_dir() else ():
         place = path.relative_to(corpus)
         if place.parts[0] in READ or path.suffix.lower() in PARSERS:
             named[f"CORPUS's {place.as_posix()}"] = path
