@@ -126,6 +126,8 @@ def _attempt(folder: Path) -> str | None:
         retriever = Retriever.load(folder, "cpu")
         retriever.search(["a trial query"], 10)
         retriever.versions()
+        for _ in retriever.documents:  # each is parsed
+            pass
     except InputError as error:
         return str(error)
     except MemoryError:

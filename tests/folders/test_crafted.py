@@ -6,10 +6,13 @@ GENIR_CRAFTED folders are made (46 by default, each kind of change twice).
 import logging
 import multiprocessing
 import os
+import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
-from crafted import CRAFTS, craft
+from crafted import CRAFTS, craft, sign
 
 from genir.errors import InputError
 from genir.retriever import Retriever
@@ -65,6 +68,15 @@ def test_a_trial_takes_a_good_folder_and_names_a_bad_one(context, tiny_folder, t
     assert outcome(context, tiny_folder("url"), try_out) == ("tried", None)
     kind, told = outcome(context, tmp_path / "none", try_out)
     assert kind == "tried" and told.startswith(f"{tmp_path}/none: no such model folder")
+
+
+def test_a_trial_reads_every_document(context, tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder("url"), tmp_path / "model")
+    with closing(sqlite3.connect(folder / "documents.sqlite")) as connection, connection:
+        connection.execute("UPDATE documents SET metadata = '[1' WHERE number = 39")
+    sign(folder)
+    kind, told = outcome(context, folder, try_out)
+    assert kind == "tried" and told.startswith(f"{folder}/documents.sqlite: damaged: document 'wat")
 
 
 @pytest.mark.timeout(120 + 5 * COUNT)

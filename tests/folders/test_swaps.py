@@ -1,6 +1,6 @@
 """One real server is asked to swap in folders from strangers: it refuses them, and still answers.
 
-GENIR_SWAPS folders for each scheme (1 by default; 69 is each kind of change three times).
+GENIR_SWAPS folders for each scheme (1 by default; 69: each kind of change three times).
 """
 
 import json
