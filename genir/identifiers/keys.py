@@ -19,8 +19,9 @@ READER = """
 import resource, signal, sys, marisa_trie
 signal.alarm(int(sys.argv[3]))
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-if hard == resource.RLIM_INFINITY or int(sys.argv[4]) < hard:
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[4]), hard))
+most = int(sys.argv[4])
+if sys.platform == "linux" and (hard == resource.RLIM_INFINITY or most < hard):
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 trie = marisa_trie.Trie().mmap(sys.argv[1])
 count = len(trie)

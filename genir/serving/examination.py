@@ -94,10 +94,8 @@ class Examination:
             self._trial.close()
 
 
-def identity(folder: Path | None) -> tuple[int, ...]:
+def identity(folder: Path) -> tuple[int, ...]:
     """Return what changes where a folder is replaced, written anew or signed."""
-    if folder is None:
-        return ()
     try:
         signed = (folder / SIGNATURE).stat().st_mtime_ns
     except OSError:

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from genir.errors import InputError
+from genir.living.collection import stamp
 from genir.living.journal import Moved
 from genir.serving.batching import Busy, Closed, Worker
 from genir.serving.examination import Examiner, Unexamined, identity
@@ -44,7 +45,7 @@ class Writer:
         self._worker, self._opener, self._settings = worker, opener, settings
         self._examiner = examiner or Unexamined()
         self._examining = False
-        self._known: tuple[int, ...] = ()  # identity of the folder that answers
+        self._known: tuple[int, ...] = ()  # stamp of the folder that answers
         self._bad: tuple[int, ...] = ()  # identity of a folder in its place that was refused
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genir-writer")
         self._trials = ThreadPoolExecutor(max_workers=1, thread_name_prefix="genir-trial")
@@ -175,9 +176,9 @@ class Writer:
 
         Raises InputError where it is refused; it is not tried again until it changes.
         """
-        now = identity(folder)
-        if now == self._known:
+        if stamp(folder) == self._known:
             return
+        now = identity(folder)
         if now == self._bad:
             raise InputError(f"{folder}: was replaced by a folder that was refused; restore it")
         try:
@@ -185,7 +186,7 @@ class Writer:
         except InputError:
             self._bad = now
             raise
-        self._known = now
+        self._known = stamp(folder)
 
     def _swap(self, folder: Path) -> Served:
         fresh: Served = self._opener(folder)
@@ -197,7 +198,7 @@ class Writer:
 
     def install(self, fresh: Served) -> None:
         """Let a model answer from now on."""
-        self._known = identity(fresh.folder)
+        self._known = () if fresh.folder is None else stamp(fresh.folder)
         before = self._worker.install(fresh)
         if before is not None:
             self._worker.retire(before)
