@@ -273,6 +273,7 @@ class Recipe(Stage):
 
 
 M = TypeVar("M", bound=BaseModel)
+MAX_RECIPE_CHARS = 2**20
 
 
 def validate(model: type[M], values: Mapping[str, Any], where: str) -> M:
@@ -351,7 +352,7 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
                 f"{path}: no such recipe file; give a path to a .toml file or a name: "
                 f"{', '.join(recipe_names())}"
             )
-        return read_text(path), str(path)
+        return read_text(path, MAX_RECIPE_CHARS), str(path)
     if str(name) not in recipe_names():
         raise InputError(f"unknown recipe {str(name)!r}{nearest(str(name), recipe_names())}")
     file = resources.files("genir") / "recipes" / f"{name}.toml"

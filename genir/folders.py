@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,60 @@ from genir.signals import on_leave
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+
+
+HUB_SNAPSHOTS, HUB_BLOBS = "snapshots", "blobs"
+"""The Hugging Face hub keeps a folder's files in `blobs`, and links to them in `snapshots/*`."""
+
+MAX_DEPTH = 100
+"""Folders inside folders, in a folder that may be a stranger's."""
+
+
+def is_enclosed(path: Path, folder: Path) -> bool:
+    """Return whether a path is a regular file inside a folder, or a link to one.
+
+    A link may also lead to the `blobs` of the hub's cache that the folder is a snapshot of. False
+    for what is missing, for pipes, sockets and devices, and for loops of links.
+    """
+    inside = folder.resolve()
+    places = [inside]
+    if inside.parent.name == HUB_SNAPSHOTS:
+        places.append(inside.parent.parent / HUB_BLOBS)
+    try:
+        target = path.resolve()
+        return target.is_file() and any(target.is_relative_to(place) for place in places)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, no rights, a NUL
+        return False
+
+
+def paths_below(folder: Path, skip: Container[str] = ()) -> Iterator[Path]:
+    """Yield the files and folders below a folder in any order; links to folders are not followed.
+
+    Args:
+        folder: walked with a stack, so that deep nesting is no RecursionError.
+        skip: names of folders that are not entered.
+
+    Raises:
+        InputError: a folder cannot be read, or lies more than `MAX_DEPTH` folders deep.
+    """
+    waiting = [(folder, 0)]
+    while waiting:
+        place, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise InputError(
+                f"{str(place)[:200]}...: more than {MAX_DEPTH} folders deep; move its files up"
+            )
+        try:
+            with os.scandir(place) as listing:
+                entries = list(listing)
+        except OSError as error:
+            raise InputError(
+                f"{place}: the folder cannot be read ({error.strerror}); check its rights"
+            ) from None
+        for entry in entries:
+            yield place / entry.name
+            if entry.is_dir(follow_symlinks=False) and entry.name not in skip:
+                waiting.append((place / entry.name, depth + 1))
 
 
 def refuse_existing(target: Path, overwrite: bool) -> None:

@@ -7,11 +7,16 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from genir.errors import InputError
+from genir.folders import is_enclosed, paths_below
 
 FORMAT = 1
 NAME = "manifest.json"
 JOURNAL = "journal-"
+SIGNATURE = "manifest.sig"
+"""Of the manifest, so it cannot be listed in it (`genir.signatures`)."""
 MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_DEPTH = 100
+"""What prints or checks values recurses, and Python's own limit is 1,000 frames."""
 MAX_NAME = 200
 """Characters of a file's name with its folders."""
 MAX_VERSION = 2**30
@@ -26,7 +31,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != folder / NAME and not is_journal(path.relative_to(folder))
+        if path.is_file() and not _is_unlisted(path.relative_to(folder))
     }
     values = {"format": FORMAT, **facts, "files": files}
     (folder / NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -40,11 +45,16 @@ def is_journal(path: Path) -> bool:
     return len(path.parts) == 1 and path.name.startswith(JOURNAL)
 
 
+def _is_unlisted(path: Path) -> bool:
+    """Return whether a file belongs to a model folder without being listed in its manifest."""
+    return path in (Path(NAME), Path(SIGNATURE)) or is_journal(path)
+
+
 def check_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest after checking every file against it.
 
-    Every file of the folder must be listed (the journal aside), and every listed one be there, a
-    regular file inside the folder. Raises InputError naming the first file that is not.
+    Every file of the folder must be listed (journal and signature aside), and every listed one be
+    there, a regular file inside the folder. Raises InputError naming the first file that is not.
     """
     path = folder / NAME
     if not folder.is_dir():
@@ -100,11 +110,24 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise InputError(f"{path}: larger than {MAX_JSON_BYTES:,} bytes; restore the folder")
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if _is_deep(values):
+            raise RecursionError
+        return values
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError):
         raise _damaged(path) from None
+
+
+def _is_deep(values: Any) -> bool:
+    """Return whether values are nested more than `MAX_JSON_DEPTH` levels deep."""
+    level = [values]
+    for _ in range(MAX_JSON_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level
+                 if isinstance(one, dict | list)]  # fmt: skip
+        level = [value for one in inner for value in one]
+    return bool(level)
 
 
 def _damaged(path: Path) -> InputError:
@@ -133,7 +156,7 @@ def refuse_other_files(folder: Path) -> None:
 
 def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
     """Raise InputError for a file that the manifest does not list, and for what is no file."""
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(paths_below(folder)):
         name = path.relative_to(folder)
         if name.parts[0].startswith(".") or name.as_posix() in UNREAD:
             continue
@@ -142,7 +165,7 @@ def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
         if path.is_dir() and not path.is_symlink():
             continue
         _refuse_special(folder, path)
-        if name.as_posix() not in files and name != Path(NAME) and not is_journal(name):
+        if name.as_posix() not in files and not _is_unlisted(name):
             raise InputError(
                 f"{path}: not listed in {NAME}; remove it, or get the folder from its source again"
             )
@@ -151,16 +174,9 @@ def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
 def _refuse_special(folder: Path, path: Path) -> None:
     """Raise InputError for a device or a pipe, and for a link that leads out of the folder.
 
-    A link may lead to `blobs` beside the folder's parent: so the Hugging Face hub keeps files.
+    `genir.folders.is_enclosed` says which links are allowed.
     """
-    inside = folder.resolve()
-    allowed = (inside, inside.parent.parent / "blobs")
-    try:
-        target = path.resolve()
-        regular = target.is_file() and any(target.is_relative_to(place) for place in allowed)
-    except (OSError, RuntimeError):  # a loop of links
-        regular = False
-    if not regular:
+    if not is_enclosed(path, folder):
         raise InputError(
             f"{path}: not a regular file inside the model folder; put a copy of the file there"
         )

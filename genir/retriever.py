@@ -28,7 +28,7 @@ from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable, refuse_foreign_symbols, refuse_short_rows
 from genir.living.collection import stamp
 from genir.living.journal import Moved
-from genir.living.storage import Stored
+from genir.living.storage import Stored, read_attachments
 from genir.manifest import check_manifest
 from genir.models.base import DocidModel
 from genir.models.files import read_tokenizer
@@ -310,9 +310,7 @@ class Retriever(Stored):
             loaded.first = FirstStage(recipe.first, *_parts(folder / "first", recipe.first))
         loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         loaded.folder, loaded.manifest = folder, manifest
-        for name in ATTACHMENTS:
-            if (folder / name).is_file():
-                loaded.attachments[name] = (folder / name).read_bytes()
+        loaded.attachments = read_attachments(folder, ATTACHMENTS)
         loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors", len(documents))
         loaded.guards = Guards.load(folder, len(documents), loaded.row_width)
         loaded._settle(folder)

@@ -10,10 +10,11 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from shlex import quote
-from typing import BinaryIO, cast
+from typing import IO, cast
 
 from genir.errors import InputError
 
@@ -38,41 +39,69 @@ BINARY_FORMATS = (
     (b"%PDF-", "PDF"),
     (b"SQLite format 3\x00", "an SQLite database"),
 )
+MAX_LINE_BYTES = 64 * 2**20
+"""A line is held in memory as a whole, several times over. Unpacked, as all sizes here."""
+MAX_FILE_BYTES = 2**40
+MAX_PACKED_RATIO = 200
+"""Bytes that one byte of gzip may yield; texts reach 3 to 30, zeros 1,000."""
+FREE_BYTES = 64 * 2**20
+"""Unpacked bytes up to which the ratio is not looked at."""
 MAX_WESTERN_SHARE = 0.3
 """Share of characters beyond ASCII up to which a line may pass for Windows-1252."""
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MAX_LINE_BYTES) -> str:
     """Return a text file's content; every line ends in a line feed.
 
+    Args:
+        path: of the file.
+        most: characters that it may have.
+
     Raises:
-        InputError: as `read_lines` does.
+        InputError: the file is longer, and as `read_lines` does.
     """
-    return "".join(f"{line}\n" for _, line in read_lines(path)).replace("\r", "\n")
+    lines, size = list[str](), 0
+    for _, line in read_lines(path):
+        size += len(line) + 1
+        if size > most + 1:  # the last line may have had no end
+            raise InputError(
+                f"{path}: more than {most:,} characters, unpacked; split it, or remove it"
+            )
+        lines.append(line)
+    return "".join(f"{line}\n" for line in lines).replace("\r", "\n")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers. Only a line feed ends a line.
 
     Raises:
-        InputError: the file is missing, unreadable, damaged, or in no accepted encoding.
+        InputError: the file is missing, unreadable, damaged, in no accepted encoding, or too large:
+            `MAX_LINE_BYTES`, `MAX_FILE_BYTES` and `MAX_PACKED_RATIO`.
     """
-    with _opened(path) as stream:
-        yield from number_lines(stream, str(path))
+    with _opened(path) as chunks:
+        yield from _numbered(chunks, str(path))
 
 
-def number_lines(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a binary stream, which is iterated by line feed bytes.
+def number_lines(stream: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of an open binary file with their numbers.
 
     Args:
-        chunks: such as an open binary file.
+        stream: such as a member of an archive.
         name: of the file, for messages.
 
     Raises:
-        InputError: the content is in no accepted encoding.
+        InputError: the content is in no accepted encoding, or has too long a line.
     """
-    rest = iter(chunks)
-    first = next(rest, b"")
+    return _numbered(_chunks(stream), name)
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield what ends in a line feed byte, cut where that is more than a line may be."""
+    return iter(partial(stream.readline, MAX_LINE_BYTES + 1), b"")
+
+
+def _numbered(chunks: Iterator[bytes], name: str) -> Iterator[tuple[int, str]]:
+    first = next(chunks, b"")
     for magic, kind in BINARY_FORMATS:
         if first.startswith(magic):
             raise InputError(f"{name}: is {kind}, not a text file; unpack or convert it first")
@@ -80,20 +109,21 @@ def number_lines(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]
         (pair for pair in BYTE_ORDER_MARKS if first.startswith(pair[0])), (b"", "utf-8")
     )
     head = first.removeprefix(mark)
-    stream = chain([head] if head else [], rest)
+    stream = chain([head] if head else [], chunks)
     return _utf8_lines(stream, name) if encoding == "utf-8" else _wide(stream, encoding, name)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[Iterator[bytes]]:
     """Open a file, through gzip if its first bytes say so; turn errors into InputError."""
     try:
         with path.open("rb") as stream:
             if stream.peek(2)[:2] != GZIP:
-                yield stream
+                yield _bounded(_chunks(stream), path)
                 return
             with gzip.open(stream, "rb") as unpacked:
-                yield cast(BinaryIO, unpacked)
+                chunks = _chunks(cast(IO[bytes], unpacked))
+                yield _bounded(chunks, path, path.stat().st_size)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; check the path") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -103,8 +133,33 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise InputError(f"{path}: cannot be read ({reason}); check the path") from None
 
 
+def _bounded(chunks: Iterator[bytes], path: Path, packed: int | None = None) -> Iterator[bytes]:
+    """Yield chunks while their sum is one of an honest file. packed: bytes of a gzip file."""
+    most = MAX_FILE_BYTES
+    if packed is not None:
+        most = min(most, max(FREE_BYTES, MAX_PACKED_RATIO * packed))
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise InputError(
+                f"{path}: more than {most:,} bytes{'' if packed is None else ' unpacked'}; give a "
+                f"smaller file{'' if packed is None else ', or unpack it yourself if you trust it'}"
+            )
+        yield chunk
+
+
+def _too_long(name: str, number: int) -> InputError:
+    return InputError(
+        f"{name}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes; write one record a line, "
+        "and split what is longer"
+    )
+
+
 def _utf8_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, start=1):
+        if len(line) > MAX_LINE_BYTES:
+            raise _too_long(name, number)
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -137,14 +192,17 @@ def _conversion(line: bytes, name: str) -> str:
 def _wide(chunks: Iterable[bytes], encoding: str, name: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of UTF-16 or UTF-32, in which a line feed byte may be half a character."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    number, parts = 1, list[str]()
+    number, parts, size = 1, list[str](), 0
     try:
         for chunk in chain(chunks, [None]):
             head, *tail = decoder.decode(chunk or b"", final=chunk is None).split("\n")
             parts.append(head)
+            size += len(chunk or b"")
+            if size > MAX_LINE_BYTES:
+                raise _too_long(name, number)
             for piece in tail:
                 yield number, "".join(parts).rstrip("\r")
-                number, parts = number + 1, [piece]
+                number, parts, size = number + 1, [piece], 0
     except UnicodeDecodeError as error:
         number += error.object[: error.start].decode(encoding).count("\n")
         raise InputError(

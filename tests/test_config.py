@@ -257,6 +257,8 @@ def test_a_bad_setting_is_named(file, setting, message):
     ("text", "message"),
     [
         ("name = 3 3", "not valid TOML .*line 1"),
+        ("a." * 100 + "a = 1", "line 1: a key of more than 64 parts; write tables"),
+        ("#" * 2**20 + "\n\n", "more than 1,048,576 characters, unpacked; split it"),
         (
             '[training]\nepochs = 1\n[training]\nseed = 2\n[[tasks]]\ntask = "lead"',
             "not valid TOML",

@@ -236,6 +236,14 @@ HTML = {
     "references": "&a",
     "titles": "<title>",
     "preformatted": "<pre> x\n",
+    "equal attributes": "<a href='x' ",
+    "signs of attributes": "<a =",
+    "slashes": "<a/",
+    "numbers": "&#x10ffff;&#9999999",
+    "formatting": "<b><p>x</b>",
+    "tables": "<table><tr><td>",
+    "declarations": "<!DOCTYPE a [<!x ",
+    "scripts": "<script></scrip",
 }
 
 
@@ -253,8 +261,14 @@ FRONT_MATTER = {
     "dotted keys": ("+++\na", ".a", " = 1\n+++\n"),
     "quoted keys": ("+++\na", ".'a'", " = 1\n+++\n"),
     "long keys": ("+++\n", "a", " = 1\n+++\n"),
+    "dotted tables": ("+++\n[", "a.", "]\n+++\n"),
+    "keys of a table": ("+++\nx = {", "'a' . ", "}\n+++\n"),
+    "arrays": ("+++\nx = ", "[", "\n+++\n"),
     "lists": ("---\na: ", "[", "\n---\n"),
     "mappings": ("---\na: ", "{a: ", "\n---\n"),
+    "braces": ("---\na: ", "{", "\n---\n"),
+    "lines of text": ("---\na: ", "a\n ", "\n---\n"),
+    "JSON": ('{\n"x": ', "[", "\n}\n"),
     "lines": ("---\n", "- a\n", "---\n"),
     "commas": ("+++\na = [", ",", "]\n+++\n"),
     "aliases": ("---\na: &a 1\nb: [", "*a, ", "]\n---\n"),
@@ -284,6 +298,11 @@ MARKDOWN = {
     "quotes": "> - ",
     "comments": "<!-- ",
     "escapes": "\\",
+    "images": "![",
+    "references": "[a]: <b\n[a]\n",
+    "rules": "* ",
+    "nested lists": "- - - a\n",
+    "addresses": "<a@b.",
 }
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from genir.cli import answers, collection, measures, training
+from genir.cli import answers, collection, measures, signing, training
 from genir.cli.root import Root
 from genir.cli.training import train
 from genir.serving.verb import serve, token_app
@@ -16,6 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (training, answers, collection, measures):
+for group in (training, answers, collection, measures, signing):
     app.add_typer(group.verbs)
 app.add_typer(token_app, name="token")

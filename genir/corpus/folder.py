@@ -57,8 +57,10 @@ def holds_pages(path: Path) -> bool:
         raise InputError(f"{path}: no such file or folder; check the path")
     if not path.is_dir() or find_file(path, COLLECTIONS) is not None:
         return False
-    if page_files(path):
+    notes = Notes(str(path))
+    if page_files(path, notes):
         return True
+    notes.report()
     raise InputError(
         f"{path}: no documents; put corpus.jsonl, collection.tsv or Markdown, HTML or text files "
         "into it"
@@ -89,6 +91,8 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
 
 
 def _records(path: Path, columns: Columns, notes: Notes) -> Records:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file; put what it yields into a file, give that")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes[-1:] == [".tsv"]:
         return tsv_records(read_lines(path), str(path), columns, notes)

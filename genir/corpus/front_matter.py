@@ -28,6 +28,10 @@ OPENED = re.compile(r"\A(?:---[ \t]*\n[\w \"'-]+:|\+\+\+[ \t]*\n[\w \"'.-]+=)")
 INTEGER = re.compile(r"-?[1-9][0-9]*")
 MAX_DIGITS = 309
 """Characters of an integer that a double may hold; longer ones need not be converted."""
+MAX_CHARS = 2**18
+"""Front matter is a page of fields at most; the YAML parser takes 10 seconds for a million."""
+MAX_DEPTH = 100
+"""Lists and mappings of YAML inside each other."""
 NUMBER = "tag:genir,2026:number"
 STANDARD = "tag:yaml.org,2002:"
 
@@ -41,6 +45,7 @@ def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
     for shape, parse in ((YAML, _yaml), (TOML, _toml)):
         found = shape.match(source)
         if found:
+            _refuse_long(found["fields"])
             try:
                 # The line of the opening mark is kept, so that messages count the page's lines.
                 fields = parse("\n" + found["fields"])
@@ -50,6 +55,11 @@ def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
                 return _named(fields), source[found.end() :]
             return {}, source  # a rule (`---`) and text below it
     return _json(source) if JSON.match(source) else ({}, source)
+
+
+def _refuse_long(fields: str) -> None:
+    if len(fields) > MAX_CHARS:
+        raise ValueError(f"front matter of more than {MAX_CHARS:,} characters; shorten it")
 
 
 def _named(fields: dict[Any, Any]) -> dict[str, Any]:
@@ -102,14 +112,25 @@ class _Loader(yaml.SafeLoader):
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
+        self._depth = 0
         self._values = 0  # up to here, with aliases written out
         self._sizes: dict[int, int] = {}  # by id, of the nodes that aliases may name
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Build a node. Raises ComposerError where aliases make too many values of few bytes."""
+        """Build a node.
+
+        Raises:
+            ComposerError: aliases make too many values of few bytes.
+            RecursionError: the node is nested too deeply; the scanner's time grows with the square
+                of the depth, up to a second.
+        """
         before = self._values
         event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise RecursionError
         node = super().compose_node(parent, index)
+        self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             # Without a size, it is an alias inside its own value.
             self._values += self._sizes.get(id(node), MAX_VALUES)
@@ -228,4 +249,5 @@ def _json(source: str) -> tuple[dict[str, Any], str]:
         raise ValueError(f"line {line}: front matter: {error}") from None
     except ValueError as error:
         raise ValueError(f"front matter: {error}; keep one") from None
+    _refuse_long(source[:end])
     return fields, source[end:]

@@ -1,10 +1,12 @@
 """The files of a corpus folder by name: collection, queries, judgements, and what is not read."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from genir.corpus.notes import Notes
 from genir.errors import InputError
+from genir.folders import is_enclosed
 
 COLLECTIONS = ("corpus.jsonl", "collection.tsv", "msmarco-docs.tsv")
 QUERIES = ("queries.jsonl", "queries.tsv")
@@ -18,10 +20,15 @@ def find_file(folder: Path, names: Iterable[str]) -> Path | None:
     """Return the one of the named files that a folder holds, plain or with the suffix .gz.
 
     Raises:
-        InputError: the folder holds several of them.
+        InputError: the folder holds several of them, or one that is no regular file inside it.
     """
     options = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
-    found = [path for path in options if path.is_file()]
+    found = [path for path in options if os.path.lexists(path)]
+    for path in found:
+        if not is_enclosed(path, folder):
+            raise InputError(
+                f"{path}: not a regular file inside the folder; put a copy of the file there"
+            )
     if len(found) > 1:
         names = " and ".join(path.relative_to(folder).as_posix() for path in found)
         raise InputError(f"{folder}: holds {names}; keep one, or give the file itself")

@@ -1,6 +1,5 @@
 """A folder of Markdown, HTML and text files as documents."""
 
-import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from genir.corpus.layout import READ
 from genir.corpus.notes import Notes
 from genir.corpus.page import Page, parse_html, parse_markdown, parse_text
 from genir.errors import InputError
+from genir.folders import is_enclosed, paths_below
 from genir.records import Document
 from genir.text_files import read_text
 
@@ -30,6 +30,8 @@ ASSETS = frozenset(
 )  # fmt: skip
 """Suffixes of a site's pictures, sounds, fonts, styles and scripts, which hold no text."""
 SILENT = ("read elsewhere or hidden", "holds no text")
+MAX_PAGE_CHARS = 16 * 2**20
+"""A longer page is generated, or hostile: Markdown takes a minute for as much."""
 REPOSITORIES = (".git", ".hg", ".svn")
 """Hidden folders that hold no pages of their own."""
 
@@ -39,34 +41,32 @@ def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
 
     Args:
         folder: walked without following symbolic links to folders.
-        notes: takes hidden pages, files of other kinds and links to folders, which are left out.
+        notes: takes what is left out: hidden pages, files of other kinds, links to folders and to
+            files outside the folder, pipes and devices.
 
     Raises:
-        InputError: a folder cannot be read.
+        InputError: a folder cannot be read, or is nested too deeply.
     """
     notes = Notes(str(folder)) if notes is None else notes
     found = []
-    for root, folders, files in os.walk(folder, onerror=_refuse_unreadable):
-        folders[:] = [name for name in folders if name not in REPOSITORIES]
-        for name in sorted(folders):
-            if Path(root, name).is_symlink():
-                notes.add("symbolic links to folders are not followed", _below(folder, root, name))
-        for name in sorted(files):
-            place = _below(folder, root, name)
-            reason = _unread(place)
-            if not reason and _is_special(Path(root, name)):
-                reason = "pipes, sockets and devices are not read"
-            if not reason:
-                found.append(Path(root, name))
-            elif reason not in SILENT:
-                notes.add(reason, place)
-    return sorted(found)
+    for path in sorted(paths_below(folder, REPOSITORIES)):
+        place = path.relative_to(folder).as_posix()
+        if path.is_dir():
+            if path.is_symlink():
+                notes.add("symbolic links to folders are not followed", place)
+            continue
+        reason = _unread(place) or _unreadable(path, folder)
+        if not reason:
+            found.append(path)
+        elif reason not in SILENT:
+            notes.add(reason, place)
+    return found
 
 
 def corpus_files(corpus: Path) -> dict[str, Path]:
     """Return a corpus and the files that are read in its folder, each by its name for messages."""
     named = {"CORPUS": corpus}
-    for path in corpus.rglob("*"):  # yields nothing where the corpus is a file
+    for path in paths_below(corpus, REPOSITORIES) if corpus.is_dir() else ():
         place = path.relative_to(corpus)
         if place.parts[0] in READ or path.suffix.lower() in PARSERS:
             named[f"CORPUS's {place.as_posix()}"] = path
@@ -85,19 +85,15 @@ def _unread(place: str) -> str:
     return SILENT[1] if suffix in ASSETS else f"files with {kind} are not read"
 
 
-def _is_special(path: Path) -> bool:
-    """Return whether a path is there, but no regular file: reading it might never end."""
-    return path.exists() and not path.is_file()
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise InputError(
-        f"{error.filename}: the folder cannot be read ({error.strerror}); check its rights"
-    )
-
-
-def _below(folder: Path, root: str, name: str) -> str:
-    return Path(root, name).relative_to(folder).as_posix()
+def _unreadable(path: Path, folder: Path) -> str:
+    """Return why a page is not read although its name is one, "" for a file of the folder."""
+    if is_enclosed(path, folder):
+        return ""
+    if not path.exists():
+        return "symbolic links to nothing are not read"
+    if path.is_file():
+        return "symbolic links to files outside the folder are not read"
+    return "pipes, sockets and devices are not read"
 
 
 def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> Iterator[Document]:
@@ -160,7 +156,7 @@ def _metadata(page: Page, key: str, notes: Notes) -> dict[str, Any]:
 
 def _parse(file: Path) -> Page:
     try:
-        page = PARSERS[file.suffix.lower()](read_text(file).lstrip("\ufeff"))
+        page = PARSERS[file.suffix.lower()](read_text(file, MAX_PAGE_CHARS).lstrip("\ufeff"))
     except ValueError as error:
         raise InputError(f"{file}: {error}; mend the page") from None
     if not page.text:

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from genir.errors import InputError
 
 READER = """
-import sys, marisa_trie
+import resource, signal, sys, marisa_trie
+signal.alarm(int(sys.argv[3]))
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+most = int(sys.argv[4])
+if sys.platform == "linux" and (hard == resource.RLIM_INFINITY or most < hard):
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 trie = marisa_trie.Trie().mmap(sys.argv[1])
 count = len(trie)
 if count > int(sys.argv[2]):
@@ -27,6 +33,9 @@ sys.stdout.buffer.write("\\0".join(keys).encode())
 BASE_SECONDS = 30.0
 KEYS_PER_SECOND = 50_000
 """How long the child may take; a million keys take it about a second."""
+BASE_BYTES = 2 * 2**30
+BYTES_PER_KEY = 1_024
+"""Address space that the child may take: it holds the keys as texts, joined and encoded."""
 
 
 def write_keys(path: Path, keys: Sequence[str]) -> NDArray[np.int64]:
@@ -46,13 +55,14 @@ def read_keys(path: Path, numbers: NDArray[np.int64]) -> list[str]:
     damaged, or that holds other keys than `numbers` counts.
     """
     count = len(numbers)
-    command = [sys.executable, "-P", "-c", READER, str(path), str(count)]
+    seconds = BASE_SECONDS + count / KEYS_PER_SECOND
+    memory = BASE_BYTES + BYTES_PER_KEY * count
+    # The child ends itself, too, should this process be killed meanwhile.
+    limits = [str(int(seconds) + 10), str(memory)]
+    command = [sys.executable, "-P", "-c", READER, str(path), str(count), *limits]
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=BASE_SECONDS + count / KEYS_PER_SECOND,
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
         raise _damaged(path, "reading it does not end") from None

@@ -16,7 +16,7 @@ from genir.living.commit_record import Commit, RecordError
 from genir.living.fit import fit_of
 from genir.living.journal import Journal, Moved
 from genir.manifest import NAME as MANIFEST
-from genir.manifest import check_manifest
+from genir.manifest import SIGNATURE, check_manifest
 
 ATTEMPTS = 5
 """Copies that are begun while other processes compact or replace the folder."""
@@ -79,8 +79,10 @@ def _copy(base: Base, partial: Path) -> int:
 
 
 def _copy_files(base: Base, partial: Path) -> None:
-    """Copy the files that the manifest lists, and the manifest."""
+    """Copy the files that the manifest lists, the manifest and its signature."""
     shutil.copyfile(base.folder / MANIFEST, partial / MANIFEST)
+    if (base.folder / SIGNATURE).is_file():
+        shutil.copyfile(base.folder / SIGNATURE, partial / SIGNATURE)
     for name in check_manifest(base.folder)["files"]:
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(base.folder / name, partial / name)

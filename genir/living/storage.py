@@ -1,5 +1,6 @@
 """The folder of a living collection, written anew: saved, compacted, or with another model."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -10,13 +11,17 @@ from safetensors.numpy import save_file
 from genir.config import Recipe, dump_recipe
 from genir.corpus.store import DocumentStore
 from genir.decoding.two_stage import FirstStage
+from genir.errors import InputError
 from genir.folders import new_folder, refuse_existing, remove_leftovers
 from genir.living.changes import Change
 from genir.living.collection import Living, stamp
 from genir.living.contents import Contents, compacted, whole
 from genir.living.journal import Writing
 from genir.living.renewal import bring_up_to
-from genir.manifest import check_manifest, write_manifest
+from genir.manifest import check_manifest, read_json, write_manifest
+
+METRICS = "metrics.json"
+MAX_ATTACHMENT_BYTES = 256 * 2**20
 
 
 class Stored(Living):
@@ -134,6 +139,33 @@ class Stored(Living):
             "versions": contents.versions,
         }
         write_manifest(folder, facts)
+
+
+def read_attachments(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Return what training left in a model folder, by name.
+
+    Raises:
+        InputError: a file is too large, or `metrics.json` is not as training writes it.
+    """
+    found = {}
+    for path in (folder / name for name in names if (folder / name).is_file()):
+        if path.stat().st_size > MAX_ATTACHMENT_BYTES:
+            raise InputError(
+                f"{path}: larger than {MAX_ATTACHMENT_BYTES:,} bytes; restore the folder"
+            )
+        if path.name == METRICS:
+            _refuse_misshapen(path)
+        found[path.name] = path.read_bytes()
+    return found
+
+
+def _refuse_misshapen(path: Path) -> None:
+    """Raise InputError where a section of `metrics.json` has another type than is relied on."""
+    metrics = read_json(path)
+    sections = {"inputs": dict, "precision": dict, "dev": dict, "refreshes": list}
+    for name, kind in sections.items():
+        if not isinstance(metrics, dict) or not isinstance(metrics.get(name, kind()), kind):
+            raise InputError(f"{path}: damaged ({name}); restore the folder or train it again")
 
 
 def _same(one: Path, other: Path) -> bool:

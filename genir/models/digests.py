@@ -12,7 +12,9 @@ from genir.models.foreign import check_place
 
 
 def file_digest(file: Path) -> str:
-    """Return the sha256 of a file. Raises InputError where it cannot be read."""
+    """Return the sha256 of a file. Raises InputError where it cannot be read, or is a device."""
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: not a regular file; name a file that can be read again")
     try:
         return f"sha256 {sha256(file)}"
     except OSError as error:

@@ -14,6 +14,7 @@ from genir.arguments import as_texts
 from genir.serving import changing, searching
 from genir.serving.access import Gate
 from genir.serving.encodings import Utf8Requests
+from genir.serving.examination import Examiner
 from genir.serving.guards import OwnHosts, WithHeaders
 from genir.serving.leaving import StopWithClient
 from genir.serving.observing import Observed
@@ -35,13 +36,15 @@ def create_app(
     settings: Settings | None = None,
     loopback: bool = False,
     opener: Opener = open_folder,
+    examiner: Examiner | None = None,
 ) -> FastAPI:
     """Return the application.
 
     Without a retriever it answers 503 until `app.state.service.load(...)` has brought one.
     `examples` are the queries the page offers; by default they are sampled from the documents.
-    loopback: only this machine can reach it, so that changes need no token. Raises InputError for
-    tokens that cannot be read, and for writes that nothing would guard.
+    loopback: only this machine can reach it, so that changes need no token. examiner: refuses model
+    folders that are to be swapped in; by default none is refused before it is loaded. Raises
+    InputError for tokens that cannot be read, and for writes that nothing would guard.
     """
     settings = settings or Settings()
     app = FastAPI(
@@ -54,7 +57,7 @@ def create_app(
     )
     app.state.settings = settings
     app.state.gate = Gate(settings, loopback)
-    app.state.service = Service(retriever, settings, opener=opener)
+    app.state.service = Service(retriever, settings, opener=opener, examiner=examiner)
     app.state.examples = tuple(as_texts(examples, "examples"))
     answer_problems(app)
     _surround(app, settings)

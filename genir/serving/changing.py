@@ -16,6 +16,7 @@ from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.access import Owner, Reader, Writer
 from genir.serving.bodies import JsonRoute
+from genir.serving.examination import refuse_rewriting
 from genir.serving.limits import deadline_of, refuse
 from genir.serving.messages import Message, QueryText, State
 from genir.serving.problems import RESPONSES
@@ -177,6 +178,7 @@ async def rollback(body: VersionRequest, request: Request, caller: Owner) -> Cha
 async def compact(request: Request, caller: Owner) -> Changes:
     """Write the model folder anew, without what was deleted; queries are answered meanwhile."""
     service = _service(request)
+    refuse_rewriting(service.examiner)
     _, version = await service.change(
         "compact", lambda retriever: retriever.compact(), _deadline(service)
     )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genir.errors import InputError, MissingPackage
 from genir.serving.app import create_app
+from genir.serving.examination import Examination
 from genir.serving.service import open_folder
 from genir.serving.settings import Settings
 
@@ -45,7 +46,10 @@ def app(arguments: dict[str, Any]) -> Application:
     folder = placement.model.absolute()
 
     def replica() -> FastAPI:
-        return create_app(open_folder(folder, settings.precision), settings=settings)
+        examiner = Examination(settings)
+        examiner.refuse_unsigned(folder)
+        served = open_folder(folder, settings.precision)
+        return create_app(served, settings=settings, examiner=examiner)
 
     deployment = serve.deployment(
         serve.ingress(replica)(),

@@ -22,6 +22,7 @@ import uvicorn
 from genir.console import Console, print_line, styled
 from genir.errors import InputError
 from genir.serving.app import create_app
+from genir.serving.examination import Examination
 from genir.serving.guards import LOOPBACK
 from genir.serving.logs import logging_json
 from genir.serving.served import Served
@@ -50,11 +51,14 @@ def serve(
     """Serve a model folder until Ctrl-C; `examples` are the queries that the page offers.
 
     Raises InputError for a port or host that cannot be had, for settings that leave documents
-    unguarded, and for a bad model folder.
+    unguarded, and for a bad model folder, or one without the signature that settings ask for.
     """
+    settings = settings or Settings()
+    changes = Examination(settings).refuse_unsigned(folder)
+    if changes:
+        print_line(f"{folder.name}: {changes:,} changes since it was signed", stderr=True)
     with claim(host, port) as listener, logging_json():
-        asked = (settings or Settings()).precision
-        load = partial(open_folder, folder, asked)
+        load = partial(open_folder, folder, settings.precision)
         run(load, listener, folder.name, examples, open_browser, settings)
 
 
@@ -73,7 +77,8 @@ def run(
     loopback, settings = is_loopback(listener), settings or Settings()
     if loopback and not settings.hosts:
         settings = settings.model_copy(update={"hosts": LOOPBACK})
-    app = create_app(examples=examples, settings=settings, loopback=loopback)
+    examiner = Examination(settings)
+    app = create_app(examples=examples, settings=settings, loopback=loopback, examiner=examiner)
     service: Service = app.state.service
     server = LeavingServer(service, settings)
     console = Console(stderr=True)

@@ -12,13 +12,14 @@ from weakref import WeakSet
 from genir.byte_cache import MIB
 from genir.config import Precision
 from genir.corpus.matches import Matches
-from genir.errors import InputError
+from genir.errors import FolderError, InputError
 from genir.living.journal import Moved
 from genir.living.waits import waiting_until
 from genir.serving.asks import Ask, Found, ModelState, asking
 from genir.serving.batching import Worker
 from genir.serving.cache import AnswerCache
 from genir.serving.comparison import Compared, Comparison, View, look_up_hits
+from genir.serving.examination import Examiner, Unexamined
 from genir.serving.metrics import Metrics
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
@@ -59,8 +60,10 @@ class Service:
         settings: Settings | None = None,
         metrics: Metrics | None = None,
         opener: Opener = open_folder,
+        examiner: Examiner | None = None,
     ) -> None:
         self.settings = settings or Settings()
+        self.examiner = examiner or Unexamined()
         self.metrics = metrics or Metrics()
         self.draining = False  # readiness says no, connections are not kept
         self.hangs = False  # a thread works on after `close`
@@ -69,12 +72,12 @@ class Service:
         self._given_up: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.last_request = monotonic()
         self._worker = Worker(self.settings, self.metrics, self._look)
-        self._writer = Writer(self._worker, opener, self.settings)
+        self._writer = Writer(self._worker, opener, self.settings, self.examiner)
         self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache * MIB)
         self._cards: AnswerCache[object] = AnswerCache(MAX_CARD_BYTES)
         self._comparison = Comparison(self.settings.max_compared)
         if retriever is not None:
-            self._worker.install(retriever)
+            self._writer.install(retriever)
         self._meter()
 
     def _meter(self) -> None:
@@ -142,7 +145,7 @@ class Service:
         """Load the model beside the event loop; the future carries the error if that fails."""
 
         def install() -> None:
-            self._worker.install(loader())
+            self._writer.install(loader())
 
         return self._writer.submit(install)
 
@@ -282,7 +285,16 @@ class Service:
         return outcome
 
     async def swap(self, folder: Path, deadline: float) -> None:
-        """Answer from another model folder from now on; no query waits for it."""
+        """Answer from another model folder from now on; no query waits for it.
+
+        The folder is examined before; this has limits of its own and moves the deadline.
+        """
         _ = self.served
+        began = monotonic()
+        try:
+            await self._writer.examine(folder)
+        except FolderError as error:  # the folder that was asked for is wrong, not the one served
+            raise InputError(str(error)) from None
+        deadline += monotonic() - began
         await self._writer.swap(folder, deadline)
         self.metrics.swaps.inc()

@@ -62,6 +62,18 @@ class Settings(BaseModel):
         default=None,
         description="folder whose models may be swapped in; default: where the model lies",
     )
+    trusted_keys: Path | None = Field(
+        default=None,
+        description="file of public keys (genir keygen): only model folders that one of them has "
+        "signed are served",
+    )
+    trial_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="seconds that a new model folder may take in a process of its own, which loads "
+        "it first; 0: no trial",
+    )
 
     # How much one request may ask for.
     max_query: int = Field(default=2_000, ge=1, description="characters in one query")

@@ -2,10 +2,12 @@
 
 The copy is loaded at the first change. It writes to the journal of the model folder; what answers
 then reads the change from there, as it reads those of other processes. What needs a whole new load
-(a rollback, a compaction, another folder) is loaded here too, and swapped in when it is ready.
+(a rollback, a compaction, another folder) is loaded here too, and swapped in when it is ready. A
+folder that neither this process nor the one before has written is examined first (`examination`).
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,14 +17,17 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from genir.errors import InputError
+from genir.living.collection import stamp
 from genir.living.journal import Moved
 from genir.living.waits import waiting_until
 from genir.serving.batching import Busy, Closed, Worker
+from genir.serving.examination import Examiner, Unexamined, identity
 from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
 from genir.serving.threads import FairThread, Stopped
 
 T = TypeVar("T")
+log = logging.getLogger("genir.serving")
 
 
 class Late(Exception):
@@ -32,9 +37,20 @@ class Late(Exception):
 class Writer:
     """The thread that changes, loads and swaps."""
 
-    def __init__(self, worker: Worker, opener: Opener, settings: Settings) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        opener: Opener,
+        settings: Settings,
+        examiner: Examiner | None = None,
+    ) -> None:
         self._worker, self._opener, self._settings = worker, opener, settings
+        self._examiner = examiner or Unexamined()
+        self._examining = False
+        self._known: tuple[int, ...] = ()  # stamp of the folder that answers
+        self._bad: tuple[int, ...] = ()  # identity of a folder in its place that was refused
         self._thread = FairThread("genir-writer")
+        self._trials = FairThread("genir-trial")
         self._copy: Changed | None = None
         self._waiting = 0
         self._catching_up = threading.Event()
@@ -57,6 +73,21 @@ class Writer:
     async def swap(self, folder: Path, deadline: float) -> Served:
         """Load another model folder, and answer from it once it is ready."""
         return await self._run(lambda: self._swap(folder), deadline)
+
+    async def examine(self, folder: Path) -> None:
+        """Examine a folder beside changes and searches, one at a time.
+
+        Raises Busy while another is examined, Closed, and InputError for a folder that is refused.
+        """
+        if self._examining:
+            raise Busy
+        self._examining = True
+        try:
+            await asyncio.wrap_future(self._trials.submit(lambda: self._examiner(folder)))
+        except Stopped:
+            raise Closed from None
+        finally:
+            self._examining = False
 
     async def _run(self, work: Callable[[], T], deadline: float) -> T:
         if self._waiting >= self._settings.write_queue:
@@ -97,14 +128,21 @@ class Writer:
 
         def follow() -> None:
             self._catching_up.clear()
-            self._follow()
+            refused = self._bad
+            try:
+                self._follow()
+            except InputError as error:
+                if self._bad != refused:  # once for each folder
+                    log.error("the folder that replaced the served one is not loaded: %s", error)
 
         with suppress(Closed):
             self.submit(follow)
 
     def close(self, timeout: float) -> bool:
         """Drop what has not begun; wait a time for what has. Return whether it has ended."""
-        ended = self._thread.close(timeout)
+        until = monotonic() + timeout
+        self._examiner.close()
+        ended = self._trials.close(timeout) & self._thread.close(until - monotonic())
         if ended and self._copy is not None:
             self._copy.close()
         return ended
@@ -114,20 +152,21 @@ class Writer:
     def _change(self, work: Callable[[Changed], T]) -> tuple[T, int]:
         copy = self._own_copy()
         outcome = work(copy)
-        self._follow()
+        self._follow(own=True)
         return outcome, copy.version
 
     def _own_copy(self) -> Changed:
         served = self._worker.served
         if served is None or served.folder is None:
             raise InputError("the model is in no folder yet; save it before changing documents")
+        self._examine_replaced(served.folder)  # the copy would load it, too
         if self._copy is None:
             self._copy = self._opener(served.folder)
         assert self._copy is not None
         return self._copy
 
-    def _follow(self) -> None:
-        """See to it that what answers knows all that is written."""
+    def _follow(self, own: bool = False) -> None:
+        """Let the model that answers know all that is written. own: written by the copy."""
         served = self._worker.served
         if served is None or served.folder is None:
             return
@@ -135,17 +174,38 @@ class Writer:
             with suppress(Closed):
                 self._worker.do(_catch_up).result()
         except Moved:
-            self._install(self._opener(served.folder))
+            if not own:
+                self._examine_replaced(served.folder)
+            self.install(self._opener(served.folder))
+
+    def _examine_replaced(self, folder: Path) -> None:
+        """Examine a folder that another process has put in the place of the known one.
+
+        Raises InputError where it is refused; it is not tried again until it changes.
+        """
+        if stamp(folder) == self._known:
+            return
+        now = identity(folder)
+        if now == self._bad:
+            raise InputError(f"{folder}: was replaced by a folder that was refused; restore it")
+        try:
+            self._examiner(folder)
+        except InputError:
+            self._bad = now
+            raise
+        self._known = stamp(folder)
 
     def _swap(self, folder: Path) -> Served:
         fresh: Served = self._opener(folder)
-        self._install(fresh)
+        self.install(fresh)
         if self._copy is not None:
             self._copy.close()
             self._copy = None
         return fresh
 
-    def _install(self, fresh: Served) -> None:
+    def install(self, fresh: Served) -> None:
+        """Let a model answer from now on."""
+        self._known = () if fresh.folder is None else stamp(fresh.folder)
         before = self._worker.install(fresh)
         if before is not None:
             self._worker.retire(before)

@@ -293,3 +293,23 @@ def test_a_toml_key_of_64_parts_is_read():
     for _ in range(63):
         fields = fields["a"]
     assert fields == {"a": 1}
+
+
+@pytest.mark.parametrize("depth", [95, 105])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ("{a: ", "}")])
+def test_yaml_is_read_up_to_a_depth(depth, opened, closed):
+    source = f"---\nx: {opened * depth}1{closed * depth}\n---\n\ntext"
+    if depth < 100:
+        assert parse_markdown(source).fields["x"]
+    else:
+        with pytest.raises(ValueError, match=r"^front matter nested too deeply; write it flatter$"):
+            parse_markdown(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["---\na: {}\n---\n", "+++\na = '{}'\n+++\n", '{{\n"a": "{}"\n}}\n']
+)
+def test_long_front_matter_is_refused(source):
+    with pytest.raises(ValueError, match="front matter of more than 262,144 characters; shorten"):
+        parse_markdown(source.format("a" * 262_144) + "\ntext")
+    assert parse_markdown(source.format("a" * 262_000) + "\ntext").text == "text"

@@ -6,13 +6,17 @@ GENIR_CRAFTED folders are made (46 by default, each kind of change twice).
 import logging
 import multiprocessing
 import os
+import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import pytest
-from crafted import CRAFTS, craft
+from crafted import CRAFTS, craft, sign
 
 from genir.errors import InputError
 from genir.retriever import Retriever
+from genir.serving import trial
 
 COUNT = int(os.environ.get("GENIR_CRAFTED", str(2 * len(CRAFTS))))
 SECONDS = 60
@@ -39,10 +43,15 @@ def context():
     return context
 
 
-def outcome(context, folder):
+def try_out(folder, out):
+    """Do what a server does in a child process before it swaps a folder in."""
+    out.send(("tried", trial._attempt(folder)))
+
+
+def outcome(context, folder, target=attempt):
     """Return what a process of its own made of a folder."""
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=attempt, args=(folder, sender))
+    process = context.Process(target=target, args=(folder, sender))
     process.start()
     sender.close()
     try:
@@ -53,6 +62,21 @@ def outcome(context, folder):
     process.kill()
     process.join()
     return told
+
+
+def test_a_trial_takes_a_good_folder_and_names_a_bad_one(context, tiny_folder, tmp_path):
+    assert outcome(context, tiny_folder("url"), try_out) == ("tried", None)
+    kind, told = outcome(context, tmp_path / "none", try_out)
+    assert kind == "tried" and told.startswith(f"{tmp_path}/none: no such model folder")
+
+
+def test_a_trial_reads_every_document(context, tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder("url"), tmp_path / "model")
+    with closing(sqlite3.connect(folder / "documents.sqlite")) as connection, connection:
+        connection.execute("UPDATE documents SET metadata = '[1' WHERE number = 39")
+    sign(folder)
+    kind, told = outcome(context, folder, try_out)
+    assert kind == "tried" and told.startswith(f"{folder}/documents.sqlite: damaged: document 'wat")
 
 
 @pytest.mark.timeout(120 + 5 * COUNT)

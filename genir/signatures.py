@@ -1,0 +1,203 @@
+"""Signatures of model folders that travel: ed25519 over the manifest, by `cryptography`.
+
+The manifest holds size and sha256 of every file, so that its signature covers the whole folder.
+Keys are PEM files and a signature is 64 raw bytes, as OpenSSL reads and writes them:
+`openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in manifest.json -sigfile manifest.sig`.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genir.errors import InputError, MissingPackage
+from genir.folders import flush_entry, is_enclosed
+from genir.manifest import MAX_JSON_BYTES, SIGNATURE, check_manifest
+from genir.manifest import NAME as MANIFEST
+from genir.text_files import read_text
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+SIGNATURE_BYTES = 64
+MAX_KEY_CHARS = 2**20
+PUBLIC_SUFFIX = ".pub"
+PUBLIC_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----")
+
+
+def make_keys(path: Path) -> str:
+    """Write a new private key (mode 0600) and beside it the public key; return the key's id.
+
+    Raises:
+        InputError: one of the files exists or cannot be written, or `cryptography` is missing.
+    """
+    _require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+        PublicFormat,
+    )
+
+    public_path = path.with_name(path.name + PUBLIC_SUFFIX)
+    for place in (path, public_path):
+        if os.path.lexists(place):
+            raise InputError(f"{place}: exists already; give another place, keys are not replaced")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for place, data, mode in ((path, private, 0o600), (public_path, public, 0o644)):
+        _write_new(place, data, mode)
+    return key_id(key.public_key())
+
+
+def key_id(key: "Ed25519PublicKey") -> str:
+    """Return the first 16 hex digits of the sha256 of a public key."""
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
+
+
+def read_private_key(path: Path) -> "Ed25519PrivateKey":
+    """Read a private key as `make_keys` writes it.
+
+    Raises:
+        InputError: others than its owner may read the file, or it is no such key.
+    """
+    _require_cryptography()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    text = read_text(path, MAX_KEY_CHARS)
+    try:
+        key = load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(
+            f"{path}: no private ed25519 key in PEM without a passphrase; genir keygen makes one"
+        )
+    if path.stat().st_mode & 0o077:
+        raise InputError(
+            f"{path}: a private key that others may read; chmod 600 it, and make a new one if it "
+            "was on a shared machine"
+        )
+    return key
+
+
+def read_public_keys(path: Path) -> list["Ed25519PublicKey"]:
+    """Read one or more public keys, PEM blocks one after the other; text between is a comment.
+
+    Raises:
+        InputError: the file has none, holds a private key, or a block is no ed25519 key.
+    """
+    _require_cryptography()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    text = read_text(path, MAX_KEY_CHARS)
+    if "PRIVATE KEY-----" in text:
+        raise InputError(f"{path}: holds a private key; give the file with {PUBLIC_SUFFIX}")
+    keys = []
+    for number, block in enumerate(PUBLIC_BLOCK.findall(text), start=1):
+        try:
+            key = load_pem_public_key(block.encode())
+        except (ValueError, UnsupportedAlgorithm):
+            key = None
+        if not isinstance(key, Ed25519PublicKey):
+            raise InputError(f"{path}: key {number} is no ed25519 key in PEM; replace it")
+        keys.append(key)
+    if not keys or text.count("-----BEGIN") != len(keys):
+        raise InputError(
+            f"{path}: {len(keys)} public keys in {text.count('-----BEGIN')} PEM blocks; give files "
+            f"that genir keygen wrote with {PUBLIC_SUFFIX}, one after the other"
+        )
+    return keys
+
+
+def sign_folder(folder: Path, key: "Ed25519PrivateKey") -> str:
+    """Check a model folder against its manifest and write the manifest's signature into it.
+
+    Changes since the folder was written are not covered: compact it first. Returns the key's id.
+
+    Raises:
+        InputError: the folder is damaged or cannot be written.
+    """
+    data = _read(folder, MANIFEST, MAX_JSON_BYTES)
+    check_manifest(folder)
+    part = folder / f".{SIGNATURE}.{os.getpid()}.part"
+    try:
+        _write_new(part, key.sign(data), 0o644)
+        part.replace(folder / SIGNATURE)
+        flush_entry(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder / SIGNATURE}: cannot be written ({error.strerror}); sign a copy"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+    return key_id(key.public_key())
+
+
+def check_signature(folder: Path, keys: Sequence["Ed25519PublicKey"]) -> str:
+    """Return the id of the key that signed a model folder. The files are left to `check_manifest`.
+
+    Raises:
+        InputError: the folder is not signed, by none of `keys`, or altered since.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    if not (folder / MANIFEST).is_file():
+        check_manifest(folder)  # says what is missing
+    if not os.path.lexists(folder / SIGNATURE):
+        raise InputError(f"{folder}: not signed; get it from its source again, or genir sign it")
+    data = _read(folder, MANIFEST, MAX_JSON_BYTES)
+    signature = _read(folder, SIGNATURE, SIGNATURE_BYTES)
+    for key in keys:
+        try:
+            key.verify(signature, data)
+        except InvalidSignature:
+            continue
+        return key_id(key)
+    known = ", ".join(map(key_id, keys))
+    raise InputError(
+        f"{folder / SIGNATURE}: not a signature of {MANIFEST} by a trusted key ({known:.200}); get "
+        "the folder from its source again, or add the public key of its source"
+    )
+
+
+def _read(folder: Path, name: str, most: int) -> bytes:
+    path = folder / name
+    if not is_enclosed(path, folder):
+        raise InputError(f"{path}: not a regular file inside the model folder; put a copy there")
+    try:
+        if path.stat().st_size > most:
+            raise InputError(f"{path}: more than {most:,} bytes; get the folder again")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that does not exist yet, never readable by more than its mode allows."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another") from None
+
+
+def _require_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError:
+        raise MissingPackage("cryptography", "signing", "signing model folders") from None
