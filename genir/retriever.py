@@ -138,9 +138,8 @@ class Retriever(Stored):
         beams = None if beams is None else as_count(beams, "beams")
         if not isinstance(exact, bool | None):
             raise InputError(f"exact = {exact!r:.60}: give True, False or None")
-        width = self.width(max(ks, default=1), beams)
+        width, matches = self.width(max(ks, default=1), beams), list[Matches]()
         live = self._masks.live_rows(self.table, self.documents, where, len(queries))
-        matches: list[Matches] = []
         for start in range(0, len(queries), BATCH):
             batch = range(len(queries))[start : start + BATCH]
             own = [queries[q] for q in batch]
@@ -165,8 +164,7 @@ class Retriever(Stored):
         Raises:
             InputError: An unknown key or field.
         """
-        numbers = [self.table.number(key) for key in as_keys(keys)]
-        query = as_text(query, "query")
+        numbers, query = [self.table.number(key) for key in as_keys(keys)], as_text(query, "query")
         if not has_shares(self.recipe):
             return None
         live = self.wanted_rows(where).to(self.model.device)
@@ -227,10 +225,7 @@ class Retriever(Stored):
         return self._masks.live_rows(self.table, self.documents, where, 1)
 
     def prepare(self, where: Wanted) -> LiveRows:
-        """Compute the mask of a filter ahead of a search that uses it; from any thread.
-
-        The search finds the mask for as long as it is held, unless the documents have changed.
-        """
+        """Compute a filter's mask, from any thread; a search finds it for as long as it is held."""
         return self._masks.mask(self.table, self.documents, where)
 
     def prepared(self, where: Wanted) -> LiveRows | None:
