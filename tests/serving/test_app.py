@@ -288,7 +288,7 @@ UNREADABLE = {
                     "Infinity is not JSON at column 38"),
     "a comma": ('{"query": "a",}', "malformed JSON (Expecting property name enclosed in double "
                 "quotes) at column 15; write valid JSON"),
-    "cut": ('{"query": ', "malformed JSON (Expecting value) at column 11"),
+    "cut": ('{"query": ', "malformed JSON (Expecting value) at column 10"),
 }  # fmt: skip
 
 
