@@ -1,6 +1,7 @@
 """Memory that is free, and that libraries keep."""
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,16 @@ def give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
             trim(0)
+
+
+def exempt_from_collection() -> None:
+    """Take everything that is loaded out of Python's garbage collection.
+
+    Modules of torch and transformers are 450,000 objects: each full collection stops all threads
+    for half a second, and a request of a few thousand lists causes one.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def keep_few_kernels() -> None:

@@ -1,6 +1,5 @@
 """How much one request may ask for, and which documents it is about. Raises what becomes a 4xx."""
 
-import json
 from collections.abc import Collection
 from time import monotonic
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from genir.corpus.conditions import COLUMNS
-from genir.corpus.lines import unique_fields
+from genir.corpus.lines import shorten
 from genir.errors import nearest
 from genir.records import Selection
 from genir.serving.messages import SearchRequest
@@ -30,6 +29,20 @@ def refuse_search(body: SearchRequest, settings: Settings) -> None:
         check_condition(field, condition, "where")
 
 
+def refuse_work(queries: int, k: int, beams: int, settings: Settings) -> None:
+    """Raise HTTPException 422 for more queries x hits x beams than one request may ask for.
+
+    beams: the width of the search, at least k.
+    """
+    work = queries * k * beams
+    if work > settings.max_work:
+        raise HTTPException(
+            422,
+            f"queries x k x beams: {queries:,} x {k:,} x {beams:,} is {work:,}; at most "
+            f"{settings.max_work:,} a request: ask for fewer queries or hits at once",
+        )
+
+
 def refuse(name: str, given: int, most: int, what: str) -> None:
     """Raise HTTPException 422 where more is given than one request may hold."""
     if given > most:
@@ -44,7 +57,7 @@ def refuse_fields(where: dict[str, Any] | None, known: Collection[str], caller: 
     for field in where or {}:
         if field not in known and field not in COLUMNS:
             hint = nearest(field, known) if caller.scope is None else ""
-            raise HTTPException(422, f"where: unknown metadata field {field!r}{hint}")
+            raise HTTPException(422, f"where: unknown metadata field {shorten(field)}{hint}")
 
 
 def within(asked: Selection, caller: Caller) -> Selection | None:
@@ -57,13 +70,3 @@ def within(asked: Selection, caller: Caller) -> Selection | None:
 def deadline_of(given_ms: int | None, settings: Settings) -> float:
     """Return when an answer is late, by the monotonic clock."""
     return monotonic() + min(given_ms or settings.deadline_ms, settings.deadline_ms) / 1000
-
-
-def refuse_repeated(body: bytes) -> None:
-    """Raise HTTPException 422 for a field that an object names twice, as files are refused."""
-    try:
-        json.loads(body, object_pairs_hook=unique_fields)
-    except RecursionError:
-        raise HTTPException(400, "the body is nested too deeply; send it flatter") from None
-    except ValueError as error:
-        raise HTTPException(422, f"{error}; keep one") from None

@@ -10,18 +10,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from genir.errors import FolderError, InputError, nearest
+from genir.corpus.lines import shorten
+from genir.errors import FolderError, InputError
 from genir.serving.batching import Busy, Closed
 from genir.serving.service import NotReady
 from genir.serving.writer import Late
 
 MEDIA_TYPE = "application/problem+json"
-FASTAPI_UNPARSED = "There was an error parsing the body"
-"""FastAPI's detail where JSON is valid, but Python cannot hold it."""
-UNPARSED = (
-    "the body is nested too deeply, or holds a number of more than 4,300 digits; send it flatter, "
-    "and such a number as a text"
-)
+MAX_DETAIL = 4_000
+"""Characters of a refusal's detail: some name what they were given, and what is known."""
 AGAIN = {"Retry-After": "1"}
 
 
@@ -68,7 +65,8 @@ def answer_problems(app: FastAPI) -> None:
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a refusal."""
-    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=printable(detail))
+    detail = printable(detail if len(detail) <= MAX_DETAIL else f"{detail[: MAX_DETAIL - 1]}…")
+    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
     return JSONResponse(told.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
@@ -79,8 +77,7 @@ def failed() -> JSONResponse:
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    detail = UNPARSED if error.detail == FASTAPI_UNPARSED else error.detail
-    return problem(error.status_code, detail, error.headers)
+    return problem(error.status_code, error.detail, error.headers)
 
 
 def _passing(request: Request, error: Exception) -> JSONResponse:
@@ -104,25 +101,16 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["loc"] == ("body",) and (untyped or isinstance(first["input"], bytes)):
         detail = "send a JSON object, with the header 'Content-Type: application/json'"
         return problem(415, detail)
-    return problem(422, _complaint(first, _fields(request)))
+    return problem(422, _complaint(first))
 
 
-def _complaint(item: Mapping[str, Any], known: list[str]) -> str:
+def _complaint(item: Mapping[str, Any]) -> str:
     """Turn pydantic's account of one error into a sentence with the name and the value."""
-    name = ".".join(str(part) for part in item["loc"][1:]) or "the body"
+    name = ".".join(str(part)[:100] for part in item["loc"][1:]) or "the body"
     if item["type"] == "value_error":
         message = str(item["ctx"]["error"])
         return message if name == "the body" else f"{name}: {message}"
-    if item["type"] == "extra_forbidden":
-        return f"unknown field {name!r}{nearest(name, known)}"
-    return f"{name}: {item['msg']}; got {item['input']!r:.60}"
-
-
-def _fields(request: Request) -> list[str]:
-    """Return the fields of the body that the route takes."""
-    body = getattr(request.scope.get("route"), "body_field", None)
-    message = getattr(getattr(body, "field_info", None), "annotation", None)
-    return [*getattr(message, "model_fields", {})]
+    return f"{name}: {item['msg']}; got {shorten(item['input'], 60)}"
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,7 @@
 """The routes that ask: search, explain, what is served, health, meters."""
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from time import perf_counter
 from typing import Annotated, Any
@@ -11,15 +12,16 @@ from starlette.exceptions import HTTPException
 
 from genir.corpus.lines import unique_fields
 from genir.errors import nearest
-from genir.records import Selection
+from genir.records import Hit, Selection
 from genir.serving.access import Anyone, Gate, Reader
+from genir.serving.answers import encode
 from genir.serving.batching import Ask
 from genir.serving.card import field_cards, sample_examples, seen
 from genir.serving.limits import (
     deadline_of,
     refuse_fields,
-    refuse_repeated,
     refuse_search,
+    refuse_work,
     within,
 )
 from genir.serving.messages import (
@@ -35,62 +37,73 @@ from genir.serving.messages import (
 )
 from genir.serving.metrics import CONTENT_TYPE
 from genir.serving.problems import RESPONSES
+from genir.serving.routing import GuardedRoute
 from genir.serving.served import Served
 from genir.serving.service import Service
 from genir.serving.tokens import Caller
 
-router = APIRouter(responses=RESPONSES, tags=["search"])
+router = APIRouter(responses=RESPONSES, tags=["search"], route_class=GuardedRoute)
 
 
-@router.post("/search")
-async def search(body: SearchRequest, request: Request, caller: Reader) -> Answer | Answers:
+@router.post("/search", response_model=Answer | Answers)
+async def search(body: SearchRequest, request: Request, caller: Reader) -> Response:
     """Answer one query, or several, with hits: best first."""
     start, service = perf_counter(), _service(request)
-    refuse_repeated(await request.body())
     facts: dict[str, Any]
     refuse_search(body, service.settings)
+    width = body.k if body.system == "bm25" else service.served.width(body.k, body.beams)
+    refuse_work(len(body.texts()), body.k, width, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
     _note(request, body)
     await _refuse_unknown(service, body.where, caller, deadline)
     selection = within(body.selection, caller)
     asks = [Ask(text, body.k, selection, body.beams, body.exact) for text in body.texts()]
+    shares: Sequence[list[float] | None] = [None] * len(asks)
+    hits: Sequence[list[Hit]]
     if body.system == "bm25":
         if not service.settings.compare:
             raise HTTPException(422, "system: this server does not compare; ask genir")
         compared = await service.compare(asks, deadline)
         spent = (perf_counter() - start) * 1000 - compared.index_ms
         facts = {"index_ms": round(compared.index_ms, 2), "version": compared.version}
-        results = [Hits.of(hits) for hits in compared.hits]
+        hits = compared.hits
     else:
         found = await service.search(asks, deadline, body.fresh)
         spent = (perf_counter() - start) * 1000
         facts = {"version": min(one.state[1] for one in found)}
-        shares = await service.shares(asks, found, deadline) if body.shares else [None] * len(asks)
-        results = [Hits.of(one.hits, own) for one, own in zip(found, shares, strict=True)]
+        hits = [one.hits for one in found]
+        if body.shares:
+            shares = await service.shares(asks, found, deadline)
     facts["took_ms"] = round(spent, 2)
-    if body.queries is None:
-        return Answer(**dict(results[0]), **facts)
-    return Answers(results=results, **facts)
+
+    def make() -> Answer | Answers:
+        results = [Hits.of(one, own) for one, own in zip(hits, shares, strict=True)]
+        if body.queries is None:
+            return Answer(**dict(results[0]), **facts)
+        return Answers(results=results, **facts)
+
+    return await encode(make, sum(map(len, hits)))
 
 
 PARAMETERS = ("beams", "k", "query", "where")
 """Query parameters of `explain`."""
 
 
-@router.get("/explain")
+@router.get("/explain", response_model=TreeMessage)
 async def explain(
     request: Request,
     caller: Reader,
-    query: Annotated[QueryText, Query(description="a question")],
+    query: Annotated[QueryText, Query(max_length=2_000, description="a question")],
     k: Annotated[int, Query(ge=1, description="hits to explain")] = 10,
     beams: Annotated[int | None, Query(ge=1, description="beam width")] = None,
-    where: Annotated[str | None, Query(description="a filter, as JSON")] = None,
-) -> TreeMessage:
+    where: Annotated[str | None, Query(max_length=3_000, description="a filter, as JSON")] = None,
+) -> Response:
     """Show the tree of beams of a query, level by level, and which paths led to hits."""
     start, service = perf_counter(), _service(request)
     _refuse_parameters(request)
     body = SearchRequest(query=query, k=k, beams=beams, where=_filter(where))
     refuse_search(body, service.settings)
+    refuse_work(1, k, service.served.width(k, beams), service.settings)
     deadline = deadline_of(None, service.settings)
     _note(request, body)
     await _refuse_unknown(service, body.where, caller, deadline)
@@ -103,10 +116,12 @@ async def explain(
 
     tree, version = await service.ask(ask, deadline)
     told = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
-    took = round((perf_counter() - start) * 1000, 2)
-    return TreeMessage.model_validate(
-        told | {"took_ms": took, "version": version}, from_attributes=True
-    )
+    told |= {"took_ms": round((perf_counter() - start) * 1000, 2), "version": version}
+
+    def make() -> TreeMessage:
+        return TreeMessage.model_validate(told, from_attributes=True)
+
+    return await encode(make, len(tree.nodes))
 
 
 @router.get("/model")

@@ -8,7 +8,6 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
@@ -18,9 +17,13 @@ import uvicorn
 
 from genir.console import Console, print_line, styled
 from genir.errors import InputError
+from genir.memory import exempt_from_collection
+from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
+from genir.serving.connections import Place, places
 from genir.serving.guards import LOOPBACK
 from genir.serving.logs import logging_json
+from genir.serving.protocol import BoundedProtocol
 from genir.serving.served import Served
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
@@ -47,7 +50,12 @@ def serve(
     """
     with claim(host, port) as listener, logging_json():
         asked = (settings or Settings()).precision
-        load = partial(open_folder, folder, asked)
+
+        def load() -> Served:
+            served = open_folder(folder, asked)
+            exempt_from_collection()
+            return served
+
         run(load, listener, folder.name, examples, open_browser, settings)
 
 
@@ -117,6 +125,10 @@ class LeavingServer(uvicorn.Server):
             )
         )
         self._service, self._settings = service, settings
+        self._connections = places(
+            settings.max_connections, settings.max_connections_each, settings.trusted_proxies
+        )
+        self._connections.meter(service.metrics.gauge)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._before = {number: signal.getsignal(number) for number in ENDING}
@@ -125,6 +137,21 @@ class LeavingServer(uvicorn.Server):
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections within limits."""
+        await super().startup([])
+        acceptor = Acceptor(sockets or [], self._protocol, self._connections)
+        self.servers.append(acceptor)  # type: ignore[arg-type]
+
+    def _protocol(self, place: Place) -> BoundedProtocol:
+        return BoundedProtocol(
+            self._connections,
+            place,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     @contextmanager
     def hears_hang_up(self) -> Iterator[None]:

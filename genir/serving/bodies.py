@@ -1,0 +1,171 @@
+"""Bodies of requests: read up to a limit, counted before they are parsed, parsed off the loop.
+
+Python's JSON parser holds the interpreter until it is done: a body of 8 MiB that consists of empty
+lists takes seconds and gigabytes. Bodies are therefore refused by the number and depth of their
+values, which takes milliseconds to count. Knows no route and no model.
+"""
+
+import json
+from asyncio import Semaphore
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import accumulate
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from genir.corpus.lines import unique_fields
+from genir.serving.batching import Busy
+from genir.serving.encodings import check_body, check_headers
+from genir.serving.settings import Settings
+
+MAX_VALUES = 200_000
+"""Values in one body: they take at most 40 MB once parsed."""
+MAX_DEPTH = 100
+"""Levels of lists and objects in one body."""
+INLINE_BYTES = 16_384
+"""Bodies up to this size are parsed on the event loop, and do not count in `HELD_BODIES`."""
+HELD_BODIES = 8
+"""Larger bodies are held at the same time up to this many times `--max-body`."""
+UNPARSED = "the body holds a number of more than 4,300 digits; send such a number as a text"
+
+_STRUCTURE = frozenset(b'",[]{}')
+_TEXT = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+"""Bytes that are no part of the structure of a JSON text."""
+_BRACKETS = [0] * 256
+for _byte in b"[{":
+    _BRACKETS[_byte] = 1
+for _byte in b"]}":
+    _BRACKETS[_byte] = -1
+
+
+class Refused(Exception):
+    """A request is refused with a response."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+class JsonRequest(Request):
+    """A request whose body was read already, and is parsed within limits."""
+
+    def __init__(self, request: Request, body: bytes, parsing: Semaphore) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body, self._parsing = body, parsing
+
+    async def json(self) -> Any:
+        """Return the parsed body. Raises HTTPException 400 and 422, and json.JSONDecodeError."""
+        if len(self._body) <= INLINE_BYTES:
+            return parse(self._body)
+        async with self._parsing:
+            return await run_in_threadpool(parse, self._body)
+
+
+class Bodies:
+    """Reads bodies; bounds the size of each and of all that are held at the same time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._large = settings.max_body
+        self._small = min(settings.max_search_body, settings.max_body)
+        self._held, self._most = 0, HELD_BODIES * settings.max_body
+        self._parsing = Semaphore(1)
+
+    @asynccontextmanager
+    async def reading(self, request: Request, large: bool) -> AsyncIterator[JsonRequest]:
+        """Read the body; it is held until the block ends.
+
+        large: bound by `--max-body` instead of `--max-search-body`. Raises Refused, HTTPException
+        413, and Busy.
+        """
+        counted = 0
+        try:
+            parts = bytearray()
+            async for part in _parts(request, self._large if large else self._small):
+                parts += part
+                if len(parts) > INLINE_BYTES:
+                    self._held += len(parts) - counted
+                    counted = len(parts)
+                    if self._held > self._most:
+                        raise Busy
+            body = bytes(parts)
+            del parts
+            _refuse(check_body(body))
+            yield JsonRequest(request, body, self._parsing)
+        finally:
+            self._held -= counted
+
+
+async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the parts of a body, refused as soon as it is known to be too long."""
+    declared, size = request.headers.get("content-length", ""), 0
+    too_long = HTTPException(413, f"the body exceeds {limit:,} bytes; send fewer or shorter texts")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise too_long
+    _refuse(check_headers(request.headers))
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise too_long
+            yield part
+    except ClientDisconnect:
+        raise HTTPException(400, "the client left before the body was whole") from None
+
+
+def _refuse(response: Response | None) -> None:
+    if response is not None:
+        raise Refused(response)
+
+
+def parse(body: bytes) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        HTTPException: 413 for too many values, 400 for too deeply nested ones and for a number
+            that Python cannot hold, 422 for a field that is given twice.
+        json.JSONDecodeError: It is no JSON.
+    """
+    check_structure(body)
+    try:
+        return json.loads(body, object_pairs_hook=_unique)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        raise HTTPException(400, UNPARSED) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    try:
+        return unique_fields(pairs)
+    except ValueError as error:
+        raise HTTPException(422, f"{error}; keep one") from None
+
+
+def check_structure(body: bytes) -> None:
+    """Raise HTTPException 413 for a JSON text of too many values, 400 for too many levels.
+
+    A text that is not valid JSON may be counted wrongly, but only behind its first error, which is
+    as far as it is parsed. Each step is one pass in C: nothing is allocated for each value until
+    their number is known to be small.
+    """
+    # An escaped quote ends no text. Pairs of backslashes are taken out first, from the left.
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _TEXT)
+    if bare.count(b'"') > 4 * MAX_VALUES:
+        raise _too_many()
+    outside = b"".join(bare.split(b'"')[::2])
+    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > MAX_VALUES:
+        raise _too_many()
+    brackets = outside.translate(None, b",")[: 2 * MAX_VALUES]
+    if max(accumulate(map(_BRACKETS.__getitem__, brackets)), default=0) > MAX_DEPTH:
+        raise HTTPException(
+            400, f"the body is nested more than {MAX_DEPTH} levels deep; send it flatter"
+        )
+
+
+def _too_many() -> HTTPException:
+    return HTTPException(
+        413, f"the body holds more than {MAX_VALUES:,} values; send fewer in one request"
+    )
