@@ -20,17 +20,19 @@ from starlette.responses import Response
 from genir.corpus.lines import unique_fields
 from genir.serving.batching import Busy
 from genir.serving.encodings import check_body, check_headers
+from genir.serving.messages import MAX_VALUES as MAX_FILTER_VALUES
 from genir.serving.settings import Settings
 
-MAX_VALUES = 200_000
-"""Values in one body: they take at most 40 MB once parsed."""
+MAX_VALUES = 100_000
+"""Values in a body with documents: they take at most 20 MB, and 0.1 s to parse."""
 MAX_DEPTH = 100
 """Levels of lists and objects in one body."""
 INLINE_BYTES = 16_384
 """Bodies up to this size are parsed on the event loop, and do not count in `HELD_BODIES`."""
 HELD_BODIES = 8
 """Larger bodies are held at the same time up to this many times `--max-body`."""
-UNPARSED = "the body holds a number of more than 4,300 digits; send such a number as a text"
+MAX_DIGITS = 400
+"""Digits of an integer: reading one takes the square of their number."""
 
 _STRUCTURE = frozenset(b'",[]{}')
 _TEXT = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
@@ -52,16 +54,16 @@ class Refused(Exception):
 class JsonRequest(Request):
     """A request whose body was read already, and is parsed within limits."""
 
-    def __init__(self, request: Request, body: bytes, parsing: Semaphore) -> None:
+    def __init__(self, request: Request, body: bytes, values: int, parsing: Semaphore) -> None:
         super().__init__(request.scope, request.receive)
-        self._body, self._parsing = body, parsing
+        self._body, self._values, self._parsing = body, values, parsing
 
     async def json(self) -> Any:
         """Return the parsed body. Raises HTTPException 400 and 422, and json.JSONDecodeError."""
         if len(self._body) <= INLINE_BYTES:
-            return parse(self._body)
+            return parse(self._body, self._values)
         async with self._parsing:
-            return await run_in_threadpool(parse, self._body)
+            return await run_in_threadpool(parse, self._body, self._values)
 
 
 class Bodies:
@@ -70,6 +72,8 @@ class Bodies:
     def __init__(self, settings: Settings) -> None:
         self._large = settings.max_body
         self._small = min(settings.max_search_body, settings.max_body)
+        # What the fields of a search may hold together, and a few more for the fields themselves.
+        self._values = 2 * settings.max_keys + settings.max_queries + 3 * MAX_FILTER_VALUES
         self._held, self._most = 0, HELD_BODIES * settings.max_body
         self._parsing = Semaphore(1)
 
@@ -93,7 +97,8 @@ class Bodies:
             body = bytes(parts)
             del parts
             _refuse(check_body(body))
-            yield JsonRequest(request, body, self._parsing)
+            values = MAX_VALUES if large else self._values
+            yield JsonRequest(request, body, values, self._parsing)
         finally:
             self._held -= counted
 
@@ -120,21 +125,16 @@ def _refuse(response: Response | None) -> None:
         raise Refused(response)
 
 
-def parse(body: bytes) -> Any:
-    """Return what a JSON text holds.
+def parse(body: bytes, values: int = MAX_VALUES) -> Any:
+    """Return what a JSON text of at most so many values holds.
 
     Raises:
         HTTPException: 413 for too many values, 400 for too deeply nested ones and for a number
-            that Python cannot hold, 422 for a field that is given twice.
+            of too many digits, 422 for a field that is given twice.
         json.JSONDecodeError: It is no JSON.
     """
-    check_structure(body)
-    try:
-        return json.loads(body, object_pairs_hook=_unique)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        raise HTTPException(400, UNPARSED) from None
+    check_structure(body, values)
+    return json.loads(body, object_pairs_hook=_unique, parse_int=_integer)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,7 +144,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise HTTPException(422, f"{error}; keep one") from None
 
 
-def check_structure(body: bytes) -> None:
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise HTTPException(
+            400, f"the body holds a number of {len(digits):,} digits; send it as a text"
+        )
+    return int(digits)
+
+
+def check_structure(body: bytes, values: int = MAX_VALUES) -> None:
     """Raise HTTPException 413 for a JSON text of too many values, 400 for too many levels.
 
     A text that is not valid JSON may be counted wrongly, but only behind its first error, which is
@@ -153,19 +161,19 @@ def check_structure(body: bytes) -> None:
     """
     # An escaped quote ends no text. Pairs of backslashes are taken out first, from the left.
     bare = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _TEXT)
-    if bare.count(b'"') > 4 * MAX_VALUES:
-        raise _too_many()
+    if bare.count(b'"') > 4 * values:
+        raise _too_many(values)
     outside = b"".join(bare.split(b'"')[::2])
-    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > MAX_VALUES:
-        raise _too_many()
-    brackets = outside.translate(None, b",")[: 2 * MAX_VALUES]
+    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > values:
+        raise _too_many(values)
+    brackets = outside.translate(None, b",")[: 2 * values]
     if max(accumulate(map(_BRACKETS.__getitem__, brackets)), default=0) > MAX_DEPTH:
         raise HTTPException(
             400, f"the body is nested more than {MAX_DEPTH} levels deep; send it flatter"
         )
 
 
-def _too_many() -> HTTPException:
+def _too_many(values: int) -> HTTPException:
     return HTTPException(
-        413, f"the body holds more than {MAX_VALUES:,} values; send fewer in one request"
+        413, f"the body holds more than {values:,} values; send fewer in one request"
     )

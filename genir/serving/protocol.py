@@ -19,6 +19,8 @@ PATIENCE = 10.0
 """Seconds for the headers of a request, and between two looks at a slow body or answer."""
 MIN_RATE = 8_192
 """Bytes a second that a body must come with, and an answer be read with."""
+LINGER = 2.0
+"""Seconds for a client to read why it was refused."""
 SLICE = 16_384
 """Bytes that are parsed before the limits are checked again."""
 FREE_PIECES = 1_024
@@ -62,6 +64,7 @@ class BoundedProtocol(H11Protocol):
         self._phase: Phase | None = None
         self._timer: Any = None
         self._received = self._mark = 0
+        self._ended = False
 
     def drop(self) -> None:
         """Close the connection at once; what was not sent is lost."""
@@ -87,7 +90,7 @@ class BoundedProtocol(H11Protocol):
         """Parse what has come, in slices."""
         self._received += len(data)
         for start in range(0, len(data), SLICE):
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self._ended:
                 return
             if self._runs_ahead():
                 self.cycle.keep_alive = False
@@ -141,6 +144,8 @@ class BoundedProtocol(H11Protocol):
 
     def _follow(self) -> None:
         """Start the time of a new phase."""
+        if self._ended:
+            return
         phase = self._current()
         if phase == self._phase or (self.transport.is_closing() and phase != "read"):
             return
@@ -194,7 +199,15 @@ class BoundedProtocol(H11Protocol):
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Take no more, but let the client read: bytes unread here would discard the answer."""
+        self._ended = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._unset_timer()
+        self._timer = self.loop.call_later(LINGER, self.drop)
 
     def _unset_timer(self) -> None:
         if self._timer is not None:

@@ -82,7 +82,7 @@ class Settings(BaseModel):
         default=256, ge=1, le=MAX_QUERIES, description="documents in one request"
     )
     max_text: int = Field(
-        default=1_000_000, ge=1, description="characters in the text of one document"
+        default=200_000, ge=1, description="characters in the text of one document"
     )
     max_keys: int = Field(
         default=10_000, ge=1, le=MAX_KEYS, description="keys to allow or deny in one request"

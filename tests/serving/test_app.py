@@ -115,7 +115,7 @@ def test_unpaired_surrogates_are_refused(client, query):
         problem(client.post("/search", content=body, headers=headers), 422)
 
 
-@pytest.mark.parametrize("body", [b'{"query": ', b"\xff\xfe", b'{"query": "a",}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b'{"query": ', b"\xff\xfe", b'{"query": "a",}', b"[" * 10_000])
 def test_malformed_json_is_refused(client, body):
     response = client.post("/search", content=body, headers={"Content-Type": "application/json"})
     problem(response, 400)
