@@ -1,5 +1,6 @@
 """Memory that is free, and that libraries keep."""
 
+import atexit
 import ctypes
 import gc
 import os
@@ -27,6 +28,7 @@ def exempt_from_collection() -> None:
     """
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries complain of objects that were never freed
 
 
 def keep_few_kernels() -> None:

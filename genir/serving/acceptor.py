@@ -49,6 +49,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = self._complained = False
+        self._batch = max(1, min(BATCH, connections.most // 2, connections.most_each // 2))
         for listener in listeners:
             listener.setblocking(False)
             # Of each connection: answers that are not read fill this, and then are noticed.
@@ -71,7 +72,9 @@ class Acceptor:
             self._loop.add_reader(listener, self._accept, listener)
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(BATCH):
+        if self._tasks:
+            return  # those of the batch before are not in their places yet: none can make room
+        for _ in range(self._batch):
             try:
                 connection, address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -161,7 +161,7 @@ def check_structure(body: bytes, values: int = MAX_VALUES) -> None:
     """
     # An escaped quote ends no text. Pairs of backslashes are taken out first, from the left.
     bare = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _TEXT)
-    if bare.count(b'"') > 4 * values:
+    if bare.count(b'"') > 4 * values + 2:
         raise _too_many(values)
     outside = b"".join(bare.split(b'"')[::2])
     if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > values:
