@@ -262,7 +262,7 @@ async def send(place: tuple[str, int], request: Hostile) -> str:
         return type(error).__name__
     writing = asyncio.create_task(_write(writer, request))
     try:
-        line = await asyncio.wait_for(reader.readline(), 60)
+        line = await asyncio.wait_for(reader.readline(), 240)
         return line.split()[1].decode() if line else "closed"
     except (OSError, TimeoutError) as error:
         return type(error).__name__

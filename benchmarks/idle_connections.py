@@ -82,12 +82,12 @@ async def endless_headers(reader: asyncio.StreamReader, writer: asyncio.StreamWr
 
 
 async def unread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Ask for long answers, one a second, and read none."""
+    """Ask for a long answer every five seconds, and read none."""
     reader._transport.pause_reading()  # type: ignore[attr-defined]
     while True:
         writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await writer.drain()
-        await asyncio.sleep(1)
+        await asyncio.sleep(5)
 
 
 KINDS: dict[str, Slow] = {
@@ -219,10 +219,13 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("--connections", type=int, default=2_000, help="held at a time")
     parser.add_argument("--seconds", type=float, default=30.0, help="for each kind")
+    parser.add_argument("--only", choices=[*KINDS, "all"], help="one kind, or all together")
     parser.add_argument("--files", type=int, default=1_024, help="ulimit -n of the server")
     asked = parser.parse_args()
     with served(asked.model, asked.files) as (process, address):
         for name, kinds in {"none": (), **{one: (one,) for one in KINDS}, "all": KINDS}.items():
+            if asked.only not in (None, name):
+                continue
             tally = measure(address, tuple(kinds), asked.connections, asked.seconds)
             typer.echo(f"{name}: {tally.told()}; server {resident(process) // 2**20} MiB")
 

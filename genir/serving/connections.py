@@ -5,12 +5,11 @@ for a new one, so that idle and slow clients never keep others out.
 """
 
 import resource
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import ip_address
-from itertools import chain
 from typing import Protocol
 
 from genir.errors import InputError
@@ -35,11 +34,10 @@ class Connection(Protocol):
 
 @dataclass(eq=False)
 class Place:
-    """The place that a connection has among all. used: it has been answered before."""
+    """The place that a connection has among all."""
 
     group: str
     connection: Connection | None = None
-    used: bool = False
     dropped: bool = field(default=False, init=False)
 
 
@@ -47,8 +45,8 @@ class Connections:
     """The places of a server, and who waits in them.
 
     A new connection gets a free place, or that of the connection that has waited longest for its
-    client; the ones that were never answered go first. None is taken from a request that is being
-    answered.
+    client. None is taken from a request that is being answered. (To spare connections that were
+    answered before would let 700 of them push every new one out at once.)
     """
 
     def __init__(self, most: int, most_each: int, proxies: Collection[str] = ()) -> None:
@@ -58,9 +56,9 @@ class Connections:
         self._group = lru_cache(1_024)(partial(_group, tuple(proxies)))
         self._count = 0
         self._each: Counter[str] = Counter()
-        # In the order in which they began to wait.
-        self._new: dict[Place, None] = {}
-        self._kept: dict[Place, None] = {}
+        self._waiting: OrderedDict[Place, None] = (
+            OrderedDict()
+        )  # in the order in which they began to wait
 
     def __len__(self) -> int:
         """Return how many connections there are."""
@@ -85,7 +83,7 @@ class Connections:
 
     def make_room(self, group: str = "") -> bool:
         """Drop the connection that has waited longest, of a group; tell whether there was one."""
-        for place in self._waiting():
+        for place in self._waiting:
             if place.connection is not None and group in ("", place.group):
                 self.dropped += 1
                 connection = place.connection
@@ -98,12 +96,11 @@ class Connections:
         """Note that a connection waits for its client from now on."""
         if not place.dropped:
             self.answer(place)
-            (self._kept if place.used else self._new)[place] = None
+            self._waiting[place] = None
 
     def answer(self, place: Place) -> None:
         """Note that a connection does not wait for its client any more."""
-        self._new.pop(place, None)
-        self._kept.pop(place, None)
+        self._waiting.pop(place, None)
 
     def leave(self, place: Place) -> None:
         """Give a place back; once is enough."""
@@ -114,9 +111,6 @@ class Connections:
             self._each[place.group] -= 1
             if not self._each[place.group]:
                 del self._each[place.group]
-
-    def _waiting(self) -> Iterator[Place]:
-        return chain(list(self._new), list(self._kept))
 
 
 def _group(proxies: tuple[str, ...], address: str) -> str:

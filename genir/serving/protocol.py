@@ -112,7 +112,6 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
-        self._place.used = True
         super().on_response_complete()
         self._follow()
 

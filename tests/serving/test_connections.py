@@ -21,10 +21,10 @@ POST = b"POST /v1/search HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r
 class Peer:
     """A connection that notes whether it was dropped."""
 
-    def __init__(self, found, address, used=False):
+    def __init__(self, found, address):
         self.dropped, self.place = False, found.admit(address)
         if self.place is not None:
-            self.place.connection, self.place.used = self, used
+            self.place.connection = self
             found.wait(self.place)
 
     def drop(self):
@@ -39,12 +39,6 @@ def test_the_one_that_has_waited_longest_makes_room():
     found.wait(first.place)  # answered: it waits anew, behind the others
     assert Peer(found, "10.0.0.9").place and third.dropped and not first.dropped
     assert (len(found), found.dropped, found.refused) == (3, 2, 0)
-
-
-def test_connections_that_were_answered_before_go_last():
-    found = Connections(2, 2)
-    kept, fresh = Peer(found, "10.0.0.1", used=True), Peer(found, "10.0.0.2")
-    assert Peer(found, "10.0.0.3").place and fresh.dropped and not kept.dropped
 
 
 def test_none_is_taken_from_a_request_that_is_answered():
