@@ -284,6 +284,7 @@ async def _write(writer: asyncio.StreamWriter, request: Hostile) -> None:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
+            await asyncio.sleep(0)  # or the second client would wait for this one
     except OSError:  # the server has refused it meanwhile
         return
 
@@ -297,7 +298,7 @@ def _chunked(request: Hostile) -> Iterator[bytes]:
     waiting = bytearray()
     for piece in _pieces(request.body, request.chunk):
         waiting += b"%x\r\n%b\r\n" % (len(piece), piece)
-        if len(waiting) >= 65_536:
+        if len(waiting) >= 16_384:
             yield bytes(waiting)
             waiting.clear()
     yield bytes(waiting) + b"0\r\n\r\n"

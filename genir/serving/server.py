@@ -4,6 +4,7 @@ import asyncio
 import errno
 import signal
 import socket
+import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -29,6 +30,8 @@ from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
 from genir.signals import ENDING, forward, in_main_thread
 
+SWITCH_SECONDS = 0.001
+"""Seconds after which a busy thread lets the event loop run, instead of 0.005 each time."""
 QUIET = 0.25
 """Seconds without a request after which a leaving server believes that no more will come."""
 REFUSING = 2.0
@@ -48,6 +51,7 @@ def serve(
     Raises InputError for a port or host that cannot be had, for settings that leave documents
     unguarded, and for a bad model folder.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     with claim(host, port) as listener, logging_json():
         asked = (settings or Settings()).precision
 

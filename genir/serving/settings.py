@@ -88,7 +88,7 @@ class Settings(BaseModel):
         default=10_000, ge=1, le=MAX_KEYS, description="keys to allow or deny in one request"
     )
     max_body: int = Field(
-        default=8 * 2**20, ge=1_024, description="bytes in the body of a request with documents"
+        default=4 * 2**20, ge=1_024, description="bytes in the body of a request with documents"
     )
     max_search_body: int = Field(
         default=2**20, ge=1_024, description="bytes in the body of any other request"
