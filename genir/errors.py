@@ -30,11 +30,14 @@ class MissingPackage(InputError):
 
 LISTED = 100
 """Known names that an error lists in full; of more it lists the ten nearest."""
+MAX_NAME = 200
+"""Characters of a name up to which similar names are looked for: the search is quadratic."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint such as ``; did you mean 'url'? Known: atomic, url`` for an unknown name."""
     names = sorted(known)
+    name = name[:MAX_NAME]
     if len(names) > LISTED:
         first = get_close_matches(name, names, n=10, cutoff=0.0)
         rest = f" and {len(names) - len(first):,} more"

@@ -1,6 +1,8 @@
 """Memory that is free, and that libraries keep."""
 
+import atexit
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +25,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def exempt_from_collection() -> None:
+    """Take everything that is loaded out of Python's garbage collection.
+
+    Modules of torch and transformers are 450,000 objects: each full collection stops all threads
+    for half a second, and a request of a few thousand lists causes one.
+    """
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries complain of objects that were never freed
 
 
 def keep_few_kernels() -> None:

@@ -35,9 +35,34 @@ def _object(text: str, where: str) -> dict[str, Any]:
 
 
 def shorten(value: object, width: int = 80) -> str:
-    """Return a value as an error shows it: its repr, cut."""
-    shown = repr(value)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
+    """Return the repr of a value, cut to a width; long values cost no more than short ones."""
+    shown, length = [], 0
+    for piece in _repr_pieces(value, width):
+        shown.append(piece)
+        length += len(piece)
+        if length > width:
+            return "".join(shown)[: width - 1] + "…"
+    return "".join(shown)
+
+
+def _repr_pieces(value: object, width: int) -> Iterator[str]:
+    """Yield the repr of a JSON value piece by piece, so that a reader may stop early."""
+    if isinstance(value, dict):
+        yield "{"
+        for number, (name, one) in enumerate(value.items()):
+            yield ", " if number else ""
+            yield from _repr_pieces(name, width)
+            yield ": "
+            yield from _repr_pieces(one, width)
+        yield "}"
+    elif isinstance(value, list):
+        yield "["
+        for number, one in enumerate(value):
+            yield ", " if number else ""
+            yield from _repr_pieces(one, width)
+        yield "]"
+    else:
+        yield repr(value[:width] if isinstance(value, str | bytes) else value)
 
 
 def check_mark(key: str, where: str) -> None:

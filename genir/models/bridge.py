@@ -14,6 +14,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 
 from genir.config import Strict
@@ -23,7 +24,7 @@ from genir.identifiers.table import IdentifierTable
 from genir.models.additions import keep_guards, new_rows
 from genir.models.base import Batch, DocidModel, NewRows
 from genir.models.codebooks import CodebookHead
-from genir.models.encoder import MINILM, TextEncoder, pool
+from genir.models.encoder import MINILM, TextEncoder, by_size, pool
 from genir.models.files import read_model, write_model
 from genir.models.guards import Guards, NewRow, Standing
 from genir.models.inner_products import InnerProducts
@@ -90,10 +91,10 @@ class BridgeModel(InnerProducts):
         """Load the encoder and count the corpus's word pieces; `attach` must follow."""
         model = cls(options, TextEncoder.pretrained(options.encoder, options.length))
         if model.lexical is not None:
-            model.lexical.fit(model.lexical.count(model._word_pieces(corpus)))
+            model.lexical.fit(model._word_counts(corpus))
         if options.set_words:
             model._refuse_narrow_words()
-            bags = count_pieces(model._word_pieces(corpus), len(model.tokenizer))
+            bags = model._word_counts(corpus)
             weights = bm25_weights(bags, special_ids(model.tokenizer))
             model.sets = SetHead.build(weights, options.set_words, model.encoder.dimension)
             model.sets.start_from(model.encoder.embeddings)
@@ -161,13 +162,19 @@ class BridgeModel(InnerProducts):
         dense /= np.linalg.norm(dense, axis=1, keepdims=True)
         if self.lexical is None:
             return dense
-        words = self.lexical.document_vectors(self.lexical.count(self._word_pieces(corpus)))
+        words = self.lexical.document_vectors(self._word_counts(corpus))
         return np.concatenate([dense, words], axis=1)
 
-    def _word_pieces(self, corpus: Sequence[Document]) -> list[list[int]]:
+    def _word_counts(self, corpus: Sequence[Document]) -> csr_matrix:
+        """Return word-piece counts of whole texts, float32 [documents, vocabulary]."""
         texts = [f"{document.title} {document.text}" for document in corpus]
-        pieces = self.tokenizer(texts, add_special_tokens=False, verbose=False)
-        ids: list[list[int]] = pieces["input_ids"]
+        counts = [count_pieces(self._pieces(some), len(self.tokenizer)) for some in by_size(texts)]
+        return vstack(counts, format="csr") if counts else count_pieces([], len(self.tokenizer))
+
+    def _pieces(self, texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
         return ids
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:

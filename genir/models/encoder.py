@@ -41,6 +41,8 @@ from genir.models.sizes import Weights, build_within, refuse_labels
 from genir.models.trial import TEXTS, TrialFailed, try_encoder
 from genir.progress import tracked
 
+TOKENISED_CHARACTERS = 200_000
+"""Characters of texts that are tokenised in one call."""
 LENGTH = 256
 """Tokens of a text that an encoder reads, where nothing else is asked for."""
 OTHER_ENCODER = (
@@ -305,11 +307,28 @@ def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list
 
     A text without tokens is read as one padding token.
     """
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+    ids: list[list[int]] = []
+    for some in by_size(texts):
+        ids += tokenizer(some, truncation=True, max_length=length)["input_ids"]
     # No network reads a row without tokens; a tokenizer that adds none makes such rows.
     return [row or [tokenizer.pad_token_id] for row in ids]
+
+
+def by_size(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield texts in lists of about `TOKENISED_CHARACTERS`, in their order.
+
+    A tokenizer keeps a hundred bytes for each token until it has read all texts of a call.
+    """
+    some: list[str] = []
+    length = 0
+    for text in texts:
+        some.append(text)
+        length += len(text)
+        if length >= TOKENISED_CHARACTERS:
+            yield some
+            some, length = [], 0
+    if some:
+        yield some
 
 
 def pad_batch(ids: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:

@@ -49,10 +49,6 @@ class LexicalEncoder(nn.Module):
         self.average_length.fill_(mean_length(bags))
         self.weight.mul_(self.idf.unsqueeze(1))
 
-    def count(self, ids: Sequence[Sequence[int]]) -> csr_matrix:
-        """Return word-piece counts, float32 [texts, vocabulary]."""
-        return count_pieces(ids, self.weight.shape[0])
-
     def document_vectors(self, bags: csr_matrix) -> NDArray[np.float32]:
         """Return BM25-weighted sums of the word vectors, float32 [documents, dimension]."""
         weights = saturated(bags, float(self.average_length))

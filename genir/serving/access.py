@@ -111,16 +111,17 @@ def _turn_of(caller: Caller, request: Request) -> str:
     return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
-async def reader(caller: Annotated[Caller, Depends(anyone)]) -> Caller:
+async def reader(request: Request) -> Caller:
     """Return who asks, if they may search. Raises HTTPException 401."""
+    caller = await anyone(request)
     if caller.role is None:
         raise HTTPException(401, "send a token: Authorization: Bearer ...", CHALLENGE)
     return caller
 
 
-async def writer(request: Request, caller: Annotated[Caller, Depends(anyone)]) -> Caller:
+async def writer(request: Request) -> Caller:
     """Return who asks, if they may change documents. Raises HTTPException 401 and 403."""
-    gate: Gate = request.app.state.gate
+    caller, gate = await anyone(request), request.app.state.gate
     if not gate.writes:
         raise HTTPException(403, NO_WRITES)
     if gate.tokens is None and _comes_from_elsewhere(request):
@@ -138,14 +139,17 @@ def _comes_from_elsewhere(request: Request) -> bool:
     return any(name in request.headers for name in FORWARDED) or is_foreign(request.scope)
 
 
-async def owner(caller: Annotated[Caller, Depends(writer)]) -> Caller:
+async def owner(request: Request) -> Caller:
     """Return who asks, if they may change everything. Raises HTTPException 401 and 403."""
+    caller = await writer(request)
     if caller.scope is not None:
         detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
         raise HTTPException(403, detail)
     return caller
 
 
+GUARDS = (anyone, reader, writer, owner)
+"""Dependencies that decide who may ask; `GuardedRoute` asks them before it reads a body."""
 Anyone = Annotated[Caller, Depends(anyone)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]

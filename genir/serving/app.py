@@ -13,7 +13,8 @@ from genir import __version__
 from genir.arguments import as_texts
 from genir.serving import changing, searching
 from genir.serving.access import Gate
-from genir.serving.encodings import Utf8Requests
+from genir.serving.bodies import Bodies
+from genir.serving.encodings import Utf8Addresses
 from genir.serving.examination import Examiner
 from genir.serving.guards import OwnHosts, WithHeaders
 from genir.serving.leaving import StopWithClient
@@ -57,6 +58,7 @@ def create_app(
     )
     app.state.settings = settings
     app.state.gate = Gate(settings, loopback)
+    app.state.bodies = Bodies(settings)
     app.state.service = Service(retriever, settings, opener=opener, examiner=examiner)
     app.state.examples = tuple(as_texts(examples, "examples"))
     answer_problems(app)
@@ -72,7 +74,7 @@ def create_app(
 def _surround(app: FastAPI, settings: Settings) -> None:
     """Add what every request goes through, the innermost first."""
     app.add_middleware(StopWithClient)
-    app.add_middleware(Utf8Requests, most=settings.max_body)
+    app.add_middleware(Utf8Addresses)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

@@ -1,35 +1,152 @@
-"""Bodies of requests as JSON, read strictly and once."""
+"""Bodies of requests: read up to a limit, counted before they are parsed, parsed off the loop.
 
-from collections.abc import Callable, Coroutine
+Python's JSON parser holds the interpreter until it is done: a body of 8 MiB that consists of empty
+lists takes seconds and gigabytes. Bodies are therefore refused by the number and depth of their
+values, which takes milliseconds to count. Knows no route and no model.
+"""
+
+from asyncio import Semaphore
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
-from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from genir.json_text import JsonError, parse_json
+from genir.serving.batching import Busy
+from genir.serving.encodings import check_body, check_headers
+from genir.serving.messages import MAX_VALUES as MAX_FILTER_VALUES
+from genir.serving.settings import Settings
+
+MAX_VALUES = 100_000
+"""Values in a body with documents: they take at most 20 MB, and 0.1 s to parse."""
+INLINE_BYTES = 16_384
+"""Bodies up to this size are parsed on the event loop, and do not count in `HELD_BODIES`."""
+HELD_BODIES = 8
+"""Larger bodies are held at the same time up to this many times `--max-body`."""
+
+_STRUCTURE = frozenset(b'",[]{}')
+_TEXT = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+"""Bytes that are no part of the structure of a JSON text."""
+
+
+class Refused(Exception):
+    """A request is refused with a response."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
 
 
 class JsonRequest(Request):
-    """A request whose body is read by `parse_json`."""
+    """A request whose body was read already, and is parsed within limits."""
+
+    def __init__(self, request: Request, body: bytes, values: int, parsing: Semaphore) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body, self._values, self._parsing = body, values, parsing
 
     async def json(self) -> Any:
-        """Return the body's value. Raises HTTPException 400 for no JSON, 422 for a field twice."""
+        """Return the parsed body. Raises HTTPException as `parse` does."""
+        if len(self._body) <= INLINE_BYTES:
+            return parse(self._body, self._values)
+        async with self._parsing:
+            return await run_in_threadpool(parse, self._body, self._values)
+
+
+class Bodies:
+    """Reads bodies; bounds the size of each and of all that are held at the same time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._large = settings.max_body
+        self._small = min(settings.max_search_body, settings.max_body)
+        # What the fields of a search may hold together, and a few more for the fields themselves.
+        self._values = 2 * settings.max_keys + settings.max_queries + 3 * MAX_FILTER_VALUES
+        self._held, self._most = 0, HELD_BODIES * settings.max_body
+        self._parsing = Semaphore(1)
+
+    @asynccontextmanager
+    async def reading(self, request: Request, large: bool) -> AsyncIterator[JsonRequest]:
+        """Read the body; it is held until the block ends.
+
+        large: bound by `--max-body` instead of `--max-search-body`. Raises Refused, HTTPException
+        413, and Busy.
+        """
+        counted = 0
         try:
-            return parse_json((await self.body()).decode("utf-8-sig"))
-        except JsonError as error:
-            # A field that is given twice has no place: it is JSON, but nobody knows which counts.
-            detail = f"the body is not valid JSON: {error}" if error.place else f"the body: {error}"
-            raise HTTPException(400 if error.place else 422, detail) from None
+            parts = bytearray()
+            async for part in _parts(request, self._large if large else self._small):
+                parts += part
+                if len(parts) > INLINE_BYTES:
+                    self._held += len(parts) - counted
+                    counted = len(parts)
+                    if self._held > self._most:
+                        raise Busy
+            body = bytes(parts)
+            del parts
+            _refuse(check_body(body))
+            values = MAX_VALUES if large else self._values
+            yield JsonRequest(request, body, values, self._parsing)
+        finally:
+            self._held -= counted
 
 
-class JsonRoute(APIRoute):
-    """A route that reads its body so."""
+async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the parts of a body, refused as soon as it is known to be too long."""
+    declared, size = request.headers.get("content-length", ""), 0
+    too_long = HTTPException(413, f"the body exceeds {limit:,} bytes; send fewer or shorter texts")
+    if declared.isdecimal() and int(declared[:20]) > limit:
+        raise too_long
+    _refuse(check_headers(request.headers))
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise too_long
+            yield part
+    except ClientDisconnect:
+        raise HTTPException(400, "the client left before the body was whole") from None
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        handle = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
-            return await handle(JsonRequest(request.scope, request.receive))
+def _refuse(response: Response | None) -> None:
+    if response is not None:
+        raise Refused(response)
 
-        return answer
+
+def parse(body: bytes, values: int = MAX_VALUES) -> Any:
+    """Return what a JSON text of at most so many values holds.
+
+    Raises:
+        HTTPException: 413 for too many values, 422 for a field that is given twice, 400 for
+            anything else that `parse_json` refuses.
+    """
+    check_structure(body, values)
+    try:
+        return parse_json(body.decode("utf-8-sig"))
+    except JsonError as error:
+        # A field that is given twice has no place: it is JSON, but nobody knows which counts.
+        detail = f"the body is not valid JSON: {error}" if error.place else f"the body: {error}"
+        raise HTTPException(400 if error.place else 422, detail) from None
+
+
+def check_structure(body: bytes, values: int = MAX_VALUES) -> None:
+    """Raise HTTPException 413 for a JSON text of too many values.
+
+    A text that is not valid JSON may be counted wrongly, but only behind its first error, which is
+    as far as it is parsed. Each step is one pass in C: nothing is allocated for each value until
+    their number is known to be small.
+    """
+    # An escaped quote ends no text. Pairs of backslashes are taken out first, from the left.
+    bare = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _TEXT)
+    if bare.count(b'"') > 4 * values + 2:
+        raise _too_many(values)
+    outside = b"".join(bare.split(b'"')[::2])
+    if outside.count(b",") + outside.count(b"[") + outside.count(b"{") > values:
+        raise _too_many(values)
+
+
+def _too_many(values: int) -> HTTPException:
+    return HTTPException(
+        413, f"the body holds more than {values:,} values; send fewer in one request"
+    )

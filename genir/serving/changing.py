@@ -3,71 +3,35 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from genir.corpus.documents import MAX_KEY, document_of, record_of
+from genir.corpus.documents import MAX_KEY, record_of
 from genir.corpus.layers import Additions
 from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.access import Owner, Reader, Writer
-from genir.serving.bodies import JsonRoute
+from genir.serving.documents import (
+    DocumentsRequest,
+    FolderRequest,
+    VersionRequest,
+    read_documents,
+)
 from genir.serving.examination import refuse_rewriting
-from genir.serving.limits import deadline_of, refuse
-from genir.serving.messages import Message, QueryText, State
+from genir.serving.limits import deadline_of
+from genir.serving.messages import State
 from genir.serving.problems import RESPONSES
+from genir.serving.routing import GuardedRoute
 from genir.serving.served import Changed, Served
 from genir.serving.service import Service
 
-router = APIRouter(responses=RESPONSES, tags=["documents"], route_class=JsonRoute)
+router = APIRouter(responses=RESPONSES, tags=["documents"], route_class=GuardedRoute)
 KeyInPath = Annotated[str, InPath(description="a document's key", max_length=MAX_KEY)]
-
-
-class DocumentsRequest(Message):
-    """The body of `POST /v1/documents`: one `document`, or several `documents`."""
-
-    document: dict[str, Any] | None = Field(
-        default=None,
-        description="as a line of corpus.jsonl: _id, text, title, url; the rest is metadata",
-        examples=[
-            {"_id": "page-17", "title": "Copying", "text": "Copy a folder ...", "lang": "en"}
-        ],
-    )
-    documents: list[dict[str, Any]] | None = Field(default=None, min_length=1)
-    replace: bool = Field(
-        default=False, strict=True, description="put them in the place of those with their keys"
-    )
-    queries: dict[str, list[QueryText]] = Field(
-        default={}, description="what people ask for each of them, by key, where that is known"
-    )
-
-    @model_validator(mode="after")
-    def _one_or_several(self) -> Self:
-        if (self.document is None) == (self.documents is None):
-            raise ValueError('give either "document" (an object) or "documents" (a list of them)')
-        return self
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return the documents, also when there is one."""
-        return self.documents if self.document is None else [self.document]  # type: ignore[return-value]
-
-
-class VersionRequest(Message):
-    """The body of `POST /v1/rollback`."""
-
-    version: int = Field(ge=0, le=2**62, strict=True, description="of GET /v1/versions")
-
-
-class FolderRequest(Message):
-    """The body of `POST /v1/model`."""
-
-    folder: str = Field(
-        min_length=1, max_length=4_096, description="a model folder, below --models"
-    )
 
 
 class Changes(BaseModel):
@@ -101,16 +65,7 @@ async def add(
 ) -> Changes:
     """Add documents, or replace them. They can be found when this is answered."""
     service = _service(request)
-    records = body.records()
-    refuse("documents", len(records), service.settings.max_documents, "documents")
-    documents = [document_of(record, f"document {n}") for n, record in enumerate(records, 1)]
-    strangers = body.queries.keys() - {document.key for document in documents}
-    if strangers:
-        raise HTTPException(422, f"queries: {min(strangers)!r} is none of the documents given")
-    for asked in body.queries.values():
-        refuse("queries", len(asked), service.settings.max_queries, "queries")
-        longest = max(map(len, asked), default=0)
-        refuse("queries", longest, service.settings.max_query, "characters")
+    documents = await run_in_threadpool(read_documents, body, service.settings)
 
     def work(retriever: Changed) -> list[str]:
         _refuse_outside(documents, caller.scope)

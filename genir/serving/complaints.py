@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from genir.corpus.lines import shorten
 from genir.errors import nearest
 
 
@@ -14,7 +15,7 @@ def complaint(item: Mapping[str, Any], place: Sequence[Any], known: Iterable[str
         place: The names that lead to the value, from the outside in.
         known: The fields that there are, for a hint on one that is unknown.
     """
-    name = ".".join(map(str, place)) or "the body"
+    name = ".".join(str(part)[:100] for part in place) or "the body"
     if item["type"] == "value_error":
         message = str(item["ctx"]["error"])
         return f"{name}: {message}" if place else message
@@ -22,4 +23,4 @@ def complaint(item: Mapping[str, Any], place: Sequence[Any], known: Iterable[str
         return f"unknown field {name!r}{nearest(name, known)}"
     if item["type"] == "missing":
         return f"{name}: is missing; give one"
-    return f"{name}: {item['msg']}; got {item['input']!r:.60}"
+    return f"{name}: {item['msg']}; got {shorten(item['input'], 60)}"

@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from genir.serving.problems import problem
 
@@ -15,67 +15,41 @@ UTF8 = ("utf-8", "utf8", "us-ascii", "ascii", "")
 PLAIN = ("identity", "")
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods without a body that counts."""
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32_768
+"""Of names and values of headers, path and query string together."""
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 """How compressed bodies begin that are sent without Content-Encoding."""
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-class Utf8Requests:
-    """Refuse paths, query strings and bodies that are not UTF-8, and bodies that are too long.
+class Utf8Addresses:
+    """Refuse paths and query strings that are not UTF-8, and header blocks that are too large."""
 
-    Bodies are read whole before the application is called, and never decompressed: a small
-    compressed body can hold an unbounded text. The body of a safe method is not read.
-    """
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        """Surround an application. most: bytes that a body may have."""
+    def __init__(self, app: ASGIApp) -> None:
+        """Surround an application."""
         self.app = app
-        self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it with 400, 413 or 415."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        refusal = _bad_address(scope)
-        if not refusal and scope["method"] not in SAFE:
-            body = await _read(receive, self._most)
-            refusal = self._bad_body(Headers(scope=scope), body)
-            receive = _replaying(body or b"", receive)
-        if refusal:
-            await refusal(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def _bad_body(self, headers: Headers, body: bytes | None) -> Response | None:
-        if body is None:
-            return problem(400, "the client left before the body was whole")
-        if len(body) > self._most:
-            detail = f"the body exceeds {self._most:,} bytes; send fewer or shorter texts"
-            return problem(413, detail)
-        return check_headers(headers) or check_body(body)
+        """Pass the request on, or refuse it with 400 or 431."""
+        refusal = None
+        if scope["type"] == "http":
+            refusal = _bad_header_block(scope) or _bad_address(scope)
+        await (refusal or self.app)(scope, receive, send)
 
 
-async def _read(receive: Receive, most: int) -> bytes | None:
-    """Return the body, or as much of it as shows that it is too long; None if the client left."""
-    body, more = bytearray(), True
-    while more and len(body) <= most:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _replaying(body: bytes, receive: Receive) -> Receive:
-    """Return a channel that gives a body that was read already, then what comes after it."""
-    messages: list[Message] = [{"type": "http.request", "body": body}]
-
-    async def replay() -> Message:
-        return messages.pop() if messages else await receive()
-
-    return replay
+def _bad_header_block(scope: Scope) -> Response | None:
+    """Return a 431 for more or longer headers than clients and proxies send."""
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    size += len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+    if len(headers) <= MAX_HEADERS and size <= MAX_HEADER_BYTES:
+        return None
+    detail = (
+        f"{len(headers)} headers of {size:,} bytes with the address; send at most {MAX_HEADERS} of "
+        f"{MAX_HEADER_BYTES:,} bytes"
+    )
+    return problem(431, detail)
 
 
 def check_headers(headers: Headers) -> Response | None:

@@ -27,6 +27,20 @@ def refuse_search(body: SearchRequest, settings: Settings) -> None:
         check_condition(field, condition, "where")
 
 
+def refuse_work(queries: int, k: int, beams: int, settings: Settings) -> None:
+    """Raise HTTPException 422 for more queries x hits x beams than one request may ask for.
+
+    beams: the width of the search, at least k.
+    """
+    work = queries * k * beams
+    if work > settings.max_work:
+        raise HTTPException(
+            422,
+            f"queries x k x beams: {queries:,} x {k:,} x {beams:,} is {work:,}; at most "
+            f"{settings.max_work:,} a request: ask for fewer queries or hits at once",
+        )
+
+
 def refuse(name: str, given: int, most: int, what: str) -> None:
     """Raise HTTPException 422 where more is given than one request may hold."""
     if given > most:

@@ -51,7 +51,7 @@ Where = Annotated[
         "operators (gt, gte, lt, lte, prefix, not)"
     ),
 ]
-Id = Annotated[str, Field(description="the id of a result of search")]
+Id = Annotated[messages.Key, Field(description="the id of a result of search")]
 
 
 class Result(BaseModel):

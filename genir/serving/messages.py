@@ -1,17 +1,51 @@
-"""What goes over the wire to search and to be told what is served. Knows no server, no model."""
+"""What goes over the wire to search and to be told what is served. Knows no server, no model.
 
+Every list, text and mapping of a request has a maximum here, the highest that `Settings` can
+allow, and is refused at the first fault: pydantic would otherwise make an error for each item.
+"""
+
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from genir.corpus.documents import MAX_KEY
+from genir.corpus.lines import shorten
 from genir.corpus.values import MAX_NUMBER
+from genir.errors import nearest
 from genir.records import Hit, Selection
 
 MAX_DEPTH = 6
 """How deep the conditions of a filter may be nested."""
 MAX_VALUES = 1_000
 """Values in one filter."""
+MAX_VALUE_CHARACTERS = 1_024
+"""Characters of a name or value in a filter."""
+MAX_QUERY_CHARACTERS = 100_000
+"""Characters that `--max-query` can allow."""
+MAX_QUERIES = 4_096
+"""Queries, or documents, that `--max-queries` and `--max-documents` can allow."""
+MAX_KEYS = 100_000
+"""Keys that `--max-keys` can allow."""
+
+
+def at_most(most: int, items: str) -> BeforeValidator:
+    """Return a validator that refuses a longer list or mapping before it looks at any item."""
+
+    def check(given: Any) -> Any:
+        if isinstance(given, list | dict) and len(given) > most:
+            raise ValueError(f"got {len(given)} {items}; at most {most} {items} a request")
+        return given
+
+    return BeforeValidator(check)
+
 
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
 Condition = dict[str, Any]
@@ -24,7 +58,7 @@ def _readable(query: str) -> str:
     if "\0" in query:
         raise ValueError("the query holds a NUL character; take it out")
     if not _whole(query):
-        raise ValueError(f"the query {query!a:.60} holds half a character; give a whole text")
+        raise ValueError(f"the query {query[:60]!a} holds half a character; give a whole text")
     return query
 
 
@@ -32,31 +66,51 @@ def _comparable(where: Condition) -> Condition:
     """Refuse what cannot be told from anything: half characters, deep nests, endless lists."""
     values = 0
     for field, condition in where.items():
+        _check_length(field, field)
         if not _whole(field):
-            raise ValueError(f"{field!a} holds half a character; give a whole name")
+            raise ValueError(f"{field[:60]!a} holds half a character; give a whole name")
         for value in _leaves(field, condition, MAX_DEPTH):
             values += 1
             if not _scalar(value):
                 raise ValueError(
-                    f"{field!r} must be compared with a text, number or boolean, a list of these, "
-                    f"or operators; got {value!r:.60}"
+                    f"{shorten(field)} must be compared with a text, number or boolean, a list of "
+                    f"these, or operators; got {shorten(value)}"
                 )
+            _check_length(field, value)
     if values > MAX_VALUES:
         raise ValueError(f"{values:,} values; a filter may hold {MAX_VALUES:,}")
     return where
 
 
-def _leaves(field: str, condition: Any, depth: int) -> list[Any]:
+def _leaves(field: str, condition: Any, depth: int) -> Iterator[Any]:
+    """Yield the values of a condition; an empty condition counts as one."""
     if not depth:
-        raise ValueError(f"{field!r}: conditions nested deeper than {MAX_DEPTH}; write it flatter")
+        raise ValueError(
+            f"{shorten(field)}: conditions nested deeper than {MAX_DEPTH}; write it flatter"
+        )
     if isinstance(condition, dict):
-        inner = [_leaves(field, one, depth - 1) for one in condition.values()]
-        return [leaf for leaves in inner for leaf in leaves]
-    return condition if isinstance(condition, list) else [condition]
+        for one in condition.values():
+            yield from _leaves(field, one, depth - 1)
+    elif isinstance(condition, list):
+        yield from condition
+    else:
+        yield condition
+
+
+def _check_length(field: str, value: Any) -> None:
+    if isinstance(value, str) and len(value) > MAX_VALUE_CHARACTERS:
+        raise ValueError(
+            f"{shorten(field)}: got {len(value):,} characters; a name or value in a filter may "
+            f"have {MAX_VALUE_CHARACTERS:,}"
+        )
 
 
 def _whole(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _scalar(value: Any) -> bool:
@@ -67,14 +121,32 @@ def _scalar(value: Any) -> bool:
     return value is None or isinstance(value, float)
 
 
-QueryText = Annotated[str, AfterValidator(_readable)]
-Where = Annotated[Condition, AfterValidator(_comparable)]
+QueryText = Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS), AfterValidator(_readable)]
+Queries = Annotated[
+    list[QueryText], Field(max_length=MAX_QUERIES, fail_fast=True), at_most(MAX_QUERIES, "queries")
+]
+Keys = Annotated[list[Key], Field(max_length=MAX_KEYS, fail_fast=True), at_most(MAX_KEYS, "keys")]
+Where = Annotated[
+    Condition, Field(max_length=MAX_VALUES), AfterValidator(_comparable),
+    at_most(MAX_VALUES, "fields"),
+]  # fmt: skip
 
 
 class Message(BaseModel):
     """A body: what it does not know it refuses."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        """Refuse the first unknown field: pydantic would make an error for each of them."""
+        fields = cls.model_fields
+        unknown = next((name for name in given if name not in fields), None) if isinstance(
+            given, dict) else None  # fmt: skip
+        if unknown is not None:
+            raise ValueError(f"unknown field {shorten(unknown)}{nearest(unknown, fields)}")
+        return given
 
 
 class SearchRequest(Message):
@@ -85,17 +157,15 @@ class SearchRequest(Message):
     )
 
     query: QueryText | None = None
-    queries: list[QueryText] | None = Field(default=None, min_length=1)
+    queries: Annotated[Queries, Field(min_length=1)] | None = None
     k: int = Field(default=10, ge=1, strict=True, description="hits a query, at most")
     where: Where | None = Field(
         default=None,
         description="metadata field -> the value it must have, a list of allowed values, or "
         "operators: gt, gte, lt, lte, prefix, not",
     )
-    allow: list[Key] | None = Field(
-        default=None, description="keys of the only documents to be found"
-    )
-    deny: list[Key] = Field(default=[], description="keys of documents not to be found")
+    allow: Keys | None = Field(default=None, description="keys of the only documents to be found")
+    deny: Keys = Field(default=[], description="keys of documents not to be found")
     beams: int | None = Field(
         default=None, ge=1, strict=True, description="beam width; default: the recipe's"
     )

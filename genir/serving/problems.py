@@ -19,6 +19,8 @@ from genir.serving.service import NotReady
 from genir.serving.writer import Late
 
 MEDIA_TYPE = "application/problem+json"
+MAX_DETAIL = 4_000
+"""Characters of a refusal's detail: some name what they were given, and what is known."""
 AGAIN = {"Retry-After": "1"}
 
 
@@ -70,7 +72,8 @@ def answer_problems(app: FastAPI) -> None:
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return a refusal."""
-    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=printable(detail))
+    detail = printable(detail if len(detail) <= MAX_DETAIL else f"{detail[: MAX_DETAIL - 1]}…")
+    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
     return JSONResponse(told.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 

@@ -13,12 +13,13 @@ from genir.errors import nearest
 from genir.json_text import JsonError, parse_json
 from genir.records import Selection
 from genir.serving.access import Anyone, Gate, Reader
+from genir.serving.answers import encode
 from genir.serving.asks import Ask
-from genir.serving.bodies import JsonRoute
 from genir.serving.card import field_cards, sample_examples, seen
 from genir.serving.limits import (
     deadline_of,
     refuse_search,
+    refuse_work,
     unknown_field,
     within,
 )
@@ -34,12 +35,13 @@ from genir.serving.messages import (
 )
 from genir.serving.metrics import CONTENT_TYPE
 from genir.serving.problems import RESPONSES
+from genir.serving.routing import GuardedRoute
 from genir.serving.served import Served
 from genir.serving.service import Service
 from genir.serving.shown import Shown
 from genir.serving.tokens import Caller
 
-router = APIRouter(responses=RESPONSES, tags=["search"], route_class=JsonRoute)
+router = APIRouter(responses=RESPONSES, tags=["search"], route_class=GuardedRoute)
 JSON = "application/json"
 
 
@@ -50,6 +52,8 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
     facts: dict[str, Any]
     parts: list[tuple[Shown, list[float] | None]]
     refuse_search(body, service.settings)
+    width = body.k if body.system == "bm25" else service.served.width(body.k, body.beams)
+    refuse_work(len(body.texts()), body.k, width, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
     _note(request, body)
     await _refuse_unknown(service, body.where, caller, deadline)
@@ -91,20 +95,21 @@ PARAMETERS = ("beams", "k", "query", "where")
 """Query parameters of `explain`."""
 
 
-@router.get("/explain")
+@router.get("/explain", response_model=TreeMessage)
 async def explain(
     request: Request,
     caller: Reader,
-    query: Annotated[QueryText, Query(description="a question")],
+    query: Annotated[QueryText, Query(max_length=2_000, description="a question")],
     k: Annotated[int, Query(ge=1, description="hits to explain")] = 10,
     beams: Annotated[int | None, Query(ge=1, description="beam width")] = None,
-    where: Annotated[str | None, Query(description="a filter, as JSON")] = None,
-) -> TreeMessage:
+    where: Annotated[str | None, Query(max_length=3_000, description="a filter, as JSON")] = None,
+) -> Response:
     """Show the tree of beams of a query, level by level, and which paths led to hits."""
     start, service = perf_counter(), _service(request)
     _refuse_parameters(request)
     body = SearchRequest(query=query, k=k, beams=beams, where=_filter(where))
     refuse_search(body, service.settings)
+    refuse_work(1, k, service.served.width(k, beams), service.settings)
     deadline = deadline_of(None, service.settings)
     _note(request, body)
     await _refuse_unknown(service, body.where, caller, deadline)
@@ -117,10 +122,12 @@ async def explain(
 
     tree, version = await service.ask(ask, deadline)
     told = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
-    took = round((perf_counter() - start) * 1000, 2)
-    return TreeMessage.model_validate(
-        told | {"took_ms": took, "version": version}, from_attributes=True
-    )
+    told |= {"took_ms": round((perf_counter() - start) * 1000, 2), "version": version}
+
+    def make() -> TreeMessage:
+        return TreeMessage.model_validate(told, from_attributes=True)
+
+    return await encode(make, len(tree.nodes))
 
 
 @router.get("/model")

@@ -6,12 +6,12 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
@@ -21,10 +21,14 @@ import uvicorn
 
 from genir.console import Console, print_line, styled
 from genir.errors import InputError
+from genir.memory import exempt_from_collection
+from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
+from genir.serving.connections import Place, places
 from genir.serving.examination import Examination
 from genir.serving.guards import LOOPBACK
 from genir.serving.logs import logging_json
+from genir.serving.protocol import BoundedProtocol
 from genir.serving.served import Served
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
@@ -34,6 +38,8 @@ log = logging.getLogger("genir.serving")
 
 LAST_S = 5.0
 """Seconds after the drain in which the process ends by itself, or is ended."""
+SWITCH_SECONDS = 0.001
+"""Seconds after which a busy thread lets the event loop run, instead of 0.005 each time."""
 QUIET = 0.25
 """Seconds without a request after which a leaving server believes that no more will come."""
 REFUSING = 2.0
@@ -54,11 +60,18 @@ def serve(
     unguarded, and for a bad model folder, or one without the signature that settings ask for.
     """
     settings = settings or Settings()
+    asked = settings.precision
     changes = Examination(settings).refuse_unsigned(folder)
     if changes:
         print_line(f"{folder.name}: {changes:,} changes since it was signed", stderr=True)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with claim(host, port) as listener, logging_json():
-        load = partial(open_folder, folder, settings.precision)
+
+        def load() -> Served:
+            served = open_folder(folder, asked)
+            exempt_from_collection()
+            return served
+
         run(load, listener, folder.name, examples, open_browser, settings)
 
 
@@ -130,6 +143,10 @@ class LeavingServer(uvicorn.Server):
             )
         )
         self._service, self._settings = service, settings
+        self._connections = places(
+            settings.max_connections, settings.max_connections_each, settings.trusted_proxies
+        )
+        self._connections.meter(service.metrics.gauge)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._guard = threading.Timer(settings.linger_s + settings.drain_s + LAST_S, _end)
@@ -140,6 +157,21 @@ class LeavingServer(uvicorn.Server):
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections within limits."""
+        await super().startup([])
+        acceptor = Acceptor(sockets or [], self._protocol, self._connections)
+        self.servers.append(acceptor)  # type: ignore[arg-type]
+
+    def _protocol(self, place: Place) -> BoundedProtocol:
+        return BoundedProtocol(
+            self._connections,
+            place,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     @contextmanager
     def hears_hang_up(self) -> Iterator[None]:

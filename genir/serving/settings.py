@@ -14,6 +14,7 @@ from pydantic import (
 
 from genir.config import Precision
 from genir.errors import InputError
+from genir.serving.messages import MAX_KEYS, MAX_QUERIES, MAX_QUERY_CHARACTERS
 from genir.serving.origins import check_host, check_origin, check_proxy
 
 
@@ -76,14 +77,44 @@ class Settings(BaseModel):
     )
 
     # How much one request may ask for.
-    max_query: int = Field(default=2_000, ge=1, description="characters in one query")
-    max_queries: int = Field(default=256, ge=1, description="queries in one request")
+    max_query: int = Field(
+        default=2_000, ge=1, le=MAX_QUERY_CHARACTERS, description="characters in one query"
+    )
+    max_queries: int = Field(
+        default=256, ge=1, le=MAX_QUERIES, description="queries in one request"
+    )
     max_k: int = Field(default=1_000, ge=1, description="hits a query")
     max_beams: int = Field(default=1_000, ge=1, description="beams a query")
-    max_documents: int = Field(default=256, ge=1, description="documents in one request")
-    max_keys: int = Field(default=10_000, ge=1, description="keys to allow or deny in one request")
+    max_work: int = Field(
+        default=2_560_000,
+        ge=1,
+        description="queries x hits x beams of one request, such as 256 x 100 x 100",
+    )
+    max_documents: int = Field(
+        default=256, ge=1, le=MAX_QUERIES, description="documents in one request"
+    )
+    max_text: int = Field(
+        default=200_000, ge=1, description="characters in the text of one document"
+    )
+    max_keys: int = Field(
+        default=10_000, ge=1, le=MAX_KEYS, description="keys to allow or deny in one request"
+    )
     max_body: int = Field(
-        default=8 * 2**20, ge=1_024, description="bytes in the body of one request"
+        default=4 * 2**20, ge=1_024, description="bytes in the body of a request with documents"
+    )
+    max_search_body: int = Field(
+        default=2**20, ge=1_024, description="bytes in the body of any other request"
+    )
+
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="connections; default: 4,096, or as many as the process may open files for",
+    )
+    max_connections_each: int | None = Field(
+        default=None,
+        ge=1,
+        description="connections of one address that is no trusted proxy; default: a quarter",
     )
 
     # How requests share the model.

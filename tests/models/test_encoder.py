@@ -14,6 +14,7 @@ from genir.models.encoder import (
     MINILM_PACKAGE,
     MINILM_SHA256,
     TextEncoder,
+    by_size,
     encode_texts,
     pad_batch,
     pretrained_folder,
@@ -137,3 +138,10 @@ def test_minilm_is_found_and_is_the_known_one(forgetful):
 
 def test_any_other_name_stands_for_itself():
     assert pretrained_folder("some/folder") == "some/folder"
+
+
+def test_texts_are_tokenised_in_lists_of_bounded_size(monkeypatch):
+    monkeypatch.setattr("genir.models.encoder.TOKENISED_CHARACTERS", 10)
+    texts = ["a" * 4, "", "b" * 7, "c" * 30, "d"]
+    assert [*by_size(texts)] == [texts[:3], texts[3:4], texts[4:]]
+    assert [*by_size([])] == []

@@ -114,7 +114,7 @@ def test_unpaired_surrogates_are_refused(client, query):
         problem(client.post("/search", content=body, headers=headers), 422)
 
 
-@pytest.mark.parametrize("body", [b'{"query": ', b"\xff\xfe", b'{"query": "a",}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b'{"query": ', b"\xff\xfe", b'{"query": "a",}', b"[" * 10_000])
 def test_malformed_json_is_refused(client, body):
     response = client.post("/search", content=body, headers={"Content-Type": "application/json"})
     problem(response, 400)
@@ -134,7 +134,8 @@ def test_a_huge_body_is_refused(client, measured):
 
 
 def test_the_longest_allowed_request_is_answered(client):
-    body = json.dumps({"queries": ["\U0001f600" * MAX_QUERY] * MAX_QUERIES})
+    body = json.dumps({"queries": ["é" * MAX_QUERY] * MAX_QUERIES}, ensure_ascii=False).encode()
+    assert len(body) > 0.97 * LIMITS.max_search_body
     response = client.post("/search", content=body, headers={"Content-Type": "application/json"})
     assert len(response.json()["results"]) == MAX_QUERIES
 

@@ -1,0 +1,122 @@
+"""Accepts connections in small batches, up to a number, and never stops for want of descriptors.
+
+asyncio accepts as many at a time as the backlog is long, before any of them can be refused, and
+uvloop closes a listener for good where the process runs out of descriptors.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from genir.serving.connections import Connections, Place
+
+BACKLOG = 2_048
+"""Connections that the system keeps until they are accepted."""
+BATCH = 32
+"""Connections that are accepted before the event loop does something else."""
+SEND_BUFFER = 262_144
+"""Bytes of an answer that the system keeps for a client; by itself, it keeps megabytes."""
+PAUSE = 0.05
+"""Seconds without accepting after the system has refused to."""
+_BODY = json.dumps(
+    {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "too many connections; ask again in a moment",
+    }
+).encode()
+REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
+    b"Retry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
+)
+log = logging.getLogger("genir.serving")
+
+
+class Acceptor:
+    """Listeners, and the protocols of the connections that they accept."""
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        protocol: Callable[[Place], asyncio.BaseProtocol],
+        connections: Connections,
+    ) -> None:
+        """Start to accept. protocol: returns that of a new connection."""
+        self._listeners, self._protocol, self._connections = listeners, protocol, connections
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = self._complained = False
+        self._batch = max(1, min(BATCH, connections.most // 2, connections.most_each // 2))
+        for listener in listeners:
+            listener.setblocking(False)
+            # Of each connection: answers that are not read fill this, and then are noticed.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            listener.listen(BACKLOG)
+            self._listen(listener)
+
+    def close(self) -> None:
+        """Accept no more; what is connected stays."""
+        self._closed = True
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+
+    async def wait_closed(self) -> None:
+        """Wait for connections that were being made, as uvicorn asks of a server."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _listen(self, listener: socket.socket) -> None:
+        if not self._closed:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        if self._tasks:
+            return  # those of the batch before are not in their places yet: none can make room
+        for _ in range(self._batch):
+            try:
+                connection, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(listener, error)
+                return
+            self._admit(connection, address[0] if isinstance(address, tuple) else "")
+
+    def _pause(self, listener: socket.socket, error: OSError) -> None:
+        """Make room where the system is short of descriptors or memory, and try again."""
+        if not self._complained:
+            self._complained = True  # once: this can happen a thousand times a second
+            log.error("connections cannot be accepted: %s; raise the limit: ulimit -n", error)
+        self._connections.make_room()
+        self._loop.remove_reader(listener)
+        self._loop.call_later(PAUSE, self._listen, listener)
+
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        place = self._connections.admit(address)
+        connection.setblocking(False)
+        if place is None:
+            _refuse(connection)
+            return
+        task = self._loop.create_task(self._connect(connection, place))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, connection: socket.socket, place: Place) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._protocol(place), connection)
+        except OSError:  # the client has gone, or there are no descriptors
+            self._connections.leave(place)
+            connection.close()
+
+
+def _refuse(connection: socket.socket) -> None:
+    """Answer 503 and close, without waiting for the client."""
+    with connection:
+        try:
+            connection.send(REFUSAL)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(65_536)  # unread bytes would make the system discard the answer
+        except OSError:
+            return

@@ -1,0 +1,112 @@
+"""Bodies of requests that change documents, and what one of them may hold. Knows no model."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from genir.corpus.documents import document_of
+from genir.corpus.lines import shorten
+from genir.errors import InputError
+from genir.records import Document
+from genir.serving.limits import refuse
+from genir.serving.messages import (
+    MAX_QUERIES,
+    MAX_VALUE_CHARACTERS,
+    Message,
+    Queries,
+    at_most,
+)
+from genir.serving.settings import Settings
+
+MAX_FIELDS = 1_000
+"""Metadata fields of one document."""
+MAX_CHARACTERS = {"_id": MAX_VALUE_CHARACTERS, "title": 10_000, "url": 8_192}
+"""Of a key, what the address of a request can name; `--max-text` bounds texts."""
+
+Documents = Annotated[
+    list[dict[str, Any]],
+    Field(min_length=1, max_length=MAX_QUERIES, fail_fast=True),
+    at_most(MAX_QUERIES, "documents"),
+]
+
+
+class DocumentsRequest(Message):
+    """The body of `POST /v1/documents`: one `document`, or several `documents`."""
+
+    large: ClassVar[bool] = True
+
+    document: dict[str, Any] | None = Field(
+        default=None,
+        description="as a line of corpus.jsonl: _id, text, title, url; the rest is metadata",
+        examples=[
+            {"_id": "page-17", "title": "Copying", "text": "Copy a folder ...", "lang": "en"}
+        ],
+    )
+    documents: Documents | None = None
+    replace: bool = Field(
+        default=False, strict=True, description="put them in the place of those with their keys"
+    )
+    queries: Annotated[dict[str, Queries], at_most(MAX_QUERIES, "keys")] = Field(
+        default={},
+        max_length=MAX_QUERIES,
+        description="what people ask for each of them, by key, where that is known",
+    )
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if (self.document is None) == (self.documents is None):
+            raise ValueError('give either "document" (an object) or "documents" (a list of them)')
+        return self
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the documents, also when there is one."""
+        return self.documents if self.document is None else [self.document]  # type: ignore[return-value]
+
+
+class VersionRequest(Message):
+    """The body of `POST /v1/rollback`."""
+
+    version: int = Field(ge=0, le=2**62, strict=True, description="of GET /v1/versions")
+
+
+class FolderRequest(Message):
+    """The body of `POST /v1/model`."""
+
+    folder: str = Field(
+        min_length=1, max_length=4_096, description="a model folder, below --models"
+    )
+
+
+def read_documents(body: DocumentsRequest, settings: Settings) -> list[Document]:
+    """Return the documents of a request.
+
+    Raises:
+        HTTPException: 422 for more than one request may hold.
+        InputError: One of them is no document.
+    """
+    records = body.records()
+    refuse("documents", len(records), settings.max_documents, "documents")
+    for number, record in enumerate(records, 1):
+        _refuse_large(record, f"document {number}", settings)
+    documents = [document_of(record, f"document {n}") for n, record in enumerate(records, 1)]
+    strangers = body.queries.keys() - {document.key for document in documents}
+    if strangers:
+        raise InputError(f"queries: {shorten(min(strangers))} is none of the documents given")
+    for asked in body.queries.values():
+        refuse("queries", len(asked), settings.max_queries, "queries")
+        refuse("queries", max(map(len, asked), default=0), settings.max_query, "characters")
+    return documents
+
+
+def _refuse_large(record: Mapping[str, Any], place: str, settings: Settings) -> None:
+    """Raise HTTPException 422 for a document with too many fields, or too long ones."""
+    nested = record.get("metadata")
+    names = [*record, *(nested if isinstance(nested, dict) else ())]
+    refuse(place, len(names), MAX_FIELDS, "fields")
+    longest = max(names, key=len, default="")
+    refuse(f"{place}: {shorten(longest)}", len(longest), MAX_VALUE_CHARACTERS, "characters")
+    for name, most in (MAX_CHARACTERS | {"text": settings.max_text}).items():
+        value = record.get(name)
+        if isinstance(value, str):
+            refuse(f"{place}: {name}", len(value), most, "characters")

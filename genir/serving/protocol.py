@@ -1,0 +1,214 @@
+"""HTTP/1.1 over one connection, with limits that uvicorn does not have.
+
+uvicorn bounds an incomplete header block and closes connections that are idle after an answer. It
+waits for ever for the first byte, for headers and bodies that come slowly, and for answers that are
+not read; it parses any number of tiny chunks. Knows no application.
+"""
+
+from asyncio import Transport
+from http import HTTPStatus
+from typing import Any, Literal
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from genir.serving.connections import Connections, Place
+from genir.serving.encodings import MAX_HEADER_BYTES
+
+PATIENCE = 10.0
+"""Seconds for the headers of a request, and between two looks at a slow body or answer."""
+MIN_RATE = 8_192
+"""Bytes a second that a body must come with, and an answer be read with."""
+LINGER = 2.0
+"""Seconds for a client to read why it was refused."""
+SLICE = 16_384
+"""Bytes that are parsed before the limits are checked again."""
+FREE_PIECES = 1_024
+MIN_PIECE = 256
+"""A body may come in `FREE_PIECES`, and one more for each so many bytes."""
+
+Phase = Literal["head", "body", "answer", "read"]
+
+
+class _Messages(h11.Connection):
+    """h11, with a limit on the number of chunks: each costs as much as a thousand bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEADER_BYTES)
+        self._pieces = self._bytes = 0
+
+    def next_event(self) -> Any:
+        """Return the next event. Raises RemoteProtocolError for a body of too small chunks."""
+        event = super().next_event()
+        if type(event) is h11.Request:
+            self._pieces = self._bytes = 0
+        elif type(event) is h11.Data:
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._pieces > FREE_PIECES + self._bytes // MIN_PIECE:
+                raise h11.RemoteProtocolError("too small chunks; send larger ones")
+        return event
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection that is closed when its client keeps the server waiting.
+
+    Phases: `head` waits for a request, `body` for its body, `answer` for the application, `read`
+    for a client that does not read. In all but `answer` the connection can be dropped for another.
+    """
+
+    def __init__(self, connections: Connections, place: Place, **given: Any) -> None:
+        super().__init__(**given)
+        self.conn = _Messages()
+        self._connections, self._place = connections, place
+        self._phase: Phase | None = None
+        self._timer: Any = None
+        self._received = self._mark = 0
+        self._ended = False
+
+    def drop(self) -> None:
+        """Close the connection at once; what was not sent is lost."""
+        self.transport.abort()
+
+    # --- called by the event loop --------------------------------------------------------------
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that every unread byte is noticed
+        self._place.connection = self
+        self._follow()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self._connections.leave(self._place)
+        self._unset_timer()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, in slices."""
+        self._received += len(data)
+        for start in range(0, len(data), SLICE):
+            if self.transport.is_closing() or self._ended:
+                return
+            if self._runs_ahead():
+                self.cycle.keep_alive = False
+                break
+            super().data_received(data[start : start + SLICE])
+        self._follow()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        super().pause_writing()
+        self._follow()
+
+    def resume_writing(self) -> None:
+        """Everything was read."""
+        super().resume_writing()
+        self._follow()
+
+    # --- called by uvicorn ---------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        super().on_response_complete()
+        self._follow()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, or too much of it."""
+        too_long = len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES
+        self._refuse(431 if too_long else 400, msg)
+
+    # --- limits --------------------------------------------------------------------------------
+
+    def _runs_ahead(self) -> bool:
+        """Return whether a client sends more requests than it waits for answers of."""
+        waits = self.cycle is not None and not self.cycle.response_complete
+        return waits and not self._awaits_body() and (
+            len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES
+        )  # fmt: skip
+
+    def _awaits_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
+    def _current(self) -> Phase:
+        if self.flow.write_paused:
+            return "read"
+        if self._awaits_body() and not self.flow.read_paused:
+            return "body"
+        if self.cycle is not None and not self.cycle.response_complete:
+            return "answer"
+        return "head"
+
+    def _follow(self) -> None:
+        """Start the time of a new phase."""
+        if self._ended:
+            return
+        phase = self._current()
+        if phase == self._phase or (self.transport.is_closing() and phase != "read"):
+            return
+        self._phase = phase
+        self._unset_timer()
+        if phase == "answer":
+            self._connections.answer(self._place)
+            return
+        self._connections.wait(self._place)
+        self._measure()
+
+    def _measure(self) -> None:
+        self._mark = self._progress()
+        self._timer = self.loop.call_later(PATIENCE, self._look)
+
+    def _progress(self) -> int:
+        """Return a number that grows by one with every byte that the client sends or reads."""
+        return self._received if self._phase == "body" else -self.transport.get_write_buffer_size()
+
+    def _look(self) -> None:
+        """Close the connection unless its client is fast enough."""
+        if self._phase in ("body", "read") and (
+            self._progress() - self._mark >= PATIENCE * MIN_RATE
+        ):
+            self._measure()
+        elif self._phase == "read" or self.transport.is_closing():
+            self.drop()
+        elif self._phase == "body" or self.conn.trailing_data[0]:
+            self._refuse(408, "The request came too slowly.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer in place of the application, where it has not begun to, and close."""
+        cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
+        started = cycle is not None and cycle.response_started
+        if not started and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = text.encode()
+            headers = [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+            ]
+            reason = HTTPStatus(status).phrase.encode()
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=reason),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Take no more, but let the client read: bytes unread here would discard the answer."""
+        self._ended = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._unset_timer()
+        self._timer = self.loop.call_later(LINGER, self.drop)
+
+    def _unset_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
