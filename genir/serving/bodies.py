@@ -25,6 +25,8 @@ MAX_VALUES = 100_000
 """Values in a body with documents: they take at most 20 MB, and 0.1 s to parse."""
 INLINE_BYTES = 16_384
 """Bodies up to this size are parsed on the event loop, and do not count in `HELD_BODIES`."""
+MAX_DIGITS = 400
+"""Digits of an integer in a body."""
 HELD_BODIES = 8
 """Larger bodies are held at the same time up to this many times `--max-body`."""
 
@@ -123,7 +125,7 @@ def parse(body: bytes, values: int = MAX_VALUES) -> Any:
     """
     check_structure(body, values)
     try:
-        return parse_json(body.decode("utf-8-sig"))
+        return parse_json(body.decode("utf-8-sig"), MAX_DIGITS)
     except JsonError as error:
         # A field that is given twice has no place: it is JSON, but nobody knows which counts.
         detail = f"the body is not valid JSON: {error}" if error.place else f"the body: {error}"

@@ -95,8 +95,8 @@ BAD_BODIES = {
         "unknown metadata field 'colour'",
     ),
     "unknown key": ({"query": "a", "limit": 3}, "unknown field 'limit'"),
-    "a list": ([1, 2], "the body: "),
-    "null": (None, "the body: "),
+    "a list": ([1, 2], "the body is [1, 2]; send"),
+    "null": (None, "the body is empty or null; send"),
 }
 
 
@@ -278,7 +278,7 @@ DIGITS = "9" * 5_000
 DEEP = "[" * 943 + "]" * 943
 UNREADABLE = {
     "digits": (f'{{"query": "x", "k": {DIGITS}}}',
-               "an integer of more than 4,300 digits at column 21; write it as a text"),
+               "an integer of more than 400 digits at column 21; write it as a text"),
     "digits on line 3": (f'{{"query": "{DIGITS}",\n"where":\n{{"n": [-{DIGITS}]}}}}',
                          "digits at line 3, column 9; "),
     "depth": (f'{{"query": "x", "k": {DEEP}}}', "nested deeper than 100 levels at column 120; "),
@@ -323,7 +323,7 @@ def test_bodies_nested_deeply_are_refused_with_a_reason(searcher, depth):
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        (f'{{"n": {DIGITS}}}', "where: an integer of more than 4,300 digits at column 7; "),
+        (f'{{"n": {DIGITS}}}', "where: String should have at most 3000 characters"),
         ("[" * 943, "where: nested deeper than 100 levels at column 101"),
         ('{"n": NaN}', "where: NaN is not JSON at column 7"),
         ("{", "where: malformed JSON (Expecting property name"),

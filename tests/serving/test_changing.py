@@ -129,7 +129,7 @@ def test_documents_of_odd_keys_are_read_and_deleted_by_their_address(client):
     [
         (".", "_id '.' cannot be a part of an address"),
         ("..", "_id '..' cannot be a part of an address"),
-        ("x" * 1_025, "has 1,025 characters; at most 1,024"),
+        ("x" * 1_025, "_id: got 1025 characters; at most 1024"),
         ("", "is empty"), (" ", "is empty"), ("a\nb", "holds a NUL, tab or line end"),
     ],
 )  # fmt: skip
