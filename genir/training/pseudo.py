@@ -8,13 +8,13 @@ from accelerate import PartialState
 
 from genir.config import PseudoSection, recipe_names
 from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.seen import plain
 from genir.errors import InputError
 from genir.generation.queries import begun_precision, write_queries
 from genir.generation.writer import Writer
 from genir.models.digests import weights_digest
 from genir.records import Document
 from genir.tasks.base import TrainQueries
-from genir.tasks.passages import clean
 from genir.text_files import read_lines
 from genir.training.signals import stop_wish
 from genir.training.split import DevSplit
@@ -63,10 +63,9 @@ def _whole(source: Path) -> str:
 
 def leave_out(questions: Iterable[str], made: TrainQueries) -> TrainQueries:
     """Return made-up queries other than the dev questions, in whatever case they are written."""
-    asked = {clean(text).lower() for text in questions}
+    asked = set(map(plain, questions))
     kept = {
-        key: [text for text in texts if clean(text).lower() not in asked]
-        for key, texts in made.items()
+        key: [text for text in texts if plain(text) not in asked] for key, texts in made.items()
     }
     return {key: texts for key, texts in kept.items() if texts}
 
