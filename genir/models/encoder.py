@@ -154,9 +154,10 @@ class TextEncoder(nn.Module):
         """
         if name != MINILM:
             check_files(name)
-            require_mean_pooling(name)
             load_pretrained(AutoConfig, name)  # a fault there is none of the tokenizer's
         tokenizer = load_pretrained(AutoTokenizer, name)
+        if name != MINILM:
+            require_mean_pooling(name, tokenizer)
         encoder = cls(load_network(AutoModel, name), tokenizer, length or LENGTH)
         if name != MINILM:
             encoder._try(name)
