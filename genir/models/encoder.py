@@ -27,11 +27,10 @@ from genir.models.foreign import (
     check_files,
     check_vocabulary,
     first_line,
-    has_decoder,
     refusal,
     refusing,
-    require_weights,
 )
+from genir.models.foreign_weights import has_decoder, require_weights
 from genir.models.limits import longest_length, refuse_longer
 from genir.models.modes import evaluating
 from genir.models.pooling import require_mean_pooling

@@ -18,7 +18,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
-    T5ForConditionalGeneration,
 )
 
 from genir.errors import InputError
@@ -234,33 +233,9 @@ def test_a_tokenizer_of_its_own_folder_is_not_changed(folder):
     assert TextEncoder.pretrained(str(folder)).tokenizer.get_vocab() == before
 
 
-def test_weights_that_are_not_finite_are_named(folder):
-    weights = load_file(folder / "model.safetensors")
-    weights["embeddings.word_embeddings.weight"][-1] = torch.nan
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=r"not finite, in embeddings\.word_embeddings\.weight"):
-        TextEncoder.pretrained(str(folder), 16)
-
-
 def test_a_maximal_length_that_is_a_text_is_named(folder):
     path = folder / "tokenizer_config.json"
     values = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(values | {"model_max_length": "8"}))
     with pytest.raises(InputError, match="model_max_length = '8' is not a number"):
         TextEncoder.pretrained(str(folder), 16)
-
-
-@pytest.mark.parametrize("lost", ["decoder.block.0", "encoder.block.0"])
-def test_an_encoder_decoder_without_a_part_of_its_weights_is_refused(tmp_path, lost):
-    tokenizer = train_vocabulary(WORDS, 400)
-    folder = tmp_path / "t5"
-    T5ForConditionalGeneration(T5Config(**T5 | {"vocab_size": len(tokenizer)})).save_pretrained(
-        folder
-    )
-    tokenizer.save_pretrained(folder)
-    weights = load_file(folder / "model.safetensors")
-    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(lost)}
-    assert len(kept) < len(weights)
-    save_file(kept, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=r"its weights lack .*, which would start at random"):
-        open_origin(Seq2SeqOptions(source=str(folder)), WORDS)

@@ -259,6 +259,11 @@ def test_a_network_that_learns_nothing_fails():
         try_encoder(Fixed(), ones, ones)
 
 
+def test_a_network_that_reads_all_texts_alike_fails():
+    with pytest.raises(TrialFailed, match=r"it has the same vector for unlike texts"):
+        try_encoder(Fixed(), torch.tensor([[1, 2], [1, 3]]), torch.ones(2, 2, dtype=torch.long))
+
+
 def test_values_are_compared_on_their_own_scale():
     compare(torch.tensor([1000.0, 0.5]), torch.tensor([1000.0, 0.0]), "x")
     with pytest.raises(TrialFailed, match=r"^x$"):
