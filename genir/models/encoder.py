@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
 from genir.arguments import as_texts
@@ -109,6 +109,9 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
         )
     if name != MINILM:
         require_weights(name, net, report, encoder_alone=loader is AutoModel)
+    for part in net.modules():  # halves have configurations of their own
+        if isinstance(getattr(part, "config", None), PreTrainedConfig):
+            part.config.return_dict = True  # what is returned is read by name
     return net
 
 

@@ -13,6 +13,7 @@ import torch
 from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
 
+from genir.corpus.lines import shorten
 from genir.errors import InputError
 from genir.models.trial import TrialFailed
 
@@ -100,6 +101,7 @@ def check_files(name: str) -> None:
     if config is None:
         raise _without_config(name)
     _refuse_config(name, config)
+    read_json(name, "generation_config.json", dict)  # transformers says of it only that it fails
     if folder.is_dir():
         _refuse_weights(name, folder)
 
@@ -202,6 +204,23 @@ def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
             f"beyond the {rows} embeddings of its weights",
             "give it the tokenizer that belongs to it, or resize_token_embeddings() of the model",
         )
+
+
+def check_token(name: str, key: str, value: object, rows: int) -> None:
+    """Refuse the id of a special token, `key` of a configuration, without an embedding.
+
+    Args:
+        name: what was loaded.
+        key: the key, and the file that has it.
+        value: the id.
+        rows: how many embeddings the network has.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < rows:
+        raise refusal(
+            name, f"{key} is {shorten(value)}, which is no token of its {rows} embeddings",
+            f"write there a whole number from 0 to {rows - 1}, the token that the model was trained"
+            " with",
+        )  # fmt: skip
 
 
 @contextmanager

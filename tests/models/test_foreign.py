@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
+    T5ForConditionalGeneration,
 )
 
 from genir.errors import InputError
@@ -239,3 +240,21 @@ def test_a_maximal_length_that_is_a_text_is_named(folder):
     path.write_text(json.dumps(values | {"model_max_length": "8"}))
     with pytest.raises(InputError, match="model_max_length = '8' is not a number"):
         TextEncoder.pretrained(str(folder), 16)
+
+
+@pytest.mark.parametrize("value", [999, -1, "0", [0], True, None])
+def test_the_token_that_a_decoder_starts_with_is_named(value, tmp_path):
+    tokenizer = train_vocabulary(WORDS, 400)
+    T5ForConditionalGeneration(
+        T5Config(**T5 | {"vocab_size": len(tokenizer), "decoder_start_token_id": 0})
+    ).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    configure(decoder_start_token_id=value)(tmp_path)
+    with pytest.raises(InputError, match="decoder_start_token_id"):
+        open_origin(Seq2SeqOptions(source=str(tmp_path)), WORDS)
+
+
+def test_an_encoder_that_answers_in_tuples_is_asked_for_names(folder, fp32):
+    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"])
+    configure(return_dict=False)(folder)
+    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"]) == before).all()
