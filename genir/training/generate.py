@@ -17,7 +17,7 @@ from genir.manifest import refuse_other_files
 from genir.outputs import check_distinct, refuse_inside
 from genir.settings import apply_settings
 from genir.training.checkpoints import WorkFolder
-from genir.training.job import Job, train_generator
+from genir.training.job import Job, generator_job, train
 from genir.training.pseudo import is_file, is_recipe, make_queries
 
 
@@ -64,7 +64,8 @@ def generate_queries(request: Request) -> None:
     source = request.model
     if trains:
         job = Job(source, request.corpus, out, request.queries, request.qrels)
-        source = str(train_generator(job, options, generator, ()))
+        train(generator_job(job, options, generator, ()))
+        source = str(generator)
     with temporary_folder() as folder:
         path = folder / "documents.sqlite"
         documents = DocumentStore.create(path, read_corpus(request.corpus))

@@ -1,6 +1,6 @@
 """Making queries up for the documents of a training, or of a corpus on its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -48,12 +48,19 @@ def make_queries(
                 raise wish.stopped()
 
 
-def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
-    """Keep a file of queries, after a look at every line: it may change while it is used."""
+def copy_queries(
+    source: Path, documents: Sequence[str], out: Path, check: Callable[[], None]
+) -> None:
+    """Keep a file of queries, after a look at every line: it may change while it is used.
+
+    check: called once the file is read and before the copy is kept; raises InputError where the
+    file is not the one that the training began with.
+    """
     if not read_pseudo_queries(source, set(documents)):
         raise InputError(f"{source}: no queries; the file is empty")
     part = out.with_name(f"{out.name}.part")
     part.write_text(_whole(source), encoding="utf-8")
+    check()
     part.replace(out)
 
 
