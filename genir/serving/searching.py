@@ -135,7 +135,7 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
         explains=getattr(served, "first", None) is None,
         additions=gate.writes and not served.closed,
         systems=["genir", "bm25"] if service.settings.compare else ["genir"],
-        access=gate.told(caller),
+        access=gate.told(caller, request),
         **facts,
     )
 

@@ -391,6 +391,27 @@ def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, r
         generate_queries(Request(tiny_corpus, made, "other.jsonl"))
 
 
+@pytest.mark.parametrize("name", ["made.jsonl.part", "made.jsonl"])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True, "overwrite": True}])
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    tiny_corpus, tmp_path, name, how
+):
+    (tmp_path / name).mkdir()
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", "no-such-model-is-loaded", **how)
+    with pytest.raises(InputError, match=rf"^{tmp_path / name}: is a folder; name a file"):
+        generate_queries(request)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["made.jsonl.generator", "made.jsonl.generator.training"])
+def test_a_file_in_the_generator_s_place_is_named(tiny_corpus, tmp_path, recipe, name):
+    (tmp_path / name).write_text("mine")
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(recipe()), overwrite=True)
+    with pytest.raises(InputError, match=rf"{name}"):
+        generate_queries(request)
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_the_output_is_no_input(tiny_corpus):
     request = Request(tiny_corpus, tiny_corpus / "queries.jsonl", "minilm", overwrite=True)
     with pytest.raises(InputError, match=r"CORPUS's queries.jsonl and --out are both"):

@@ -218,3 +218,17 @@ def test_without_tokens_nothing_that_comes_from_elsewhere_is_written(
         assert client.delete("/v1/documents/copy-file", headers=headers).status_code == 403
         assert "copy-file" in keys(client)
         assert client.post("/v1/documents", json=body).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-Forwarded-For": "1.2.3.4"}, {"Via": "1.1 proxy"}, {"Origin": "https://app.example.org"}],
+)
+def test_the_card_offers_no_change_that_would_be_refused(model_folder, tmp_path, headers):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    with serving(folder, Settings(cors=("https://app.example.org",))) as client:
+        assert client.get("/v1/model").json()["access"]["writes"] is True
+        assert client.get("/v1/model", headers=headers).json()["access"]["writes"] is False
+        body = {"document": {"_id": "new", "text": "a text"}}
+        assert client.post("/v1/documents", json=body, headers=headers).status_code == 403
+        assert client.post("/v1/documents", json=body).status_code == 201
