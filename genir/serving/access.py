@@ -78,11 +78,12 @@ class Gate:
 
     def told(self, caller: Caller, request: Request) -> Access:
         """Return what is open to a caller, and to where it asks from, as the model card says it."""
+        writes = self.writes and not self.refuses_place(request)
         return Access(
             tokens=self.tokens is not None,
             reads=caller.role is not None,
-            writes=self.writes and caller.role == "write" and not self.refuses_place(request),
-            writes_with_token=self.writes,
+            writes=writes and caller.role == "write",
+            writes_with_token=writes,
             scoped=caller.scope is not None,
             token=caller.name or None,
         )
