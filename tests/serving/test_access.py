@@ -227,9 +227,11 @@ def test_without_tokens_nothing_that_comes_from_elsewhere_is_written(
 def test_the_card_offers_no_change_that_would_be_refused(model_folder, tmp_path, headers):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     with serving(folder, Settings(cors=("https://app.example.org",))) as client:
-        assert client.get("/v1/model").json()["access"]["writes"] is True
-        access = client.get("/v1/model", headers=headers).json()["access"]
-        assert (access["writes"], access["writes_with_token"]) == (False, False)
+        card = client.get("/v1/model").json()
+        assert card["additions"] and card["access"]["writes"]
+        card = client.get("/v1/model", headers=headers).json()
+        assert not card["additions"]  # by which the page offers to add
+        assert not card["access"]["writes"] and not card["access"]["writes_with_token"]
         body = {"document": {"_id": "new", "text": "a text"}}
         assert client.post("/v1/documents", json=body, headers=headers).status_code == 403
         assert client.post("/v1/documents", json=body).status_code == 201
