@@ -1,10 +1,15 @@
-"""Digests of texts: tell which queries a model was trained on without keeping the queries."""
+"""Which queries a model was trained on: texts compared by their plain form, kept as digests."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
 
 SIZE = 8
 """Bytes of a digest."""
+
+
+def plain(text: str) -> str:
+    """Return a text in lower case, with single spaces: equal for spellings of one query."""
+    return " ".join(text.lower().split())
 
 
 def digests_of(texts: Iterable[str]) -> bytes:
@@ -25,5 +30,4 @@ def seen_among(texts: Iterable[str], digests: bytes) -> set[str]:
 
 
 def _digest(text: str) -> bytes:
-    plain = " ".join(text.lower().split())
-    return blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()
+    return blake2b(plain(text).encode("utf-8", "surrogatepass"), digest_size=SIZE).digest()

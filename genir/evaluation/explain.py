@@ -214,11 +214,21 @@ def shown_symbol(retriever: Retriever, symbol: int) -> str:
     return retriever.model.tokenizer.decode([symbol]) or str(symbol)
 
 
+WHOLE = 1 - 1e-6
+"""A share from which on there is no other, up to the rounding of float32."""
+
+
 def percent(share: float) -> str:
-    """Return a share as a percentage with two digits that count, down to a tenth of a percent."""
+    """Return a share as a percentage with two digits that count, down to a tenth of a percent.
+
+    The rest counts too: only what leaves nothing to others is 100%.
+    """
     if share < 0.0005:
         return "< 0.1%"
-    return f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.1f}%"
+    if 0.9995 <= share < WHOLE:
+        return "> 99.9%"
+    tenths = share < 0.0995 or 0.945 <= share < WHOLE
+    return f"{100 * share:.1f}%" if tenths else f"{100 * share:.0f}%"
 
 
 def to_table(explanation: Explanation) -> Table:

@@ -1,6 +1,6 @@
 """A corpus that changes: queries of old and of added documents apart, deleted ones, forgetting."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -65,10 +65,13 @@ class Former:
         if self.retriever is None:
             notes = check_run(self._run, parts.old, set(now.table.keys), where)
             notes += check_texts([*self._run], self._digest, texts, where)
-            deep = self.depth(now)
+            deep = self.depth(now, parts.old)
             missing = [one for one in MEASURES if int(one.partition("@")[2]) > deep]
             if missing:
-                told = f"{where}: has at most {deep} hits of a query"
+                known = [len(self._run[query]) for query in parts.old if query in self._run]
+                told = (
+                    f"{where}: has {deep} hits of {known.count(deep):,} of {len(known):,} queries"
+                )
                 notes.append(f"{told}; {', '.join(missing)} cannot be compared")
             return notes
         old = frozenset(parts.old)
@@ -76,12 +79,16 @@ class Former:
         both = [key for key in dict.fromkeys(wanted) if key in self.retriever.table]
         return check_former(self.retriever, now, both, where)
 
-    def depth(self, now: Retriever) -> int:
-        """Return down to which rank answers are known; all of a small collection are enough."""
+    def depth(self, now: Retriever, queries: Iterable[str]) -> int:
+        """Return down to which rank the answers to all queries are known.
+
+        All documents of a small collection are enough. A run may lack hits of some queries, where
+        it was cut by a score; a measure that looks deeper would take them for forgotten.
+        """
         if self.retriever is not None:
             return DEPTH
-        deepest = max(map(len, self._run.values()), default=0)
-        return DEPTH if deepest >= min(DEPTH, len(_live(now))) else deepest
+        fewest = min((len(self._run[one]) for one in queries if one in self._run), default=0)
+        return DEPTH if fewest >= min(DEPTH, len(_live(now))) else fewest
 
     def answers(self, queries: Sequence[Query]) -> Answers:
         """Return what it answered, or answers; a run has no answer to queries that it lacks."""
@@ -113,7 +120,7 @@ def life_of(
         judged = [qrel for qrel in parts.judged if qrel.query in given]
         before = means(evaluate(given, judged))
         now = means(comparison.values[name], given)  # the same queries
-        deep, compared = former.depth(retriever), len(given)
+        deep, compared = former.depth(retriever, given), len(given)
         forgotten = {
             one: before[one] - now[one] for one in before if int(one.partition("@")[2]) <= deep
         }

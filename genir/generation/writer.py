@@ -26,11 +26,18 @@ from genir.arguments import as_texts
 from genir.config import Precision, PseudoSection
 from genir.errors import InputError
 from genir.models.encoder import load_network, load_pretrained
-from genir.models.foreign import add_padding, check_files, check_vocabulary, refusal, refusing
+from genir.models.foreign import (
+    add_padding,
+    check_files,
+    check_token,
+    check_vocabulary,
+    refusal,
+    refusing,
+)
 from genir.models.limits import positions
 from genir.models.precision import DTYPES, choose
 from genir.models.seq2seq import Seq2SeqModel
-from genir.models.sources import refuse_family
+from genir.models.sources import START_TOKEN, refuse_family
 from genir.models.trial import TEXTS, compare
 from genir.retriever import Retriever
 
@@ -47,6 +54,10 @@ class Writer:
 
     def __init__(self, net: Any, tokenizer: Any, longest: int = LONGEST) -> None:
         self.net = net.eval()
+        # Nothing else of the model's own: its limits of time and length, penalties or beams would
+        # change the queries, and a limit of time from run to run.
+        first = net.generation_config.forced_bos_token_id  # a language, for mBART and M2M100
+        net.generation_config = GenerationConfig(forced_bos_token_id=first)
         self.precision = "bf16" if net.dtype == torch.bfloat16 else "fp32"
         self.tokenizer = tokenizer
         self.causal = not net.config.is_encoder_decoder
@@ -78,7 +89,7 @@ class Writer:
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         net = load_network(loader, source, _dtype(device, precision))
         with refusing(source, type(net).__name__, OTHER_WRITER):
-            check_vocabulary(tokenizer, len(net.get_input_embeddings().weight), source)
+            _check_tokens(source, net, tokenizer)
             writer = cls(net, tokenizer)
             writer._try()
         writer.net = net.to(device)
@@ -183,7 +194,7 @@ class Writer:
     def _continue(self, given: dict[str, Any], options: PseudoSection) -> Tensor:
         """Return the tokens that follow what was read: int64 [B, T]."""
         end = self.tokenizer.eos_token_id
-        settings = GenerationConfig(  # what is not said here, the model may have of its own
+        settings = GenerationConfig(
             do_sample=not options.top_k,
             num_beams=1,
             max_new_tokens=options.length,
@@ -222,6 +233,21 @@ class Draw(LogitsProcessor):
         chances = chances.masked_fill(better >= self.top_p, 0.0)
         drawn = best.indices.gather(1, chances.multinomial(1))
         return torch.full_like(scores, -torch.inf).scatter(1, drawn, 0.0)
+
+
+def _check_tokens(source: str, net: Any, tokenizer: Any) -> None:
+    """Raise InputError for a token, of the tokenizer or a configuration, without an embedding."""
+    rows = len(net.get_input_embeddings().weight)
+    check_vocabulary(tokenizer, rows, source)
+    named = {
+        START_TOKEN: getattr(net.config, "decoder_start_token_id", None),
+        "forced_bos_token_id in its generation_config.json": (
+            net.generation_config.forced_bos_token_id
+        ),
+    }
+    for key, value in named.items():
+        if value is not None:
+            check_token(source, key, value, rows)
 
 
 def _dtype(device: torch.device | str, precision: Precision) -> torch.dtype:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
 from genir.arguments import as_texts
@@ -27,11 +27,10 @@ from genir.models.foreign import (
     check_files,
     check_vocabulary,
     first_line,
-    has_decoder,
     refusal,
     refusing,
-    require_weights,
 )
+from genir.models.foreign_weights import has_decoder, require_weights
 from genir.models.limits import longest_length, refuse_longer
 from genir.models.modes import evaluating
 from genir.models.pooling import require_mean_pooling
@@ -114,6 +113,9 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
         )
     if name != MINILM:
         require_weights(name, net, report, encoder_alone=loader is AutoModel)
+    for part in net.modules():  # halves have configurations of their own
+        if isinstance(getattr(part, "config", None), PreTrainedConfig):
+            part.config.return_dict = True  # what is returned is read by name
     return net
 
 
@@ -158,9 +160,10 @@ class TextEncoder(nn.Module):
         """
         if name != MINILM:
             check_files(name)
-            require_mean_pooling(name)
             load_pretrained(AutoConfig, name)  # a fault there is none of the tokenizer's
         tokenizer = load_pretrained(AutoTokenizer, name)
+        if name != MINILM:
+            require_mean_pooling(name, tokenizer)
         encoder = cls(load_network(AutoModel, name), tokenizer, length or LENGTH)
         if name != MINILM:
             encoder._try(name)

@@ -1,4 +1,4 @@
-"""Checks of a pre-trained model that genir did not write: its files, then its weights.
+"""Checks of a pre-trained model that genir did not write: its files and its tokenizer.
 
 Names of the hub are checked through the same calls as local folders.
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
 
+from genir.corpus.lines import shorten
 from genir.errors import InputError
 from genir.models.trial import TrialFailed
 
@@ -25,21 +25,6 @@ UNSAFE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model
                   "flax_model.msgpack")  # fmt: skip
 LIMITED_EXPERTS = {"nllb-moe": "M2M100 (dense NLLB)", "switch_transformers": "T5"}
 """Mixtures of experts that drop tokens when a batch has many: what to take instead."""
-UNUSED_HEADS = frozenset({"pooler"})
-"""Parts that genir never calls, so that it does not matter if their weights are missing."""
-COMPUTED_TENSORS = (
-    "position_ids",
-    "token_type_ids",
-    "inv_freq",
-    "masked_bias",
-    "attn.bias",
-    ".attention.bias",
-    "final_logits_bias",
-    "embed_positions.weight",
-    "embed_positions.weights",
-    "num_batches_tracked",
-)
-"""Ends of names of tensors that older releases saved and newer ones compute."""
 
 
 def refusal(name: str, reason: str, remedy: str = GIVE) -> InputError:
@@ -116,6 +101,7 @@ def check_files(name: str) -> None:
     if config is None:
         raise _without_config(name)
     _refuse_config(name, config)
+    read_json(name, "generation_config.json", dict)  # transformers says of it only that it fails
     if folder.is_dir():
         _refuse_weights(name, folder)
 
@@ -180,68 +166,6 @@ def _refuse_weights(name: str, folder: Path) -> None:
     raise refusal(name, f"it has no model.safetensors{found}")
 
 
-def require_weights(name: str, net: Any, report: Any, encoder_alone: bool) -> None:
-    """Refuse weights that fill a part of the network only, or that have more of it.
-
-    Transformers only warns of them: what is missing starts at random, the rest is dropped.
-
-    Args:
-        name: what was loaded.
-        net: the network.
-        report: what `from_pretrained(..., output_loading_info=True)` says of it.
-        encoder_alone: whether a decoder, where there is one, is not kept.
-
-    Raises:
-        InputError: if a part that is called has no weights, or a part of the network has weights
-            beyond its size.
-    """
-    for key, tensor in net.named_parameters():
-        if not torch.isfinite(tensor).all():
-            raise refusal(name, f"its weights have values that are not finite, in {key}")
-    base = getattr(net, "base_model", net)
-    prefix = f"{getattr(net, 'base_model_prefix', '')}."
-    unused = UNUSED_HEADS
-    if encoder_alone and has_decoder(net):
-        unused = unused | {"decoder"}
-    parameters = dict(net.named_parameters())  # buffers are computed
-    lost = [
-        key
-        for key in report["missing_keys"]
-        if key in parameters
-        and not unused & set(key.split("."))
-        and not hasattr(net.get_submodule(key.rpartition(".")[0]), "create_weight")
-    ]
-    if lost:
-        raise refusal(
-            name, f"its weights lack {_some(lost)}, which would start at random",
-            f"give the folder of a whole {type(net).__name__}, with the config.json that belongs "
-            "to its weights",
-        )  # fmt: skip
-    parts = {part for part, _ in [*net.named_children(), *base.named_children()]}
-    foreign = [
-        key
-        for key in report["unexpected_keys"]
-        if key.removeprefix(prefix).partition(".")[0] in parts - {"lm_head"}
-        and not key.endswith(COMPUTED_TENSORS)
-        and not unused & set(key.split("."))
-    ]
-    if foreign:
-        raise refusal(
-            name, f"its weights have {_some(foreign)}, for which its config.json has no place",
-            "give it the config.json that belongs to its weights",
-        )  # fmt: skip
-
-
-def has_decoder(net: Any) -> bool:
-    """Tell whether a network has an encoder and a decoder; T5's encoder alone says so of itself."""
-    return all(isinstance(getattr(net, part, None), nn.Module) for part in ("encoder", "decoder"))
-
-
-def _some(keys: list[str]) -> str:
-    keys = sorted(keys)
-    return keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
-
-
 def add_padding(tokenizer: Any, name: str) -> None:
     """Give a tokenizer without a padding token one: its end token, or another special one.
 
@@ -280,6 +204,23 @@ def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
             f"beyond the {rows} embeddings of its weights",
             "give it the tokenizer that belongs to it, or resize_token_embeddings() of the model",
         )
+
+
+def check_token(name: str, key: str, value: object, rows: int) -> None:
+    """Refuse the id of a special token, `key` of a configuration, without an embedding.
+
+    Args:
+        name: what was loaded.
+        key: the key, and the file that has it.
+        value: the id.
+        rows: how many embeddings the network has.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < rows:
+        raise refusal(
+            name, f"{key} is {shorten(value)}, which is no token of its {rows} embeddings",
+            f"write there a whole number from 0 to {rows - 1}, the token that the model was trained"
+            " with",
+        )  # fmt: skip
 
 
 @contextmanager

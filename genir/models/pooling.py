@@ -1,11 +1,42 @@
-"""How a sentence-transformers folder pools: genir takes plain means of the last states alone."""
+"""Settings of a sentence-transformers folder: genir takes plain means of the last states alone.
 
+A setting that changes the vectors is refused, because genir would compute other ones.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
+from genir.corpus.lines import shorten
 from genir.models.foreign import read_json, read_modules, refusal
 
+LIBRARY = "sentence_transformers."
+"""Start of the name of a layer that needs no code of the model's own."""
 KNOWN_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
+PIPELINES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
+"""Layers that genir computes, in their order. Dropout does nothing outside training."""
+TRANSFORMER_FILES = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Names of the settings of a Transformer layer, as sentence-transformers looks for them."""
+PLAIN_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
+PLAIN: dict[str, tuple[object, ...]] = {
+    "transformer_task": ("feature-extraction",),
+    "module_output_name": ("token_embeddings",),
+    "processing_kwargs": ({},),
+    "query_expansion": ({},),
+}
+"""Settings of a Transformer layer that would change its states, and the values that do not."""
+LOADING = ("model_args", "model_kwargs", "config_args", "config_kwargs", "tokenizer_args",
+           "processor_kwargs")  # fmt: skip
+"""Settings of a Transformer layer that are handed on to transformers."""
+SAME_STATES = frozenset(
+    {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_safetensors",
+     "add_pooling_layer", "model_max_length", "use_fast"}
+)  # fmt: skip
+"""Keys of theirs that change no state of a token, but its rounding."""
 LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -18,16 +49,18 @@ LEGACY_MODES = {
 REMEDY = "give an encoder with plain mean pooling, such as 'minilm' or all-mpnet-base-v2"
 
 
-def require_mean_pooling(name: str) -> None:
+def require_mean_pooling(name: str, tokenizer: Any) -> None:
     """Refuse an encoder that was trained with anything but the mean of its last hidden states.
 
     Args:
         name: a local folder, or a name of the hub. Without `modules.json` it is a plain encoder of
             transformers, which says nothing of pooling.
+        tokenizer: its tokenizer.
 
     Raises:
-        InputError: for another pooling, further layers, prompts, or similarity by dot product of
-            vectors that are not at unit length.
+        InputError: for another pooling, other layers, prompts, texts in lower case where the
+            tokenizer keeps capitals, vectors that are cut, or similarity by dot product of vectors
+            that are not at unit length.
     """
     root = _root(name)
     modules = read_modules(root)
@@ -36,9 +69,20 @@ def require_mean_pooling(name: str) -> None:
     if kind != "SentenceTransformer":
         raise refusal(name, f"it is a {kind} of sentence-transformers, not a dense encoder", REMEDY)
     _refuse_prompts(name, settings)
+    if settings.get("truncate_dim") is not None:
+        cut = shorten(settings["truncate_dim"])
+        raise refusal(name, f"its vectors are cut (truncate_dim = {cut}), and genir's not", REMEDY)
     if modules is None:
         return
-    _refuse_modules(name, root, modules, settings)
+    kinds = _kinds(name, modules)
+    _refuse_transformer(name, root, modules[kinds.index("Transformer")], tokenizer)
+    _refuse_pooling(name, root, modules[kinds.index("Pooling")])
+    similarity = settings.get("similarity_fn_name") or "cosine"
+    if similarity not in ("cosine", "euclidean") and "Normalize" not in kinds:
+        raise refusal(
+            name, f"it compares vectors of any length by {similarity!r}, and genir by cosine",
+            REMEDY,
+        )  # fmt: skip
 
 
 def _root(name: str) -> str:
@@ -50,20 +94,77 @@ def _root(name: str) -> str:
     return str(above) if Path(name).resolve().name in paths else name
 
 
-def _refuse_modules(
-    name: str, root: str, modules: list[dict[str, Any]], settings: dict[str, Any]
-) -> None:
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    for kind in kinds:
-        if kind not in KNOWN_MODULES:
+def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
+    """Return the kinds of the layers, in their order, of a pipeline that genir computes."""
+    kinds = []
+    for module in modules:
+        kind = str(module.get("type", ""))
+        kinds.append(kind.rpartition(".")[2])
+        if kinds[-1] not in KNOWN_MODULES:
             raise refusal(
-                name, f"its modules.json adds a {kind} layer to the encoder, which genir lacks",
+                name,
+                f"its modules.json adds a {kinds[-1]} layer to the encoder, which genir lacks",
+                REMEDY,
+            )
+        if not kind.startswith(LIBRARY):
+            raise refusal(
+                name, f"its modules.json names {kind}, code of its own, which genir does not run",
                 REMEDY,
             )  # fmt: skip
-    pooling = [m for m, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
-    if len(pooling) != 1:
-        raise refusal(name, f"its modules.json has {len(pooling)} Pooling layers, not one", REMEDY)
-    file = f"{pooling[0].get('path', '1_Pooling')}/config.json"
+    if [kind for kind in kinds if kind != "Dropout"] not in PIPELINES:
+        found = ", ".join(kinds) or "none"
+        raise refusal(
+            name, f"its modules.json has the layers {found}, not one Transformer, then one Pooling",
+            REMEDY,
+        )  # fmt: skip
+    return kinds
+
+
+def _refuse_transformer(name: str, root: str, module: dict[str, Any], tokenizer: Any) -> None:
+    """Refuse settings by which sentence-transformers would compute other states of the tokens."""
+    folder = module.get("path") or ""
+    for file in (f"{folder}/{file}".lstrip("/") for file in TRANSFORMER_FILES):
+        config = read_json(root, file, dict)
+        if not config:
+            continue
+        if change := next(_changes(config), None):
+            key, value = change
+            raise refusal(
+                name, f"{file} says {key} = {shorten(value)}, which genir does not do", REMEDY
+            )
+        if config.get("do_lower_case") and not _lowers(tokenizer):
+            raise refusal(
+                name, f"{file} says do_lower_case, and its tokenizer keeps capitals",
+                'write "do_lower_case": false there if it was trained with capitals; else give an '
+                "encoder whose tokenizer has texts in lower case",
+            )  # fmt: skip
+        return
+
+
+def _changes(config: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield the settings of a Transformer layer that change its states, with their values."""
+    for key, plain in PLAIN.items():
+        if (value := config.get(key)) is not None and value not in plain:
+            yield key, value
+    modes = config.get("modality_config")
+    text = modes.get("text") if isinstance(modes, dict) else modes
+    if modes is not None and text != PLAIN_TEXT:
+        yield "modality_config", modes
+    for key in LOADING:
+        value = config.get(key)
+        if value and not (isinstance(value, dict) and value.keys() <= SAME_STATES):
+            yield key, value
+
+
+def _lowers(tokenizer: Any) -> bool:
+    """Tell whether a tokenizer reads capitals as small letters."""
+    capitals = " ".join(ascii_uppercase)
+    same: bool = tokenizer(capitals)["input_ids"] == tokenizer(capitals.lower())["input_ids"]
+    return same
+
+
+def _refuse_pooling(name: str, root: str, module: dict[str, Any]) -> None:
+    file = f"{module.get('path', '1_Pooling')}/config.json"
     config = read_json(root, file, dict)
     if config is None:
         raise refusal(name, f"it has no {file}, which says how to pool", REMEDY)
@@ -71,12 +172,6 @@ def _refuse_modules(
     if modes != ["mean"]:
         raise refusal(
             name, f"{file} says that it pools by {' and '.join(modes)}, and genir only takes means",
-            REMEDY,
-        )  # fmt: skip
-    similarity = settings.get("similarity_fn_name") or "cosine"
-    if similarity not in ("cosine", "euclidean") and "Normalize" not in kinds:
-        raise refusal(
-            name, f"it compares vectors of any length by {similarity!r}, and genir by cosine",
             REMEDY,
         )  # fmt: skip
 
@@ -90,10 +185,17 @@ def pooling_modes(config: dict[str, Any]) -> list[str]:
 
 
 def _refuse_prompts(name: str, settings: dict[str, Any]) -> None:
-    prompts = settings.get("prompts")
-    used = {k: v for k, v in prompts.items() if v} if isinstance(prompts, dict) else {}
-    if used:
-        key, text = next(iter(used.items()))
+    prompts = settings.get("prompts") or {}
+    if not isinstance(prompts, dict):
         raise refusal(
-            name, f"it was trained with prompts ({key}: {text!r}), which genir does not add", REMEDY
+            name,
+            f"its config_sentence_transformers.json has prompts = {shorten(prompts)}, which is no "
+            "JSON object of texts",
+            "write them by name, or remove the key",
         )
+    for key, text in prompts.items():
+        if text:
+            raise refusal(
+                name, f"it was trained with prompts ({key}: {shorten(text)}), which genir does not "
+                "add", REMEDY,
+            )  # fmt: skip

@@ -26,7 +26,14 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_L
 from genir.config import Strict
 from genir.errors import InputError
 from genir.models.encoder import MINILM, load_network, load_pretrained, quiet
-from genir.models.foreign import add_padding, check_files, check_vocabulary, refusal, refusing
+from genir.models.foreign import (
+    add_padding,
+    check_files,
+    check_token,
+    check_vocabulary,
+    refusal,
+    refusing,
+)
 from genir.models.vocabulary import train_vocabulary
 from genir.records import Document
 
@@ -37,6 +44,7 @@ REFUSED = {
     "fsmt": ("keeps its embeddings to itself", "Marian or M2M100"),
 }
 """Encoder-decoders that cannot be used: why, and what to take instead."""
+START_TOKEN = "decoder_start_token_id in its config.json"
 NEAR_ZERO = 0.1
 """What an activation hardly bends: MiniLM's last states have entries of some 0.4."""
 
@@ -165,7 +173,7 @@ def _pretrained(source: str) -> Origin:
     net = load_network(AutoModelForSeq2SeqLM, source)
     add_padding(tokenizer, source)
     known = {
-        "decoder_start_token_id in its config.json": net.config.decoder_start_token_id,
+        START_TOKEN: net.config.decoder_start_token_id,
         "eos_token in its tokenizer_config.json": tokenizer.eos_token_id,
     }
     for what, value in known.items():
@@ -175,6 +183,7 @@ def _pretrained(source: str) -> Origin:
         rows = [net.get_input_embeddings(), net.get_decoder().get_input_embeddings()]
         smallest = min(len(each.weight) for each in (*rows, net.get_output_embeddings()))
         check_vocabulary(tokenizer, smallest, source)
+        check_token(source, START_TOKEN, net.config.decoder_start_token_id, smallest)
     return Origin(net, tokenizer, [], foreign=True)
 
 

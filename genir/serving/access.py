@@ -78,16 +78,21 @@ class Gate:
         except InputError as error:
             log.error("the tokens stay as they were: %s", error)
 
-    def told(self, caller: Caller) -> Access:
-        """Return what is open to a caller, as the model card says it."""
+    def told(self, caller: Caller, request: Request) -> Access:
+        """Return what is open to a caller, and to where it asks from, as the model card says it."""
+        writes = self.writes and not self.refuses_place(request)
         return Access(
             tokens=self.tokens is not None,
             reads=caller.role is not None,
-            writes=self.writes and caller.role == "write",
-            writes_with_token=self.writes,
+            writes=writes and caller.role == "write",
+            writes_with_token=writes,
             scoped=caller.scope is not None,
             token=caller.name or None,
         )
+
+    def refuses_place(self, request: Request) -> bool:
+        """Tell whether changes from there are refused: without tokens, only this machine's are."""
+        return self.tokens is None and _comes_from_elsewhere(request)
 
 
 async def anyone(request: Request) -> Caller:
@@ -124,7 +129,7 @@ async def writer(request: Request) -> Caller:
     caller, gate = await anyone(request), request.app.state.gate
     if not gate.writes:
         raise HTTPException(403, NO_WRITES)
-    if gate.tokens is None and _comes_from_elsewhere(request):
+    if gate.refuses_place(request):
         raise HTTPException(403, NO_FOREIGN_WRITES)
     if caller.role != "write":
         if caller.name:

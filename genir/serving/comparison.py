@@ -100,10 +100,7 @@ class Comparison:
         names = [None if one is None else one.name for one in selections]
         for name, selection in zip(names, selections, strict=True):
             if selection is not None and name not in masks:
-                passing = np.zeros(len(table.keys), dtype=bool)
-                rows = selected_rows(table, served.documents, selection)
-                passing[table.documents[rows]] = True
-                masks[name] = passing[live]
+                masks[name] = _passing(served, selection)[live]
         return View(state, served.documents, live, [masks[name] for name in names])
 
     async def prepare(self, view: View) -> None:
@@ -159,21 +156,30 @@ def look_up_hits(
 ) -> list[Matches]:
     """Return what hits show; in the model's thread, where nothing changes meanwhile.
 
-    A document that has gone since, or passes the selection no more, is left out.
+    A document that has gone since, or passes the selection no more, is left out. Queries that share
+    a selection share its mask.
     """
-    return [
-        _look_up(served, query, selection, hits)
-        for (query, selection), hits in zip(asks, answers, strict=True)
-    ]
+    passing: dict[Any, Passing] = {}
+    found = []
+    for (query, selection), hits in zip(asks, answers, strict=True):
+        name = None if selection is None else selection.name
+        if name not in passing:
+            passing[name] = _passing(served, selection)
+        found.append(_look_up(served, query, passing[name], hits))
+    return found
 
 
-def _look_up(
-    served: Served, query: str, selection: Selection | None, hits: Sequence[Hit]
-) -> Matches:
+def _passing(served: Served, selection: Selection | None) -> Passing:
+    """Return which documents pass a selection, bool [documents]."""
     table = served.table
-    rows = selected_rows(table, served.documents, selection or Selection())
+    rows = table.live if selection is None else selected_rows(table, served.documents, selection)
     passing = np.zeros(len(table.keys), dtype=bool)
     passing[table.documents[rows]] = True
+    return passing
+
+
+def _look_up(served: Served, query: str, passing: Passing, hits: Sequence[Hit]) -> Matches:
+    table = served.table
     kept = [hit for hit in hits if hit.key in table and passing[table.number(hit.key)]]
     found = served.documents.previews([hit.key for hit in kept])
     previews = [found[hit.key] for hit in kept]

@@ -12,12 +12,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import quantiles
 from time import monotonic, perf_counter
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from genir.corpus.store import DocumentStore
 from genir.corpus.tokens import join_words, words
@@ -29,6 +30,10 @@ WARM_UP = 3.0
 """Seconds before anything is measured: by then, the writer's copy of the model is loaded too."""
 CHANGE = 0.5
 """Seconds between changes."""
+PAUSE = 0.1
+"""Seconds until a client whose connection broke asks again."""
+FEW = 100
+"""Fewer timed searches than these have no 99th percentile apart from their longest time."""
 START = "import sys; from genir.cli import main; sys.argv[0] = 'genir'; main()"
 
 
@@ -46,7 +51,12 @@ class Load:
 
 @dataclass
 class Tally:
-    """What came of it. statuses: of all answers, by route and status; wrong: of those not 2xx."""
+    """Counts and times of answers.
+
+    statuses: all answers by route and status, "broken" for a connection that ended without one.
+    wrong: answers other than 2xx. searches, milliseconds: of searches that were answered; a refusal
+    is quick, and would pass for a fast answer.
+    """
 
     seconds: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -57,27 +67,35 @@ class Tally:
     memory: list[int] = field(default_factory=list)
 
     def note(self, route: str, status: int, took: float) -> None:
-        """Count an answer; only searches are timed."""
-        self.statuses[f"{route} {status}"] += 1
-        self.wrong += not 200 <= status < 300
-        if route == "search":
+        """Count an answer, of status 0 where there was none; only searches are timed."""
+        self.statuses[f"{route} {status or 'broken'}"] += 1
+        answered = 200 <= status < 300
+        self.wrong += not answered
+        if route == "search" and answered:
             self.searches += 1
             self.milliseconds.append(took * 1000)
         elif route == "change":
             self.changes += 1
 
     def told(self) -> dict[str, object]:
-        """Return the figures."""
-        cuts = quantiles(self.milliseconds, n=100) if len(self.milliseconds) > 1 else [0.0] * 99
+        """Return the figures. Raises InputError where no search was answered."""
+        statuses = dict(sorted(self.statuses.items()))
+        if not self.searches:
+            counts = ", ".join(f"{count} times {name}" for name, count in statuses.items())
+            raise InputError(
+                f"no search was answered ({counts or 'none was asked'}); check that the queries "
+                "are shorter than --max-query of genir serve, and give more minutes"
+            )
+        p50, p99 = np.percentile(self.milliseconds, [50, 99])
         return {
             "searches": self.searches,
             "changes": self.changes,
             "seconds": round(self.seconds, 1),
             "searches_per_second": round(self.searches / max(self.seconds, 1e-9), 1),
-            "p50_ms": round(cuts[49], 1),
-            "p99_ms": round(cuts[98], 1),
+            "p50_ms": round(float(p50), 1),
+            "p99_ms": round(float(p99), 1),
             "wrong_statuses": self.wrong,
-            "statuses": dict(sorted(self.statuses.items())),
+            "statuses": statuses,
             "memory_mb": [round(size / 2**20) for size in _thin(self.memory)],
         }
 
@@ -159,10 +177,22 @@ class Run:
         connection = Connection(self.address)
         while monotonic() < self.until:
             body = {"query": rng.choice(self.queries), "k": self.load.k}
-            start = perf_counter()
-            status, _ = await connection.ask("POST", "/v1/search", body)
-            self.tally.note("search", status, perf_counter() - start)
+            await self._ask(connection, self.tally, "search", ("POST", "/v1/search", body))
         await connection.close()
+
+    async def _ask(
+        self, connection: Connection, tally: Tally, route: str, question: tuple[str, str, object]
+    ) -> None:
+        """Ask a question and count its answer; after a broken connection, open another."""
+        start = perf_counter()
+        try:
+            status, _ = await connection.ask(*question)
+        except OSError:
+            await connection.close()
+            status = 0
+        tally.note(route, status, perf_counter() - start)
+        if not status:
+            await asyncio.sleep(PAUSE)
 
     async def _changes(self) -> None:
         """Add, replace and delete a document in turn."""
@@ -182,14 +212,14 @@ class Run:
             ("POST", "/v1/documents", {"document": document | {"text": text}, "replace": True}),
             ("DELETE", "/v1/documents/load%20test", None),
         ):
-            start = perf_counter()
-            status, _ = await connection.ask(method, path, body)
-            tally.note("change", status, perf_counter() - start)
+            await self._ask(connection, tally, "change", (method, path, body))
 
     async def _weigh(self) -> None:
         connection = Connection(self.address)
         while monotonic() < self.until:
-            _, told = await connection.ask("GET", "/v1/metrics")
+            told = b""
+            with suppress(OSError):  # a server that has ended shows in the answers to searches
+                _, told = await connection.ask("GET", "/v1/metrics")
             await connection.close()  # a server may close what is idle as long as this
             lines = (line.split() for line in told.decode().splitlines())
             sizes = [float(words[1]) for words in lines
@@ -216,6 +246,13 @@ def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]
     return shown | tally.told()
 
 
+def few_timed(searches: int) -> str:
+    """Return a note where the 99th percentile of so many searches says little, else ""."""
+    if searches >= FEW:
+        return ""
+    return f"p99 is close to the longest of {searches} times; give more minutes"
+
+
 @contextmanager
 def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a server of its own on a model folder; yield the process and its address."""
@@ -230,10 +267,10 @@ def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], s
     )
     assert process.stderr is not None
     try:
-        line = process.stderr.readline()
-        if " answers at " not in line:
-            raise InputError(f"the server did not start: {line}{process.stderr.read()}")
         with on_leave(process.terminate):
+            line = process.stderr.readline()
+            if " answers at " not in line:
+                raise InputError(f"the server did not start: {line}{process.stderr.read()}")
             yield process, line.split(" answers at ")[1].split()[0]
     finally:
         process.terminate()

@@ -1,14 +1,18 @@
 """Origins, host names and proxy addresses: parsed leniently from requests, strictly from flags."""
 
 import re
+import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 PORTS = {"http": 80, "https": 443}
 ANY = "*"
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _AUTHORITY = re.compile(r"(\[[^\[\]@]*\]|[^\[\]:@]*)(:[0-9]*)?", re.ASCII)
+MAPPED = 96
+"""Bits before the IPv4 address in an IPv6 address that maps one."""
 MAX_NAME = 253
 """Characters of a host name (RFC 1035)."""
 
@@ -93,12 +97,13 @@ def check_host(text: str) -> str:
     Raises:
         ValueError: What no Host header can match, with the right spelling if there is one.
     """
-    bare = text.strip("[]").lower().removesuffix(".")
-    if is_host(bare):
-        return bare
+    bracketed = text.startswith("[") and text.endswith("]") and ":" in text
+    bare = (text[1:-1] if bracketed else text).lower().removesuffix(".")
     if ANY in text:
         raise ValueError("there are no patterns; name each host")
-    spelled = _spelling_of_host(text)
+    spelled = _as_browsers(bare) if is_host(bare) else _spelling_of_host(text)
+    if spelled == bare:
+        return bare
     if spelled is None:
         raise ValueError("no host name; write it without scheme, port and path: www.example.org")
     raise ValueError(f"give the name alone, as browsers send it; write {spelled}")
@@ -118,16 +123,26 @@ def check_proxy(text: str) -> str:
 def network_of(text: str) -> Network:
     """Parse an address or a network. Raises ValueError with the right spelling if there is one."""
     try:
-        return ip_network(text)
-    except ValueError:
-        pass
-    try:
-        spelled = str(ip_network(text, strict=False))
+        network = ip_network(text, strict=False)
     except ValueError:
         raise ValueError(
             "no IP address or network; write one such as 10.0.0.7 or 172.16.0.0/12"
         ) from None
-    raise ValueError(f"the address has bits beyond the network's; write {spelled}")
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= MAPPED:
+        spelled = str(ip_network((mapped, network.prefixlen - MAPPED), strict=False))
+        raise ValueError(
+            "an IPv4 address in IPv6 spelling, and such a client is known by its IPv4 address; "
+            f"write {spelled.removesuffix('/32')}"
+        )
+    if str(network.network_address) != _address_of(text):
+        raise ValueError(f"the address has bits beyond the network's; write {network}")
+    return network
+
+
+def _address_of(text: str) -> str:
+    """Return the address of an address or a network, in the spelling of the library."""
+    return str(ip_address(text.partition("/")[0]))
 
 
 def _spelling_of_origin(text: str) -> str | None:
@@ -138,7 +153,7 @@ def _spelling_of_origin(text: str) -> str | None:
         return None
     host = _spelling_of_host(whole)
     try:
-        port = parts.port or PORTS[parts.scheme]
+        port = PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError:
         return None
     return None if host is None else str(Origin(parts.scheme, host, port))
@@ -151,7 +166,33 @@ def _spelling_of_host(text: str) -> str | None:
         spelled = name if ":" in name else _punycode(name)
     except ValueError:
         return None
-    return spelled if is_host(spelled) else None
+    if "[" in text and ":" not in spelled:  # an address of a version to come
+        return None
+    return _as_browsers(spelled) if is_host(spelled) else None
+
+
+def _as_browsers(name: str) -> str | None:
+    """Return how browsers write a host (WHATWG URL, host serialising); None for one that is none.
+
+    They read `127.1`, `0x7f.1` and `2130706433` as IPv4 addresses, as they do every name whose last
+    label is a number.
+    """
+    if ":" in name:
+        return None if "%" in name else _ipv6(IPv6Address(name))
+    if not _NUMBER.fullmatch(name.rpartition(".")[2]):
+        return name
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name))
+    except OSError:
+        return None
+
+
+def _ipv6(address: IPv6Address) -> str:
+    """Return an address as browsers write it; how Python writes a mapped one depends on it."""
+    if address.ipv4_mapped is None:
+        return str(address)
+    high, low = divmod(int(address.ipv4_mapped), 1 << 16)
+    return f"::ffff:{high:x}:{low:x}"
 
 
 def _punycode(name: str) -> str:

@@ -146,6 +146,7 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
         name = ("card", None if scope is None else scope.name)
         facts, (_, version) = await service.remember(name, ask, deadline_of(None, service.settings))
         facts = facts | {"version": version}
+    access = gate.told(caller, request)
     return ModelCard(
         name=served.folder.name if served.folder else recipe.name,
         recipe=recipe.name,
@@ -154,9 +155,9 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
         kind=recipe.model.kind,
         beams=recipe.decoding.beams,
         explains=getattr(served, "first", None) is None,
-        additions=gate.writes and not served.closed,
+        additions=access.writes_with_token and not served.closed,
         systems=["genir", "bm25"] if service.settings.compare else ["genir"],
-        access=gate.told(caller),
+        access=access,
         **facts,
     )
 

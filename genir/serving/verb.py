@@ -82,7 +82,7 @@ def load(
     json_file: Annotated[Path | None, typer.Option("--json", help="write JSON here")] = None,
 ) -> None:
     """Load a server on a copy of the model: throughput, latency, wrong status codes, memory."""
-    from genir.serving.load import Load, run_load
+    from genir.serving.load import Load, few_timed, run_load
 
     if json_file is not None:
         check_output(json_file)
@@ -92,6 +92,8 @@ def load(
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
     for name, value in figures.items():
         print_line(f"{name}: {value}")
+    if note := few_timed(int(str(figures["searches"]))):
+        print_line(note, stderr=True)
 
 
 @token_app.command()

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from genir.config import Strict
 from genir.corpus.lines import json_records, shorten
+from genir.corpus.seen import plain
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
@@ -89,9 +90,9 @@ class PseudoQueries(Task):
 
     def leave_out(self, questions: Collection[str]) -> None:
         """Make no example of these queries, in whatever case they are written."""
-        held_out = {clean(text).lower() for text in questions}
+        held_out = set(map(plain, questions))
         for key, texts in self.asked.items():
-            self.asked[key] = [text for text in texts if text.lower() not in held_out]
+            self.asked[key] = [text for text in texts if plain(text) not in held_out]
 
     def examples(
         self,

@@ -212,6 +212,27 @@ def refuse_changed(where: Path, known: Mapping[str, str], now: Mapping[str, str]
         )
 
 
+def refuse_changed_since(folder: Path, job: "Job", recipe: Recipe) -> None:
+    """Raise InputError for a file, weights or a recipe that changed since the inputs were noted.
+
+    To call once they are read: hours may lie between, where other models are trained first.
+
+    folder: the working folder, which has the inputs.
+    """
+    known = read_inputs(folder)
+    now = recipe_inputs(recipe, [job.recipe] if isinstance(job.recipe, str) else [])
+    refuse_changed(folder, known, known | now)
+
+
+def refuse_other_data(folder: Path, known: Inputs, inputs: Inputs) -> None:
+    """Raise InputError where a model was trained on other documents or queries than are known.
+
+    folder: of the model. inputs: of its training.
+    """
+    data = {name: known[name] for name in ("base URL", "documents", QUERIES)}
+    refuse_changed(folder, inputs, inputs | data)
+
+
 def write_inputs(folder: Path, inputs: Mapping[str, str]) -> None:
     """Note the inputs of a working folder."""
     part = folder / f".{FILE}.part"

@@ -14,10 +14,10 @@ from genir.errors import InputError
 from genir.folders import temporary_folder
 from genir.generation.queries import part_of
 from genir.manifest import refuse_other_files
-from genir.outputs import check_distinct, refuse_inside
+from genir.outputs import check_distinct, check_folder, check_output, refuse_inside
 from genir.settings import apply_settings
 from genir.training.checkpoints import WorkFolder
-from genir.training.job import Job, train_generator
+from genir.training.job import Job, generator_job, train
 from genir.training.pseudo import is_file, is_recipe, make_queries
 
 
@@ -64,7 +64,8 @@ def generate_queries(request: Request) -> None:
     source = request.model
     if trains:
         job = Job(source, request.corpus, out, request.queries, request.qrels)
-        source = str(train_generator(job, options, generator, ()))
+        train(generator_job(job, options, generator, ()))
+        source = str(generator)
     with temporary_folder() as folder:
         path = folder / "documents.sqlite"
         documents = DocumentStore.create(path, read_corpus(request.corpus))
@@ -77,7 +78,7 @@ def generate_queries(request: Request) -> None:
 
 
 def _refuse_inputs(request: Request, generator: Path | None) -> None:
-    """Raise InputError where an output is one of the inputs.
+    """Raise InputError where an output is one of the inputs, or cannot be written.
 
     generator: the folder of the generator, None where none is trained.
     """
@@ -87,8 +88,11 @@ def _refuse_inputs(request: Request, generator: Path | None) -> None:
     if generator is not None:
         refuse_other_files(generator)
         for folder in (generator, WorkFolder(generator).path):
+            check_folder(folder)
             refuse_inside("the generator's folder", folder, inputs)
     check_distinct(outputs, inputs)
+    for path in outputs.values():
+        check_output(path)
 
 
 def _clear(out: Path, generator: Path | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from accelerate import PartialState
@@ -39,6 +40,8 @@ from genir.training.fingerprints import (
     queries_digest,
     read_inputs,
     refuse_changed,
+    refuse_changed_since,
+    refuse_other_data,
     training_inputs,
     write_inputs,
 )
@@ -153,7 +156,9 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder, taken: Mapping[str, str])
     retriever = Retriever.load(work.prepared, "cpu")
     split = _split(job, recipe, retriever.documents, work)
     split = join_queries(split, _made(recipe, retriever.documents, work))
-    progress = Trainer(retriever, split, work).run()
+    trainer = Trainer(retriever, split, work)
+    refuse_changed_since(work.path, job, recipe)
+    progress = trainer.run()
     known = json.loads(retriever.attachments["metrics.json"])
     retriever.attachments["metrics.json"] = json.dumps({**known, "precision": taken}).encode()
     if state.is_main_process:
@@ -206,6 +211,7 @@ def _prepare(
     retriever.attachments["metrics.json"] = json.dumps(facts).encode()
     retriever.attachments[TRAIN_QUERIES] = _queries_known(recipe, split, made, earlier)
     retriever.manifest["base_url"] = job.base_url
+    refuse_changed_since(work.path, job, recipe)
     retriever.save(work.prepared)
     documents.close()
     work.corpus.unlink()
@@ -240,10 +246,18 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
             f"[model] start = {name!r} makes a {kind!r} model, but this recipe a "
             f"{recipe.model.kind!r} one; start from one of its own kind"
         )
-    train(
-        replace(job, recipe=name, out=work.start, settings=settings, resume=True, overwrite=False)
-    )
+    _train_before(replace(job, recipe=name, out=work.start, settings=settings), work)
     return work.start
+
+
+def _train_before(job: Job, work: WorkFolder) -> None:
+    """Train a model that another training, in `work`, needs.
+
+    Raises InputError where the corpus or the queries have changed between the two.
+    """
+    made = train(replace(job, resume=True, overwrite=False))
+    inputs = json.loads(made.attachments["metrics.json"])["inputs"]
+    refuse_other_data(job.out, read_inputs(work.path), inputs)
 
 
 def _tell(text: str) -> None:
@@ -260,8 +274,7 @@ def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     source = str(work.pseudo.resolve()) if recipe.pseudo.source else ""
     pseudo = recipe.pseudo.model_copy(update={"source": source})
     first = Recipe(name=f"{recipe.name}, first stage", pseudo=pseudo, **stage)
-    earlier = replace(job, recipe=first, out=work.first, settings=(), resume=True, overwrite=False)
-    train(earlier)
+    _train_before(replace(job, recipe=first, out=work.first, settings=()), work)
     return work.first
 
 
@@ -271,14 +284,18 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
     if not source or work.pseudo.exists():
         return
     if is_recipe(source):
-        source = str(train_generator(job, recipe.pseudo, work.generator, shared(recipe)))
+        settings = shared(recipe)
+        _train_before(generator_job(job, recipe.pseudo, work.generator, settings), work)
+        source = str(work.generator)
     elif not is_file(source):
         _tell(held_out_otherwise(recipe, Path(source), read_inputs(work.path)[QUERIES]))
     if state.is_main_process:
         documents = DocumentStore(work.corpus)
+        check = partial(refuse_changed_since, work.path, job, recipe)
         if is_file(source):
-            copy_queries(Path(source), documents.keys(), work.pseudo)
+            copy_queries(Path(source), documents.keys(), work.pseudo, check)
         else:
+            check()
             make_queries(source, documents, recipe.pseudo, work.pseudo)
         documents.close()
     state.wait_for_everyone()
@@ -291,8 +308,8 @@ def _made(recipe: Recipe, documents: DocumentStore, work: WorkFolder) -> TrainQu
     return read_pseudo_queries(work.pseudo, set(documents.keys()))
 
 
-def train_generator(job: Job, options: PseudoSection, out: Path, settings: Sequence[str]) -> Path:
-    """Train the recipe that `options.source` names on the job's corpus; return its model folder.
+def generator_job(job: Job, options: PseudoSection, out: Path, settings: Sequence[str]) -> Job:
+    """Return the training of the recipe that `options.source` names, on the job's corpus.
 
     settings: changes to it, before those of the options. Raises InputError without train queries.
     """
@@ -309,8 +326,7 @@ def train_generator(job: Job, options: PseudoSection, out: Path, settings: Seque
             f"[pseudo] source = {options.source!r}: this recipe writes no queries; take "
             "'query-generator', or one with mode = \"free\" under [decoding]"
         )
-    train(replace(job, recipe=recipe, out=out, settings=(), resume=True, overwrite=False))
-    return out
+    return replace(job, recipe=recipe, out=out, settings=(), resume=True, overwrite=False)
 
 
 def _split(job: Job, recipe: Recipe, documents: DocumentStore, work: WorkFolder) -> DevSplit:

@@ -1,6 +1,6 @@
 """Making queries up for the documents of a training, or of a corpus on its own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -8,13 +8,13 @@ from accelerate import PartialState
 
 from genir.config import PseudoSection, recipe_names
 from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.seen import plain
 from genir.errors import InputError
 from genir.generation.queries import begun_precision, write_queries
 from genir.generation.writer import Writer
 from genir.models.digests import weights_digest
 from genir.records import Document
 from genir.tasks.base import TrainQueries
-from genir.tasks.passages import clean
 from genir.text_files import read_lines
 from genir.training.signals import stop_wish
 from genir.training.split import DevSplit
@@ -48,12 +48,19 @@ def make_queries(
                 raise wish.stopped()
 
 
-def copy_queries(source: Path, documents: Sequence[str], out: Path) -> None:
-    """Keep a file of queries, after a look at every line: it may change while it is used."""
+def copy_queries(
+    source: Path, documents: Sequence[str], out: Path, check: Callable[[], None]
+) -> None:
+    """Keep a file of queries, after a look at every line: it may change while it is used.
+
+    check: called once the file is read and before the copy is kept; raises InputError where the
+    file is not the one that the training began with.
+    """
     if not read_pseudo_queries(source, set(documents)):
         raise InputError(f"{source}: no queries; the file is empty")
     part = out.with_name(f"{out.name}.part")
     part.write_text(_whole(source), encoding="utf-8")
+    check()
     part.replace(out)
 
 
@@ -63,10 +70,9 @@ def _whole(source: Path) -> str:
 
 def leave_out(questions: Iterable[str], made: TrainQueries) -> TrainQueries:
     """Return made-up queries other than the dev questions, in whatever case they are written."""
-    asked = {clean(text).lower() for text in questions}
+    asked = set(map(plain, questions))
     kept = {
-        key: [text for text in texts if clean(text).lower() not in asked]
-        for key, texts in made.items()
+        key: [text for text in texts if plain(text) not in asked] for key, texts in made.items()
     }
     return {key: texts for key, texts in kept.items() if texts}
 

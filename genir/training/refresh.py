@@ -7,8 +7,9 @@ before. Killed at any moment, it leaves the model as it was or as it is to be.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
@@ -128,7 +129,8 @@ def refresh(request: Refresh) -> Refreshed:
         before = Retriever.load(work.prepared, retriever.model.device)
         _note_inputs(request, recipe, work, (retriever, before))
         split = _split(request, recipe, before)
-        fresh, steps = _train(request, recipe, work, split)
+        check = partial(_refuse_changed, request, recipe, work, (retriever, before))
+        fresh, steps = _train(request, recipe, work, split, check)
         old, new = _judge(request, split, before, fresh)
         learned, seconds = int(before.manifest["version"]), round(time.monotonic() - began, 1)
         found = Refreshed(learned, int(_new(before).sum()), steps, seconds, old, new)
@@ -243,9 +245,12 @@ class Replay:
 
 
 def _train(
-    request: Refresh, recipe: Recipe, work: WorkFolder, split: Halves
+    request: Refresh, recipe: Recipe, work: WorkFolder, split: Halves, check: Callable[[], None]
 ) -> tuple[Retriever, int]:
-    """Train the snapshot from its last checkpoint on; return it as it is to be, and the steps."""
+    """Train the snapshot from its last checkpoint on; return it as it is to be, and the steps.
+
+    check: called once everything is read; raises InputError where a file has changed meanwhile.
+    """
     fresh = Retriever.load(work.prepared, "cpu")
     fresh.recipe = recipe
     fresh.model.hold(np.flatnonzero(_new(fresh)).tolist())
@@ -253,6 +258,7 @@ def _train(
         torch.manual_seed(recipe.training.seed)
         add_adapters(fresh.model, request.adapters)
     trainer = Trainer(fresh, split.all, work, Replay(fresh, request.replay))
+    check()
     progress = trainer.run()
     work.restore_best(fresh.model, progress)
     if request.adapters:
@@ -275,9 +281,23 @@ def _note_inputs(
     models: the one to refresh, and the snapshot of it that is trained. Raises InputError that names
     the input.
     """
+    if any(path.exists() for path in (work.path / FILE, work.checkpoint, work.best)):
+        _refuse_changed(request, recipe, work, models)
+    write_inputs(work.path, _inputs(request, recipe, models))
+
+
+def _refuse_changed(
+    request: Refresh, recipe: Recipe, work: WorkFolder, models: tuple[Retriever, Retriever]
+) -> None:
+    """Raise InputError that names an input which is another one than was noted."""
+    refuse_changed(work.path, read_inputs(work.path), _inputs(request, recipe, models))
+
+
+def _inputs(request: Refresh, recipe: Recipe, models: tuple[Retriever, Retriever]) -> Inputs:
+    """Return what a refresh reads, as `fingerprints.py` does for a training."""
     model, snapshot = models
     options = [*map(task_options, recipe.tasks), *map(loss_options, recipe.losses)]
-    now: Inputs = {
+    found: Inputs = {
         "model": _identity(model),
         "setting replay": str(request.replay),
         "setting adapters": str(request.adapters),
@@ -286,10 +306,8 @@ def _note_inputs(
         **options_inputs(options),
     }
     if request.pseudo is not None:
-        now[f"file {request.pseudo}"] = file_digest(request.pseudo)
-    if any(path.exists() for path in (work.path / FILE, work.checkpoint, work.best)):
-        refuse_changed(work.path, read_inputs(work.path), now)
-    write_inputs(work.path, now)
+        found[f"file {request.pseudo}"] = file_digest(request.pseudo)
+    return found
 
 
 def _identity(model: Retriever) -> str:

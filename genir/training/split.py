@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
+from genir.corpus.seen import plain
 from genir.corpus.tokens import join_words, words
 from genir.records import Document
 from genir.tasks.base import TrainQueries
@@ -27,21 +28,28 @@ class DevSplit(NamedTuple):
 def carve_dev(corpus: Sequence[Document], queries: TrainQueries, count: int, seed: int) -> DevSplit:
     """Hold out `count` train queries, at most a tenth of them, drawn by `seed`.
 
+    Spellings of one query, which differ in case or white space alone, are held out together: the
+    first in code point order is the question, and what any of them asks for answers it.
+
     With fewer than ten train queries, spans of documents are the questions: they show whether
     training works, not how well the model will answer people.
     """
     answers: dict[str, set[str]] = {}
+    spellings: dict[str, str] = {}
     for key, texts in queries.items():
         for text in texts:
-            answers.setdefault(text, set()).add(key)
+            form = plain(text)
+            answers.setdefault(form, set()).add(key)
+            spellings[form] = min(text, spellings.get(form, text))
     rng = Random(f"dev {seed}")
     if len(answers) < FEWEST:
         return DevSplit(queries, _spans(corpus, count, rng), made_up=True)
-    drawn = rng.sample(sorted(answers), min(count, len(answers) // 10))
-    held_out = frozenset(drawn)
-    train = {key: [t for t in texts if t not in held_out] for key, texts in queries.items()}
+    drawn = rng.sample(sorted(spellings.values()), min(count, len(answers) // 10))
+    questions = {text: frozenset(answers[plain(text)]) for text in drawn}
+    held_out = frozenset(map(plain, drawn))
+    train = {key: [t for t in texts if plain(t) not in held_out] for key, texts in queries.items()}
     kept = {key: texts for key, texts in train.items() if texts}
-    return DevSplit(kept, {text: frozenset(answers[text]) for text in drawn}, made_up=False)
+    return DevSplit(kept, questions, made_up=False)
 
 
 def _spans(corpus: Sequence[Document], count: int, rng: Random) -> dict[str, frozenset[str]]:

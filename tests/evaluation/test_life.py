@@ -9,6 +9,7 @@ from genir.corpus.documents import document_of
 from genir.corpus.runs import write_run
 from genir.errors import InputError
 from genir.evaluation.compare import Options
+from genir.evaluation.measures import MEASURES
 from genir.evaluation.report import to_json
 from genir.evaluation.session import compare_model, fit_baselines
 from genir.evaluation.sheets import sheets
@@ -103,6 +104,19 @@ def test_what_is_forgotten_is_measured_against_a_former_model(
 
     assert life.forgotten["RR@10"] == pytest.approx(mean(before) - mean(after))
     assert life.old.queries == 2 and life.added.queries == 2
+
+
+@pytest.mark.parametrize("hits", [1, 10])
+def test_one_deep_answer_does_not_make_a_run_deep(changed, judged, saved, tmp_path, hits):
+    """As of a run that was cut by a score: what it has not is not forgotten."""
+    found = Retriever.load(saved, "cpu").search(["text of o1", "text of o2"], 100)
+    write_run(tmp_path / "run.trec", {"o1": found[0], "o2": found[1][:hits]})
+    options = Options(False, 0, former=tmp_path / "run.trec")
+    comparison = compare_model(changed, *judged, [], options)
+    kept = {name for name in MEASURES if int(name.partition("@")[2]) <= hits}
+    assert set(comparison.life.forgotten) == kept and "R@100" not in kept
+    (note,) = (one for one in comparison.notes if "cannot be compared" in one)
+    assert f"run.trec: has {hits} hits of 1 of 2 queries; " in note
 
 
 def test_documents_are_old_if_the_former_model_has_them(changed, judged, saved):

@@ -112,6 +112,75 @@ def test_how_a_model_would_write_by_itself_makes_no_difference(seq2seq, top_k):
     assert other.write(PROMPTS * 4, options, 1) == plain.write(PROMPTS * 4, options, 1)
 
 
+OWN_SETTINGS = [
+    {"max_time": 1e-5},
+    {"min_length": 99, "no_repeat_ngram_size": 1},
+    {"bad_words_ids": [[n] for n in range(2, 390)]},
+    {"suppress_tokens": list(range(2, 390))},
+    {"stop_strings": ["a"]},
+    {"repetition_penalty": -1, "num_beams": 4},
+    {"num_return_sequences": 3, "do_sample": True, "return_dict_in_generate": True},
+    {"forced_eos_token_id": 9999999, "max_length": 1, "cache_implementation": "static"},
+]
+
+
+@pytest.mark.parametrize("model", ["gpt2", "seq2seq"])
+@pytest.mark.parametrize("own", OWN_SETTINGS, ids=lambda own: next(iter(own)))
+def test_settings_of_a_model_s_own_are_not_heeded(own, model, request, tmp_path):
+    """A limit of time above all: what is written would depend on the load of the machine."""
+    source = request.getfixturevalue(model)
+    folder = shutil.copytree(source, tmp_path / "model")
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    options = PseudoSection(length=20, top_k=5)
+    found = Writer.open(str(folder), "cpu").write(PROMPTS * 2, options, 1)
+    assert found == Writer.open(str(source), "cpu").write(PROMPTS * 2, options, 1)
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "{", '"x"'])
+def test_a_file_of_own_settings_that_is_none_is_named(gpt2, tmp_path, text):
+    folder = shutil.copytree(gpt2, tmp_path / "model")
+    (folder / "generation_config.json").write_text(text)
+    with pytest.raises(InputError, match=r"its generation_config.json is not (a JSON ob|valid JS)"):
+        Writer.open(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("value", [400_000, -1, "0", [0], True, 1.0])
+@pytest.mark.parametrize(
+    ("model", "file", "key"),
+    [
+        ("seq2seq", "config.json", "decoder_start_token_id"),
+        ("seq2seq", "generation_config.json", "forced_bos_token_id"),
+        ("gpt2", "generation_config.json", "forced_bos_token_id"),
+    ],
+)
+def test_a_special_token_that_is_none_is_named(model, file, key, value, request, tmp_path):
+    folder = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InputError, match=rf"cannot load .*{key}\W.*(?s:.*)"):
+        Writer.open(str(folder), "cpu")
+
+
+def test_the_first_token_that_a_model_forces_is_kept(seq2seq, tmp_path):
+    """The language in which mBART and M2M100 write."""
+    folder = shutil.copytree(seq2seq, tmp_path / "model")
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"forced_bos_token_id": 350}))
+    writer = Writer.open(str(folder), "cpu")
+    begins = writer.tokenizer.decode([350]).strip()
+    texts = writer.write(PROMPTS * 4, PseudoSection(**BRIEF), 1)
+    assert all(text.startswith(begins) for text in texts)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "seq2seq"])
+def test_a_model_that_answers_in_tuples_is_asked_for_names(model, request, tmp_path):
+    folder = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"return_dict": False}))
+    assert len(Writer.open(str(folder), "cpu").write(PROMPTS, PseudoSection(**BRIEF), 1)) == 2
+
+
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p"), [(1.0, 3, 1.0), (0.5, 5, 0.8), (2.0, 99, 1e-6)]
 )
@@ -320,6 +389,27 @@ def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, r
     made = tmp_path / "made.jsonl"
     with pytest.raises(InputError, match="is a file of queries; name a model"):
         generate_queries(Request(tiny_corpus, made, "other.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["made.jsonl.part", "made.jsonl"])
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True, "overwrite": True}])
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    tiny_corpus, tmp_path, name, how
+):
+    (tmp_path / name).mkdir()
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", "no-such-model-is-loaded", **how)
+    with pytest.raises(InputError, match=rf"^{tmp_path / name}: is a folder; name a file"):
+        generate_queries(request)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["made.jsonl.generator", "made.jsonl.generator.training"])
+def test_a_file_in_the_generator_s_place_is_named(tiny_corpus, tmp_path, recipe, name):
+    (tmp_path / name).write_text("mine")
+    request = Request(tiny_corpus, tmp_path / "made.jsonl", str(recipe()), overwrite=True)
+    with pytest.raises(InputError, match=rf"{name}"):
+        generate_queries(request)
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_the_output_is_no_input(tiny_corpus):

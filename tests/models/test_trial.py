@@ -200,7 +200,7 @@ REFUSED = {
     ),
     "a start token that is none": (
         lambda: T5ForConditionalGeneration(T5Config(**SMALL_T5 | {"decoder_start_token_id": 999})),
-        "genir cannot call its T5ForConditionalGeneration .index out of range",
+        r"decoder_start_token_id in its config.json is 999, which is no token of its \d+ embed",
     ),
     "T5 without a decoder": (
         lambda: T5EncoderModel(T5Config(**SMALL_T5)),
@@ -257,6 +257,11 @@ def test_a_network_that_learns_nothing_fails():
     ones = torch.ones(2, 3, dtype=torch.long)
     with pytest.raises(TrialFailed, match=r"its training loss has no gradient"):
         try_encoder(Fixed(), ones, ones)
+
+
+def test_a_network_that_reads_all_texts_alike_fails():
+    with pytest.raises(TrialFailed, match=r"it has the same vector for unlike texts"):
+        try_encoder(Fixed(), torch.tensor([[1, 2], [1, 3]]), torch.ones(2, 2, dtype=torch.long))
 
 
 def test_values_are_compared_on_their_own_scale():

@@ -218,3 +218,20 @@ def test_without_tokens_nothing_that_comes_from_elsewhere_is_written(
         assert client.delete("/v1/documents/copy-file", headers=headers).status_code == 403
         assert "copy-file" in keys(client)
         assert client.post("/v1/documents", json=body).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X-Forwarded-For": "1.2.3.4"}, {"Via": "1.1 proxy"}, {"Origin": "https://app.example.org"}],
+)
+def test_the_card_offers_no_change_that_would_be_refused(model_folder, tmp_path, headers):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    with serving(folder, Settings(cors=("https://app.example.org",))) as client:
+        card = client.get("/v1/model").json()
+        assert card["additions"] and card["access"]["writes"]
+        card = client.get("/v1/model", headers=headers).json()
+        assert not card["additions"]  # by which the page offers to add
+        assert not card["access"]["writes"] and not card["access"]["writes_with_token"]
+        body = {"document": {"_id": "new", "text": "a text"}}
+        assert client.post("/v1/documents", json=body, headers=headers).status_code == 403
+        assert client.post("/v1/documents", json=body).status_code == 201

@@ -7,6 +7,7 @@ import pytest
 from living import keys, serving
 
 from genir.baselines.bm25 import Bm25
+from genir.serving import comparison
 from genir.serving.app import create_app
 
 QUERY = "hide the volume of a host"
@@ -64,6 +65,23 @@ def test_a_fresh_answer_is_not_one_that_was_kept(searcher):
     for fresh in (False, False, True, True, False):
         asked(client, fresh=fresh)
     assert len(calls) == 3
+
+
+def test_queries_that_share_a_selection_share_its_mask(client, monkeypatch):
+    """The masks are made in the model's thread, where no other query is answered meanwhile."""
+    calls, real = [], comparison.selected_rows
+
+    def counted(*given):
+        calls.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(comparison, "selected_rows", counted)
+    for where in ({"allow": ["copy-file", "move-disk"]}, {"where": {"verb": "copy"}}, {}):
+        calls.clear()
+        body = {"queries": [f"{QUERY} {n}" for n in range(40)], "system": "bm25", **where}
+        results = client.post("/v1/search", json=body | {"fresh": True}).json()["results"]
+        assert (len(results) == 40 and all(one["hits"] for one in results)) or "allow" in where
+        assert len(calls) <= 2
 
 
 def test_making_bm25_s_index_is_no_part_of_its_time(client, monkeypatch):

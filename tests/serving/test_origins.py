@@ -60,6 +60,13 @@ def test_no_text_fails_to_be_parsed(text):
         ("https://", "write scheme, host and port"),
         ("http://[", "write scheme, host and port"),
         ("https://a:99999", "write scheme, host and port"),
+        ("http://[0:0:0:0:0:0:0:1]", r"write http://\[::1\]$"),
+        ("http://[::ffff:1.2.3.4]:81", r"write http://\[::ffff:102:304\]:81$"),
+        ("http://127.1", "write http://127.0.0.1$"),
+        ("http://2130706433:8000", "write http://127.0.0.1:8000$"),
+        ("http://1.2.3.400", "write scheme, host and port"),
+        ("http://[v1.a]", "write scheme, host and port"),
+        ("http://[fe80::1%eth0]", "write scheme, host and port"),
         ("", "write scheme, host and port"),
     ],
 )
@@ -68,7 +75,11 @@ def test_an_origin_that_no_browser_sends_is_refused_at_start(given, fix):
         Settings.of({"cors": [given]})
 
 
-@pytest.mark.parametrize("origin", ["https://a.example.org", "http://localhost:3000", "*"])
+@pytest.mark.parametrize(
+    "origin",
+    ["https://a.example.org", "http://localhost:3000", "*", "http://a:0", "http://[::1]:8000",
+     "http://[::ffff:102:304]", "http://127.0.0.1", "http://1.2.3.4.example"],
+)  # fmt: skip
 def test_an_origin_as_browsers_send_it_is_taken(origin):
     assert Settings.of({"cors": [origin]}).cors == (origin,)
     assert Settings.of({"cors": origin}).cors == (origin,)  # as Ray's arguments have it
@@ -86,6 +97,20 @@ def test_an_origin_as_browsers_send_it_is_taken(origin):
         ("", "no host name"),
         ("a b", "no host name"),
         ("[", "no host name"),
+        ("[::1", "no host name"),
+        ("::1]", "no host name"),
+        ("[v1.a]", "no host name"),
+        ("fe80::1%eth0", "no host name"),
+        ("1.2.3.400", "no host name"),
+        ("1.2.3.4.5", "no host name"),
+        ("example.0x", "no host name"),
+        ("0:0:0:0:0:0:0:1", "write ::1$"),
+        ("[0:0::1]", "write ::1$"),
+        ("::ffff:1.2.3.4", "write ::ffff:102:304$"),
+        ("127.1", "write 127.0.0.1$"),
+        ("0x7f.1", "write 127.0.0.1$"),
+        ("2130706433", "write 127.0.0.1$"),
+        ("010.0.0.1", "write 8.0.0.1$"),
     ],
 )
 def test_a_host_that_no_request_names_is_refused_at_start(given, fix):
@@ -95,7 +120,14 @@ def test_a_host_that_no_request_names_is_refused_at_start(given, fix):
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("Search.Example.org", "search.example.org"), ("[::1]", "::1"), ("a.example.", "a.example")],
+    [
+        ("Search.Example.org", "search.example.org"),
+        ("[::1]", "::1"),
+        ("a.example.", "a.example"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("0x7f.example", "0x7f.example"),
+    ],
 )
 def test_hosts_are_compared_in_one_spelling(given, kept):
     assert Settings.of({"hosts": [given]}).hosts == (kept,)
@@ -103,8 +135,20 @@ def test_hosts_are_compared_in_one_spelling(given, kept):
 
 @pytest.mark.parametrize(
     ("given", "fix"),
-    [("10.0.0.1/8", "write 10.0.0.0/8$"), ("proxy.local", "no IP address"), ("", "no IP address")],
+    [
+        ("10.0.0.1/8", "write 10.0.0.0/8$"),
+        ("proxy.local", "no IP address"),
+        ("", "no IP address"),
+        ("::ffff:10.0.0.1", "write 10.0.0.1$"),
+        ("::ffff:10.0.0.0/104", "write 10.0.0.0/8$"),
+        ("2001:db8::1/32", "write 2001:db8::/32$"),
+    ],
 )
 def test_a_proxy_that_is_no_address_is_refused_at_start(given, fix):
     with pytest.raises(InputError, match=rf"^--trusted-proxies .*{fix}"):
         Settings.of({"trusted_proxies": [given]})
+
+
+@pytest.mark.parametrize("given", ["10.0.0.7", "10.0.0.0/8", "::1", "2001:DB8::/32", "::/0", "*"])
+def test_a_proxy_s_address_is_taken(given):
+    assert Settings.of({"trusted_proxies": [given]}).trusted_proxies == (given,)

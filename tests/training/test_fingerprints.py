@@ -3,16 +3,19 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from genir.config import Strict, load_recipe
 from genir.corpus.folder import read_corpus
+from genir.corpus.seen import seen_among
 from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
 from genir.tasks.registry import TASKS
+from genir.training import job as job_module
 from genir.training.fingerprints import (
     DocumentDigest,
     changed,
@@ -185,6 +188,69 @@ def test_work_without_a_record_of_its_inputs_is_not_resumed(job, monkeypatch):
     with pytest.raises(InputError, match=r"model.training: holds no record of its inputs.*--over"):
         train(job)
     assert len(train(replace(job, overwrite=True, resume=False)).documents) == 40
+
+
+# --- a change while a training prepares ----------------------------------------------------------
+
+OTHER = '{"document": "copy-file", "text": "another one"}\n'
+
+
+def changing(monkeypatch, place, act):
+    """Have a function act first, and the rest of a module's callers not know."""
+    module, name = place
+    real = getattr(module, name)
+
+    def changed_first(*args, **given):
+        act()
+        return real(*args, **given)
+
+    monkeypatch.setattr(module, name, changed_first)
+
+
+@pytest.mark.parametrize("place", [(job_module, "assemble"), (Trainer, "__init__")])
+@pytest.mark.parametrize("name", ["made.jsonl", "encoder/config.json"])
+def test_a_file_that_changes_while_a_training_prepares(job, tmp_path, monkeypatch, place, name):
+    """What is trained on is what the record of inputs says, or nothing."""
+    path = tmp_path / name
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        changing(patch, place, lambda: path.write_bytes(before + OTHER.encode()[-1:]))
+        with pytest.raises(
+            InputError, match=rf"made from other inputs than these \(.*{path.parts[-2]}"
+        ):
+            train(job)
+    path.write_bytes(before)
+    assert len(train(job).documents) == 40
+
+
+def test_a_file_of_queries_that_changes_before_it_is_copied(job, tmp_path, monkeypatch):
+    source = tmp_path / "source.jsonl"
+    source.write_text(LINE)
+    job = replace(job, settings=(*job.settings, f"pseudo.source={source}"))
+    with monkeypatch.context() as patch:
+        changing(patch, (job_module, "copy_queries"), lambda: source.write_text(OTHER))
+        with pytest.raises(
+            InputError, match=r"made from other inputs than these \(file .*source.js"
+        ):
+            train(job)
+    source.write_text(LINE)
+    known = (train(job).folder / "train-queries.digests").read_bytes()
+    assert seen_among(["made up", "another one"], known) == {"made up"}
+
+
+@pytest.mark.parametrize("data", ["corpus.jsonl", "queries.jsonl"])
+def test_a_model_to_start_from_is_trained_on_the_same_data(
+    job, recipe_file, tmp_path, monkeypatch, data
+):
+    start = tmp_path / "start.toml"
+    start.write_text(recipe_file.read_text())
+    settings = (f"model.encoder={tmp_path}/encoder", "training.max_steps=2", f"model.start={start}")
+    job = replace(job, settings=settings)
+    edited = partial(edit, tmp_path / "corpus" / data, lambda record: record.update(text="other"))
+    with monkeypatch.context() as patch:
+        changing(patch, (job_module, "_start"), edited)
+        with pytest.raises(InputError, match=r"training/start: was made from other inputs than"):
+            train(job)
 
 
 def test_the_digest_is_of_every_field(tiny_corpus):

@@ -194,6 +194,23 @@ def interrupted(*_):
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("changed", ["q.tsv", "made.jsonl"])
+def test_a_file_that_changes_while_a_refresh_prepares(model, files, tmp_path, monkeypatch, changed):
+    made, line = tmp_path / "made.jsonl", '{"document": "new-1", "text": "a cloud to shine"}\n'
+    made.write_text(line)
+    real, path = Trainer.__init__, tmp_path / changed
+
+    def init(self, *args):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines + lines[-1:]).replace("to shine", "to brush"))
+        path.write_text(path.read_text().replace("new-7-2\tnew-7", "new-7-2\tnew-6"))
+        real(self, *args)
+
+    monkeypatch.setattr(Trainer, "__init__", init)
+    with pytest.raises(InputError, match=r"made from other inputs than these \("):
+        refresh(request(model, files, "training.epochs=1", pseudo=made))
+
+
 def test_rows_of_old_documents_stay_as_they_are(model, files):
     before = Retriever.load(model, "cpu").model.head.answering(0).detach().clone()
     refresh(request(model, files, "training.epochs=1", "training.dev_queries=0"))

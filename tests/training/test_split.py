@@ -1,5 +1,6 @@
 import pytest
 
+from genir.corpus.seen import plain
 from genir.records import Document
 from genir.training.split import carve_dev
 
@@ -66,3 +67,31 @@ def test_few_train_queries_leave_dev_to_spans_of_documents():
     corpus = [Document("d0", "one two three", "a title")]
     split = carve_dev(corpus, asked(9), 500, 0)
     assert split.made_up and split.questions == {"a title one two three": frozenset(["d0"])}
+
+
+SPELLINGS = ("How to reset router {}?", "how to reset router {}?", "How to  reset\trouter {}?")
+
+
+def test_spellings_of_a_dev_question_are_held_out_with_it():
+    """A query log holds a question in several cases and spacings: none may be trained on."""
+    queries = {f"d{n}": [text.format(n) for text in SPELLINGS] for n in range(50)}
+    split = carve_dev([], queries, 5, 0)
+    assert len(split.questions) == 5
+    assert not {plain(text) for text in split.questions} & set(map(plain, texts_of(split.train)))
+    assert sum(map(len, split.train.values())) == 3 * 45
+
+
+def test_spellings_of_one_query_are_one_question_with_all_their_answers():
+    queries = {f"d{n}": [f"question {n}"] for n in range(20)}
+    queries["other"] = [f"QUESTION  {n}" for n in range(20)]
+    split = carve_dev([], queries, 500, 0)
+    assert len(split.questions) == 2
+    for text, keys in split.questions.items():
+        assert keys == {f"d{text.split()[1]}", "other"}
+        assert text.startswith("QUESTION  ")  # the first in code point order
+    assert len(split.train["other"]) == 18
+
+
+def test_spellings_of_nine_queries_are_too_few_to_spare_one(documents):
+    queries = {"d1": [text.format(n) for n in range(9) for text in SPELLINGS]}
+    assert carve_dev(documents, queries, 5, 0).made_up

@@ -106,9 +106,16 @@ function scoreChip({ score, share }) {
   return chip;
 }
 
+// A share from which on there is no other, up to the rounding of float32.
+const WHOLE = 1 - 1e-6;
+
+/** Two digits that count, of the share and of the rest: as `percent` of evaluation/explain.py. */
 export function percent(share) {
-  if (share >= 0.0995) return `${Math.round(100 * share)}%`;
-  return share < 0.0005 ? "< 0.1%" : `${(100 * share).toFixed(1)}%`;
+  if (share < 0.0005) return "< 0.1%";
+  if (share >= WHOLE) return "100%";
+  if (share >= 0.9995) return "> 99.9%";
+  const tenths = share < 0.0995 || share >= 0.945;
+  return tenths ? `${(100 * share).toFixed(1)}%` : `${Math.round(100 * share)}%`;
 }
 
 // Scripts without spaces: their characters, and runs of these beside other words.

@@ -6,6 +6,8 @@ import re
 import pytest
 from browsing import answered, ask, focused, titles, until
 
+from genir.evaluation.explain import percent
+
 QUESTION = "clone a text"
 MINUS = "\N{MINUS SIGN}"
 
@@ -231,11 +233,6 @@ def test_whoever_wants_no_motion_gets_none(tiny_page):
 # --- percentages and times -------------------------------------------------------------------
 
 
-def shown_share(share):
-    text = f"{100 * share:.0f}%" if share >= 0.0995 else f"{100 * share:.1f}%"
-    return text if share >= 0.0005 else "< 0.1%"
-
-
 def test_percentages_are_shares_of_what_could_be_found(tiny_page):
     ask(tiny_page, QUESTION)
     choose(tiny_page, "verb", "watch")
@@ -243,9 +240,9 @@ def test_percentages_are_shares_of_what_could_be_found(tiny_page):
     told = tiny_page.request.post("/v1/search", data=body).json()
     assert sum(told["shares"]) > 0.999
     facts = tiny_page.locator(".hit .score").all_inner_texts()
-    assert [line.split()[-1] for line in facts] == [shown_share(s) for s in told["shares"]]
+    assert [line.split()[-1] for line in facts] == [percent(s) for s in told["shares"]]
     look(tiny_page, "reason")
-    assert shown_share(told["shares"][0]) in tiny_page.inner_text(".headline p")
+    assert percent(told["shares"][0]) in tiny_page.inner_text(".headline p")
 
 
 def test_a_result_without_a_rival_has_all_of_the_probability(tiny_page):
