@@ -292,6 +292,13 @@ def test_markdown(source):
     assert_linear(repeated(MARKDOWN[source]), parse_markdown, 1_000)
 
 
+def test_wide_tables_of_short_rows():
+    def page(size):
+        return "|".join("a" * size) + "\n" + "|".join("-" * size) + "\n" + "a\n" * size
+
+    assert_linear(page, parse_markdown, 15)
+
+
 def test_lines_of_a_corpus(tmp_path):
     def written(size):
         file = tmp_path / f"{size}.jsonl"
