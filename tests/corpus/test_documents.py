@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genir.corpus.documents import document_of, documents_of, record_of
 from genir.corpus.folder import read_corpus
 from genir.errors import InputError
-from genir.records import Document
+from genir.records import Document, Link
 
 KEPT = {
     "metadata a string": ({"metadata": "a string"}, {"metadata": "a string"}),
@@ -156,3 +156,31 @@ def test_rows_are_dicts_or_documents_or_one_of_them(given):
 def test_what_is_no_document(given, message):
     with pytest.raises(InputError, match=message):
         documents_of(given)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        *[
+            (
+                {"links": links},
+                r"document 'a': links .* are not a tuple of Link; write Link\(\.\.\.\)",
+            )
+            for links in ("abc", ("abc",), ((0, 1, "d1"),), 5, None, [{"start": 0}])
+        ],
+        *[
+            ({"metadata": metadata}, r"document 'a': metadata .* is not a mapping")
+            for metadata in (None, ["lang"], "abc", 5)
+        ],
+    ],
+)
+def test_documents_with_fields_of_other_types_are_refused(fields, message):
+    document = Document("a", "some text", **fields)
+    for read in (documents_of, lambda one: list(read_corpus([one]))):
+        with pytest.raises(InputError, match=message):
+            read(document)
+
+
+def test_links_of_a_document_may_be_a_list():
+    (document,) = documents_of(Document("a", "some text", links=[Link(0, 4, "b")]))
+    assert document.links == (Link(0, 4, "b"),)

@@ -277,3 +277,13 @@ def test_a_byte_order_mark_inside_a_file_is_no_part_of_a_key(tmp_path, read, nam
 def test_the_largest_and_smallest_grades_are_read(tmp_path):
     (tmp_path / "qrels").write_text("q 0 a 1000\nq 0 b -01000\nq 0 c +3\n")
     assert [one.grade for one in read_qrels(tmp_path / "qrels")] == [1000, -1000, 3]
+
+
+def test_judgements_behind_a_link_to_nothing_are_refused(tmp_path):
+    write(tmp_path, {"corpus.jsonl": ONE, "queries.jsonl": QUERY})
+    assert train_files(tmp_path) is None
+    (tmp_path / "qrels").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(InputError, match=r"/qrels: a symbolic link to nothing; mend or remove it"):
+        train_files(tmp_path)
+    write(tmp_path / "unmounted", {"train.tsv": QRELS})
+    assert train_files(tmp_path) == (tmp_path / "queries.jsonl", tmp_path / "qrels/train.tsv")
