@@ -92,9 +92,9 @@ class Exhaustive(ABC):
         return [self._hits(scores, k, barred) for scores in self.scores(queries)]
 
     def _matching(self, where: Filter) -> NDArray[np.bool_]:
-        as_filter(where)
+        where = as_filter(where)
         if not isinstance(self._corpus, Filterable):
-            raise InputError(f"the filter {dict(where)} needs a document store as the corpus")
+            raise InputError(f"the filter {where} needs a document store as the corpus")
         return self._corpus.matching(where)
 
     def _hits(self, scores: Scores, k: int, barred: NDArray[np.bool_] | None) -> list[Hit]:

@@ -23,7 +23,7 @@ from genir.corpus.conditions import comparable, passing
 from genir.corpus.documents import link_records
 from genir.errors import FolderError, InputError, nearest
 from genir.folders import flush_entry
-from genir.records import Document, Filter, Link
+from genir.records import Document, Filter, Link, as_filter
 
 APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
 VERSION = 1
@@ -233,9 +233,10 @@ class DocumentStore(Sequence[Document]):
         InputError for an unknown operator, naming the nearest, for a value that cannot be compared
         and, if strict, for an unknown field; else none has such a field.
         """
+        where = as_filter(where)
         if strict:
             self._refuse_unknown(where)
-        text = json.dumps(where, default=repr)
+        text = json.dumps(where)
         with self._lock:
             masks = self._masks
             mask = masks.pop(text, None)
