@@ -3,8 +3,10 @@
 A string is one text or one key, never a list of its letters.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Set
 from operator import index
+from pathlib import Path
 from typing import Any
 
 from genir.errors import InputError
@@ -57,6 +59,13 @@ def as_text(given: Any, name: str) -> str:
             "read the text as UTF-8"
         )
     return str(given)
+
+
+def as_path(given: Any, name: str) -> Path:
+    """Return a path. Raises InputError for anything but a text or a path."""
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a path")
+    return Path(given)
 
 
 def as_count(given: Any, name: str, least: int = 1) -> int:

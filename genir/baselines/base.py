@@ -88,6 +88,9 @@ class Exhaustive(ABC):
         queries, k = as_texts(queries), as_count(k, "k")
         barred = None if where is None else ~self._matching(where)
         if among is not None:
+            among = np.asarray(among, dtype=bool)
+            if among.shape != self._places.shape:
+                raise InputError(f"among: got {among.shape}; give a bool for each document")
             barred = ~among if barred is None else barred | ~among
         return [self._hits(scores, k, barred) for scores in self.scores(queries)]
 

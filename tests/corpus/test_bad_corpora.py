@@ -154,6 +154,11 @@ def test_bad_rows(rows, message):
         list(read_corpus(rows))
 
 
+def test_a_base_url_is_for_pages():
+    with pytest.raises(InputError, match="rows: a base URL is for a folder of pages; give docum"):
+        list(read_corpus([{"_id": "a", "text": "one"}], base_url="http://x"))
+
+
 A = Document("a", "one")
 
 

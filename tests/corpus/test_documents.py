@@ -3,6 +3,7 @@
 import json
 from datetime import date
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,3 +185,12 @@ def test_documents_with_fields_of_other_types_are_refused(fields, message):
 def test_links_of_a_document_may_be_a_list():
     (document,) = documents_of(Document("a", "some text", links=[Link(0, 4, "b")]))
     assert document.links == (Link(0, 4, "b"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [(np.int64(3), "item"), (np.array(3), "item"), (np.array([3]), "tolist")],
+)
+def test_values_of_numpy_are_refused_with_the_call_that_converts_them(value, fix):
+    with pytest.raises(InputError, match=rf"cannot be stored: .*; give its \.{fix}\(\)"):
+        documents_of({"_id": "a", "text": "x", "n": value})

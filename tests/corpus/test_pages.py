@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from markdown_it import MarkdownIt
 
@@ -167,3 +169,12 @@ def test_rows_of_a_markdown_table_are_not_filled():
     parser = MarkdownIt("commonmark")
     enable_tables(parser)
     assert len(parser.parse(source)) == 3 * (250 + 250)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.md", b"\xe9/a.md"])
+def test_a_name_that_is_not_utf8_is_named(tmp_path, name):
+    file = tmp_path / os.fsdecode(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("Words.\n")
+    with pytest.raises(InputError, match=r"name is not UTF-8 \(byte 0xe9\); rename the file"):
+        list(read_corpus(tmp_path))
