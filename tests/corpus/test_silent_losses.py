@@ -7,6 +7,7 @@ import pytest
 
 from genir.corpus.folder import holds_pages, read_corpus, read_qrels, read_queries
 from genir.corpus.layout import train_files
+from genir.corpus.notes import Notes
 from genir.corpus.runs import read_run
 from genir.errors import InputError
 from genir.records import Document, Link, Qrel
@@ -287,3 +288,10 @@ def test_judgements_behind_a_link_to_nothing_are_refused(tmp_path):
         train_files(tmp_path)
     write(tmp_path / "unmounted", {"train.tsv": QRELS})
     assert train_files(tmp_path) == (tmp_path / "queries.jsonl", tmp_path / "qrels/train.tsv")
+
+
+def test_names_in_notes_hide_nothing(caplog):
+    notes = Notes("here")
+    notes.add("left out", "a\ufe0f\U000e0100\x1b[2J\n.md")
+    notes.report()
+    assert caplog.messages == [r"here: left out: 1 ('a\ufe0f\U000e0100\x1b[2J\n.md')"]
