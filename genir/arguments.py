@@ -3,11 +3,15 @@
 A string is one text or one key, never a list of its letters.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Set
 from operator import index
+from pathlib import Path
 from typing import Any
 
 from genir.errors import InputError
+
+MAX_CONDITION_DEPTH = 64
 
 
 def as_texts(given: Any, name: str = "queries") -> list[str]:
@@ -55,6 +59,13 @@ def as_text(given: Any, name: str) -> str:
             "read the text as UTF-8"
         )
     return str(given)
+
+
+def as_path(given: Any, name: str) -> Path:
+    """Return a path. Raises InputError for anything but a text or a path."""
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a path")
+    return Path(given)
 
 
 def as_count(given: Any, name: str, least: int = 1) -> int:
@@ -114,3 +125,30 @@ def _texts(given: Any, name: str) -> list[str]:
 
 def _kind(value: Any) -> str:
     return type(value).__name__
+
+
+def as_condition(given: Any, field: str, depth: int = MAX_CONDITION_DEPTH) -> Any:
+    """Return a condition of a filter as dicts, lists and plain values; NumPy's scalars are taken.
+
+    Raises:
+        InputError: A value that is no text, number, boolean or None, an operator that is no text,
+            and conditions inside each other beyond `depth`.
+    """
+    if not depth:
+        raise InputError(
+            f"filter {field!r}: conditions nested deeper than {MAX_CONDITION_DEPTH}; "
+            "write it flatter"
+        )
+    if isinstance(given, Mapping):
+        wrong = next((name for name in given if not isinstance(name, str)), "")
+        if wrong != "":
+            raise InputError(f"filter {field!r}: unknown operator {wrong!r:.60}; give a text")
+        return {name: as_condition(one, field, depth - 1) for name, one in given.items()}
+    if isinstance(given, list | tuple):
+        return [as_condition(one, field, depth - 1) for one in given]
+    value = given.item() if getattr(given, "ndim", None) == 0 else given
+    if value is None or isinstance(value, str | int | float):
+        return value
+    listed = is_listable(value) and not isinstance(value, bytes)
+    fix = "a list" if listed else "text, a number, true or false"
+    raise InputError(f"filter {field!r}: {value!r:.80} cannot be compared; give {fix}")

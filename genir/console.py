@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -28,12 +29,20 @@ UNLIMITED = 100_000
 _CONTROLS = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0"  # invisible letters and marks
-    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # bidirectional, line ends
-    "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # bidirectional, line ends
+    "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"  # tags, and what Unicode keeps free beside them
 )
-# Joiners are part of Persian, Indic scripts and emoji; after ASCII they only hide.
-_JOINERS = "(?<![^\x00-\x7f])[\u200c\u200d]"
-UNSAFE = re.compile(f"[{_CONTROLS}]|{_JOINERS}")
+# Part of Persian, Indic and Mongolian scripts, Han and emoji, one at a time: behind ASCII, or in
+# runs, they only hide. A selector behind a digit is part of a keycap.
+_JOINERS = "\u200c\u200d"
+_SELECTORS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+_SHOWN = f"[^\x00-\x7f{_CONTROLS}{_JOINERS}{_SELECTORS}]"
+_HIDING = (
+    f"(?<!{_SHOWN})(?<!{_SHOWN}[{_SELECTORS}])[{_JOINERS}]",
+    f"(?<!{_SHOWN})(?!(?<=[0-9#*])\ufe0f\u20e3)[{_SELECTORS}]",
+)
+UNSAFE = re.compile("|".join((f"[{_CONTROLS}]", *_HIDING)))
 """A character that is not shown as itself."""
 _MARKDOWN = re.compile(r"[\\*\[\]~#&]|(?<!\w)_|_(?!\w)|<(?=[A-Za-z/!?])|^(?=```)")
 _BREAKS = re.compile(r"[\t\r\n]+")
@@ -72,8 +81,32 @@ def styled(*parts: str | tuple[str, str]) -> Text:
 
 
 def command(*arguments: object) -> str:
-    """Return a shell command line, its arguments quoted where they need it."""
-    return shlex.join(str(argument) for argument in arguments)
+    """Return a shell command line, its arguments quoted where they need it; a `Path` is no option.
+
+    Names with characters that are not shown are written as `$'...'`, which bash, zsh and ksh read.
+    """
+    return " ".join(map(_quoted, arguments))
+
+
+def _quoted(argument: object) -> str:
+    text = str(argument)
+    if isinstance(argument, Path) and text.startswith("-"):
+        text = f"./{text}"
+    if not UNSAFE.search(text) and "\n" not in text and "\t" not in text:
+        return shlex.quote(text)
+    letters = (
+        text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t")
+    )
+    return f"$'{UNSAFE.sub(_ansi_c, letters)}'"
+
+
+def _ansi_c(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 class Console(RichConsole):

@@ -7,7 +7,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from genir.arguments import as_keys, as_text, is_listable
+from genir.arguments import as_condition, as_keys, as_text, is_listable
 from genir.byte_cache import digest_of
 from genir.errors import InputError
 
@@ -114,15 +114,20 @@ Filter = Mapping[str, Any]
 
 
 def as_filter(given: Any) -> Filter:
-    """Return a filter as it is. Raises InputError for anything but a mapping from names."""
+    """Return a filter with plain conditions (`as_condition`).
+
+    Raises:
+        InputError: Anything but a mapping from names, and a condition that cannot be one.
+    """
     if not isinstance(given, Mapping):
         raise InputError(
             f"where: got {given!r:.60} ({type(given).__name__}); give a mapping such as "
             '{"lang": "en"}'
         )
-    for name in given:
-        as_text(name, "where: name of a field")
-    return given
+    return {
+        as_text(name, "where: name of a field"): as_condition(one, name)
+        for name, one in given.items()
+    }
 
 
 def _filters(given: Any) -> tuple[Filter, ...]:

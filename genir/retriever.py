@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from genir.arguments import as_count, as_counts, as_keys, as_text, as_texts
+from genir.arguments import as_count, as_counts, as_keys, as_path, as_text, as_texts
 from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.matches import Matches
 from genir.corpus.store import DocumentStore
@@ -31,6 +31,7 @@ from genir.living.journal import Moved
 from genir.living.storage import Stored, read_attachments
 from genir.manifest import check_manifest
 from genir.models.base import DocidModel
+from genir.models.devices import as_device
 from genir.models.files import read_tokenizer
 from genir.models.guards import Guards
 from genir.models.limits import refuse_longer
@@ -274,9 +275,10 @@ class Retriever(Stored):
         """Read a model folder, checking each file against the manifest.
 
         device: where to run; by default CUDA when there is one. Raises InputError naming the file
-        that is missing, truncated or foreign.
+        that is missing, truncated or foreign, and for a device that torch does not know.
         """
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
+        device = as_device(device)
         while True:
             before = stamp(folder)
             try:
@@ -289,7 +291,7 @@ class Retriever(Stored):
                     raise
 
     @classmethod
-    def _load(cls, folder: Path, device: torch.device | str | None) -> Self:
+    def _load(cls, folder: Path, device: torch.device) -> Self:
         before = stamp(folder)
         manifest = check_manifest(folder)
         recipe = load_recipe(folder / "recipe.toml")
@@ -303,7 +305,7 @@ class Retriever(Stored):
         loaded = cls(recipe, scheme, table, model.eval(), documents)
         if recipe.first is not None:
             loaded.first = FirstStage(recipe.first, *_parts(folder / "first", recipe.first))
-        loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        loaded.to(device)
         loaded.folder, loaded.manifest = folder, manifest
         loaded.attachments = read_attachments(folder, ATTACHMENTS)
         loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors", len(documents))
@@ -316,7 +318,7 @@ class Retriever(Stored):
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
-        if Path(name).is_dir():
+        if as_path(name, "name").is_dir():
             return cls.load(name, device)
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError

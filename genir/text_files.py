@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from shlex import quote
 from typing import IO, cast
 
+from genir.console import command
 from genir.errors import InputError
 
 Lines = Iterable[tuple[int, str]]
@@ -170,7 +170,7 @@ def _utf8_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
         if "\0" in text:
             raise InputError(
                 f"{name}:{number}: holds a NUL byte, so it is a binary file, or UTF-16 without a "
-                f"byte order mark; convert it: iconv -f UTF-16LE -t UTF-8 {quote(name)} > NEW"
+                f"byte order mark; convert it: {_iconv('UTF-16LE', name)}"
             )
         yield number, text.rstrip("\r\n")
 
@@ -185,8 +185,12 @@ def _conversion(line: bytes, name: str) -> str:
     mixed = any(byte > 0x7F for byte in line.decode("utf-8", "ignore").encode())
     if western.isprintable() and 0 < beyond <= MAX_WESTERN_SHARE * len(western) and not mixed:
         known = "it looks like Windows-1252 or Latin-1"
-        return f"convert it, {known}: iconv -f WINDOWS-1252 -t UTF-8 {quote(name)} > NEW"
-    return f"convert it from its encoding: iconv -f ENCODING -t UTF-8 {quote(name)} > NEW"
+        return f"convert it, {known}: {_iconv('WINDOWS-1252', name)}"
+    return f"convert it from its encoding: {_iconv('ENCODING', name)}"
+
+
+def _iconv(encoding: str, name: str) -> str:
+    return command("iconv", "-f", encoding, "-t", "UTF-8", Path(name)) + " > NEW"
 
 
 def _wide(chunks: Iterable[bytes], encoding: str, name: str) -> Iterator[tuple[int, str]]:

@@ -198,6 +198,22 @@ def test_all_help_texts_are_seen_as_text():
         ),
         (("search",), r"error: Missing argument 'MODEL'; see .* search --help\n$"),
         (("search", "m", "q", "--nope"), r"error: No such option: --nope.*see .* search --help"),
+        *[
+            (
+                (*arguments,),
+                r"error: .*see .* --help; put -- before a key or query that begins with a",
+            )
+            for arguments in (
+                ("delete", "m", "-5"),
+                ("search", "m", "-foo"),
+                ("search", "m", "-k meaning in tar"),
+                ("explain", "m", "q", "-5"),
+            )
+        ],
+        (
+            ("search", "m", "q", "-k", "9" * 20),
+            r"'9{20}', give a whole number of at most 18 digits",
+        ),
         (("token", "new"), r"error: Missing argument '(NAME|name)'; see .* token new --help"),
     ],
 )
@@ -205,6 +221,11 @@ def test_a_wrong_command_line_is_one_line(capsys, arguments, message):
     assert run(*arguments) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.count("\n") == 1
+
+
+def test_behind_two_dashes_a_key_may_begin_with_a_dash(capsys, tmp_path):
+    assert run("delete", str(tmp_path / "none"), "--", "-5") == 2
+    assert "none: " in capsys.readouterr().err  # the folder is read: -5 was a key
 
 
 def test_a_group_alone_shows_its_help(capsys):
@@ -296,7 +317,8 @@ def test_train_quotes_the_command_that_it_suggests(tiny_encoder, tiny_corpus, tm
 def test_whole_numbers_are_plain_digits(verb, option, value, capsys):
     assert run(*verb, *([option] if option.startswith("-") else []), value) == 2
     error = capsys.readouterr().err.lower()
-    assert f"{option}': {value!r}, give a whole number; see " in error
+    most = " of at most 18 digits" if value == "9" * 19 else ""
+    assert f"{option}': {value!r}, give a whole number{most}; see " in error
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "1_0.5", "\u0663", "x"])

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import unicodedata
 from pathlib import Path
@@ -49,17 +50,41 @@ LONG = "https://docs.example.org/" + "a-very-long-path/" * 20
             "naïve 東京 😀 👩\u200d💻 \u0645\u06cc\u200c\u062e\u0648 שלום",
             "naïve 東京 😀 👩\u200d💻 \u0645\u06cc\u200c\u062e\u0648 שלום",
         ),
+        ("a\ufe0f\U000e0100\U000e0101b", r"a\ufe0f\U000e0100\U000e0101b"),
+        ("字\ufe0f\ufe0f é\u200d\u200c", "字\ufe0f\\ufe0f é\u200d\\u200c"),
+        ("a\ufe0f\u200db", r"a\ufe0f\u200db"),
+        *[
+            (shown, shown)
+            for shown in (
+                "❤\ufe0f\u200d🔥 1\ufe0f\u20e3 #\ufe0f\u20e3 ©\ufe0f",  # emoji and keycaps
+                "葛\U000e0100城 ᠠ\u180b",  # a form of a Han character, and of a Mongolian letter
+            )
+        ],
     ],
 )
 def test_controls_are_escaped_and_letters_are_kept(text, shown):
     assert escape_controls(text) == shown
 
 
+IGNORABLE = (
+    (0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164),
+    (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+"""First and last code points of Unicode's property Default_Ignorable_Code_Point."""
+
+
+def test_ignorable_characters_are_escaped():
+    letters = [chr(code) for first, last in IGNORABLE for code in range(first, last + 1)]
+    assert [one for one in letters if not escape_controls(f"a{one}b").isascii()] == []
+
+
 def test_one_line_cannot_forge_another():
     assert one_line("title\r\n  1  forged\thit\rover") == "title   1  forged hit over"
 
 
-@given(st.text())
+@given(st.text() | st.text("a1字é\u200b\u200c\u200d\ufe0e\ufe0f\u20e3\U000e0100\n"))
 def test_nothing_that_a_terminal_obeys_is_left(text):
     shown = one_line(text)
     kinds = {unicodedata.category(letter) for letter in shown} - {"Cf"}
@@ -184,6 +209,27 @@ def test_commands_are_quoted():
     assert command("genir", "search", Path("my model"), "it's $HOME") == (
         "genir search 'my model' 'it'\"'\"'s $HOME'"
     )
+    assert command("genir", "search", Path("-m"), "-k", "3") == "genir search ./-m -k 3"
+
+
+NAMES = ["m\x1b[31m", "two\nlines\tand a tab", "it's \\n", "-\x07", "a\u202eb\x850",
+         "a\ufe0f\U000e0041", os.fsdecode(b"caf\xe9 \x7f")]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shell_reads_a_printed_name_back(tmp_path, name):
+    (tmp_path / name).write_text("found")
+    line = command("cat", Path(name))
+    assert one_line(line) == line
+    script = ["bash", "-c", line]
+    done = subprocess.run(
+        script,
+        cwd=tmp_path,
+        env={"LC_ALL": "C.UTF-8", **os.environ},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"found"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from genir.identifiers.passage import document_passages
 from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Link
 from genir.tasks import passages
+from genir.tasks.hyperlinks import anchors
 from genir.tasks.registry import TASKS
 from genir.training.split import carve_dev
 
@@ -181,6 +182,38 @@ def test_tasks(name):
         assert_linear(lambda size: linked(TEXTS[text](size)), work, smallest)  # noqa: B023
 
 
+def test_links_that_overlap():
+    table = IdentifierTable.build([[(0, 0)], [(0, 1)]], ["a", "b"])
+
+    def document(size):
+        text = "word " * size
+        links = (Link(at, len(text) - at, "b") for at in range(0, size, 10))
+        return Document("a", text, links=tuple(links))
+
+    assert_linear(document, lambda given: anchors(given, table), 1_000)
+
+
+def test_a_long_page_that_many_links_lead_to():
+    table = IdentifierTable.build([[(0, 0)], [(0, 1)], [(0, 2)]], ["a", "b", "c"])
+
+    def corpus(size):
+        spans = (
+            (4 * at + place, target) for at in range(size) for place, target in ((0, "b"), (2, "c"))
+        )
+        links = tuple(Link(start, start + 1, target) for start, target in spans)
+        hub = "".join(f"w{n} " for n in range(50 * size))
+        return [Document("a", "x y\n" * size, links=links), Document("b", hub), Document("c", "z")]
+
+    def work(given):
+        acm = TASKS["acm"]
+        assert (
+            len(list(acm(acm.Options()).examples(given, table, {}, Random(0))))
+            == len(given[0].links) // 2
+        )
+
+    assert_linear(corpus, work, 15)
+
+
 def documents(
     size, text="Some words number {n} of it. It is another sentence that asks {n} times. "
 ):
@@ -309,6 +342,13 @@ MARKDOWN = {
 @pytest.mark.parametrize("source", MARKDOWN)
 def test_markdown(source):
     assert_linear(repeated(MARKDOWN[source]), parse_markdown, 1_000)
+
+
+def test_wide_tables_of_short_rows():
+    def page(size):
+        return "|".join("a" * size) + "\n" + "|".join("-" * size) + "\n" + "a\n" * size
+
+    assert_linear(page, parse_markdown, 15)
 
 
 def test_lines_of_a_corpus(tmp_path):

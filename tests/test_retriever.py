@@ -12,7 +12,7 @@ import torch
 from transformers import AutoTokenizer
 
 from genir.config import Recipe
-from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
 from genir.corpus.store import DocumentStore
 from genir.decoding.masks import LiveRows
 from genir.errors import InputError
@@ -505,3 +505,16 @@ def test_a_full_disk_is_named_and_leaves_nothing(assembled, tmp_path, monkeypatc
 def test_a_saved_tokenizer_is_the_model_s(saved, tiny_encoder):
     again, own = (AutoTokenizer.from_pretrained(folder) for folder in (saved, tiny_encoder))
     assert again.get_vocab() == own.get_vocab()
+
+
+@pytest.mark.parametrize("given", [None, 5, b"m", ["m"]])
+def test_what_is_no_path_is_refused(given):
+    for read in (Retriever.load, Retriever.from_pretrained, read_queries, read_qrels):
+        with pytest.raises(InputError, match=r"(folder|name|queries|qrels): got .*; give a path"):
+            read(given)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", 5.5])
+def test_an_unknown_device_is_refused_by_name(tmp_path, device):
+    with pytest.raises(InputError, match=rf"device {device!r}: no device of torch; give cpu, cuda"):
+        Retriever.load(tmp_path, device=device)

@@ -88,13 +88,16 @@ class Exhaustive(ABC):
         queries, k = as_texts(queries), as_count(k, "k")
         barred = None if where is None else ~self._matching(where)
         if among is not None:
+            among = np.asarray(among, dtype=bool)
+            if among.shape != self._places.shape:
+                raise InputError(f"among: got {among.shape}; give a bool for each document")
             barred = ~among if barred is None else barred | ~among
         return [self._hits(scores, k, barred) for scores in self.scores(queries)]
 
     def _matching(self, where: Filter) -> NDArray[np.bool_]:
-        as_filter(where)
+        where = as_filter(where)
         if not isinstance(self._corpus, Filterable):
-            raise InputError(f"the filter {dict(where)} needs a document store as the corpus")
+            raise InputError(f"the filter {where} needs a document store as the corpus")
         return self._corpus.matching(where)
 
     def _hits(self, scores: Scores, k: int, barred: NDArray[np.bool_] | None) -> list[Hit]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import Stemmer
 
-from genir.arguments import as_texts
+from genir.arguments import as_text, as_texts
 from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
 from genir.corpus.tokens import index_terms
 from genir.errors import InputError
@@ -53,7 +53,7 @@ class Bm25(Exhaustive):
     @staticmethod
     def reads(text: str, language: str = ENGLISH) -> bool:
         """Return whether a text has a term: one of signs, or of English stop words, has none."""
-        return bool(_tokens([index_terms(text)], language)[0])
+        return bool(_tokens([index_terms(as_text(text, "text"))], language)[0])
 
     @property
     def bytes_per_document(self) -> float:

@@ -9,15 +9,24 @@ from genir.records import Filter, Hit, Searcher
 
 
 class Fusion:
-    """A searcher that adds 1 / (constant + rank) over the searchers' first `depth` hits."""
+    """A searcher that adds 1 / (constant + rank) over the searchers' first `depth` hits.
+
+    Raises:
+        InputError: No searcher, something that cannot search, a depth below 1, a negative constant.
+    """
 
     def __init__(
         self, searchers: Sequence[Searcher], depth: int = 100, constant: float = 60
     ) -> None:
-        if not searchers:
-            raise InputError("a fusion needs at least one searcher")
+        if not isinstance(searchers, list | tuple) or not searchers:
+            raise InputError(f"searchers: got {searchers!r:.60}; give a list of at least one")
+        wrong = next((one for one in searchers if not hasattr(one, "search")), None)
+        if wrong is not None or None in searchers:
+            raise InputError(f"searchers: {wrong!r:.60} has no `search`; give a Retriever or Bm25")
+        if isinstance(constant, bool) or not isinstance(constant, int | float) or not constant >= 0:
+            raise InputError(f"constant = {constant!r:.60}: give a number of at least 0")
         self._searchers = searchers
-        self._depth = depth
+        self._depth = as_count(depth, "depth")
         self._constant = constant
 
     @property

@@ -18,6 +18,8 @@ NUMBERS = {
     float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
 }
 """What a number looks like on the command line, and what it is called."""
+DASHED = re.compile(r"-[^-]\s")
+"""A query that is read as an option with a value: `-k means`."""
 
 
 class Root(TyperGroup):
@@ -59,7 +61,9 @@ def _check_numbers(parameter: Any) -> None:
 
     def checked(context: Any, value: Any) -> Any:
         if isinstance(value, str) and not pattern.fullmatch(value):
-            raise typer.BadParameter(f"{value!r:.60}, give {wanted}", context, parameter)
+            digits = value.isascii() and value.lstrip("+-").isdecimal()
+            most = " of at most 18 digits" if digits else ""
+            raise typer.BadParameter(f"{value!r:.60}, give {wanted}{most}", context, parameter)
         return process(context, value)
 
     parameter.process_value = checked
@@ -90,6 +94,9 @@ def run_command(
             sys.exit(2)
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None else ""
+        unknown = re.match("-[^-]", getattr(error, "option_name", ""))
+        if unknown or any(DASHED.match(argument) for argument in given):
+            hint += "; put -- before a key or query that begins with a dash"
         raise InputError(f"{message.rstrip('.')}{hint}") from None
     except typer.Abort as error:
         if error.__cause__ is not None:  # an EOFError of a library, not of a prompt: a bug

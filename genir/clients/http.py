@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 
@@ -106,12 +106,25 @@ def _client(address: str, token: str) -> httpx2.Client:
     if not token.isascii() or any(letter <= " " for letter in token):
         raise InputError("the token holds a character that none has; give it as it was printed")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    _check_address(address)
     try:
         return httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
     except (httpx2.InvalidURL, TypeError, ValueError) as error:
         raise InputError(
             f"{address!r:.80} is no address ({error}); write one such as http://127.0.0.1:8000"
         ) from None
+
+
+def _check_address(address: Any) -> None:
+    """Raise InputError for anything but an http(s) address of a host, without a query."""
+    try:
+        parts = urlsplit(address)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
+        whole = whole and isinstance(address, str) and not (parts.query or parts.fragment)
+    except (AttributeError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InputError(f"{address!r:.80} is no address; write one such as http://127.0.0.1:8000")
 
 
 def _detail(response: httpx2.Response) -> str:

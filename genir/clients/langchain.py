@@ -1,5 +1,6 @@
 """genir as a LangChain retriever (extra `[langchain]`): a loaded model, or a server."""
 
+from collections.abc import Container
 from typing import Any
 
 from genir.clients.base import Source
@@ -36,8 +37,16 @@ class GenirRetriever(BaseRetriever):
 def _document(hit: Hit, found: Found) -> Document:
     own = {"key": hit.key, "rank": hit.rank, "score": hit.score}
     named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier}
-    return Document(
-        id=hit.key,
-        page_content=found.text,
-        metadata=dict(found.metadata) | own | {name: text for name, text in named.items() if text},
-    )
+    metadata = dict(found.metadata)
+    for name in (*own, *named):
+        if name in metadata:
+            metadata |= {_free(name, metadata): metadata.pop(name)}
+    shown = {name: text for name, text in named.items() if text}
+    return Document(id=hit.key, page_content=found.text, metadata=metadata | own | shown)
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """Return a name that no field has yet."""
+    while name in taken:
+        name = f"document_{name}"
+    return name

@@ -22,9 +22,13 @@ class GenirTransformer(pt.Transformer):
         self.source, self.k, self.where = source, k, where
 
     def transform(self, topics: pd.DataFrame) -> pd.DataFrame:
-        """Answer each row; ranks start at 0, as PyTerrier has them."""
+        """Answer each row; ranks start at 0, as PyTerrier has them.
+
+        Columns of the topics that results have too, such as a topic's `title`, are replaced.
+        """
         pt.validate.query_frame(topics, extra_columns=["query"])
         answers = self.source.search(topics["query"].tolist(), self.k, self.where)
+        topics = topics.drop(columns=[name for name in COLUMNS if name in topics.columns])
         rows = [
             (*topic, hit.key, hit.score, hit.rank - 1, hit.title, hit.url, hit.identifier)
             for topic, hits in zip(topics.itertuples(index=False), answers, strict=True)

@@ -209,8 +209,10 @@ def record_of(document: Document) -> dict[str, Any]:
     """Return the record that `document_of` reads back to an equal document.
 
     Raises:
-        InputError: a metadata field has the name and the form of a field of the document.
+        InputError: metadata or links are of another type, or a metadata field has the name and the
+            form of a field of the document.
     """
+    _check_types(document)
     clash = set(document.metadata) & {"_id", "title", "text", "url"}
     if "links" in document.metadata and (
         document.links or not holds_addresses(document.metadata["links"])
@@ -229,6 +231,17 @@ def record_of(document: Document) -> dict[str, Any]:
     if document.links:
         record["links"] = link_records(document)
     return record | dict(document.metadata)
+
+
+def _check_types(document: Document) -> None:
+    place = f"document {shorten(document.key)}"
+    if not isinstance(document.metadata, Mapping):
+        raise InputError(f"{place}: metadata {shorten(document.metadata)} is not a mapping")
+    links = document.links
+    if not isinstance(links, list | tuple) or not all(isinstance(one, Link) for one in links):
+        raise InputError(
+            f"{place}: links {shorten(links)} are not a tuple of Link; write Link(...)"
+        )
 
 
 def link_records(document: Document) -> list[dict[str, Any]]:

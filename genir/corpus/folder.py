@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from genir.arguments import as_path
 from genir.corpus.documents import document_of, holds_addresses, query_of, record_from
 from genir.corpus.layout import COLLECTIONS, QUERIES, find_file, note_unread
 from genir.corpus.lines import json_records, shorten
@@ -37,6 +38,8 @@ def read_corpus(
         InputError: names file, line, value and the fix, as soon as a bad line is reached.
     """
     if not isinstance(source, str | Path):
+        if base_url:
+            raise InputError("rows: a base URL is for a folder of pages; give documents a `url`")
         return _read_rows(source)
     path = Path(source)
     if holds_pages(path):
@@ -144,7 +147,7 @@ def read_queries(path: str | Path) -> dict[str, Query]:
 
     Raises InputError for a bad line, a duplicate key and an empty file.
     """
-    file = Path(path)
+    file = as_path(path, "queries")
     if file.is_dir():
         found = find_file(file, QUERIES)
         if found is None:
@@ -174,7 +177,7 @@ def read_qrels(
 
     Raises InputError for a bad line and, where known keys are given, for an unknown one.
     """
-    file = Path(path)
+    file = as_path(path, "qrels")
     qrels = []
     for number, qrel in judgements(read_lines(file), str(file)):
         for kind, key, known in (

@@ -20,9 +20,10 @@ from genir.toml_text import parse_toml
 
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
-JSON = re.compile(r"\A\{[ \t]*\n")
-JSON_FIELD = re.compile(r'\A\{[ \t]*\n\s*"[^"\n]*"\s*:')
+JSON = re.compile(r'\A\{[ \t]*(?:\n|"[^"\n]*"[ \t]*:)')
+JSON_FIELD = re.compile(r'\A\{\s*"[^"\n]*"\s*:')
 """Opens an object; other braces, such as those of a template, open a text."""
+LINE_END = re.compile(r"[ \t]*(?:\n|\Z)")
 OPENED = re.compile(r"\A(?:---[ \t]*\n[\w \"'-]+:|\+\+\+[ \t]*\n[\w \"'.-]+=)")
 """Opens front matter with a first field."""
 INTEGER = re.compile(r"-?[1-9][0-9]*")
@@ -250,4 +251,6 @@ def _json(source: str) -> tuple[dict[str, Any], str]:
     except ValueError as error:
         raise ValueError(f"front matter: {error}; keep one") from None
     _refuse_long(source[:end])
+    if "\n" not in source[:end] and LINE_END.match(source, end) is None:
+        return {}, source  # a text that begins with an object
     return fields, source[end:]

@@ -47,6 +47,7 @@ def train_files(corpus: Path) -> tuple[Path, Path] | None:
             notes.add("train queries beside the file are not read; give its folder as the corpus")
             notes.report()
         return None
+    _refuse_broken_qrels(corpus / "qrels")
     queries, qrels = find_file(corpus, QUERIES), find_file(corpus, TRAIN_QRELS)
     if qrels is None:
         _note_other_qrels(corpus)
@@ -57,6 +58,12 @@ def train_files(corpus: Path) -> tuple[Path, Path] | None:
             "give --queries and --qrels"
         )
     return queries, qrels
+
+
+def _refuse_broken_qrels(qrels: Path) -> None:
+    """Raise InputError for a link to nothing, as where a disk is not mounted."""
+    if os.path.lexists(qrels) and not qrels.exists():
+        raise InputError(f"{qrels}: a symbolic link to nothing; mend or remove it")
 
 
 def _note_other_qrels(corpus: Path) -> None:

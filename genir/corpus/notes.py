@@ -3,6 +3,8 @@
 import logging
 from dataclasses import dataclass, field
 
+from genir.console import escape_controls
+
 log = logging.getLogger("genir.corpus")
 
 
@@ -30,5 +32,5 @@ class Notes:
 
 
 def _printable(line: str) -> str:
-    """Escape control characters, which names of files may hold and a terminal would obey."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    """Escape control and hiding characters, which names of files may hold."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in escape_controls(line))

@@ -11,6 +11,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from genir.corpus.front_matter import never_ends, split_front_matter, title_of
+from genir.corpus.markdown_table import enable_tables
 
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "nav", "footer"})
@@ -74,7 +75,8 @@ def parse_markdown(source: str) -> Page:
 
 def _markdown(body: str) -> str:
     """Return Markdown as HTML. Raises ValueError where that is far longer than its text."""
-    parser = MarkdownIt("commonmark").enable("table")
+    parser = MarkdownIt("commonmark")
+    enable_tables(parser)
     environment: dict[str, Any] = {}
     tokens = parser.parse(body, environment)
     # A reference's address and title, written once, are rendered at each of its uses.

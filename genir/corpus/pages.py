@@ -1,5 +1,6 @@
 """A folder of Markdown, HTML and text files as documents."""
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -112,7 +113,7 @@ def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> 
     keys = [file.relative_to(folder).as_posix() for file in files]
     targets = _targets(keys)
     for file, path in zip(files, keys, strict=True):
-        key = key_of({"_id": path}, str(file))
+        key = key_of({"_id": _readable(path)}, str(file))
         page = _parse(file)
         if page.unclosed:
             notes.add(f"the text behind a <{page.unclosed}> that never ends is not read", key)
@@ -126,6 +127,18 @@ def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> 
             "links": _links(page, (key, base_url), targets, notes),
         }
         yield document_of(_metadata(page, key, notes) | record, str(file))
+
+
+def _readable(path: str) -> str:
+    """Return a path. Raises InputError for one in another encoding than UTF-8."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(
+            f"{path!a}: the file's name is not UTF-8 (byte 0x{byte:02x}); rename the file"
+        ) from None
+    return path
 
 
 def check_base_url(base_url: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from genir.corpus.lines import check_mark, shorten
 from genir.errors import InputError
 from genir.outputs import write_text
 from genir.records import Hit, Query
@@ -93,15 +94,19 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
             f"{where}: {len(fields)} fields instead of 6; write it as: qid Q0 key rank score tag"
         )
     query, _, key, rank, score, _ = fields
+    for given in (query, key):
+        check_mark(given, where)
     try:
         value, place = float(score), int(rank)
         written = rank + score
         if "_" in written or not written.isascii():  # Python reads 1_000 and digits of all scripts
             raise ValueError
     except ValueError:
-        raise InputError(f"{where}: rank {rank!r} or score {score!r} is not a number") from None
+        raise InputError(
+            f"{where}: rank {shorten(rank)} or score {shorten(score)} is not a number"
+        ) from None
     if not math.isfinite(value):
-        raise InputError(f"{where}: score {score!r} is not a finite number")
+        raise InputError(f"{where}: score {shorten(score)} is not a finite number")
     return unescape_key(query), (value, place, unescape_key(key))
 
 

@@ -23,7 +23,7 @@ from genir.corpus.metadata_index import MetadataIndex
 from genir.corpus.store_file import COLUMNS, check_file, fill, identity
 from genir.errors import FolderError, InputError, nearest
 from genir.folders import flush_entry
-from genir.records import Document, Filter, Link
+from genir.records import Document, Filter, Link, as_filter
 
 MAX_MASK_BYTES = 32 * MIB
 """Bytes of the masks of filters that are kept, those asked last."""
@@ -187,9 +187,10 @@ class DocumentStore(Sequence[Document]):
         InputError for an unknown operator, naming the nearest, for a value that cannot be compared
         and, if strict, for an unknown field; else none has such a field.
         """
+        where = as_filter(where)
         if strict:
             self._refuse_unknown(where)
-        name = digest_of(json.dumps(where, default=repr))
+        name = digest_of(json.dumps(where))
         with self._lock:
             masks = self._masks
             mask = masks.get(name)

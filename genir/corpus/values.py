@@ -65,7 +65,8 @@ def _check_scalar(value: Any) -> None:
         if abs(value) > MAX_NUMBER:
             raise ValueError("an integer of more than 308 digits; write it as a string")
     elif value is not None:
+        fix = "give its .item()" if getattr(value, "ndim", None) == 0 else "write it as a string"
+        fix = "give its .tolist()" if getattr(value, "ndim", 0) > 0 else fix
         raise ValueError(
-            f"{value!a:.60} cannot be stored: JSON has no {type(value).__name__}; write it as a "
-            "string"
+            f"{value!a:.60} cannot be stored: JSON has no {type(value).__name__}; {fix}"
         )

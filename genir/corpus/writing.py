@@ -3,13 +3,16 @@
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genir.corpus.documents import document_of, query_of, record_of
+from genir.arguments import is_listable
+from genir.corpus.documents import document_of, query_of, record_from
 from genir.corpus.layout import find_file
-from genir.corpus.tables import HEADER
+from genir.corpus.lines import shorten
+from genir.corpus.tables import HEADER, judgements
 from genir.errors import InputError
 from genir.folders import new_folder, refuse_existing
 from genir.outputs import check_folder
@@ -20,7 +23,7 @@ SPLIT = re.compile(r"[\w-][\w.-]*")
 
 def write_corpus(
     folder: str | Path,
-    documents: Iterable[Document],
+    documents: Iterable[Document | Mapping[str, Any]],
     queries: Iterable[Query] = (),
     qrels: Mapping[str, Iterable[Qrel]] | None = None,
     card: str = "",
@@ -29,8 +32,12 @@ def write_corpus(
     """Write a corpus folder: documents, queries, one qrels file a split, `card` as README.md.
 
     Everything is written beside `folder`, flushed to the disk and moved, so that a crash leaves
-    what was there. Raises InputError for an existing folder (unless `overwrite`, which replaces a
-    corpus folder only), for what the readers would refuse and for qrels with unknown keys.
+    what was there. Documents may be dicts, as for `read_corpus`. A split without judgements has no
+    file.
+
+    Raises:
+        InputError: an existing folder (unless `overwrite`, which replaces a corpus folder only),
+            what the readers would refuse, and qrels with unknown keys.
     """
     target = Path(os.path.abspath(folder))
     check_free(target, overwrite)
@@ -42,7 +49,7 @@ def write_corpus(
         if not known:  # a file without queries would be refused
             (part / "queries.jsonl").unlink()
         (part / "qrels").mkdir()
-        for split, judged in (qrels or {}).items():
+        for split, judged in _splits(qrels):
             _write_qrels(part / "qrels", split, judged, (known, keys))
         if card:
             _write_text(part / "README.md", [card])
@@ -56,21 +63,49 @@ def check_free(folder: Path, overwrite: bool) -> None:
         raise InputError(f"{folder}: exists and is no corpus folder; choose another name")
 
 
-def _documents(documents: Iterable[Document]) -> Iterator[dict[str, Any]]:
-    for number, document in enumerate(documents, 1):
-        record = record_of(document)
+def _documents(documents: Any) -> Iterator[Mapping[str, Any]]:
+    one = isinstance(documents, Document | Mapping)
+    for number, given in enumerate(_listed([documents] if one else documents, "documents"), 1):
+        record = record_from(given, f"document {number}")
         document_of(record, f"document {number}")  # what cannot be read back is not written
         yield record
 
 
-def _queries(queries: Iterable[Query]) -> Iterator[dict[str, Any]]:
-    for number, query in enumerate(queries, 1):
+def _queries(queries: Any) -> Iterator[Mapping[str, Any]]:
+    for number, query in enumerate(_listed(queries, "queries"), 1):
+        if not isinstance(query, Query):
+            raise InputError(
+                f"query {number}: {shorten(query)} is no Query; write Query(key, text)"
+            )
         record = {"_id": query.key, "text": query.text}
         query_of(record, f"query {number}")
         yield record
 
 
-def _write_lines(path: Path, records: Iterable[dict[str, Any]], kind: str) -> set[str]:
+def _listed(given: Any, name: str) -> Iterable[Any]:
+    if isinstance(given, str | bytes | Mapping) or not is_listable(given):
+        raise InputError(f"{name}: got {shorten(given)}; give a list")
+    return given
+
+
+def _splits(qrels: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the judgements of each split that has some."""
+    if not isinstance(qrels, Mapping | None):
+        raise InputError(
+            f"qrels: got {shorten(qrels)}; give judgements by the name of their split, such as "
+            '{"train": [...]}'
+        )
+    for split, judged in (qrels or {}).items():
+        if not isinstance(split, str) or not SPLIT.fullmatch(split):
+            raise InputError(
+                f"qrels: {shorten(split)} cannot name a split; use letters, digits, _ and -"
+            )
+        listed = list(_listed(judged, f"qrels {split}"))
+        if listed:
+            yield split, listed
+
+
+def _write_lines(path: Path, records: Iterable[Mapping[str, Any]], kind: str) -> set[str]:
     keys: set[str] = set()
 
     def lines() -> Iterator[str]:
@@ -84,7 +119,7 @@ def _write_lines(path: Path, records: Iterable[dict[str, Any]], kind: str) -> se
     return keys
 
 
-def _dump(record: dict[str, Any], kind: str) -> str:
+def _dump(record: Mapping[str, Any], kind: str) -> str:
     try:
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         text.encode()
@@ -94,20 +129,21 @@ def _dump(record: dict[str, Any], kind: str) -> str:
 
 
 def _write_qrels(
-    folder: Path, split: str, qrels: Iterable[Qrel], known: tuple[set[str], set[str]]
+    folder: Path, split: str, qrels: Iterable[Any], known: tuple[set[str], set[str]]
 ) -> None:
-    if not SPLIT.fullmatch(split):
-        raise InputError(f"qrels: {split!r} cannot name a split; use letters, digits, _ and -")
-
-    def lines() -> Iterator[str]:
-        yield "\t".join(HEADER) + "\n"
-        for qrel in qrels:
-            for key, keys in zip((qrel.query, qrel.document), known, strict=True):
-                if key not in keys:
-                    raise InputError(f"qrels {split}: {key!r} is unknown; write only known keys")
-            yield f"{qrel.query}\t{qrel.document}\t{qrel.grade}\n"
-
-    _write_text(folder / f"{split}.tsv", lines())
+    lines = ["\t".join(HEADER)]
+    for qrel in qrels:
+        if not isinstance(qrel, Qrel):
+            raise InputError(
+                f"qrels {split}: {shorten(qrel)} is no Qrel; write Qrel(query, document, grade)"
+            )
+        for key, keys in zip((qrel.query, qrel.document), known, strict=True):
+            if not isinstance(key, str) or key not in keys:
+                raise InputError(f"qrels {split}: {shorten(key)} is unknown; write only known keys")
+        lines.append(f"{qrel.query}\t{qrel.document}\t{qrel.grade}")
+    # What cannot be read back is not written. A pair that is given twice alike counts once.
+    deque(judgements(enumerate(lines, 1), f"qrels {split}"), maxlen=0)
+    _write_text(folder / f"{split}.tsv", (f"{line}\n" for line in lines))
 
 
 def _write_text(path: Path, lines: Iterable[str]) -> None:

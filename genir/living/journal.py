@@ -15,9 +15,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from shlex import quote
 from typing import get_args
 
+from genir.console import command
 from genir.corpus.store_file import identity, schema_of, tables_of
 from genir.errors import FolderError, InputError
 from genir.folders import flush_entry
@@ -336,9 +336,9 @@ class Journal:
     def damaged(self, what: str) -> InputError:
         """Return the error for a journal that is damaged or another model's."""
         return FolderError(
-            f"{self.path}: damaged: {what}. Restore the folder from a backup; or genir recover "
-            f"{quote(str(self.path.parent))} keeps the changes that are intact (the folder itself "
-            f"is that of version {self.base.version})"
+            f"{self.path}: damaged: {what}. Restore the folder from a backup; or "
+            f"{command('genir', 'recover', self.path.parent)} keeps the changes that are "
+            f"intact (the folder itself is that of version {self.base.version})"
         )
 
     def _refused(self, error: Exception) -> InputError:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from safetensors.numpy import save_file
 
+from genir.arguments import as_path
 from genir.config import Recipe, dump_recipe
 from genir.corpus.store import DocumentStore
 from genir.decoding.two_stage import FirstStage
@@ -44,7 +45,7 @@ class Stored(Living):
 
         Its own folder is written with all that others have changed there, while they wait.
         """
-        target = Path(folder)
+        target = as_path(folder, "folder")
         refuse_existing(target, overwrite)
 
         def note(writing: Writing | None = None) -> None:

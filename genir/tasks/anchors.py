@@ -8,7 +8,6 @@ nothing.
 """
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from random import Random
@@ -22,18 +21,43 @@ from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
 from genir.tasks.hyperlinks import Anchor, anchors
-from genir.tasks.terms import STOP_WORDS, Language, document_words, draw, normal
+from genir.tasks.terms import STOP_WORDS, Language, WordSampler, document_words, normal
 
 MAX_PAIRS = 32
 """Pairs of a link with those behind it in its sentence."""
+MAX_KEPT_WORDS = 1_000_000
+"""Different words of pages that are kept for further links to them; about 100 MB."""
+
+
+class Pages:
+    """The words of pages that links lead to: a page that many links lead to is read once.
+
+    corpus: documents by number. language: statistics that weigh the words.
+    """
+
+    def __init__(self, corpus: Sequence[Document], language: Language) -> None:
+        self._corpus, self._language = corpus, language
+        self._kept: dict[int, WordSampler] = {}
+        self._words = 0
+
+    def sampler(self, number: int) -> WordSampler:
+        """Return a sampler of the words of a document's title and text."""
+        if number not in self._kept:
+            found = WordSampler(document_words(self._corpus[number]), self._language)
+            self._words += len(found.words)
+            if self._words > MAX_KEPT_WORDS:
+                self._kept.clear()
+                self._words = len(found.words)
+            self._kept[number] = found
+        return self._kept[number]
 
 
 class Web(NamedTuple):
-    """Word statistics, the documents that each anchor text leads to, and all documents."""
+    """Word statistics, the documents that each anchor text leads to, and the pages' words."""
 
     language: Language
     meanings: dict[str, dict[str, None]]
-    corpus: Sequence[Document]
+    pages: Pages
     table: IdentifierTable
 
 
@@ -55,7 +79,8 @@ class AnchorTask(CorpusTask[Web]):
         for document in corpus:
             for anchor in anchors(document, table):
                 meanings.setdefault(anchor.words.lower(), {})[anchor.target] = None
-        return Web(Language(corpus), meanings, corpus, table)
+        language = Language(corpus)
+        return Web(language, meanings, Pages(corpus, language), table)
 
     def examples(
         self,
@@ -74,11 +99,10 @@ class AnchorTask(CorpusTask[Web]):
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
         """Return (source, key of the target) of a document's links."""
 
-    def beside(self, counts: Counter[str], web: Web, anchor: str, rng: Random) -> str:
+    def beside(self, sampler: WordSampler, anchor: str, rng: Random) -> str:
         """Return words drawn by count and information, then the anchor text."""
         size = normal(self.options.mean, self.options.deviation, rng)
-        drawn = draw(_weights(counts, web.language), size, rng)
-        return " ".join([*drawn, anchor])
+        return " ".join([*sampler.draw(size, rng), anchor])
 
 
 class Rqp(AnchorTask):
@@ -91,7 +115,7 @@ class Rqp(AnchorTask):
         return [(self._query(anchor, web, rng), anchor.target) for anchor in found]
 
     def _query(self, anchor: Anchor, web: Web, rng: Random) -> str:
-        return self.beside(Counter(terms(anchor.context)), web, anchor.words, rng)
+        return self.beside(WordSampler(terms(anchor.context), web.language), anchor.words, rng)
 
 
 class Qdm(Rqp):
@@ -145,24 +169,15 @@ class Acm(AnchorTask):
                 others = [other for other in following if one.target != other.target]
                 if not others:
                     continue
-                page = web.corpus[web.table.number(one.target)]
-                counts = Counter(document_words(page))
+                sampler = web.pages.sampler(web.table.number(one.target))
                 for other in others:
-                    yield self.beside(counts, web, one.words, rng), other.target
+                    yield self.beside(sampler, one.words, rng), other.target
 
 
 def _sharing_a_sentence(found: Sequence[Anchor]) -> list[list[Anchor]]:
     """Return the links of each sentence that leads to several documents."""
     groups = [list(group) for _, group in groupby(found, key=lambda anchor: anchor.place)]
     return [group for group in groups if len({anchor.target for anchor in group}) > 1]
-
-
-def _weights(counts: Counter[str], language: Language) -> dict[str, float]:
-    return {
-        word: count * language.information(word)
-        for word, count in counts.items()
-        if word not in STOP_WORDS
-    }
 
 
 def _weight(text: str, language: Language) -> float:

@@ -11,13 +11,14 @@ from genir.tasks.passages import clean, sentence_places
 Places = Sequence[tuple[int, int]]
 """Where parts of a text start and end, in reading order."""
 MAX_CONTEXT_CHARS = 2_000
-"""Characters of a context on each side of the link. Sentences are shorter; a list of links without
-a full stop is not, and would be read once for each of its links."""
+"""Characters of a link's words, and of a context on each side of the link. Sentences are shorter; a
+list of links without a full stop is not, and would be read once for each of its links. Links may
+span a whole text, and each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A link: its words, the part of the text where it begins, the key that it leads to.
+    """A link: its first words, the part of the text where it begins, the key that it leads to.
 
     context: that part without the link's words, of a long part the characters around them. place:
     the number of that part, from 0.
@@ -50,7 +51,7 @@ def anchors(
         low = max(start, link.start - MAX_CONTEXT_CHARS)
         high = min(max(link.end, end), link.end + MAX_CONTEXT_CHARS)
         around = f"{text[low : link.start]} {text[link.end : high]}"
-        words = clean(text[link.start : link.end])
+        words = clean(text[link.start : min(link.end, link.start + MAX_CONTEXT_CHARS)])
         if place not in cleaned:
             cleaned[place] = clean(text[start:end])
         if words:

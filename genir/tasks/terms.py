@@ -61,12 +61,22 @@ class Language:
         return log(self.documents / (self.holders[word] + 1))
 
 
-def draw(weights: dict[str, float], count: int, rng: Random) -> list[str]:
-    """Draw words by weight, with replacement; none if no word has any weight."""
-    bounds = list(accumulate(weights.values()))
-    if not bounds or bounds[-1] <= 0:
-        return []
-    return rng.choices(list(weights), cum_weights=bounds, k=count)
+class WordSampler:
+    """Draws words of a text by count times information, with replacement. Stop words weigh nothing.
+
+    words, bounds: the different words, and the running sums of their weights.
+    """
+
+    def __init__(self, found: Iterable[str], language: Language) -> None:
+        counts = Counter(word for word in found if word not in STOP_WORDS)
+        weights = (count * language.information(word) for word, count in counts.items())
+        self.words, self.bounds = list(counts), list(accumulate(weights))
+
+    def draw(self, count: int, rng: Random) -> list[str]:
+        """Draw `count` words in time that does not grow with the text; none without any weight."""
+        if not self.bounds or self.bounds[-1] <= 0:
+            return []
+        return rng.choices(self.words, cum_weights=self.bounds, k=count)
 
 
 def draw_distinct(weights: dict[str, float], count: int, rng: Random) -> list[str]:

@@ -159,3 +159,12 @@ def test_a_repeated_character_is_looked_up_once():
     assert often == pytest.approx(1000 * once) and once[0] > 0 == once[1]
     (dog,) = bm25.scores(["狗"])
     assert mixed == pytest.approx(2 * once + dog)
+
+
+def test_arguments_of_other_types_are_refused():
+    found = Bm25.fit([Document("a", "one"), Document("b", "two")])
+    assert [hit.key for hit in found.search("one two", 3, among=[False, True])[0]] == ["b"]
+    with pytest.raises(InputError, match=r"among: got \(3,\); give a bool for each document"):
+        found.search("one", 3, among=[True] * 3)
+    with pytest.raises(InputError, match=r"text: got \['a'\] \(list\); give a str"):
+        Bm25.reads(["a"])

@@ -50,7 +50,7 @@ def test_size_is_the_sum_or_unknown():
 
 
 def test_nothing_to_fuse():
-    with pytest.raises(InputError, match="at least one searcher"):
+    with pytest.raises(InputError, match="give a list of at least one"):
         Fusion([])
     assert Fusion([Fixed("a")]).search([], 5) == []
 
@@ -60,3 +60,27 @@ def test_real_parts(store, encoder):
     hits = fusion.search(["files", "host"], 10)
     assert all(sorted(hit.key for hit in own) == sorted(d.key for d in store) for own in hits)
     assert [h.key for h in fusion.search(["files"], 10, {"network": True})[0]] == ["ping"]
+
+
+class Silent:
+    def search(self, queries, k, where=None):
+        return [[] for _ in queries]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"searchers": Silent()}, "searchers: got .*; give a list of at least one"),
+        ({"searchers": "ab"}, "searchers: got 'ab'; give a list"),
+        ({"searchers": [Silent(), 5]}, "searchers: 5 has no `search`"),
+        ({"searchers": [None]}, "searchers: None has no `search`"),
+        ({"searchers": [Silent()], "depth": "5"}, "depth = '5': give a whole number"),
+        ({"searchers": [Silent()], "depth": 0}, "depth = 0: give at least 1"),
+        ({"searchers": [Silent()], "constant": -1}, "constant = -1: give a number of at least 0"),
+        ({"searchers": [Silent()], "constant": "x"}, "constant = 'x': give a number"),
+        ({"searchers": [Silent()], "constant": float("nan")}, "constant = nan: give a number"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Fusion(**arguments)

@@ -98,6 +98,16 @@ def test_what_no_json_can_say_is_refused(remote, where):
         remote.search(QUERIES[:1], 1, where)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:8000", "", "ftp://x", "http://h/p?x=1", "http://h#x", "http://", "http:/x", b"http://h",
+     5],
+)  # fmt: skip
+def test_an_address_of_another_form_is_refused_at_once(address):
+    with pytest.raises(InputError, match=r"is no address; write one such as http://127\.0\.0\.1"):
+        RemoteSearcher(address)
+
+
 @pytest.mark.parametrize("address", ["http://[", "http://a:x", None, "http://\x00"])
 def test_an_address_that_cannot_be_is_refused(address):
     with pytest.raises(InputError, match=r"is no address|does not answer"):

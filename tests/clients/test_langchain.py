@@ -5,6 +5,7 @@ pytest.importorskip("langchain_core", reason="no LangChain; pip install 'genir[l
 from langchain_core.runnables import RunnableLambda
 
 from genir.clients.langchain import GenirRetriever
+from genir.records import Document, Hit
 
 QUESTION = "clone a text"
 
@@ -18,6 +19,27 @@ def test_whole_documents_come_back_best_first(source, retriever):
     assert found[0].page_content == first.text
     assert found[0].metadata["verb"] == first.metadata["verb"]
     assert found[0].metadata["score"] == pytest.approx(hits[0].score, abs=1e-5)
+
+
+def test_fields_of_a_document_with_the_names_of_a_hit_are_kept():
+    own = {"score": 5, "key": "A-17", "rank": "captain", "document_rank": 3, "lang": "en"}
+
+    class Source:
+        documents = None
+
+        def search(self, queries, k, where=None):
+            return [[Hit("a", 0.5, 1, title="T")]]
+
+        def fetch(self, keys):
+            return {"a": Document("a", "text", metadata=own)}
+
+    source = Source()
+    source.documents = source
+    (found,) = GenirRetriever(source=source).invoke(QUESTION)
+    assert found.metadata == {
+        "key": "a", "rank": 1, "score": 0.5, "title": "T", "lang": "en", "document_score": 5,
+        "document_key": "A-17", "document_document_rank": "captain", "document_rank": 3,
+    }  # fmt: skip
 
 
 def test_a_filter_holds(source):

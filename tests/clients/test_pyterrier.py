@@ -38,3 +38,11 @@ def test_no_queries_give_no_results(source):
 def test_documents_are_no_queries(source):
     with pytest.raises(Exception, match="query"):
         GenirTransformer(source)(pd.DataFrame([["d1", "x"]], columns=["docno", "text"]))
+
+
+def test_columns_of_topics_that_results_have_too_are_replaced(source):
+    more = TOPICS.assign(title="topic", url="x", number=7)
+    found = GenirTransformer(source, k=2)(more)
+    assert found.columns.is_unique
+    assert found.drop(columns="number").equals(GenirTransformer(source, k=2)(TOPICS))
+    assert found.number.tolist() == [7] * 4

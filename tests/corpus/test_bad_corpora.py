@@ -161,7 +161,18 @@ def test_bad_rows(rows, message):
         list(read_corpus(rows))
 
 
+def test_a_base_url_is_for_pages():
+    with pytest.raises(InputError, match="rows: a base URL is for a folder of pages; give docum"):
+        list(read_corpus([{"_id": "a", "text": "one"}], base_url="http://x"))
+
+
 A = Document("a", "one")
+
+
+def judged(*qrels):
+    return {"documents": [A], "queries": [Query("q", "x")], "qrels": {"test": qrels}}
+
+
 BAD_WRITES = {
     "no documents": ({"documents": []}, "no documents to write"),
     "duplicate key": ({"documents": [A, A]}, "corpus: duplicate _id 'a'"),
@@ -182,6 +193,30 @@ BAD_WRITES = {
     "empty query": ({"documents": [A], "queries": [Query("q", "")]}, "query 1: query 'q' has an"),
     "unknown query": ({"documents": [A], "qrels": {"test": [Qrel("q", "a")]}}, "qrels test: 'q'"),
     "bad split": ({"documents": [A], "qrels": {"../x": []}}, "'../x' cannot name a split"),
+    "a fraction": (judged(Qrel("q", "a", 1.5)), "qrels test:2: grade '1.5' is not a whole number"),
+    "a large grade": (judged(Qrel("q", "a", 10**6)), "grade '1000000' is not a whole number"),
+    "a boolean": (judged(Qrel("q", "a", True)), "grade 'True' is not a whole number"),
+    "two grades": (judged(Qrel("q", "a"), Qrel("q", "a", 2)), "have grade 2 here and 1 on line 2"),
+    "no judgement": (judged(("q", "a", 1)), "('q', 'a', 1) is no Qrel; write Qrel(query, "),
+    "no key": (judged(Qrel(["q"], "a")), "qrels test: ['q'] is unknown"),
+    "documents a text": ({"documents": "abc"}, "documents: got 'abc'; give a list"),
+    "documents none": ({"documents": None}, "documents: got None; give a list"),
+    "documents numbers": ({"documents": [5]}, "document 1: 5 is not a mapping"),
+    "queries a text": ({"documents": [A], "queries": "abc"}, "queries: got 'abc'; give a list"),
+    "a single query": ({"documents": [A], "queries": Query("q", "x")}, "queries: got Query("),
+    "a query as a dict": (
+        {"documents": [A], "queries": [{"_id": "q"}]},
+        "is no Query; write Query",
+    ),
+    "judgements a list": (
+        {"documents": [A], "qrels": [Qrel("q", "a")]},
+        "by the name of their spl",
+    ),
+    "a split of a text": (
+        {"documents": [A], "qrels": {"test": "abc"}},
+        "qrels test: got 'abc'; gi",
+    ),
+    "a split of a number": ({"documents": [A], "qrels": {5: []}}, "qrels: 5 cannot name a split"),
 }
 
 

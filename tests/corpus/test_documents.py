@@ -3,6 +3,7 @@
 import json
 from datetime import date
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from genir.corpus.documents import document_of, documents_of, record_of
 from genir.corpus.folder import read_corpus
 from genir.errors import InputError
-from genir.records import Document
+from genir.records import Document, Link
 
 KEPT = {
     "metadata a string": ({"metadata": "a string"}, {"metadata": "a string"}),
@@ -166,3 +167,40 @@ def test_a_key_that_no_address_can_hold_is_refused_in_every_source(tmp_path, key
     with pytest.raises(InputError, match=r"c\.tsv:1: _id "):
         list(read_corpus(tmp_path / "c.tsv"))
     assert document_of({"_id": "...", "text": "x"}, "").key == "..."
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        *[
+            (
+                {"links": links},
+                r"document 'a': links .* are not a tuple of Link; write Link\(\.\.\.\)",
+            )
+            for links in ("abc", ("abc",), ((0, 1, "d1"),), 5, None, [{"start": 0}])
+        ],
+        *[
+            ({"metadata": metadata}, r"document 'a': metadata .* is not a mapping")
+            for metadata in (None, ["lang"], "abc", 5)
+        ],
+    ],
+)
+def test_documents_with_fields_of_other_types_are_refused(fields, message):
+    document = Document("a", "some text", **fields)
+    for read in (documents_of, lambda one: list(read_corpus([one]))):
+        with pytest.raises(InputError, match=message):
+            read(document)
+
+
+def test_links_of_a_document_may_be_a_list():
+    (document,) = documents_of(Document("a", "some text", links=[Link(0, 4, "b")]))
+    assert document.links == (Link(0, 4, "b"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [(np.int64(3), "item"), (np.array(3), "item"), (np.array([3]), "tolist")],
+)
+def test_values_of_numpy_are_refused_with_the_call_that_converts_them(value, fix):
+    with pytest.raises(InputError, match=rf"cannot be stored: .*; give its \.{fix}\(\)"):
+        documents_of({"_id": "a", "text": "x", "n": value})

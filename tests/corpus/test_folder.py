@@ -120,3 +120,12 @@ def test_a_failing_overwrite_keeps_the_old_folder(corpus):
         write_corpus(corpus, [Document("z", "new")] * 2, overwrite=True)
     assert list(read_corpus(corpus)) == DOCUMENTS
     assert os.listdir(corpus.parent) == ["c"]
+
+
+def test_dicts_one_document_and_judgements_given_twice_are_written(tmp_path):
+    one = {"_id": "a", "text": "one", "lang": "en"}
+    twice = {"train": [], "test": iter([Qrel("q", "a"), Qrel("q", "a")])}
+    write_corpus(tmp_path / "c", one, [Query("q", "x")], twice)
+    assert list(read_corpus(tmp_path / "c")) == [Document("a", "one", metadata={"lang": "en"})]
+    assert [path.name for path in (tmp_path / "c/qrels").iterdir()] == ["test.tsv"]
+    assert read_qrels(tmp_path / "c/qrels/test.tsv") == [Qrel("q", "a")]

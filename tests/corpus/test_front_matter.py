@@ -83,6 +83,13 @@ def test_json_front_matter():
     assert page.fields == {"title": "A } b", "tags": ["x"]}
 
 
+@pytest.mark.parametrize("end", ["\n", "  \n", "\n\n"])
+def test_json_front_matter_on_one_line(end):
+    page = parse_markdown('{"title": "A } b", "lang": "en"}' + end + "Words.\n")
+    assert (page.title, page.text) == ("A } b", "Words.")
+    assert page.fields == {"title": "A } b", "lang": "en"}
+
+
 def test_other_fields_stay_as_written():
     yaml = (
         "n: 10\nx: 1.5\nversion: 1.10\nquoted: '10'\non: yes\ntrue: true\ndate: 2020-01-01\n"
@@ -119,6 +126,9 @@ def test_html_pages_have_front_matter_too():
         ("---\n\nNo end of it: a rule.\n", "No end of it: a rule."),
         ("{{ macro }}\n\nWords.\n", "{{ macro }}\nWords."),
         ("{\nbrace\n\nWords.\n", "{\nbrace\nWords."),
+        ('{"a": 1} is an object.\n', '{"a": 1} is an object.'),
+        ('{"quoted"} words\n', '{"quoted"} words'),
+        ("{}\nWords.\n", "{} Words."),
         ("----\ntitle: x\n----\n\nWords.\n", "title: x\nWords."),
         ("---\n---\nWords.\n", "Words."),
         ("---\n# a comment alone\n---\nWords.\n", "Words."),
@@ -170,6 +180,7 @@ MALFORMED = {
         '{\n "title": "T",\n "lang": "en",\n}\nWords.\n',
         "p.md: line 4: front matter is not valid JSON",
     ),
+    "a comma too many on one line": ('{"title": "T",}\nWords.\n', "line 1: .*not valid JSON"),
     "JSON that never ends": ('{\n "title": "T"\nWords.\n', "line 3: .*not valid JSON"),
     "a null name": ("---\nnull: 1\n---\nW.\n", "the name None is no text; write it in quotes"),
     "a tilde for a name": ("---\n~: 1\n---\nW.\n", "the name None is no text"),

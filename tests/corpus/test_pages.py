@@ -1,6 +1,10 @@
+import os
+
 import pytest
+from markdown_it import MarkdownIt
 
 from genir.corpus.folder import read_corpus
+from genir.corpus.markdown_table import enable_tables
 from genir.corpus.page import Anchor, parse_html, parse_markdown
 from genir.errors import InputError
 
@@ -137,3 +141,40 @@ def test_a_long_reference_that_is_used_often_is_refused(definition):
 def test_byte_order_marks_before_a_page_are_no_text(tmp_path):
     (tmp_path / "a.md").write_text("\ufeff\ufeff---\ntitle: T\n---\nWords.\n")
     assert [(d.title, d.text) for d in read_corpus(tmp_path)] == [("T", "Words.")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ("| 1 | 2 | more |\n", "a\nb\n1\n2\nmore"),
+        ("| 1 \\| 2 | `x|y` |\n", "a\nb\n1 | 2\n`x\ny`"),
+        ("1\n|\n||\n|3|\n", "a\nb\n1\n3"),
+        ("1\n> quoted\n", "a\nb\n1\nquoted"),
+        ("1\n\nbehind|it\n", "a\nb\n1\nbehind|it"),
+        ("1\n    indented|code\n", "a\nb\n1\nindented|code"),
+    ],
+)
+def test_each_written_cell_of_a_markdown_table_is_read(rows, text):
+    page = parse_markdown("| a | b |\n|---|:-:|\n" + rows)
+    assert page.text == text
+
+
+def test_a_table_ends_with_its_list():
+    page = parse_markdown("- x\n\n  a|b\n  -|-\n  1|[2](x.md)\nbehind|it\n")
+    assert (page.text, [one.href for one in page.anchors]) == ("x\na\nb\n1\n2\nbehind|it", ["x.md"])
+
+
+def test_rows_of_a_markdown_table_are_not_filled():
+    source = "|".join("a" * 250) + "\n" + "|".join("-" * 250) + "\n" + "a\n" * 250
+    parser = MarkdownIt("commonmark")
+    enable_tables(parser)
+    assert len(parser.parse(source)) == 3 * (250 + 250)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.md", b"\xe9/a.md"])
+def test_a_name_that_is_not_utf8_is_named(tmp_path, name):
+    file = tmp_path / os.fsdecode(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("Words.\n")
+    with pytest.raises(InputError, match=r"name is not UTF-8 \(byte 0xe9\); rename the file"):
+        list(read_corpus(tmp_path))

@@ -86,6 +86,12 @@ def test_duplicates_are_refused(tmp_path):
         ("q Q0 a 1 -inf t\n", "trec:1: score '-inf' is not a finite number"),
         ("q Q0 a 1 1e999 t\n", "trec:1: score '1e999' is not a finite number"),
         ("q Q0 a \u0661 2 t\n", "trec:1: rank '\u0661' or score '2' is not a number"),
+        (
+            "q Q0 a 1 1 t\n\ufeffq Q0 b 1 1 t\n",
+            r"trec:2: the key '\\ufeffq' begins with a byte order",
+        ),
+        ("q Q0 \ufeffa 1 1 t\n", r"trec:1: the key '\\ufeffa' begins with a byte order mark"),
+        (f"q Q0 a {'1' * 5_000} 2 t\n", f"trec:1: rank '{'1' * 78}… or score '2' is not a number"),
         ("q Q0 a 1 \u0662 t\n", "score '\u0662' is not a number"),
     ],
 )

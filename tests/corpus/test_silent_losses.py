@@ -7,6 +7,7 @@ import pytest
 
 from genir.corpus.folder import holds_pages, read_corpus, read_qrels, read_queries
 from genir.corpus.layout import train_files
+from genir.corpus.notes import Notes
 from genir.corpus.runs import read_run
 from genir.errors import InputError
 from genir.records import Document, Link, Qrel
@@ -283,3 +284,20 @@ def test_a_byte_order_mark_inside_a_file_is_no_part_of_a_key(tmp_path, read, nam
 def test_the_largest_and_smallest_grades_are_read(tmp_path):
     (tmp_path / "qrels").write_text("q 0 a 1000\nq 0 b -01000\nq 0 c +3\n")
     assert [one.grade for one in read_qrels(tmp_path / "qrels")] == [1000, -1000, 3]
+
+
+def test_judgements_behind_a_link_to_nothing_are_refused(tmp_path):
+    write(tmp_path, {"corpus.jsonl": ONE, "queries.jsonl": QUERY})
+    assert train_files(tmp_path) is None
+    (tmp_path / "qrels").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(InputError, match=r"/qrels: a symbolic link to nothing; mend or remove it"):
+        train_files(tmp_path)
+    write(tmp_path / "unmounted", {"train.tsv": QRELS})
+    assert train_files(tmp_path) == (tmp_path / "queries.jsonl", tmp_path / "qrels/train.tsv")
+
+
+def test_names_in_notes_hide_nothing(caplog):
+    notes = Notes("here")
+    notes.add("left out", "a\ufe0f\U000e0100\x1b[2J\n.md")
+    notes.report()
+    assert caplog.messages == [r"here: left out: 1 ('a\ufe0f\U000e0100\x1b[2J\n.md')"]

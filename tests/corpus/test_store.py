@@ -3,6 +3,7 @@ import pickle
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import date
 
 import numpy as np
 import pytest
@@ -331,3 +332,45 @@ def test_a_column_that_is_no_text_is_damage(tmp_path):
     ):
         with pytest.raises(FolderError, match=r"d\.sqlite: damaged: "):
             look()
+
+
+def nested(depth):
+    condition = "en"
+    for _ in range(depth):
+        condition = {"not": condition}
+    return {"lang": condition}
+
+
+ODD_FILTERS = {
+    "no mapping": ("lang", "where: got 'lang'"),
+    "a list": (["lang"], r"where: got \['lang'\]"),
+    "deep": (nested(3_000), "filter 'lang': conditions nested deeper than 64; write it flatter"),
+    "bytes": ({"lang": b"en"}, r"filter 'lang': b'en' cannot be compared; give text"),
+    "a set": ({"lang": {"en"}}, r"filter 'lang': \{'en'\} cannot be compared; give a list"),
+    "an array": ({"year": np.array([1])}, r"array\(\[1\]\) cannot be compared; give a list"),
+    "a range": ({"year": range(3)}, "cannot be compared; give a list"),
+    "a date": ({"lang": date(2020, 1, 1)}, "cannot be compared; give text"),
+    "an operator": ({"year": {(1, 2): 3}}, r"filter 'year': unknown operator \(1, 2\)"),
+    "a name": ({5: "en"}, "where: name of a field"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILTERS)
+def test_filters_of_other_types_are_refused(store, name):
+    where, message = ODD_FILTERS[name]
+    with pytest.raises(InputError, match=message):
+        store.matching(where)
+
+
+def test_a_cached_filter_lets_no_other_value_pass(store):
+    for text, value in (("b'en'", b"en"), ("np.int64(1)", b"x"), (repr(date.min), date.min)):
+        assert not store.matching({"lang": text}).any()
+        with pytest.raises(InputError, match="cannot be compared"):
+            store.matching({"lang": value})
+
+
+def test_values_of_numpy_are_compared_as_numbers(store):
+    for year in (np.int64(1999), np.float64(1999), np.array(1999)):
+        assert (store.matching({"year": year}) == store.matching({"year": 1999})).all()
+    assert (store.matching({"ok": np.bool_(True)}) == store.matching({"ok": True})).all()
+    assert store.matching(nested(60)).any()

@@ -5,7 +5,9 @@ from collections import Counter
 import pytest
 from web import numbered, outcomes, page, pairs
 
+from genir.tasks.anchors import Pages
 from genir.tasks.hyperlinks import anchors, linked_from
+from genir.tasks.terms import Language
 
 ZOO = page(
     "zoo", "The zoo feeds [[cats|cat]] with fish. Ask [[Java|coffee]] or [[python|snake]] now."
@@ -86,3 +88,21 @@ def test_acm_asks_for_the_second_page_with_the_first_one_s_words():
 @pytest.mark.parametrize("task", ["rqp", "qdm", "rdp", "acm"])
 def test_without_links_there_is_nothing_to_say(task):
     assert pairs([CAT, COFFEE], task=task) == []
+
+
+def test_the_words_of_a_link_are_cut():
+    long = page("long", f"[[{'word ' * 1_000}|cat]] and more")
+    (found,) = anchors(long, numbered([long, CAT]))
+    assert found.words == ("word " * 400).strip()
+
+
+def test_pages_are_read_once_until_too_many_words_are_kept(monkeypatch):
+    monkeypatch.setattr("genir.tasks.anchors.MAX_KEPT_WORDS", 3)
+    corpus = [page("a", "one two"), page("b", "three"), page("c", "four five")]
+    pages = Pages(corpus, Language(corpus))
+    first, second = pages.sampler(0), pages.sampler(1)
+    assert (first.words, second.words) == (["one", "two"], ["three"])
+    assert (pages.sampler(0), pages.sampler(1)) == (first, second)
+    third = pages.sampler(2)  # the others are let go
+    assert pages.sampler(2) is third
+    assert pages.sampler(0) is not first
