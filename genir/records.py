@@ -150,6 +150,10 @@ class Selection:
     None asks for nothing; `allow=[]` finds nothing. A single filter is taken as a tuple of one.
     `allow="key"` and `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key.
 
+    closed: whether scores are computed from the selected documents alone: softmax over their
+    rows, corpus frequencies within them. A server sets it for tokens that see a part of the
+    documents, so that no score depends on the other part.
+
     Raises:
         InputError: A filter that is no mapping, and keys that are no strings.
     """
@@ -157,6 +161,7 @@ class Selection:
     where: tuple[Filter, ...] = ()
     allow: tuple[frozenset[str], ...] = ()
     deny: frozenset[str] = frozenset()
+    closed: bool = False
 
     def __post_init__(self) -> None:
         """Bring filters and keys into their types."""
@@ -168,11 +173,16 @@ class Selection:
     @cached_property
     def name(self) -> Hashable:
         """Return what equal selections share."""
-        return tuple(repr(dict(one)) for one in self.where), self.allow, self.deny
+        return tuple(repr(dict(one)) for one in self.where), self.allow, self.deny, self.closed
 
     def __and__(self, other: "Selection") -> "Selection":
-        """Return what passes both."""
-        return Selection(self.where + other.where, self.allow + other.allow, self.deny | other.deny)
+        """Return what passes both; closed if one of them is."""
+        return Selection(
+            self.where + other.where,
+            self.allow + other.allow,
+            self.deny | other.deny,
+            self.closed or other.closed,
+        )
 
 
 class Searcher(Protocol):

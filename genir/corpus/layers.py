@@ -68,6 +68,10 @@ class LayeredStore(DocumentStore):
         """Return the documents of the numbers that exist."""
         return super().numbered(numbers) | self._added.numbered(numbers)
 
+    def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the metadata of the documents of the numbers that exist."""
+        return super().metadata_of(numbers) | self._added.metadata_of(numbers)
+
     def __iter__(self) -> Iterator[Document]:
         """Yield all documents in order."""
         added = dict(zip(self._added.numbers(), self._added, strict=True))
@@ -124,8 +128,11 @@ class LayeredStore(DocumentStore):
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which documents have a value of a field that passes a test, bool [documents]."""
         mask = super().having(field, sql, values)
-        mask[self._added.numbers()] = False
-        mask[: len(self._added)] |= self._added.having(field, sql, values)
+        # Documents may be added meanwhile, in another thread: they lie behind the mask.
+        hidden = np.array(self._added.numbers(), dtype=np.int64)
+        mask[hidden[hidden < len(mask)]] = False
+        added = self._added.having(field, sql, values)[: len(mask)]
+        mask[: len(added)] |= added
         return mask
 
 

@@ -159,6 +159,15 @@ class DocumentStore(Sequence[Document]):
         )
         return {row[0]: self._document(row[1:]) for row in rows}
 
+    def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the metadata of the documents of the numbers that exist, without their texts."""
+        rows = self._rows(
+            "SELECT number, key, metadata FROM documents "
+            "WHERE number IN (SELECT value FROM json_each(?))",
+            json.dumps(list(numbers)),
+        )
+        return {number: self._fields(key, metadata) for number, key, metadata in rows}
+
     def __iter__(self) -> Iterator[Document]:
         """Yield all documents in order, streamed from the disk."""
         return map(self._document, self._rows(f"SELECT {COLUMNS} FROM documents ORDER BY number"))
@@ -306,15 +315,24 @@ class DocumentStore(Sequence[Document]):
             key, title, text, url, links, metadata = row
             if not all(isinstance(value, str) for value in row):
                 raise TypeError("a column is not text")
-            fields = json.loads(metadata)
-            if not isinstance(fields, dict):
-                raise TypeError("its metadata are not an object")
+            fields = self._fields(key, metadata)
             spans = tuple(Link(**link) for link in json.loads(links)) if links else ()
             return Document(key, text, title, url, spans, MappingProxyType(fields))
         except (TypeError, ValueError, RecursionError) as error:
             raise FolderError(
                 f"{self.path}: damaged: document {row[0]!r} cannot be read ({error}); restore it"
             ) from None
+
+    def _fields(self, key: str, metadata: str) -> dict[str, Any]:
+        try:
+            fields = json.loads(metadata)
+            if not isinstance(fields, dict):
+                raise TypeError("its metadata are not an object")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FolderError(
+                f"{self.path}: damaged: document {key!r} cannot be read ({error}); restore it"
+            ) from None
+        return fields
 
     def close(self) -> None:
         """Close the connections of all threads; the next use opens new ones."""

@@ -84,10 +84,10 @@ def beam_tree(
     live = retriever.wanted_rows(where).to(retriever.model.device)
     (mask,), width = live.masks, retriever.width(k, beams)
     matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))
+    # More beams than rows that may be found change nothing, and would tell of the other rows.
+    most = max(1, int(mask.sum()))
     while True:
-        decoding = retriever.recipe.decoding.model_copy(
-            update={"beams": min(width, retriever.trie.rows)}
-        )
+        decoding = retriever.decoding_for(live).model_copy(update={"beams": min(width, most)})
         with retriever.autocast():
             steps = list(
                 beam_steps(

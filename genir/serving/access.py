@@ -91,6 +91,7 @@ class Gate:
 async def anyone(request: Request) -> Caller:
     """Return who asks, whatever they may do."""
     caller = request.app.state.gate.caller(request.headers.get("authorization"))
+    request.state.scoped = caller.scope is not None
     if caller.name:
         request.state.facts["token"] = caller.name
     return caller
@@ -131,7 +132,16 @@ async def owner(caller: Annotated[Caller, Depends(writer)]) -> Caller:
     return caller
 
 
+async def overseer(caller: Annotated[Caller, Depends(reader)]) -> Caller:
+    """Return who asks, if they may read everything. Raises HTTPException 401 and 403."""
+    if caller.scope is not None:
+        detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
+        raise HTTPException(403, detail)
+    return caller
+
+
 Anyone = Annotated[Caller, Depends(anyone)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 Owner = Annotated[Caller, Depends(owner)]
+Overseer = Annotated[Caller, Depends(overseer)]

@@ -153,16 +153,28 @@ class Worker:
 
         An error is left to the search: it raises the same one, for the queries it belongs to.
         """
+
+        def compile_filters(served: Served) -> None:
+            with suppress(InputError):
+                served.prepare(wanted)
+
+        await self.beside(compile_filters)
+
+    async def beside(self, question: Callable[[Served], T]) -> T:
+        """Return the answer to a question about documents, asked beside the model's thread.
+
+        Raises Busy, and Closed without a model.
+        """
         if self.waiting >= self._settings.queue:
             raise Busy
 
-        def compile_filters() -> None:
+        def ask() -> T:
             served = self._served
-            if served is not None:
-                with suppress(InputError):
-                    served.prepare(wanted)
+            if served is None:
+                raise Closed
+            return question(served)
 
-        await asyncio.wrap_future(self.texts.filter(compile_filters))
+        return await asyncio.wrap_future(self.texts.filter(ask))
 
     def watch(self) -> None:
         """Begin to look for changes now and then."""
@@ -328,7 +340,8 @@ Outcome = tuple[_Waiting, Matched | BaseException]
 def _group(ask: Ask, served: Served) -> Hashable:
     """Return what queries must share to be answered together as they would be alone."""
     exact = ask.exact or (ask.exact is None and served.recipe.decoding.mode == "exact")
-    return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None
+    closed = ask.selection is not None and ask.selection.closed
+    return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None, closed
 
 
 def _outcomes(items: Sequence[_Waiting], served: Served) -> list[Outcome]:

@@ -3,11 +3,9 @@
 import json
 from collections.abc import Collection
 from time import monotonic
-from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from genir.corpus.conditions import COLUMNS
 from genir.corpus.lines import unique_fields
 from genir.errors import nearest
 from genir.records import Selection
@@ -36,15 +34,12 @@ def refuse(name: str, given: int, most: int, what: str) -> None:
         raise HTTPException(422, f"{name}: got {given} {what}; at most {most} {what} a request")
 
 
-def refuse_fields(where: dict[str, Any] | None, known: Collection[str], caller: Caller) -> None:
-    """Raise HTTPException 422 for a field that no document has.
-
-    Whoever sees a part of the documents is not told of the fields of others.
-    """
-    for field in where or {}:
-        if field not in known and field not in COLUMNS:
+def refuse_fields(asked: Collection[str], known: Collection[str], caller: Caller) -> None:
+    """Raise HTTPException 422 for a metadata field that no document of the caller's has."""
+    for field in asked:
+        if field not in known:
             hint = nearest(field, known) if caller.scope is None else ""
-            raise HTTPException(422, f"where: unknown metadata field {field!r}{hint}")
+            raise HTTPException(422, f"where: unknown metadata field {field!r:.200}{hint}")
 
 
 def within(asked: Selection, caller: Caller) -> Selection | None:
@@ -52,6 +47,11 @@ def within(asked: Selection, caller: Caller) -> Selection | None:
     selection = asked if caller.scope is None else caller.scope & asked
     empty = not (selection.where or selection.allow or selection.deny)
     return None if empty else selection
+
+
+def version_for(caller: Caller, version: int) -> int | None:
+    """Return the version of the documents, or None where it would count changes of others too."""
+    return version if caller.scope is None else None
 
 
 def deadline_of(given_ms: int | None, settings: Settings) -> float:

@@ -1,5 +1,6 @@
 """Every refusal as one clear message: `application/problem+json` (RFC 9457), never a traceback."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +24,9 @@ UNPARSED = (
     "and such a number as a text"
 )
 AGAIN = {"Retry-After": "1"}
+FAILING = "the model folder cannot be read or written; the server's log says why"
+"""Detail for scoped tokens: the error itself may name documents of others."""
+log = logging.getLogger("genir.serving")
 
 
 class Problem(BaseModel):
@@ -90,7 +94,10 @@ def _passing(request: Request, error: Exception) -> JSONResponse:
 
 def _bad_input(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, FolderError):
-        return problem(503, str(error), AGAIN)
+        if not getattr(request.state, "scoped", False):
+            return problem(503, str(error), AGAIN)
+        log.error("the model folder fails: %s", error)
+        return problem(503, FAILING, AGAIN)
     return problem(422, str(error))
 
 

@@ -111,7 +111,8 @@ class Tokens:
 def _caller(token: Token) -> Caller:
     allow = () if token.allow is None else (frozenset(token.allow),)
     where = (token.where,) if token.where else ()
-    return Caller(token.name, token.role, Selection(where, allow) if where or allow else None)
+    scope = Selection(where, allow, closed=True) if where or allow else None
+    return Caller(token.name, token.role, scope)
 
 
 def hash_of(secret: str) -> bytes:
