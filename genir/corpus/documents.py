@@ -18,6 +18,9 @@ FIELDS = ("_id", "title", "text", "url", "links")
 """The fields with a meaning of their own; all others are metadata."""
 SPAN = {"start", "end", "target"}
 
+MAX_KEY = 1_024
+"""Characters of a key. All ways in share the limit: what can be added can be named in a request."""
+
 
 def document_of(record: Mapping[str, Any], where: str) -> Document:
     """Return the document of a record.
@@ -124,7 +127,10 @@ def query_of(record: Mapping[str, Any], where: str) -> Query:
 
 
 def key_of(record: Mapping[str, Any], where: str) -> str:
-    """Return a record's `_id`. Raises InputError unless it is a printable, non-empty string."""
+    """Return a record's `_id`.
+
+    Raises InputError unless it is a printable, non-empty string of at most `MAX_KEY` characters.
+    """
     if "_id" not in record:
         names = ", ".join(map(str, record)) or "nothing"
         raise InputError(f"{where}: no _id; add one (the fields given: {names})")
@@ -133,6 +139,10 @@ def key_of(record: Mapping[str, Any], where: str) -> str:
         raise InputError(f"{where}: _id {shorten(key)} is not a string; write it in quotes")
     if not key.strip():
         raise InputError(f"{where}: _id {key!r} is empty; give each document and query its own")
+    if len(key) > MAX_KEY:
+        raise InputError(
+            f"{where}: _id {shorten(key)} has {len(key):,} characters; give it at most {MAX_KEY:,}"
+        )
     check_mark(key, where)
     if any(character in key for character in "\0\t\r\n"):
         raise InputError(

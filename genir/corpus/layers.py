@@ -100,9 +100,8 @@ class LayeredStore(DocumentStore):
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
 
-    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
-        """Return title, URL and the beginning of the text of the keys that exist."""
-        return super().previews(keys) | self._added.previews(keys)
+    def _previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+        return super()._previews(keys) | self._added._previews(keys)
 
     def keys(self) -> list[str]:
         """Return all keys in order."""

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -200,8 +200,18 @@ class DocumentStore(Sequence[Document]):
         found = {document.key: document for document in map(self._document, rows)}
         return {key: found[key] for key in keys if key in found}
 
-    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
-        """Return title, URL and the beginning of the text of the keys that exist, in one query."""
+    def previews(self, keys: Sequence[str], strict: bool = False) -> dict[str, Preview]:
+        """Return title, URL and the beginning of the text of the keys that exist, in one query.
+
+        Raises FolderError, if strict, for a key that does not exist.
+        """
+        found = self._previews(keys)
+        missing = next((key for key in keys if key not in found), None) if strict else None
+        if missing is not None:
+            raise FolderError(f"{self.path}: damaged: no document {missing!r}; restore it")
+        return found
+
+    def _previews(self, keys: Sequence[str]) -> dict[str, Preview]:
         rows = self._rows(
             "SELECT key, title, url, text FROM documents "
             "WHERE key IN (SELECT value FROM json_each(?))",
@@ -358,9 +368,25 @@ class DocumentStore(Sequence[Document]):
                 f"{self.path}: damaged or no document store ({error}); restore it or make it again"
             ) from None
 
+    @property
+    def replaced(self) -> bool:
+        """Return whether another file has taken this one's place."""
+        with suppress(OSError):
+            return identity(self.path) != self.identity
+        return False
+
     def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection; a forked process must not use its parent's."""
-        if getattr(self._local, "process", None) != os.getpid():
+        """Return this thread's connection; a forked process must not use its parent's.
+
+        A file that was written to, as where it is restored in place, is opened anew: SQLite may
+        have kept pages of before. One that another has replaced stays open.
+        """
+        process, written = os.getpid(), self._written()
+        if getattr(self._local, "process", None) == process and written not in (
+            None, self._local.written
+        ):  # fmt: skip
+            self._leave()
+        if getattr(self._local, "process", None) != process:
             uri = f"{self.path.resolve().as_uri()}?mode=ro"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             if identity(self.path) != self.identity:  # numbers would be those of other documents
@@ -369,11 +395,26 @@ class DocumentStore(Sequence[Document]):
                     f"{self.path}: another has taken its place; load the folder again"
                 )
             self._local.connection = connection
-            self._local.process = os.getpid()
+            self._local.process, self._local.written = process, written
             with self._lock:
                 self._connections.append(self._local.connection)
         own: sqlite3.Connection = self._local.connection
         return own
+
+    def _written(self) -> tuple[int, ...] | None:
+        """Return what changes when the file is written to; None where it is another, or gone."""
+        with suppress(OSError):
+            facts = self.path.stat()
+            if (facts.st_dev, facts.st_ino) == self.identity:
+                return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
+        return None
+
+    def _leave(self) -> None:
+        """Close this thread's connection."""
+        with self._lock:
+            self._connections.remove(self._local.connection)
+        self._local.connection.close()
+        self._local.process = None
 
 
 def identity(path: Path) -> tuple[int, int]:

@@ -159,7 +159,7 @@ class Living(State):
         if self._journal is None:
             return False
         try:
-            if stamp(self._base.folder) != self._stamp:
+            if stamp(self._base.folder) != self._stamp or self.documents.replaced:
                 raise Moved
             if self._journal.head() == self.version:
                 return False

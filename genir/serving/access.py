@@ -74,7 +74,7 @@ class Gate:
             if tokens.refresh():
                 log.info("the tokens were read again")
         except InputError as error:
-            log.error("the tokens stay as they were: %s", error)
+            log.error("%s", error)
 
     def told(self, caller: Caller) -> Access:
         """Return what is open to a caller, as the model card says it."""

@@ -10,7 +10,8 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field, model_validator
 from starlette.exceptions import HTTPException
 
-from genir.corpus.documents import document_of, record_of
+from genir.corpus.documents import MAX_KEY, document_of, record_of
+from genir.errors import FolderError
 from genir.serving.access import Owner, Reader, Writer
 from genir.serving.limits import deadline_of, refuse, refuse_repeated, version_for
 from genir.serving.messages import Message, QueryText, State
@@ -20,7 +21,7 @@ from genir.serving.served import Changed, Served
 from genir.serving.service import Service
 
 router = APIRouter(responses=RESPONSES, tags=["documents"])
-KeyInPath = Annotated[str, InPath(description="a document's key", max_length=1_024)]
+KeyInPath = Annotated[str, InPath(description="a document's key", max_length=MAX_KEY)]
 
 
 class DocumentsRequest(Message):
@@ -144,7 +145,10 @@ async def show(key: KeyInPath, request: Request, caller: Reader) -> dict[str, An
 
     def ask(served: Served) -> dict[str, Any]:
         refuse_absent(served, [key], caller.scope)
-        return record_of(served.documents.fetch([key])[key])
+        found = served.documents.find(key)
+        if found is None:
+            raise FolderError(f"the document store has no document {key!r:.200}; restore it")
+        return record_of(found)
 
     return await service.ask(ask, _deadline(service))
 

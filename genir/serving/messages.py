@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from genir.corpus.documents import MAX_KEY
 from genir.records import Hit, Selection
 
 MAX_DEPTH = 6
@@ -12,7 +13,7 @@ MAX_VALUES = 1_000
 """Values in one filter."""
 _INTEGERS = range(-(2**63), 2**63)
 
-Key = Annotated[str, Field(min_length=1, max_length=1_024)]
+Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY)]
 Condition = dict[str, Any]
 System = Literal["genir", "bm25"]
 
@@ -166,13 +167,9 @@ class Hits(BaseModel):
     )
 
     @classmethod
-    def of(
-        cls, hits: list[Hit], shares: list[float] | None = None, identifiers: bool = True
-    ) -> Self:
-        """Wrap what a searcher returned for one query; identifiers: whether they are shown."""
+    def of(cls, hits: list[Hit], shares: list[float] | None = None) -> Self:
+        """Wrap what a searcher returned for one query."""
         found = [HitMessage.model_validate(hit) for hit in hits]
-        if not identifiers:
-            found = [hit.model_copy(update={"identifier": ""}) for hit in found]
         return cls(hits=found, proven=getattr(hits, "proven", None), shares=shares)
 
 
@@ -309,10 +306,3 @@ class TreeMessage(BaseModel):
     hits: list[HitMessage]
     took_ms: float
     version: int | None = Field(default=None, description=f"{VERSION} that answered; {UNTOLD}")
-
-
-def without_identifiers(tree: TreeMessage) -> TreeMessage:
-    """Return a tree that shows no symbols: they are numbered among the documents of all."""
-    nodes = [node.model_copy(update={"symbol": ""}) for node in tree.nodes]
-    hits = [hit.model_copy(update={"identifier": ""}) for hit in tree.hits]
-    return tree.model_copy(update={"nodes": nodes, "hits": hits})

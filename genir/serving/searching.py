@@ -35,7 +35,6 @@ from genir.serving.messages import (
     State,
     TreeMessage,
     Where,
-    without_identifiers,
 )
 from genir.serving.metrics import CONTENT_TYPE
 from genir.serving.problems import RESPONSES
@@ -74,10 +73,7 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Answe
         spent = (perf_counter() - start) * 1000
         facts = {"version": version_for(caller, min(one.state[1] for one in found))}
         shares = await service.shares(asks, found, deadline) if body.shares else [None] * len(asks)
-        results = [
-            Hits.of(one.hits, own, identifiers=caller.scope is None)
-            for one, own in zip(found, shares, strict=True)
-        ]
+        results = [Hits.of(one.hits, own) for one, own in zip(found, shares, strict=True)]
     facts["took_ms"] = round(spent, 2)
     if body.queries is None:
         return Answer(**dict(results[0]), **facts)
@@ -116,8 +112,7 @@ async def explain(
     told = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
     told |= {"took_ms": round((perf_counter() - start) * 1000, 2)}
     told |= {"version": version_for(caller, version)}
-    message = TreeMessage.model_validate(told, from_attributes=True)
-    return message if caller.scope is None else without_identifiers(message)
+    return TreeMessage.model_validate(told, from_attributes=True)
 
 
 @router.get("/model")

@@ -6,6 +6,7 @@ then reads the change from there, as it reads those of other processes. What nee
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -21,6 +22,9 @@ from genir.serving.served import Changed, Opener, Served
 from genir.serving.settings import Settings
 
 T = TypeVar("T")
+RETRY = 5.0
+"""Seconds after which a folder that could not be loaded is tried again."""
+log = logging.getLogger("genir.serving")
 
 
 class Late(Exception):
@@ -36,6 +40,7 @@ class Writer:
         self._copy: Changed | None = None
         self._waiting = 0
         self._catching_up = threading.Event()
+        self._resting = 0.0  # no folder is loaded before, by the monotonic clock
 
     @property
     def waiting(self) -> int:
@@ -84,13 +89,17 @@ class Writer:
 
     def follow_soon(self) -> None:
         """Load the folder anew in the thread, because others have changed it; once at a time."""
-        if self._catching_up.is_set():
+        if self._catching_up.is_set() or monotonic() < self._resting:
             return
         self._catching_up.set()
 
         def follow() -> None:
             self._catching_up.clear()
-            self._follow()
+            try:
+                self._follow()
+            except InputError as error:
+                self._resting = monotonic() + RETRY
+                log.error("the folder cannot be loaded again: %s", error)
 
         with suppress(Closed):
             self.submit(follow)
