@@ -284,3 +284,11 @@ def test_bodies_nested_deeply_are_refused_with_a_reason(client, depth):
         answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code in (400, 403, 422), answer.text
         assert "There was an error" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/search/", "/search/", "/page", "/v1/model/"])
+def test_no_answer_sends_anybody_to_the_host_that_the_request_names(client, path):
+    for method in ("GET", "POST"):
+        answer = client.request(method, path, headers={"Host": "evil.test"}, follow_redirects=False)
+        assert answer.status_code in (404, 405) and "location" not in answer.headers
+        assert "evil.test" not in answer.text

@@ -1,9 +1,12 @@
 """Documents come and go over HTTP, and every query sees it from then on."""
 
 import shutil
+from urllib.parse import quote
 
 import pytest
 from living import keys, record, serving
+
+from genir.corpus.documents import MAX_KEY
 
 
 @pytest.fixture
@@ -94,3 +97,14 @@ def test_records_that_no_file_may_hold_are_refused(client, body, message):
     )
     assert response.status_code == 422
     assert message in response.json()["detail"]
+
+
+def test_every_key_that_can_be_added_can_be_read_and_deleted(client):
+    for key in ("k" * MAX_KEY, "\U0001f600" * MAX_KEY, "a/" * 512, "é ?#&" * 200):
+        added = client.post("/v1/documents", json={"document": record("x") | {"_id": key}})
+        assert added.json()["keys"] == [key], added.text
+        path = f"/v1/documents/{quote(key, safe='')}"
+        assert client.get(path).json()["_id"] == key
+        assert client.delete(path).json()["keys"] == [key]
+    long = client.post("/v1/documents", json={"document": record("k" * (MAX_KEY + 1))})
+    assert long.status_code == 422 and "at most 1,024" in long.json()["detail"]
