@@ -135,14 +135,15 @@ def change(client, secret, method, path, **given):
 
 
 def read(rng, both):
-    """Ask both servers something that changes nothing; return the answer."""
-    return rng.choice([search] * 10 + [explain] * 2 + [document, card, others, wrong, refused])(
-        rng, both
-    )
+    """Ask both servers something that changes nothing; return the status and how many answers."""
+    asks = [search] * 10 + [explain] * 2 + [document, card, others, wrong, refused]
+    answer = rng.choice(asks)(rng, both)
+    several = answer.request.url.path.endswith("/search") and "results" in answer.text
+    return answer.status_code, len(answer.json()["results"]) if several else 1
 
 
 def search(rng, both):
-    texts = [" ".join(rng.sample(WORDS, rng.randint(1, 4))) for _ in range(rng.randint(1, 3))]
+    texts = [" ".join(rng.sample(WORDS, rng.randint(1, 4))) for _ in range(rng.randint(1, 12))]
     body = {"queries": texts} if rng.random() < 0.5 else {"query": texts[0]}
     body["k"] = rng.choice([1, 3, 10, 100])
     if rng.random() < 0.4:
