@@ -4,16 +4,14 @@ GENIR_TENANTS=100000 pytest tests/serving/test_tenants.py
 """
 
 import json
-import os
 import sys
 from collections import Counter
 from random import Random
 
 import pytest
-from tenants import read, worlds, write
+from tenants import ANSWERS, read, worlds, write
 from tiny import GATHERED, tiny_retriever
 
-ANSWERS = int(os.environ.get("GENIR_TENANTS", "400"))
 SCHEMES = ("atomic", "residual", "url", "ngram", "views")
 ROUND = 25 if ANSWERS < 2_000 else 250
 """Requests to each pair of servers."""
