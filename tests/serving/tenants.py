@@ -89,7 +89,7 @@ def worlds(rng, model, base, folder):
         clients = []
         for name in ("first", "second"):
             retriever = Retriever.load(shutil.copytree(model, folder / name / "model"), "cpu")
-            settings = Settings(tokens=file, poll_ms=600_000)
+            settings = Settings(tokens=file, poll_ms=600_000, deadline_ms=600_000)
             app = create_app(retriever, settings=settings, loopback=False)
             clients.append(stack.enter_context(TestClient(app)))
         added = [one for one in base.values() if one["_id"].startswith("several")]
