@@ -411,7 +411,7 @@ class DocumentStore(Sequence[Document]):
 
     def _leave(self) -> None:
         """Close this thread's connection."""
-        with self._lock:
+        with self._lock, suppress(ValueError):  # `close` may have taken it out
             self._connections.remove(self._local.connection)
         self._local.connection.close()
         self._local.process = None

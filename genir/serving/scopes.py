@@ -17,7 +17,7 @@ from genir.decoding.filters import selected_rows
 from genir.records import Document, Selection
 from genir.serving.served import Served
 
-MAX_SCOPED_VALUES = 1_000
+MAX_SCOPED_VALUES = 100
 """Values of one document's field that a scope bounds: each is compared with the scope."""
 
 

@@ -14,7 +14,7 @@ from genir.serving.app import create_app
 from genir.serving.settings import Settings
 from genir.serving.tokens import Wish, new_token
 
-ANSWERS = int(os.environ.get("GENIR_TENANTS", "400"))
+ANSWERS = int(os.environ.get("GENIR_TENANTS", "250"))
 BATCH = 8 if ANSWERS < 2_000 else 40
 """Queries in one request, at most."""
 MARK = "zqforeign"

@@ -43,7 +43,20 @@ def add(client, token, *documents, **body):
 
 
 @pytest.mark.parametrize(
-    "tenant", [["a", "b"], ["b", "a"], [["a"], "a"], ["a", None], ["a", {"x": "a"}], [], "b", "A"]
+    "tenant",
+    [
+        ["a", "b"],
+        ["b", "a"],
+        [["a"], "a"],
+        ["a", None],
+        ["a", {"x": "a"}],
+        [],
+        "b",
+        "A",
+        "a\0b",
+        "a\0",
+        ["a", "a\0b"],
+    ],
 )
 def test_every_value_of_a_written_document_lies_in_the_scope(client, tokens, tenant):
     refused = add(client, tokens["a"], record("mine", tenant="a"), record("x", tenant=tenant))
@@ -65,6 +78,14 @@ def test_values_that_all_lie_in_the_scope_are_taken(client, tokens):
     assert add(client, tokens["titled"], titled | {"_id": "u", "title": "b"}).status_code == 403
     many = record("many", tenant=["a"] * (MAX_SCOPED_VALUES + 1))
     assert add(client, tokens["a"], many).status_code == 422
+
+
+def test_values_are_compared_to_their_end(client, tokens):
+    """SQLite's JSON functions would cut a text at NUL."""
+    add(client, tokens["owner"], record("nul", tenant="a\0b"), record("true", tenant="a"))
+    assert keys(client, QUERY, **tokens["a"]) == ["true"]
+    assert client.get("/v1/documents/nul", **tokens["a"]).status_code == 404
+    assert client.delete("/v1/documents/nul", **tokens["a"]).status_code == 404
 
 
 def test_a_document_that_others_own_too_can_be_read_but_not_changed(client, tokens):
