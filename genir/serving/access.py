@@ -76,7 +76,7 @@ class Gate:
             if tokens.refresh():
                 log.info("the tokens were read again")
         except InputError as error:
-            log.error("the tokens stay as they were: %s", error)
+            log.error("%s", error)
 
     def told(self, caller: Caller) -> Access:
         """Return what is open to a caller, as the model card says it."""
@@ -94,6 +94,7 @@ async def anyone(request: Request) -> Caller:
     """Return who asks, whatever they may do."""
     caller = request.app.state.gate.caller(request.headers.get("authorization"))
     asking.set(_turn_of(caller, request))
+    request.state.scoped = caller.scope is not None
     if caller.name:
         request.state.facts["token"] = caller.name
     return caller
@@ -146,7 +147,16 @@ async def owner(caller: Annotated[Caller, Depends(writer)]) -> Caller:
     return caller
 
 
+async def overseer(caller: Annotated[Caller, Depends(reader)]) -> Caller:
+    """Return who asks, if they may read everything. Raises HTTPException 401 and 403."""
+    if caller.scope is not None:
+        detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
+        raise HTTPException(403, detail)
+    return caller
+
+
 Anyone = Annotated[Caller, Depends(anyone)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 Owner = Annotated[Caller, Depends(owner)]
+Overseer = Annotated[Caller, Depends(overseer)]

@@ -331,3 +331,27 @@ def test_a_column_that_is_no_text_is_damage(tmp_path):
     ):
         with pytest.raises(FolderError, match=r"d\.sqlite: damaged: "):
             look()
+
+
+def test_documents_that_come_while_a_filter_is_compiled_lie_behind_its_mask(tmp_path):
+    """Another thread applies a change between the two halves of `having`."""
+    below = [Document(str(n), "x", metadata={"t": "a"}) for n in range(3)]
+    DocumentStore.create(tmp_path / "s.sqlite", below).close()
+    store = LayeredStore(tmp_path / "s.sqlite")
+    store.put({3: Document("3", "x", metadata={"t": "a"})})
+    numbers = store._added.numbers
+
+    def come():
+        store._added.put({4: Document("4", "x", metadata={"t": "a"})})
+        return numbers()
+
+    store._added.numbers = come
+    assert store.having("t", "value = ?", ["a"]).tolist() == [True] * 4
+
+
+def test_metadata_are_read_without_texts(tmp_path):
+    documents = [Document(str(n), "x", metadata={"n": n}) for n in range(3)]
+    DocumentStore.create(tmp_path / "s.sqlite", documents).close()
+    store = LayeredStore(tmp_path / "s.sqlite")
+    store.put({1: Document("1", "y", metadata={"n": "new"}), 3: Document("3", "x")})
+    assert store.metadata_of([0, 1, 3, 9]) == {0: {"n": 0}, 1: {"n": "new"}, 3: {}}
