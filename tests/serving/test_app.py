@@ -95,8 +95,8 @@ BAD_BODIES = {
         "unknown metadata field 'colour'",
     ),
     "unknown key": ({"query": "a", "limit": 3}, "unknown field 'limit'"),
-    "a list": ([1, 2], "the body: "),
-    "null": (None, "the body: "),
+    "a list": ([1, 2], "the body is [1, 2]; send"),
+    "null": (None, "the body is empty or null; send"),
 }
 
 
