@@ -131,15 +131,12 @@ class Writer:
 
         def follow() -> None:
             self._catching_up.clear()
-            refused = self._bad
             try:
                 self._follow()
             except InputError as error:
-                if not self._bad:
+                if not self._bad:  # one that was refused is logged, and not loaded again
                     self._resting = monotonic() + RETRY
                     log.error("the folder cannot be loaded again: %s", error)
-                elif self._bad != refused:  # once for each folder
-                    log.error("the folder that replaced the served one is not loaded: %s", error)
 
         with suppress(Closed):
             self.submit(follow)
@@ -197,8 +194,9 @@ class Writer:
             raise InputError(f"{folder}: was replaced by a folder that was refused; restore it")
         try:
             self._examiner(folder)
-        except InputError:
+        except InputError as error:
             self._bad = now
+            log.error("the folder that replaced the served one is not loaded: %s", error)
             raise
         self._known, self._bad = stamp(folder), ()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.corpus.documents import document_of
-from genir.corpus.layers import LayeredStore
+from genir.corpus.layers import Additions, LayeredStore
 from genir.corpus.store import DocumentStore
 from genir.errors import FolderError, InputError
 from genir.records import Document, Link
@@ -355,3 +355,21 @@ def test_metadata_are_read_without_texts(tmp_path):
     store = LayeredStore(tmp_path / "s.sqlite")
     store.put({1: Document("1", "y", metadata={"n": "new"}), 3: Document("3", "x")})
     assert store.metadata_of([0, 1, 3, 9]) == {0: {"n": 0}, 1: {"n": "new"}, 3: {}}
+
+
+def test_a_number_that_another_thread_reads_lies_below_the_length():
+    """A filter was refused as damage where it read rows before the length was set."""
+    store, lengths = Additions(), []
+
+    class Watched:
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *error):
+            found = store._memory.execute("SELECT max(number) FROM documents").fetchone()[0]
+            lengths.append((found, len(store)))
+
+    store._lock = Watched()
+    store.put({0: Document("a", "x"), 1: Document("b", "x")})
+    assert lengths == [(1, 2)]
+    store.close()

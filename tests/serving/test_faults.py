@@ -152,6 +152,34 @@ def test_a_store_that_was_replaced_is_loaded_anew(folder):
         assert add(client, "b").status_code == 201
 
 
+def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, caplog):
+    loads, store = [], folder / "documents.sqlite"
+
+    def load(path):
+        loads.append(path)
+        return Retriever.load(path, "cpu")
+
+    app = create_app(load(folder), settings=Settings(poll_ms=600_000), loopback=True, opener=load)
+    with TestClient(app) as client:
+        writer, whole = client.app.state.service._writer, store.read_bytes()
+
+        def replace(content):
+            (folder / "new").write_bytes(content)
+            (folder / "new").replace(store)
+
+        replace(DAMAGED)
+        for _ in range(5):
+            writer.follow_soon()
+            writer.submit(list).result()
+        assert loads == [folder] * 2
+        assert sum("cannot be loaded again" in text for text in caplog.messages) == 1
+        replace(whole)
+        writer._resting = 0.0
+        writer.follow_soon()
+        writer.submit(list).result()
+        assert loads == [folder] * 3 and keys(client)
+
+
 def test_a_document_that_is_missing_from_the_store_is_a_503(folder, monkeypatch):
     with serving(folder) as client:
         store = type(client.app.state.service.served.documents)

@@ -7,6 +7,7 @@ from living import keys, record, serving
 
 from genir.corpus.documents import document_of
 from genir.errors import FolderError
+from genir.records import Selection
 from genir.retriever import Retriever
 from genir.serving.scopes import MAX_SCOPED_VALUES
 from genir.serving.settings import Settings
@@ -184,3 +185,21 @@ def test_a_damaged_folder_is_not_described_to_a_scoped_token(client, tokens, mon
     details = [client.get("/v1/documents/x", **tokens[name]) for name in ("a", "owner")]
     assert [one.status_code for one in details] == [503, 503]
     assert "theirs" not in details[0].text and "theirs" in details[1].text
+
+
+def test_a_field_that_holds_only_objects_in_the_scope_is_unknown_there(client, tokens):
+    assert add(client, tokens["a"], record("a1", tenant="a", size={"x": 1})).status_code == 201
+    assert add(client, tokens["b"], record("b1", tenant="b", size=3)).status_code == 201
+    asked = {"query": QUERY, "where": {"size": 3}}
+    answers = {name: client.post("/v1/search", json=asked, **tokens[name]) for name in "ab"}
+    assert answers["a"].status_code == 422
+    assert answers["a"].json()["detail"] == "where: unknown metadata field 'size'"
+    assert [hit["key"] for hit in answers["b"].json()["hits"]] == ["b1"]
+    assert client.post("/v1/search", json=asked, **tokens["owner"]).status_code == 200
+
+
+def test_answers_of_closed_and_open_selections_are_kept_apart():
+    where = ({"tenant": "a"},)
+    names = {Selection(where, closed=closed).name for closed in (False, True)}
+    assert len(names) == 2
+    assert (Selection(where, closed=True) & Selection()).name in names
