@@ -162,6 +162,10 @@ class Selection:
     None asks for nothing; `allow=[]` finds nothing. A single filter is taken as a tuple of one.
     `allow="key"` and `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key.
 
+    closed: whether scores are computed from the selected documents alone: softmax over their
+    rows, corpus frequencies within them. A server sets it for tokens that see a part of the
+    documents, so that no score depends on the other part.
+
     Raises:
         InputError: A filter that is no mapping, and keys that are no strings.
     """
@@ -169,6 +173,7 @@ class Selection:
     where: tuple[Filter, ...] = ()
     allow: tuple[frozenset[str], ...] = ()
     deny: frozenset[str] = frozenset()
+    closed: bool = False
 
     def __post_init__(self) -> None:
         """Bring filters and keys into their types."""
@@ -182,11 +187,16 @@ class Selection:
         """Return a digest that equal selections share: what caches keep in the place of keys."""
         filters = [repr(dict(one)) for one in self.where]
         keys = [sorted(own) for own in (*self.allow, self.deny)]
-        return digest_of(json.dumps([filters, keys]))
+        return digest_of(json.dumps([filters, keys, self.closed]))
 
     def __and__(self, other: "Selection") -> "Selection":
-        """Return what passes both."""
-        return Selection(self.where + other.where, self.allow + other.allow, self.deny | other.deny)
+        """Return what passes both; closed if one of them is."""
+        return Selection(
+            self.where + other.where,
+            self.allow + other.allow,
+            self.deny | other.deny,
+            self.closed or other.closed,
+        )
 
 
 class Searcher(Protocol):

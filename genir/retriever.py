@@ -145,7 +145,7 @@ class Retriever(Stored):
             batch = range(len(queries))[start : start + BATCH]
             own = [queries[q] for q in batch]
             ranked = self.rank(own, [ks[q] for q in batch], live.select(batch), width, exact)
-            matches += self._matches(own, ranked)
+            matches += self._matches(own, ranked, live.closed)
         return matches
 
     def shares(
@@ -233,16 +233,18 @@ class Retriever(Stored):
         """Return the mask of a filter if it was computed already; from any thread, at once."""
         return self._masks.known(self.table, where)
 
-    def hits_of(self, query: str, ranked: Sequence[Ranked]) -> list[Hit]:
+    def hits_of(self, query: str, ranked: Sequence[Ranked], closed: bool = False) -> list[Hit]:
         """Return ranked documents as hits. Looks up what they show; the order is already made."""
-        (found,) = self._matches([query], [ranked])
+        (found,) = self._matches([query], [ranked], closed)
         return found.hits()
 
-    def _matches(self, queries: Sequence[str], ranked: Sequence[Sequence[Ranked]]) -> list[Matches]:
-        """Look up what the hits of a batch show, in one statement for all of its queries."""
-        keys = self.table.keys
+    def _matches(
+        self, queries: Sequence[str], ranked: Sequence[Sequence[Ranked]], closed: bool = False
+    ) -> list[Matches]:
+        """Look up what the hits of a batch show, in one statement; closed: without identifiers."""
+        keys, symbols = self.table.keys, self.table.identifier
         numbers = dict.fromkeys(item.document for own in ranked for item in own)
-        shown = self.documents.previews([keys[number] for number in numbers])
+        shown = self.documents.previews([keys[number] for number in numbers], strict=True)
         matches = []
         for query, own in zip(queries, ranked, strict=True):
             checkpoint()
@@ -252,7 +254,7 @@ class Retriever(Stored):
                     key=keys[item.document],
                     score=item.score,
                     rank=rank,
-                    identifier=self.scheme.describe(self.table.identifier(item.row)),
+                    identifier="" if closed else self.scheme.describe(symbols(item.row)),
                     title=preview.title,
                     url=preview.url,
                 )

@@ -1,10 +1,12 @@
 import tomllib
+from difflib import get_close_matches
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from genir import errors
 from genir.config import Recipe, Strict, dump_recipe, load_recipe, recipe_names, validate
 from genir.errors import InputError, nearest
 from genir.identifiers.registry import build_scheme, find_scheme
@@ -298,6 +300,21 @@ def test_a_missing_file_is_named(name):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(InputError, match=r"unknown recipe 'defualt'; did you mean 'default'\?"):
         loaded("defualt")
+
+
+def test_few_of_many_known_names_are_compared_letter_by_letter(monkeypatch):
+    compared = []
+
+    def count(name, known, **options):
+        compared.append((len(name), len(known)))
+        return get_close_matches(name, known, **options)
+
+    monkeypatch.setattr(errors, "get_close_matches", count)
+    names = [f"field-{n}-{m}" for n in range(100) for m in range(200)] + ["f" * 100_000]
+    assert "did you mean 'field-3-7'?" in nearest("fiedl-3-7", names)
+    nearest("x" * 100_000, names)
+    assert "did you mean" not in nearest("f" * 100_000, ["f" * 100_000])
+    assert max(compared) <= (errors.MAX_NAME, errors.COMPARED)
 
 
 def test_of_many_known_names_the_ten_nearest_are_listed():

@@ -16,9 +16,10 @@ from genir.records import Document, Link, Query
 
 FIELDS = ("_id", "title", "text", "url", "links")
 """The fields with a meaning of their own; all others are metadata."""
-MAX_KEY = 1_024
-"""Characters of a key: it is a part of addresses."""
 SPAN = {"start", "end", "target"}
+
+MAX_KEY = 1_024
+"""Characters of a document's key: it is a part of addresses, and of requests."""
 
 
 def document_of(record: Mapping[str, Any], where: str) -> Document:

@@ -37,7 +37,8 @@ class Additions(DocumentStore):
                 connection.execute("DELETE FROM documents WHERE number = ?", (number,))
                 connection.execute("DELETE FROM fields WHERE number = ?", (number,))
                 insert(connection, number, document)
-        self._length = max([self._length, *(number + 1 for number in documents)])
+            # Within the lock: who reads a number from another thread must find it below the length.
+            self._length = max([self._length, *(number + 1 for number in documents)])
 
     def numbers(self) -> list[int]:
         """Return the numbers there are, in order."""
@@ -71,6 +72,10 @@ class LayeredStore(DocumentStore):
         """Return the documents of the numbers that exist."""
         return super().numbered(numbers) | self._added.numbered(numbers)
 
+    def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the metadata of the documents of the numbers that exist."""
+        return super().metadata_of(numbers) | self._added.metadata_of(numbers)
+
     def __iter__(self) -> Iterator[Document]:
         """Yield all documents in order."""
         added = dict(zip(self._added.numbers(), self._added, strict=True))
@@ -99,9 +104,8 @@ class LayeredStore(DocumentStore):
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
 
-    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
-        """Return title, URL and the beginning of the text of the keys that exist."""
-        return super().previews(keys) | self._added.previews(keys)
+    def _previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+        return super()._previews(keys) | self._added._previews(keys)
 
     def keys(self) -> list[str]:
         """Return all keys in order."""
@@ -131,8 +135,11 @@ class LayeredStore(DocumentStore):
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return which documents have a value of a field that passes a test, bool [documents]."""
         mask = super().having(field, sql, values)
-        mask[self._added.numbers()] = False
-        mask[: len(self._added)] |= self._added.having(field, sql, values)
+        # Documents may be added meanwhile, in another thread: they lie behind the mask.
+        hidden = np.array(self._added.numbers(), dtype=np.int64)
+        mask[hidden[hidden < len(mask)]] = False
+        added = self._added.having(field, sql, values)[: len(mask)]
+        mask[: len(added)] |= added
         return mask
 
 

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self, overload
@@ -122,6 +123,15 @@ class DocumentStore(Sequence[Document]):
         )
         return {row[0]: self._document(row[1:]) for row in rows}
 
+    def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return the metadata of the documents of the numbers that exist, without their texts."""
+        rows = self._rows(
+            "SELECT number, key, metadata FROM documents "
+            "WHERE number IN (SELECT value FROM json_each(?))",
+            json.dumps(list(numbers)),
+        )
+        return {number: self._fields(key, metadata) for number, key, metadata in rows}
+
     def __iter__(self) -> Iterator[Document]:
         """Yield all documents in order, streamed from the disk."""
         return map(self._document, self._rows(f"SELECT {COLUMNS} FROM documents ORDER BY number"))
@@ -154,8 +164,18 @@ class DocumentStore(Sequence[Document]):
         found = {document.key: document for document in map(self._document, rows)}
         return {key: found[key] for key in keys if key in found}
 
-    def previews(self, keys: Sequence[str]) -> dict[str, Preview]:
-        """Return title, URL and the beginning of the text of the keys that exist, in one query."""
+    def previews(self, keys: Sequence[str], strict: bool = False) -> dict[str, Preview]:
+        """Return title, URL and the beginning of the text of the keys that exist, in one query.
+
+        Raises FolderError, if strict, for a key that does not exist.
+        """
+        found = self._previews(keys)
+        missing = next((key for key in keys if key not in found), None) if strict else None
+        if missing is not None:
+            raise FolderError(f"{self.path}: damaged: no document {missing!r}; restore it")
+        return found
+
+    def _previews(self, keys: Sequence[str]) -> dict[str, Preview]:
         rows = self._rows(
             "SELECT key, title, url, text FROM documents "
             "WHERE key IN (SELECT value FROM json_each(?))",
@@ -220,10 +240,10 @@ class DocumentStore(Sequence[Document]):
         """
         if self.has_field(field):
             return (
-                f"metadata field {field!r} holds only objects, nested lists or empty lists, which "
-                f"cannot be filtered{nearest(field, known)}"
+                f"metadata field {field!r:.200} holds only objects, nested lists or empty "
+                f"lists, which cannot be filtered{nearest(field, known)}"
             )
-        return f"unknown metadata field {field!r}{nearest(field, known)}"
+        return f"unknown metadata field {field!r:.200}{nearest(field, known)}"
 
     def metadata_fields(self) -> list[str]:
         """Return the metadata fields that a filter may name, sorted."""
@@ -261,15 +281,24 @@ class DocumentStore(Sequence[Document]):
             key, title, text, url, links, metadata = row
             if not all(isinstance(value, str) for value in row):
                 raise TypeError("a column is not text")
-            fields = json.loads(metadata)
-            if not isinstance(fields, dict):
-                raise TypeError("its metadata are not an object")
+            fields = self._fields(key, metadata)
             spans = tuple(Link(**link) for link in json.loads(links)) if links else ()
             return Document(key, text, title, url, spans, MappingProxyType(fields))
         except (TypeError, ValueError, RecursionError) as error:
             raise FolderError(
                 f"{self.path}: damaged: document {row[0]!r} cannot be read ({error}); restore it"
             ) from None
+
+    def _fields(self, key: str, metadata: str) -> dict[str, Any]:
+        try:
+            fields = json.loads(metadata)
+            if not isinstance(fields, dict):
+                raise TypeError("its metadata are not an object")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FolderError(
+                f"{self.path}: damaged: document {key!r} cannot be read ({error}); restore it"
+            ) from None
+        return fields
 
     def close(self) -> None:
         """Close the connections of all threads; the next use opens new ones."""
@@ -295,9 +324,25 @@ class DocumentStore(Sequence[Document]):
                 f"{self.path}: damaged or no document store ({error}); restore it or make it again"
             ) from None
 
+    @property
+    def replaced(self) -> bool:
+        """Return whether another file has taken this one's place."""
+        with suppress(OSError):
+            return identity(self.path) != self.identity
+        return False
+
     def _connection(self) -> sqlite3.Connection:
-        """Return this thread's connection; a forked process must not use its parent's."""
-        if getattr(self._local, "process", None) != os.getpid():
+        """Return this thread's connection; a forked process must not use its parent's.
+
+        A file that was written to, as where it is restored in place, is opened anew: SQLite may
+        have kept pages of before. One that another has replaced stays open.
+        """
+        process, written = os.getpid(), self._written()
+        if getattr(self._local, "process", None) == process and written not in (
+            None, self._local.written
+        ):  # fmt: skip
+            self._leave()
+        if getattr(self._local, "process", None) != process:
             uri = f"{self.path.resolve().as_uri()}?mode=ro"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
             if identity(self.path) != self.identity:  # numbers would be those of other documents
@@ -306,11 +351,26 @@ class DocumentStore(Sequence[Document]):
                     f"{self.path}: another has taken its place; load the folder again"
                 )
             self._local.connection = connection
-            self._local.process = os.getpid()
+            self._local.process, self._local.written = process, written
             with self._lock:
                 self._connections.append(self._local.connection)
         own: sqlite3.Connection = self._local.connection
         return own
+
+    def _written(self) -> tuple[int, ...] | None:
+        """Return what changes when the file is written to; None where it is another, or gone."""
+        with suppress(OSError):
+            facts = self.path.stat()
+            if (facts.st_dev, facts.st_ino) == self.identity:
+                return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
+        return None
+
+    def _leave(self) -> None:
+        """Close this thread's connection."""
+        with self._lock, suppress(ValueError):  # `close` may have taken it out
+            self._connections.remove(self._local.connection)
+        self._local.connection.close()
+        self._local.process = None
 
 
 def mask_cache() -> ByteCache[NDArray[np.bool_]]:

@@ -9,12 +9,13 @@ pay for.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from genir.config import DecodingSection
-from genir.decoding.beams import Beams, root
+from genir.decoding.beams import Beams, root, top
 from genir.decoding.lookahead import Lift, look_ahead
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import Taken
@@ -44,6 +45,14 @@ class Step:
     symbols: Tensor
     done: Beams
     passes: int = 0
+
+
+class Choice(NamedTuple):
+    """How a step chooses: how many of each query, by log p and look-ahead, ties by place or not."""
+
+    beams: int
+    lift: Lift | None = None
+    stable: bool = False
 
 
 def beam_search(
@@ -85,6 +94,7 @@ def beam_steps(
     # With look-ahead, beams are not ordered by log p alone.
     paths = (trie, live)
     reader = open_reader(model, paths, state, decoding.normalise, None if lift else wanted)
+    stable = live.closed  # of equal scores, rows that may not be found must not decide
     current, taken, depth = root(trie, inputs[0].shape[0]), None, 0
     done = Beams.none(len(current.low), current.low.device)
     while depth < trie.depth:
@@ -96,7 +106,7 @@ def beam_steps(
         log_p = reader.read(depth, taken, edges, live.legal(edges.low, edges.high))
         depth += 1
         ended = trie.ended(edges.low, depth)
-        step = advance((current, done), edges, log_p, ended, decoding.beams, lift)
+        step = advance((current, done), edges, log_p, ended, Choice(decoding.beams, lift, stable))
         current, done = step.kept, step.done
         taken = Taken(
             current.low, current.high, current.score, step.parents, step.symbols, done.score
@@ -107,7 +117,7 @@ def beam_steps(
             continue
         finals = reader.finals(depth, taken)
         if finals is not None:
-            done = done.best(current.ending(finals), decoding.beams)
+            done = done.best(current.ending(finals), decoding.beams, stable)
             yield replace(step, done=done, passes=reader.passes)
             return
         yield replace(step, passes=reader.passes)
@@ -119,33 +129,34 @@ def advance(
     edges: Edges,
     log_p: Tensor,
     ended: Tensor | bool,
-    beams: int,
-    lift: Lift | None,
+    choice: Choice,
 ) -> Step:
-    """Keep the best `beams` edges of each query that go on, and of those that end.
+    """Keep the best edges of each query that go on, and of those that end.
 
     before: the beams under way, and what has ended. ended: which edges lead to an identifier's end,
     bool [B, K, C]; True or False for all or none.
     """
     current, done = before
+    beams, lift, stable = choice
     slots = log_p.shape[-1]
     scores = current.score.unsqueeze(-1) + log_p
     totals = scores if lift is None else scores + lift(edges.low, edges.high)
     if ended is not False:
         ends = totals if ended is True else totals.masked_fill(~ended, -torch.inf)
-        done = done.best(_choose(edges, ends, ends, beams)[0], beams)
+        done = done.best(_choose(edges, ends, ends, choice)[0], beams, stable)
     if ended is True:
-        beams = 0
+        choice = choice._replace(beams=0)
     going = totals if isinstance(ended, bool) else totals.masked_fill(ended, -torch.inf)
-    kept, chosen = _choose(edges, going, scores, beams)
+    kept, chosen = _choose(edges, going, scores, choice)
     total = going.flatten(1).gather(1, chosen)
     symbols = edges.symbols.flatten(1).gather(1, chosen).clamp(min=0)
     return Step(edges, log_p, totals, kept, total, chosen // slots, symbols, done)
 
 
-def _choose(edges: Edges, totals: Tensor, scores: Tensor, beams: int) -> tuple[Beams, Tensor]:
+def _choose(edges: Edges, totals: Tensor, scores: Tensor, choice: Choice) -> tuple[Beams, Tensor]:
     """Return the best edges of each query by their totals, with their scores, and their places."""
-    total, chosen = totals.flatten(1).topk(min(beams, totals[0].numel()), dim=-1)
+    count = min(choice.beams, totals[0].numel())
+    total, chosen = top(totals.flatten(1), count, choice.stable)
     low, high, score = (t.flatten(1).gather(1, chosen) for t in (edges.low, edges.high, scores))
     dead = total == -torch.inf
     score = score.masked_fill(dead, -torch.inf)

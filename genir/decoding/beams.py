@@ -31,14 +31,31 @@ class Beams:
         dead = score == -torch.inf
         return type(self)(self.low.masked_fill(dead, 0), self.high.masked_fill(dead, 0), score)
 
-    def best(self, others: Self, beams: int) -> Self:
-        """Return the best of these and others, at most so many a query."""
+    def best(self, others: Self, beams: int, stable: bool = False) -> Self:
+        """Return the best of these and others, at most so many a query; stable: see `top`."""
         low, high, score = (
             torch.cat([getattr(own, name) for own in (self, others)], dim=1)
             for name in ("low", "high", "score")
         )
-        score, chosen = score.topk(min(beams, score.shape[1]), dim=1)
+        score, chosen = top(score, min(beams, score.shape[1]), stable)
         return type(self)(low.gather(1, chosen), high.gather(1, chosen), score)
+
+
+def top(values: Tensor, count: int, stable: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the highest values of each query and their places, [B, count]; values: [B, N].
+
+    stable: of equal values, those that come first. Else `topk` takes any, depending on N.
+    """
+    best = values.topk(count, dim=1)
+    if not stable or not count or values.isnan().any():
+        return best.values, best.indices
+    last = best.values[:, -1:]
+    above, equal = values > last, values == last
+    room = count - above.sum(dim=1, keepdim=True)
+    taken = above | (equal & (equal.cumsum(dim=1) <= room))
+    chosen = taken.nonzero()[:, 1].view(len(values), count)
+    score, order = values.gather(1, chosen).sort(dim=1, descending=True, stable=True)
+    return score, chosen.gather(1, order)
 
 
 def root(trie: Trie, batch: int) -> Beams:

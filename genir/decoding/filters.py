@@ -79,7 +79,8 @@ class RowMasks:
         with self._lock:
             found = self._find(name) if self._live is live else None
         if found is None:
-            found = LiveRows.build([_rows(table, documents, wanted)])
+            closed = isinstance(wanted, Selection) and wanted.closed
+            found = LiveRows.build([_rows(table, documents, wanted)], closed=closed)
         with self._lock:
             if self._live is not live:
                 self._live = live
@@ -122,7 +123,7 @@ def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: S
     """
     passing = np.ones(len(table.keys), dtype=bool)
     for where in selection.where:
-        passing &= documents.matching(where, strict=False)
+        passing &= _matching(table, documents, where, strict=False)
     for allow in selection.allow:
         passing &= _among(table, [key for key in allow if key in table])
     passing &= ~_among(table, [key for key in selection.deny if key in table])
@@ -146,11 +147,21 @@ def passing_rows(
     where = {} if where is None else as_filter(where)
     if not where and allow is None and not deny:
         return table.live
-    passing = documents.matching(where) & ~_among(table, deny)
+    passing = _matching(table, documents, where) & ~_among(table, deny)
     if allow is not None:
         passing &= _among(table, allow)
     live: Mask = table.live & passing[table.documents]
     return live
+
+
+def _matching(
+    table: IdentifierTable, documents: DocumentStore, where: Filter, strict: bool = True
+) -> Mask:
+    """Return which documents of the table pass, bool [documents].
+
+    In another thread than the one that applies changes, the store may be ahead of the table.
+    """
+    return documents.matching(where, strict)[: len(table.keys)]
 
 
 def _among(table: IdentifierTable, keys: Collection[str]) -> Mask:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genir.config import DecodingSection
-from genir.decoding.beams import Beams
+from genir.decoding.beams import Beams, top
 from genir.decoding.exhaustive import Nodes, kth_best, places, ranked
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import score_edges
@@ -204,7 +204,8 @@ class _Space:
     ) -> Sequences:
         """Return the best edges that do not end an identifier, of each sequence."""
         going = totals.masked_fill(ends, -torch.inf)
-        score, chosen = going.topk(min(self.decoding.beams, going.shape[1]), dim=1)
+        count = min(self.decoding.beams, going.shape[1])
+        score, chosen = top(going, count, self.live.closed)
         low, high, symbol = (t.gather(1, chosen) for t in (edges.low, edges.high, edges.symbols))
         node, place = (score > -torch.inf).nonzero(as_tuple=True)
         before = sequences.take(node)

@@ -59,4 +59,7 @@ def look_ahead(model: DocidModel, state: Any, live: LiveRows, weight: float) -> 
     if not weight:
         return None
     prior = model.prior(state)
-    return Lift.build(prior, live.rows(prior.device), weight)
+    rows = live.rows(prior.device)
+    if live.closed:  # a prior over all rows would tell of the others
+        prior = prior - prior.masked_fill(~rows, -torch.inf).logsumexp(dim=-1, keepdim=True)
+    return Lift.build(prior, rows, weight)

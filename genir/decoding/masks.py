@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genir.errors import InputError
+
 SHIFT = 8
 BLOCK = 1 << SHIFT
 """Rows an entry of the far distances."""
@@ -29,7 +31,8 @@ class LiveRows:
     masks: M arrays bool [rows], on the host. index: int64 [B], below M; None where any number of
     queries use the only mask. gaps: (near, far), or None where every row is live. near: uint8
     [M, rows + 1], the distance to the next live row, at most FAR. far: int32 [M, blocks], the first
-    live row from each block on.
+    live row from each block on. closed: whether scores are computed from the live rows alone (see
+    `Selection.closed`).
     """
 
     def __init__(
@@ -37,49 +40,59 @@ class LiveRows:
         masks: Sequence[Mask],
         index: Tensor | None,
         gaps: tuple[Tensor, Tensor] | None,
+        closed: bool = False,
     ) -> None:
         self.masks = masks
         self.index = index
         self.gaps = gaps
+        self.closed = closed
 
     @classmethod
-    def build(cls, masks: Sequence[Mask], index: Sequence[int] | None = None) -> Self:
+    def build(
+        cls, masks: Sequence[Mask], index: Sequence[int] | None = None, closed: bool = False
+    ) -> Self:
         """Measure the masks. Raises ValueError for several masks without an index."""
         if index is None and len(masks) != 1:
             raise ValueError(f"{len(masks)} masks, but nothing tells which query uses which")
         places = None if index is None else torch.tensor(index, dtype=torch.long)
         if all(mask.all() for mask in masks):
-            return cls(masks, places, None)
+            return cls(masks, places, None, closed)
         near, far = (np.stack(parts) for parts in zip(*map(_gaps, masks), strict=True))
-        return cls(masks, places, (torch.from_numpy(near), torch.from_numpy(far)))
+        return cls(masks, places, (torch.from_numpy(near), torch.from_numpy(far)), closed)
 
     @classmethod
     def join(cls, parts: Sequence["LiveRows"], index: Sequence[int]) -> Self:
         """Put single masks, measured already, side by side. index: which of them each query uses.
 
-        Raises ValueError where a part has several masks.
+        Raises ValueError where a part has several masks, and InputError where some are closed and
+        others are not: queries decoded together share the way scores are normalised.
         """
         masks = [mask for part in parts for mask in part.masks]
         if len(masks) != len(parts):
             raise ValueError(f"{len(masks)} masks in {len(parts)} parts; each part must hold one")
-        places = torch.tensor(index, dtype=torch.long)
+        closed = {part.closed for part in parts}
+        if len(closed) > 1:
+            raise InputError(
+                "where: closed selections beside others in one call; search for them apart"
+            )
+        places, alone = torch.tensor(index, dtype=torch.long), closed == {True}
         if all(part.gaps is None for part in parts):
-            return cls(masks, places, None)
+            return cls(masks, places, None, alone)
         measured = [part.gaps or _as_tensors(*_gaps(part.masks[0])) for part in parts]
         near, far = (torch.cat(gaps) for gaps in zip(*measured, strict=True))
-        return cls(masks, places, (near, far))
+        return cls(masks, places, (near, far), alone)
 
     def to(self, device: torch.device | str) -> "LiveRows":
         """Return the masks on a device; those on the host stay."""
         index = None if self.index is None else self.index.to(device)
         gaps = None if self.gaps is None else (self.gaps[0].to(device), self.gaps[1].to(device))
-        return LiveRows(self.masks, index, gaps)
+        return LiveRows(self.masks, index, gaps, self.closed)
 
     def select(self, queries: Sequence[int]) -> "LiveRows":
         """Return the masks of some of the queries, in that order."""
         if self.index is None:
             return self
-        return LiveRows(self.masks, self.index[list(queries)], self.gaps)
+        return LiveRows(self.masks, self.index[list(queries)], self.gaps, self.closed)
 
     def places(self, queries: int) -> list[int]:
         """Return which of the masks each of so many queries uses. Waits for the device."""

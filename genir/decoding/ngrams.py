@@ -55,7 +55,10 @@ def rank_by_ngrams(
     """
     found = search_prefixes(model, trie, inputs, live, decoding)
     masks = [live.masks[place] for place in live.places(len(found))]
-    return [rank_prefixes(table, *pair) for pair in zip(found, masks, strict=True)]
+    return [
+        rank_prefixes(table, prefixes, mask, mask if live.closed else table.live)
+        for prefixes, mask in zip(found, masks, strict=True)
+    ]
 
 
 @torch.inference_mode()
@@ -82,14 +85,17 @@ def search_prefixes(
     return [Prefixes(*(part[alive[3] > -np.inf] for part in alive)) for alive in every]
 
 
-def rank_prefixes(table: IdentifierTable, found: Prefixes, live: Mask) -> list[Ranked]:
+def rank_prefixes(
+    table: IdentifierTable, found: Prefixes, live: Mask, corpus: Mask
+) -> list[Ranked]:
     """Return the documents that live rows under any of the prefixes belong to, best first.
 
-    The row of each is one of its best n-gram's.
+    The row of each is one of its best n-gram's. corpus: the rows, bool [rows], in which an n-gram
+    is counted.
     """
     checkpoint()
-    counts = table.live_between(found.low, found.high)
-    total = int(np.count_nonzero(table.live))
+    counts = table.between(found.low, found.high, corpus)
+    total = int(np.count_nonzero(corpus))
     weights = weigh(found.score, counts, total, SMOOTHING)
     order = np.lexsort((found.low, -found.depth, -weights.round(DIGITS)))
     tally = _Tally(table, found, live)

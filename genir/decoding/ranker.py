@@ -198,8 +198,19 @@ class Ranker:
         """Return the context that the model answers in."""
         return autocast(self.model.device, "answering", self.recipe.training.precision)
 
+    def decoding_for(self, live: LiveRows) -> DecodingSection:
+        """Return how queries with these masks are decoded.
+
+        Where every document is a symbol, the softmax over all symbols depends on all documents:
+        closed selections take the one over legal symbols, which ranks alike. Other vocabularies
+        are fixed by training.
+        """
+        if live.closed and self.model.makes_rows:
+            return self.recipe.decoding.model_copy(update={"normalise": "legal"})
+        return self.recipe.decoding
+
     def _prove(self, queries: Sequence[str], k: int, live: LiveRows) -> list[Answer[Ranked]]:
-        decoding = self.recipe.decoding
+        decoding = self.decoding_for(live)
 
         def search(asked: Sequence[int], wanted: int) -> Found:
             inputs = self.encode([queries[q] for q in asked])
@@ -222,7 +233,7 @@ class Ranker:
 
         The score of an identifier found by way of a reading is the sum of both log-probabilities.
         """
-        recipe = self.recipe.decoding
+        recipe = self.decoding_for(live)
         owners = [query for query, own in enumerate(readings) for _ in own]
         inputs = self.encode([reading.text for own in readings for reading in own])
         before = np.array([reading.score for own in readings for reading in own])

@@ -49,7 +49,8 @@ class FirstStage(Ranker):
             return []
         places = live.places(len(queries))
         masks = [self._rows(mask, second) for mask in live.masks]
-        own = LiveRows.build(masks, None if live.index is None else places).to(self.model.device)
+        index = None if live.index is None else places
+        own = LiveRows.build(masks, index, live.closed).to(self.model.device)
         beams = min(self.recipe.decoding.beams, self.trie.rows)
         decoding = self.recipe.decoding.model_copy(update={"beams": beams})
         with self.autocast():

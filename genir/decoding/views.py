@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genir.config import DecodingSection
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
-from genir.decoding.masks import LiveRows
+from genir.decoding.masks import LiveRows, Mask
 from genir.decoding.trie import Trie
 from genir.decoding.weights import weigh
 from genir.errors import InputError
@@ -46,7 +46,10 @@ def rank_by_views(
         part.view(queries, len(starts) - 1, -1).cpu().numpy()
         for part in (found.low, found.high, found.score)
     )
-    weights = _weights(table, starts, (low, high), score)
+    corpora = [masks[place] if live.closed else table.live for place in each]
+    weights = np.stack(
+        [_weights(table, starts, (low[q], high[q]), score[q], own) for q, own in enumerate(corpora)]
+    )
     flat = (part.reshape(queries, -1) for part in (low, high, weights))
     return [
         rank_documents(table, lows, highs, worth, masks[place], "views")
@@ -83,9 +86,12 @@ def _weights(
     starts: NDArray[np.int64],
     nodes: tuple[NDArray[np.int64], NDArray[np.int64]],
     score: NDArray[np.float32],
+    corpus: Mask,
 ) -> NDArray[np.float64]:
-    """Return the weights of what was found, [queries, kinds, K]: chance is a row of the kind."""
-    counts = table.live_between(*nodes)
-    totals = table.live_between(starts[:-1], starts[1:]).tolist()
-    by_kind = [weigh(score[:, n], counts[:, n], total) for n, total in enumerate(totals)]
-    return np.stack(by_kind, axis=1)
+    """Return the weights of the identifiers of one query, [kinds, K]: chance is a row of the kind.
+
+    nodes, score: [kinds, K]. corpus: the rows that are counted, bool [rows].
+    """
+    counts = table.between(*nodes, corpus)
+    totals = table.between(starts[:-1], starts[1:], corpus).tolist()
+    return np.stack([weigh(score[n], counts[n], total) for n, total in enumerate(totals)])

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
 from genir.config import DecodingSection, IdentifierSection, Precision
-from genir.decoding.beam import Step, advance, beam_search, beam_steps
+from genir.decoding.beam import Choice, Step, advance, beam_search, beam_steps
 from genir.decoding.beams import Beams, root
 from genir.decoding.graphs import record_searches
 from genir.decoding.masks import LiveRows
@@ -175,7 +175,7 @@ class Contest:
             legal = self.live.legal(edges.low, edges.high)
             log_p = score_edges(model, hidden, depth, edges, legal, self.decoding.normalise)
             ended = self.trie.ended(edges.low, depth + 1)
-            step = advance((current, done), edges, log_p, ended, self.decoding.beams, None)
+            step = advance((current, done), edges, log_p, ended, Choice(self.decoding.beams))
             constrained = perf_counter() - began
             began = perf_counter()
             everything = F.log_softmax(model.level_logits(hidden, depth), dim=-1)

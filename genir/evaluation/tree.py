@@ -84,10 +84,10 @@ def beam_tree(
     live = retriever.wanted_rows(where).to(retriever.model.device)
     (mask,), width = live.masks, retriever.width(k, beams)
     matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))
+    # More beams than rows that may be found change nothing, and would tell of the other rows.
+    most = max(1, int(mask.sum()))
     while True:
-        decoding = retriever.recipe.decoding.model_copy(
-            update={"beams": min(width, retriever.trie.rows)}
-        )
+        decoding = retriever.decoding_for(live).model_copy(update={"beams": min(width, most)})
         with retriever.autocast():
             steps = list(
                 beam_steps(
@@ -100,7 +100,7 @@ def beam_tree(
         if width >= retriever.trie.rows:
             raise InputError(NO_NUMBERS)
         width *= 2  # several identifiers of one document took the places of others
-    return _Drawing(retriever, mask, ranked).tree(query, steps, decoding.beams)
+    return _Drawing(retriever, mask, ranked, live.closed).tree(query, steps, decoding.beams)
 
 
 def _ranked(retriever: Retriever, last: Step, mask: Mask) -> list[Ranked]:
@@ -127,8 +127,10 @@ class _Level:
 class _Drawing:
     """Turns steps into nodes."""
 
-    def __init__(self, retriever: Retriever, mask: Mask, ranked: Sequence[Ranked]) -> None:
-        self.retriever, self.mask, self.ranked = retriever, mask, ranked
+    def __init__(
+        self, retriever: Retriever, mask: Mask, ranked: Sequence[Ranked], closed: bool
+    ) -> None:
+        self.retriever, self.mask, self.ranked, self.closed = retriever, mask, ranked, closed
         self.nodes: list[Node] = []
 
     def tree(self, query: str, steps: Sequence[Step], beams: int) -> BeamTree:
@@ -143,7 +145,7 @@ class _Drawing:
             levels.append(_told(level, number))
             kept = step.kept
             parents = list(zip(kept.low[0].tolist(), kept.high[0].tolist(), strict=True))
-        hits = self.retriever.hits_of(query, self.ranked)
+        hits = self.retriever.hits_of(query, self.ranked, self.closed)
         return BeamTree(query, beams, levels, self.nodes, hits)
 
     def _candidates(self, step: Step, number: int) -> _Level:
@@ -204,7 +206,7 @@ class _Drawing:
             id=len(self.nodes),
             parent=parent,
             level=number,
-            symbol=shown_symbol(self.retriever, int(level.symbol[place])),
+            symbol="" if self.closed else shown_symbol(self.retriever, int(level.symbol[place])),
             log_p=float(level.log_p[place]),
             share=float(level.share[place]),
             score=float(level.total[place]),

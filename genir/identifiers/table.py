@@ -201,10 +201,12 @@ class IdentifierTable:
         changed[np.concatenate([np.empty(0, dtype=np.int64), *rows])] = live
         self.live = changed
 
-    def live_between(self, low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many rows of each range [low, high) are live, in the shape of low and high."""
-        if self._running is None or self._running[0] is not self.live:
-            self._running = (self.live, np.append(0, self.live.cumsum(dtype=np.int32)))
+    def between(
+        self, low: NDArray[np.int64], high: NDArray[np.int64], rows: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Return how many of `rows`, bool [rows], lie in each range [low, high), in its shape."""
+        if self._running is None or self._running[0] is not rows:
+            self._running = (rows, np.append(0, rows.cumsum(dtype=np.int32)))
         before = self._running[1]
         return before[high].astype(np.int64) - before[low]
 

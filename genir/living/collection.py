@@ -26,6 +26,8 @@ Given = Document | Mapping[str, Any] | Iterable[Document | Mapping[str, Any]]
 """Documents, or records as a line of corpus.jsonl holds them; one or several."""
 Asked = Mapping[str, str | Sequence[str]]
 """Queries by the key of the document that answers them."""
+Check = Callable[[Sequence[str]], None]
+"""Refuses keys by an exception: called while no other process can change them."""
 
 
 class Living(State):
@@ -53,7 +55,9 @@ class Living(State):
 
     # --- changes -------------------------------------------------------------------------------
 
-    def add(self, documents: Given, queries: Asked | None = None) -> list[str]:
+    def add(
+        self, documents: Given, queries: Asked | None = None, check: Check | None = None
+    ) -> list[str]:
         """Add documents that can be found at once; return their keys.
 
         A deleted document comes back as it was, unless queries are given for it.
@@ -62,6 +66,8 @@ class Living(State):
             documents: `Document`s, or dicts with the fields of a line of corpus.jsonl (`_id`,
                 `text`, ...); a single one counts as a list of one.
             queries: known queries of each document by key, a list or a single string.
+            check: called with the keys while other writers are kept out; what it raises leaves
+                everything as it was.
 
         Raises:
             InputError: a record is no document, a key is live already, a document cannot be given
@@ -75,9 +81,11 @@ class Living(State):
                 else None
             )
 
-        return self._put("add", documents, {} if queries is None else queries, refuse)
+        return self._put("add", documents, queries, refuse, check)
 
-    def replace(self, documents: Given, queries: Asked | None = None) -> list[str]:
+    def replace(
+        self, documents: Given, queries: Asked | None = None, check: Check | None = None
+    ) -> list[str]:
         """Put documents in the place of those with their keys; return the keys.
 
         Raises InputError for a key that is not live, else as `add` does.
@@ -86,22 +94,24 @@ class Living(State):
         def refuse(key: str) -> str | None:
             return None if self.table.is_live(key) else "is not there; add it"
 
-        return self._put("replace", documents, {} if queries is None else queries, refuse)
+        return self._put("replace", documents, queries, refuse, check)
 
     def put(self, documents: Given, queries: Asked | None = None) -> list[str]:
         """Add documents, or replace existing ones, as one change; return the keys. See `add`."""
-        return self._put("put", documents, {} if queries is None else queries, lambda key: None)
+        return self._put("put", documents, queries, lambda key: None)
 
-    def delete(self, keys: str | Iterable[str]) -> list[str]:
+    def delete(self, keys: str | Iterable[str], check: Check | None = None) -> list[str]:
         """Delete documents: none is found from the next query on. Return their keys.
 
-        A string is one key.
+        A string is one key. check: as for `add`.
 
         Raises InputError naming the keys that are not live; then nothing is deleted.
         """
         wanted = list(dict.fromkeys(as_keys(keys)))
 
         def make() -> list[Entry]:
+            if check is not None:
+                check(wanted)
             unknown = [key for key in wanted if not self.table.is_live(key)]
             if unknown:
                 names = ", ".join(map(repr, unknown[:10])) + (", ..." if unknown[10:] else "")
@@ -149,7 +159,7 @@ class Living(State):
         if self._journal is None:
             return False
         try:
-            if stamp(self._base.folder) != self._stamp:
+            if stamp(self._base.folder) != self._stamp or self.documents.replaced:
                 raise Moved
             if self._journal.head() == self.version:
                 return False
@@ -166,16 +176,19 @@ class Living(State):
         self,
         kind: Kind,
         documents: Given,
-        asked: Asked,
+        asked: Asked | None,
         refuse: Callable[[str], str | None],
+        check: Check | None = None,
     ) -> list[str]:
         given = checked(documents)
-        queries = queries_by_key(asked, given)
+        queries = queries_by_key({} if asked is None else asked, given)
         if self.closed:
             raise InputError(self.closed)
         self.model.refuse_additions()
 
         def refuse_all() -> None:
+            if check is not None:
+                check(list(given))
             for key in given:
                 reason = refuse(key)
                 if reason:

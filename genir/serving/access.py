@@ -76,7 +76,7 @@ class Gate:
             if tokens.refresh():
                 log.info("the tokens were read again")
         except InputError as error:
-            log.error("the tokens stay as they were: %s", error)
+            log.error("%s", error)
 
     def told(self, caller: Caller, request: Request) -> Access:
         """Return what is open to a caller, and to where it asks from, as the model card says it."""
@@ -99,6 +99,7 @@ async def anyone(request: Request) -> Caller:
     """Return who asks, whatever they may do."""
     caller = request.app.state.gate.caller(request.headers.get("authorization"))
     asking.set(_turn_of(caller, request))
+    request.state.scoped = caller.scope is not None
     if caller.name:
         request.state.facts["token"] = caller.name
     return caller
@@ -153,9 +154,19 @@ async def owner(request: Request) -> Caller:
     return caller
 
 
-GUARDS = (anyone, reader, writer, owner)
+async def overseer(request: Request) -> Caller:
+    """Return who asks, if they may read everything. Raises HTTPException 401 and 403."""
+    caller = await reader(request)
+    if caller.scope is not None:
+        detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
+        raise HTTPException(403, detail)
+    return caller
+
+
+GUARDS = (anyone, reader, writer, owner, overseer)
 """Dependencies that decide who may ask; `GuardedRoute` asks them before it reads a body."""
 Anyone = Annotated[Caller, Depends(anyone)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 Owner = Annotated[Caller, Depends(owner)]
+Overseer = Annotated[Caller, Depends(overseer)]

@@ -54,6 +54,7 @@ def create_app(
         version=__version__,
         docs_url=None,  # these two pages would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name whatever host the request names
         lifespan=_lifespan,
     )
     app.state.settings = settings

@@ -294,7 +294,8 @@ Outcome = tuple[Waiting, Matched | BaseException]
 def _group(ask: Ask, served: Served) -> Hashable:
     """Return what queries must share to be answered together as they would be alone."""
     exact = ask.exact or (ask.exact is None and served.recipe.decoding.mode == "exact")
-    return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None
+    closed = ask.selection is not None and ask.selection.closed
+    return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None, closed
 
 
 def _outcomes(items: Sequence[Waiting], served: Served) -> list[Outcome]:

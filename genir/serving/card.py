@@ -1,16 +1,15 @@
 """What is served, as far as who asks may know it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genir.corpus.tokens import split_sentences
-from genir.decoding.filters import selected_rows
-from genir.records import Document, Selection
+from genir.records import Document
 from genir.serving.messages import FieldCard, FieldValue
 from genir.serving.served import Served
 
@@ -22,22 +21,70 @@ LOOKED_AT = 200_000
 """Values of one field that are counted, at most."""
 LONGEST = 80
 """Characters of a value that is told of."""
-
-
-def seen(served: Served, scope: Selection | None) -> NDArray[np.int64]:
-    """Return the numbers of the documents that may be found, in order."""
-    table = served.table
-    rows = table.live if scope is None else selected_rows(table, served.documents, scope)
-    return np.unique(table.documents[rows]).astype(np.int64)
+NAMES = 1_000
+"""Metadata fields that are looked at, in search of `FIELDS` with a value to show."""
+CHUNK = 1_000
+"""Documents read together."""
+KINDS: tuple[Literal["boolean", "number", "text"], ...] = ("boolean", "number", "text")
+TYPES = {str: "text", int: "number", float: "number", bool: "boolean"}
 
 
 def field_cards(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
-    """Return the metadata fields of some documents, with their commonest values."""
+    """Return the metadata fields of all live documents, by number, with their commonest values.
+
+    Reads the index of fields: of values beyond `LOOKED_AT`, and fields beyond `NAMES`, nothing.
+    """
+    documents = served.documents
     among = np.zeros(len(served.table.keys), dtype=bool)
     among[numbers] = True
-    names = served.documents.metadata_fields() if hasattr(served.documents, "fetch") else []
-    cards = (_field_card(served.documents, name, among) for name in names)
+    names = documents.metadata_fields() if hasattr(documents, "fetch") else []
+    cards = (_field_card(documents, name, among) for name in names[:NAMES])
     return list(islice(filter(None, cards), FIELDS))
+
+
+def field_cards_within(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
+    """Return the metadata fields of documents in a scope, by number.
+
+    Reads these documents alone, the first up to `LOOKED_AT` values: types, counts and what is left
+    out do not depend on documents outside of the scope.
+    """
+    counts: dict[str, Counter[tuple[str, Any]]] = {}
+    left = LOOKED_AT
+    for start in range(0, len(numbers), CHUNK):
+        chunk = numbers[start : start + CHUNK].tolist()
+        found = served.documents.metadata_of(chunk)
+        for name, values in (item for number in chunk for item in _typed(found[number])):
+            counts.setdefault(name, Counter()).update(values)
+            left -= len(values)
+        if left <= 0:
+            break
+    cards = (_card_of(name, counts[name]) for name in sorted(counts))
+    return list(islice(filter(None, cards), FIELDS))
+
+
+def _typed(metadata: Mapping[str, Any]) -> Iterator[tuple[str, set[tuple[str, Any]]]]:
+    """Yield each field with its distinct values that filters compare, each with its type."""
+    for name, value in metadata.items():
+        listed = value if isinstance(value, list) else [value]
+        values = {(TYPES[type(one)], one) for one in listed if type(one) in TYPES}
+        if values:
+            yield name, values
+
+
+def _card_of(name: str, counts: Counter[tuple[str, Any]]) -> FieldCard | None:
+    short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= LONGEST]
+    if not short:
+        return None
+    return FieldCard(
+        name=name,
+        values=[FieldValue(value=value, documents=n) for value, n in _commonest(short)],
+        types=[kind for kind in KINDS if any(kind == one for one, _ in counts)],
+        distinct=len(counts),
+    )
+
+
+def _commonest(counts: Iterable[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    return sorted(counts, key=lambda item: (-item[1], str(item[0])))[:VALUES]
 
 
 def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCard | None:
@@ -46,14 +93,13 @@ def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCar
     counts = Counter(
         (isinstance(value, bool), value)
         for value, number in documents.field_values(name, LOOKED_AT)
-        if among[number]
+        if number < len(among) and among[number]
     )
     short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= LONGEST]
     if not short:
         return None
-    commonest = sorted(short, key=lambda item: (-item[1], str(item[0])))[:VALUES]
     types = sorted(documents.field_types(name))
-    values = [FieldValue(value=value, documents=n) for value, n in commonest]
+    values = [FieldValue(value=value, documents=n) for value, n in _commonest(short)]
     return FieldCard(name=name, values=values, types=types, distinct=len(counts))
 
 

@@ -1,7 +1,7 @@
 """The routes that change: documents come, change and go; versions, compaction, another model."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from genir.corpus.documents import MAX_KEY, record_of
-from genir.corpus.layers import Additions
-from genir.decoding.filters import selected_rows
-from genir.records import Document, Selection
+from genir.errors import FolderError
 from genir.serving.access import Owner, Reader, Writer
 from genir.serving.documents import (
     DocumentsRequest,
@@ -23,10 +21,11 @@ from genir.serving.documents import (
     read_documents,
 )
 from genir.serving.examination import refuse_rewriting
-from genir.serving.limits import deadline_of
+from genir.serving.limits import deadline_of, version_for
 from genir.serving.messages import State
 from genir.serving.problems import RESPONSES
 from genir.serving.routing import GuardedRoute
+from genir.serving.scopes import refuse_absent, refuse_changing, refuse_outside, refuse_taken
 from genir.serving.served import Changed, Served
 from genir.serving.service import Service
 
@@ -38,7 +37,9 @@ class Changes(BaseModel):
     """A change that holds from the next query on."""
 
     keys: list[str] = []
-    version: int
+    version: int | None = Field(
+        default=None, description="of the documents; null for a token bound to a part of them"
+    )
 
 
 class VersionLine(BaseModel):
@@ -68,18 +69,17 @@ async def add(
     documents = await run_in_threadpool(read_documents, body, service.settings)
 
     def work(retriever: Changed) -> list[str]:
-        _refuse_outside(documents, caller.scope)
+        refuse_outside(documents, caller.scope)
         if not body.replace:
-            _refuse_taken(retriever, documents)
-            return retriever.add(documents, body.queries)
-        _refuse_absent(retriever, [document.key for document in documents], caller.scope)
-        return retriever.replace(documents, body.queries)
+            return retriever.add(documents, body.queries, partial(refuse_taken, retriever))
+        check = partial(refuse_changing, retriever, scope=caller.scope)
+        return retriever.replace(documents, body.queries, check)
 
     kind = "replace" if body.replace else "add"
     request.state.facts["documents"] = len(documents)
     keys, version = await service.change(kind, work, _deadline(service))
     response.status_code = 200 if body.replace else 201
-    return Changes(keys=keys, version=version)
+    return Changes(keys=keys, version=version_for(caller, version))
 
 
 @router.delete("/documents/{key:path}")
@@ -88,11 +88,10 @@ async def delete(key: KeyInPath, request: Request, caller: Writer) -> Changes:
     service = _service(request)
 
     def work(retriever: Changed) -> list[str]:
-        _refuse_absent(retriever, [key], caller.scope)
-        return retriever.delete([key])
+        return retriever.delete([key], partial(refuse_changing, retriever, scope=caller.scope))
 
     keys, version = await service.change("delete", work, _deadline(service))
-    return Changes(keys=keys, version=version)
+    return Changes(keys=keys, version=version_for(caller, version))
 
 
 @router.get("/documents/{key:path}", response_model=dict[str, Any])
@@ -101,8 +100,11 @@ async def show(key: KeyInPath, request: Request, caller: Reader) -> dict[str, An
     service = _service(request)
 
     def ask(served: Served) -> dict[str, Any]:
-        _refuse_absent(served, [key], caller.scope)
-        return record_of(served.documents.fetch([key])[key])
+        refuse_absent(served, [key], caller.scope)
+        found = served.documents.find(key)
+        if found is None:
+            raise FolderError(f"the document store has no document {key!r:.200}; restore it")
+        return record_of(found)
 
     return await service.ask(ask, _deadline(service))
 
@@ -174,36 +176,3 @@ def _below(name: str, service: Service) -> Path:
     if not inside:
         raise HTTPException(422, f"folder: no model folder {name!r:.80} below {top.name!r}")
     return folder
-
-
-def _refuse_taken(served: Served, documents: Sequence[Document]) -> None:
-    taken = [one.key for one in documents if served.table.is_live(one.key)]
-    if taken:
-        raise HTTPException(409, f"document {taken[0]!r} is there already; replace it")
-
-
-def _refuse_absent(served: Served, keys: Sequence[str], scope: Selection | None) -> None:
-    """Raise HTTPException 404 for a key that is not live, or not for this caller to see."""
-    table = served.table
-    rows = table.live if scope is None else selected_rows(table, served.documents, scope)
-    for key in keys:
-        if key not in table or not rows[table.rows_of(table.number(key))].any():
-            raise HTTPException(404, f"no document with the key {key!r:.200}")
-
-
-def _refuse_outside(documents: Sequence[Document], scope: Selection | None) -> None:
-    """Raise HTTPException 403 for a document that its writer could not find again."""
-    if scope is None:
-        return
-    store = Additions()
-    try:
-        store.put(dict(enumerate(documents)))
-        passing = [store.matching(where, strict=False) for where in scope.where]
-    finally:
-        store.close()
-    for number, document in enumerate(documents):
-        allowed = all(document.key in keys for keys in scope.allow)
-        if not allowed or not all(mask[number] for mask in passing):
-            raise HTTPException(
-                403, f"document {document.key!r} lies outside of what this token may change"
-            )

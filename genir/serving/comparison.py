@@ -4,7 +4,8 @@ It runs in a thread of its own, and is made anew after a change. Masks come from
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.corpus.matches import Matches
-from genir.decoding.filters import selected_rows
 from genir.errors import FolderError, InputError
 from genir.records import Answer, Document, Hit, Selection
 from genir.serving.asks import ModelState, asking
 from genir.serving.backlog import Busy, Closed
+from genir.serving.scopes import visible
 from genir.serving.served import Served
 from genir.serving.shown import Shown
 from genir.serving.threads import FairThread, Stopped
@@ -34,9 +35,14 @@ Passing = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class View:
-    """The documents at one moment. live: their numbers; passing: bool [documents] a query."""
+    """The documents of a scope at one moment.
+
+    name: of the scope, None for all documents. live: their numbers; passing: bool [documents], of
+    these, a query.
+    """
 
     state: ModelState
+    name: Hashable
     documents: Any
     live: NDArray[np.int64]
     passing: list[Passing | None]
@@ -74,24 +80,32 @@ class LiveDocuments(Sequence[Document]):
 
 
 class Comparison:
-    """The index of one state, and the thread that makes and asks it."""
+    """The indexes of one state, one for each scope, and the thread that makes and asks them.
+
+    A scope has an index of its own, since BM25's statistics (document frequencies, the mean length)
+    are those of all documents in an index.
+    """
 
     def __init__(self, most: int) -> None:
+        """Keep indexes of at most so many documents, together too: the last asked of a state."""
         self._most = most
         self._thread = FairThread("genir-bm25")
         self._waiting = 0
         self._state: ModelState | None = None
-        self._index: Bm25 | None = None
+        self._kept: OrderedDict[Hashable, tuple[Bm25 | None, int]] = OrderedDict()
 
     def look(
-        self, served: Served, state: ModelState, selections: Sequence[Selection | None]
+        self,
+        served: Served,
+        state: ModelState,
+        selections: Sequence[Selection | None],
+        scope: Selection | None = None,
     ) -> View:
-        """Note which documents are live, and which of them each query may find.
+        """Note which documents are in the scope, and which of them each query may find.
 
         Raises InputError for more documents than may be indexed.
         """
-        table = served.table
-        live = np.unique(table.documents[table.live]).astype(np.int64)
+        live = np.flatnonzero(visible(served, scope))
         if len(live) > self._most:
             raise InputError(
                 f"BM25 is not offered for more than {self._most:,} documents; ask the model"
@@ -100,8 +114,9 @@ class Comparison:
         names = [None if one is None else one.name for one in selections]
         for name, selection in zip(names, selections, strict=True):
             if selection is not None and name not in masks:
-                masks[name] = _passing(served, selection)[live]
-        return View(state, served.documents, live, [masks[name] for name in names])
+                masks[name] = visible(served, selection)[live]
+        own = None if scope is None else scope.name
+        return View(state, own, served.documents, live, [masks[name] for name in names])
 
     async def prepare(self, view: View) -> None:
         """Make the index of a view, unless it is there. Raises Busy."""
@@ -139,16 +154,25 @@ class Comparison:
     def _following(self, view: View) -> "Bm25 | None":
         """Return the index of the view's documents; none where they have no word."""
         if self._state != view.state:
-            from genir.baselines.bm25 import Bm25
-
-            try:
-                self._index = Bm25.fit(LiveDocuments(view.documents, view.live))
-            except FolderError:  # unreadable: nothing is known of the documents
-                raise
-            except InputError:  # no document, or none with a word
-                self._index = None
+            self._kept.clear()
             self._state = view.state
-        return self._index
+        if view.name not in self._kept:
+            self._kept[view.name] = _fitted(view), len(view.live)
+        self._kept.move_to_end(view.name)
+        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._most:
+            self._kept.popitem(last=False)
+        return self._kept[view.name][0]
+
+
+def _fitted(view: View) -> "Bm25 | None":
+    from genir.baselines.bm25 import Bm25
+
+    try:
+        return Bm25.fit(LiveDocuments(view.documents, view.live))
+    except FolderError:  # unreadable: nothing is known of the documents
+        raise
+    except InputError:  # no document, or none with a word
+        return None
 
 
 def look_up_hits(
@@ -164,24 +188,15 @@ def look_up_hits(
     for (query, selection), hits in zip(asks, answers, strict=True):
         name = None if selection is None else selection.name
         if name not in passing:
-            passing[name] = _passing(served, selection)
+            passing[name] = visible(served, selection)
         found.append(_look_up(served, query, passing[name], hits))
     return found
-
-
-def _passing(served: Served, selection: Selection | None) -> Passing:
-    """Return which documents pass a selection, bool [documents]."""
-    table = served.table
-    rows = table.live if selection is None else selected_rows(table, served.documents, selection)
-    passing = np.zeros(len(table.keys), dtype=bool)
-    passing[table.documents[rows]] = True
-    return passing
 
 
 def _look_up(served: Served, query: str, passing: Passing, hits: Sequence[Hit]) -> Matches:
     table = served.table
     kept = [hit for hit in hits if hit.key in table and passing[table.number(hit.key)]]
-    found = served.documents.previews([hit.key for hit in kept])
+    found = served.documents.previews([hit.key for hit in kept], strict=True)
     previews = [found[hit.key] for hit in kept]
     bare = Answer(
         replace(hit, rank=rank, title=preview.title, url=preview.url)

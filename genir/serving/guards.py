@@ -20,7 +20,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 """On every answer: the page may load its own files and nothing else."""
-SINGLE = ("host", "origin", "sec-fetch-site", "content-type")
+SINGLE = ("host", "origin", "sec-fetch-site", "content-type", "authorization")
 """Headers that decide who asks, and how a body is read: a second one would not be looked at."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 

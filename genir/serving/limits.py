@@ -1,12 +1,9 @@
 """How much one request may ask for, and which documents it is about. Raises what becomes a 4xx."""
 
-from collections.abc import Collection, Mapping
 from time import monotonic
-from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from genir.corpus.conditions import COLUMNS
 from genir.records import Selection
 from genir.serving.messages import SearchRequest
 from genir.serving.settings import Settings
@@ -47,16 +44,16 @@ def refuse(name: str, given: int, most: int, what: str) -> None:
         raise HTTPException(422, f"{name}: got {given} {what}; at most {most} {what} a request")
 
 
-def unknown_field(where: Mapping[str, Any], known: Collection[str]) -> str | None:
-    """Return the first field that a filter names although no document can be filtered by it."""
-    return next((name for name in where if name not in known and name not in COLUMNS), None)
-
-
 def within(asked: Selection, caller: Caller) -> Selection | None:
     """Return what is asked for, as far as the caller may find it; None for all documents."""
     selection = asked if caller.scope is None else caller.scope & asked
     empty = not (selection.where or selection.allow or selection.deny)
     return None if empty else selection
+
+
+def version_for(caller: Caller, version: int) -> int | None:
+    """Return the version of the documents, or None where it would count changes of others too."""
+    return version if caller.scope is None else None
 
 
 def deadline_of(given_ms: int | None, settings: Settings) -> float:

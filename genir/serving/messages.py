@@ -216,7 +216,10 @@ class HitMessage(BaseModel):
     title: str
     url: str
     snippet: str
-    identifier: str = Field(description="what the model emitted")
+    identifier: str = Field(
+        description="what the model emitted; empty for a token bound to a part of the documents, "
+        "since identifiers are numbered among all"
+    )
 
 
 class Hits(BaseModel):
@@ -246,12 +249,16 @@ INDEX_MS = (
 )
 
 
+VERSION = "the version of the documents"
+UNTOLD = "null for a token bound to a part of the documents, since it counts changes of all"
+
+
 class Answer(Hits):
     """The answer to one query."""
 
     took_ms: float = Field(description="milliseconds from the request's arrival to the hits")
     index_ms: float | None = Field(default=None, description=INDEX_MS)
-    version: int = Field(description="the version of the documents that answered")
+    version: int | None = Field(default=None, description=f"{VERSION} that answered; {UNTOLD}")
 
 
 class Answers(BaseModel):
@@ -260,7 +267,9 @@ class Answers(BaseModel):
     results: list[Hits]
     took_ms: float = Field(description="milliseconds from the request's arrival to the last hits")
     index_ms: float | None = Field(default=None, description=INDEX_MS)
-    version: int = Field(description="the oldest version of the documents that answered")
+    version: int | None = Field(
+        default=None, description=f"the oldest {VERSION[4:]} that answered; {UNTOLD}"
+    )
 
 
 class FieldValue(BaseModel):
@@ -303,7 +312,7 @@ class ModelCard(BaseModel):
     scheme: str
     kind: str
     version: int | None = Field(
-        default=None, description="of the documents; rises with every change"
+        default=None, description=f"of the documents; rises with every change; {UNTOLD}"
     )
     documents: int | None = Field(default=None, description="that can be found")
     identifiers: int | None = Field(
@@ -332,7 +341,7 @@ class NodeMessage(BaseModel):
     id: int
     parent: int | None = Field(description="the prefix before its last symbol; null at level 1")
     level: int = Field(description="from 1")
-    symbol: str
+    symbol: str = Field(description="empty for a token bound to a part of the documents")
     log_p: float = Field(description="of the symbol, given the prefix before it")
     share: float = Field(
         description="probability of the symbol among those that lead to a document that may be "
@@ -366,4 +375,4 @@ class TreeMessage(BaseModel):
     nodes: list[NodeMessage]
     hits: list[HitMessage]
     took_ms: float
-    version: int
+    version: int | None = Field(default=None, description=f"{VERSION} that answered; {UNTOLD}")

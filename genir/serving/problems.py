@@ -1,5 +1,6 @@
 """Every refusal as one clear message: `application/problem+json` (RFC 9457), never a traceback."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +23,9 @@ MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 4_000
 """Characters of a refusal's detail: some name what they were given, and what is known."""
 AGAIN = {"Retry-After": "1"}
+FAILING = "the model folder cannot be read or written; the server's log says why"
+"""Detail for scoped tokens: the error itself may name documents of others."""
+log = logging.getLogger("genir.serving")
 
 
 NO_OBJECT = ("missing", "model_attributes_type", "model_type", "dict_type")
@@ -101,7 +105,10 @@ def _passing(request: Request, error: Exception) -> JSONResponse:
 
 def _bad_input(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, FolderError):
-        return problem(503, str(error), AGAIN)
+        if not getattr(request.state, "scoped", False):
+            return problem(503, str(error), AGAIN)
+        log.error("the model folder fails: %s", error)
+        return problem(503, FAILING, AGAIN)
     return problem(422, str(error))
 
 

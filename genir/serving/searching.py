@@ -5,22 +5,24 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from genir.corpus.conditions import COLUMNS
 from genir.errors import nearest
 from genir.json_text import JsonError, parse_json
 from genir.records import Selection
-from genir.serving.access import Anyone, Gate, Reader
+from genir.serving.access import Anyone, Gate, Overseer, Reader
 from genir.serving.answers import encode
 from genir.serving.asks import Ask
-from genir.serving.card import field_cards, sample_examples, seen
+from genir.serving.card import field_cards, field_cards_within, sample_examples
 from genir.serving.limits import (
     deadline_of,
     refuse_search,
     refuse_work,
-    unknown_field,
+    version_for,
     within,
 )
 from genir.serving.messages import (
@@ -36,6 +38,7 @@ from genir.serving.messages import (
 from genir.serving.metrics import CONTENT_TYPE
 from genir.serving.problems import RESPONSES
 from genir.serving.routing import GuardedRoute
+from genir.serving.scopes import known_fields, visible
 from genir.serving.served import Served
 from genir.serving.service import Service
 from genir.serving.shown import Shown
@@ -62,14 +65,17 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
     if body.system == "bm25":
         if not service.settings.compare:
             raise HTTPException(422, "system: this server does not compare; ask genir")
-        compared = await service.compare(asks, deadline)
+        compared = await service.compare(asks, deadline, caller.scope)
         spent = (perf_counter() - start) * 1000 - compared.index_ms
-        facts = {"index_ms": round(compared.index_ms, 2), "version": compared.version}
+        facts = {
+            "index_ms": round(compared.index_ms, 2),
+            "version": version_for(caller, compared.version),
+        }
         parts = [(shown, None) for shown in compared.hits]
     else:
         found = await service.search(asks, deadline, body.fresh)
         spent = (perf_counter() - start) * 1000
-        facts = {"version": min(one.state[1] for one in found)}
+        facts = {"version": version_for(caller, min(one.state[1] for one in found))}
         shares = await service.shares(asks, found, deadline) if body.shares else [None] * len(asks)
         parts = [(one.shown, own) for one, own in zip(found, shares, strict=True)]
     facts = {"index_ms": None, "took_ms": round(spent, 2)} | facts
@@ -122,7 +128,8 @@ async def explain(
 
     tree, version = await service.ask(ask, deadline)
     told = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
-    told |= {"took_ms": round((perf_counter() - start) * 1000, 2), "version": version}
+    told |= {"took_ms": round((perf_counter() - start) * 1000, 2)}
+    told |= {"version": version_for(caller, version)}
 
     def make() -> TreeMessage:
         return TreeMessage.model_validate(told, from_attributes=True)
@@ -144,8 +151,8 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
             return _facts(served, scope, own)
 
         name = ("card", None if scope is None else scope.name)
-        facts, (_, version) = await service.remember(name, ask, deadline_of(None, service.settings))
-        facts = facts | {"version": version}
+        facts, (_, version) = await service.look_up(name, ask, deadline_of(None, service.settings))
+        facts = facts | {"version": version_for(caller, version)}
     access = gate.told(caller, request)
     return ModelCard(
         name=served.folder.name if served.folder else recipe.name,
@@ -164,21 +171,14 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
 
 def _facts(served: Served, scope: Selection | None, examples: tuple[str, ...]) -> dict[str, Any]:
     """Return what the card says of the documents that a caller may find."""
-    numbers = seen(served, scope)
-    table = served.table
-    among = table.live if scope is None else table.live & _having(table, numbers)
+    numbers, table = np.flatnonzero(visible(served, scope)), served.table
+    of_all = field_cards if scope is None else field_cards_within
     return {
         "documents": len(numbers),
-        "identifiers": int(among.sum()),
-        "fields": field_cards(served, numbers),
+        "identifiers": int((table.live & np.isin(table.documents, numbers)).sum()),
+        "fields": of_all(served, numbers),
         "examples": list(examples) or sample_examples(served.documents, numbers.tolist()),
     }
-
-
-def _having(table: Any, numbers: Any) -> Any:
-    import numpy as np
-
-    return np.isin(table.documents, numbers)
 
 
 @router.get("/healthz")
@@ -199,8 +199,8 @@ async def readyz(request: Request) -> State:
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(request: Request, caller: Reader) -> Response:
-    """Return the meters, for Prometheus."""
+async def metrics(request: Request, caller: Overseer) -> Response:
+    """Return the meters, for Prometheus; they count what everybody does."""
     return Response(_service(request).metrics.told(), media_type=CONTENT_TYPE)
 
 
@@ -223,23 +223,28 @@ def _note(request: Request, body: SearchRequest) -> None:
 async def _refuse_unknown(
     service: Service, where: dict[str, Any] | None, caller: Caller, deadline: float
 ) -> None:
-    if not where:
+    scope, asked = caller.scope, sorted({*(where or ())}.difference(COLUMNS))
+    if not asked:
         return
 
     def fields(served: Served) -> list[str]:
+        if scope is not None:
+            return known_fields(served, asked, scope)
         return list(served.documents.metadata_fields())
 
-    known, _ = await service.remember("fields", fields, deadline)
-    field = unknown_field(where, known)
+    name = "fields" if scope is None else ("fields", scope.name, *asked)
+    known, _ = await service.look_up(name, fields, deadline)
+    field = next((one for one in asked if one not in known), None)
     if field is None:
         return
-    if caller.scope is not None:  # who sees a part of the documents learns no field of others
-        raise HTTPException(422, f"where: unknown metadata field {field!r}")
+    if scope is not None:  # who sees a part of the documents learns no field of others
+        raise HTTPException(422, f"where: unknown metadata field {field!r:.200}")
 
     def reason(served: Served) -> str:
         return served.documents.unknown_field(field, known)
 
-    raise HTTPException(422, f"where: {await service.ask(reason, deadline)}")
+    told, _ = await service.look_up(("unknown field", field), reason, deadline)
+    raise HTTPException(422, f"where: {told}")
 
 
 def _refuse_parameters(request: Request) -> None:

@@ -10,6 +10,9 @@ from genir.identifiers.table import IdentifierTable
 from genir.living.versions import Version
 from genir.records import Document, Hit
 
+Check = Callable[[Sequence[str]], None]
+"""Refuses keys by an exception."""
+
 
 class Matched(Protocol):
     """The answer to one query. It holds all that it shows, whatever changes meanwhile."""
@@ -102,18 +105,24 @@ class Changed(Served, Protocol):
     """A retriever that documents come to and go from."""
 
     def add(
-        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
+        self,
+        documents: Sequence[Document],
+        queries: Mapping[str, list[str]] | None = None,
+        check: Check | None = None,
     ) -> list[str]:
-        """Add documents."""
+        """Add documents; check: refuses keys, while other writers are kept out."""
         ...
 
     def replace(
-        self, documents: Sequence[Document], queries: Mapping[str, list[str]] | None = None
+        self,
+        documents: Sequence[Document],
+        queries: Mapping[str, list[str]] | None = None,
+        check: Check | None = None,
     ) -> list[str]:
         """Put documents in the place of others."""
         ...
 
-    def delete(self, keys: Sequence[str]) -> list[str]:
+    def delete(self, keys: Sequence[str], check: Check | None = None) -> list[str]:
         """Delete documents."""
         ...
 

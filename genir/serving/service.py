@@ -15,6 +15,7 @@ from genir.corpus.matches import Matches
 from genir.errors import FolderError, InputError
 from genir.living.journal import Moved
 from genir.living.waits import waiting_until
+from genir.records import Selection
 from genir.serving.asks import Ask, Found, ModelState, asking
 from genir.serving.batching import Worker
 from genir.serving.cache import AnswerCache
@@ -223,6 +224,23 @@ class Service:
         self._cards.put(answer[1], name, answer)
         return answer
 
+    async def look_up(
+        self, name: Hashable, question: Callable[[Served], T], deadline: float
+    ) -> tuple[T, ModelState]:
+        """Return an answer as `remember` does, made beside the model's thread.
+
+        For questions about documents and their metadata, which may take long.
+        """
+        _ = self.served
+        state = self._worker.state
+        kept = self._cards.get(state, name)
+        if kept is not None:
+            return cast(tuple[T, ModelState], kept)
+        async with asyncio.timeout(max(0.0, deadline - monotonic())):
+            answer = await self._worker.beside(question), state
+        self._cards.put(state, name, answer)
+        return answer
+
     async def shares(
         self, asks: Sequence[Ask], found: Sequence[Found], deadline: float
     ) -> list[list[float] | None]:
@@ -244,8 +262,10 @@ class Service:
         shares, state = await self.remember(name, question, deadline)
         return shares if state == found.state else None
 
-    async def compare(self, asks: Sequence[Ask], deadline: float) -> Compared:
-        """Return what BM25 answers over the same documents.
+    async def compare(
+        self, asks: Sequence[Ask], deadline: float, scope: Selection | None = None
+    ) -> Compared:
+        """Return what BM25 answers over the same documents: all, or those of a scope.
 
         Its index is made first, where there is none of these documents yet; the time that this
         takes is given apart, as building the model is no part of its answers.
@@ -253,7 +273,7 @@ class Service:
 
         def look(served: Served) -> View:
             return self._comparison.look(
-                served, self._worker.state, [ask.selection for ask in asks]
+                served, self._worker.state, [ask.selection for ask in asks], scope
             )
 
         view = await self.ask(look, deadline)

@@ -1,10 +1,12 @@
 """Bearer tokens: a file that knows only their digests, and whom a secret belongs to."""
 
+import errno
 import hashlib
 import hmac
 import json
 import os
 import secrets
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +62,14 @@ class Caller:
 
 
 class Tokens:
-    """The tokens of a file, read again whenever it changes."""
+    """The tokens of a file, read again whenever it changes.
+
+    A file that is gone or cannot be opened refuses every token; one whose content is damaged, such
+    as half of a file that is being written, leaves the tokens as they were.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Read the file. Raises InputError for one that cannot be read."""
         self.path = path
         self._stamp: tuple[int, ...] = ()
         self._callers: list[tuple[bytes, Caller]] = []
@@ -76,12 +83,21 @@ class Tokens:
     def refresh(self) -> bool:
         """Read the file again if it has changed; tell whether it had.
 
-        Raises InputError for a damaged file: the tokens stay what they were.
+        Raises InputError, once, for a file that cannot be opened or is damaged.
         """
-        facts = self._facts()
+        try:
+            facts = self._facts()
+        except InputError as error:
+            if not self._stamp:
+                return False
+            self._stamp, self._callers = (), []
+            raise InputError(f"{error}; until then every token is refused") from None
         if facts == self._stamp:
             return False
-        self._load(facts)
+        try:
+            self._load(facts)
+        except InputError as error:
+            raise InputError(f"{error}; the tokens stay as they were") from None
         return True
 
     def caller(self, secret: str) -> Caller | None:
@@ -93,14 +109,21 @@ class Tokens:
         return found
 
     def _facts(self) -> tuple[int, ...]:
+        """Return what changes with the file. Raises InputError unless it can be opened."""
         try:
             facts = self.path.stat()
+            if not stat.S_ISREG(facts.st_mode):  # a pipe would wait for its writer
+                raise OSError(errno.EINVAL, "no regular file")
+            if self._stamp and facts_of(facts) == self._stamp:
+                return self._stamp
+            with self.path.open("rb"):
+                pass
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror}); "
                 f"make one with: genir token new NAME {command('--file', self.path)}"
             ) from None
-        return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_size
+        return facts_of(facts)
 
     def _load(self, facts: tuple[int, ...]) -> None:
         self._stamp = facts  # also of a bad file: it is complained of once
@@ -108,10 +131,16 @@ class Tokens:
         self._callers = [(bytes.fromhex(one.sha256), _caller(one)) for one in tokens]
 
 
+def facts_of(facts: os.stat_result) -> tuple[int, ...]:
+    """Return what changes when a file is replaced, written to, or given other permissions."""
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
+
+
 def _caller(token: Token) -> Caller:
     allow = () if token.allow is None else (frozenset(token.allow),)
     where = (token.where,) if token.where else ()
-    return Caller(token.name, token.role, Selection(where, allow) if where or allow else None)
+    scope = Selection(where, allow, closed=True) if where or allow else None
+    return Caller(token.name, token.role, scope)
 
 
 def hash_of(secret: str) -> bytes:

@@ -27,6 +27,8 @@ from genir.serving.settings import Settings
 from genir.serving.threads import FairThread, Stopped
 
 T = TypeVar("T")
+RETRY = 5.0
+"""Seconds after which a folder that could not be loaded is tried again."""
 log = logging.getLogger("genir.serving")
 
 
@@ -54,6 +56,7 @@ class Writer:
         self._copy: Changed | None = None
         self._waiting = 0
         self._catching_up = threading.Event()
+        self._resting = 0.0  # no folder is loaded before, by the monotonic clock
 
     @property
     def waiting(self) -> int:
@@ -122,18 +125,18 @@ class Writer:
 
     def follow_soon(self) -> None:
         """Load the folder anew in the thread, because others have changed it; once at a time."""
-        if self._catching_up.is_set():
+        if self._catching_up.is_set() or monotonic() < self._resting:
             return
         self._catching_up.set()
 
         def follow() -> None:
             self._catching_up.clear()
-            refused = self._bad
             try:
                 self._follow()
             except InputError as error:
-                if self._bad != refused:  # once for each folder
-                    log.error("the folder that replaced the served one is not loaded: %s", error)
+                if not self._bad:  # one that was refused is logged, and not loaded again
+                    self._resting = monotonic() + RETRY
+                    log.error("the folder cannot be loaded again: %s", error)
 
         with suppress(Closed):
             self.submit(follow)
@@ -184,16 +187,18 @@ class Writer:
         Raises InputError where it is refused; it is not tried again until it changes.
         """
         if stamp(folder) == self._known:
+            self._bad = ()
             return
         now = identity(folder)
         if now == self._bad:
             raise InputError(f"{folder}: was replaced by a folder that was refused; restore it")
         try:
             self._examiner(folder)
-        except InputError:
+        except InputError as error:
             self._bad = now
+            log.error("the folder that replaced the served one is not loaded: %s", error)
             raise
-        self._known = stamp(folder)
+        self._known, self._bad = stamp(folder), ()
 
     def _swap(self, folder: Path) -> Served:
         fresh: Served = self._opener(folder)

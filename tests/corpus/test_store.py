@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genir.corpus.documents import document_of
-from genir.corpus.layers import LayeredStore
+from genir.corpus.layers import Additions, LayeredStore
 from genir.corpus.store import DocumentStore
 from genir.errors import FolderError, InputError
 from genir.records import Document, Link
@@ -374,3 +374,45 @@ def test_values_of_numpy_are_compared_as_numbers(store):
         assert (store.matching({"year": year}) == store.matching({"year": 1999})).all()
     assert (store.matching({"ok": np.bool_(True)}) == store.matching({"ok": True})).all()
     assert store.matching(nested(60)).any()
+
+
+def test_documents_that_come_while_a_filter_is_compiled_lie_behind_its_mask(tmp_path):
+    """Another thread applies a change between the two halves of `having`."""
+    below = [Document(str(n), "x", metadata={"t": "a"}) for n in range(3)]
+    DocumentStore.create(tmp_path / "s.sqlite", below).close()
+    store = LayeredStore(tmp_path / "s.sqlite")
+    store.put({3: Document("3", "x", metadata={"t": "a"})})
+    numbers = store._added.numbers
+
+    def come():
+        store._added.put({4: Document("4", "x", metadata={"t": "a"})})
+        return numbers()
+
+    store._added.numbers = come
+    assert store.having("t", "value = ?", ["a"]).tolist() == [True] * 4
+
+
+def test_metadata_are_read_without_texts(tmp_path):
+    documents = [Document(str(n), "x", metadata={"n": n}) for n in range(3)]
+    DocumentStore.create(tmp_path / "s.sqlite", documents).close()
+    store = LayeredStore(tmp_path / "s.sqlite")
+    store.put({1: Document("1", "y", metadata={"n": "new"}), 3: Document("3", "x")})
+    assert store.metadata_of([0, 1, 3, 9]) == {0: {"n": 0}, 1: {"n": "new"}, 3: {}}
+
+
+def test_a_number_that_another_thread_reads_lies_below_the_length():
+    """A filter was refused as damage where it read rows before the length was set."""
+    store, lengths = Additions(), []
+
+    class Watched:
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *error):
+            found = store._memory.execute("SELECT max(number) FROM documents").fetchone()[0]
+            lengths.append((found, len(store)))
+
+    store._lock = Watched()
+    store.put({0: Document("a", "x"), 1: Document("b", "x")})
+    assert lengths == [(1, 2)]
+    store.close()

@@ -75,3 +75,27 @@ def test_a_model_without_a_prior_says_which_key_is_wrong():
     Blind.__abstractmethods__ = frozenset()
     with pytest.raises(InputError, match=r"\[decoding\] look_ahead: a 'blind' model has no prior"):
         look_ahead(Blind(), None, LiveRows.build([np.ones(4, bool)]), 0.5)
+
+
+class Prior:
+    """A model of a fixed prior: float32 [1, rows], log p."""
+
+    def __init__(self, scores):
+        self.scores = torch.tensor([scores])
+
+    def prior(self, state):
+        return self.scores.log_softmax(dim=-1)
+
+
+def test_a_closed_prior_does_not_depend_on_rows_that_may_not_be_found():
+    mask = np.array([True, False, True, False])
+    live = LiveRows.build([mask], closed=True)
+    low = torch.arange(4)[None]
+
+    def lifted(*scores):
+        lift = look_ahead(Prior(scores), None, live, 0.5)
+        return lift(low, low + 1)[0, mask]
+
+    one, other = lifted(1.0, 7.0, 2.0, -3.0), lifted(1.0, 0.0, 2.0, 9.0)
+    assert torch.allclose(one, other)
+    assert torch.allclose((one / 0.5).exp().sum(), torch.tensor(1.0))

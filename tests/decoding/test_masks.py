@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from oracle import seeds
 
 from genir.decoding.masks import BLOCK, LiveRows
+from genir.errors import InputError
 
 rows = st.one_of(st.integers(1, 20), st.integers(BLOCK - 3, BLOCK + 3), st.integers(500, 1200))
 # Few live rows in many leave gaps beyond what a byte holds.
@@ -104,3 +105,13 @@ def test_a_gpu_tells_the_same():
     low, high = ranges(2000, (2, 30, 9), 0)
     there = live.to("cuda").legal(low.cuda(), high.cuda())
     assert there.cpu().tolist() == live.legal(low, high).tolist()
+
+
+def test_a_closed_mask_stays_closed_and_is_not_joined_with_others():
+    masks = [np.array([True, False, True]), np.array([True, True, True])]
+    closed = [LiveRows.build([mask], closed=True) for mask in masks]
+    joined = LiveRows.join(closed, [0, 1, 0])
+    assert joined.closed and joined.select([0, 2]).closed and joined.to("cpu").closed
+    assert not LiveRows.build([masks[0]]).closed
+    with pytest.raises(InputError, match="search for them apart"):
+        LiveRows.join([closed[0], LiveRows.build([masks[1]])], [0, 1])

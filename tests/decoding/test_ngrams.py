@@ -144,7 +144,7 @@ def found(table, *ngrams):
 
 def scores(table, *ngrams, live=None):
     live = np.ones(len(table), dtype=bool) if live is None else live
-    ranked = rank_prefixes(table, found(table, *ngrams), live)
+    ranked = rank_prefixes(table, found(table, *ngrams), live, table.live)
     return {table.keys[item.document]: item.score for item in ranked}
 
 

@@ -10,7 +10,7 @@ import torch
 from tiny import QUERIES, SCHEMES, tiny_retriever
 from torch.profiler import ProfilerActivity, profile
 
-from genir.decoding.beam import advance
+from genir.decoding.beam import Choice, advance
 from genir.decoding.beams import Beams, root
 from genir.decoding.masks import LiveRows
 from genir.decoding.readers import StepReader, Taken
@@ -36,7 +36,7 @@ def search(reader, trie, live, beams):
         edges = trie.children(current.low, current.high, depth)
         log_p = reader.read(depth, taken, edges, live.legal(edges.low, edges.high))
         ended = trie.ended(edges.low, depth + 1)
-        step = advance((current, done), edges, log_p, ended, beams, None)
+        step = advance((current, done), edges, log_p, ended, Choice(beams))
         current, done = step.kept, step.done
         taken = Taken(
             current.low, current.high, current.score, step.parents, step.symbols, done.score

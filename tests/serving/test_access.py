@@ -1,9 +1,12 @@
 """Tokens: who may read, write and see what; and what is open without one."""
 
+import errno
 import json
+import os
 import shutil
 import stat
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from living import keys, record, serving
@@ -135,6 +138,84 @@ def test_a_revoked_token_is_refused_at_once_and_a_damaged_file_changes_nothing(
     file.write_text(json.dumps({"tokens": told["tokens"][1:]}))
     assert client.post("/v1/search", json={"query": "a"}, headers=reader).status_code == 401
     assert keys(client, headers=bearer(secrets["writer"]))
+
+
+def search(client, headers):
+    return client.post("/v1/search", json={"query": "a"}, headers=headers).status_code
+
+
+def gone(file):
+    file.unlink()
+
+
+def a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+def a_pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("fault", [gone, a_folder, a_pipe])
+def test_without_a_tokens_file_no_token_is_known(client, secrets, tmp_path, caplog, fault):
+    file, reader = tmp_path / "tokens.json", bearer(secrets["reader"])
+    whole = file.read_bytes()
+    assert search(client, reader) == 200
+    fault(file)
+    with caplog.at_level("ERROR", "genir.serving"):
+        assert [search(client, reader) for _ in range(3)] == [401] * 3
+        assert client.get("/v1/model", headers=reader).status_code == 401
+        assert client.get("/v1/readyz").status_code == 200
+    told = [one.getMessage() for one in caplog.records if "every token is refused" in one.message]
+    assert len(told) == 1 and str(file) in told[0]
+    if file.is_dir():
+        file.rmdir()
+    (tmp_path / "again").write_bytes(whole)
+    (tmp_path / "again").replace(file)
+    assert search(client, reader) == 200
+
+
+def test_a_tokens_file_that_may_not_be_opened_any_more_refuses_everyone(
+    client, secrets, tmp_path, monkeypatch
+):
+    file, reader = tmp_path / "tokens.json", bearer(secrets["reader"])
+    assert search(client, reader) == 200
+    before, opened = file.stat(), Path.open
+
+    def refuse(path, *arguments, **named):
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *arguments, **named)
+
+    with monkeypatch.context() as patch:  # root may open every file
+        patch.setattr(Path, "open", refuse)
+        file.chmod(0o000)  # alters neither content nor time of writing
+        assert file.stat().st_mtime_ns == before.st_mtime_ns
+        assert search(client, reader) == 401
+    file.chmod(0o600)
+    assert search(client, reader) == 200
+
+
+def test_half_a_tokens_file_is_never_taken_for_a_whole_one(client, secrets, tmp_path, caplog):
+    file, reader = tmp_path / "tokens.json", bearer(secrets["reader"])
+    whole = file.read_bytes()
+    for length in range(0, len(whole.rstrip()), 7):
+        file.write_bytes(whole[:length])
+        assert search(client, reader) == 200
+    assert "the tokens stay as they were" in caplog.text
+    left = json.loads(whole)
+    left["tokens"] = [one for one in left["tokens"] if one["name"] != "reader"]
+    (tmp_path / "next").write_text(json.dumps(left))
+    (tmp_path / "next").replace(file)
+    assert search(client, reader) == 401 and search(client, bearer(secrets["writer"])) == 200
+
+
+def test_a_second_authorization_is_refused(client, secrets):
+    headers = [("Authorization", f"Bearer {secrets[name]}") for name in ("reader", "writer")]
+    answer = client.get("/v1/model", headers=headers)
+    assert answer.status_code == 400 and "'authorization' is given twice" in answer.json()["detail"]
 
 
 def test_public_searches_need_no_token_but_writes_do(secrets, model_folder, tmp_path):

@@ -359,3 +359,11 @@ def test_a_filter_takes_every_number_that_a_field_may_hold(client, number):
         assert answer.status_code == 200, answer.text
     answer = client.post("/v1/search", json={"query": "a", "where": {"lang": number * 10**308}})
     assert answer.status_code == 422 and "'lang' must be compared" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/search/", "/search/", "/page", "/v1/model/"])
+def test_no_answer_sends_anybody_to_the_host_that_the_request_names(client, path):
+    for method in ("GET", "POST"):
+        answer = client.request(method, path, headers={"Host": "evil.test"}, follow_redirects=False)
+        assert answer.status_code in (404, 405) and "location" not in answer.headers
+        assert "evil.test" not in answer.text

@@ -1,12 +1,15 @@
 """Metadata fields as the card of a served model shows them."""
 
+import shutil
+import threading
 from types import SimpleNamespace
 
 import numpy as np
+from living import serving
 
 from genir.corpus.store import DocumentStore
 from genir.records import Document
-from genir.serving.card import field_cards
+from genir.serving.card import NAMES, field_cards
 
 
 def test_values_have_the_types_of_the_documents(tmp_path):
@@ -50,3 +53,25 @@ def test_only_the_fields_that_are_shown_are_typed(tmp_path, monkeypatch):
     names = [card.name for card in field_cards(served, np.array([1]))]
     assert names == asked == [f"k{n:03}" for n in range(24)]
     store.close()
+
+
+def test_the_card_of_many_fields_is_bounded_and_leaves_the_model_s_thread_alone(
+    model_folder, tmp_path, monkeypatch
+):
+    looked, threads, store = [], set(), DocumentStore
+    names = [f"field-{n:05}" for n in range(20_000)]
+
+    def values(self, field, most):
+        looked.append(field)
+        threads.add(threading.current_thread().name)
+        return iter([("x" * 100, 0)])  # too long to be shown
+
+    with serving(shutil.copytree(model_folder, tmp_path / "model")) as client:
+        monkeypatch.setattr(store, "metadata_fields", lambda self: names)
+        monkeypatch.setattr(store, "field_values", values)
+        assert client.get("/v1/model").json()["fields"] == []
+        body = {"query": "a", "where": {"feild-00007": 1}}
+        unknown = client.post("/v1/search", json=body)
+        assert unknown.status_code == 422
+        assert "did you mean 'field-00007'" in unknown.json()["detail"]
+    assert len(looked) == NAMES and threads and "genir-model" not in threads

@@ -102,7 +102,8 @@ def test_records_that_no_file_may_hold_are_refused(client, body, message):
 
 
 ODD_KEYS = ["a/b", "/a", "a//b", "a/../b", "a/..", "./a", "...", "%2F", "a%2e", "%", "?q=1", "#x",
-            "a b", " a ", "é", "+", "a\\b", ";", "&", "x" * 1_024, "v1/documents/a", "\U0001f600",
+            "a b", " a ", "é", "+", "a\\b", ";", "&", "x" * 1_024, "\U0001f600" * 1_024,
+            "a/" * 512, "é ?#&" * 200, "v1/documents/a", "\U0001f600",
             "<b>", "'\""]  # fmt: skip
 
 

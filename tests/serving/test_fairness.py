@@ -311,8 +311,7 @@ def test_too_little_memory_for_a_body_or_a_change_is_a_503(folder, monkeypatch):
 
     with serving(folder, loopback=True) as client:
         with monkeypatch.context() as patch:
-            patch.setattr("fastapi.routing.Request.json", fail, raising=False)
-            patch.setattr("starlette.requests.Request.json", fail)
+            patch.setattr("genir.serving.bodies.JsonRequest.json", fail)
             refused = client.post("/v1/search", json={"query": "hide"})
             assert refused.status_code == 503 and "memory" in refused.json()["detail"]
         with monkeypatch.context() as patch:

@@ -109,6 +109,89 @@ def test_another_model_beside_is_swapped_in(folder, model_folder):
         assert "a" in keys(client) and "b" not in keys(client)
 
 
+DAMAGED = b"\xa5" * 4096
+
+
+def overwritten(path, content):
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+def test_a_store_damaged_in_place_is_a_503_until_it_is_restored_in_place(folder):
+    store = folder / "documents.sqlite"
+    whole = store.read_bytes()
+    with serving(folder) as client:
+        assert client.get("/v1/documents/copy-file").status_code == 200 and keys(client)
+        overwritten(store, b"".join([whole[:4096], DAMAGED * (len(whole) // 4096 - 1)]))
+        asked = {"query": "hide", "k": 5, "fresh": True}
+        for answer in (
+            client.get("/v1/documents/copy-file"),
+            client.post("/v1/search", json=asked),
+            client.post("/v1/search", json=asked | {"where": {"verb": "copy"}}),
+            client.post("/v1/search", json=asked | {"system": "bm25"}),
+        ):
+            assert answer.status_code == 503, answer.text
+            assert "restore" in answer.json()["detail"] and answer.headers["retry-after"]
+        overwritten(store, whole)
+        assert client.get("/v1/documents/copy-file").status_code == 200
+        for more in ({}, {"where": {"verb": "copy"}}, {"system": "bm25"}):
+            assert client.post("/v1/search", json=asked | more).status_code == 200, more
+
+
+def test_a_store_that_was_replaced_is_loaded_anew(folder):
+    store = folder / "documents.sqlite"
+    whole = store.read_bytes()
+    with serving(folder, QUICK) as client:
+        assert add(client, "a").status_code == 201
+        overwritten(store, b"".join([whole[:4096], DAMAGED * (len(whole) // 4096 - 1)]))
+        assert client.get("/v1/documents/copy-file").status_code == 503
+        (folder / "restored").write_bytes(whole)
+        (folder / "restored").replace(store)
+        eventually(lambda: client.get("/v1/documents/copy-file").status_code == 200)
+        assert {"a", "copy-file"} <= {*keys(client)}
+        assert add(client, "b").status_code == 201
+
+
+def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, caplog):
+    loads, store = [], folder / "documents.sqlite"
+
+    def load(path):
+        loads.append(path)
+        return Retriever.load(path, "cpu")
+
+    app = create_app(load(folder), settings=Settings(poll_ms=600_000), loopback=True, opener=load)
+    with TestClient(app) as client:
+        writer, whole = client.app.state.service._writer, store.read_bytes()
+
+        def replace(content):
+            (folder / "new").write_bytes(content)
+            (folder / "new").replace(store)
+
+        replace(DAMAGED)
+        for _ in range(5):
+            writer.follow_soon()
+            writer.submit(list).result()
+        assert loads == [folder] * 2
+        assert sum("cannot be loaded again" in text for text in caplog.messages) == 1
+        replace(whole)
+        writer._resting = 0.0
+        writer.follow_soon()
+        writer.submit(list).result()
+        assert loads == [folder] * 3 and keys(client)
+
+
+def test_a_document_that_is_missing_from_the_store_is_a_503(folder, monkeypatch):
+    with serving(folder) as client:
+        store = type(client.app.state.service.served.documents)
+        monkeypatch.setattr(store, "_previews", lambda self, keys: {})
+        monkeypatch.setattr(store, "find", lambda self, key: None)
+        for answer in (
+            client.post("/v1/search", json={"query": "hide"}),
+            client.get("/v1/documents/copy-file"),
+        ):
+            assert answer.status_code == 503 and "restore" in answer.json()["detail"]
+
+
 def test_a_clock_that_jumps_changes_no_deadline(folder, monkeypatch):
     with serving(folder, QUICK) as client:
         for jump in (1e9, -1e9):

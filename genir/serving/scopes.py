@@ -1,0 +1,119 @@
+"""The part of the documents that a scoped token may find, read and change.
+
+A refusal says the same of a document outside of the scope and of one that does not exist. Only a
+key that is taken elsewhere shows: keys are one namespace, so `add` cannot use it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.exceptions import HTTPException
+
+from genir.corpus.conditions import COLUMNS, OPAQUE
+from genir.corpus.layers import Additions
+from genir.decoding.filters import selected_rows
+from genir.records import Document, Selection
+from genir.serving.served import Served
+
+MAX_SCOPED_VALUES = 100
+"""Values of one document's field that a scope bounds: each is compared with the scope."""
+
+
+def visible(served: Served, scope: Selection | None) -> NDArray[np.bool_]:
+    """Return which documents a caller may find, bool [documents]."""
+    table = served.table
+    rows = table.live if scope is None else selected_rows(table, served.documents, scope)
+    found = np.zeros(len(table.keys), dtype=bool)
+    found[table.documents[rows]] = True
+    return found
+
+
+def known_fields(served: Served, fields: Sequence[str], scope: Selection) -> list[str]:
+    """Return which metadata fields have a value, one to filter by, in a document of the scope."""
+    seen = visible(served, scope)
+    having = ((one, served.documents.having(one, "value < ?", [OPAQUE])) for one in fields)
+    return [one for one, mask in having if (mask[: len(seen)] & seen[: len(mask)]).any()]
+
+
+def refuse_absent(served: Served, keys: Sequence[str], scope: Selection | None) -> None:
+    """Raise HTTPException 404 for a key that is not live, or not for this caller to see."""
+    table, seen = served.table, visible(served, scope)
+    for key in keys:
+        if key not in table or not seen[table.number(key)]:
+            raise HTTPException(404, f"no document with the key {key!r:.200}")
+
+
+def refuse_taken(served: Served, keys: Sequence[str]) -> None:
+    """Raise HTTPException 409 for a key of a live document, in the same words whosever it is."""
+    taken = next((key for key in keys if served.table.is_live(key)), None)
+    if taken is not None:
+        raise HTTPException(409, f"document {taken!r:.200} is there already; replace it")
+
+
+def refuse_changing(served: Served, keys: Sequence[str], scope: Selection | None) -> None:
+    """Raise HTTPException 404 or 403 for a document that this caller may not replace or delete.
+
+    A document that the scope shares with others, such as one of two tenants, can be read only.
+    """
+    refuse_absent(served, keys, scope)
+    if scope is not None:
+        refuse_outside(list(served.documents.fetch(keys).values()), scope)
+
+
+def refuse_outside(documents: Sequence[Document], scope: Selection | None) -> None:
+    """Raise HTTPException 403 for a document of which any value lies outside of the scope.
+
+    Of a list, every element counts: one that belongs to another scope would let others find it.
+    """
+    if scope is None:
+        return
+    for keys in scope.allow:
+        for document in documents:
+            if document.key not in keys:
+                raise _outside(document.key)
+    for where in scope.where:
+        for field, condition in where.items():
+            _refuse_failing(documents, field, condition)
+
+
+def _refuse_failing(documents: Sequence[Document], field: str, condition: Any) -> None:
+    probes = [(document.key, value) for document in documents for value in _values(document, field)]
+    store = Additions()
+    try:
+        store.put({n: _probe(str(n), field, value) for n, (_, value) in enumerate(probes)})
+        passing = store.matching({field: condition}, strict=False)
+    finally:
+        store.close()
+    for (key, _), passes in zip(probes, passing, strict=True):
+        if not passes:
+            raise _outside(key)
+
+
+def _values(document: Document, field: str) -> Iterator[Any]:
+    """Yield the values of a field, each as a list of one; an empty list where there is none."""
+    if field in COLUMNS:
+        yield [getattr(document, field)]
+        return
+    value = document.metadata.get(field, [])
+    listed = value if isinstance(value, list | tuple) else [value]
+    if len(listed) > MAX_SCOPED_VALUES:
+        raise HTTPException(
+            422,
+            f"document {document.key!r:.200}: {len(listed):,} values of {field!r:.80}; a token "
+            f"bound by this field may write at most {MAX_SCOPED_VALUES:,}",
+        )
+    yield from ([one] for one in listed) if listed else ([],)
+
+
+def _probe(key: str, field: str, value: list[Any]) -> Document:
+    if field in COLUMNS:
+        return Document(key, "", **{field: value[0]})
+    return Document(key, "", metadata={field: value})
+
+
+def _outside(key: str) -> HTTPException:
+    return HTTPException(
+        403, f"document {key!r:.200} lies outside of what this token may change, or partly so"
+    )
