@@ -79,6 +79,11 @@ def broken_pipe() -> int:
     return 128 + signal.SIGPIPE
 
 
+def output_is_closed() -> bool:
+    """Return whether this process began without a standard output."""
+    return sys.stdout is None
+
+
 def flush_output() -> None:
     """Write what stdout holds, while a failure can still be reported. Raises OSError."""
     if sys.stdout is not None:

@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 
-from genir.signals import broken_pipe, drop_output, flush_output, listen
+from genir.signals import broken_pipe, drop_output, flush_output, listen, output_is_closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _start() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < FIRST_FREE:
         pass
     os.close(descriptor)
-    if sys.stdout is None:
+    if output_is_closed():
         _fail("error: standard output is closed; send it to a file, or to /dev/null", 2)
 
 

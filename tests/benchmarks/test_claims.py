@@ -38,7 +38,7 @@ def test_values_of_each_measure_and_kind_of_query():
 
 def test_a_claim_holds_when_its_row_is_ahead_and_not_by_chance():
     assert verdict(claim(), result([1] * 20), result([2] * 20)) == (
-        "- Claim of the paper: a is better: on small **held**: 1.000 against .500, p = 0 "
+        "- Claim of the paper: a is better: on small **held**: 1.000 against .500, p = 9.5e-07 "
         "(a against b, RR@10)."
     )
     assert "**did not hold**: .500 against 1.000, p = 1 " in verdict(

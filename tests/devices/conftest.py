@@ -6,7 +6,7 @@ from accelerate.state import AcceleratorState, GradientState
 from stand_in import DEVICE, stand_in
 from torch.utils import backend_registration
 
-from genir.retriever import Retriever
+from genir.models.devices import as_device
 
 
 @pytest.fixture
@@ -14,10 +14,7 @@ def device(monkeypatch):
     """Have training and answering choose the stand-in, as they would choose CUDA."""
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this torch takes no device made in Python")
-    load = Retriever._load.__func__
-    monkeypatch.setattr(
-        Retriever, "_load", classmethod(lambda cls, folder, to: load(cls, folder, to or DEVICE))
-    )
+    monkeypatch.setattr("genir.retriever.as_device", lambda given: as_device(given or DEVICE))
     monkeypatch.setattr(PartialState, "default_device", property(lambda self: DEVICE))
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

@@ -357,7 +357,9 @@ def test_a_filter_takes_every_number_that_a_field_may_hold(client, number):
     for condition in (number, [number], {"gte": number, "not": [number]}):
         answer = client.post("/v1/search", json={"query": "a", "where": {"lang": condition}})
         assert answer.status_code == 200, answer.text
-    answer = client.post("/v1/search", json={"query": "a", "where": {"lang": number * 10**308}})
+    answer = client.post(
+        "/v1/search", json={"query": "a", "where": {"lang": number // abs(number) * 10**320}}
+    )
     assert answer.status_code == 422 and "'lang' must be compared" in answer.json()["detail"]
 
 

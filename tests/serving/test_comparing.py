@@ -7,7 +7,7 @@ import pytest
 from living import keys, serving
 
 from genir.baselines.bm25 import Bm25
-from genir.serving import comparison
+from genir.serving import scopes
 from genir.serving.app import create_app
 
 QUERY = "hide the volume of a host"
@@ -69,13 +69,13 @@ def test_a_fresh_answer_is_not_one_that_was_kept(searcher):
 
 def test_queries_that_share_a_selection_share_its_mask(client, monkeypatch):
     """The masks are made in the model's thread, where no other query is answered meanwhile."""
-    calls, real = [], comparison.selected_rows
+    calls, real = [], scopes.selected_rows
 
     def counted(*given):
         calls.append(given)
         return real(*given)
 
-    monkeypatch.setattr(comparison, "selected_rows", counted)
+    monkeypatch.setattr(scopes, "selected_rows", counted)
     for where in ({"allow": ["copy-file", "move-disk"]}, {"where": {"verb": "copy"}}, {}):
         calls.clear()
         body = {"queries": [f"{QUERY} {n}" for n in range(40)], "system": "bm25", **where}
