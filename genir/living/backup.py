@@ -12,6 +12,7 @@ from genir.errors import FolderError, InputError
 from genir.folders import new_folder, refuse_existing
 from genir.living.base import Base
 from genir.living.changes import Change
+from genir.living.collection import stamp
 from genir.living.commit_record import Commit, RecordError
 from genir.living.fit import fit_of
 from genir.living.journal import Journal, Moved
@@ -31,13 +32,27 @@ def back_up(folder: Path, target: Path, overwrite: bool = False) -> int:
     """
     _refuse_place(folder, target, overwrite)
     for _ in range(ATTEMPTS):
-        base = Base.of(folder, check_manifest(folder))
+        base = _base(folder)
         try:
             with new_folder(target, overwrite) as partial:
                 return _copy(base, partial)
         except Moved:
             continue
     raise FolderError(f"{folder}: was replaced {ATTEMPTS} times while it was copied; try again")
+
+
+def _base(folder: Path) -> Base:
+    """Return what a folder is. Raises InputError for one that is damaged, and stays so.
+
+    A folder that takes its place between two files leaves a manifest of one and files of the other.
+    """
+    while True:
+        before = stamp(folder)
+        try:
+            return Base.of(folder, check_manifest(folder))
+        except InputError:
+            if stamp(folder) == before:
+                raise
 
 
 def _refuse_place(folder: Path, target: Path, overwrite: bool) -> None:
@@ -58,9 +73,9 @@ def _copy(base: Base, partial: Path) -> int:
     try:
         _copy_files(base, partial)
         _copy_journal(base, copy)
-        unchanged = Base.of(base.folder, check_manifest(base.folder)) == base
+        unchanged = _base(base.folder) == base
     except (FileNotFoundError, InputError):
-        if Base.of(base.folder, check_manifest(base.folder)) == base:
+        if _base(base.folder) == base:
             raise
         unchanged = False
     if not unchanged:  # by a compaction, say: files of two folders may be mixed

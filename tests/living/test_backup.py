@@ -18,6 +18,7 @@ from genir.living.backup import Recovered, back_up, recover
 from genir.living.changes import Change, Mark
 from genir.living.fit import fit_of
 from genir.living.journal import Writing
+from genir.manifest import check_manifest
 from genir.retriever import Retriever
 
 
@@ -244,3 +245,25 @@ def test_recovering_keeps_the_changes_before_one_of_another_model(misfit):
 def test_a_journal_is_held_against_the_bounds_that_loading_has(tiny_folder, scheme):
     folder = tiny_folder(scheme)
     assert fit_of(folder).func.__self__ == Retriever.load(folder, "cpu").shape
+
+
+def test_a_folder_that_is_replaced_while_it_is_checked_is_checked_again(
+    folder, tmp_path, monkeypatch
+):
+    failures = ["replaced"]
+
+    def check(place):
+        if failures:
+            os.utime(place / "manifest.json", ns=(1, 1))
+            raise InputError(failures.pop())
+        return check_manifest(place)
+
+    monkeypatch.setattr("genir.living.backup.check_manifest", check)
+    back_up(folder, tmp_path / "copy")
+    assert not failures and check_manifest(tmp_path / "copy")
+
+
+def test_a_damaged_folder_is_not_checked_for_ever(folder, tmp_path):
+    (folder / "documents.sqlite").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"documents\.sqlite: 7 bytes instead of"):
+        back_up(folder, tmp_path / "copy")
