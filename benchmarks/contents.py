@@ -1,4 +1,4 @@
-"""What stands in recipes and in those that are trained before them: what a result depends on."""
+"""The contents of a recipe and of its parent recipes: the inputs that a result depends on."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def _recipe(name: str) -> str:
 
 
 def recipe_facts(name: str, settings: tuple[str, ...] = ()) -> list[Any]:
-    """Return what stands in a recipe, and in those that are trained before it."""
+    """Return the contents of a recipe and of its parent recipes."""
     values = raw_recipe(name, settings)
     facts = [{key: value for key, value in values.items() if key not in UNREAD}]
     return [*facts, *(recipe_facts(*part) for part in _parts(values, name, settings))]
@@ -60,7 +60,7 @@ def recipe_facts(name: str, settings: tuple[str, ...] = ()) -> list[Any]:
 def _parts(
     values: dict[str, Any], name: str, settings: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Return what is trained before a recipe: recipes, and what is changed in them."""
+    """Yield the parent recipes, each with its settings."""
     if source_of(values):
         yield source_of(values), ()
     if start_of(values):
@@ -74,9 +74,9 @@ def earlier(name: str, settings: tuple[str, ...] = ()) -> set[str]:
 
 
 def held_out_alike(name: str, settings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what the recipe that a recipe starts from is to be told, to hold out what it does.
+    """Return the settings with which a parent recipe holds out the same dev questions as its child.
 
-    Nothing, and so no other facts, where it does so by itself.
+    Empty where the parent does so without them.
     """
     own = load_recipe(name, settings)
     start = load_recipe(own.model.start).training

@@ -161,7 +161,7 @@ class _Space:
     def _expand(
         self, sequences: Sequences, hidden: Tensor, depth: int
     ) -> tuple[Nodes, tuple[Sequences, Sequences]]:
-        """Return what ends, and what goes on: with another identifier, or within the same."""
+        """Split beams into finished ones and ones that continue in this or another identifier."""
         nodes = sequences.nodes
         edges = self.trie.children(nodes.low[:, None], nodes.high[:, None], depth)  # [N, 1, C]
         legal = self.live.legal(edges.low, edges.high, nodes.query)

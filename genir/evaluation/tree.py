@@ -1,4 +1,4 @@
-"""The tree of beams of one query: what beam search kept at each level, and what it let go."""
+"""The beam search tree of one query: the kept and the pruned nodes of each level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

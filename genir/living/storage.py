@@ -83,7 +83,7 @@ class Stored(Living):
             self._reload()
 
     def snapshot(self, folder: Path) -> None:
-        """Write what is live, as it is now, into a folder of its own; stay where this one is."""
+        """Write the live documents and the model to another folder; this one stays open."""
         self.catch_up()
         with new_folder(folder) as partial:
             self._write_folder(partial, compacted(self, self._changes()))

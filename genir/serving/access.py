@@ -145,22 +145,21 @@ def _comes_from_elsewhere(request: Request) -> bool:
     return any(name in request.headers for name in FORWARDED) or is_foreign(request.scope)
 
 
-async def owner(request: Request) -> Caller:
-    """Return who asks, if they may change everything. Raises HTTPException 401 and 403."""
-    caller = await writer(request)
+def _unscoped(caller: Caller) -> Caller:
     if caller.scope is not None:
         detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
         raise HTTPException(403, detail)
     return caller
+
+
+async def owner(request: Request) -> Caller:
+    """Return who asks, if they may change everything. Raises HTTPException 401 and 403."""
+    return _unscoped(await writer(request))
 
 
 async def overseer(request: Request) -> Caller:
     """Return who asks, if they may read everything. Raises HTTPException 401 and 403."""
-    caller = await reader(request)
-    if caller.scope is not None:
-        detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
-        raise HTTPException(403, detail)
-    return caller
+    return _unscoped(await reader(request))
 
 
 GUARDS = (anyone, reader, writer, owner, overseer)

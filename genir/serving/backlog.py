@@ -134,7 +134,7 @@ class Backlog:
             return None
 
     def leave_out(self, item: Item) -> None:
-        """Count what was late, and end what nobody waits for."""
+        """Count late queries, and drop queries that no client waits for."""
         if isinstance(item, Waiting) and not item.future.done():
             self._metrics.late.inc()
         if isinstance(item, Task):

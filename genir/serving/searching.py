@@ -139,7 +139,7 @@ async def explain(
 
 @router.get("/model")
 async def model(request: Request, caller: Anyone) -> ModelCard:
-    """Say what is served, what filters may name, and what is open to whoever asks."""
+    """Return the model card: the model, fields for filters, and the caller's rights."""
     service, gate = _service(request), _gate(request)
     served, scope = service.served, caller.scope
     recipe = served.recipe

@@ -1,4 +1,4 @@
-"""What a training reads is the same when it goes on, and when it is asked for once more."""
+"""Fingerprints of the inputs of a training, compared when it resumes."""
 
 import json
 import shutil
