@@ -13,7 +13,8 @@ from typing import Any
 MAX_DEPTH = 100
 """Levels of objects and lists; a field of metadata may have 64 of them (`corpus.values`)."""
 MALFORMED = "malformed JSON"
-_STRING = r'"(?:[^"\\]|\\.)*+"?'
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
+"""A string, whole or not; unrolled: a match holds the interpreter, and 4 MB took 0.1 s."""
 _TOKEN = re.compile(rf"{_STRING}|(?P<open>[\[{{])|(?P<close>[\]}}])", re.DOTALL)
 
 

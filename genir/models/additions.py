@@ -1,6 +1,6 @@
 """What a bridge needs to make rows for new documents: their texts, their rivals, old queries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """New documents whose rows are found together."""
+BLOCK_ROWS = 2_048
+"""Rows, or protected queries, that are compared at a time: 6 MB of 768 columns."""
 OWN_QUERIES, CLAUSES, WORDS = 16, 8, 24
 """Texts of a new document that must rank it first: given queries, clauses of it, words of one."""
 WEIGHT_OF_CLAUSES, WEIGHT_OF_QUERIES = 2.0, 2.0
@@ -78,49 +80,80 @@ def own_texts(document: Document, queries: TrainQueries) -> tuple[list[str], lis
 
 
 class Field:
-    """What new rows are placed among, float32 each, on the model's device.
+    """The rows and protected queries that new rows are placed among, read in blocks.
 
-    rows: [rivals, H]. asked: [Q, H], queries that others answer; answers: [Q], with which score.
+    A copy of all rows would take as much memory as the model's own, for each change.
     """
 
     def __init__(self, model: "BridgeModel", standing: Standing) -> None:
-        head, device, trained = model.head, model.device, model.head.trained
-        rows = _standing_rows(model)
-        rivals = torch.from_numpy(standing.rivals).to(device)
+        head, device = model.head, model.device
+        self.head, self.scale = head, model.options.scale
+        self.rivals = torch.from_numpy(standing.rivals).to(device)
+        self.guards = standing.guards
         owners = torch.zeros(0, dtype=torch.long, device=device)
-        self.asked = rows[:0]
         if standing.guards is not None:
             symbols = torch.zeros(int(head.documents.max()) + 1, dtype=torch.long, device=device)
             symbols[head.documents.long()] = head.codes[:, 0].long()
             owners = symbols[torch.from_numpy(standing.guards.documents).to(device).long()]
-            self.asked = torch.from_numpy(standing.guards.vectors).to(device).float()
-        bare = rivals.clone()
+        self.owners = owners
+        bare = self.rivals.clone()
         bare[owners] = False
-        own = torch.zeros_like(rows[bare])
-        own[:, :trained] = model.options.scale * rows[bare][:, :trained]
-        self.rows = rows[rivals]
-        answers = torch.cat([rows[owners], rows[bare]])
-        self.asked = torch.cat([self.asked, own])
-        self.answers = (self.asked * answers).sum(dim=1)
+        self.bare = bare.nonzero().squeeze(1)
+        self.joined: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def _rows(self, symbols: Tensor | slice) -> Tensor:
+        """Return the rows of symbols as they answer, float32 [symbols, H]."""
+        parts = [self.head.answering(0).detach(), *(fixed.detach() for fixed in self.head.fixed)]
+        return torch.cat([part[symbols] for part in parts], dim=1)
+
+    def _asked(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield queries that old documents answer, [Q, H], with their answers' scores, [Q].
+
+        A document without a query of its own is asked by the dense part of its row.
+        """
+        for block in _blocks(len(self.owners)):
+            assert self.guards is not None
+            asked = torch.from_numpy(self.guards.vectors[block]).to(self.owners.device).float()
+            yield asked, (asked * self._rows(self.owners[block])).sum(dim=1)
+        for block in _blocks(len(self.bare)):
+            rows = self._rows(self.bare[block])
+            asked = torch.zeros_like(rows)
+            asked[:, : self.head.trained] = self.scale * rows[:, : self.head.trained]
+            yield asked, (asked * rows).sum(dim=1)
+        for _, asked, answers in self.joined:
+            yield asked, answers
 
     def rival(self, asked: Tensor) -> Tensor:
         """Return the best score of a row for queries [T, H]; -inf where there is none."""
-        if not len(self.rows):
-            return torch.full((len(asked),), -torch.inf, device=asked.device)
-        return (asked @ self.rows.T).amax(dim=1)
+        best = torch.full((len(asked),), -torch.inf, device=asked.device)
+        for block in _blocks(len(self.rivals)):
+            scores = asked @ self._rows(block).T
+            scores[:, ~self.rivals[block]] = -torch.inf
+            best = torch.maximum(best, scores.amax(dim=1))
+        for rows, _, _ in self.joined:
+            best = torch.maximum(best, (asked @ rows.T).amax(dim=1))
+        return best
 
     def guarding(self, start: Tensor, trained: int) -> Texts:
         """Return the queries that some of the new rows, [M, H], come near to taking."""
-        near = (self.asked @ start.T).amax(dim=1) > self.answers - Weights().leave - NEAR
-        asked = self.asked[near]
+        queries, scores = [start[:0]], [start[:0, 0]]
+        for asked, answers in self._asked():
+            near = (asked @ start.T).amax(dim=1) > answers - Weights().leave - NEAR
+            queries.append(asked[near])
+            scores.append(answers[near])
+        asked = torch.cat(queries)
         fixed = asked[:, trained:] @ start[:, trained:].T
-        return Texts(asked[:, :trained], fixed, self.answers[near])
+        return Texts(asked[:, :trained], fixed, torch.cat(scores))
 
     def join(self, rows: Tensor, asked: Tensor, owner: Tensor) -> None:
         """Have these rows, [M, H], and queries that they answer, [Q, H], stand from now on."""
-        self.rows = torch.cat([self.rows, rows])
-        self.asked = torch.cat([self.asked, asked])
-        self.answers = torch.cat([self.answers, (asked * rows[owner]).sum(dim=1)])
+        self.joined.append((rows, asked, (asked * rows[owner]).sum(dim=1)))
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    for start in range(0, count, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, count))
 
 
 def _place(
@@ -154,10 +187,3 @@ def _means(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
     """Return the unit mean of each owner's vectors, [count, columns]; zeros where one has none."""
     sums = vectors.new_zeros(count, vectors.shape[1]).index_add_(0, owner, vectors)
     return F.normalize(sums, dim=1)
-
-
-@torch.no_grad()
-def _standing_rows(model: "BridgeModel") -> Tensor:
-    """Return every symbol's row as it answers, float32 [symbols, H]."""
-    parts = [model.head.answering(0).detach(), *(fixed.detach() for fixed in model.head.fixed)]
-    return torch.cat(parts, dim=1)

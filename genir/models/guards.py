@@ -29,6 +29,8 @@ class Guards(NamedTuple):
         """Return those of the documents that stay; numbers: [documents], the new one, or -1."""
         documents = numbers[self.documents]
         kept = documents >= 0
+        if kept.all():  # vectors are megabytes: no copy of them
+            return Guards(self.vectors, documents.astype(np.int32))
         return Guards(self.vectors[kept], documents[kept].astype(np.int32))
 
     def put(self, asked: Mapping[int, NDArray[np.float16]]) -> "Guards":

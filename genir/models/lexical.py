@@ -52,9 +52,11 @@ class LexicalEncoder(nn.Module):
     def document_vectors(self, bags: csr_matrix) -> NDArray[np.float32]:
         """Return BM25-weighted sums of the word vectors, float32 [documents, dimension]."""
         weights = saturated(bags, float(self.average_length))
-        idf = self.idf.clamp(min=1e-6).unsqueeze(1)
-        words = torch.where(idf > 1e-6, self.weight / idf, 0.0).cpu().numpy()
-        return np.asarray(weights @ words, dtype=np.float32)
+        used = np.unique(weights.indices)  # all words of a vocabulary are 50 MB, few are in a text
+        pieces = torch.from_numpy(used).to(self.idf.device).long()
+        idf = self.idf[pieces].clamp(min=1e-6).unsqueeze(1)
+        words = torch.where(idf > 1e-6, self.weight[pieces] / idf, 0.0).cpu().numpy()
+        return np.asarray(weights[:, used] @ words, dtype=np.float32)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return query vectors, float32 [batch, dimension], of tokens int64 [batch, length].
@@ -65,8 +67,10 @@ class LexicalEncoder(nn.Module):
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         counted = first & (self.idf[ordered] > 0)
-        vectors = nn.functional.embedding(ordered, self.weight)
-        return (vectors * counted.unsqueeze(-1)).sum(dim=1)
+        weights = counted.to(self.weight.dtype)
+        return nn.functional.embedding_bag(
+            ordered, self.weight, mode="sum", per_sample_weights=weights
+        )
 
 
 def count_pieces(ids: Sequence[Sequence[int]], vocabulary: int) -> csr_matrix:

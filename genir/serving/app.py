@@ -1,10 +1,11 @@
 """The application: routes, the page, and what surrounds them. Knows no model, only `Served`."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
@@ -52,6 +53,7 @@ def create_app(
         title="genir",
         summary="Generative retrieval: the model is the search engine.",
         version=__version__,
+        openapi_url=None,  # FastAPI's route writes the schema anew for each request
         docs_url=None,  # these two pages would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name whatever host the request names
@@ -68,6 +70,7 @@ def create_app(
         app.include_router(router, prefix=VERSION)
         app.include_router(_unversioned(router), deprecated=True)
     app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     return app
 
@@ -102,6 +105,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.watch()
     yield
     app.state.service.close()
+
+
+async def openapi(request: Request) -> Response:
+    """Send the schema of the API."""
+    state = request.app.state
+    if not hasattr(state, "openapi"):
+        state.openapi = json.dumps(request.app.openapi(), separators=(",", ":")).encode()
+    return Response(state.openapi, media_type="application/json")
 
 
 async def page() -> FileResponse:

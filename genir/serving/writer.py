@@ -20,6 +20,7 @@ from genir.errors import InputError
 from genir.living.collection import stamp
 from genir.living.journal import Moved
 from genir.living.waits import waiting_until
+from genir.memory import give_back
 from genir.serving.batching import Busy, Closed, Worker
 from genir.serving.examination import Examiner, Unexamined, identity
 from genir.serving.served import Changed, Opener, Served
@@ -99,8 +100,11 @@ class Writer:
         def in_time() -> T:
             if monotonic() >= deadline:
                 raise Late
-            with waiting_until(deadline):
-                return work()
+            try:
+                with waiting_until(deadline):
+                    return work()
+            finally:
+                give_back()  # a change reads blocks of the whole model
 
         future = self.submit(in_time)
         self._waiting += 1

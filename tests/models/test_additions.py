@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from tiny import tiny_retriever
 
 from genir.models import additions
@@ -67,10 +68,40 @@ def test_documents_without_a_query_are_stood_for_by_their_rows(retriever, standi
     guards = keep_guards(model, {"copy-file": ["clone a text"]}, retriever.table)
     assert guards.documents.tolist() == [retriever.table.number("copy-file")]
     field = additions.Field(model, Standing(standing.rivals, guards))
-    assert field.asked.shape == (1 + 39, 24)  # the query, and a row of every other document
-    scores = field.asked[0] @ field.rows.T
+    asked, answers = (torch.cat(parts) for parts in zip(*field._asked(), strict=True))
+    assert asked.shape == (1 + 39, 24)  # the query, and a row of every other document
+    rows = torch.cat([model.head.answering(0), *model.head.fixed], dim=1).detach()
     symbol = int(retriever.table.symbols[retriever.table.rows_of(guards.documents[0])[0], 0])
-    assert float(field.answers[0]) == pytest.approx(float(scores[symbol]), abs=1e-4)
+    assert float(answers[0]) == pytest.approx(float(asked[0] @ rows[symbol]), abs=1e-4)
+    own = torch.cat([rows[:symbol], rows[symbol + 1 :]])[:, :16]
+    torch.testing.assert_close(asked[1:, :16], model.options.scale * own)
+    torch.testing.assert_close(answers[1:], model.options.scale * (own * own).sum(dim=1))
+    assert not asked[1:, 16:].any()
+
+
+def test_blocks_change_no_row(retriever, monkeypatch):
+    rivals = np.ones(40, dtype=bool)
+    rivals[7:20] = False
+    asked = {"copy-file": ["clone a text"], "move-file": ["another place", "rename it"]}
+    guards = keep_guards(retriever.model, asked, retriever.table)
+    documents = [Document("a", "copy a file"), Document("b", "move a text to another place")]
+    found = []
+    for rows in (2_048, 3):
+        monkeypatch.setattr(additions, "BLOCK_ROWS", rows)
+        monkeypatch.setattr(additions, "BATCH", 1)
+        found.append(rows_of(retriever, documents, ASKED, Standing(rivals, guards))[0])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)  # L-BFGS enlarges rounding
+
+
+def test_the_best_rival_is_that_of_all_rows(retriever, monkeypatch):
+    monkeypatch.setattr(additions, "BLOCK_ROWS", 7)
+    rivals = np.arange(40) % 3 > 0
+    field, model = additions.Field(retriever.model, Standing(rivals)), retriever.model
+    asked = torch.from_numpy(text_vectors(model, ["protect a host", "clone a text"]))
+    rows = torch.cat([model.head.answering(0), *model.head.fixed], dim=1).detach()
+    torch.testing.assert_close(field.rival(asked), (asked @ rows[rivals].T).amax(dim=1))
+    none = additions.Field(model, Standing(np.zeros(40, dtype=bool)))
+    assert none.rival(asked).tolist() == [-np.inf, -np.inf]
 
 
 def test_guards_are_replaced_by_document():

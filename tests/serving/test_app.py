@@ -220,6 +220,14 @@ def test_an_empty_corpus_has_a_card_too(searcher):
     assert TestClient(create_app(searcher)).get("/model").json()["examples"] == []
 
 
+def test_the_schema_is_written_once(client, monkeypatch):
+    first = client.get("/openapi.json")
+    assert first.headers["content-type"] == "application/json"
+    monkeypatch.setattr(client.app, "openapi", lambda: pytest.fail("written anew"))
+    assert client.get("/openapi.json").content == first.content
+    assert client.head("/openapi.json").headers["content-length"] == str(len(first.content))
+
+
 def test_openapi_describes_the_endpoints_and_the_refusals(client):
     paths = client.get("/openapi.json").json()["paths"]
     asked = {"/search", "/explain", "/model", "/documents", "/documents/{key}", "/healthz",
