@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genir.errors import InputError, MissingPackage
-from genir.models import encoder
+from genir.models import encoder as encoders
 from genir.models.encoder import (
     MINILM,
     MINILM_PACKAGE,
@@ -149,10 +149,10 @@ def test_texts_are_tokenised_in_lists_of_bounded_size(monkeypatch):
 
 
 def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):
-    monkeypatch.setattr(encoder, "MAX_BATCH_TOKENS", 12)
+    monkeypatch.setattr(encoders, "MAX_BATCH_TOKENS", 12)
     lengths = [2, 2, 3, 5, 6, 40]
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     # 3 rows of 3 are 9 tokens, 4 rows of 5 would be 20; the row of 40 is alone
-    assert encoder._batches(range(6), lengths, 4, cpu) == [[0, 1, 2], [3, 4], [5]]
-    assert encoder._batches(range(6), lengths, 4, gpu) == [[0, 1, 2, 3], [4, 5]]
-    assert encoder._batches([], [], 4, cpu) == []
+    assert encoders._batches(range(6), lengths, 4, cpu) == [[0, 1, 2], [3, 4], [5]]
+    assert encoders._batches(range(6), lengths, 4, gpu) == [[0, 1, 2, 3], [4, 5]]
+    assert encoders._batches([], [], 4, cpu) == []
