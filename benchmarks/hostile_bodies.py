@@ -114,6 +114,7 @@ def documents(size: int) -> Iterator[Hostile]:
             parts.append(part)
             length, number = length + len(part) + 1, number + 1
         yield Hostile(f"{number} documents of {label}", WRITE, body + b",".join(parts) + b"]}")
+    yield Hostile("a short document", WRITE, b'{"document":{"_id":"short","text":"b"}}')
     opening = b'{"document":{"_id":"a","text":"b",'
     for label, start, item, end in (
         ("links", b'"links":[', b'{"start":0,"end":1,"target":"a"},', b"{}]}}"),

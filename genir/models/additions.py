@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """New documents whose rows are found together."""
-BLOCK_ROWS = 2_048
-"""Rows, or protected queries, that are compared at a time: 6 MB of 768 columns."""
+BLOCK_ROWS = 512
+"""Rows, or protected queries, that are compared at a time: 1.6 MB of 768 columns."""
 OWN_QUERIES, CLAUSES, WORDS = 16, 8, 24
 """Texts of a new document that must rank it first: given queries, clauses of it, words of one."""
 WEIGHT_OF_CLAUSES, WEIGHT_OF_QUERIES = 2.0, 2.0

@@ -42,8 +42,8 @@ from genir.progress import tracked
 
 TOKENISED_CHARACTERS = 200_000
 """Characters of texts that are tokenised in one call."""
-MAX_BATCH_TOKENS = 4_096
-"""Tokens of a batch on a CPU, padding included: 25 MB between MiniLM's two feed-forward layers."""
+MAX_BATCH_TOKENS = 2_048
+"""Tokens of a batch on a CPU, padding included: 13 MB between MiniLM's two feed-forward layers."""
 LENGTH = 256
 """Tokens of a text that an encoder reads, where nothing else is asked for."""
 OTHER_ENCODER = (

@@ -36,6 +36,8 @@ class Guards(NamedTuple):
     def put(self, asked: Mapping[int, NDArray[np.float16]]) -> "Guards":
         """Return guards in which documents, by number, have these queries [Q, H] alone."""
         kept = ~np.isin(self.documents, list(asked))
+        if kept.all() and not any(map(len, asked.values())):
+            return self
         vectors = [self.vectors[kept], *asked.values()]
         counts = [len(own) for own in asked.values()]
         numbers = np.repeat(np.array(list(asked), dtype=np.int32), counts)
