@@ -195,7 +195,8 @@ class Service:
                 answers = await asyncio.gather(*self._worker.ask(wanted, deadline, held))
             for place, answer in zip(missing, answers, strict=True):
                 found[place] = answer
-                self._cache.put(answer.state, asks[place].name, answer)
+                if len(missing) <= self.settings.max_batch:  # else they would displace all others
+                    self._cache.put(answer.state, asks[place].name, answer)
         return [one for one in found if one is not None]
 
     async def _prepare(self, asks: Sequence[Ask]) -> list[object]:

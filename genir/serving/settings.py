@@ -132,7 +132,8 @@ class Settings(BaseModel):
         default=64,
         ge=0,
         le=2**20,
-        description="MiB of answers kept until something changes; 0: none",
+        description="MiB of answers kept until something changes, of requests of at most "
+        "--max-batch queries; 0: none",
     )
     poll_ms: int = Field(
         default=250, ge=10, description="how often changes of other processes are looked for"

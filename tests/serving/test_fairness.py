@@ -279,6 +279,15 @@ def test_kept_answers_are_bounded_by_bytes(folder):
         assert service.metrics.cache.labels("hit")._value.get() == hits + 1
 
 
+def test_a_request_of_many_queries_displaces_no_kept_answer(folder):
+    with serving(folder, Settings(max_batch=4)) as client:
+        kept = client.app.state.service._cache
+        for count, expected in ((4, 4), (5, 4), (1, 5)):
+            queries = [f"hide {count} {number}" for number in range(count)]
+            assert client.post("/v1/search", json={"queries": queries}).status_code == 200
+            assert len(kept) == expected
+
+
 @pytest.mark.parametrize(
     "error",
     [
