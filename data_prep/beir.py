@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, run, show
+from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, run, show
 
 from genir.corpus.documents import document_of, query_of
 from genir.corpus.lines import json_records
@@ -60,8 +60,8 @@ def main(
     whole = name.partition("/")[0]
     if whole not in MD5:
         raise InputError(f"unknown data set {name!r}{nearest(whole, MD5)}")
-    origin = Origin(f"{BASE}/{whole}.zip", f"md5:{MD5[whole]}" if MD5[whole] else "")
-    file = origin.obtain(source, downloads, sha256)
+    archive = RemoteFile(f"{BASE}/{whole}.zip", f"md5:{MD5[whole]}" if MD5[whole] else "")
+    file = archive.obtain(source, downloads, sha256)
     try:
         with zipfile.ZipFile(file) as archive:
             _write(out, name, _Members(archive, name), file, overwrite)

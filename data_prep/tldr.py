@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, in_share, run, show
 from download import fetch
-from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, in_share, run, show
 
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError
@@ -55,7 +55,7 @@ def main(
     check_free(out, overwrite)
     if source is None and not sha256:
         sha256 = published_sum(fetch_sums(downloads))
-    file = Origin(f"{BASE}/{ARCHIVE}").obtain(source, downloads, sha256)
+    file = RemoteFile(f"{BASE}/{ARCHIVE}").obtain(source, downloads, sha256)
     pages = [parse(name, text) for name, text in sorted(read(file)) if ALIAS not in text]
     if not pages:
         raise InputError(f"{file}: no English pages inside (pages/<platform>/<command>.md)")

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RemoteFile:
     """A file of a data set: the address it is published at, and its checksum where one is known."""
 
     url: str

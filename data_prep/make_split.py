@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from origin import Out, Overwrite, run
+from common import Out, Overwrite, run
 
 from genir.corpus.folder import read_corpus, read_qrels, read_queries
 from genir.corpus.writing import check_free, write_corpus

@@ -14,7 +14,7 @@ from time import perf_counter
 import torch
 import typer
 
-from benchmarks.origin import processor
+from benchmarks.provenance import processor
 from genir.config import Precision
 from genir.evaluation.contest import Contest, Setting, code_contest
 from genir.evaluation.decode_grid import CODES
