@@ -29,14 +29,14 @@ ABOUT = """
 English pages of tldr-pages (key `<platform>/<command>`), aliases left out: {documents:,} documents.
 Queries are descriptions of examples: {train:,} train and {test:,} test judgements. A tenth of the
 descriptions, by the hash of their text, is `test`, and removed from the pages together with its
-command; the `train` ones stand in their page. A description found on several pages is relevant to
+command; the `train` ones remain in their page. A description found on several pages is relevant to
 all of them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class CommandPage:
-    """One page: what the command does, and examples as (description, command line)."""
+    """One page: a description of the command, and examples as (description, command line)."""
 
     key: str
     title: str
@@ -135,7 +135,7 @@ def document(page: CommandPage) -> Document:
 
 
 def is_test(description: str) -> bool:
-    """Tell whether a description is held out."""
+    """Whether a description is held out."""
     return in_share(description.lower(), TEST_SHARE)
 
 

@@ -1,6 +1,6 @@
-"""Time fp32, bf16 and auto by turns: MiniLM's pass, embedding, training, queries, decoding.
+"""Time fp32, bf16 and auto alternately: MiniLM passes, embedding, training, queries, decoding.
 
-python -m benchmarks.precision [--model FOLDER] [--decode] [--rounds N]
+python -m benchmarks.decode.precision [--model FOLDER] [--decode] [--rounds N]
 """
 
 import argparse
@@ -24,119 +24,119 @@ from genir.models.precision import CLOCK, WORKS, Work, autocast, choose, describ
 from genir.retriever import Retriever
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "auto")
-QUESTION = "how do i list all files of a folder by size"
+QUERY = "how do i list all files of a folder by size"
+TRAINING_BATCH = 64
+SECONDS_PER_ROUND = 0.2
 Case = tuple[str, Work, Callable[[Precision], object]]
-STEP_TEXTS = 64
+"""Name, kind of work, and the function to time."""
 
 
 def main() -> None:
-    """Print a row a kind of work: milliseconds, and auto over the faster of the others."""
+    """Print one line per case: milliseconds, and the ratio of auto to the faster precision."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--model", type=Path, help="a model folder, to time single queries")
-    parser.add_argument("--decode", action="store_true", help="time genir's benchmark decode, too")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the best counts")
-    asked = parser.parse_args()
+    parser.add_argument("--model", type=Path, help="model folder for the timing of single queries")
+    parser.add_argument("--decode", action="store_true", help="also time `benchmark decode`")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; the best one is shown")
+    options = parser.parse_args()
     typer.echo(f"{processor()}; {torch.get_num_threads()} threads; {describe('cpu', WORKS)}")
     typer.echo(f"{'ms':<34}{'fp32':>10}{'bf16':>10}{'auto':>10}  auto is  auto/best")
-    given = queries(asked.model) if asked.model else ()
-    for case in chain(passes(), steps(), given, cells() if asked.decode else ()):
-        show(case, asked.rounds)
+    cases = [encoder_cases(), training_cases()]
+    cases += [query_cases(options.model)] if options.model else []
+    cases += [decoding_cases()] if options.decode else []
+    for name, work, run in chain(*cases):
+        for precision in PRECISIONS:  # warm up
+            run(precision)
+        rounds = [
+            [best_seconds(partial(run, precision)) for precision in PRECISIONS]
+            for _ in range(options.rounds)
+        ]
+        best = [min(times) for times in zip(*rounds, strict=True)]
+        columns = "".join(f"{1000 * seconds:>10.2f}" for seconds in best)
+        typer.echo(f"{name:<34}{columns}  {choose(work, 'cpu'):<7}  {best[2] / min(best[:2]):.3f}")
 
 
-def show(case: Case, rounds: int) -> None:
-    """Time the three by turns and print the row."""
-    name, work, run = case
-    best: dict[Precision, float] = dict.fromkeys(PRECISIONS, float("inf"))
-    for precision in PRECISIONS:
-        run(precision)
-    for _ in range(rounds):
-        for precision in PRECISIONS:
-            best[precision] = min(best[precision], seconds(partial(run, precision)))
-    ratio = best["auto"] / min(best["fp32"], best["bf16"])
-    times = "".join(f"{1000 * best[precision]:>10.2f}" for precision in PRECISIONS)
-    typer.echo(f"{name:<34}{times}  {choose(work, 'cpu'):<7}  {ratio:.3f}")
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Return the best of as many runs as fill a fifth of a second; of one thread, its own time."""
+def best_seconds(run: Callable[[], object]) -> float:
+    """Return the fastest run within `SECONDS_PER_ROUND`; with one thread, its CPU time."""
     clock = CLOCK if torch.get_num_threads() == 1 else perf_counter
-    best, until = float("inf"), perf_counter() + 0.2
+    best, end = float("inf"), perf_counter() + SECONDS_PER_ROUND
     while True:
-        began = clock()
+        begin = clock()
         run()
-        best = min(best, clock() - began)
-        if perf_counter() > until:
+        best = min(best, clock() - begin)
+        if perf_counter() > end:
             return best
 
 
-def in_force(precision: Precision) -> AbstractContextManager[None]:
-    """Return a context in which all work takes a precision; auto: as measured."""
+def using(precision: Precision) -> AbstractContextManager[None]:
+    """Return a context in which all work has a precision; auto: the one measured as faster."""
     if precision == "auto":
         return nullcontext()
     return fixed({"cpu": dict.fromkeys(WORKS, precision)})
 
 
-def passes() -> Iterator[Case]:
-    """Yield texts through MiniLM, an encoder a precision: weights are converted once."""
-    own = {precision: TextEncoder.pretrained().eval() for precision in PRECISIONS}
+def encoder_cases() -> Iterator[Case]:
+    """Yield MiniLM passes, with one encoder per precision so that weights are converted once."""
+    encoders = {precision: TextEncoder.pretrained().eval() for precision in PRECISIONS}
+
+    def embed(texts: list[str], work: Work, precision: Precision) -> object:
+        with using(precision):
+            return encoders[precision].embed(texts, work=work)
+
     shapes: tuple[tuple[int, int, Work], ...] = (
-        (1, 8, "answering"), (32, 14, "answering"), (64, 254, "embedding"))  # fmt: skip
+        (1, 8, "answering"),
+        (32, 14, "answering"),
+        (64, 254, "embedding"),
+    )
     for count, words, work in shapes:
         texts = [" ".join(["word"] * words)] * count
-
-        def embed(precision: Precision, texts: list[str] = texts, work: Work = work) -> object:
-            with in_force(precision):
-                return own[precision].embed(texts, work=work)
-
-        yield f"MiniLM, {count} x {words + 2} tokens", work, embed
+        yield f"MiniLM, {count} x {words + 2} tokens", work, partial(embed, texts, work)
 
 
-def steps() -> Iterator[Case]:
-    """Yield a training step of MiniLM, as `training.loop` takes it."""
+def training_cases() -> Iterator[Case]:
+    """Yield a training step of MiniLM."""
     encoder = TextEncoder.pretrained().train()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
-    ids, mask = pad_batch([[101, *range(2000, 2014), 102]] * STEP_TEXTS, 0)
+    ids, mask = pad_batch([[101, *range(2000, 2014), 102]] * TRAINING_BATCH, 0)
 
     def step(precision: Precision) -> object:
-        with in_force(precision), autocast(torch.device("cpu"), "training"):
+        with using(precision), autocast(torch.device("cpu"), "training"):
             loss = encoder(ids, mask).square().sum()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         return loss
 
-    yield f"training step, {STEP_TEXTS} x 16 tokens", "training", step
+    yield f"training step, {TRAINING_BATCH} x 16 tokens", "training", step
 
 
-def queries(folder: Path) -> Iterator[Case]:
-    """Yield one query at a time to a trained model."""
-    own = {precision: Retriever.load(folder, "cpu") for precision in PRECISIONS}
+def query_cases(folder: Path) -> Iterator[Case]:
+    """Yield a search with one query in a trained model."""
+    models = {precision: Retriever.load(folder, "cpu") for precision in PRECISIONS}
 
     def search(precision: Precision) -> object:
-        with in_force(precision):
-            return own[precision].search([QUESTION])
+        with using(precision):
+            return models[precision].search([QUERY])
 
     yield f"one query to {folder.name}", "answering", search
 
 
-def cells() -> Iterator[Case]:
-    """Yield the cells of `benchmark decode`, genir's part, a model a precision."""
-    for cell in CODES:
-        if cell.precision != "auto":
-            continue
-        own = {}
+def decoding_cases() -> Iterator[Case]:
+    """Yield genir's part of each cell of `genir benchmark decode`."""
+    for cell in (cell for cell in CODES if cell.precision == "auto"):
+        systems = {}
         for precision in PRECISIONS:
             torch.manual_seed(0)
-            symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
+            codes = draw_codes(cell.identifiers, cell.levels, cell.codes)
             setting = Setting(cell.batch, cell.beams, precision, cell.normalise)
-            codes = [cell.codes] * cell.levels
-            own[precision] = code_contest(symbols, codes, cell.vocabulary, setting, False)
+            sizes = [cell.codes] * cell.levels
+            systems[precision] = code_contest(codes, sizes, cell.vocabulary, setting, False)
+
         name = f"decode {cell.batch} x {cell.beams}, {cell.levels} levels"
-        yield name, "answering", partial(_decode, own)
+        yield name, "answering", partial(_decode, systems)
 
 
-def _decode(own: Mapping[Precision, Contest], precision: Precision) -> object:
-    return own[precision].genir()
+def _decode(systems: Mapping[Precision, Contest], precision: Precision) -> object:
+    return systems[precision].genir()
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def main(
     patterns = only.split(",")
     chosen = [run for run in runs(loaded) if any(fnmatch(run.id, each) for each in patterns)]
     if not chosen:
-        raise InputError(f"--only {only!r}: no such row; --list shows all")
+        raise InputError(f"--only {only!r}: no row matches; --list shows all")
     if show:
         list_rows(chosen, results)
         return

@@ -23,7 +23,7 @@ def write_collection(collection: Collection, data: Path, work: Path) -> Path:
     source, folder = data / collection.source, work / "corpora" / collection.name
     if not source.is_dir():
         raise InputError(
-            f"{source}: no such folder; set GENIR_DATA to the folder that contains it (the scripts "
+            f"{source}: not a folder; set GENIR_DATA to the folder that contains it (the scripts "
             "in data_prep/ write it)"
         )
     queries, documents = read_queries(source), list(read_corpus(source))
@@ -55,7 +55,7 @@ def _qrels(
 def drop_unseen(train: Sequence[Qrel], keys: Sequence[str], share: float, seed: int) -> list[Qrel]:
     """Drop the train queries of a random share of the documents, for all their documents.
 
-    Kept for its other documents, such a query would be a negative example for the unseen one.
+    Kept for its other documents, a query would be a negative example for the unseen one.
     """
     unseen = set(Random(f"unseen {seed}").sample(sorted(keys), round(share * len(keys))))
     dropped = {qrel.query for qrel in train if qrel.document in unseen}

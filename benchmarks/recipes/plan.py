@@ -149,7 +149,7 @@ class Run:
         return digest_of([FORMAT, self.collection.model_dump(), self.steps, inputs])
 
     def shared_settings(self, recipe: str) -> Settings:
-        """Return the plan's settings for a recipe, including those of its first stage."""
+        """Return the plan's settings for a recipe, including settings of its first stage."""
         loaded, factor = load_recipe(recipe), self.collection.batch_factor
         settings = [*self.plan_settings, *_scaled_batch(loaded, factor)]
         if (first := loaded.first) is not None:

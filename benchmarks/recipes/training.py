@@ -28,7 +28,7 @@ from genir.training.job import Job, train
 from genir.training.signals import Stopped
 
 NO_EPOCH_LIMIT = 1000
-"""Epochs of every training: so many that the number of steps ends it."""
+"""Epochs of every training, more than it needs: the number of steps ends it."""
 
 
 class RowTrainer:

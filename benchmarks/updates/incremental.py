@@ -1,9 +1,9 @@
 """Measure a corpus that grows and shrinks: hold documents back, train, insert, fine-tune, delete.
 
 Protocol (docs/living.md): `model/` is trained on `reduced/`, the corpus without a share of its
-documents. Copies of it get those documents, with and without their train queries, and are then
-fine-tuned. The upper bound is `--full`, the recipe trained on the whole corpus. Figures of finished
-steps are kept in `figures.json` and not measured again.
+documents. The held-back documents are inserted into copies of it, with and without their train
+queries, and the copies are then fine-tuned. The upper bound is `--full`, the recipe trained on the
+whole corpus. Figures of finished steps are kept in `figures.json` and not measured again.
 """
 
 from genir.signals import guard
@@ -78,7 +78,7 @@ class SplitCorpus:
         write_corpus(folder, documents, queries, {"train": train}, overwrite=True)
 
     def train_qrels(self, with_held_back: bool) -> list[Qrel]:
-        """Return the train judgements, with or without those of held-back documents."""
+        """Return the train judgements, with or without judgements of held-back documents."""
         qrels = read_qrels(self.folder / "qrels/train.tsv")
         return [qrel for qrel in qrels if with_held_back or qrel.document not in self.held_back]
 

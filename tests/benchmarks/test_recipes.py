@@ -152,7 +152,7 @@ def test_a_collection_drops_train_queries_and_samples_test_queries(data, tiny_co
     assert len(test.splitlines()) == 13 and set(test.splitlines()) < set(whole)
     card = " ".join((corpus / "README.md").read_text().split())
     assert "25% of its documents (20 of 80 train queries), and with 12 of its 20 test" in card
-    with pytest.raises(InputError, match="nowhere: no such folder; set GENIR_DATA"):
+    with pytest.raises(InputError, match="nowhere: not a folder; set GENIR_DATA"):
         write_collection(collection.model_copy(update={"source": "nowhere"}), data, tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_the_command_writes_results_and_tables(plan_file, data, tmp_path, monkey
     page.write_text("<!-- make results: begin -->\n<!-- make results: end -->\n")
     folders = {"work": tmp_path / "work", "results": tmp_path / "results"}
     options = {"plan": plan_file, "page": page, **folders}
-    with pytest.raises(InputError, match=r"no such row; --list"):
+    with pytest.raises(InputError, match=r"no row matches; --list"):
         main(only="tldr/*", **options)
     monkeypatch.delenv("GENIR_DATA", raising=False)
     with pytest.raises(InputError, match="GENIR_DATA: not a folder"):

@@ -120,7 +120,7 @@ def test_an_origin_prefers_a_local_copy(server, tmp_path):
     assert remote.obtain(None, tmp_path / "d") == tmp_path / "d" / "file.bin"
     with pytest.raises(InputError, match=r"local\.bin: sha256 is .*, expected 00"):
         remote.obtain(local, tmp_path, "00")
-    with pytest.raises(InputError, match=r"none: no such file; check --source"):
+    with pytest.raises(InputError, match=r"none: does not exist; check --source"):
         remote.obtain(tmp_path / "none", tmp_path)
 
 
