@@ -1,14 +1,13 @@
-"""Time fp32, bf16 and auto alternately: MiniLM passes, embedding, training, queries, decoding.
+"""Time fp32, bf16 and auto alternately: passes of MiniLM, embedding, training.
 
-python -m benchmarks.decode.precision [--model FOLDER] [--decode] [--rounds N]
+python -m benchmarks.decode.precision [--rounds N]
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -16,15 +15,10 @@ import typer
 
 from benchmarks.provenance import processor
 from genir.config import Precision
-from genir.evaluation.contest import Contest, Setting, code_contest
-from genir.evaluation.decode_grid import CODES
-from genir.evaluation.decode_speed import draw_codes
 from genir.models.encoder import TextEncoder, pad_batch
 from genir.models.precision import CLOCK, WORKS, Work, autocast, choose, describe, fixed
-from genir.retriever import Retriever
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "auto")
-QUERY = "how do i list all files of a folder by size"
 TRAINING_BATCH = 64
 SECONDS_PER_ROUND = 0.2
 Case = tuple[str, Work, Callable[[Precision], object]]
@@ -34,16 +28,11 @@ Case = tuple[str, Work, Callable[[Precision], object]]
 def main() -> None:
     """Print one line per case: milliseconds, and the ratio of auto to the faster precision."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--model", type=Path, help="model folder for the timing of single queries")
-    parser.add_argument("--decode", action="store_true", help="also time `benchmark decode`")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the best one is shown")
     options = parser.parse_args()
     typer.echo(f"{processor()}; {torch.get_num_threads()} threads; {describe('cpu', WORKS)}")
     typer.echo(f"{'ms':<34}{'fp32':>10}{'bf16':>10}{'auto':>10}  auto is  auto/best")
-    cases = [encoder_cases(), training_cases()]
-    cases += [query_cases(options.model)] if options.model else []
-    cases += [decoding_cases()] if options.decode else []
-    for name, work, run in chain(*cases):
+    for name, work, run in chain(encoder_cases(), training_cases()):
         for precision in PRECISIONS:  # warm up
             run(precision)
         rounds = [
@@ -107,36 +96,6 @@ def training_cases() -> Iterator[Case]:
         return loss
 
     yield f"training step, {TRAINING_BATCH} x 16 tokens", "training", step
-
-
-def query_cases(folder: Path) -> Iterator[Case]:
-    """Yield a search with one query in a trained model."""
-    models = {precision: Retriever.load(folder, "cpu") for precision in PRECISIONS}
-
-    def search(precision: Precision) -> object:
-        with using(precision):
-            return models[precision].search([QUERY])
-
-    yield f"one query to {folder.name}", "answering", search
-
-
-def decoding_cases() -> Iterator[Case]:
-    """Yield genir's part of each cell of `genir benchmark decode`."""
-    for cell in (cell for cell in CODES if cell.precision == "auto"):
-        systems = {}
-        for precision in PRECISIONS:
-            torch.manual_seed(0)
-            codes = draw_codes(cell.identifiers, cell.levels, cell.codes)
-            setting = Setting(cell.batch, cell.beams, precision, cell.normalise)
-            sizes = [cell.codes] * cell.levels
-            systems[precision] = code_contest(codes, sizes, cell.vocabulary, setting, False)
-
-        name = f"decode {cell.batch} x {cell.beams}, {cell.levels} levels"
-        yield name, "answering", partial(_decode, systems)
-
-
-def _decode(systems: Mapping[Precision, Contest], precision: Precision) -> object:
-    return systems[precision].genir()
 
 
 if __name__ == "__main__":

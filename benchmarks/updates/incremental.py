@@ -20,8 +20,6 @@ from random import Random
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from genir.cli import guarded
 from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
@@ -34,7 +32,6 @@ from genir.training.refresh import Refresh, refresh
 
 MEASURE = "RR@10"
 RANDOM_QUERY_WORDS = (1, 12)
-CONSOLE = Console(stderr=True, highlight=False)
 Figures = dict[str, Any]
 
 
@@ -125,7 +122,7 @@ class Experiment:
     def step(self, name: str, run: Callable[[], Figures]) -> None:
         """Run a step unless it has figures."""
         if name not in self.figures:
-            CONSOLE.print(f"{name} ...")
+            typer.echo(f"{name} ...", err=True)
             self.figures[name] = run()
             self.path.write_text(json.dumps(self.figures, indent=2) + "\n", encoding="utf-8")
 
@@ -142,9 +139,7 @@ class Experiment:
         milliseconds = 1000 * (time.perf_counter() - begin) / len(documents)
         return {"ms a document": round(milliseconds, 1), **measure(retriever, self.corpus)}
 
-    def fine_tune(
-        self, source: str, name: str, settings: Sequence[str], adapters: int = 0
-    ) -> Figures:
+    def fine_tune(self, source: str, name: str, settings: Sequence[str]) -> Figures:
         """Fine-tune a copy of a model with inserted documents.
 
         `added` was given no queries of the inserted documents, so they are left out here too.
@@ -154,10 +149,7 @@ class Experiment:
         lines = [f"{qrel.query}\t{qrel.document}\t{qrel.grade}\n" for qrel in qrels]
         path.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), encoding="utf-8")
         model, queries = self.copy(source, name), self.corpus.folder / "queries.jsonl"
-        request = Refresh(
-            model, queries, path, settings=settings, adapters=adapters, overwrite=True
-        )
-        result = asdict(refresh(request))
+        result = asdict(refresh(Refresh(model, queries, path, settings=settings, overwrite=True)))
         return {"refresh": result, **measure(Retriever.load(model), self.corpus)}
 
     def delete(self, random_queries: int, seed: int) -> Figures:
@@ -189,19 +181,6 @@ def ratios(figures: Mapping[str, Figures]) -> dict[str, Figures]:
     }
 
 
-def table(figures: Mapping[str, Figures]) -> Table:
-    """Return a table with one row per model."""
-    shares = ratios(figures)
-    rows = Table("model", f"old {MEASURE}", f"added {MEASURE}", "of full", "old, lost", "ms a doc.")
-    for name, own in figures.items():
-        if name != "deleted":
-            share = shares.get(name, {})
-            values = [own["old"], own["added"], share.get("added, of full"), share.get("old, lost")]
-            cells = ["-" if value is None else f"{value:.4f}" for value in values]
-            rows.add_row(name, *cells, str(own.get("ms a document", "-")))
-    return rows
-
-
 def main(
     source: Annotated[Path, typer.Argument(help="corpus folder with qrels/train.tsv")],
     out: Annotated[Path, typer.Argument(help="work folder")],
@@ -211,10 +190,9 @@ def main(
     share: Annotated[float, typer.Option(help="share of documents to hold back")] = 0.1,
     seed: int = 0,
     queries: Annotated[int, typer.Option(help="random queries after deletion")] = 10_000,
-    adapters: Annotated[int, typer.Option(help="rank of adapters in one more fine-tuning")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="of fine-tuning")] = None,
 ) -> None:
-    """Run the protocol; print the figures as JSON, and a table to stderr."""
+    """Run the protocol; print the figures as JSON."""
     corpus = SplitCorpus.read(source, share, seed, split)
     steps, known = Experiment(corpus, out), settings or []
     out.mkdir(parents=True, exist_ok=True)
@@ -231,13 +209,7 @@ def main(
     steps.step("refreshed with queries", lambda: steps.fine_tune("asked", "learned-asked", known))
     steps.step("deleted", lambda: steps.delete(queries, seed))
     steps.step("refreshed", lambda: steps.fine_tune("added", "learned", known))
-    if adapters:
-        steps.step(
-            "refreshed with queries by adapters",
-            lambda: steps.fine_tune("asked", "learned-adapters", known, adapters),
-        )
     typer.echo(json.dumps({**steps.figures, "ratios": ratios(steps.figures)}, indent=2))
-    CONSOLE.print(table(steps.figures))
 
 
 if __name__ == "__main__":
