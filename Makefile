@@ -28,6 +28,6 @@ lint: $(READY)
 serve: $(READY)
 	$(BIN)/genir demo --serve
 
-# The recipes side by side, into docs/results.md; hours. RESULTS="--list" shows what is done.
+# Train and measure all recipes, write the tables; hours. RESULTS="--list" shows the status of each row.
 results: $(READY)
 	$(BIN)/python -m benchmarks.recipes $(RESULTS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, run, show
+from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, run, show
 
 from genir.corpus.documents import document_of, query_of
 from genir.corpus.lines import json_records
@@ -21,7 +21,7 @@ from genir.records import Document, Qrel, Query
 from genir.text_files import number_lines
 
 BASE = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
-# As BEIR's own table of data sets publishes them; fever has had two, so none is held against it.
+# From BEIR's own table of data sets; fever has had two checksums, so none is checked.
 MD5 = {
     "arguana": "8ad3e3c2a5867cdced806d6503f29b99",
     "climate-fever": "8b66f0a9126c521bae2bde127b4dc99d",
@@ -60,8 +60,8 @@ def main(
     whole = name.partition("/")[0]
     if whole not in MD5:
         raise InputError(f"unknown data set {name!r}{nearest(whole, MD5)}")
-    origin = Origin(f"{BASE}/{whole}.zip", f"md5:{MD5[whole]}" if MD5[whole] else "")
-    file = origin.obtain(source, downloads, sha256)
+    archive = RemoteFile(f"{BASE}/{whole}.zip", f"md5:{MD5[whole]}" if MD5[whole] else "")
+    file = archive.obtain(source, downloads, sha256)
     try:
         with zipfile.ZipFile(file) as archive:
             _write(out, name, _Members(archive, name), file, overwrite)
@@ -83,12 +83,12 @@ def _write(out: Path, name: str, members: "_Members", file: Path, overwrite: boo
 
 
 def _empty(text: Any) -> bool:
-    """Tell whether there is no text; what is no text at all is left to be refused."""
+    """Whether a text is missing or blank; values of other types are refused later."""
     return text is None or (isinstance(text, str) and not text.strip())
 
 
 class _Members:
-    """The files of a data set in its archive, and counts of what had to be left out."""
+    """The files of a data set in its archive, and counts of records that were left out."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
         self._archive = archive

@@ -1,4 +1,4 @@
-"""Fetching one public file: resumed where it broke off, checked, and moved into place whole."""
+"""Download one public file: resumed after interruptions, checked, then moved into place."""
 
 import hashlib
 import json
@@ -29,9 +29,9 @@ CONSOLE = Console(stderr=True)
 def fetch(url: str, target: Path, checksum: str = "") -> Path:
     """Download a file unless it is there; return its path.
 
-    The transfer goes to `target`.part and goes on there after a break, if the origin still serves
-    the same file. `checksum` is `sha256:<hex>` or `md5:<hex>`.
-    Raises InputError for a failed or cut transfer and for another checksum.
+    The transfer is written to `target`.part, and continued after an interruption if the server
+    still has the same version. `checksum` is `sha256:<hex>` or `md5:<hex>`.
+    Raises InputError for a failed or incomplete transfer and for a wrong checksum.
     """
     if not target.exists():
         part = target.with_name(target.name + ".part")
@@ -71,12 +71,12 @@ def _tag(part: Path) -> Path:
 
 
 def _transfer(url: str, part: Path) -> None:
-    """Append what is missing of a file, or start anew when the origin has another one now."""
+    """Append the missing bytes; start again if the server has another version."""
     try:
         with urllib.request.urlopen(_request(url, part), timeout=TIMEOUT) as response:
             resumed = response.status == 206
             have = part.stat().st_size if resumed else 0
-            if resumed and not _goes_on(response, part, have):
+            if resumed and not _continues(response, part, have):
                 _tag(part).unlink()  # the next request asks for the whole file
                 return _transfer(url, part)
             total = _total(response, have)
@@ -98,8 +98,8 @@ def _transfer(url: str, part: Path) -> None:
         raise InputError(f"{part}: cannot be written ({error.strerror}); free space") from None
 
 
-def _goes_on(response: HTTPResponse, part: Path, have: int) -> bool:
-    """Tell whether a partial answer is of the same version, and begins where the part ends.
+def _continues(response: HTTPResponse, part: Path, have: int) -> bool:
+    """Whether a partial response has the same version and begins at the end of the part.
 
     A proxy may answer a range without having looked at If-Range.
     """
@@ -120,7 +120,7 @@ def _request(url: str, part: Path) -> urllib.request.Request:
 
 
 def _validator(response: HTTPResponse) -> str:
-    """Return what tells versions of the file apart; weak tags do not say that bytes are equal."""
+    """Return a strong ETag or the modification date; weak ETags do not promise equal bytes."""
     tag = response.headers.get("ETag", "")
     return response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
 

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, run, show
+from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, run, show
 
 from genir.corpus.documents import document_of, query_of
 from genir.corpus.tables import judgements, tsv_records
@@ -19,7 +19,7 @@ from genir.text_files import number_lines, read_lines
 
 URL = "https://msmarco.z22.web.core.windows.net/msmarcoranking/collectionandqueries.tar.gz"
 # Not published by Microsoft, but by the tools that have reproduced on it (Anserini, ir_datasets).
-ORIGIN = Origin(URL, "md5:31644046b18952c1386cd4564ba2ae69")
+ARCHIVE = RemoteFile(URL, "md5:31644046b18952c1386cd4564ba2ae69")
 SPLITS = {
     "train": ("queries.train.tsv", "qrels.train.tsv"),
     "dev": ("queries.dev.small.tsv", "qrels.dev.small.tsv"),
@@ -41,7 +41,7 @@ def main(
 ) -> None:
     """Write the corpus folder of MS MARCO passages; a local copy is the archive or its folder."""
     check_free(out, overwrite)
-    file = ORIGIN.obtain(source, downloads, sha256)
+    file = ARCHIVE.obtain(source, downloads, sha256)
     try:
         qrels = {split: _qrels(file, names[1]) for split, names in SPLITS.items()}
         queries = [

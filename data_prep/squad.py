@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from origin import Downloads, Origin, Out, Overwrite, card, in_share, run, show
+from common import Downloads, Out, Overwrite, RemoteFile, card, in_share, run, show
 
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError
@@ -43,7 +43,7 @@ def main(
     if len(sums) != len(FILES):
         raise InputError(f"--sha256 {sha256!r}: give two, train and dev, separated by a comma")
     files = [
-        Origin(f"{BASE}/{name}").obtain(source / name if source else None, downloads, checksum)
+        RemoteFile(f"{BASE}/{name}").obtain(source / name if source else None, downloads, checksum)
         for name, checksum in zip(FILES, sums, strict=True)
     ]
     documents, questions = read(files)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, in_share, run, show
 from download import fetch
-from origin import Downloads, Origin, Out, Overwrite, Sha256, Source, card, in_share, run, show
 
 from genir.corpus.writing import check_free, write_corpus
 from genir.errors import InputError
@@ -29,14 +29,14 @@ ABOUT = """
 English pages of tldr-pages (key `<platform>/<command>`), aliases left out: {documents:,} documents.
 Queries are descriptions of examples: {train:,} train and {test:,} test judgements. A tenth of the
 descriptions, by the hash of their text, is `test`, and removed from the pages together with its
-command; the `train` ones stand in their page. A description found on several pages is relevant to
+command; the `train` ones remain in their page. A description found on several pages is relevant to
 all of them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class CommandPage:
-    """One page: what the command does, and examples as (description, command line)."""
+    """One page: a description of the command, and examples as (description, command line)."""
 
     key: str
     title: str
@@ -55,7 +55,7 @@ def main(
     check_free(out, overwrite)
     if source is None and not sha256:
         sha256 = published_sum(fetch_sums(downloads))
-    file = Origin(f"{BASE}/{ARCHIVE}").obtain(source, downloads, sha256)
+    file = RemoteFile(f"{BASE}/{ARCHIVE}").obtain(source, downloads, sha256)
     pages = [parse(name, text) for name, text in sorted(read(file)) if ALIAS not in text]
     if not pages:
         raise InputError(f"{file}: no English pages inside (pages/<platform>/<command>.md)")
@@ -135,7 +135,7 @@ def document(page: CommandPage) -> Document:
 
 
 def is_test(description: str) -> bool:
-    """Tell whether a description is held out."""
+    """Whether a description is held out."""
     return in_share(description.lower(), TEST_SHARE)
 
 

@@ -63,7 +63,7 @@ COMMANDS = {
     "serve": lambda model, corpus, out: (sys.executable, "serve.py", model, "--port", "0"),
     "recipes": lambda model, corpus, out: (sys.executable, "-m", "benchmarks.recipes", "--list"),
     "data_prep": lambda model, corpus, out: (
-        sys.executable, "data_prep/carve.py", corpus, out, "--queries", "5"),
+        sys.executable, "data_prep/make_split.py", corpus, out, "--queries", "5"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A plan of rows that take a second each."""
+"""A plan of rows that train in a second each, on the tiny corpus."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-SCRATCH = """
+SEQ2SEQ = """
 [model]
 kind = "seq2seq"
 source = "scratch"
@@ -25,11 +25,18 @@ dev_queries = 4
 evaluations = 1
 precision = "fp32"
 """
-WRITER = '[identifiers]\nscheme = "passage"\nwords = 2\n[[tasks]]\ntask = "write-queries"\n'
-WRITER += '[decoding]\nmode = "free"\n' + SCRATCH
-TWO = """
+GENERATOR = f"""
+[identifiers]
+scheme = "passage"
+words = 2
+[[tasks]]
+task = "write-queries"
+[decoding]
+mode = "free"
+{SEQ2SEQ}"""
+TWO_STAGES = f"""
 [pseudo]
-source = {writer}
+source = GENERATOR
 count = 2
 length = 6
 [first.identifiers]
@@ -46,19 +53,18 @@ task = "written-passages"
 words = 5
 [decoding]
 beams = 4
-"""
-BRIDGE = """
+{SEQ2SEQ}"""
+ENCODER = """
 [identifiers]
-scheme = "{scheme}"
-{options}
+SCHEME
 [[tasks]]
 task = "queries"
 [[tasks]]
 task = "title-lead"
 [model]
-encoder = {encoder}
+encoder = ENCODER
 lexical = 8
-{start}
+START
 [training]
 batch_size = 16
 learning_rate = 0.01
@@ -67,51 +73,36 @@ evaluations = 2
 dev_queries = 8
 """
 PLAN = """
-[budget]
-minutes = 0.004
-timed = 2
-
+settings = ["training.weight_decay=0.02"]
 [[collections]]
 name = "small-unseen"
 source = "small"
 unseen = 0.25
 queries = 12
-
 [[rows]]
-recipe = "{folder}/rows.toml"
-collections = ["small-unseen"]
+recipe = "FOLDER/rows.toml"
+steps = { small-unseen = [3] }
 groups = ["table", "tasks"]
-
 [[rows]]
-recipe = "{folder}/rows.toml"
 name = "rows-queries"
-collections = ["small-unseen"]
-settings = ['tasks=[{{task="queries"}}]']
+recipe = "FOLDER/rows.toml"
+steps = { small-unseen = [3] }
+settings = ['tasks=[{task="queries"}]']
 groups = ["tasks"]
-
-[[rows]]
-recipe = "yet-to-come"
-collections = ["small-unseen"]
-
 [[ablations]]
 group = "tasks"
 title = "With and without the lead"
-
 [[ablations.claims]]
 text = "the lead helps"
 better = "rows"
 worse = "rows-queries"
 measure = "Success@10"
-
-[[ablations.claims]]
-text = "it scales to the web"
-not_testable = "the corpus has 40 documents"
 """
 
 
 @pytest.fixture
 def data(tiny_corpus, tmp_path):
-    """A folder of collections that holds one, `small`."""
+    """A folder of collections that contains one, `small`."""
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "small").symlink_to(tiny_corpus)
@@ -120,30 +111,24 @@ def data(tiny_corpus, tmp_path):
 
 @pytest.fixture
 def recipes(tiny_encoder, tmp_path):
-    """A folder of tiny recipes: of rows, of codes that start from them, of two stages."""
+    """A folder of tiny recipes: `rows`, `codes` that start from it, `two` stages, a generator."""
+
+    def write(name, text, **values):
+        for key, value in values.items():
+            text = text.replace(key, value)
+        (tmp_path / f"{name}.toml").write_text(text)
+        return json.dumps(str(tmp_path / f"{name}.toml"))
+
     encoder = json.dumps(str(tiny_encoder))
-    rows, writer = tmp_path / "rows.toml", tmp_path / "writer.toml"
-    rows.write_text(BRIDGE.format(scheme="atomic", options="", encoder=encoder, start=""))
-    start = f"start = {json.dumps(str(rows))}"
-    codes = BRIDGE.format(scheme="residual", options="levels = 2\ncodes = 8", encoder=encoder,
-                          start=start)  # fmt: skip
-    (tmp_path / "codes.toml").write_text(codes)
-    writer.write_text(WRITER)
-    (tmp_path / "two.toml").write_text(TWO.format(writer=json.dumps(str(writer))) + SCRATCH)
+    rows = write("rows", ENCODER, SCHEME='scheme = "atomic"', ENCODER=encoder, START="")
+    codes = 'scheme = "residual"\nlevels = 2\ncodes = 8'
+    write("codes", ENCODER, SCHEME=codes, ENCODER=encoder, START=f"start = {rows}")
+    write("two", TWO_STAGES, GENERATOR=write("generator", GENERATOR))
     return tmp_path
 
 
 @pytest.fixture
 def plan_file(recipes):
     path = recipes / "plan.toml"
-    path.write_text(PLAN.format(folder=recipes))
+    path.write_text(PLAN.replace("FOLDER", str(recipes)))
     return path
-
-
-@pytest.fixture
-def like_file(plan_file):
-    """A plan in which `rows-queries` takes the steps of `rows`."""
-    plan_file.write_text(
-        plan_file.read_text().replace('-queries"\n', '-queries"\nlike = "rows"\n', 1)
-    )
-    return plan_file

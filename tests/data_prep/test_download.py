@@ -4,8 +4,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from common import RemoteFile
 from download import fetch
-from origin import Origin
 
 from genir.errors import InputError
 
@@ -114,14 +114,14 @@ def test_no_such_file_and_no_server(server, tmp_path):
 def test_an_origin_prefers_a_local_copy(server, tmp_path):
     local = tmp_path / "local.bin"
     local.write_bytes(CONTENT)
-    origin = Origin(server.url, f"sha256:{SHA256}")
-    assert origin.obtain(local, tmp_path, SHA256) == local
+    remote = RemoteFile(server.url, f"sha256:{SHA256}")
+    assert remote.obtain(local, tmp_path, SHA256) == local
     assert server.requests == []
-    assert origin.obtain(None, tmp_path / "d") == tmp_path / "d" / "file.bin"
+    assert remote.obtain(None, tmp_path / "d") == tmp_path / "d" / "file.bin"
     with pytest.raises(InputError, match=r"local\.bin: sha256 is .*, expected 00"):
-        origin.obtain(local, tmp_path, "00")
-    with pytest.raises(InputError, match=r"none: no such file; check --source"):
-        origin.obtain(tmp_path / "none", tmp_path)
+        remote.obtain(local, tmp_path, "00")
+    with pytest.raises(InputError, match=r"none: does not exist; check --source"):
+        remote.obtain(tmp_path / "none", tmp_path)
 
 
 @pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT[:1000]])

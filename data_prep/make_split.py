@@ -1,4 +1,4 @@
-"""A corpus folder -> one whose train queries give up a split that nothing was tuned on."""
+"""Split new test queries off the train queries of a corpus folder."""
 
 from genir.signals import guard
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from origin import Out, Overwrite, run
+from common import Out, Overwrite, run
 
 from genir.corpus.folder import read_corpus, read_qrels, read_queries
 from genir.corpus.writing import check_free, write_corpus
@@ -55,9 +55,9 @@ def main(
 
 
 def draw(qrels: Sequence[Qrel], count: int, seed: int) -> set[str]:
-    """Draw queries all of whose documents keep another one.
+    """Sample queries of which every document keeps another train query.
 
-    Raises InputError when there are not so many.
+    Raises InputError if there are too few.
     """
     documents, asking = defaultdict(list), defaultdict(set)
     for qrel in qrels:
@@ -82,11 +82,11 @@ def draw(qrels: Sequence[Qrel], count: int, seed: int) -> set[str]:
 
 
 def without_lines(document: Document, begins: Collection[str]) -> tuple[Document, int]:
-    """Take out the lines that begin with a text; return how many. The last line of all stays."""
+    """Remove the lines that begin with a text, and count them. At least one line is kept."""
     lines = document.text.split("\n")
     kept = [line for line in lines if not any(map(line.startswith, begins))]
     text = "\n".join(kept) or lines[0]
-    links = document.links if text == document.text else ()  # their places would be others
+    links = document.links if text == document.text else ()  # their positions would be wrong
     return replace(document, text=text, links=links), len(lines) - len(kept)
 
 

@@ -1,4 +1,4 @@
-import carve
+import make_split
 import pytest
 
 from genir.corpus.folder import read_corpus, read_qrels, read_queries
@@ -21,7 +21,7 @@ QRELS = [Qrel("q1", "tar"), Qrel("q2", "tar"), Qrel("q3", "tar"), Qrel("q4", "se
 
 def test_what_is_drawn_leaves_train_queries_and_lines_and_nothing_else_does(tmp_path):
     write_corpus(tmp_path / "all", CORPUS, QUERIES, {"train": QRELS})
-    carve.main(tmp_path / "all", tmp_path / "out", queries=2, seed=1)
+    make_split.main(tmp_path / "all", tmp_path / "out", queries=2, seed=1)
     texts = read_queries(tmp_path / "out")
     train, fresh = (
         read_qrels(tmp_path / f"out/qrels/{split}.tsv", texts, {"tar", "sed"})
@@ -41,9 +41,9 @@ def test_what_is_drawn_leaves_train_queries_and_lines_and_nothing_else_does(tmp_
 def test_more_than_there_are_is_refused(tmp_path):
     write_corpus(tmp_path / "all", CORPUS, QUERIES, {"train": QRELS})
     with pytest.raises(InputError, match=r"only 2 of the train queries.*fewer than 3"):
-        carve.main(tmp_path / "all", tmp_path / "out", queries=3)
+        make_split.main(tmp_path / "all", tmp_path / "out", queries=3)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_document_keeps_its_last_line():
-    assert carve.without_lines(Document("a", "one: x", title="t"), ["one"])[0].text == "one: x"
+    assert make_split.without_lines(Document("a", "one: x", title="t"), ["one"])[0].text == "one: x"

@@ -1,4 +1,4 @@
-"""What the scripts share: where a file comes from, the card that says so, the way out on errors."""
+"""Shared by the scripts: options, downloads with checksums, corpus cards, exit codes."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from genir.cli import guarded
 from genir.errors import InputError
 
 Out = Annotated[Path, typer.Argument(help="the corpus folder to write")]
-Source = Annotated[Path | None, typer.Option(help="a local copy in the origin's own format")]
+Source = Annotated[Path | None, typer.Option(help="a local copy of the published file")]
 Downloads = Annotated[Path, typer.Option(help="where downloaded files are kept")]
 Sha256 = Annotated[str, typer.Option("--sha256", help="the checksum that the file must have")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing corpus folder")]
@@ -23,8 +23,8 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A file of a data set: the address it is published at, and its checksum where one is known."""
+class RemoteFile:
+    """A published file of a data set: its address, and its checksum if one is known."""
 
     url: str
     checksum: str = ""
@@ -35,7 +35,9 @@ class Origin:
         if source is None:
             return fetch(self.url, downloads / self.url.rpartition("/")[2], checksum)
         if not source.exists():
-            raise InputError(f"{source}: no such file; check --source, or leave it out to download")
+            raise InputError(
+                f"{source}: does not exist; check --source, or leave it out to download"
+            )
         if sha256 and digest(source) != sha256.lower():
             raise InputError(f"{source}: sha256 is {digest(source)}, expected {sha256}")
         return source
@@ -52,18 +54,18 @@ def card(name: str, about: str, files: Iterable[Path], licence: str, origin: str
 
 
 def in_share(text: str, share: float) -> bool:
-    """Tell whether a text falls into a share of all texts; the same text always does."""
+    """Whether the hash of a text falls into a share of all hashes."""
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     return number < share * 2**64
 
 
-def show(items: Iterable[Item], what: str) -> Iterator[Item]:
+def show(items: Iterable[Item], label: str) -> Iterator[Item]:
     """Yield the items under a progress bar that vanishes."""
     return iter(
-        track(items, what, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal)
+        track(items, label, console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal)
     )
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a script's command; exit codes and messages are those of `genir`."""
+    """Run a script's command with the exit codes and messages of `genir`."""
     guarded(lambda: typer.run(main))

@@ -1,0 +1,1 @@
+"""Benchmarks of the forward passes and of decoding."""

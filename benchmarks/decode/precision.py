@@ -1,0 +1,102 @@
+"""Time fp32, bf16 and auto alternately: passes of MiniLM, embedding, training.
+
+python -m benchmarks.decode.precision [--rounds N]
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import chain
+from time import perf_counter
+
+import torch
+import typer
+
+from benchmarks.provenance import processor
+from genir.config import Precision
+from genir.models.encoder import TextEncoder, pad_batch
+from genir.models.precision import CLOCK, WORKS, Work, autocast, choose, describe, fixed
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "auto")
+TRAINING_BATCH = 64
+SECONDS_PER_ROUND = 0.2
+Case = tuple[str, Work, Callable[[Precision], object]]
+"""Name, kind of work, and the function to time."""
+
+
+def main() -> None:
+    """Print one line per case: milliseconds, and the ratio of auto to the faster precision."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; the best one is shown")
+    options = parser.parse_args()
+    typer.echo(f"{processor()}; {torch.get_num_threads()} threads; {describe('cpu', WORKS)}")
+    typer.echo(f"{'ms':<34}{'fp32':>10}{'bf16':>10}{'auto':>10}  auto is  auto/best")
+    for name, work, run in chain(encoder_cases(), training_cases()):
+        for precision in PRECISIONS:  # warm up
+            run(precision)
+        rounds = [
+            [best_seconds(partial(run, precision)) for precision in PRECISIONS]
+            for _ in range(options.rounds)
+        ]
+        best = [min(times) for times in zip(*rounds, strict=True)]
+        columns = "".join(f"{1000 * seconds:>10.2f}" for seconds in best)
+        typer.echo(f"{name:<34}{columns}  {choose(work, 'cpu'):<7}  {best[2] / min(best[:2]):.3f}")
+
+
+def best_seconds(run: Callable[[], object]) -> float:
+    """Return the fastest run within `SECONDS_PER_ROUND`; with one thread, its CPU time."""
+    clock = CLOCK if torch.get_num_threads() == 1 else perf_counter
+    best, end = float("inf"), perf_counter() + SECONDS_PER_ROUND
+    while True:
+        begin = clock()
+        run()
+        best = min(best, clock() - begin)
+        if perf_counter() > end:
+            return best
+
+
+def using(precision: Precision) -> AbstractContextManager[None]:
+    """Return a context in which all work has a precision; auto: the one measured as faster."""
+    if precision == "auto":
+        return nullcontext()
+    return fixed({"cpu": dict.fromkeys(WORKS, precision)})
+
+
+def encoder_cases() -> Iterator[Case]:
+    """Yield MiniLM passes, with one encoder per precision so that weights are converted once."""
+    encoders = {precision: TextEncoder.pretrained().eval() for precision in PRECISIONS}
+
+    def embed(texts: list[str], work: Work, precision: Precision) -> object:
+        with using(precision):
+            return encoders[precision].embed(texts, work=work)
+
+    shapes: tuple[tuple[int, int, Work], ...] = (
+        (1, 8, "answering"),
+        (32, 14, "answering"),
+        (64, 254, "embedding"),
+    )
+    for count, words, work in shapes:
+        texts = [" ".join(["word"] * words)] * count
+        yield f"MiniLM, {count} x {words + 2} tokens", work, partial(embed, texts, work)
+
+
+def training_cases() -> Iterator[Case]:
+    """Yield a training step of MiniLM."""
+    encoder = TextEncoder.pretrained().train()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=0.0, fused=True)
+    ids, mask = pad_batch([[101, *range(2000, 2014), 102]] * TRAINING_BATCH, 0)
+
+    def step(precision: Precision) -> object:
+        with using(precision), autocast(torch.device("cpu"), "training"):
+            loss = encoder(ids, mask).square().sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    yield f"training step, {TRAINING_BATCH} x 16 tokens", "training", step
+
+
+if __name__ == "__main__":
+    main()

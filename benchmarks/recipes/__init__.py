@@ -1,0 +1,1 @@
+"""Every recipe of the plan, trained and compared: `python -m benchmarks.recipes`."""

@@ -1,0 +1,1 @@
+"""Benchmarks of updates: documents added to and deleted from a trained model."""
