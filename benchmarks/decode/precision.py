@@ -1,13 +1,14 @@
-"""Time fp32, bf16 and auto alternately: passes of MiniLM, embedding, training.
+"""Time fp32, bf16 and auto alternately: MiniLM, embedding, training, single queries, decoding.
 
-python -m benchmarks.decode.precision [--rounds N]
+python -m benchmarks.decode.precision [--model FOLDER] [--decode] [--rounds N]
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -15,12 +16,17 @@ import typer
 
 from benchmarks.provenance import processor
 from genir.config import Precision
+from genir.evaluation.contest import Contest, Setting, code_contest
+from genir.evaluation.decode_grid import CODES, Cell
+from genir.evaluation.decode_speed import draw_codes
 from genir.models.encoder import TextEncoder, pad_batch
 from genir.models.precision import CLOCK, WORKS, Work, autocast, choose, describe, fixed
+from genir.retriever import Retriever
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "auto")
 TRAINING_BATCH = 64
 SECONDS_PER_ROUND = 0.2
+QUERY = "how do i list all files of a folder by size"
 Case = tuple[str, Work, Callable[[Precision], object]]
 """Name, kind of work, and the function to time."""
 
@@ -29,10 +35,18 @@ def main() -> None:
     """Print one line per case: milliseconds, and the ratio of auto to the faster precision."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the best one is shown")
+    parser.add_argument("--model", type=Path, help="a model folder, to time single queries")
+    parser.add_argument("--decode", action="store_true", help="time the cells of benchmark decode")
     options = parser.parse_args()
+    cases = chain(
+        encoder_cases(),
+        training_cases(),
+        query_cases(options.model) if options.model else (),
+        decode_cases() if options.decode else (),
+    )
     typer.echo(f"{processor()}; {torch.get_num_threads()} threads; {describe('cpu', WORKS)}")
     typer.echo(f"{'ms':<34}{'fp32':>10}{'bf16':>10}{'auto':>10}  auto is  auto/best")
-    for name, work, run in chain(encoder_cases(), training_cases()):
+    for name, work, run in cases:
         for precision in PRECISIONS:  # warm up
             run(precision)
         rounds = [
@@ -96,6 +110,39 @@ def training_cases() -> Iterator[Case]:
         return loss
 
     yield f"training step, {TRAINING_BATCH} x 16 tokens", "training", step
+
+
+def query_cases(folder: Path) -> Iterator[Case]:
+    """Yield one query at a time, with one copy of the model per precision."""
+    models = {precision: Retriever.load(folder, "cpu") for precision in PRECISIONS}
+
+    def search(precision: Precision) -> object:
+        with using(precision):
+            return models[precision].search([QUERY])
+
+    yield f"one query to {folder.name}", "answering", search
+
+
+def decode_cases() -> Iterator[Case]:
+    """Yield the cells of `genir benchmark decode` with precision auto."""
+    for cell in CODES:
+        if cell.precision != "auto":
+            continue
+        systems = {precision: decode_cell(cell, precision) for precision in PRECISIONS}
+        name = f"decode {cell.batch} x {cell.beams}, {cell.levels} levels"
+        yield name, "answering", partial(_search, systems)
+
+
+def _search(systems: Mapping[Precision, Contest], precision: Precision) -> object:
+    return systems[precision].genir()
+
+
+def decode_cell(cell: Cell, precision: Precision) -> Contest:
+    """Return a cell on random weights, which are the same for each precision."""
+    torch.manual_seed(0)
+    symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
+    setting = Setting(cell.batch, cell.beams, precision, cell.normalise)
+    return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, False)
 
 
 if __name__ == "__main__":
