@@ -228,10 +228,10 @@ def test_public_searches_need_no_token_but_writes_do(secrets, model_folder, tmp_
 
 
 def test_writes_refuse_to_start_unguarded(tmp_path, secrets):
-    with pytest.raises(InputError, match="nothing would guard"):
+    with pytest.raises(InputError, match="would be unprotected"):
         Gate(Settings(writes=True), loopback=False)
     new_token(tmp_path / "readers.json", Wish("r"))
-    with pytest.raises(InputError, match="nothing would guard"):
+    with pytest.raises(InputError, match="would be unprotected"):
         Gate(Settings(writes=True, tokens=tmp_path / "readers.json"), loopback=True)
     assert not Gate(Settings(), loopback=False).writes
     assert Gate(Settings(), loopback=True).writes

@@ -89,7 +89,7 @@ BAD_BODIES = {
     "allow a text": ({"query": "a", "allow": "k"}, "allow: "),
     "too many keys": ({"query": "a", "deny": ["k"] * 10_001}, "deny: got 10001 keys"),
     "unknown system": ({"query": "a", "system": "bm52"}, "system: "),
-    "bm25 with beams": ({"query": "a", "system": "bm25", "beams": 3}, "bm25 knows neither"),
+    "bm25 with beams": ({"query": "a", "system": "bm25", "beams": 3}, "bm25 has neither"),
     "where unknown": (
         {"query": "a", "where": {"colour": "red"}},
         "unknown metadata field 'colour'",
@@ -273,8 +273,8 @@ def test_a_field_given_twice_is_refused_and_not_decided_by_the_last(client):
     ("query", "told"),
     [
         ("query=a&beam=3", "unknown parameter 'beam'; did you mean 'beams'?"),
-        ("query=a&k=1_0", "k: '1_0' is no whole number"),
-        ("query=a&beams=%203", "beams: ' 3' is no whole number"),
+        ("query=a&k=1_0", "k: '1_0' is not a whole number"),
+        ("query=a&beams=%203", "beams: ' 3' is not a whole number"),
     ],
 )
 def test_parameters_that_would_be_dropped_or_misread_are_refused(client, query, told):

@@ -91,7 +91,7 @@ def test_the_number_of_places_follows_the_limit_on_open_files(monkeypatch):
     with pytest.raises(InputError, match=r"--max-connections 800: .*at most 768.*ulimit -n 1056"):
         places(800, None, ())
     limit(100)
-    with pytest.raises(InputError, match="may open 100 files"):
+    with pytest.raises(InputError, match="limit of 100 open files"):
         places(None, None, ())
 
 

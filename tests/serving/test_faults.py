@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, capl
             writer.follow_soon()
             writer.submit(list).result()
         assert loads == [folder] * 2
-        assert sum("cannot be loaded again" in text for text in caplog.messages) == 1
+        assert sum("cannot be reloaded" in text for text in caplog.messages) == 1
         replace(whole)
         writer._resting = 0.0
         writer.follow_soon()

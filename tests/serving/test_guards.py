@@ -87,7 +87,7 @@ def test_the_log_names_no_query_unless_asked(searcher, caplog, told):
 def test_a_bug_is_logged_with_its_traceback_and_the_request_s_id(searcher, caplog):
     searcher.match = None
     answer = serve(searcher).post("/v1/search", json=ASKED)
-    (line,) = [one for one in lines(caplog) if one["event"] == "a bug"]
+    (line,) = [one for one in lines(caplog) if one["event"] == "unhandled exception"]
     assert answer.status_code == 500 and line["request"] == answer.headers["x-request-id"]
     assert "TypeError" in line["traceback"]
 

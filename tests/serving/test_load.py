@@ -41,12 +41,12 @@ def test_percentiles_are_within_the_measured_times():
 def test_a_run_without_an_answer_says_so():
     with pytest.raises(InputError, match=r"no search was answered \(2 times search 422\); check"):
         tally((422, 1), (422, 1))
-    with pytest.raises(InputError, match=r"no search was answered \(none was asked\)"):
+    with pytest.raises(InputError, match=r"no search was answered \(none was sent\)"):
         tally()
 
 
 def test_few_searches_have_no_99th_percentile():
-    assert few_timed(99).startswith("p99 is close to the longest of 99 times")
+    assert few_timed(99).startswith("p99 is close to the maximum of 99 times")
     assert few_timed(100) == ""
 
 

@@ -22,7 +22,7 @@ def call(number, arguments):
 
 
 FAULTS = {
-    "a surrogate": (call(1, '{"query":"\\ud800"}'), 1, "an unpaired surrogate such as"),
+    "a surrogate": (call(1, '{"query":"\\ud800"}'), 1, "an unpaired surrogate (half a character)"),
     "digits": (call(2, f'{{"where":{{"n":{"9" * 5000}}}}}'), 2, "more than 4,300 digits at column"),
     "depth": (call(3, f'{{"where":{"[" * 500}{"]" * 500}}}'), 3, "nested deeper than 100 levels"),
     "NaN": (call(4, '{"where":{"n":NaN}}'), 4, "NaN is not JSON"),

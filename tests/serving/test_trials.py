@@ -41,7 +41,9 @@ def test_a_child_that_ends_otherwise_is_a_refusal(monkeypatch, code, reason):
 
 def test_a_child_that_hangs_is_ended(monkeypatch):
     becomes(monkeypatch, "time.sleep(600)")
-    with pytest.raises(InputError, match=f"^{FOLDER}: refused: .* is not done in 0.5 seconds; get"):
+    with pytest.raises(
+        InputError, match=f"^{FOLDER}: refused: .* does not finish within 0.5 seconds; get"
+    ):
         Trial(0.5)(FOLDER)
 
 
@@ -95,7 +97,7 @@ def test_leaving_ends_the_trial_and_what_it_has_started(monkeypatch, tmp_path):
     ]
     grandchild = int(note.read_text())
     _wait(lambda: not _runs(grandchild))
-    with pytest.raises(InputError, match="not tried, since the server is leaving"):
+    with pytest.raises(InputError, match="not tried, since the server is shutting down"):
         tried(FOLDER)
 
 

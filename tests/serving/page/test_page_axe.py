@@ -31,7 +31,7 @@ def show(page, view, part):
 
 def everything(page):
     show(page, "reason", "button.leaf")
-    page.get_by_role("checkbox", name="let go", exact=True).check()
+    page.get_by_role("checkbox", name="pruned", exact=True).check()
 
 
 def empty(page):

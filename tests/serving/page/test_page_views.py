@@ -125,7 +125,7 @@ def test_what_the_beam_let_go_is_drawn_on_demand(tiny_page):
     ask(tiny_page, QUESTION)
     look(tiny_page, "reason")
     assert tiny_page.locator(".node.gone").count() == 0
-    tiny_page.get_by_role("checkbox", name="let go", exact=True).check()
+    tiny_page.get_by_role("checkbox", name="pruned", exact=True).check()
     lost = sum(not node["kept"] for node in explained(tiny_page)["nodes"])
     assert tiny_page.locator(".node.gone").count() == lost > 0
     tiny_page.get_by_role("checkbox", name="kept, but not among the results").uncheck()
@@ -281,4 +281,4 @@ def test_the_comparison_times_both_systems_alike(tiny_page):
     heads = tiny_page.locator(".column h2").all_inner_texts()
     shown = float(heads[0].split()[-2])  # JavaScript rounds a half up, Python to the even digit
     assert abs(shown - told[0]["took_ms"]) < 0.051 and "index" not in heads[0]
-    assert f"once its index was made ({told[1]['index_ms']:.0f} ms)" in heads[1]
+    assert f"after building its index ({told[1]['index_ms']:.0f} ms)" in heads[1]
