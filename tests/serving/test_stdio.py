@@ -1,4 +1,4 @@
-"""Every line on the standard input of `genir mcp` is answered."""
+"""Every line on the standard input of `genir mcp` gets a reply."""
 
 import asyncio
 import json
@@ -42,9 +42,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_line_that_is_no_message_is_named_with_its_id(kind):
-    line, own, told = FAULTS[kind]
+    line, own, expected = FAULTS[kind]
     assert id_of(line) == own
-    assert told in fault_of(line).message
+    assert expected in fault_of(line).message
 
 
 def test_messages_have_no_fault():
