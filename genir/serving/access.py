@@ -95,9 +95,7 @@ class Gate:
         )
 
     def refuses_place(self, request: Request) -> bool:
-        """Return whether changes are refused for the request's origin: without tokens, all but this
-        machine's are.
-        """
+        """Return whether changes are refused: without tokens, only this machine may make them."""
         return self.tokens is None and _comes_from_elsewhere(request)
 
 

@@ -53,9 +53,7 @@ class Backlog:
         self._change = threading.Condition()
         self._last = 0  # queries in the last batch
         self._pace = 0.0  # seconds per unit of cost, moving average
-        self._seen: OrderedDict[Hashable, float] = (
-            OrderedDict()
-        )  # caller -> time of its last request
+        self._seen: OrderedDict[Hashable, float] = OrderedDict()  # caller -> last request
         self._pending: Counter[Hashable] = Counter()  # caller -> hits that wait for snippets
         self.next_look = inf  # time at which `next` returns even if the queue is empty
         self.closed = False

@@ -165,8 +165,7 @@ class Worker:
         return task.future
 
     async def call(self, run: Callable[[Served], T], deadline: float) -> T:
-        """Run a function in the model's thread; return its result. It stops if the caller is
-        cancelled.
+        """Run a function in the model's thread, which stops if the caller is cancelled.
 
         Raises Busy, Closed, and TimeoutError at the deadline.
         """
@@ -238,9 +237,8 @@ class Worker:
             give_back()  # varying batch shapes fragment the heap
             self._next_tidy = monotonic() + TIDY
         if self._idle is not None and monotonic() >= self._backlog.next_look:
-            self._backlog.next_look = (
-                monotonic() + self._settings.poll_ms / 1000
-            )  # also if `_idle` raises
+            # Set before the call, since `_idle` may raise.
+            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000
             self._idle(served)
 
     def _answer(self, items: Sequence[Waiting], served: Served, state: ModelState) -> None:

@@ -86,8 +86,7 @@ class LiveDocuments(Sequence[Document]):
 
 
 class Comparison:
-    """The BM25 indexes of one state, one for each scope, and the thread that builds and searches
-    them.
+    """The BM25 indexes of one state, one for each scope, and their thread.
 
     Each scope needs a separate index, since BM25's statistics (document frequencies, mean length)
     are computed over all documents of an index.

@@ -43,8 +43,7 @@ class WithHeaders:
 
 
 class OwnHosts:
-    """ASGI middleware that rejects requests for other host names (421) and from other origins
-    (403).
+    """ASGI middleware that rejects other host names (421) and cross-origin requests (403).
 
     A foreign page can point its own host name to this machine's address (DNS rebinding) and then
     read as if from this machine. It can also submit a form without a preflight request.

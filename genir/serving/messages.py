@@ -310,9 +310,7 @@ class Access(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """Description of the served model; without facts about the documents if the caller may not
-    search.
-    """
+    """Description of the served model; without search rights, no document facts."""
 
     name: str
     recipe: str

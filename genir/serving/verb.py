@@ -1,4 +1,4 @@
-"""The CLI verbs `genir serve`, `genir load` and `genir token`."""
+"""The CLI verbs `genir serve`, `genir benchmark load` and `genir token`."""
 
 import json
 from collections.abc import Callable

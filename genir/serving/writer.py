@@ -181,7 +181,7 @@ class Writer:
         return self._copy
 
     def _follow(self, own: bool = False) -> None:
-        """Update the answering model from the folder. `own`: the copy made the last change."""
+        """Apply new changes to the answering model. `own`: the copy has just made them."""
         served = self._worker.served
         if served is None or served.folder is None:
             return
