@@ -229,7 +229,7 @@ USES = {
     "latency of none": (("benchmark", "latency", "model", "--queries", "corpus/queries.jsonl",
                          "--count", "0"), r"Invalid value for '--count'"),
     "no such port": (("serve", "model", "--port", "70000"), r"Invalid value for '--port'"),
-    "no such host": (("serve", "model", "--host", "no host"), r"'no host' is no address"),
+    "no such host": (("serve", "model", "--host", "no host"), r"'no host': not an address"),
 }  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def test_using(place, tiny_encoder, capsys, name):
 def test_a_taken_port(place, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        refused(capsys, rf"127\.0\.0\.1:{port}: the port is taken; .*--port",
+        refused(capsys, rf"127\.0\.0\.1:{port}: the port is in use; .*--port",
                 "serve", "model", "--port", port)  # fmt: skip
 
 

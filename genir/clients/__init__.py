@@ -1,1 +1,1 @@
-"""Ways into other people's frameworks. Each module needs its own extra; none is needed by genir."""
+"""Clients and integrations: HTTP, LangChain, PyTerrier. Each module needs its own extra."""

@@ -1,4 +1,4 @@
-"""What the clients ask of a source: a loaded model, or a server at the other end of HTTP."""
+"""Protocols of a document source: a loaded model or a remote server."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -7,18 +7,18 @@ from genir.records import Document, Searcher
 
 
 class Documents(Protocol):
-    """Whole documents by their keys."""
+    """Access to whole documents by key."""
 
     def fetch(self, keys: str | Sequence[str]) -> Mapping[str, Document]:
-        """Return the documents of these keys."""
+        """Return the documents with these keys."""
         ...
 
 
 @runtime_checkable
 class Source(Searcher, Protocol):
-    """A searcher whose documents can be read: `Retriever`, `RemoteSearcher`."""
+    """A searcher with access to its documents: `Retriever` or `RemoteSearcher`."""
 
     @property
     def documents(self) -> Documents:
-        """What the hits' keys stand for."""
+        """The documents that the keys of the hits refer to."""
         ...

@@ -1,4 +1,4 @@
-"""A server of genir as a `Searcher`, over HTTP. Needs no model and no torch."""
+"""HTTP client of a genir server as a `Searcher`, without torch."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -13,15 +13,16 @@ from genir.errors import InputError
 from genir.records import Document, Filter, Hit, as_filter
 
 PATIENCE = 30.0
-"""Seconds to wait for an answer."""
-STRANGER = "it answers, but not as a server of genir does; check the address"
+"""Timeout of a request in seconds."""
+STRANGER = "the response is not from a genir server; check the address"
 
 
 class RemoteSearcher:
-    """Ask a server at an address such as http://127.0.0.1:8000; its own `documents`.
+    """A genir server at an address like http://127.0.0.1:8000; also its own `documents`.
 
-    Raises InputError with the server's own sentence where it refuses, where it does not answer or
-    answers something else, and for an address or a token that cannot be one.
+    Raises:
+        InputError: The address or token is malformed, the server cannot be reached, or it answers
+            with an error, whose message is passed on.
     """
 
     def __init__(
@@ -31,16 +32,21 @@ class RemoteSearcher:
 
     @property
     def documents(self) -> Self:
-        """Return what looks documents up, as a retriever's own `documents` does."""
+        """The searcher itself, which has `fetch` like a document store."""
         return self
 
     def search(
         self, queries: str | Iterable[str], k: int = 10, where: Filter | None = None
     ) -> list[list[Hit]]:
-        """Return the best hits of each query, best first; a string is one query.
+        """Return the hits of each query, best first.
+
+        Args:
+            queries: Query texts; a string is one query.
+            k: Number of hits per query.
+            where: Filter: metadata field -> value, list of values, or operators.
 
         Raises:
-            InputError: Queries that are no texts, k below 1, and a filter that is no mapping.
+            InputError: An argument is invalid, or the request fails.
         """
         texts, count = as_texts(queries), as_count(k, "k")
         where = None if where is None else as_filter(where)
@@ -50,21 +56,18 @@ class RemoteSearcher:
         asked: dict[str, Any] = {"query": query, "k": k}
         if where:
             asked["where"] = dict(where)
-        told = self._json("POST", "/v1/search", json=asked)
+        answer = self._json("POST", "/v1/search", json=asked)
         try:
-            return [Hit(**hit) for hit in told["hits"]]
+            return [Hit(**hit) for hit in answer["hits"]]
         except (TypeError, KeyError):
             raise InputError(f"{self._http.base_url}: {STRANGER}") from None
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
-        """Return documents by their keys; a string is one key.
-
-        Raises InputError for a key that is not there.
-        """
+        """Return documents by key; a string is one key. Raises InputError for an unknown key."""
         return {key: self._document(key) for key in as_keys(keys)}
 
     def _document(self, key: str) -> Document:
-        # As dots, "." and ".." would be resolved as steps of the path.
+        # Unescaped, "." and ".." would be resolved as path segments.
         name = key.replace(".", "%2E") if key in (".", "..") else quote(key, safe="")
         path = f"/v1/documents/{name}"
         return document_of(self._json("GET", path), path)
@@ -73,20 +76,24 @@ class RemoteSearcher:
         try:
             response = self._http.request(method, path, **options)
         except httpx2.HTTPError as error:
-            raise InputError(f"{self._http.base_url} does not answer: {error}") from None
+            raise InputError(
+                f"{self._http.base_url}: no response ({error}); check the address and the server"
+            ) from None
         except httpx2.InvalidURL as error:
-            raise InputError(f"{str(self._http.base_url)!r:.80} is no address ({error})") from None
-        except (TypeError, ValueError) as error:  # an unpaired surrogate, no number, bytes
+            raise InputError(
+                f"{str(self._http.base_url)!r:.80}: not an address ({error}); write it like http://127.0.0.1:8000"
+            ) from None
+        except (TypeError, ValueError) as error:  # an unpaired surrogate, NaN, bytes
             raise InputError(f"the request cannot be written as JSON: {error}") from None
         if response.is_error:
             raise InputError(f"{self._http.base_url}: {_detail(response)}")
         try:
             return response.json()
-        except ValueError:  # a proxy's page, say
+        except ValueError:  # for example a proxy's page
             raise InputError(f"{self._http.base_url}: {STRANGER}") from None
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -102,21 +109,23 @@ class RemoteSearcher:
 
 
 def _client(address: str, token: str) -> httpx2.Client:
-    """Return a client for an address. Raises InputError for one that cannot be, and for a token."""
+    """Return an HTTP client. Raises InputError for a malformed address or token."""
     if not token.isascii() or any(letter <= " " for letter in token):
-        raise InputError("the token holds a character that none has; give it as it was printed")
+        raise InputError(
+            "token: contains an invalid character; pass it as genir token new printed it"
+        )
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     _check_address(address)
     try:
         return httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
     except (httpx2.InvalidURL, TypeError, ValueError) as error:
         raise InputError(
-            f"{address!r:.80} is no address ({error}); write one such as http://127.0.0.1:8000"
+            f"{address!r:.80}: not an address ({error}); write it like http://127.0.0.1:8000"
         ) from None
 
 
 def _check_address(address: Any) -> None:
-    """Raise InputError for anything but an http(s) address of a host, without a query."""
+    """Raise InputError unless the address is an http(s) URL of a host without a query."""
     try:
         parts = urlsplit(address)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname)
@@ -124,12 +133,12 @@ def _check_address(address: Any) -> None:
     except (AttributeError, TypeError, ValueError):
         whole = False
     if not whole:
-        raise InputError(f"{address!r:.80} is no address; write one such as http://127.0.0.1:8000")
+        raise InputError(f"{address!r:.80}: not an address; write it like http://127.0.0.1:8000")
 
 
 def _detail(response: httpx2.Response) -> str:
-    """Return what the server says of a refusal, or its status where it is no server of genir."""
+    """Return the server's error message, or the status if it is not a genir server."""
     try:
         return str(response.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"status {response.status_code}; is this a server of genir?"
+        return f"status {response.status_code}; check that the address is a genir server"

@@ -1,4 +1,4 @@
-"""genir as a LangChain retriever (extra `[langchain]`): a loaded model, or a server."""
+"""LangChain retriever over a loaded model or a server (extra `[langchain]`)."""
 
 from collections.abc import Container
 from typing import Any
@@ -17,9 +17,14 @@ except ModuleNotFoundError as error:
 
 
 class GenirRetriever(BaseRetriever):
-    """Return whole documents, best first, with key, rank, score and address as their metadata.
+    """LangChain retriever that returns whole documents, best first.
 
-    source: a `genir.retriever.Retriever` or a `genir.clients.http.RemoteSearcher`.
+    The metadata of a document has `key`, `rank`, `score`, `title`, `url` and `identifier`.
+
+    Attributes:
+        source: A `genir.retriever.Retriever` or a `genir.clients.http.RemoteSearcher`.
+        k: Number of documents per query.
+        where: Metadata filter, or None.
     """
 
     source: Source
@@ -46,7 +51,7 @@ def _document(hit: Hit, found: Found) -> Document:
 
 
 def _free(name: str, taken: Container[str]) -> str:
-    """Return a name that no field has yet."""
+    """Return an unused field name."""
     while name in taken:
         name = f"document_{name}"
     return name

@@ -1,4 +1,4 @@
-"""genir as a PyTerrier transformer (extra `[pyterrier]`): a loaded model, or a server."""
+"""PyTerrier transformer over a loaded model or a server (extra `[pyterrier]`)."""
 
 from genir.errors import MissingPackage
 from genir.records import Filter, Searcher
@@ -13,18 +13,21 @@ COLUMNS = ["docno", "score", "rank", "title", "url", "identifier"]
 
 
 class GenirTransformer(pt.Transformer):
-    """Turn queries (qid, query) into results (docno, score, rank, ...), `k` for each query.
+    """PyTerrier transformer from queries (qid, query) to results (docno, score, rank, ...).
 
-    source: a `genir.retriever.Retriever`, a baseline or a `genir.clients.http.RemoteSearcher`.
+    Args:
+        source: A `genir.retriever.Retriever`, a baseline or a `genir.clients.http.RemoteSearcher`.
+        k: Number of results per query.
+        where: Metadata filter, or None.
     """
 
     def __init__(self, source: Searcher, k: int = 100, where: Filter | None = None) -> None:
         self.source, self.k, self.where = source, k, where
 
     def transform(self, topics: pd.DataFrame) -> pd.DataFrame:
-        """Answer each row; ranks start at 0, as PyTerrier has them.
+        """Search for each row; ranks start at 0, as in PyTerrier.
 
-        Columns of the topics that results have too, such as a topic's `title`, are replaced.
+        Columns of `topics` with the name of a result column, for example `title`, are replaced.
         """
         pt.validate.query_frame(topics, extra_columns=["query"])
         answers = self.source.search(topics["query"].tolist(), self.k, self.where)
@@ -40,5 +43,5 @@ class GenirTransformer(pt.Transformer):
         return f"{type(self).__name__}({self.source!r}, k={self.k})"
 
     def fuse_rank_cutoff(self, k: int) -> "GenirTransformer":
-        """Ask for no more than a pipeline's `% k` keeps."""
+        """Lower `k` to the cutoff of a pipeline's `% k`."""
         return GenirTransformer(self.source, min(k, self.k), self.where)

@@ -1,7 +1,7 @@
-"""Accepts connections in small batches, up to a number, and never stops for want of descriptors.
+"""Accepts connections in small batches, and keeps accepting after running out of descriptors.
 
-asyncio accepts as many at a time as the backlog is long, before any of them can be refused, and
-uvloop closes a listener for good where the process runs out of descriptors.
+asyncio accepts as many connections at a time as the backlog holds, before any can be refused, and
+uvloop closes a listener for good when the process runs out of file descriptors.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ from collections.abc import Callable, Sequence
 from genir.serving.connections import Connections, Place
 
 BACKLOG = 2_048
-"""Connections that the system keeps until they are accepted."""
+"""Size of the system's queue of connections to accept."""
 BATCH = 32
-"""Connections that are accepted before the event loop does something else."""
+"""Maximum number of connections accepted in one event-loop iteration."""
 SEND_BUFFER = 262_144
-"""Bytes of an answer that the system keeps for a client; by itself, it keeps megabytes."""
+"""Socket send buffer in bytes; the system's default is megabytes."""
 PAUSE = 0.05
-"""Seconds without accepting after the system has refused to."""
+"""Seconds without accepting after the system has reported an error."""
 _BODY = json.dumps(
     {
         "type": "about:blank",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "too many connections; ask again in a moment",
+        "detail": "too many connections; retry later",
     }
 ).encode()
 REFUSAL = (
@@ -36,7 +36,7 @@ log = logging.getLogger("genir.serving")
 
 
 class Acceptor:
-    """Listeners, and the protocols of the connections that they accept."""
+    """Accepts the connections of some listeners, up to the limits of `connections`."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Acceptor:
         protocol: Callable[[Place], asyncio.BaseProtocol],
         connections: Connections,
     ) -> None:
-        """Start to accept. protocol: returns that of a new connection."""
+        """Start accepting. `protocol` returns the protocol of a new connection."""
         self._listeners, self._protocol, self._connections = listeners, protocol, connections
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,19 +52,19 @@ class Acceptor:
         self._batch = max(1, min(BATCH, connections.most // 2, connections.most_each // 2))
         for listener in listeners:
             listener.setblocking(False)
-            # Of each connection: answers that are not read fill this, and then are noticed.
+            # Per connection: a small buffer fills soon if the client does not read.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             listener.listen(BACKLOG)
             self._listen(listener)
 
     def close(self) -> None:
-        """Accept no more; what is connected stays."""
+        """Stop accepting; open connections stay."""
         self._closed = True
         for listener in self._listeners:
             self._loop.remove_reader(listener)
 
     async def wait_closed(self) -> None:
-        """Wait for connections that were being made, as uvicorn asks of a server."""
+        """Wait for connections that are being set up; part of the interface for uvicorn."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _listen(self, listener: socket.socket) -> None:
@@ -73,7 +73,7 @@ class Acceptor:
 
     def _accept(self, listener: socket.socket) -> None:
         if self._tasks:
-            return  # those of the batch before are not in their places yet: none can make room
+            return  # the previous batch is not set up yet, so none of it can be dropped
         for _ in range(self._batch):
             try:
                 connection, address = listener.accept()
@@ -85,9 +85,9 @@ class Acceptor:
             self._admit(connection, address[0] if isinstance(address, tuple) else "")
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
-        """Make room where the system is short of descriptors or memory, and try again."""
+        """Drop a connection when the system lacks descriptors or memory, and retry later."""
         if not self._complained:
-            self._complained = True  # once: this can happen a thousand times a second
+            self._complained = True  # log once: this can happen 1,000 times a second
             log.error("connections cannot be accepted: %s; raise the limit: ulimit -n", error)
         self._connections.make_room()
         self._loop.remove_reader(listener)
@@ -106,7 +106,7 @@ class Acceptor:
     async def _connect(self, connection: socket.socket, place: Place) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: self._protocol(place), connection)
-        except OSError:  # the client has gone, or there are no descriptors
+        except OSError:  # the client disconnected, or no descriptors are left
             self._connections.leave(place)
             connection.close()
 
@@ -117,6 +117,6 @@ def _refuse(connection: socket.socket) -> None:
         try:
             connection.send(REFUSAL)
             connection.shutdown(socket.SHUT_WR)
-            connection.recv(65_536)  # unread bytes would make the system discard the answer
+            connection.recv(65_536)  # closing with unread bytes would discard the response
         except OSError:
             return

@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, and what is open without one."""
+"""Authorization: the rights of bearer tokens and of requests without a token."""
 
 import logging
 from ipaddress import ip_address, ip_network
@@ -18,12 +18,12 @@ from genir.serving.tokens import Caller, Tokens
 log = logging.getLogger("genir.serving")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="genir"'}
 NO_WRITES = (
-    "this server takes no changes; start it with --tokens and a token of the role write, or on "
+    "this server accepts no changes; start it with --tokens and a token of the role write, or on "
     "127.0.0.1 (without --no-writes and --cors '*')"
 )
 
 NO_FOREIGN_WRITES = (
-    "without tokens, changes are taken from this machine alone: not from pages of other origins, "
+    "without tokens, changes are accepted only from this machine: not from pages of other origins "
     "and not through a proxy; start the server with --tokens and a token of the role write"
 )
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
@@ -31,12 +31,12 @@ FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-
 
 
 class Gate:
-    """What a server lets whom do."""
+    """Decides the rights of a request."""
 
     def __init__(self, settings: Settings, loopback: bool) -> None:
-        """Read the tokens. loopback: only this machine can reach the server.
+        """Read the tokens. `loopback` says that only this machine can reach the server.
 
-        Raises InputError where writes are asked for that nothing would guard.
+        Raises InputError if writes are enabled without protection.
         """
         self.tokens = Tokens(settings.tokens) if settings.tokens else None
         guarded = self.tokens is not None and self.tokens.writable
@@ -44,8 +44,8 @@ class Gate:
         unguarded = self.tokens is None and self._alone
         if settings.writes and not (guarded or unguarded):
             raise InputError(
-                "--writes: nothing would guard the documents; give --tokens a file with a token of "
-                "the role write (genir token new NAME --role write), or listen on 127.0.0.1 "
+                "--writes: the documents would be unprotected; give --tokens a file with a token "
+                "of the role write (genir token new NAME --role write), or listen on 127.0.0.1 "
                 "without --cors '*'"
             )
         self._writes = settings.writes
@@ -53,13 +53,13 @@ class Gate:
 
     @property
     def writes(self) -> bool:
-        """Tell whether anybody may change documents."""
+        """Whether any caller may change documents."""
         if self._writes is not None:
             return self._writes
         return self._alone if self.tokens is None else self.tokens.writable
 
     def caller(self, authorization: str | None) -> Caller:
-        """Return who asks. Raises HTTPException 401 for a token that is not known."""
+        """Return the caller of a request. Raises HTTPException 401 for an unknown token."""
         if self.tokens is None:
             return Caller("", "write" if self.writes else "read")
         self._refresh(self.tokens)
@@ -68,18 +68,22 @@ class Gate:
         scheme, _, secret = authorization.partition(" ")
         found = self.tokens.caller(secret.strip()) if scheme.lower() == "bearer" else None
         if found is None:
-            raise HTTPException(401, "the bearer token is not known here", CHALLENGE)
+            raise HTTPException(
+                401,
+                "unknown bearer token; send one that genir token new made for this server",
+                CHALLENGE,
+            )
         return found
 
     def _refresh(self, tokens: Tokens) -> None:
         try:
             if tokens.refresh():
-                log.info("the tokens were read again")
+                log.info("tokens reloaded")
         except InputError as error:
             log.error("%s", error)
 
     def told(self, caller: Caller, request: Request) -> Access:
-        """Return what is open to a caller, and to where it asks from, as the model card says it."""
+        """Return the rights of a request, as the model card shows them."""
         writes = self.writes and not self.refuses_place(request)
         return Access(
             tokens=self.tokens is not None,
@@ -91,12 +95,12 @@ class Gate:
         )
 
     def refuses_place(self, request: Request) -> bool:
-        """Tell whether changes from there are refused: without tokens, only this machine's are."""
+        """Return whether changes are refused: without tokens, only this machine may make them."""
         return self.tokens is None and _comes_from_elsewhere(request)
 
 
 async def anyone(request: Request) -> Caller:
-    """Return who asks, whatever they may do."""
+    """Return the caller, with or without rights."""
     caller = request.app.state.gate.caller(request.headers.get("authorization"))
     asking.set(_turn_of(caller, request))
     request.state.scoped = caller.scope is not None
@@ -106,19 +110,19 @@ async def anyone(request: Request) -> Caller:
 
 
 def _turn_of(caller: Caller, request: Request) -> str:
-    """Return whose turn at the model a request takes: its token's, or its address's."""
+    """Return the name under which a request is queued fairly: its token or its address."""
     if caller.name:
         return f"token {caller.name}"
     try:
         address = ip_address(request.client.host if request.client else "")
     except ValueError:  # no address: a Unix socket
         return "no address"
-    # Who has one IPv6 address has a network of them.
+    # One IPv6 client usually controls a whole /64 network.
     return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 async def reader(request: Request) -> Caller:
-    """Return who asks, if they may search. Raises HTTPException 401."""
+    """Return a caller who may search. Raises HTTPException 401."""
     caller = await anyone(request)
     if caller.role is None:
         raise HTTPException(401, "send a token: Authorization: Bearer ...", CHALLENGE)
@@ -126,7 +130,7 @@ async def reader(request: Request) -> Caller:
 
 
 async def writer(request: Request) -> Caller:
-    """Return who asks, if they may change documents. Raises HTTPException 401 and 403."""
+    """Return a caller who may change documents. Raises HTTPException 401 or 403."""
     caller, gate = await anyone(request), request.app.state.gate
     if not gate.writes:
         raise HTTPException(403, NO_WRITES)
@@ -141,29 +145,29 @@ async def writer(request: Request) -> Caller:
 
 
 def _comes_from_elsewhere(request: Request) -> bool:
-    """Return whether a proxy has forwarded a request, or a page of another origin has sent it."""
+    """Return whether a request came through a proxy or from a page of another origin."""
     return any(name in request.headers for name in FORWARDED) or is_foreign(request.scope)
 
 
 def _unscoped(caller: Caller) -> Caller:
     if caller.scope is not None:
-        detail = f"the token {caller.name!r} is bound to a part of the documents; this is about all"
+        detail = f"the token {caller.name!r} is limited to some documents; use one for all of them"
         raise HTTPException(403, detail)
     return caller
 
 
 async def owner(request: Request) -> Caller:
-    """Return who asks, if they may change everything. Raises HTTPException 401 and 403."""
+    """Return a caller who may change all documents. Raises HTTPException 401 or 403."""
     return _unscoped(await writer(request))
 
 
 async def overseer(request: Request) -> Caller:
-    """Return who asks, if they may read everything. Raises HTTPException 401 and 403."""
+    """Return a caller who may read all documents. Raises HTTPException 401 or 403."""
     return _unscoped(await reader(request))
 
 
 GUARDS = (anyone, reader, writer, owner, overseer)
-"""Dependencies that decide who may ask; `GuardedRoute` asks them before it reads a body."""
+"""FastAPI dependencies for authorization; `GuardedRoute` runs them before it reads a body."""
 Anyone = Annotated[Caller, Depends(anyone)]
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]

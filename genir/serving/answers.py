@@ -1,4 +1,4 @@
-"""Answers as JSON; large ones are validated and encoded in a thread, not on the event loop."""
+"""JSON encoding of responses; large ones are encoded in a thread instead of the event loop."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 INLINE_ITEMS = 200
-"""Hits or nodes up to which an answer is encoded on the event loop, in about a millisecond."""
+"""Maximum number of hits or nodes that are encoded on the event loop, in about 1 ms."""
 
 
 async def encode(make: Callable[[], BaseModel], items: int) -> Response:
-    """Return the answer that `make` makes of that many hits or nodes."""
+    """Return the response for the result of `make`, which has `items` hits or nodes."""
 
     def content() -> bytes:
         return make().model_dump_json().encode()

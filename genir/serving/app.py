@@ -1,4 +1,4 @@
-"""The application: routes, the page, and what surrounds them. Knows no model, only `Served`."""
+"""The FastAPI application: routes, middleware and the search page."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -29,7 +29,7 @@ from genir.serving.settings import Settings
 PAGE = Path(__file__).parent / "page"
 VERSION = "/v1"
 UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/readyz", "/metrics")
-"""Paths that are there without the version too, as they were before there was one."""
+"""Paths that also work without the version prefix, for old clients."""
 
 
 def create_app(
@@ -42,21 +42,26 @@ def create_app(
 ) -> FastAPI:
     """Return the application.
 
-    Without a retriever it answers 503 until `app.state.service.load(...)` has brought one.
-    `examples` are the queries the page offers; by default they are sampled from the documents.
-    loopback: only this machine can reach it, so that changes need no token. examiner: refuses model
-    folders that are to be swapped in; by default none is refused before it is loaded. Raises
-    InputError for tokens that cannot be read, and for writes that nothing would guard.
+    Args:
+        retriever: The model. Without one, requests get a 503 until `app.state.service.load(...)`.
+        examples: Example queries on the page; sampled from the documents if empty.
+        settings: Limits and other settings.
+        loopback: Whether only this machine can reach the server, so that changes need no token.
+        opener: Loads a model folder.
+        examiner: Checks model folders before they are swapped in; by default no check.
+
+    Raises:
+        InputError: The token file is invalid, or writes are enabled without protection.
     """
     settings = settings or Settings()
     app = FastAPI(
         title="genir",
         summary="Generative retrieval: the model is the search engine.",
         version=__version__,
-        openapi_url=None,  # FastAPI's route writes the schema anew for each request
-        docs_url=None,  # these two pages would load scripts from elsewhere
+        openapi_url=None,  # FastAPI's route would serialize the schema for each request
+        docs_url=None,  # these two pages load scripts from a CDN
         redoc_url=None,
-        redirect_slashes=False,  # a redirect would name whatever host the request names
+        redirect_slashes=False,  # a redirect would contain the unchecked Host header
         lifespan=_lifespan,
     )
     app.state.settings = settings
@@ -76,7 +81,7 @@ def create_app(
 
 
 def _surround(app: FastAPI, settings: Settings) -> None:
-    """Add what every request goes through, the innermost first."""
+    """Add the middleware, innermost first."""
     app.add_middleware(StopWithClient)
     app.add_middleware(Utf8Addresses)
     if settings.cors:
@@ -94,7 +99,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
 
 
 def _unversioned(router: APIRouter) -> APIRouter:
-    """Return the routes that were there before there were versions."""
+    """Return the routes that also exist without the version prefix."""
     kept = APIRouter()
     kept.routes = [route for route in router.routes if route.path.startswith(UNVERSIONED)]  # type: ignore[attr-defined]
     return kept
@@ -108,7 +113,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def openapi(request: Request) -> Response:
-    """Send the schema of the API."""
+    """Return the OpenAPI schema."""
     state = request.app.state
     if not hasattr(state, "openapi"):
         state.openapi = json.dumps(request.app.openapi(), separators=(",", ":")).encode()
@@ -116,5 +121,5 @@ async def openapi(request: Request) -> Response:
 
 
 async def page() -> FileResponse:
-    """Send the search page."""
+    """Return the search page."""
     return FileResponse(PAGE / "index.html")

@@ -1,4 +1,4 @@
-"""What is asked of the model, and how it waits in the queue. Knows no model and no HTTP."""
+"""Search jobs, their results, and queue items."""
 
 import asyncio
 import json
@@ -18,18 +18,18 @@ from genir.serving.served import Served
 from genir.serving.shown import Shown
 
 ModelState = tuple[int, int]
-"""Which model answers (counted from 0 as they are swapped in), and the version of its documents."""
+"""Generation of the model (0 for the first, +1 for each swap) and version of its documents."""
 BASE_COST = 256
-"""Cost of a query besides its beams, in beams: of the encoder, and of what one beam takes."""
+"""Fixed cost of a query, in beams: the encoder and the search itself."""
 EXACT_COST = 4 * BASE_COST
-"""Further cost of exact search."""
+"""Additional cost of exact search, in beams."""
 asking: ContextVar[Hashable] = ContextVar("asking", default=None)
-"""Who sent the request that this task answers: the queue is shared fairly among callers."""
+"""Caller of the current request, for fair queuing."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A query and what is wanted of its answer."""
+    """A query with its search parameters."""
 
     text: str
     k: int = 10
@@ -39,19 +39,19 @@ class Ask:
 
     @property
     def cost(self) -> float:
-        """Return how much work the query is, about, in beams."""
+        """Estimated cost of the query, in beams."""
         return BASE_COST + max(self.k, self.beams or 0) + EXACT_COST * bool(self.exact)
 
     @cached_property
     def name(self) -> bytes:
-        """Return a digest that equal questions share."""
+        """Digest of the query and its parameters."""
         selection = None if self.selection is None else self.selection.name.hex()
         return digest_of(json.dumps([self.text, self.k, selection, self.beams, self.exact]))
 
 
 @dataclass(frozen=True)
 class Found:
-    """The answer to one query, and the state of what answered."""
+    """The hits of one query and the state of the model that found them."""
 
     shown: Shown
     state: ModelState
@@ -61,8 +61,14 @@ class Found:
 class Waiting:
     """A query in the queue.
 
-    deadline: by the monotonic clock. caller: who asks. heavy: whether the query is one of a large
-    request. held: the mask of its filter, which is found for as long as it is held.
+    Attributes:
+        ask: The query.
+        future: Receives the answer, in the event loop that created it.
+        deadline: Time of the monotonic clock.
+        caller: For fair queuing.
+        heavy: Whether the query belongs to a large request.
+        held: Mask of its filter; the reference keeps it in the cache.
+        since: Time of arrival on the monotonic clock.
     """
 
     ask: Ask
@@ -75,24 +81,24 @@ class Waiting:
 
     @property
     def cost(self) -> float:
-        """Return the cost of the query."""
+        """Cost of the query, in beams."""
         return self.ask.cost
 
     @property
     def heavy_cost(self) -> float:
-        """Return the cost, if the query is one of a large request."""
+        """Cost of the query if it belongs to a large request, else 0."""
         return self.ask.cost if self.heavy else 0.0
 
     def is_wanted(self) -> bool:
-        """Tell whether somebody still waits for the answer."""
+        """Return whether the client still waits and the deadline has not passed."""
         return not self.future.done() and monotonic() < self.deadline
 
     def deliver(self, answer: Found) -> None:
-        """Hand the answer to the event loop that waits for it."""
+        """Set the result in the future's event loop."""
         self._settle(self.future.set_result, answer)
 
     def fail(self, error: BaseException) -> None:
-        """Hand an error to the event loop that waits for the answer."""
+        """Set an error in the future's event loop."""
         self._settle(self.future.set_exception, error)
 
     def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
@@ -100,13 +106,13 @@ class Waiting:
             if not self.future.done():
                 settle(outcome)
 
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed
             self.future.get_loop().call_soon_threadsafe(settle_once)
 
 
 @dataclass(eq=False)
 class Task:
-    """Something else to ask the model, alone. given_up: whether nobody waits for it any more."""
+    """A function to run in the model's thread. `given_up`: whether its caller was cancelled."""
 
     run: Callable[[Served], Any]
     future: "Future[Any]"
@@ -116,10 +122,10 @@ class Task:
     cost: float = BASE_COST
 
     def is_wanted(self) -> bool:
-        """Tell whether somebody still waits for the answer."""
+        """Return whether the caller still waits and the deadline has not passed."""
         return not (self.given_up or self.future.cancelled()) and monotonic() < self.deadline
 
     def fail(self, error: BaseException) -> None:
-        """Give an error to whoever waits, unless the task has ended."""
+        """Set an error, unless the task has ended."""
         with suppress(InvalidStateError):
             self.future.set_exception(error)

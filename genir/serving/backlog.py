@@ -1,7 +1,7 @@
-"""What waits for the model: bounded, shared fairly among callers, and put together in batches.
+"""The queue in front of the model: bounded, fair among callers, and grouped into batches.
 
-Callers share the model by the work they ask for (`turns`). A large request is cut: while others
-ask too, a batch holds a few of its queries only, so that theirs ride in between.
+Callers share the model by the cost of their queries (`turns`). While several callers are active,
+a batch takes only a few queries of a large request, so that the other callers' queries fit in.
 """
 
 import threading
@@ -16,57 +16,57 @@ from genir.serving.settings import Settings
 from genir.serving.turns import FairQueue
 
 LIGHT_COST = 4 * BASE_COST
-"""Cost up to which a request's queries share a batch with any others."""
+"""Maximum cost of a request whose queries share a batch without restriction."""
 BATCH_COST = 1.5 * BASE_COST
-"""Cost of a batch, at most: so much for each of `--max-batch`."""
+"""Maximum cost of a batch, per query of `--max-batch`."""
 HEAVY_S = 0.03
-"""Seconds of a batch that go to queries of large requests while several callers ask."""
+"""Seconds of a batch for queries of large requests while several callers are active."""
 CROWD_S = 1.0
-"""Seconds after a caller's last request in which others make room for the next one."""
+"""Seconds after its last request during which a caller counts as active."""
 MAX_PENDING_HITS = 2_000
-"""Hits of one caller that wait for snippets, before the caller's next query goes to the model."""
+"""Hits of one caller that may wait for snippets before its next query has to wait."""
 PACE_WEIGHT = 0.2
-"""Weight of the last batch in the running mean of the time that a unit of cost takes."""
+"""Weight of the last batch in the moving average of seconds per unit of cost."""
 
 Item = Waiting | Task
 
 
 class Busy(Exception):
-    """Too much waits already: come back in a moment."""
+    """The queue is full; retry later."""
 
 
 class Closed(Exception):
-    """The server is leaving."""
+    """The server is shutting down."""
 
 
 class Backlog:
-    """Queries and tasks in fair order. Safe to use from several threads."""
+    """Queries and tasks in fair order. Thread-safe."""
 
     def __init__(
         self, settings: Settings, metrics: Metrics, elsewhere: Callable[[], int] = lambda: 0
     ) -> None:
-        """Make an empty one. elsewhere: how much of it waits in other threads, and counts too."""
+        """Create an empty queue. `elsewhere()` counts the items that wait in other threads."""
         self._metrics, self._elsewhere, self._most = metrics, elsewhere, settings.queue
         self._size = settings.max_batch if settings.batching else 1
         self._wait = settings.max_wait_ms / 1000 if settings.batching else 0.0
         self._queue: FairQueue[Item] = FairQueue()
         self._change = threading.Condition()
-        self._last = 0  # queries in the batch before
-        self._pace = 0.0  # seconds a unit of cost, of late
-        self._seen: OrderedDict[Hashable, float] = OrderedDict()  # callers, and when they asked
-        self._pending: Counter[Hashable] = Counter()  # hits of callers that wait for snippets
-        self.next_look = inf  # when `next` returns though nothing waits
+        self._last = 0  # queries in the last batch
+        self._pace = 0.0  # seconds per unit of cost, moving average
+        self._seen: OrderedDict[Hashable, float] = OrderedDict()  # caller -> last request
+        self._pending: Counter[Hashable] = Counter()  # caller -> hits that wait for snippets
+        self.next_look = inf  # time at which `next` returns even if the queue is empty
         self.closed = False
 
     @property
     def waiting(self) -> int:
-        """Return how much waits, here and elsewhere."""
+        """Number of waiting items, here and in other threads."""
         return len(self._queue) + self._elsewhere()
 
     # --- from the event loop -------------------------------------------------------------------
 
     def put(self, items: Sequence[Item], bounded: bool = True) -> None:
-        """Queue what belongs to one request. Raises Closed and, if bounded, Busy."""
+        """Queue the items of one request. Raises Closed and, if bounded, Busy."""
         with self._change:
             if bounded:
                 self.refuse(len(items))
@@ -79,9 +79,9 @@ class Backlog:
             self._change.notify()
 
     def refuse(self, more: int) -> None:
-        """Raise Closed; raise Busy where so many more would not fit, and are more than a share.
+        """Raise Closed if closed, and Busy if `more` items exceed the queue and the caller's share.
 
-        A caller who has little in the queue is let in, however much others have filled it with.
+        A caller with few items in the queue is accepted even if others have filled it.
         """
         with self._change:
             if self.closed:
@@ -97,17 +97,17 @@ class Backlog:
                 raise Busy
 
     def _fits(self, more: int) -> bool:
-        # A lone request may fill the queue, however many queries it brings.
+        # A request of any size is accepted by an empty queue.
         return not self.waiting or self.waiting + more <= self._most
 
     def look_now(self) -> None:
-        """Have `next` return though nothing waits."""
+        """Make `next` return even if the queue is empty."""
         with self._change:
             self.next_look = monotonic()
             self._change.notify()
 
     def close(self) -> None:
-        """Take no more, and drop what waits."""
+        """Refuse new items and drop waiting ones."""
         with self._change:
             self.closed = True
             dropped = self._queue.drain()
@@ -118,7 +118,7 @@ class Backlog:
     # --- from the model's thread ---------------------------------------------------------------
 
     def next(self) -> Item | None:
-        """Wait for the next query or task; None when it is time to look around, or to end."""
+        """Wait for the next query or task; None when it is time to poll, or to end."""
         with self._change:
             while not self.closed:
                 item = self._queue.take(self._is_shown, forfeit=True)
@@ -134,7 +134,7 @@ class Backlog:
             return None
 
     def leave_out(self, item: Item) -> None:
-        """Count late queries, and drop queries that no client waits for."""
+        """Drop an item that is late or has no client left; late queries are counted."""
         if isinstance(item, Waiting) and not item.future.done():
             self._metrics.late.inc()
         if isinstance(item, Task):
@@ -143,9 +143,9 @@ class Backlog:
     def gather(
         self, first: Waiting, batch: list[Item], group_of: Callable[[Waiting], Hashable]
     ) -> None:
-        """Add to a batch what can be answered with its first query: what is of the same group.
+        """Add queries of the same group as the first one to a batch.
 
-        Waits a little for more; not for one that comes alone, as the last did.
+        Waits `--max-wait-ms` for more queries, unless the last batch had only one.
         """
         group = group_of(first)
         with self._change:
@@ -184,22 +184,22 @@ class Backlog:
             self._change.wait(pause)
 
     def _is_crowded(self) -> bool:
-        """Tell whether several callers have asked of late."""
+        """Return whether several callers are active."""
         while self._seen and next(iter(self._seen.values())) < monotonic() - CROWD_S:
             self._seen.popitem(last=False)
         return len({*self._seen, *self._queue.callers}) > 1
 
     def _is_shown(self, item: Item) -> bool:
-        """Tell whether the caller's former answers have been sent, but for a few."""
+        """Return whether the snippets of the caller's previous answers are nearly done."""
         return isinstance(item, Task) or self._pending[item.caller] < MAX_PENDING_HITS
 
     def note_pace(self, seconds: float, cost: float) -> None:
-        """Note how long a batch took."""
+        """Update the moving average of seconds per unit of cost."""
         pace = seconds / cost
         self._pace += PACE_WEIGHT * (pace - self._pace) if self._pace else pace
 
     def note_pending(self, caller: Hashable, hits: int) -> None:
-        """Note that so many hits more, or fewer, of a caller wait for snippets."""
+        """Change the number of a caller's hits that wait for snippets by `hits`."""
         with self._change:
             self._pending[caller] += hits
             if not self._pending[caller]:

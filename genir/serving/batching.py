@@ -1,8 +1,8 @@
-"""One thread owns the model: queries of several requests wait in one queue and go in together.
+"""The thread that owns the model: it batches the queries of several requests.
 
-What nobody waits for any more is left out or stopped, and a query that fails takes no other with
-it. Snippets and filters are made in threads of their own, from texts that were read in the model's
-thread: they belong to the version that answered. Knows no HTTP and no documents.
+Queries are dropped or stopped when their client leaves, and an error in one query does not affect
+the rest of its batch. Snippets and filters are computed in separate threads, from texts that were
+read in the model's thread, so that they belong to the version that answered.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from genir.serving.threads import FairThread, Steps, Stopped
 from genir.stopping import Abandoned, stop_when
 
 TIDY = 10.0
-"""Seconds between two times that freed memory is given back."""
+"""Seconds between two returns of freed memory to the system."""
 
 __all__ = ["Ask", "Busy", "Closed", "Found", "ModelState", "Worker"]
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """The queue, and the thread that answers it."""
+    """The queue of queries and the thread that answers them."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Worker:
         metrics: Metrics,
         idle: Callable[[Served], object] | None = None,
     ) -> None:
-        """Make the queue. idle: called in the thread now and then, to look for changes."""
+        """Create the queue. `idle` is called in the thread every `--poll-ms` to find changes."""
         self._settings, self._metrics, self._idle = settings, metrics, idle
         self._computing = False
         self.texts = FairThread("genir-snippet", busy=lambda: self._computing)
-        # One thread: what uses a document store comes before what closes it, in order.
+        # One thread, so that a document store is closed after its last use.
         self._filters = FairThread("genir-filter", busy=lambda: self._computing)
         self._backlog = Backlog(
             settings, metrics, lambda: self.texts.waiting + self._filters.waiting
@@ -62,41 +62,41 @@ class Worker:
 
     @property
     def served(self) -> Served | None:
-        """Return what answers, if anything does yet. Only the thread may ask it to search."""
+        """The model, or None while it loads. Only the worker's thread may search with it."""
         return self._served
 
     @property
     def alive(self) -> bool:
-        """Return whether the thread runs, or will start with the first query."""
+        """Whether the thread runs, or will start with the first query."""
         return self._thread is None or self._thread.is_alive()
 
     @property
     def state(self) -> ModelState:
-        """Return which model answers, and the version of its documents."""
+        """Generation of the model and version of its documents."""
         with self._lock:
             return self._generation, self._served.version if self._served is not None else 0
 
     @property
     def waiting(self) -> int:
-        """Return how much waits: for the model, for its snippets, and for filters."""
+        """Number of items that wait for the model, for snippets or for filters."""
         return self._backlog.waiting
 
     def install(self, served: Served) -> Served | None:
-        """Answer with another model from the next batch on; return the one before."""
+        """Replace the model from the next batch on; return the previous one."""
         with self._lock:
             before, self._served = self._served, served
             self._generation += 1
         return before
 
     def retire(self, served: Served) -> None:
-        """Close a model that was replaced, after the batch and the filters that still read it."""
+        """Close a replaced model after the batch and the filters that still use it."""
         with suppress(Closed, Stopped):
             self.do(lambda _: self._filters.submit(served.close))
 
     async def prepare(self, wanted: Selection) -> object:
-        """Compile a filter beside the model's thread; hold what this returns until the search.
+        """Compile a filter outside the model's thread; keep the result referenced until the search.
 
-        An error is left to the search: it raises the same one, for the queries it belongs to.
+        Errors in the filter are left to the search, which raises them for the affected queries.
         Raises Busy and Closed.
         """
         served = self._served
@@ -112,9 +112,9 @@ class Worker:
         return await self.beside(compile_filter)
 
     async def beside(self, question: Callable[[Served], T]) -> T:
-        """Return the answer to a question about documents, asked beside the model's thread.
+        """Run a function of the documents outside the model's thread; return its result.
 
-        It is left out where nobody waits for it any more. Raises Busy, and Closed without a model.
+        It is skipped if the caller has been cancelled. Raises Busy, and Closed without a model.
         """
         given_up = False
 
@@ -133,18 +133,18 @@ class Worker:
             given_up = True
 
     def watch(self) -> None:
-        """Begin to look for changes now and then."""
+        """Start polling for changes."""
         self._start()
         self._backlog.look_now()
 
-    # --- asking --------------------------------------------------------------------------------
+    # --- queries -------------------------------------------------------------------------------
 
     def ask(
         self, asks: Sequence[Ask], deadline: float, held: Sequence[object] = ()
     ) -> list["asyncio.Future[Found]"]:
-        """Queue queries; return their answers to come. Raises Busy, and Closed.
+        """Queue queries; return the futures of their answers. Raises Busy and Closed.
 
-        held: masks of their filters, which `prepare` has returned.
+        `held` are the masks of their filters, from `prepare`.
         """
         loop, caller = asyncio.get_running_loop(), asking.get()
         heavy = sum(ask.cost for ask in asks) > LIGHT_COST
@@ -158,14 +158,14 @@ class Worker:
         return [item.future for item in items]
 
     def do(self, run: Callable[[Served], T]) -> "Future[T]":
-        """Queue something of the server's own. Raises Closed."""
+        """Queue an internal task, without a limit. Raises Closed."""
         task = Task(run, Future())
         self._backlog.put([task], bounded=False)
         self._start()
         return task.future
 
     async def call(self, run: Callable[[Served], T], deadline: float) -> T:
-        """Return the model's answer to something else. It stops where nobody waits for it.
+        """Run a function in the model's thread, which stops if the caller is cancelled.
 
         Raises Busy, Closed, and TimeoutError at the deadline.
         """
@@ -180,9 +180,9 @@ class Worker:
             task.given_up = True
 
     def close(self, timeout: float | None = None) -> bool:
-        """Take no more; drop what waits, and wait for what is being answered.
+        """Refuse new work, drop waiting work, and wait at most `timeout` seconds for running work.
 
-        timeout: seconds to wait, at most. Returns whether the threads have ended.
+        Returns whether the threads have ended.
         """
         until = inf if timeout is None else monotonic() + timeout
         self._backlog.close()
@@ -204,17 +204,17 @@ class Worker:
             batch: list[Item] = []
             try:
                 self._turn(batch)
-            except Exception as error:  # this thread answers everybody: it goes on
-                log.exception("the model's thread met an error")
+            except Exception as error:  # keep the thread alive: it serves every caller
+                log.exception("error in the model's thread")
                 for item in batch:
                     item.fail(error)
 
     def _turn(self, batch: list[Item]) -> None:
-        """Answer the next task or batch, which is noted in `batch`, and look around."""
+        """Answer the next task or batch, stored in `batch`, and poll for changes."""
         first = self._backlog.next()
         with self._lock:
             served, generation = self._served, self._generation
-        if served is None:  # still loading: look again later, or this thread would spin
+        if served is None:  # still loading: poll later instead of spinning
             self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000
             return
         if first is not None:
@@ -229,15 +229,16 @@ class Worker:
                     self._answer(items, served, (generation, served.version))
             finally:
                 self._computing = False
-            batch.clear()  # what fails from here on is not theirs
+            batch.clear()  # later errors do not belong to these queries
         self._look(served)
 
     def _look(self, served: Served) -> None:
         if monotonic() >= self._next_tidy:
-            give_back()  # batches of ever other shapes leave holes behind
+            give_back()  # varying batch shapes fragment the heap
             self._next_tidy = monotonic() + TIDY
         if self._idle is not None and monotonic() >= self._backlog.next_look:
-            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000  # if it fails too
+            # Set before the call, since `_idle` may raise.
+            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000
             self._idle(served)
 
     def _answer(self, items: Sequence[Waiting], served: Served, state: ModelState) -> None:
@@ -253,7 +254,7 @@ class Worker:
         self._backlog.note_pace(thread_time() - begun, sum(item.cost for item in items))
 
     def _show(self, item: Waiting, matched: Matched, state: ModelState) -> None:
-        """Have the snippets of an answer made in their thread, and the answer delivered."""
+        """Create the snippets of an answer in their thread, then deliver the answer."""
 
         def finished(future: "Future[Shown]") -> None:
             self._backlog.note_pending(item.caller, -item.ask.k)
@@ -275,7 +276,7 @@ class Worker:
 
 
 def _while_wanted(item: Waiting, matched: Matched) -> Steps[Shown]:
-    """Make an answer's snippets as long as somebody waits for it."""
+    """Create an answer's snippets; raise Abandoned once its client has left."""
     steps = show(matched)
     while True:
         if not item.is_wanted():
@@ -292,14 +293,14 @@ Outcome = tuple[Waiting, Matched | BaseException]
 
 
 def _group(ask: Ask, served: Served) -> Hashable:
-    """Return what queries must share to be answered together as they would be alone."""
+    """Return the batch group: queries of one group have the same hits batched and one by one."""
     exact = ask.exact or (ask.exact is None and served.recipe.decoding.mode == "exact")
     closed = ask.selection is not None and ask.selection.closed
     return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None, closed
 
 
 def _outcomes(items: Sequence[Waiting], served: Served) -> list[Outcome]:
-    """Answer queries together, or one by one where that fails; none that nobody waits for."""
+    """Answer queries in one batch, or one by one if that fails; none if all clients have left."""
     try:
         with stop_when(lambda: not any(item.is_wanted() for item in items)):
             found = served.match(
@@ -332,5 +333,5 @@ def _run(task: Task, served: Served) -> None:
 
 
 def _known(error: BaseException) -> BaseException:
-    """Return an error of NumPy's or torch's that memory does not suffice as Python's own."""
+    """Convert an out-of-memory error of NumPy or torch to MemoryError."""
     return MemoryError(str(error)) if is_out_of_memory(error) else error

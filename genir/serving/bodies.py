@@ -1,8 +1,8 @@
-"""Bodies of requests: read up to a limit, counted before they are parsed, parsed off the loop.
+"""Request bodies: limited in size and number of values, and parsed outside of the event loop.
 
-Python's JSON parser holds the interpreter until it is done: a body of 8 MiB that consists of empty
-lists takes seconds and gigabytes. Bodies are therefore refused by the number and depth of their
-values, which takes milliseconds to count. Knows no route and no model.
+Python's JSON parser holds the interpreter lock: a body of 8 MiB of empty lists takes seconds and
+gigabytes. Bodies are therefore checked for the number and depth of their values first, which takes
+milliseconds.
 """
 
 from asyncio import Semaphore
@@ -22,35 +22,35 @@ from genir.serving.messages import MAX_VALUES as MAX_FILTER_VALUES
 from genir.serving.settings import Settings
 
 MAX_VALUES = 100_000
-"""Values in a body with documents: they take at most 20 MB, and 0.1 s to parse."""
+"""Maximum number of values in a body with documents; they take at most 20 MB and 0.1 s to parse."""
 INLINE_BYTES = 16_384
-"""Bodies up to this size are parsed on the event loop, and do not count in `HELD_BODIES`."""
+"""Bytes up to which a body is parsed on the event loop and not counted in `HELD_BODIES`."""
 MAX_DIGITS = 400
-"""Digits of an integer in a body."""
+"""Maximum number of digits of an integer in a body."""
 HELD_BODIES = 8
-"""Larger bodies are held at the same time up to this many times `--max-body`."""
+"""Maximum total size of all larger bodies in memory, as a multiple of `--max-body`."""
 
 _STRUCTURE = frozenset(b'",[]{}')
 _TEXT = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
-"""Bytes that are no part of the structure of a JSON text."""
+"""Bytes that are not structural characters of JSON."""
 
 
 class Refused(Exception):
-    """A request is refused with a response."""
+    """A request is rejected with a response."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
 
 
 class JsonRequest(Request):
-    """A request whose body was read already, and is parsed within limits."""
+    """A request whose body has been read and is parsed within limits."""
 
     def __init__(self, request: Request, body: bytes, values: int, parsing: Semaphore) -> None:
         super().__init__(request.scope, request.receive)
         self._body, self._values, self._parsing = body, values, parsing
 
     async def json(self) -> Any:
-        """Return the parsed body. Raises HTTPException as `parse` does."""
+        """Return the parsed body. Raises HTTPException like `parse`."""
         if len(self._body) <= INLINE_BYTES:
             return parse(self._body, self._values)
         async with self._parsing:
@@ -58,22 +58,28 @@ class JsonRequest(Request):
 
 
 class Bodies:
-    """Reads bodies; bounds the size of each and of all that are held at the same time."""
+    """Reads bodies, with a limit on the size of each and of all in memory."""
 
     def __init__(self, settings: Settings) -> None:
         self._large = settings.max_body
         self._small = min(settings.max_search_body, settings.max_body)
-        # What the fields of a search may hold together, and a few more for the fields themselves.
+        # The values of all fields of a search together, with a margin for the fields themselves.
         self._values = 2 * settings.max_keys + settings.max_queries + 3 * MAX_FILTER_VALUES
         self._held, self._most = 0, HELD_BODIES * settings.max_body
         self._parsing = Semaphore(1)
 
     @asynccontextmanager
     async def reading(self, request: Request, large: bool) -> AsyncIterator[JsonRequest]:
-        """Read the body; it is held until the block ends.
+        """Read the body of a request and count it as in memory until the block ends.
 
-        large: bound by `--max-body` instead of `--max-search-body`. Raises Refused, HTTPException
-        413, and Busy.
+        Args:
+            request: The request.
+            large: Whether `--max-body` is the limit instead of `--max-search-body`.
+
+        Raises:
+            Refused: The body is not UTF-8 or is compressed.
+            HTTPException: 413 if it is too large, 400 if the client disconnected.
+            Busy: Too many bodies are in memory.
         """
         counted = 0
         try:
@@ -95,7 +101,7 @@ class Bodies:
 
 
 async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Yield the parts of a body, refused as soon as it is known to be too long."""
+    """Yield the chunks of a body; raise as soon as it is known to be too long."""
     declared, size = request.headers.get("content-length", ""), 0
     too_long = HTTPException(413, f"the body exceeds {limit:,} bytes; send fewer or shorter texts")
     if declared.isdecimal() and int(declared[:20]) > limit:
@@ -108,7 +114,7 @@ async def _parts(request: Request, limit: int) -> AsyncIterator[bytes]:
                 raise too_long
             yield part
     except ClientDisconnect:
-        raise HTTPException(400, "the client left before the body was whole") from None
+        raise HTTPException(400, "the client disconnected before the body was complete") from None
 
 
 def _refuse(response: Response | None) -> None:
@@ -117,29 +123,28 @@ def _refuse(response: Response | None) -> None:
 
 
 def parse(body: bytes, values: int = MAX_VALUES) -> Any:
-    """Return what a JSON text of at most so many values holds.
+    """Parse a JSON text of at most `values` values.
 
     Raises:
-        HTTPException: 413 for too many values, 422 for a field that is given twice, 400 for
-            anything else that `parse_json` refuses.
+        HTTPException: 413 for too many values, 422 for a repeated field, 400 for any other error of
+            `parse_json`.
     """
     check_structure(body, values)
     try:
         return parse_json(body.decode("utf-8-sig"), MAX_DIGITS)
     except JsonError as error:
-        # A field that is given twice has no place: it is JSON, but nobody knows which counts.
+        # A repeated field has no position: it is valid JSON, but ambiguous.
         detail = f"the body is not valid JSON: {error}" if error.place else f"the body: {error}"
         raise HTTPException(400 if error.place else 422, detail) from None
 
 
 def check_structure(body: bytes, values: int = MAX_VALUES) -> None:
-    """Raise HTTPException 413 for a JSON text of too many values.
+    """Raise HTTPException 413 for a JSON text with too many values.
 
-    A text that is not valid JSON may be counted wrongly, but only behind its first error, which is
-    as far as it is parsed. Each step is one pass in C: nothing is allocated for each value until
-    their number is known to be small.
+    The count of invalid JSON may be wrong, but only after its first error, where parsing stops.
+    Each step is one pass in C that allocates nothing per value.
     """
-    # An escaped quote ends no text. Pairs of backslashes are taken out first, from the left.
+    # Remove escaped quotes, which do not end a string; pairs of backslashes first, from the left.
     bare = body.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, _TEXT)
     if bare.count(b'"') > 4 * values + 2:
         raise _too_many(values)
@@ -150,5 +155,5 @@ def check_structure(body: bytes, values: int = MAX_VALUES) -> None:
 
 def _too_many(values: int) -> HTTPException:
     return HTTPException(
-        413, f"the body holds more than {values:,} values; send fewer in one request"
+        413, f"the body has more than {values:,} values; send fewer in one request"
     )

@@ -1,4 +1,4 @@
-"""Answers that were given already, the last asked ones. Knows no model."""
+"""LRU cache of answers that is cleared when the documents change."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -9,12 +9,10 @@ T = TypeVar("T")
 
 
 class AnswerCache(Generic[T]):
-    """A map of so many bytes that forgets what was used longest ago, and everything once the state
-    has changed.
+    """LRU cache of at most `limit` bytes for answers of one state of model and documents.
 
-    Every call names the state (of model and documents) that it belongs to: an answer that was made
-    before a change is never given after it. Answers are measured; of questions, digests of their
-    `repr` are kept.
+    Every call passes its state. A new state clears the cache, so that an answer from before a
+    change is never returned after it. Keys are digests of the question's `repr`.
     """
 
     def __init__(self, limit: int) -> None:
@@ -23,16 +21,16 @@ class AnswerCache(Generic[T]):
         self._kept: ByteCache[T] = ByteCache(limit)
 
     def __len__(self) -> int:
-        """Return how many answers are kept."""
+        """Return the number of cached answers."""
         return len(self._kept)
 
     @property
     def size(self) -> int:
-        """Return the bytes that they take."""
+        """Size of the cached answers in bytes."""
         return self._kept.bytes
 
     def get(self, state: Hashable, question: Hashable) -> T | None:
-        """Return the answer to a question in this state, if it is kept."""
+        """Return the cached answer to a question in this state, or None."""
         self._follow(state)
         found = self._kept.get(_digest(question))
         self.misses += found is None
@@ -40,7 +38,7 @@ class AnswerCache(Generic[T]):
         return found
 
     def put(self, state: Hashable, question: Hashable, answer: T) -> None:
-        """Keep an answer, unless it belongs to another state than the last one asked for."""
+        """Cache an answer, unless its state is not the one of the last `get`."""
         if self._kept.limit and state == self._state:
             self._kept.put(_digest(question), answer)
 

@@ -1,4 +1,4 @@
-"""What is served, as far as who asks may know it."""
+"""Facts for the model card: metadata fields and example queries."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,25 +14,29 @@ from genir.serving.messages import FieldCard, FieldValue
 from genir.serving.served import Served
 
 FIELDS = 24
-"""Metadata fields that are told of."""
+"""Maximum number of metadata fields on the card."""
 VALUES = 12
-"""Values of each, the commonest."""
+"""Maximum number of values of a field on the card, most frequent first."""
 LOOKED_AT = 200_000
-"""Values of one field that are counted, at most."""
+"""Maximum number of values of a field that are counted."""
 LONGEST = 80
-"""Characters of a value that is told of."""
+"""Maximum length of a value on the card, in characters."""
 NAMES = 1_000
-"""Metadata fields that are looked at, in search of `FIELDS` with a value to show."""
+"""Maximum number of metadata fields that are examined to find `FIELDS` with a value to show."""
 CHUNK = 1_000
-"""Documents read together."""
+"""Number of documents read at a time."""
 KINDS: tuple[Literal["boolean", "number", "text"], ...] = ("boolean", "number", "text")
 TYPES = {str: "text", int: "number", float: "number", bool: "boolean"}
 
 
 def field_cards(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
-    """Return the metadata fields of all live documents, by number, with their commonest values.
+    """Return the metadata fields of all live documents with their most frequent values.
 
-    Reads the index of fields: of values beyond `LOOKED_AT`, and fields beyond `NAMES`, nothing.
+    Reads the store's index of fields, up to `NAMES` fields and `LOOKED_AT` values of each.
+
+    Args:
+        served: The model.
+        numbers: Numbers of the live documents, int64 [n].
     """
     documents = served.documents
     among = np.zeros(len(served.table.keys), dtype=bool)
@@ -43,10 +47,14 @@ def field_cards(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
 
 
 def field_cards_within(served: Served, numbers: NDArray[np.int64]) -> list[FieldCard]:
-    """Return the metadata fields of documents in a scope, by number.
+    """Return the metadata fields of the documents in a scope with their most frequent values.
 
-    Reads these documents alone, the first up to `LOOKED_AT` values: types, counts and what is left
-    out do not depend on documents outside of the scope.
+    Reads only these documents, up to `LOOKED_AT` values, so that types, counts and omissions do not
+    depend on documents outside the scope.
+
+    Args:
+        served: The model.
+        numbers: Numbers of the documents, int64 [n].
     """
     counts: dict[str, Counter[tuple[str, Any]]] = {}
     left = LOOKED_AT
@@ -63,7 +71,7 @@ def field_cards_within(served: Served, numbers: NDArray[np.int64]) -> list[Field
 
 
 def _typed(metadata: Mapping[str, Any]) -> Iterator[tuple[str, set[tuple[str, Any]]]]:
-    """Yield each field with its distinct values that filters compare, each with its type."""
+    """Yield each field with its distinct filterable values as (type, value) pairs."""
     for name, value in metadata.items():
         listed = value if isinstance(value, list) else [value]
         values = {(TYPES[type(one)], one) for one in listed if type(one) in TYPES}
@@ -88,8 +96,8 @@ def _commonest(counts: Iterable[tuple[Any, int]]) -> list[tuple[Any, int]]:
 
 
 def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCard | None:
-    """Return the card of a field, or None where none of the documents has a value to show."""
-    # In Python, true equals 1: a boolean is counted apart.
+    """Return the card of a field; None if no document has a value to show."""
+    # True == 1 in Python: count booleans separately.
     counts = Counter(
         (isinstance(value, bool), value)
         for value, number in documents.field_values(name, LOOKED_AT)
@@ -106,15 +114,15 @@ def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCar
 def sample_examples(
     documents: Sequence[Document], numbers: Sequence[int], count: int = 4
 ) -> list[str]:
-    """Return short openings of documents spread evenly over some, as queries to try."""
-    step = max(1, len(numbers) // (count * 8))  # most documents open with something too long
+    """Return the first sentences or titles of evenly spaced documents, as example queries."""
+    step = max(1, len(numbers) // (count * 8))  # most first sentences are too long
     openings = [_opening(documents[number]) for number in numbers[step // 2 :: step]]
     fit = list(dict.fromkeys(filter(None, openings)))
     return fit[:: max(1, len(fit) // count)][:count]
 
 
 def _opening(document: Document, longest: int = 48) -> str:
-    """Return the first sentence if it is short, else the title if that is, else nothing."""
+    """Return the first sentence if it is short, else the title if it is short, else ""."""
     line = document.text.lstrip().partition("\n")[0].partition(". ")[0]
     sentence = next(split_sentences(line)).rstrip(".\u3002")
     for text in (sentence, document.title):

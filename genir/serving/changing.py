@@ -1,4 +1,4 @@
-"""The routes that change: documents come, change and go; versions, compaction, another model."""
+"""Routes that change documents: add, replace, delete, rollback, compact; and swap the model."""
 
 from dataclasses import asdict
 from functools import partial
@@ -34,7 +34,7 @@ KeyInPath = Annotated[str, InPath(description="a document's key", max_length=MAX
 
 
 class Changes(BaseModel):
-    """A change that holds from the next query on."""
+    """Result of a change, which is visible to all later queries."""
 
     keys: list[str] = []
     version: int | None = Field(
@@ -43,18 +43,18 @@ class Changes(BaseModel):
 
 
 class VersionLine(BaseModel):
-    """A line of the table of versions."""
+    """An entry in the list of versions."""
 
     version: int
     kind: str
     made: str
     documents: int
     target: int | None
-    kept: bool = Field(description="whether POST /v1/rollback can go back to it")
+    kept: bool = Field(description="whether POST /v1/rollback can restore it")
 
 
 class Versions(BaseModel):
-    """The table of versions, oldest first."""
+    """All versions of the documents, oldest first."""
 
     version: int
     versions: list[VersionLine]
@@ -64,7 +64,7 @@ class Versions(BaseModel):
 async def add(
     body: DocumentsRequest, request: Request, response: Response, caller: Writer
 ) -> Changes:
-    """Add documents, or replace them. They can be found when this is answered."""
+    """Add or replace documents. They are searchable when the response arrives."""
     service = _service(request)
     documents = await run_in_threadpool(read_documents, body, service.settings)
 
@@ -84,7 +84,7 @@ async def add(
 
 @router.delete("/documents/{key:path}")
 async def delete(key: KeyInPath, request: Request, caller: Writer) -> Changes:
-    """Delete a document. No query finds it from now on."""
+    """Delete a document. Later queries do not return it."""
     service = _service(request)
 
     def work(retriever: Changed) -> list[str]:
@@ -96,7 +96,7 @@ async def delete(key: KeyInPath, request: Request, caller: Writer) -> Changes:
 
 @router.get("/documents/{key:path}", response_model=dict[str, Any])
 async def show(key: KeyInPath, request: Request, caller: Reader) -> dict[str, Any]:
-    """Return a document, as a line of corpus.jsonl."""
+    """Return a document with the fields of corpus.jsonl."""
     service = _service(request)
 
     def ask(served: Served) -> dict[str, Any]:
@@ -111,7 +111,7 @@ async def show(key: KeyInPath, request: Request, caller: Reader) -> dict[str, An
 
 @router.get("/versions")
 async def versions(request: Request, caller: Owner) -> Versions:
-    """Return the table of versions."""
+    """Return all versions of the documents."""
     service = _service(request)
 
     def ask(served: Changed) -> Versions:
@@ -123,7 +123,7 @@ async def versions(request: Request, caller: Owner) -> Versions:
 
 @router.post("/rollback")
 async def rollback(body: VersionRequest, request: Request, caller: Owner) -> Changes:
-    """Go back to what a former version was, as a change of its own."""
+    """Restore the documents of an earlier version. This creates a new version."""
     service = _service(request)
     _, version = await service.change(
         "rollback", lambda retriever: retriever.rollback(body.version), _deadline(service)
@@ -133,7 +133,7 @@ async def rollback(body: VersionRequest, request: Request, caller: Owner) -> Cha
 
 @router.post("/compact")
 async def compact(request: Request, caller: Owner) -> Changes:
-    """Write the model folder anew, without what was deleted; queries are answered meanwhile."""
+    """Rewrite the model folder without deleted documents. Searches continue meanwhile."""
     service = _service(request)
     refuse_rewriting(service.examiner)
     _, version = await service.change(
@@ -144,7 +144,7 @@ async def compact(request: Request, caller: Owner) -> Changes:
 
 @router.post("/model")
 async def swap(body: FolderRequest, request: Request, caller: Owner) -> State:
-    """Answer from another model folder from now on; queries are answered meanwhile."""
+    """Swap in another model folder. Searches continue meanwhile."""
     service = _service(request)
     folder = _below(body.folder, service)
     request.state.facts["folder"] = folder.name
@@ -161,7 +161,7 @@ def _deadline(service: Service) -> float:
 
 
 def _below(name: str, service: Service) -> Path:
-    """Return a model folder by its name. Raises HTTPException 422 for one that is elsewhere."""
+    """Return a model folder by name. Raises HTTPException 422 for one outside `--models`."""
     served = service.served
     top = service.settings.models or (served.folder.parent if served.folder else None)
     if top is None:
@@ -171,7 +171,7 @@ def _below(name: str, service: Service) -> Path:
     try:
         folder = (top.resolve() / name).resolve()
         inside = folder.is_relative_to(top.resolve()) and folder.is_dir()
-    except (OSError, ValueError):  # a NUL, half a character, too long a name
+    except (OSError, ValueError):  # a NUL, an unpaired surrogate, too long a name
         inside = False
     if not inside:
         raise HTTPException(422, f"folder: no model folder {name!r:.80} below {top.name!r}")

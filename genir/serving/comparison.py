@@ -1,6 +1,7 @@
-"""BM25 over the documents that are live, for the answers side by side: an index made when asked.
+"""BM25 search over the live documents, for side-by-side comparison with the model.
 
-It runs in a thread of its own, and is made anew after a change. Masks come from the model's thread.
+The index is built on demand in a separate thread, and again after a change. Filter masks are
+computed in the model's thread.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from genir.baselines.bm25 import Bm25
 
 MOST_WAITING = 16
-"""Requests that may wait for the index."""
+"""Maximum number of requests that wait for the index."""
 CHUNK = 1_000
 T = TypeVar("T")
 Passing = NDArray[np.bool_]
@@ -35,10 +36,15 @@ Passing = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class View:
-    """The documents of a scope at one moment.
+    """Snapshot of the documents in a scope.
 
-    name: of the scope, None for all documents. live: their numbers; passing: bool [documents], of
-    these, a query.
+    Attributes:
+        state: State of the model and its documents.
+        name: Name of the scope; None for all documents.
+        documents: The document store.
+        live: Numbers of the live documents in the scope, int64 [n].
+        passing: For each query, the documents of `live` that pass its filter, bool [n]; None for
+        all.
     """
 
     state: ModelState
@@ -50,7 +56,7 @@ class View:
 
 @dataclass(frozen=True)
 class Compared:
-    """BM25's hits of each query, the version of the documents, and the time its index took."""
+    """BM25's hits of each query, version of the documents, and milliseconds to build the index."""
 
     hits: list[Shown]
     version: int
@@ -58,17 +64,17 @@ class Compared:
 
 
 class LiveDocuments(Sequence[Document]):
-    """The live documents of a store, in the order of their numbers."""
+    """The live documents of a store as a sequence, ordered by number."""
 
     def __init__(self, documents: Any, live: NDArray[np.int64]) -> None:
         self._documents, self._live = documents, live.tolist()
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of documents."""
         return len(self._live)
 
     def __getitem__(self, place: Any) -> Any:
-        """Return the document at a place."""
+        """Return the document at a position."""
         return self._documents[self._live[place]]
 
     def __iter__(self) -> Iterator[Document]:
@@ -80,14 +86,14 @@ class LiveDocuments(Sequence[Document]):
 
 
 class Comparison:
-    """The indexes of one state, one for each scope, and the thread that makes and asks them.
+    """The BM25 indexes of one state, one for each scope, and their thread.
 
-    A scope has an index of its own, since BM25's statistics (document frequencies, the mean length)
-    are those of all documents in an index.
+    Each scope needs a separate index, since BM25's statistics (document frequencies, mean length)
+    are computed over all documents of an index.
     """
 
     def __init__(self, most: int) -> None:
-        """Keep indexes of at most so many documents, together too: the last asked of a state."""
+        """Create the cache. `most` limits the documents of one index and of all together."""
         self._most = most
         self._thread = FairThread("genir-bm25")
         self._waiting = 0
@@ -101,14 +107,14 @@ class Comparison:
         selections: Sequence[Selection | None],
         scope: Selection | None = None,
     ) -> View:
-        """Note which documents are in the scope, and which of them each query may find.
+        """Return a snapshot of the scope's documents and of the filter masks of the queries.
 
-        Raises InputError for more documents than may be indexed.
+        Raises InputError if the scope has more documents than `--max-compared`.
         """
         live = np.flatnonzero(visible(served, scope))
         if len(live) > self._most:
             raise InputError(
-                f"BM25 is not offered for more than {self._most:,} documents; ask the model"
+                f"bm25: not available for more than {self._most:,} documents; search with the model"
             )
         masks: dict[Any, Passing | None] = {None: None}
         names = [None if one is None else one.name for one in selections]
@@ -119,11 +125,11 @@ class Comparison:
         return View(state, own, served.documents, live, [masks[name] for name in names])
 
     async def prepare(self, view: View) -> None:
-        """Make the index of a view, unless it is there. Raises Busy."""
+        """Build the index of a view unless it exists. Raises Busy and Closed."""
         await self._run(self._following, view)
 
     async def search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
-        """Return the hits of (query, k) pairs over the documents of a view. Raises Busy."""
+        """Return the hits of (query, k) pairs over a view. Raises Busy and Closed."""
         return await self._run(self._search, view, asks)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -139,7 +145,7 @@ class Comparison:
             self._waiting -= 1
 
     def close(self, timeout: float) -> bool:
-        """Drop what waits; return whether the thread has ended."""
+        """Drop waiting requests; return whether the thread has ended."""
         return self._thread.close(timeout)
 
     def _search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
@@ -152,7 +158,7 @@ class Comparison:
         ]
 
     def _following(self, view: View) -> "Bm25 | None":
-        """Return the index of the view's documents; none where they have no word."""
+        """Return the index of the view's documents; None if they contain no words."""
         if self._state != view.state:
             self._kept.clear()
             self._state = view.state
@@ -169,19 +175,18 @@ def _fitted(view: View) -> "Bm25 | None":
 
     try:
         return Bm25.fit(LiveDocuments(view.documents, view.live))
-    except FolderError:  # unreadable: nothing is known of the documents
+    except FolderError:  # the document store cannot be read
         raise
-    except InputError:  # no document, or none with a word
+    except InputError:  # no documents, or none with a word
         return None
 
 
 def look_up_hits(
     served: Served, asks: Sequence[tuple[str, Selection | None]], answers: Sequence[Sequence[Hit]]
 ) -> list[Matches]:
-    """Return what hits show; in the model's thread, where nothing changes meanwhile.
+    """Add titles, URLs and texts to BM25's hits. Runs in the model's thread, where nothing changes.
 
-    A document that has gone since, or passes the selection no more, is left out. Queries that share
-    a selection share its mask.
+    Drops documents that were deleted since, or no longer pass the filter.
     """
     passing: dict[Any, Passing] = {}
     found = []

@@ -1,4 +1,4 @@
-"""Pydantic's errors as sentences: the name, what is wrong, the value."""
+"""Pydantic errors as sentences: field, error, value."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from genir.errors import nearest
 
 
 def complaint(item: Mapping[str, Any], place: Sequence[Any], known: Iterable[str]) -> str:
-    """Return a sentence on one error.
+    """Return one error as a sentence.
 
     Args:
-        item: One of the `errors()` of a ValidationError.
-        place: The names that lead to the value, from the outside in.
-        known: The fields that there are, for a hint on one that is unknown.
+        item: An element of `ValidationError.errors()`.
+        place: Path of field names to the value, outermost first.
+        known: Known fields, for a hint on a misspelled one.
     """
     name = ".".join(str(part)[:100] for part in place) or "the body"
     if item["type"] == "value_error":

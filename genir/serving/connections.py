@@ -1,7 +1,7 @@
-"""Connections of a server: how many there may be, and which one makes room for another.
+"""Limits on the number of connections, and the choice of a connection to close for a new one.
 
-Knows no HTTP: a connection waits for its client, or it is answered. One that waits can be closed
-for a new one, so that idle and slow clients never keep others out.
+A connection either waits for its client or is being answered. A waiting one may be closed for a new
+one, so that idle and slow clients never block others.
 """
 
 import resource
@@ -16,16 +16,16 @@ from genir.errors import InputError
 from genir.serving.origins import ANY, network_of
 
 RESERVED_FILES = 256
-"""Descriptors kept for models, journals and sockets that are closing."""
+"""File descriptors reserved for models, journals and closing sockets."""
 MAX_CONNECTIONS = 4_096
-"""Connections where the system allows more descriptors."""
+"""Default maximum of connections, if the limit of file descriptors allows it."""
 MIN_CONNECTIONS = 16
 ADDRESS_SHARE = 4
-"""By default, one address may have one connection of this many."""
+"""Default share of one address: 1 of this many connections."""
 
 
 class Connection(Protocol):
-    """Something that can be closed at once."""
+    """A connection that can be closed at once."""
 
     def drop(self) -> None:
         """Close the connection without waiting for the client."""
@@ -34,7 +34,7 @@ class Connection(Protocol):
 
 @dataclass(eq=False)
 class Place:
-    """The place that a connection has among all."""
+    """The slot of a connection; `group` is the client address it is counted under."""
 
     group: str
     connection: Connection | None = None
@@ -42,36 +42,38 @@ class Place:
 
 
 class Connections:
-    """The places of a server, and who waits in them.
+    """The connection slots of a server.
 
-    A new connection gets a free place, or that of the connection that has waited longest for its
-    client. None is taken from a request that is being answered. (To spare connections that were
-    answered before would let 700 of them push every new one out at once.)
+    A new connection gets a free slot, or the slot of the connection that has waited longest for its
+    client. A connection is never closed while its request is being answered. Connections that were
+    answered before have no priority: 700 of them could otherwise block all new ones.
     """
 
     def __init__(self, most: int, most_each: int, proxies: Collection[str] = ()) -> None:
-        """Make the places. most_each: of one address, unless it is one of the proxies."""
+        """Create the slots. `most_each` limits each address that is not one of the proxies."""
         self.most, self.most_each = most, most_each
         self.refused = self.dropped = 0
         self._group = lru_cache(1_024)(partial(_group, tuple(proxies)))
         self._count = 0
         self._each: Counter[str] = Counter()
-        self._waiting: OrderedDict[Place, None] = (
-            OrderedDict()
-        )  # in the order in which they began to wait
+        self._waiting: OrderedDict[Place, None] = OrderedDict()  # longest waiting first
 
     def __len__(self) -> int:
-        """Return how many connections there are."""
+        """Return the number of connections."""
         return self._count
 
     def meter(self, gauge: Callable[[str, str, Callable[[], float]], None]) -> None:
-        """Show the numbers of connections as meters."""
-        gauge("genir_connections_open", "Connections of clients.", lambda: self._count)
-        gauge("genir_connections_refused", "New ones without a place.", lambda: self.refused)
-        gauge("genir_connections_dropped", "Waiting ones closed for new.", lambda: self.dropped)
+        """Register gauges for the numbers of connections."""
+        gauge("genir_connections_open", "Open connections.", lambda: self._count)
+        gauge("genir_connections_refused", "New connections refused.", lambda: self.refused)
+        gauge(
+            "genir_connections_dropped",
+            "Waiting connections closed for new ones.",
+            lambda: self.dropped,
+        )
 
     def admit(self, address: str) -> Place | None:
-        """Return a place for a connection from an address; None if there is none."""
+        """Return a slot for a connection from an address; None if there is none."""
         group = self._group(address)
         crowded = bool(group) and self._each[group] >= self.most_each
         if (crowded or self._count >= self.most) and not self.make_room(group if crowded else ""):
@@ -82,7 +84,7 @@ class Connections:
         return Place(group)
 
     def make_room(self, group: str = "") -> bool:
-        """Drop the connection that has waited longest, of a group; tell whether there was one."""
+        """Drop the longest-waiting connection (of a group); return whether there was one."""
         for place in self._waiting:
             if place.connection is not None and group in ("", place.group):
                 self.dropped += 1
@@ -93,17 +95,17 @@ class Connections:
         return False
 
     def wait(self, place: Place) -> None:
-        """Note that a connection waits for its client from now on."""
+        """Mark a connection as waiting for its client."""
         if not place.dropped:
             self.answer(place)
             self._waiting[place] = None
 
     def answer(self, place: Place) -> None:
-        """Note that a connection does not wait for its client any more."""
+        """Mark a connection as being answered."""
         self._waiting.pop(place, None)
 
     def leave(self, place: Place) -> None:
-        """Give a place back; once is enough."""
+        """Release a slot; idempotent."""
         if not place.dropped:
             self.answer(place)
             place.dropped = True
@@ -114,7 +116,7 @@ class Connections:
 
 
 def _group(proxies: tuple[str, ...], address: str) -> str:
-    """Return what an address is counted by: itself, or its /64 of IPv6; "" for proxies."""
+    """Return the group of an address: IPv4 address, IPv6 /64 network, or "" for proxies."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:  # a Unix socket
@@ -125,22 +127,22 @@ def _group(proxies: tuple[str, ...], address: str) -> str:
 
 
 def places(most: int | None, most_each: int | None, proxies: Collection[str]) -> Connections:
-    """Return the places for a number of connections, by default what the system allows.
+    """Return the slots for `most` connections, by default as many as the system allows.
 
     Raises:
-        InputError: There are more than the process may open files for, or that limit is too low.
+        InputError: The limit of open files is lower than `most`, or too low for a server.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else files - RESERVED_FILES
     if room < MIN_CONNECTIONS:
         raise InputError(
-            f"this process may open {files} files, too few for a server; raise the limit: "
+            f"the limit of {files} open files is too low for a server; raise it: "
             f"ulimit -n {RESERVED_FILES + MAX_CONNECTIONS}"
         )
     if most is not None and most > room and files != resource.RLIM_INFINITY:
         raise InputError(
-            f"--max-connections {most}: this process may open {files:,} files, of which "
-            f"{RESERVED_FILES} are not for connections; give at most {room}, or raise the limit: "
+            f"--max-connections {most}: the limit of open files is {files:,}, of which "
+            f"{RESERVED_FILES} are reserved; give at most {room}, or raise the limit: "
             f"ulimit -n {most + RESERVED_FILES}"
         )
     most = most or min(room, MAX_CONNECTIONS)

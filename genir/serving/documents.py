@@ -1,4 +1,4 @@
-"""Bodies of requests that change documents, and what one of them may hold. Knows no model."""
+"""Bodies of requests that change documents, and their limits."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
@@ -20,9 +20,11 @@ from genir.serving.messages import (
 from genir.serving.settings import Settings
 
 MAX_FIELDS = 1_000
-"""Metadata fields of one document."""
+"""Maximum number of metadata fields of one document."""
 MAX_CHARACTERS = {"_id": MAX_VALUE_CHARACTERS, "title": 10_000, "url": 8_192}
-"""Of a key, what the address of a request can name; `--max-text` bounds texts."""
+"""Maximum length of document fields in characters; a key must fit in a URL, `--max-text` limits
+texts.
+"""
 
 Documents = Annotated[
     list[dict[str, Any]],
@@ -32,25 +34,25 @@ Documents = Annotated[
 
 
 class DocumentsRequest(Message):
-    """The body of `POST /v1/documents`: one `document`, or several `documents`."""
+    """Body of `POST /v1/documents`: either `document` or `documents`."""
 
     large: ClassVar[bool] = True
 
     document: dict[str, Any] | None = Field(
         default=None,
-        description="as a line of corpus.jsonl: _id, text, title, url; the rest is metadata",
+        description="fields as in corpus.jsonl: _id, text, title, url; all others are metadata",
         examples=[
             {"_id": "page-17", "title": "Copying", "text": "Copy a folder ...", "lang": "en"}
         ],
     )
     documents: Documents | None = None
     replace: bool = Field(
-        default=False, strict=True, description="put them in the place of those with their keys"
+        default=False, strict=True, description="replace the existing documents with the same keys"
     )
     queries: Annotated[dict[str, Queries], at_most(MAX_QUERIES, "keys")] = Field(
         default={},
         max_length=MAX_QUERIES,
-        description="what people ask for each of them, by key, where that is known",
+        description="known queries for the documents: key -> list of queries",
     )
 
     @model_validator(mode="after")
@@ -60,21 +62,23 @@ class DocumentsRequest(Message):
         return self
 
     def records(self) -> list[dict[str, Any]]:
-        """Return the documents, also when there is one."""
+        """Return the documents as a list."""
         return self.documents if self.document is None else [self.document]  # type: ignore[return-value]
 
 
 class VersionRequest(Message):
-    """The body of `POST /v1/rollback`."""
+    """Body of `POST /v1/rollback`."""
 
-    version: int = Field(ge=0, le=2**62, strict=True, description="of GET /v1/versions")
+    version: int = Field(
+        ge=0, le=2**62, strict=True, description="version to restore, from GET /v1/versions"
+    )
 
 
 class FolderRequest(Message):
-    """The body of `POST /v1/model`."""
+    """Body of `POST /v1/model`."""
 
     folder: str = Field(
-        min_length=1, max_length=4_096, description="a model folder, below --models"
+        min_length=1, max_length=4_096, description="name of a model folder inside --models"
     )
 
 
@@ -82,8 +86,8 @@ def read_documents(body: DocumentsRequest, settings: Settings) -> list[Document]
     """Return the documents of a request.
 
     Raises:
-        HTTPException: 422 for more than one request may hold.
-        InputError: One of them is no document.
+        HTTPException: 422 if a limit of the settings is exceeded.
+        InputError: A document is invalid.
     """
     records = body.records()
     refuse("documents", len(records), settings.max_documents, "documents")
@@ -100,7 +104,7 @@ def read_documents(body: DocumentsRequest, settings: Settings) -> list[Document]
 
 
 def _refuse_large(record: Mapping[str, Any], place: str, settings: Settings) -> None:
-    """Raise HTTPException 422 for a document with too many fields, or too long ones."""
+    """Raise HTTPException 422 for a document with too many or too long fields."""
     nested = record.get("metadata")
     names = [*record, *(nested if isinstance(nested, dict) else ())]
     refuse(place, len(names), MAX_FIELDS, "fields")

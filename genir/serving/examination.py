@@ -1,4 +1,4 @@
-"""Which model folders a server may load: signed by a trusted key, and tried in a child process."""
+"""Checks a model folder before the server loads it: signature, and a trial in a child process."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 class Examiner(Protocol):
-    """Refuses model folders that this process should not load."""
+    """Rejects model folders that the server must not load."""
 
     @property
     def signed_only(self) -> bool:
-        """Whether folders have to be signed; then a server may not write them anew itself."""
+        """Whether only signed folders are accepted; then the server must not rewrite them."""
         ...
 
     def __call__(self, folder: Path) -> None:
-        """Raise InputError for a folder that is not to be loaded."""
+        """Raise InputError for a folder that must not be loaded."""
         ...
 
     def close(self) -> None:
-        """End what is under way; it raises."""
+        """Abort a running check, which then raises."""
         ...
 
 
 class Unexamined:
-    """Lets every folder pass: for models that are given as objects, and for tests."""
+    """Accepts every folder; for models passed as objects, and for tests."""
 
     signed_only = False
 
@@ -46,10 +46,10 @@ class Unexamined:
 
 
 class Examination:
-    """The checks that settings ask for.
+    """The checks enabled in the settings.
 
     Raises:
-        InputError: the file of trusted keys is missing or malformed.
+        InputError: The file of trusted keys is missing or malformed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,14 +60,14 @@ class Examination:
 
     @property
     def signed_only(self) -> bool:
-        """Whether folders have to be signed by a trusted key."""
+        """Whether folders must be signed by a trusted key."""
         return self._keys is not None
 
     def refuse_unsigned(self, folder: Path) -> int:
-        """Return the changes since the folder was signed, 0 where it need not be.
+        """Return the number of changes since the folder was signed; 0 if no signature is required.
 
         Raises:
-            InputError: the folder is not signed by a trusted key.
+            InputError: The folder is not signed by a trusted key.
         """
         if self._keys is None:
             return 0
@@ -75,11 +75,12 @@ class Examination:
         return changes_since(folder)
 
     def __call__(self, folder: Path) -> None:
-        """Examine a folder that this server has not served or written before.
+        """Check a folder that this server has not loaded or written before.
 
         Raises:
-            InputError: it is not signed by a trusted key, has changes that no signature covers, or
-                cannot be loaded in a child process.
+            InputError: It is not signed by a trusted key, has changes since the signature, or
+            cannot
+                be loaded in a child process.
         """
         if self._keys is not None:
             check_signature(folder, self._keys)
@@ -89,13 +90,13 @@ class Examination:
             refuse_changes(folder)
 
     def close(self) -> None:
-        """End a trial that runs; its folder is refused."""
+        """Abort a running trial; its folder is rejected."""
         if self._trial is not None:
             self._trial.close()
 
 
 def identity(folder: Path) -> tuple[int, ...]:
-    """Return what changes where a folder is replaced, written anew or signed."""
+    """Return a fingerprint of a folder that changes if it is replaced, rewritten or signed."""
     try:
         signed = (folder / SIGNATURE).stat().st_mtime_ns
     except OSError:
@@ -104,9 +105,9 @@ def identity(folder: Path) -> tuple[int, ...]:
 
 
 def refuse_rewriting(examiner: Examiner) -> None:
-    """Raise InputError where a folder that the server writes anew would not be signed."""
+    """Raise InputError if folders must be signed, since a rewritten folder would not be."""
     if examiner.signed_only:
         raise InputError(
-            "this server answers from signed folders only, and a compacted folder would not be "
+            "compact: this server serves signed folders only, and a compacted one would not be "
             "signed; run genir compact and genir sign where the private key is"
         )

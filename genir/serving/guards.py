@@ -1,4 +1,4 @@
-"""What surrounds every request: headers that keep the page to itself, hosts and origins."""
+"""Middleware for every request: security headers, and checks of Host and Origin."""
 
 from collections.abc import Collection
 
@@ -19,20 +19,20 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-"""On every answer: the page may load its own files and nothing else."""
+"""Headers of every response: the page may load its own files only."""
 SINGLE = ("host", "origin", "sec-fetch-site", "content-type", "authorization")
-"""Headers that decide who asks, and how a body is read: a second one would not be looked at."""
+"""Headers that must not be repeated: they decide authorization and the reading of the body."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class WithHeaders:
-    """Add `HEADERS` to every answer."""
+    """ASGI middleware that adds `HEADERS` to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and the answer back with the headers."""
+        """Pass the request on and add the headers to its response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -43,22 +43,22 @@ class WithHeaders:
 
 
 class OwnHosts:
-    """Refuse requests for other host names (421), and those that foreign pages send (403).
+    """ASGI middleware that rejects other host names (421) and cross-origin requests (403).
 
-    A page elsewhere can give its own host name this machine's address (DNS rebinding), and then
-    reads what only this machine may. And it can send a form here without asking first.
+    A foreign page can point its own host name to this machine's address (DNS rebinding) and then
+    read as if from this machine. It can also submit a form without a preflight request.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], origins: Collection[str]) -> None:
-        """Surround an application. hosts: names without ports; none means any."""
+        """Wrap an application. `hosts` are names without ports; empty for any host."""
         self.app = app
         self._hosts = set(hosts)
-        # Other servers of this machine have the same names, and their pages are foreign.
+        # Other servers on this machine share these names, but their pages are foreign.
         self._names = self._hosts.difference(LOOPBACK)
         self._origins = set(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Pass the request on or reject it."""
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         if refusal is not None:
             await problem(*refusal)(scope, receive, send)
@@ -74,8 +74,8 @@ class OwnHosts:
         named = host_and_port(host)
         if self._hosts and (named is None or named[0] not in self._hosts):
             return 421, (
-                f"the Host header says {host!r:.80}, which is no name of this server; start it "
-                "with --hosts and that name if it is, or let the proxy pass another on"
+                f"the Host header says {host!r:.80}, which is not a name of this server; if it "
+                "is, start the server with --hosts and that name, or let the proxy send another one"
             )
         if host and named is None:
             return 400, f"the Host header {host!r:.80} is malformed; send a name and a port"
@@ -83,8 +83,8 @@ class OwnHosts:
             return None
         if is_foreign(scope, self._names):
             return 403, (
-                f"a page of {origin or 'another origin'!r:.80} may not send to this server; if it "
-                "is this server's own behind a proxy, name its host with --hosts and let the proxy "
-                "pass the Host header on; if it is another that may, name its origin with --cors"
+                f"pages of {origin or 'another origin'!r:.80} may not send requests here; if it "
+                "is this server behind a proxy, name its host with --hosts and let the proxy "
+                "forward the Host header; to allow another origin, name it with --cors"
             )
         return None

@@ -1,4 +1,4 @@
-"""Stop answering a request when its client has gone."""
+"""Cancel a request when its client disconnects."""
 
 import asyncio
 from contextlib import suppress
@@ -9,10 +9,10 @@ from genir.serving.encodings import SAFE
 
 
 class StopWithClient:
-    """Cancel the application's work on a request once the connection is closed.
+    """ASGI middleware that cancels a request when its connection is closed.
 
-    The body must have been read whole, or not be looked at: what comes after it says that the
-    client has gone. Work that must be finished shields itself, as changes do.
+    Watching starts after the complete body was read, or at once for methods without a body: the
+    next message is then a disconnect. Changes to documents shield themselves and run to the end.
     """
 
     def __init__(self, app: ASGIApp) -> None:

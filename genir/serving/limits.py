@@ -1,4 +1,4 @@
-"""How much one request may ask for, and which documents it is about. Raises what becomes a 4xx."""
+"""Limits on the size of requests, and the documents that a request may search."""
 
 from time import monotonic
 
@@ -11,7 +11,7 @@ from genir.serving.tokens import Caller, check_condition
 
 
 def refuse_search(body: SearchRequest, settings: Settings) -> None:
-    """Raise HTTPException 422 for a search that asks for more than one request may."""
+    """Raise HTTPException 422 for a search that exceeds a limit of the settings."""
     if body.queries is not None:
         refuse("queries", len(body.queries), settings.max_queries, "queries")
     name = "query" if body.queries is None else "queries"
@@ -25,10 +25,7 @@ def refuse_search(body: SearchRequest, settings: Settings) -> None:
 
 
 def refuse_work(queries: int, k: int, beams: int, settings: Settings) -> None:
-    """Raise HTTPException 422 for more queries x hits x beams than one request may ask for.
-
-    beams: the width of the search, at least k.
-    """
+    """Raise HTTPException 422 if queries x k x beams exceeds `--max-work`."""
     work = queries * k * beams
     if work > settings.max_work:
         raise HTTPException(
@@ -38,24 +35,24 @@ def refuse_work(queries: int, k: int, beams: int, settings: Settings) -> None:
         )
 
 
-def refuse(name: str, given: int, most: int, what: str) -> None:
-    """Raise HTTPException 422 where more is given than one request may hold."""
+def refuse(name: str, given: int, most: int, unit: str) -> None:
+    """Raise HTTPException 422 if `given` exceeds `most`."""
     if given > most:
-        raise HTTPException(422, f"{name}: got {given} {what}; at most {most} {what} a request")
+        raise HTTPException(422, f"{name}: got {given} {unit}; at most {most} {unit} a request")
 
 
 def within(asked: Selection, caller: Caller) -> Selection | None:
-    """Return what is asked for, as far as the caller may find it; None for all documents."""
+    """Return the requested documents restricted to the caller's scope; None for all documents."""
     selection = asked if caller.scope is None else caller.scope & asked
     empty = not (selection.where or selection.allow or selection.deny)
     return None if empty else selection
 
 
 def version_for(caller: Caller, version: int) -> int | None:
-    """Return the version of the documents, or None where it would count changes of others too."""
+    """Return the version of the documents; None for a scoped caller, as it counts all changes."""
     return version if caller.scope is None else None
 
 
 def deadline_of(given_ms: int | None, settings: Settings) -> float:
-    """Return when an answer is late, by the monotonic clock."""
+    """Return the deadline of a request that arrives now, in seconds of the monotonic clock."""
     return monotonic() + min(given_ms or settings.deadline_ms, settings.deadline_ms) / 1000

@@ -1,7 +1,7 @@
-"""`genir benchmark load`: many clients on one server, with documents coming and going beside.
+"""Load test of `genir benchmark load`: concurrent clients of one server, with document changes.
 
-The server is a process of its own on a copy of the model folder, so that the model stays as it is.
-The clients speak HTTP over bare connections: on a small machine they must take little of it.
+The server runs as a separate process on a copy of the model folder. The clients speak HTTP over raw
+sockets, to use little CPU on the same machine.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from genir.folders import temporary_folder
 from genir.signals import on_leave
 
 WARM_UP = 3.0
-"""Seconds before anything is measured: by then, the writer's copy of the model is loaded too."""
+"""Seconds of load before the measurement; the writer's copy of the model is loaded in them."""
 CHANGE = 0.5
 """Seconds between changes."""
 PAUSE = 0.1
-"""Seconds until a client whose connection broke asks again."""
+"""Seconds until a client retries after a broken connection."""
 FEW = 100
-"""Fewer timed searches than these have no 99th percentile apart from their longest time."""
+"""Minimum number of timed searches for a 99th percentile that differs from the maximum."""
 START = "import sys; from genir.cli import main; sys.argv[0] = 'genir'; main()"
 
 
 @dataclass(frozen=True)
 class Load:
-    """What to do to a server. flags: further ones of `genir serve`."""
+    """Parameters of a load test; `flags` are further options of `genir serve`."""
 
     clients: int = 64
     seconds: float = 300.0
@@ -51,11 +51,16 @@ class Load:
 
 @dataclass
 class Tally:
-    """Counts and times of answers.
+    """Counts and times of responses.
 
-    statuses: all answers by route and status, "broken" for a connection that ended without one.
-    wrong: answers other than 2xx. searches, milliseconds: of searches that were answered; a refusal
-    is quick, and would pass for a fast answer.
+    Attributes:
+        seconds: Duration of the measurement.
+        statuses: Number of responses by route and status; "broken" for a connection without one.
+        wrong: Number of responses other than 2xx.
+        searches: Number of successful searches.
+        changes: Number of changes.
+        milliseconds: Times of successful searches; fast errors would bias them.
+        memory: Samples of the server's resident memory in bytes.
     """
 
     seconds: float = 0.0
@@ -67,7 +72,7 @@ class Tally:
     memory: list[int] = field(default_factory=list)
 
     def note(self, route: str, status: int, took: float) -> None:
-        """Count an answer, of status 0 where there was none; only searches are timed."""
+        """Count a response, with status 0 for a broken connection; only searches are timed."""
         self.statuses[f"{route} {status or 'broken'}"] += 1
         answered = 200 <= status < 300
         self.wrong += not answered
@@ -78,12 +83,12 @@ class Tally:
             self.changes += 1
 
     def told(self) -> dict[str, object]:
-        """Return the figures. Raises InputError where no search was answered."""
+        """Return the figures. Raises InputError if no search was successful."""
         statuses = dict(sorted(self.statuses.items()))
         if not self.searches:
             counts = ", ".join(f"{count} times {name}" for name, count in statuses.items())
             raise InputError(
-                f"no search was answered ({counts or 'none was asked'}); check that the queries "
+                f"no search was answered ({counts or 'none was sent'}); check that the queries "
                 "are shorter than --max-query of genir serve, and give more minutes"
             )
         p50, p99 = np.percentile(self.milliseconds, [50, 99])
@@ -101,13 +106,13 @@ class Tally:
 
 
 def _thin(sizes: Sequence[int], most: int = 12) -> Sequence[int]:
-    """Return the first, the last and a few between."""
+    """Return the first, the last and at most `most` evenly spaced samples."""
     step = max(1, (len(sizes) - 1) // (most - 1)) if len(sizes) > 1 else 1
     return [*sizes[:-1:step], *sizes[-1:]]
 
 
 class Connection:
-    """One connection that is kept and asks one thing at a time."""
+    """A persistent HTTP/1.1 connection with one request at a time."""
 
     def __init__(self, address: str, token: str = "") -> None:
         parts = urlsplit(address)
@@ -116,7 +121,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-        """Return status and body of an answer. Raises OSError where there is none."""
+        """Send a request; return status and body. Raises OSError for a broken connection."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._place)
         reader, writer = self._streams
@@ -131,7 +136,7 @@ class Connection:
             return await self._answer(reader)
         except (asyncio.IncompleteReadError, ValueError) as error:
             await self.close()
-            raise ConnectionError(f"no whole answer: {error}") from None
+            raise ConnectionError(f"incomplete response: {error}") from None
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
@@ -143,14 +148,14 @@ class Connection:
         return status, content
 
     async def close(self) -> None:
-        """Close the connection; the next question opens another."""
+        """Close the connection; the next request opens a new one."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
 
 
 class Run:
-    """The clients of one run."""
+    """One run of a load test."""
 
     def __init__(self, address: str, queries: Sequence[str], load: Load) -> None:
         self.address, self.queries, self.load = address, queries, load
@@ -158,7 +163,7 @@ class Run:
         self.until = 0.0
 
     async def run(self) -> Tally:
-        """Warm up, then measure; return what came of it."""
+        """Warm up, then measure; return the counts and times."""
         if self.load.changes:
             await self._change(Connection(self.address), 0, Tally())
         await self._all(min(WARM_UP, self.load.seconds))
@@ -183,7 +188,7 @@ class Run:
     async def _ask(
         self, connection: Connection, tally: Tally, route: str, question: tuple[str, str, object]
     ) -> None:
-        """Ask a question and count its answer; after a broken connection, open another."""
+        """Send a request and count its response; reconnect after a broken connection."""
         start = perf_counter()
         try:
             status, _ = await connection.ask(*question)
@@ -195,7 +200,7 @@ class Run:
             await asyncio.sleep(PAUSE)
 
     async def _changes(self) -> None:
-        """Add, replace and delete a document in turn."""
+        """Add, replace and delete a document repeatedly."""
         connection, number = Connection(self.address), 1
         while monotonic() < self.until:
             await self._change(connection, number, self.tally)
@@ -217,11 +222,11 @@ class Run:
     async def _weigh(self) -> None:
         connection = Connection(self.address)
         while monotonic() < self.until:
-            told = b""
-            with suppress(OSError):  # a server that has ended shows in the answers to searches
-                _, told = await connection.ask("GET", "/v1/metrics")
-            await connection.close()  # a server may close what is idle as long as this
-            lines = (line.split() for line in told.decode().splitlines())
+            content = b""
+            with suppress(OSError):  # a dead server shows in the search results
+                _, content = await connection.ask("GET", "/v1/metrics")
+            await connection.close()  # the server may close idle connections before the next sample
+            lines = (line.split() for line in content.decode().splitlines())
             sizes = [float(words[1]) for words in lines
                      if words[0] == "process_resident_memory_bytes"]  # fmt: skip
             self.tally.memory += map(int, sizes)
@@ -229,10 +234,15 @@ class Run:
 
 
 def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]:
-    """Serve a copy of a model folder, load it, and return the figures.
+    """Run a load test on a copy of a model folder and return the figures.
 
-    queries: a file of them; by default, pieces of the documents. Raises InputError for a bad model
-    folder or file.
+    Args:
+        model: The model folder.
+        queries: Query file; None for passages of the documents.
+        load: Parameters of the test.
+
+    Raises:
+        InputError: The model folder or the query file is invalid.
     """
     asked = _read(queries) if queries else _pieces(model)
     with temporary_folder() as place:
@@ -247,15 +257,15 @@ def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]
 
 
 def few_timed(searches: int) -> str:
-    """Return a note where the 99th percentile of so many searches says little, else ""."""
+    """Return a warning if there are too few searches for a 99th percentile, else ""."""
     if searches >= FEW:
         return ""
-    return f"p99 is close to the longest of {searches} times; give more minutes"
+    return f"p99 is close to the maximum of {searches} times; give more minutes"
 
 
 @contextmanager
 def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a server of its own on a model folder; yield the process and its address."""
+    """Run a server process on a model folder; yield the process and its address."""
     flags = ["--port", "0", "--cache", "0", *load.flags]
     if not load.batching:
         flags.append("--no-batching")
@@ -285,7 +295,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _pieces(model: Path, count: int = 5_000) -> list[str]:
-    """Return pieces of three to eight words of documents."""
+    """Return random passages of 3 to 8 words from the documents."""
     store, rng, found = DocumentStore(model / "documents.sqlite"), random.Random(0), list[str]()
     numbers = [rng.randrange(len(store)) for _ in range(count)]
     for number in numbers:

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, on standard output. A reader that stalls stalls no request."""
+"""JSON-lines log on standard output, written in a thread so that slow readers block no request."""
 
 import logging
 import logging.handlers
@@ -12,24 +12,24 @@ from typing import Any, TextIO
 from genir.console import to_json
 
 WAITING = 10_000
-"""Lines that may wait for a slow reader; more are dropped."""
+"""Maximum number of lines that wait for a slow reader; further ones are dropped."""
 _OWN = {*vars(logging.makeLogRecord({})), "message", "taskName", "color_message"}
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON: time, level, what happened, and its facts."""
+    """Formats a record as one line of JSON: time, level, event, and extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        told: dict[str, Any] = {
+        line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
-        told |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
-            told["traceback"] = self.formatException(record.exc_info)
-        return to_json(told, letters=False, default=str)
+            line["traceback"] = self.formatException(record.exc_info)
+        return to_json(line, letters=False, default=str)
 
 
 class _Dropping(logging.handlers.QueueHandler):
@@ -38,12 +38,12 @@ class _Dropping(logging.handlers.QueueHandler):
             self.queue.put_nowait(record)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # stays in this process: the formatter sees it whole
+        return record  # no pickling within one process: keep the record for the formatter
 
 
 @contextmanager
 def logging_json(stream: TextIO | None = None) -> Iterator[None]:
-    """Write what the server and uvicorn log as lines of JSON until the block ends."""
+    """Write the logs of genir and uvicorn as JSON lines until the block ends."""
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonLines())
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)

@@ -1,6 +1,6 @@
-"""A model folder as tools of a language model (extra `[mcp]`): `search` finds, `fetch` reads.
+"""MCP server (extra `[mcp]`) with two tools over a model folder: `search` and `fetch`.
 
-What the tools take and give back is what connectors of the larger assistants expect of a search.
+Their arguments and results follow the convention for search connectors of AI assistants.
 """
 
 import threading
@@ -36,13 +36,13 @@ MAX_K = 100
 READS = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 FIELDS = 24
-"""Metadata fields that the instructions name: the types of each are looked up at the start."""
+"""Maximum number of metadata fields in the instructions; their types are read at the start."""
 
 QueryText = Annotated[
-    messages.QueryText, Field(description="what is sought, in plain words", max_length=2_000)
+    messages.QueryText, Field(description="search query in plain words", max_length=2_000)
 ]
 Count = Annotated[
-    int, Field(description="how many documents, at most", ge=1, le=MAX_K, strict=True)
+    int, Field(description="maximum number of documents", ge=1, le=MAX_K, strict=True)
 ]
 Where = Annotated[
     messages.Where | None,
@@ -51,11 +51,11 @@ Where = Annotated[
         "operators (gt, gte, lt, lte, prefix, not)"
     ),
 ]
-Id = Annotated[messages.Key, Field(description="the id of a result of search")]
+Id = Annotated[messages.Key, Field(description="id of a search result")]
 
 
 class Result(BaseModel):
-    """A document that was found. text: the part of it that answers; score: higher is better."""
+    """A search result: `text` is the relevant passage; a higher `score` is better."""
 
     id: str
     title: str
@@ -65,7 +65,7 @@ class Result(BaseModel):
 
 
 class Results(BaseModel):
-    """Documents, best first."""
+    """Search results, best first."""
 
     results: list[Result]
 
@@ -81,33 +81,33 @@ class Page(BaseModel):
 
 
 class Tools:
-    """The two tools over one model. They take turns: the model answers one call at a time."""
+    """The tools `search` and `fetch` over one model, which answers one call at a time."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
         self._turn = threading.Lock()
 
     def search(self, query: QueryText, k: Count = 10, where: Where = None) -> Results:
-        """Find documents that answer a question. Read a whole one with fetch."""
+        """Find documents that answer a query. Read a whole document with fetch."""
 
         def ask(retriever: Retriever) -> list[Hit]:
             return retriever.search([query], k, _typed(where, retriever.documents))[0]
 
-        return Results(results=[_result(hit) for hit in self._told(ask)])
+        return Results(results=[_result(hit) for hit in self._call(ask)])
 
     def fetch(self, id: Id) -> Page:
-        """Read a whole document that search has found."""
+        """Read a whole document from the search results."""
 
         def look(retriever: Retriever) -> Document:
             found = retriever.documents.find(id) if retriever.table.is_live(id) else None
             if found is None:
-                raise InputError(f"no document has the id {id!r}; take one from a result of search")
+                raise InputError(f"no document has the id {id!r}; use the id of a search result")
             return found
 
-        return _page(self._told(look))
+        return _page(self._call(look))
 
-    def _told(self, question: Callable[[Retriever], T]) -> T:
-        """Ask about the documents as they are now. Raises ToolError for bad arguments."""
+    def _call(self, question: Callable[[Retriever], T]) -> T:
+        """Apply the changes of other processes, then call. Raises ToolError for bad arguments."""
         with self._turn:
             try:
                 self._retriever.catch_up()
@@ -117,7 +117,7 @@ class Tools:
 
 
 def _typed(where: dict[str, Any] | None, documents: DocumentStore) -> dict[str, Any] | None:
-    """Return a filter whose texts have the types of the fields: models write "7" for 7."""
+    """Convert a filter's texts to the types of the fields: language models write "7" for 7."""
     return where and {
         field: read_texts(field, condition, documents.field_types(field))
         for field, condition in where.items()
@@ -135,7 +135,7 @@ def _page(found: Document) -> Page:
 
 
 def create_server(retriever: Retriever) -> MCPServer:
-    """Return the server of a model, for any transport."""
+    """Return the MCP server of a model, for any transport."""
     name = retriever.folder.name if retriever.folder else retriever.recipe.name
     documents = retriever.documents
     known = documents.metadata_fields()
@@ -148,18 +148,18 @@ def create_server(retriever: Retriever) -> MCPServer:
         "genir",
         title=f"genir: {name}",
         version=__version__,
-        instructions=f"Search {len(retriever.documents):,} documents ({name}), then fetch those "
-        f"that matter. Metadata fields for `where`: {fields}.",
+        instructions=f"Search {len(retriever.documents):,} documents ({name}), then fetch the "
+        f"relevant ones. Metadata fields for `where`: {fields}.",
         log_level="WARNING",
         tools=[_tool(tools.search, "Search"), _tool(tools.fetch, "Fetch a document")],
     )
 
 
 class CheckedTool(Tool):
-    """A tool that refuses arguments in one sentence."""
+    """A tool that reports invalid arguments in one sentence."""
 
     async def run(self, arguments: dict[str, Any], *context: Any, **options: Any) -> Any:
-        """Run the tool. Raises ToolError for arguments that it does not take."""
+        """Run the tool. Raises ToolError for invalid arguments."""
         try:
             self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
@@ -170,7 +170,7 @@ class CheckedTool(Tool):
 
 
 class CheckedServer(MCPServer):
-    """A server that answers every line of standard input."""
+    """An MCP server that replies to every line of standard input, also to invalid ones."""
 
     async def run_stdio_async(self) -> None:
         """Serve on standard input and output."""
@@ -181,7 +181,7 @@ class CheckedServer(MCPServer):
 
 
 def _tool(function: Callable[..., Any], title: str) -> Tool:
-    """Return a tool that refuses arguments it does not know, which the SDK would drop."""
+    """Return a tool that rejects unknown arguments, which the SDK would ignore."""
     tool = CheckedTool.from_function(function, title=title, annotations=READS)
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
@@ -190,5 +190,5 @@ def _tool(function: Callable[..., Any], title: str) -> Tool:
 
 
 def serve_tools(folder: Path) -> None:
-    """Serve a model folder on standard input and output until the client leaves."""
+    """Serve a model folder on standard input and output until the client disconnects."""
     create_server(Retriever.load(folder)).run("stdio")

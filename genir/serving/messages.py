@@ -1,7 +1,7 @@
-"""What goes over the wire to search and to be told what is served. Knows no server, no model.
+"""Request and response schemas of the search API.
 
-Every list, text and mapping of a request has a maximum here, the highest that `Settings` can
-allow, and is refused at the first fault: pydantic would otherwise make an error for each item.
+Every list, text and mapping of a request has a maximum here: the highest value that `Settings`
+allows. Validation stops at the first error; Pydantic would otherwise create one for each item.
 """
 
 from collections.abc import Iterator
@@ -23,21 +23,21 @@ from genir.errors import nearest
 from genir.records import Hit, Selection
 
 MAX_DEPTH = 6
-"""How deep the conditions of a filter may be nested."""
+"""Maximum nesting depth of a filter's conditions."""
 MAX_VALUES = 1_000
-"""Values in one filter."""
+"""Maximum number of values in one filter."""
 MAX_VALUE_CHARACTERS = 1_024
-"""Characters of a name or value in a filter."""
+"""Maximum length of a name or value in a filter, in characters."""
 MAX_QUERY_CHARACTERS = 100_000
-"""Characters that `--max-query` can allow."""
+"""Highest `--max-query`, in characters."""
 MAX_QUERIES = 4_096
-"""Queries, or documents, that `--max-queries` and `--max-documents` can allow."""
+"""Highest `--max-queries` and `--max-documents`."""
 MAX_KEYS = 100_000
-"""Keys that `--max-keys` can allow."""
+"""Highest `--max-keys`."""
 
 
 def at_most(most: int, items: str) -> BeforeValidator:
-    """Return a validator that refuses a longer list or mapping before it looks at any item."""
+    """Return a validator that checks the length of a list or mapping before its items."""
 
     def check(given: Any) -> Any:
         if isinstance(given, list | dict) and len(given) > most:
@@ -54,21 +54,23 @@ System = Literal["genir", "bm25"]
 
 def _readable(query: str) -> str:
     if not query.strip():
-        raise ValueError("the query is empty; ask something")
+        raise ValueError("the query is empty; enter one")
     if "\0" in query:
-        raise ValueError("the query holds a NUL character; take it out")
+        raise ValueError("the query contains a NUL character; remove it")
     if not _whole(query):
-        raise ValueError(f"the query {query[:60]!a} holds half a character; give a whole text")
+        raise ValueError(
+            f"the query {query[:60]!a} contains an unpaired surrogate; send valid Unicode"
+        )
     return query
 
 
 def _comparable(where: Condition) -> Condition:
-    """Refuse what cannot be told from anything: half characters, deep nests, endless lists."""
+    """Raise ValueError for a filter with invalid text, too deep nesting or too many values."""
     values = 0
     for field, condition in where.items():
         _check_length(field, field)
         if not _whole(field):
-            raise ValueError(f"{field[:60]!a} holds half a character; give a whole name")
+            raise ValueError(f"{field[:60]!a} contains an unpaired surrogate; send valid Unicode")
         for value in _leaves(field, condition, MAX_DEPTH):
             values += 1
             if not _scalar(value):
@@ -78,7 +80,7 @@ def _comparable(where: Condition) -> Condition:
                 )
             _check_length(field, value)
     if values > MAX_VALUES:
-        raise ValueError(f"{values:,} values; a filter may hold {MAX_VALUES:,}")
+        raise ValueError(f"{values:,} values; a filter may have at most {MAX_VALUES:,}")
     return where
 
 
@@ -86,7 +88,7 @@ def _leaves(field: str, condition: Any, depth: int) -> Iterator[Any]:
     """Yield the values of a condition; an empty condition counts as one."""
     if not depth:
         raise ValueError(
-            f"{shorten(field)}: conditions nested deeper than {MAX_DEPTH}; write it flatter"
+            f"{shorten(field)}: conditions nested deeper than {MAX_DEPTH}; flatten the filter"
         )
     if isinstance(condition, dict):
         for one in condition.values():
@@ -133,14 +135,14 @@ Where = Annotated[
 
 
 class Message(BaseModel):
-    """A body: what it does not know it refuses."""
+    """Base class of request bodies; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, given: Any) -> Any:
-        """Refuse the first unknown field: pydantic would make an error for each of them."""
+        """Raise ValueError for the first unknown field; Pydantic would create an error for each."""
         fields = cls.model_fields
         unknown = next((name for name in given if name not in fields), None) if isinstance(
             given, dict) else None  # fmt: skip
@@ -150,7 +152,7 @@ class Message(BaseModel):
 
 
 class SearchRequest(Message):
-    """The body of `POST /v1/search`: one `query`, or several `queries`."""
+    """Body of `POST /v1/search`: either `query` or `queries`."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"query": "copy a directory tree", "k": 10}]}
@@ -158,55 +160,57 @@ class SearchRequest(Message):
 
     query: QueryText | None = None
     queries: Annotated[Queries, Field(min_length=1)] | None = None
-    k: int = Field(default=10, ge=1, strict=True, description="hits a query, at most")
+    k: int = Field(default=10, ge=1, strict=True, description="maximum number of hits per query")
     where: Where | None = Field(
         default=None,
         description="metadata field -> the value it must have, a list of allowed values, or "
         "operators: gt, gte, lt, lte, prefix, not",
     )
-    allow: Keys | None = Field(default=None, description="keys of the only documents to be found")
-    deny: Keys = Field(default=[], description="keys of documents not to be found")
+    allow: Keys | None = Field(
+        default=None, description="keys of the documents to search; default: all"
+    )
+    deny: Keys = Field(default=[], description="keys of documents to exclude")
     beams: int | None = Field(
         default=None, ge=1, strict=True, description="beam width; default: the recipe's"
     )
     exact: bool | None = Field(
         default=None,
         strict=True,
-        description="prove that there are no better hits; default: the recipe's mode",
+        description="exact search, which proves the hits optimal; default: the recipe's mode",
     )
     deadline_ms: int | None = Field(
-        default=None, ge=1, strict=True, description="how long the answer is of use"
+        default=None, ge=1, strict=True, description="milliseconds until the request times out"
     )
-    system: System = Field(default="genir", description="bm25 answers from a lexical index instead")
+    system: System = Field(default="genir", description="genir: the model; bm25: a lexical index")
     shares: bool = Field(
-        default=False, strict=True, description="say how probable each hit is among all documents"
+        default=False,
+        strict=True,
+        description="return the probability of each hit among all documents",
     )
-    fresh: bool = Field(
-        default=False, strict=True, description="answer anew, not from the answers that are kept"
-    )
+    fresh: bool = Field(default=False, strict=True, description="bypass the answer cache")
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
         if (self.query is None) == (self.queries is None):
             raise ValueError('give either "query" (a text) or "queries" (a list of texts)')
         if self.system == "bm25" and (self.beams is not None or self.exact is not None):
-            raise ValueError("bm25 knows neither beams nor exact; leave them out")
+            raise ValueError("bm25 has neither beams nor exact; leave them out")
         return self
 
     def texts(self) -> list[str]:
-        """Return the queries, also when there is one."""
+        """Return the queries as a list."""
         return self.queries if self.query is None else [self.query]  # type: ignore[return-value]
 
     @property
     def selection(self) -> Selection:
-        """Return which documents are asked for."""
+        """The requested documents: filter, allowed keys and denied keys."""
         where = (self.where,) if self.where else ()
         allow = () if self.allow is None else (frozenset(self.allow),)
         return Selection(where, allow, frozenset(self.deny))
 
 
 class HitMessage(BaseModel):
-    """One result, as `genir.records.Hit` has it."""
+    """A hit, with the fields of `genir.records.Hit`."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -217,8 +221,8 @@ class HitMessage(BaseModel):
     url: str
     snippet: str
     identifier: str = Field(
-        description="what the model emitted; empty for a token bound to a part of the documents, "
-        "since identifiers are numbered among all"
+        description="generated identifier; empty for a token limited to some documents, since "
+        "identifiers are numbered over all documents"
     )
 
 
@@ -228,33 +232,33 @@ class Hits(BaseModel):
     hits: list[HitMessage]
     proven: bool | None = Field(
         default=None,
-        description="whether nothing better exists; absent where exact search was not asked",
+        description="whether the hits are proven to be the best; absent without exact search",
     )
     shares: list[float] | None = Field(
         default=None,
-        description="of each hit, its probability among all documents that the query may find; "
-        "absent where it was not asked, and where scores are no probabilities",
+        description="probability of each hit among all documents that the query may find; absent "
+        "if not requested, and if scores are not log-probabilities",
     )
 
     @classmethod
     def of(cls, hits: list[Hit], shares: list[float] | None = None) -> Self:
-        """Wrap what a searcher returned for one query."""
+        """Convert a searcher's hits for one query."""
         found = [HitMessage.model_validate(hit) for hit in hits]
         return cls(hits=found, proven=getattr(hits, "proven", None), shares=shares)
 
 
 INDEX_MS = (
-    "milliseconds for which bm25's index was made first, or waited for; not a part of took_ms; "
+    "milliseconds spent building the bm25 index or waiting for it; not part of took_ms; "
     "absent for genir"
 )
 
 
 VERSION = "the version of the documents"
-UNTOLD = "null for a token bound to a part of the documents, since it counts changes of all"
+UNTOLD = "null for a token limited to some documents, since it counts the changes of all"
 
 
 class Answer(Hits):
-    """The answer to one query."""
+    """Response to one query."""
 
     took_ms: float = Field(description="milliseconds from the request's arrival to the hits")
     index_ms: float | None = Field(default=None, description=INDEX_MS)
@@ -262,7 +266,7 @@ class Answer(Hits):
 
 
 class Answers(BaseModel):
-    """The answers to several queries, in their order."""
+    """Responses to several queries, in request order."""
 
     results: list[Hits]
     took_ms: float = Field(description="milliseconds from the request's arrival to the last hits")
@@ -273,38 +277,40 @@ class Answers(BaseModel):
 
 
 class FieldValue(BaseModel):
-    """A value of a metadata field, and how many documents have it."""
+    """A value of a metadata field and the number of documents with it."""
 
     value: str | int | float | bool
     documents: int
 
 
 class FieldCard(BaseModel):
-    """A metadata field that filters may name, with its commonest values."""
+    """A metadata field for filters, with its most frequent values."""
 
     name: str
     values: list[FieldValue]
     types: list[Literal["text", "number", "boolean"]] = Field(
         default=[], description="types of its values"
     )
-    distinct: int = Field(description="how many values there are, of those that were looked at")
+    distinct: int = Field(
+        description="number of distinct values in the documents that were sampled"
+    )
 
 
 class Access(BaseModel):
-    """What is open to whoever asked."""
+    """Rights of the caller."""
 
-    tokens: bool = Field(description="whether the server knows tokens")
-    reads: bool = Field(description="whether the asker may search")
-    writes: bool = Field(description="whether the asker may add and delete")
-    writes_with_token: bool = Field(description="whether a token with the role write could")
+    tokens: bool = Field(description="whether the server uses tokens")
+    reads: bool = Field(description="whether the caller may search")
+    writes: bool = Field(description="whether the caller may add and delete documents")
+    writes_with_token: bool = Field(description="whether a token with the role write may do so")
     scoped: bool = Field(
-        default=False, description="whether the asker sees a part of the documents"
+        default=False, description="whether the caller is limited to some documents"
     )
-    token: str | None = Field(default=None, description="the name of the asker's token")
+    token: str | None = Field(default=None, description="name of the caller's token")
 
 
 class ModelCard(BaseModel):
-    """What is being served. Without the right to search, nothing about the documents."""
+    """Description of the served model; without search rights, no document facts."""
 
     name: str
     recipe: str
@@ -312,62 +318,64 @@ class ModelCard(BaseModel):
     scheme: str
     kind: str
     version: int | None = Field(
-        default=None, description=f"of the documents; rises with every change; {UNTOLD}"
+        default=None, description=f"version of the documents, increased by every change; {UNTOLD}"
     )
-    documents: int | None = Field(default=None, description="that can be found")
+    documents: int | None = Field(default=None, description="number of live documents")
     identifiers: int | None = Field(
-        default=None, description="live rows of the table of identifiers"
+        default=None, description="number of live rows in the identifier table"
     )
-    beams: int = Field(description="beam width unless a request names another")
+    beams: int = Field(description="default beam width")
     explains: bool = Field(description="whether /v1/explain can show the beams of this model")
     additions: bool = Field(description="whether documents can be added to this model")
-    systems: list[System] = Field(description="what can answer a search")
-    fields: list[FieldCard] = Field(default=[], description="what filters may name")
-    examples: list[str] = Field(default=[], description="queries to try")
+    systems: list[System] = Field(description="systems that can answer a search")
+    fields: list[FieldCard] = Field(default=[], description="metadata fields for filters")
+    examples: list[str] = Field(default=[], description="example queries")
     access: Access
 
 
 class State(BaseModel):
-    """Whether the server lives or is ready."""
+    """Liveness or readiness of the server."""
 
     status: str
 
 
 class NodeMessage(BaseModel):
-    """A prefix that the beam search looked at."""
+    """A prefix that the beam search expanded or pruned."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: int
     parent: int | None = Field(description="the prefix before its last symbol; null at level 1")
     level: int = Field(description="from 1")
-    symbol: str = Field(description="empty for a token bound to a part of the documents")
-    log_p: float = Field(description="of the symbol, given the prefix before it")
-    share: float = Field(
-        description="probability of the symbol among those that lead to a document that may be "
-        "found; over a path these multiply to the identifier's share"
+    symbol: str = Field(
+        description="last symbol of the prefix; empty for a token limited to some documents"
     )
-    score: float = Field(description="of the prefix: what beams are chosen by")
+    log_p: float = Field(description="log-probability of the symbol, given the prefix before it")
+    share: float = Field(
+        description="probability of the symbol among the symbols that lead to a matching document; "
+        "the product over a path is the identifier's share"
+    )
+    score: float = Field(description="score of the prefix, by which beams are selected")
     kept: bool
-    ended: bool = Field(description="whether it is a whole identifier")
-    documents: int = Field(description="that it still leads to")
-    key: str | None = Field(description="the document, where one is left")
-    hits: list[int] = Field(description="ranks of the hits whose path leads through it")
+    ended: bool = Field(description="whether the prefix is a complete identifier")
+    documents: int = Field(description="number of matching documents below the prefix")
+    key: str | None = Field(description="key of the document if only one is left")
+    hits: list[int] = Field(description="ranks of the hits below the prefix")
 
 
 class LevelMessage(BaseModel):
-    """A level of the search."""
+    """A level of the beam search."""
 
     model_config = ConfigDict(from_attributes=True)
 
     level: int
-    candidates: int = Field(description="prefixes that the beams could have gone on to")
+    candidates: int = Field(description="number of candidate prefixes")
     kept: int
-    threshold: float | None = Field(description="score of the last one kept; null if all were")
+    threshold: float | None = Field(description="lowest score kept; null if all were kept")
 
 
 class TreeMessage(BaseModel):
-    """The tree of beams of one query: what was kept, and the best of what was not."""
+    """The beam tree of one query: the prefixes kept, and the best pruned ones."""
 
     query: str
     beams: int

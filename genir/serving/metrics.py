@@ -1,4 +1,4 @@
-"""What is counted, for Prometheus: one registry an application."""
+"""Prometheus metrics of one server."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 
 
 class Metrics:
-    """The meters of one server; none of them names a query, a key or a token."""
+    """The metrics of one server; labels never contain a query, a key or a token."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -35,7 +35,7 @@ class Metrics:
             "genir_requests", "Requests answered.", ["route", "method", "status"], registry=registry
         )
         self.batch = Histogram(
-            "genir_batch_queries", "Queries answered together.", buckets=SIZES, registry=registry
+            "genir_batch_queries", "Queries in a batch.", buckets=SIZES, registry=registry
         )
         self.waited = Histogram(
             "genir_queue_seconds",
@@ -44,13 +44,15 @@ class Metrics:
             registry=registry,
         )
         self.late = Counter(
-            "genir_late_queries", "Queries left out: their deadline had passed.", registry=registry
+            "genir_late_queries",
+            "Queries dropped because their deadline had passed.",
+            registry=registry,
         )
         self.cache = Counter(
-            "genir_cache", "Queries looked up among kept answers.", ["outcome"], registry=registry
+            "genir_cache", "Queries looked up in the answer cache.", ["outcome"], registry=registry
         )
         self.changes = Counter(
-            "genir_changes", "Changes acknowledged here.", ["kind"], registry=registry
+            "genir_changes", "Changes committed by this server.", ["kind"], registry=registry
         )
         self.swaps = Counter("genir_models_swapped", "Models swapped in.", registry=registry)
         self.lookouts = Counter(
@@ -60,9 +62,9 @@ class Metrics:
         )
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a meter that is read when it is asked for."""
+        """Add a gauge whose value is computed when the metrics are read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def told(self) -> bytes:
-        """Return all meters as Prometheus reads them."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

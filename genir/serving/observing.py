@@ -1,4 +1,4 @@
-"""What is known of every request: its id, a line in the log, the meters. The last word on bugs."""
+"""Request ids, request log and request metrics; also answers unexpected errors."""
 
 import asyncio
 import logging
@@ -17,14 +17,14 @@ from genir.serving.service import Service
 
 log = logging.getLogger("genir.serving")
 GIVEN = re.compile(r"[\w.-]{1,64}", re.ASCII)
-"""Request ids that are taken over from whoever asks."""
-LEAVING = "the server is leaving; ask another, or again in a moment"
-UNKNOWN = "a change that had begun may still be made: look before it is sent again"
+"""Request ids that are accepted from clients."""
+LEAVING = "the server is shutting down; retry later or use another server"
+UNKNOWN = "a change that had started may still be applied: check before sending it again"
 PROBES = ("/healthz", "/readyz", "/metrics")
 
 
 class Observed:
-    """Number, count, time and log every request; while the server leaves, refuse new ones."""
+    """ASGI middleware that logs and measures every request, and rejects new ones at shutdown."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
@@ -32,7 +32,7 @@ class Observed:
         self._metrics: Metrics = service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note what becomes of it."""
+        """Pass the request on and record its outcome."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -91,12 +91,10 @@ class _Request:
                 raise
             detail = LEAVING if scope["method"] in SAFE else f"{LEAVING}; {UNKNOWN}"
             await problem(503, detail, AGAIN)(scope, receive, send)
-        except (
-            Exception
-        ) as error:  # whatever it is: what a request may do wrong is answered further in
-            log.exception("a bug", extra={"request": self.id})
+        except Exception as error:  # unexpected: expected errors have handlers (`problems`)
+            log.exception("unhandled exception", extra={"request": self.id})
             if self.status:
-                raise  # half an answer is out: cut the connection
+                raise  # the response has started: close the connection
             await failed(error)(scope, receive, send)
 
     def _note(self, scope: Scope) -> None:
@@ -106,7 +104,7 @@ class _Request:
         metrics.requests.labels(route, _method(scope), str(self.status)).inc()
         level = logging.DEBUG if scope["path"].endswith(PROBES) else logging.INFO
         if log.isEnabledFor(level):
-            told = {
+            facts = {
                 "request": self.id,
                 "method": scope["method"],
                 "route": route,
@@ -114,11 +112,11 @@ class _Request:
                 "ms": round(took * 1000, 2),
                 "client": (scope.get("client") or ("",))[0],
             }
-            log.log(level, "request", extra=told | self.facts)
+            log.log(level, "request", extra=facts | self.facts)
 
 
 def _route(scope: Scope) -> str:
-    """Return the route's own path, not what was asked for: there are few of them."""
+    """Return the path of the route, not of the request, to limit the number of metric labels."""
     path = getattr(scope.get("route"), "path", None)
     if path is None:
         return "other"
@@ -127,6 +125,6 @@ def _route(scope: Scope) -> str:
 
 
 def _method(scope: Scope) -> str:
-    """Return the method, if it is one of those that are used: anything may be sent as one."""
+    """Return the HTTP method, or "other": clients may send any word."""
     method = scope["method"]
     return method if method in ("GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT") else "other"

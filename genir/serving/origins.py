@@ -1,4 +1,4 @@
-"""Origins, host names and proxy addresses: parsed leniently from requests, strictly from flags."""
+"""Parsing of origins, host names and proxy addresses: lenient for requests, strict for options."""
 
 import re
 import socket
@@ -12,34 +12,34 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _AUTHORITY = re.compile(r"(\[[^\[\]@]*\]|[^\[\]:@]*)(:[0-9]*)?", re.ASCII)
 MAPPED = 96
-"""Bits before the IPv4 address in an IPv6 address that maps one."""
+"""Prefix length of IPv4-mapped IPv6 addresses, in bits."""
 MAX_NAME = 253
-"""Characters of a host name (RFC 1035)."""
+"""Maximum length of a host name in characters (RFC 1035)."""
 
 Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Scheme, host and port of a page, the port always given."""
+    """Origin of a page: scheme, host and port."""
 
     scheme: str
     host: str
     port: int
 
     def is_at(self, authority: str) -> bool:
-        """Tell whether a Host header names this origin's host and port."""
+        """Return whether a Host header has this origin's host and port."""
         return host_and_port(authority, PORTS[self.scheme]) == (self.host, self.port)
 
     def __str__(self) -> str:
-        """Return the origin as browsers send it: without a default port."""
+        """Return the origin as browsers send it, without a default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
 
 
 def origin_of(text: str) -> Origin | None:
-    """Parse an Origin header; None for `null` and for anything malformed."""
+    """Parse an Origin header; None for `null` and malformed values."""
     parts = _split(text)
     if parts is None or parts.scheme not in PORTS:
         return None
@@ -50,7 +50,7 @@ def origin_of(text: str) -> Origin | None:
 
 
 def host_and_port(authority: str, default_port: int = 0) -> tuple[str, int] | None:
-    """Parse a Host header into a lower-case name and a port; None for anything malformed."""
+    """Parse a Host header into a lower-case name and a port; None if it is malformed."""
     parts = _split(f"//{authority}")
     if parts is None or parts.netloc != authority or not _AUTHORITY.fullmatch(authority):
         return None
@@ -62,7 +62,7 @@ def host_and_port(authority: str, default_port: int = 0) -> tuple[str, int] | No
 
 
 def is_host(name: str) -> bool:
-    """Tell whether a lower-case text is a host name or an IP address, without brackets."""
+    """Return whether a lower-case text is a host name or an IP address without brackets."""
     if ":" in name:
         return _is_address(name)
     return len(name) <= MAX_NAME and all(_LABEL.fullmatch(label) for label in name.split("."))
@@ -72,22 +72,22 @@ def check_origin(text: str) -> str:
     """Return an origin for `--cors` unchanged.
 
     Raises:
-        ValueError: An origin that no browser ever sends, with the right spelling if there is one.
+        ValueError: Browsers never send this origin; the message has the right spelling if any.
     """
     if text == ANY:
         return text
     if text.lower() == "null":
         raise ValueError(
-            "every sandboxed page and local file has the origin 'null'; serve the page over HTTP "
-            "and name its address"
+            "all sandboxed pages and local files have the origin 'null'; serve the page over HTTP "
+            "and give its origin"
         )
     if ANY in text:
-        raise ValueError("there are no patterns; name each origin, or '*' alone for all of them")
+        raise ValueError("patterns are not supported; give each origin, or '*' alone for all")
     spelled = _spelling_of_origin(text)
     if spelled is None:
-        raise ValueError("no origin; write scheme, host and port, such as https://www.example.org")
+        raise ValueError("not an origin; write scheme, host and port: https://www.example.org")
     if spelled != text:
-        raise ValueError(f"browsers send it in another spelling; write {spelled}")
+        raise ValueError(f"browsers spell it differently; write {spelled}")
     return text
 
 
@@ -95,25 +95,25 @@ def check_host(text: str) -> str:
     """Return a host name for `--hosts` in lower case, without brackets.
 
     Raises:
-        ValueError: What no Host header can match, with the right spelling if there is one.
+        ValueError: No Host header can match it; the message has the right spelling if any.
     """
     bracketed = text.startswith("[") and text.endswith("]") and ":" in text
     bare = (text[1:-1] if bracketed else text).lower().removesuffix(".")
     if ANY in text:
-        raise ValueError("there are no patterns; name each host")
+        raise ValueError("patterns are not supported; give each host")
     spelled = _as_browsers(bare) if is_host(bare) else _spelling_of_host(text)
     if spelled == bare:
         return bare
     if spelled is None:
-        raise ValueError("no host name; write it without scheme, port and path: www.example.org")
-    raise ValueError(f"give the name alone, as browsers send it; write {spelled}")
+        raise ValueError("not a host name; write it without scheme, port and path: www.example.org")
+    raise ValueError(f"browsers spell it differently; write {spelled}")
 
 
 def check_proxy(text: str) -> str:
     """Return an address or network for `--trusted-proxies` unchanged, or '*'.
 
     Raises:
-        ValueError: Anything else; names are not looked up.
+        ValueError: It is neither; host names are not resolved.
     """
     if text != ANY:
         network_of(text)
@@ -121,32 +121,32 @@ def check_proxy(text: str) -> str:
 
 
 def network_of(text: str) -> Network:
-    """Parse an address or a network. Raises ValueError with the right spelling if there is one."""
+    """Parse an IP address or network. Raises ValueError, with the right spelling if any."""
     try:
         network = ip_network(text, strict=False)
     except ValueError:
         raise ValueError(
-            "no IP address or network; write one such as 10.0.0.7 or 172.16.0.0/12"
+            "not an IP address or network; write it like 10.0.0.7 or 172.16.0.0/12"
         ) from None
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= MAPPED:
         spelled = str(ip_network((mapped, network.prefixlen - MAPPED), strict=False))
         raise ValueError(
-            "an IPv4 address in IPv6 spelling, and such a client is known by its IPv4 address; "
+            "an IPv4-mapped IPv6 address; clients are identified by their IPv4 address; "
             f"write {spelled.removesuffix('/32')}"
         )
     if str(network.network_address) != _address_of(text):
-        raise ValueError(f"the address has bits beyond the network's; write {network}")
+        raise ValueError(f"the address has host bits set; write {network}")
     return network
 
 
 def _address_of(text: str) -> str:
-    """Return the address of an address or a network, in the spelling of the library."""
+    """Return the address part in the spelling of `ipaddress`."""
     return str(ip_address(text.partition("/")[0]))
 
 
 def _spelling_of_origin(text: str) -> str | None:
-    """Return how browsers write an origin that a person has written."""
+    """Return an origin in the spelling of browsers, or None."""
     whole = text if "://" in text else f"https://{text}"
     parts = _split(whole.strip())
     if parts is None or parts.scheme not in PORTS:
@@ -166,16 +166,16 @@ def _spelling_of_host(text: str) -> str | None:
         spelled = name if ":" in name else _punycode(name)
     except ValueError:
         return None
-    if "[" in text and ":" not in spelled:  # an address of a version to come
+    if "[" in text and ":" not in spelled:  # IPvFuture
         return None
     return _as_browsers(spelled) if is_host(spelled) else None
 
 
 def _as_browsers(name: str) -> str | None:
-    """Return how browsers write a host (WHATWG URL, host serialising); None for one that is none.
+    """Return a host in the spelling of browsers (WHATWG URL, host serializing); None if invalid.
 
-    They read `127.1`, `0x7f.1` and `2130706433` as IPv4 addresses, as they do every name whose last
-    label is a number.
+    Browsers parse every name whose last label is a number as an IPv4 address, for example `127.1`,
+    `0x7f.1` and `2130706433`.
     """
     if ":" in name:
         return None if "%" in name else _ipv6(IPv6Address(name))
@@ -188,7 +188,7 @@ def _as_browsers(name: str) -> str | None:
 
 
 def _ipv6(address: IPv6Address) -> str:
-    """Return an address as browsers write it; how Python writes a mapped one depends on it."""
+    """Return an address as browsers write it; Python's spelling of mapped ones varies."""
     if address.ipv4_mapped is None:
         return str(address)
     high, low = divmod(int(address.ipv4_mapped), 1 << 16)
@@ -196,14 +196,14 @@ def _ipv6(address: IPv6Address) -> str:
 
 
 def _punycode(name: str) -> str:
-    """Return an international name as DNS has it. Raises UnicodeError, a ValueError."""
+    """Return the ASCII form (IDNA) of a host name. Raises UnicodeError, a ValueError."""
     import idna
 
     return name if name.isascii() else idna.encode(name, uts46=True).decode("ascii")
 
 
 def _split(text: str) -> SplitResult | None:
-    """Split an address; None for malformed ones and for characters that none holds."""
+    """Split a URL; None if it is malformed or contains invalid characters."""
     if any(letter <= " " or letter == "\\" for letter in text):
         return None
     try:

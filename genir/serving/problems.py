@@ -1,4 +1,4 @@
-"""Every refusal as one clear message: `application/problem+json` (RFC 9457), never a traceback."""
+"""Error responses: `application/problem+json` (RFC 9457) with one message, never a traceback."""
 
 import logging
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ from genir.serving.writer import Late
 
 MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 4_000
-"""Characters of a refusal's detail: some name what they were given, and what is known."""
+"""Maximum length of an error message in characters; some quote their input and known names."""
 AGAIN = {"Retry-After": "1"}
 FAILING = "the model folder cannot be read or written; the server's log says why"
-"""Detail for scoped tokens: the error itself may name documents of others."""
+"""Message for scoped tokens, since the error itself may name documents outside the scope."""
 log = logging.getLogger("genir.serving")
 
 
 NO_OBJECT = ("missing", "model_attributes_type", "model_type", "dict_type")
-"""Pydantic's errors for a value that is no object."""
+"""Types of Pydantic's errors for a value that is not an object."""
 
 
 class Problem(BaseModel):
-    """A refusal, as RFC 9457 has it."""
+    """An error response as in RFC 9457."""
 
     type: str = "about:blank"
     title: str
@@ -47,26 +47,26 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
     }
     for status, description in {
-        "4XX": "The request cannot be answered; `detail` says why and how to mend it.",
-        "503": "Not now: the model is loading, too much waits, or the folder fails.",
-        "504": "The deadline passed first.",
+        "4XX": "The request cannot be answered; `detail` says why and how to fix it.",
+        "503": "Temporary: the model is loading, the queue is full, or the model folder fails.",
+        "504": "The deadline has passed.",
     }.items()
 }
-"""What the OpenAPI page says of refusals."""
+"""Error responses in the OpenAPI schema."""
 
 PASSING: dict[type[Exception], tuple[int, str]] = {
-    NotReady: (503, "the model is still loading; ask again in a moment"),
-    Busy: (503, "too many requests wait already; ask again in a moment"),
-    Closed: (503, "the server is leaving; ask another, or again in a moment"),
-    Late: (504, "the deadline passed before the change was begun; nothing has changed"),
-    MemoryError: (503, "not enough memory for this request now; ask for less, or again later"),
-    TimeoutError: (504, "the deadline passed before there was an answer"),
+    NotReady: (503, "the model is still loading; retry later"),
+    Busy: (503, "too many requests are waiting; retry later"),
+    Closed: (503, "the server is shutting down; retry later or use another server"),
+    Late: (504, "the deadline passed before the change started; nothing has changed"),
+    MemoryError: (503, "not enough memory for this request; send a smaller one or retry later"),
+    TimeoutError: (504, "the deadline passed before the answer was ready; retry with a longer one"),
 }
-"""What goes by itself."""
+"""Transient errors with status and message: retry later."""
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Make `app` answer every error as a problem; what is left is a bug (`observing`)."""
+    """Register handlers for every expected error; `observing` answers the unexpected ones."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InputError, _bad_input)
@@ -75,25 +75,22 @@ def answer_problems(app: FastAPI) -> None:
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return a refusal."""
+    """Return an error response."""
     detail = printable(detail if len(detail) <= MAX_DETAIL else f"{detail[: MAX_DETAIL - 1]}…")
-    told = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(told.model_dump(), status, headers, media_type=MEDIA_TYPE)
+    content = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return JSONResponse(content.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
 def failed(error: Exception) -> JSONResponse:
-    """Return what a bug is answered with: nothing of the inside; the server's log has the rest.
-
-    Too little memory is no bug: 503.
-    """
+    """Return the response to an unexpected error: 503 if out of memory, else 500, no details."""
     if is_out_of_memory(error):
         return problem(*PASSING[MemoryError], AGAIN)
-    return problem(500, "the server failed on this request; its log says why")
+    return problem(500, "the server failed on this request; see the server's log")
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, MemoryError):  # FastAPI takes it for an unreadable body
+    if isinstance(error.__cause__, MemoryError):  # FastAPI reports it as an unreadable body
         return _passing(request, error.__cause__)
     return problem(error.status_code, error.detail, error.headers)
 
@@ -133,5 +130,5 @@ def _fields(request: Request) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Escape unpaired surrogates, which UTF-8 cannot carry."""
+    """Escape unpaired surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

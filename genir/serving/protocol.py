@@ -1,8 +1,8 @@
-"""HTTP/1.1 over one connection, with limits that uvicorn does not have.
+"""HTTP/1.1 protocol of one connection, with timeouts and limits that uvicorn lacks.
 
-uvicorn bounds an incomplete header block and closes connections that are idle after an answer. It
-waits for ever for the first byte, for headers and bodies that come slowly, and for answers that are
-not read; it parses any number of tiny chunks. Knows no application.
+uvicorn limits the size of a header block and the idle time after a response. It has no timeout for
+the first byte, for slow headers and bodies, or for clients that do not read their response, and no
+limit on the number of chunks.
 """
 
 from asyncio import Transport
@@ -16,29 +16,29 @@ from genir.serving.connections import Connections, Place
 from genir.serving.encodings import MAX_HEADER_BYTES
 
 PATIENCE = 10.0
-"""Seconds for the headers of a request, and between two looks at a slow body or answer."""
+"""Seconds allowed for a request's headers, and between two checks of the transfer rate."""
 MIN_RATE = 8_192
-"""Bytes a second that a body must come with, and an answer be read with."""
+"""Minimum transfer rate of a request body and of a response, in bytes per second."""
 LINGER = 2.0
-"""Seconds for a client to read why it was refused."""
+"""Seconds that a connection stays open after an error response, so that the client can read it."""
 SLICE = 16_384
-"""Bytes that are parsed before the limits are checked again."""
+"""Bytes parsed between two checks of the limits."""
 FREE_PIECES = 1_024
 MIN_PIECE = 256
-"""A body may come in `FREE_PIECES`, and one more for each so many bytes."""
+"""A body may have `FREE_PIECES` chunks, plus one for each `MIN_PIECE` bytes."""
 
 Phase = Literal["head", "body", "answer", "read"]
 
 
 class _Messages(h11.Connection):
-    """h11, with a limit on the number of chunks: each costs as much as a thousand bytes."""
+    """h11 connection with a limit on the number of chunks: one costs as much as 1,000 bytes."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, MAX_HEADER_BYTES)
         self._pieces = self._bytes = 0
 
     def next_event(self) -> Any:
-        """Return the next event. Raises RemoteProtocolError for a body of too small chunks."""
+        """Return the next event. Raises RemoteProtocolError if a body's chunks are too small."""
         event = super().next_event()
         if type(event) is h11.Request:
             self._pieces = self._bytes = 0
@@ -51,10 +51,11 @@ class _Messages(h11.Connection):
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection that is closed when its client keeps the server waiting.
+    """A connection that is closed when its client is too slow.
 
-    Phases: `head` waits for a request, `body` for its body, `answer` for the application, `read`
-    for a client that does not read. In all but `answer` the connection can be dropped for another.
+    The phase says which party the connection waits for: `head` and `body` for the client to send,
+    `answer` for the application, `read` for the client to read. In all phases but `answer` the
+    connection can be dropped to make room for another.
     """
 
     def __init__(self, connections: Connections, place: Place, **given: Any) -> None:
@@ -67,27 +68,27 @@ class BoundedProtocol(H11Protocol):
         self._ended = False
 
     def drop(self) -> None:
-        """Close the connection at once; what was not sent is lost."""
+        """Close the connection at once; unsent data is lost."""
         self.transport.abort()
 
     # --- called by the event loop --------------------------------------------------------------
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # so that every unread byte is noticed
         self._place.connection = self
         self._follow()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Release the connection's slot and cancel its timer."""
         self._connections.leave(self._place)
         self._unset_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, in slices."""
+        """Parse received bytes in slices of `SLICE`."""
         self._received += len(data)
         for start in range(0, len(data), SLICE):
             if self.transport.is_closing() or self._ended:
@@ -99,31 +100,31 @@ class BoundedProtocol(H11Protocol):
         self._follow()
 
     def pause_writing(self) -> None:
-        """Begin to wait for the client to read."""
+        """Enter the phase `read`."""
         super().pause_writing()
         self._follow()
 
     def resume_writing(self) -> None:
-        """Everything was read."""
+        """Leave the phase `read`: the client has read everything."""
         super().resume_writing()
         self._follow()
 
     # --- called by uvicorn ---------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request."""
+        """Enter the phase of the next request."""
         super().on_response_complete()
         self._follow()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, or too much of it."""
+        """Answer 400 for malformed HTTP, or 431 for too large headers."""
         too_long = len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES
         self._refuse(431 if too_long else 400, msg)
 
     # --- limits --------------------------------------------------------------------------------
 
     def _runs_ahead(self) -> bool:
-        """Return whether a client sends more requests than it waits for answers of."""
+        """Return whether a client pipelines requests faster than they are answered."""
         waits = self.cycle is not None and not self.cycle.response_complete
         return waits and not self._awaits_body() and (
             len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES
@@ -142,7 +143,7 @@ class BoundedProtocol(H11Protocol):
         return "head"
 
     def _follow(self) -> None:
-        """Start the time of a new phase."""
+        """Restart the timer if the phase has changed."""
         if self._ended:
             return
         phase = self._current()
@@ -161,11 +162,11 @@ class BoundedProtocol(H11Protocol):
         self._timer = self.loop.call_later(PATIENCE, self._look)
 
     def _progress(self) -> int:
-        """Return a number that grows by one with every byte that the client sends or reads."""
+        """Return a counter that grows by one with each byte that the client sends or reads."""
         return self._received if self._phase == "body" else -self.transport.get_write_buffer_size()
 
     def _look(self) -> None:
-        """Close the connection unless its client is fast enough."""
+        """Close the connection unless the client transfers at least `MIN_RATE`."""
         if self._phase in ("body", "read") and (
             self._progress() - self._mark >= PATIENCE * MIN_RATE
         ):
@@ -178,7 +179,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.close()
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answer in place of the application, where it has not begun to, and close."""
+        """Send an error response, unless the application's response has started, and close."""
         cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
         started = cycle is not None and cycle.response_started
         if not started and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -201,7 +202,7 @@ class BoundedProtocol(H11Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Take no more, but let the client read: bytes unread here would discard the answer."""
+        """Stop parsing, but keep reading: closing with unread bytes would discard the response."""
         self._ended = True
         self.transport.write_eof()
         self.flow.resume_reading()

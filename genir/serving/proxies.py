@@ -1,4 +1,4 @@
-"""Reverse proxies: whose forwarded headers are believed, and which pages are the server's own."""
+"""Reverse proxies: forwarded headers of trusted proxies, and detection of cross-origin requests."""
 
 from collections.abc import Collection
 from ipaddress import ip_address
@@ -11,15 +11,15 @@ from genir.serving.origins import ANY, PORTS, network_of, origin_of
 
 
 class TrustedProxies:
-    """Take client, scheme and host of requests over from the headers of trusted proxies.
+    """ASGI middleware that applies the forwarded headers of trusted proxies.
 
     X-Forwarded-For replaces the client's address and X-Forwarded-Proto the scheme.
-    X-Forwarded-Host is noted as `scope["state"]["forwarded_host"]`; it never replaces Host, which
-    `--hosts` is compared with. Other addresses may send these headers: they count for nothing.
+    X-Forwarded-Host is stored in `scope["state"]["forwarded_host"]`; it never replaces Host, which
+    is checked against `--hosts`. The headers are ignored if another address sends them.
     """
 
     def __init__(self, app: ASGIApp, proxies: Collection[str]) -> None:
-        """Surround an application. proxies: IP addresses and networks, or '*' for any."""
+        """Wrap an application. `proxies` are IP addresses and networks, or '*' for any."""
         self._any = ANY in proxies
         self._networks = [network_of(one) for one in proxies if one != ANY]
         self._app = app
@@ -27,7 +27,7 @@ class TrustedProxies:
         self._replacing = ProxyHeadersMiddleware(app, trusted)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as the first proxy has received it."""
+        """Pass the request on with the client, scheme and host that the first proxy received."""
         if scope["type"] != "http" or not self._trusts(scope):
             await self._app(scope, receive, send)
             return
@@ -44,12 +44,12 @@ class TrustedProxies:
 
 
 def is_foreign(scope: Scope, names: Collection[str] = ()) -> bool:
-    """Tell whether a page of another origin has sent a request.
+    """Return whether a page of another origin has sent a request.
 
-    Browsers say so themselves in Sec-Fetch-Site, which no page can set and which a proxy need not
-    know. They leave it out where the page is served without TLS; then Origin must name the host
-    that the request was sent to, by Host or by a trusted proxy's X-Forwarded-Host, or one of the
-    server's `names` at the scheme's own port. A request without either header is no browser's.
+    Browsers report this in Sec-Fetch-Site, which a page cannot set. They omit it for pages served
+    without TLS. Then Origin must match the Host header, the X-Forwarded-Host of a trusted proxy, or
+    one of `names` with the default port of the scheme. A request without either header does not
+    come from a browser.
     """
     headers = Headers(scope=scope)
     site = headers.get("sec-fetch-site", "")

@@ -1,8 +1,8 @@
-"""The same application as replicas under Ray Serve (extra `[ray]`).
+"""The server as replicas under Ray Serve (extra `[ray]`).
 
     serve run genir.serving.ray:app model=/models/handbook replicas=2 tokens=/etc/genir/tokens.json
 
-Every replica holds a model of its own over the one folder, and sees what others change in it.
+Every replica loads the same model folder and applies the changes that other replicas make in it.
 """
 
 from pathlib import Path
@@ -25,24 +25,30 @@ except ModuleNotFoundError as error:
 
 
 class Placement(BaseModel):
-    """What of the arguments is about Ray; all others are `Settings`."""
+    """Arguments for Ray; all others are `Settings`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     model: Path
     replicas: int = Field(1, ge=1)
-    cpus: float = Field(1.0, ge=0, description="of each replica")
-    gpus: float = Field(0.0, ge=0, description="of each replica")
+    cpus: float = Field(1.0, ge=0, description="CPUs of each replica")
+    gpus: float = Field(0.0, ge=0, description="GPUs of each replica")
 
 
 def app(arguments: dict[str, Any]) -> Application:
-    """Return what `serve run` deploys: arguments as `name=value`, or `args` of a config file.
+    """Return the application that `serve run` deploys.
 
-    Nobody can tell a replica who reaches Ray's proxy: changes need a token. Raises InputError.
+    Changes need a token, since a replica cannot know which clients reach Ray's proxy.
+
+    Args:
+        arguments: `name=value` of the command line, or `args` of a config file.
+
+    Raises:
+        InputError: An argument is invalid.
     """
     placement = _placement(arguments)
     own = set(Placement.model_fields)
-    settings = Settings.of({name: told for name, told in arguments.items() if name not in own})
+    settings = Settings.of({name: value for name, value in arguments.items() if name not in own})
     folder = placement.model.absolute()
 
     def replica() -> FastAPI:
@@ -55,7 +61,7 @@ def app(arguments: dict[str, Any]) -> Application:
         serve.ingress(replica)(),
         name="genir",
         num_replicas=placement.replicas,
-        # A replica gathers batches itself: let as many wait as its own queue takes.
+        # A replica batches requests itself: admit as many as its queue holds.
         max_ongoing_requests=settings.queue,
         ray_actor_options={"num_cpus": placement.cpus, "num_gpus": placement.gpus},
     )
@@ -67,8 +73,9 @@ def _placement(arguments: dict[str, Any]) -> Placement:
         placement = Placement.model_validate(arguments)
     except ValidationError as error:
         first = error.errors()[0]
-        told = first["msg"] if first["type"] != "missing" else "give it, such as model=DIR"
-        raise InputError(f"{first['loc'][0]}: {told}") from None
+        missing = first["type"] == "missing"
+        reason = "is missing; give it, for example model=DIR" if missing else first["msg"]
+        raise InputError(f"{first['loc'][0]}: {reason}") from None
     if not placement.model.is_dir():
-        raise InputError(f"model: {placement.model} is no folder; name a model folder")
+        raise InputError(f"model: {placement.model} is not a folder; name a model folder")
     return placement

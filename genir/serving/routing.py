@@ -1,4 +1,4 @@
-"""Routes that decide who asks before they read a body, and read it within limits."""
+"""Routes that authorize a request before they read its body, and limit the body."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,10 +14,10 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class GuardedRoute(APIRoute):
-    """A route of FastAPI, which by itself parses the body before it asks who sends it."""
+    """FastAPI route that authorizes first; FastAPI itself would parse the body first."""
 
     def get_route_handler(self) -> Handler:
-        """Return the handler: who asks, then the body, then everything else."""
+        """Return the handler: authorization, then the body, then the endpoint."""
         answer = super().get_route_handler()
         guards = [one.call for one in self.dependant.dependencies if one.call in GUARDS]
         large = getattr(_message(self), "large", False)
@@ -38,5 +38,5 @@ class GuardedRoute(APIRoute):
 
 
 def _message(route: APIRoute) -> Any:
-    """Return the model of the body that a route takes."""
+    """Return the Pydantic model of the route's body, or None."""
     return getattr(getattr(route.body_field, "field_info", None), "annotation", None)

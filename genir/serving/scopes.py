@@ -1,7 +1,7 @@
-"""The part of the documents that a scoped token may find, read and change.
+"""The documents that a scoped token may search, read and change.
 
-A refusal says the same of a document outside of the scope and of one that does not exist. Only a
-key that is taken elsewhere shows: keys are one namespace, so `add` cannot use it.
+A document outside the scope gets the same error as a missing one. One exception: `add` refuses a
+key that is used outside the scope, since all documents share one namespace of keys.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,11 +18,11 @@ from genir.records import Document, Selection
 from genir.serving.served import Served
 
 MAX_SCOPED_VALUES = 100
-"""Values of one document's field that a scope bounds: each is compared with the scope."""
+"""Maximum number of values in a metadata field that a scope tests: each is tested by itself."""
 
 
 def visible(served: Served, scope: Selection | None) -> NDArray[np.bool_]:
-    """Return which documents a caller may find, bool [documents]."""
+    """Return a mask of the documents that a caller may find, bool [documents]."""
     table = served.table
     rows = table.live if scope is None else selected_rows(table, served.documents, scope)
     found = np.zeros(len(table.keys), dtype=bool)
@@ -31,14 +31,14 @@ def visible(served: Served, scope: Selection | None) -> NDArray[np.bool_]:
 
 
 def known_fields(served: Served, fields: Sequence[str], scope: Selection) -> list[str]:
-    """Return which metadata fields have a value, one to filter by, in a document of the scope."""
+    """Return the metadata fields that have a filterable value in some document of the scope."""
     seen = visible(served, scope)
     having = ((one, served.documents.having(one, "value < ?", [OPAQUE])) for one in fields)
     return [one for one, mask in having if (mask[: len(seen)] & seen[: len(mask)]).any()]
 
 
 def refuse_absent(served: Served, keys: Sequence[str], scope: Selection | None) -> None:
-    """Raise HTTPException 404 for a key that is not live, or not for this caller to see."""
+    """Raise HTTPException 404 for a key that is not live or not visible to the caller."""
     table, seen = served.table, visible(served, scope)
     for key in keys:
         if key not in table or not seen[table.number(key)]:
@@ -46,16 +46,16 @@ def refuse_absent(served: Served, keys: Sequence[str], scope: Selection | None) 
 
 
 def refuse_taken(served: Served, keys: Sequence[str]) -> None:
-    """Raise HTTPException 409 for a key of a live document, in the same words whosever it is."""
+    """Raise HTTPException 409 for a key of a live document, inside the scope or not."""
     taken = next((key for key in keys if served.table.is_live(key)), None)
     if taken is not None:
         raise HTTPException(409, f"document {taken!r:.200} is there already; replace it")
 
 
 def refuse_changing(served: Served, keys: Sequence[str], scope: Selection | None) -> None:
-    """Raise HTTPException 404 or 403 for a document that this caller may not replace or delete.
+    """Raise HTTPException 404 or 403 for a document that the caller may not replace or delete.
 
-    A document that the scope shares with others, such as one of two tenants, can be read only.
+    A document that also belongs to another scope, for example to a second tenant, is read-only.
     """
     refuse_absent(served, keys, scope)
     if scope is not None:
@@ -63,9 +63,9 @@ def refuse_changing(served: Served, keys: Sequence[str], scope: Selection | None
 
 
 def refuse_outside(documents: Sequence[Document], scope: Selection | None) -> None:
-    """Raise HTTPException 403 for a document of which any value lies outside of the scope.
+    """Raise HTTPException 403 for a document with any value outside the scope.
 
-    Of a list, every element counts: one that belongs to another scope would let others find it.
+    Every element of a list must pass: another element would make it visible in another scope.
     """
     if scope is None:
         return
@@ -92,7 +92,7 @@ def _refuse_failing(documents: Sequence[Document], field: str, condition: Any) -
 
 
 def _values(document: Document, field: str) -> Iterator[Any]:
-    """Yield the values of a field, each as a list of one; an empty list where there is none."""
+    """Yield each value of a field as a list of one; an empty list if the field has no value."""
     if field in COLUMNS:
         yield [getattr(document, field)]
         return
@@ -115,5 +115,5 @@ def _probe(key: str, field: str, value: list[Any]) -> Document:
 
 def _outside(key: str) -> HTTPException:
     return HTTPException(
-        403, f"document {key!r:.200} lies outside of what this token may change, or partly so"
+        403, f"document {key!r:.200} is outside the scope of this token, at least partly"
     )

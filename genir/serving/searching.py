@@ -1,4 +1,4 @@
-"""The routes that ask: search, explain, what is served, health, meters."""
+"""Read-only routes: search, explain, model card, health and metrics."""
 
 import json
 from http import HTTPStatus
@@ -50,7 +50,7 @@ JSON = "application/json"
 
 @router.post("/search", response_model=Answer | Answers)
 async def search(body: SearchRequest, request: Request, caller: Reader) -> Response:
-    """Answer one query, or several, with hits: best first."""
+    """Return the hits of one or several queries, best first."""
     start, service = perf_counter(), _service(request)
     facts: dict[str, Any]
     parts: list[tuple[Shown, list[float] | None]]
@@ -64,7 +64,7 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
     asks = [Ask(text, body.k, selection, body.beams, body.exact) for text in body.texts()]
     if body.system == "bm25":
         if not service.settings.compare:
-            raise HTTPException(422, "system: this server does not compare; ask genir")
+            raise HTTPException(422, "system: bm25 is disabled on this server; use genir")
         compared = await service.compare(asks, deadline, caller.scope)
         spent = (perf_counter() - start) * 1000 - compared.index_ms
         facts = {
@@ -85,7 +85,7 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
 def _encoded(
     parts: list[tuple[Shown, list[float] | None]], facts: dict[str, Any], alone: bool
 ) -> bytes:
-    """Return the body of an answer: the hits are encoded already."""
+    """Return the response body, from hits that are already encoded."""
     rest = json.dumps(facts).encode()[1:]
     results = [
         b'{"hits":%b,%b'
@@ -105,12 +105,12 @@ PARAMETERS = ("beams", "k", "query", "where")
 async def explain(
     request: Request,
     caller: Reader,
-    query: Annotated[QueryText, Query(max_length=2_000, description="a question")],
-    k: Annotated[int, Query(ge=1, description="hits to explain")] = 10,
+    query: Annotated[QueryText, Query(max_length=2_000, description="query")],
+    k: Annotated[int, Query(ge=1, description="number of hits to explain")] = 10,
     beams: Annotated[int | None, Query(ge=1, description="beam width")] = None,
-    where: Annotated[str | None, Query(max_length=3_000, description="a filter, as JSON")] = None,
+    where: Annotated[str | None, Query(max_length=3_000, description="filter as JSON")] = None,
 ) -> Response:
-    """Show the tree of beams of a query, level by level, and which paths led to hits."""
+    """Return the beam tree of a query, level by level, with the paths to the hits."""
     start, service = perf_counter(), _service(request)
     _refuse_parameters(request)
     body = SearchRequest(query=query, k=k, beams=beams, where=_filter(where))
@@ -122,17 +122,17 @@ async def explain(
     selection = within(body.selection, caller)
 
     def ask(served: Served) -> tuple[Any, int]:
-        from genir.evaluation.tree import beam_tree  # brings torch
+        from genir.evaluation.tree import beam_tree  # imports torch
 
         return beam_tree(served, query, k, beams, selection), served.version  # type: ignore[arg-type]
 
     tree, version = await service.ask(ask, deadline)
-    told = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
-    told |= {"took_ms": round((perf_counter() - start) * 1000, 2)}
-    told |= {"version": version_for(caller, version)}
+    fields = {name: getattr(tree, name) for name in ("query", "beams", "levels", "nodes", "hits")}
+    fields |= {"took_ms": round((perf_counter() - start) * 1000, 2)}
+    fields |= {"version": version_for(caller, version)}
 
     def make() -> TreeMessage:
-        return TreeMessage.model_validate(told, from_attributes=True)
+        return TreeMessage.model_validate(fields, from_attributes=True)
 
     return await encode(make, len(tree.nodes))
 
@@ -170,7 +170,7 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
 
 
 def _facts(served: Served, scope: Selection | None, examples: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the card says of the documents that a caller may find."""
+    """Return the model card's facts about the documents that a caller may find."""
     numbers, table = np.flatnonzero(visible(served, scope)), served.table
     of_all = field_cards if scope is None else field_cards_within
     return {
@@ -183,16 +183,16 @@ def _facts(served: Served, scope: Selection | None, examples: tuple[str, ...]) -
 
 @router.get("/healthz")
 async def healthz() -> State:
-    """Say that the server lives."""
+    """Liveness: 200 while the server runs."""
     return State(status="alive")
 
 
 @router.get("/readyz")
 async def readyz(request: Request) -> State:
-    """Say that the model is loaded and requests are taken; 503 until then, and from SIGTERM on."""
+    """Readiness: 200 while the model is loaded and requests are accepted; 503 after SIGTERM."""
     service = _service(request)
     if service.draining:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the server is leaving")
+        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
     if not service.ready:
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the model is still loading")
     return State(status="ready")
@@ -200,7 +200,7 @@ async def readyz(request: Request) -> State:
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, caller: Overseer) -> Response:
-    """Return the meters, for Prometheus; they count what everybody does."""
+    """Return the metrics of all callers in the text format of Prometheus."""
     return Response(_service(request).metrics.told(), media_type=CONTENT_TYPE)
 
 
@@ -213,7 +213,7 @@ def _gate(request: Request) -> Gate:
 
 
 def _note(request: Request, body: SearchRequest) -> None:
-    """Note what the log says of a search: not the queries, unless that was asked for."""
+    """Add a search to the request's log entry; its queries only with `--log-queries`."""
     facts = request.state.facts
     facts |= {"queries": len(body.texts()), "k": body.k, "system": body.system}
     if _service(request).settings.log_queries:
@@ -237,20 +237,20 @@ async def _refuse_unknown(
     field = next((one for one in asked if one not in known), None)
     if field is None:
         return
-    if scope is not None:  # who sees a part of the documents learns no field of others
+    if scope is not None:  # do not reveal fields of documents outside the scope
         raise HTTPException(422, f"where: unknown metadata field {field!r:.200}")
 
     def reason(served: Served) -> str:
         return served.documents.unknown_field(field, known)
 
-    told, _ = await service.look_up(("unknown field", field), reason, deadline)
-    raise HTTPException(422, f"where: {told}")
+    detail, _ = await service.look_up(("unknown field", field), reason, deadline)
+    raise HTTPException(422, f"where: {detail}")
 
 
 def _refuse_parameters(request: Request) -> None:
-    """Raise HTTPException 422 for a query parameter that `explain` would drop or misread.
+    """Raise HTTPException 422 for query parameters that FastAPI would ignore or misread.
 
-    These are unknown ones, one that is given twice, and numbers such as 1_0.
+    These are unknown and repeated parameters, and numbers like 1_0.
     """
     given = [name for name, _ in request.query_params.multi_items()]
     unknown = next((name for name in given if name not in PARAMETERS), None)
@@ -259,7 +259,9 @@ def _refuse_parameters(request: Request) -> None:
     for name in ("k", "beams"):
         number = request.query_params.get(name, "1")
         if not (number.isascii() and number.isdigit()):
-            raise HTTPException(422, f"{name}: {number!r:.60} is no whole number; write its digits")
+            raise HTTPException(
+                422, f"{name}: {number!r:.60} is not a whole number; write it in digits"
+            )
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
         raise HTTPException(422, f"{twice}: is given twice; keep one")
@@ -277,4 +279,4 @@ def _filter(text: str | None) -> dict[str, Any] | None:
     except ValidationError as error:
         raise HTTPException(422, f"where: {error.errors()[0]['msg']}") from None
     except JsonError as error:
-        raise HTTPException(422, f'where: {error}, such as {{"lang": "en"}}') from None
+        raise HTTPException(422, f'where: {error}, for example {{"lang": "en"}}') from None

@@ -1,4 +1,4 @@
-"""What the server asks of a model: a protocol, so that it knows none."""
+"""Protocols of the models that the server can serve, so that it imports no model code."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,33 +11,33 @@ from genir.living.versions import Version
 from genir.records import Document, Hit
 
 Check = Callable[[Sequence[str]], None]
-"""Refuses keys by an exception."""
+"""Validates document keys; raises an exception for keys that it rejects."""
 
 
 class Matched(Protocol):
-    """The answer to one query. It holds all that it shows, whatever changes meanwhile."""
+    """The hits of one query, independent of later changes to the documents."""
 
     @property
     def proven(self) -> bool | None:
-        """Whether exact search has shown that nothing better exists; None if it was not asked."""
+        """Whether exact search has proven the hits optimal; None without exact search."""
         ...
 
     def __iter__(self) -> Iterator[Hit]:
-        """Yield the hits, each with its snippet; from any thread."""
+        """Yield the hits with their snippets. Thread-safe."""
         ...
 
 
 class Served(Protocol):
-    """A retriever that answers, and follows what others change."""
+    """A retriever that answers queries and applies the changes of other processes."""
 
     @property
     def documents(self) -> Any:
-        """The document store, consulted for filters, titles and snippets only."""
+        """The document store; used for filters, titles and snippets only."""
         ...
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe it was trained by."""
+        """The recipe that the model was trained with."""
         ...
 
     @property
@@ -52,12 +52,12 @@ class Served(Protocol):
 
     @property
     def version(self) -> int:
-        """How many changes of the documents were acknowledged."""
+        """Version of the documents: the number of committed changes."""
         ...
 
     @property
     def closed(self) -> str:
-        """Why no document can be added; empty where it can."""
+        """Why documents cannot be added; "" if they can."""
         ...
 
     def match(
@@ -68,41 +68,51 @@ class Served(Protocol):
         beams: int | None = None,
         exact: bool | None = None,
     ) -> Sequence[Matched]:
-        """Return the best hits of each query; k and where may be lists, one for each."""
-        ...
+        """Return the best hits of each query.
 
-    def shares(self, query: str, keys: Sequence[str], where: Wanted = None) -> list[float] | None:
-        """Return how probable documents are among all that the query may find; None if unknown."""
-        ...
-
-    def prepare(self, where: Wanted) -> object:
-        """Compile a filter ahead of the search that uses it; from any thread.
-
-        The search finds it for as long as the result is held.
+        Args:
+            queries: B query texts.
+            k: Number of hits, for all queries or one for each.
+            where: Filter, for all queries or one for each.
+            beams: Beam width; None for the recipe's.
+            exact: Whether to use exact search; None for the recipe's mode.
         """
         ...
 
+    def shares(self, query: str, keys: Sequence[str], where: Wanted = None) -> list[float] | None:
+        """Return the probability of each document, normalized over the documents that pass `where`.
+
+        None if the model's scores are not log-probabilities.
+        """
+        ...
+
+    def prepare(self, where: Wanted) -> object:
+        """Compile a filter and cache it while the result is referenced. Thread-safe."""
+        ...
+
     def prepared(self, where: Wanted) -> object | None:
-        """Return a filter that was compiled already; from any thread, at once."""
+        """Return a cached filter or None, without blocking. Thread-safe."""
         ...
 
     def width(self, k: int, beams: int | None = None) -> int:
-        """Return the beam width of a search."""
+        """Return the beam width of a search for `k` hits."""
         ...
 
     def catch_up(self, reload: bool = True) -> bool:
-        """Apply what other processes have changed. Raises Moved where only a load can, unless
-        reload.
+        """Apply the changes of other processes; return whether there were any.
+
+        Raises:
+            Moved: The folder must be loaded again, and `reload` is false.
         """
         ...
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the model's files."""
         ...
 
 
 class Changed(Served, Protocol):
-    """A retriever that documents come to and go from."""
+    """A retriever whose documents can be changed."""
 
     def add(
         self,
@@ -110,7 +120,7 @@ class Changed(Served, Protocol):
         queries: Mapping[str, list[str]] | None = None,
         check: Check | None = None,
     ) -> list[str]:
-        """Add documents; check: refuses keys, while other writers are kept out."""
+        """Add documents; return their keys. `check` runs while other writers are locked out."""
         ...
 
     def replace(
@@ -119,19 +129,19 @@ class Changed(Served, Protocol):
         queries: Mapping[str, list[str]] | None = None,
         check: Check | None = None,
     ) -> list[str]:
-        """Put documents in the place of others."""
+        """Replace the documents with the same keys; return the keys."""
         ...
 
     def delete(self, keys: Sequence[str], check: Check | None = None) -> list[str]:
-        """Delete documents."""
+        """Delete documents; return their keys."""
         ...
 
     def rollback(self, version: int) -> None:
-        """Go back to a former version."""
+        """Restore the documents of an earlier version."""
         ...
 
     def compact(self) -> None:
-        """Write the folder anew."""
+        """Rewrite the model folder without deleted documents."""
         ...
 
     def versions(self) -> list[Version]:

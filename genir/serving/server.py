@@ -1,4 +1,4 @@
-"""From a model folder to a running server. The application itself is in `app.py`."""
+"""Runs the application of `app.py` as a server process for a model folder."""
 
 import asyncio
 import errno
@@ -37,13 +37,13 @@ from genir.signals import ENDING, drop_output, forward, in_main_thread
 log = logging.getLogger("genir.serving")
 
 LAST_S = 5.0
-"""Seconds after the drain in which the process ends by itself, or is ended."""
+"""Seconds after the drain until the process is killed if it has not ended."""
 SWITCH_SECONDS = 0.001
-"""Seconds after which a busy thread lets the event loop run, instead of 0.005 each time."""
+"""Interpreter switch interval in seconds; Python's default of 0.005 delays the event loop."""
 QUIET = 0.25
-"""Seconds without a request after which a leaving server believes that no more will come."""
+"""Seconds without a request after which a draining server closes its listener."""
 REFUSING = 2.0
-"""Seconds for which it refuses those who come all the same, before it closes the listener."""
+"""Maximum seconds of answering 503 to new requests before the listener is closed."""
 
 
 def serve(
@@ -54,16 +54,25 @@ def serve(
     examples: Sequence[str] = (),
     settings: Settings | None = None,
 ) -> None:
-    """Serve a model folder until Ctrl-C; `examples` are the queries that the page offers.
+    """Serve a model folder until SIGTERM or Ctrl-C.
 
-    Raises InputError for a port or host that cannot be had, for settings that leave documents
-    unguarded, and for a bad model folder, or one without the signature that settings ask for.
+    Args:
+        folder: The model folder.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        open_browser: Whether to open the search page.
+        examples: Example queries on the page; sampled from the documents if empty.
+        settings: Limits and other settings.
+
+    Raises:
+        InputError: The address is not available, the settings leave the documents unprotected, or
+            the folder is invalid or lacks a required signature.
     """
     settings = settings or Settings()
     asked = settings.precision
     changes = Examination(settings).refuse_unsigned(folder)
     if changes:
-        print_line(f"{folder.name}: {changes:,} changes since it was signed", stderr=True)
+        print_line(f"{folder.name}: {changes:,} changes since the signature", stderr=True)
     sys.setswitchinterval(SWITCH_SECONDS)
     with claim(host, port) as listener, logging_json():
 
@@ -83,9 +92,9 @@ def run(
     open_browser: bool = False,
     settings: Settings | None = None,
 ) -> None:
-    """Serve what `load` returns on a bound socket until Ctrl-C. Raises what `load` raises.
+    """Serve the model that `load` returns on a bound socket. Raises the errors of `load`.
 
-    The server lives (and says so on /healthz) while it loads; /readyz says when it can answer.
+    /healthz answers while the model loads; /readyz answers once it is loaded.
     """
     loopback, settings = is_loopback(listener), settings or Settings()
     if loopback and not settings.hosts:
@@ -117,16 +126,16 @@ def run(
     status.stop()
     server.left()
     if loading.done() and not loading.cancelled():
-        loading.result()  # raises what stopped it from loading
+        loading.result()  # raises the error of loading
 
 
 class LeavingServer(uvicorn.Server):
-    """A server that finishes what it accepted when it is told to stop, and then leaves with 0.
+    """A uvicorn server with a graceful shutdown: it finishes accepted requests and exits with 0.
 
-    While the model loads, a signal ends the process as it does any other command. Afterwards, at a
-    first SIGTERM, SIGHUP or Ctrl-C: /readyz says no, and connections are not kept; after
-    `linger_s`, new requests are told to go elsewhere (503); when none is left and no more come, the
-    listener is closed. A second one does not wait.
+    While the model loads, a signal ends the process at once. Afterwards, the first SIGTERM, SIGHUP
+    or Ctrl-C makes /readyz fail and closes connections after their response. After `linger_s`, new
+    requests get a 503; when no request is left, the listener is closed. A second signal ends the
+    server without waiting.
     """
 
     def __init__(self, service: Service, settings: Settings) -> None:
@@ -136,10 +145,10 @@ class LeavingServer(uvicorn.Server):
                 log_level="warning",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,  # the application has a setting for it
+                proxy_headers=False,  # handled by `TrustedProxies`
                 ws="none",
                 http="h11",  # httptools drops the body of a request that offers an upgrade
-                timeout_graceful_shutdown=1,  # after `_finish`: connections, no requests
+                timeout_graceful_shutdown=1,  # for idle connections, after `_finish`
             )
         )
         self._service, self._settings = service, settings
@@ -154,12 +163,12 @@ class LeavingServer(uvicorn.Server):
         self._before = {number: signal.getsignal(number) for number in ENDING}
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop."""
+        """Serve until a signal."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, then accept connections within limits."""
+        """Start the application, then accept connections up to the limits."""
         await super().startup([])
         acceptor = Acceptor(sockets or [], self._protocol, self._connections)
         self.servers.append(acceptor)  # type: ignore[arg-type]
@@ -175,7 +184,7 @@ class LeavingServer(uvicorn.Server):
 
     @contextmanager
     def hears_hang_up(self) -> Iterator[None]:
-        """Leave on SIGHUP too, which uvicorn does not listen for."""
+        """Also shut down on SIGHUP, which uvicorn does not handle."""
         heard = in_main_thread() and self._before[signal.SIGHUP] is not signal.SIG_IGN
         if heard:
             signal.signal(signal.SIGHUP, self.handle_exit)
@@ -184,7 +193,7 @@ class LeavingServer(uvicorn.Server):
             signal.signal(signal.SIGHUP, self._before[signal.SIGHUP])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to leave; at the second signal, go."""
+        """Start the graceful shutdown; end at once at the second signal."""
         if not self._service.ready and not self._service.draining:
             forward(sig, frame, self._before[sig])
         if self._service.draining or self._loop is None or not self._service.ready:
@@ -210,46 +219,46 @@ class LeavingServer(uvicorn.Server):
                 service.give_up(unfinished=True)
             await asyncio.sleep(0.02)
         service.give_up()
-        for _ in range(50):  # until they are refused
+        for _ in range(50):  # until their 503 is sent
             if not service.in_flight:
                 break
             await asyncio.sleep(0.02)
         self.should_exit = True
 
     def left(self) -> None:
-        """End the process at once if a thread hangs: Python would wait, or crash, at its exit."""
+        """Kill the process if a thread hangs, since Python's exit would wait for it or crash."""
         self._guard.cancel()
         if self._service.hangs and self._service.draining:
-            _end(0, "a thread works on that cannot be stopped; every request was answered")
+            _end(0, "a thread cannot be stopped; every request was answered")
 
 
-def _end(code: int = 1, reason: str = "leaving took too long") -> None:
-    """End the process without further ado. What was acknowledged is on the disk."""
-    log.warning("the server ends at once: %s", reason)
+def _end(code: int = 1, reason: str = "the shutdown took too long") -> None:
+    """Kill the process. All acknowledged changes are on disk."""
+    log.warning("killing the server process: %s", reason)
     drop_output()
     os._exit(code)
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Tell whether only this machine can reach a listener."""
+    """Return whether only this machine can reach a listener."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return True
     return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def claim(host: str, port: int) -> socket.socket:
-    """Bind a socket, so that a taken port is known before the model is loaded.
+    """Bind a socket before the model is loaded, so that a used port is reported early.
 
-    Raises InputError that names the port or host and the mend.
+    Raises InputError if the host or port is not available.
     """
     if port not in range(65536):
-        raise InputError(f"--port {port}: ports go from 0 to 65535; 0 takes any free one")
+        raise InputError(f"--port {port}: ports are 0 to 65535; 0 selects any free one")
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(place[:2], family=family)
     except socket.gaierror as error:
         raise InputError(
-            f"--host {host!r} is no address of this machine ({error.strerror}); "
+            f"--host {host!r}: not an address of this machine ({error.strerror}); "
             "try 127.0.0.1, or 0.0.0.0 for every network"
         ) from None
     except OSError as error:
@@ -258,14 +267,14 @@ def claim(host: str, port: int) -> socket.socket:
 
 def _reason(error: OSError) -> str:
     return {
-        errno.EADDRINUSE: "the port is taken; give another with --port, or 0 for any free one",
-        errno.EACCES: "ports below 1024 need more rights; give another with --port",
-        errno.EADDRNOTAVAIL: "no address of this machine; try --host 127.0.0.1",
+        errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 for any free one",
+        errno.EACCES: "ports below 1024 need more rights; choose another with --port",
+        errno.EADDRNOTAVAIL: "not an address of this machine; try --host 127.0.0.1",
     }.get(error.errno or 0, str(error))
 
 
 def address(listener: socket.socket) -> str:
-    """Return the URL to type: this machine's own where the server listens on every network."""
+    """Return the server's URL, with a loopback address if it listens on all interfaces."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

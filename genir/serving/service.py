@@ -1,4 +1,4 @@
-"""A model behind a queue, a cache and a writer: what the routes ask. Knows no HTTP."""
+"""The service behind the HTTP routes: a model with its queue, cache and writer."""
 
 import asyncio
 import logging
@@ -29,9 +29,9 @@ from genir.serving.writer import Writer
 
 T = TypeVar("T")
 CLOSE_S = 2.0
-"""Seconds that threads have to end in, once every request is answered."""
+"""Seconds that threads have to end after the last request."""
 MAX_CARD_BYTES = 16 * MIB
-"""Bytes of facts about the documents, and of shares, that are kept until something changes."""
+"""Bytes of cached document facts and shares, which are dropped at the next change."""
 log = logging.getLogger("genir.serving")
 
 
@@ -40,9 +40,9 @@ class NotReady(Exception):
 
 
 def open_folder(folder: Path, precision: Precision = "auto") -> Served:
-    """Load a model folder. precision: of this process from now on, unless `auto`."""
+    """Load a model folder. A `precision` other than `auto` then applies to the whole process."""
     from genir.models.precision import describe, override
-    from genir.retriever import Retriever  # brings torch: the server should not wait for it
+    from genir.retriever import Retriever  # imports torch, which would delay the server's start
 
     override(precision)
     retriever = Retriever.load(folder)
@@ -53,7 +53,7 @@ def open_folder(folder: Path, precision: Precision = "auto") -> Served:
 
 
 class Service:
-    """Answers, changes, and the state of both."""
+    """Answers queries, applies changes, and tracks requests in flight."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class Service:
         self.settings = settings or Settings()
         self.examiner = examiner or Unexamined()
         self.metrics = metrics or Metrics()
-        self.draining = False  # readiness says no, connections are not kept
-        self.hangs = False  # a thread works on after `close`
+        self.draining = False  # readiness fails and connections are closed after a response
+        self.hangs = False  # a thread still runs after `close`
         self.refuses = False  # new requests are refused
-        self._requests: dict[asyncio.Task[Any], bool] = {}  # and whether the body is whole
+        self._requests: dict[asyncio.Task[Any], bool] = {}  # value: whether the body is complete
         self._given_up: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.last_request = monotonic()
         self._worker = Worker(self.settings, self.metrics, self._look)
@@ -83,15 +83,15 @@ class Service:
 
     def _meter(self) -> None:
         gauge, worker = self.metrics.gauge, self._worker
-        gauge("genir_queue_queries", "Queries that wait.", lambda: worker.waiting)
-        gauge("genir_queue_changes", "Changes that wait.", lambda: self._writer.waiting)
-        gauge("genir_ready", "Whether queries are answered.", lambda: self.ready)
+        gauge("genir_queue_queries", "Queries waiting.", lambda: worker.waiting)
+        gauge("genir_queue_changes", "Changes waiting.", lambda: self._writer.waiting)
+        gauge("genir_ready", "Whether the model is ready.", lambda: self.ready)
         gauge("genir_model_generation", "Models swapped in so far.", lambda: worker.state[0])
         gauge("genir_model_version", "Version of the documents.", lambda: worker.state[1])
-        gauge("genir_documents_live", "Documents that can be found.", self._live)
+        gauge("genir_documents_live", "Live documents.", self._live)
         gauge("genir_requests_in_flight", "Requests being answered.", lambda: self.in_flight)
-        gauge("genir_cache_answers", "Answers kept.", lambda: len(self._cache))
-        gauge("genir_cache_bytes", "Bytes of the answers kept.", lambda: self._cache.size)
+        gauge("genir_cache_answers", "Answers cached.", lambda: len(self._cache))
+        gauge("genir_cache_bytes", "Bytes of the cached answers.", lambda: self._cache.size)
 
     def _live(self) -> float:
         table = self.served.table if self.ready else None
@@ -99,24 +99,24 @@ class Service:
 
     @property
     def in_flight(self) -> int:
-        """Return how many requests are being answered."""
+        """Number of requests in flight."""
         return len(self._requests)
 
     def begin(self, request: "asyncio.Task[Any]") -> None:
-        """Note that a request has come. request: the task that answers it."""
+        """Register a request by the task that answers it."""
         self._requests[request] = True
         self.last_request = monotonic()
 
     def note_body(self, request: "asyncio.Task[Any]", whole: bool) -> None:
-        """Note whether the body of a request has come whole."""
+        """Record whether the body of a request is complete."""
         self._requests[request] = whole
 
     def end(self, request: "asyncio.Task[Any]") -> None:
-        """Note that a request is answered."""
+        """Unregister an answered request."""
         self._requests.pop(request, None)
 
     def give_up(self, unfinished: bool = False) -> None:
-        """Cancel requests, which are then refused, once: all, or those whose body is unfinished."""
+        """Cancel all requests, or only requests with an incomplete body; each at most once."""
         for request, whole in self._requests.items():
             if request not in self._given_up and not (unfinished and whole):
                 self._given_up.add(request)
@@ -126,12 +126,12 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Return whether a model is there and the thread that runs it is alive."""
+        """Whether a model is loaded and its thread is alive."""
         return self._worker.served is not None and self._worker.alive
 
     @property
     def served(self) -> Served:
-        """Return the model, for its facts alone. Raises NotReady before `load`."""
+        """The model, for reading its properties only. Raises NotReady before `load`."""
         served = self._worker.served
         if served is None:
             raise NotReady
@@ -139,11 +139,11 @@ class Service:
 
     @property
     def state(self) -> ModelState:
-        """Return which model answers, and the version of its documents."""
+        """Generation of the model and version of its documents."""
         return self._worker.state
 
     def load(self, loader: Callable[[], Served]) -> "Future[None]":
-        """Load the model beside the event loop; the future carries the error if that fails."""
+        """Load the model in the writer's thread; the future raises the error if that fails."""
 
         def install() -> None:
             self._writer.install(loader())
@@ -151,36 +151,42 @@ class Service:
         return self._writer.submit(install)
 
     def watch(self) -> None:
-        """Begin to look for changes of other processes."""
+        """Start polling for changes of other processes."""
         self._worker.watch()
 
     def close(self) -> None:
-        """Take no more; what waits is dropped. `hangs` tells whether a thread goes on."""
+        """Refuse new work and drop waiting work; sets `hangs` if a thread does not end in time."""
         until = monotonic() + CLOSE_S
         closing = (self._worker.close, self._writer.close, self._comparison.close)
         self.hangs = not all([close(max(0.0, until - monotonic())) for close in closing])
 
     def _look(self, served: Served) -> None:
-        """Follow what other processes have changed, in the worker's thread."""
+        """Apply the changes of other processes, in the worker's thread."""
         try:
             with waiting_until(monotonic()):  # queries wait for this thread
                 followed = served.catch_up(reload=False)
             if followed:
-                log.info("followed", extra={"version": served.version})
+                log.info("applied changes of other processes", extra={"version": served.version})
         except Moved:
             self._writer.follow_soon()
         except InputError as error:
             self.metrics.lookouts.inc()
             log.error("the changes of other processes cannot be read: %s", error)
 
-    # --- asking --------------------------------------------------------------------------------
+    # --- queries -------------------------------------------------------------------------------
 
     async def search(
         self, asks: Sequence[Ask], deadline: float, fresh: bool = False
     ) -> list[Found]:
-        """Return the answers to queries, from those kept, unless `fresh`, or from the model.
+        """Return the answers to queries, from the cache (unless `fresh`) or from the model.
 
-        deadline: by the monotonic clock. Raises Busy, TimeoutError and NotReady, and InputError.
+        `deadline` is in seconds of the monotonic clock.
+
+        Raises:
+            Busy: The queue is full.
+            TimeoutError: The deadline has passed.
+            NotReady: No model is loaded.
+            InputError: A query or filter is invalid.
         """
         _ = self.served
         state = self._worker.state
@@ -195,25 +201,27 @@ class Service:
                 answers = await asyncio.gather(*self._worker.ask(wanted, deadline, held))
             for place, answer in zip(missing, answers, strict=True):
                 found[place] = answer
-                if len(missing) <= self.settings.max_batch:  # else they would displace all others
+                if (
+                    len(missing) <= self.settings.max_batch
+                ):  # a larger request would evict all others
                     self._cache.put(answer.state, asks[place].name, answer)
         return [one for one in found if one is not None]
 
     async def _prepare(self, asks: Sequence[Ask]) -> list[object]:
-        """Return the masks of filters, compiled beside the model."""
+        """Compile the filters outside the model's thread; return one mask per query."""
         wanted = {one.name: one for one in (ask.selection for ask in asks) if one is not None}
         held = {name: await self._worker.prepare(one) for name, one in wanted.items()}
         return [None if ask.selection is None else held[ask.selection.name] for ask in asks]
 
     async def ask(self, question: Callable[[Served], T], deadline: float) -> T:
-        """Return the model's answer to another question. Raises as `search` does."""
+        """Run a function in the model's thread; return its result. Raises as `search` does."""
         _ = self.served
         return await self._worker.call(question, deadline)
 
     async def remember(
         self, name: Hashable, question: Callable[[Served], T], deadline: float
     ) -> tuple[T, ModelState]:
-        """Return an answer that holds until something changes, and the state it belongs to."""
+        """Return a result of `ask`, cached until the next change, and the state it belongs to."""
         kept = self._cards.get(self._worker.state, name)
         if kept is not None:
             return cast(tuple[T, ModelState], kept)
@@ -228,9 +236,9 @@ class Service:
     async def look_up(
         self, name: Hashable, question: Callable[[Served], T], deadline: float
     ) -> tuple[T, ModelState]:
-        """Return an answer as `remember` does, made beside the model's thread.
+        """Like `remember`, but run the function outside the model's thread.
 
-        For questions about documents and their metadata, which may take long.
+        For functions of documents and their metadata, which may take long.
         """
         _ = self.served
         state = self._worker.state
@@ -245,9 +253,9 @@ class Service:
     async def shares(
         self, asks: Sequence[Ask], found: Sequence[Found], deadline: float
     ) -> list[list[float] | None]:
-        """Return the shares of the hits of each query; None where they are not known.
+        """Return the shares of each query's hits; None if they are unknown.
 
-        They are kept like answers, and left out where the documents have changed since the search.
+        They are cached like answers, and None if the documents have changed since the search.
         """
         return [await self._shares(*pair, deadline) for pair in zip(asks, found, strict=True)]
 
@@ -266,10 +274,10 @@ class Service:
     async def compare(
         self, asks: Sequence[Ask], deadline: float, scope: Selection | None = None
     ) -> Compared:
-        """Return what BM25 answers over the same documents: all, or those of a scope.
+        """Return BM25's hits over the same documents: all, or the documents of a scope.
 
-        Its index is made first, where there is none of these documents yet; the time that this
-        takes is given apart, as building the model is no part of its answers.
+        Builds the index first if there is none for these documents. The time for it is reported
+        separately, since the times of the model do not include building it either.
         """
 
         def look(served: Served) -> View:
@@ -294,27 +302,27 @@ class Service:
             shown = await asyncio.wrap_future(self._worker.texts.run(steps, asking.get()))
         return Compared(shown, view.state[1], index_ms)
 
-    # --- changing ------------------------------------------------------------------------------
+    # --- changes -------------------------------------------------------------------------------
 
     async def change(
         self, kind: str, work: Callable[[Changed], T], deadline: float
     ) -> tuple[T, int]:
-        """Make a change; return its outcome and the version that every query sees from now on."""
+        """Apply a change; return its result and the new version, which later queries see."""
         _ = self.served
         outcome = await self._writer.change(work, deadline)
         self.metrics.changes.labels(kind).inc()
         return outcome
 
     async def swap(self, folder: Path, deadline: float) -> None:
-        """Answer from another model folder from now on; no query waits for it.
+        """Replace the model by another folder's, without delaying queries.
 
-        The folder is examined before; this has limits of its own and moves the deadline.
+        The folder is checked first. The check has its own time limit and extends the deadline.
         """
         _ = self.served
         began = monotonic()
         try:
             await self._writer.examine(folder)
-        except FolderError as error:  # the folder that was asked for is wrong, not the one served
+        except FolderError as error:  # the requested folder is at fault, not the served one
             raise InputError(str(error)) from None
         deadline += monotonic() - began
         await self._writer.swap(folder, deadline)

@@ -1,4 +1,4 @@
-"""What a server allows and how it goes about it, in one record. Knows no server."""
+"""Settings of the server."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,7 +19,7 @@ from genir.serving.origins import check_host, check_origin, check_proxy
 
 
 def _listed(given: Any) -> Any:
-    """Return a single text as a tuple of one."""
+    """Wrap a single text in a tuple."""
     return (given,) if isinstance(given, str) else given
 
 
@@ -30,138 +30,149 @@ Proxy = Annotated[str, AfterValidator(check_proxy)]
 
 
 class Settings(BaseModel):
-    """Limits and habits of a server; each is a flag of `genir serve`."""
+    """Settings of a server; each one is an option of `genir serve`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    # Who may ask for what.
+    # Authorization.
     tokens: Path | None = Field(default=None, description="file of bearer tokens (genir token new)")
     public: bool = Field(
-        default=False, description="answer searches without a token, though there are some"
+        default=False, description="allow searches without a token even if --tokens is given"
     )
     writes: bool | None = Field(
         default=None,
-        description="let documents be added and deleted over HTTP; default: where a token guards "
-        "them, or only this machine can reach them",
+        description="allow adding and deleting documents over HTTP; default: if a token with the "
+        "role write exists, or only this machine can reach the server",
     )
     hosts: Annotated[tuple[Host, ...], Several] = Field(
         default=(),
-        description="host names that requests may be addressed to; default: this machine's, where "
-        "only it can reach the server",
+        description="accepted host names of requests; default: the names of this machine if only "
+        "it can reach the server, else any",
     )
     cors: Annotated[tuple[OriginText, ...], Several] = Field(
         default=(),
-        description="origins of other pages that may ask from browsers, such as "
+        description="origins of other pages that may send requests from browsers, for example "
         "https://www.example.org; '*' for all",
     )
     trusted_proxies: Annotated[tuple[Proxy, ...], Several] = Field(
         default=("127.0.0.1", "::1"),
         description="addresses and networks of proxies whose X-Forwarded-For, -Proto and -Host "
-        "headers are believed; '*' for any",
+        "headers are trusted; '*' for any",
     )
     models: Path | None = Field(
         default=None,
-        description="folder whose models may be swapped in; default: where the model lies",
+        description="folder with models that may be swapped in; default: the parent of MODEL",
     )
     trusted_keys: Path | None = Field(
         default=None,
-        description="file of public keys (genir keygen): only model folders that one of them has "
-        "signed are served",
+        description="file of public keys (genir keygen); only model folders signed by one of them "
+        "are served",
     )
     trial_s: float = Field(
         default=300.0,
         ge=0,
         le=86_400,
-        description="seconds that a new model folder may take in a process of its own, which loads "
-        "it first; 0: no trial",
+        description="seconds that loading a new model folder may take in a child process, as a "
+        "trial before it is served; 0: no trial",
     )
 
-    # How much one request may ask for.
+    # Limits of one request.
     max_query: int = Field(
-        default=2_000, ge=1, le=MAX_QUERY_CHARACTERS, description="characters in one query"
+        default=2_000, ge=1, le=MAX_QUERY_CHARACTERS, description="maximum characters in one query"
     )
     max_queries: int = Field(
-        default=256, ge=1, le=MAX_QUERIES, description="queries in one request"
+        default=256, ge=1, le=MAX_QUERIES, description="maximum queries in one request"
     )
-    max_k: int = Field(default=1_000, ge=1, description="hits a query")
-    max_beams: int = Field(default=1_000, ge=1, description="beams a query")
+    max_k: int = Field(default=1_000, ge=1, description="maximum hits per query")
+    max_beams: int = Field(default=1_000, ge=1, description="maximum beams per query")
     max_work: int = Field(
         default=2_560_000,
         ge=1,
-        description="queries x hits x beams of one request, such as 256 x 100 x 100",
+        description="maximum queries x hits x beams of one request, for example 256 x 100 x 100",
     )
     max_documents: int = Field(
-        default=256, ge=1, le=MAX_QUERIES, description="documents in one request"
+        default=256, ge=1, le=MAX_QUERIES, description="maximum documents in one request"
     )
     max_text: int = Field(
-        default=200_000, ge=1, description="characters in the text of one document"
+        default=200_000, ge=1, description="maximum characters in the text of one document"
     )
     max_keys: int = Field(
-        default=10_000, ge=1, le=MAX_KEYS, description="keys to allow or deny in one request"
+        default=10_000,
+        ge=1,
+        le=MAX_KEYS,
+        description="maximum keys in allow or deny of one request",
     )
     max_body: int = Field(
-        default=4 * 2**20, ge=1_024, description="bytes in the body of a request with documents"
+        default=4 * 2**20,
+        ge=1_024,
+        description="maximum bytes in the body of a request with documents",
     )
     max_search_body: int = Field(
-        default=2**20, ge=1_024, description="bytes in the body of any other request"
+        default=2**20, ge=1_024, description="maximum bytes in the body of any other request"
     )
 
     max_connections: int | None = Field(
         default=None,
         ge=1,
-        description="connections; default: 4,096, or as many as the process may open files for",
+        description="maximum connections; default: 4,096, or less if few files may be opened",
     )
     max_connections_each: int | None = Field(
         default=None,
         ge=1,
-        description="connections of one address that is no trusted proxy; default: a quarter",
+        description="maximum connections of one address that is not a trusted proxy; default: a "
+        "quarter of --max-connections",
     )
 
-    # How requests share the model.
-    batching: bool = Field(default=True, description="answer queries of several requests together")
-    max_batch: int = Field(default=32, ge=1, description="queries answered together")
+    # Batching and queues.
+    batching: bool = Field(default=True, description="batch the queries of several requests")
+    max_batch: int = Field(default=32, ge=1, description="maximum queries in a batch")
     max_wait_ms: float = Field(
-        default=2.0, ge=0, le=1_000, description="how long a batch waits for more"
+        default=2.0, ge=0, le=1_000, description="milliseconds that a batch waits for more queries"
     )
     queue: int = Field(
-        default=1_024, ge=1, description="queries that may wait; more are told to come back"
+        default=1_024, ge=1, description="maximum queries that wait; further ones get a 503"
     )
-    write_queue: int = Field(default=32, ge=1, description="changes that may wait")
-    deadline_ms: int = Field(default=10_000, ge=1, description="milliseconds a request may take")
+    write_queue: int = Field(default=32, ge=1, description="maximum changes that wait")
+    deadline_ms: int = Field(default=10_000, ge=1, description="maximum milliseconds of a request")
     cache: int = Field(
         default=64,
         ge=0,
         le=2**20,
-        description="MiB of answers kept until something changes, of requests of at most "
-        "--max-batch queries; 0: none",
+        description="MiB of cached answers, of requests of at most --max-batch queries; cleared "
+        "when documents change; 0: no cache",
     )
     poll_ms: int = Field(
-        default=250, ge=10, description="how often changes of other processes are looked for"
+        default=250,
+        ge=10,
+        description="milliseconds between two checks for changes of other processes",
     )
 
-    # What else it does.
+    # Other settings.
     precision: Precision = Field(
-        default="auto", description="of products: fp32, bf16, or what is measured to be faster"
+        default="auto",
+        description="type of matrix products: fp32, bf16, or auto, which measures the faster one",
     )
-    compare: bool = Field(default=True, description="answer by BM25 too, when asked for it")
+    compare: bool = Field(default=True, description="allow searches with BM25")
     max_compared: int = Field(
-        default=200_000, ge=1, description="documents up to which BM25 indexes them when asked"
+        default=200_000, ge=1, description="maximum documents that BM25 indexes"
     )
-    log_queries: bool = Field(default=False, description="write queries into the log")
+    log_queries: bool = Field(default=False, description="write query texts to the log")
     linger_s: float = Field(
-        default=0.0, ge=0, description="seconds after SIGTERM in which requests are still taken"
+        default=0.0,
+        ge=0,
+        description="seconds after SIGTERM during which requests are still accepted",
     )
     drain_s: float = Field(
-        default=30.0, ge=0, description="seconds after SIGTERM for what was accepted before it"
+        default=30.0, ge=0, description="seconds to finish accepted requests after --linger-s"
     )
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Self:
-        """Return the settings for flags that were given. Raises InputError naming a bad one."""
+        """Return the settings for the given options. Raises InputError for an invalid one."""
         try:
             return cls(**{name: value for name, value in given.items() if value is not None})
         except ValidationError as error:
             first = error.errors()[0]
             flag = "--" + str(first["loc"][0]).replace("_", "-")
-            told = first["msg"].removeprefix("Value error, ")
-            raise InputError(f"{flag} {first['input']!r}: {told}") from None
+            reason = first["msg"].removeprefix("Value error, ")
+            raise InputError(f"{flag} {first['input']!r}: {reason}") from None

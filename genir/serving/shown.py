@@ -1,4 +1,4 @@
-"""Answers as they are sent: hits as JSON, made step by step outside of the event loop."""
+"""Hits with snippets as JSON, encoded step by step outside of the event loop."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from genir.serving.threads import Steps
 
 @dataclass(frozen=True)
 class Shown:
-    """The hits of one query. json: an array of `HitMessage`s; keys: of the hits, best first."""
+    """The hits of one query: a JSON array of `HitMessage`, and the document keys, best first."""
 
     json: bytes
     keys: tuple[str, ...]
@@ -19,7 +19,7 @@ class Shown:
 
 
 def show(matched: Matched) -> Steps[Shown]:
-    """Make the snippets of an answer and encode it, a hit a step."""
+    """Create snippets and JSON of an answer, one hit per step."""
     hits, encoded = list[Hit](), list[str]()
     for hit in matched:
         hits.append(hit)
@@ -30,7 +30,7 @@ def show(matched: Matched) -> Steps[Shown]:
 
 
 def show_all(every: Iterable[Matched]) -> Steps[list[Shown]]:
-    """Make the snippets of several answers and encode them."""
+    """Create snippets and JSON of several answers."""
     shown = []
     for matched in every:
         shown.append((yield from show(matched)))

@@ -1,4 +1,4 @@
-"""Lines of JSON-RPC on standard input: what the SDK would drop without an answer is answered."""
+"""JSON-RPC messages on standard input. Invalid lines, which the SDK ignores, get an error reply."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from genir.json_text import JsonError, parse_json
 from genir.serving.complaints import complaint
 
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
-"""Codes of JSON-RPC."""
+"""JSON-RPC error codes."""
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]')
 _ID = re.compile(r'\s*:\s*(-?[0-9]{1,18}\b|"[^"\\]*")')
 _ESCAPED = re.compile("[\ud800-\udfff]")
@@ -25,22 +25,22 @@ Answer = Callable[[SessionMessage], Awaitable[None]]
 
 
 class CheckedLines:
-    """The lines of standard input that are messages; others are answered with an error."""
+    """Yields the valid messages on standard input and answers invalid lines with an error."""
 
     def __init__(self) -> None:
-        # Bytes that are no UTF-8 become surrogates, so that they can be named.
+        # Bytes that are not UTF-8 become surrogates, so that `fault_of` can report them.
         text = TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="surrogateescape")
         self._lines = anyio.wrap_file(text)
         self._answer: Answer | None = None
         self._connected = anyio.Event()
 
     def connect(self, answer: Answer) -> None:
-        """Give what sends a message to the client."""
+        """Set the function that sends a message to the client."""
         self._answer = answer
         self._connected.set()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield the lines that are messages."""
+        """Yield the valid messages."""
         async for line in self._lines:
             if not line.strip():
                 continue
@@ -55,7 +55,7 @@ class CheckedLines:
 
 
 def fault_of(line: str) -> ErrorData | None:
-    """Return why a line is no message, or None."""
+    """Return the error of an invalid message; None for a valid one."""
     if _ESCAPED.search(line):
         return ErrorData(code=PARSE_ERROR, message="the message is not UTF-8; send UTF-8")
     try:
@@ -65,19 +65,19 @@ def fault_of(line: str) -> ErrorData | None:
     except JsonError as error:
         return ErrorData(code=PARSE_ERROR, message=f"the message cannot be read: {error}")
     except UnicodeEncodeError:
-        reason = "an unpaired surrogate such as \\ud800, half a character; write the whole one"
+        reason = "an unpaired surrogate (half a character) like \\ud800; write the whole pair"
         return ErrorData(code=PARSE_ERROR, message=f"the message holds {reason}")
     except ValidationError as error:
         first = error.errors()[0]
-        told = complaint(first, first["loc"][1:], ())
+        detail = complaint(first, first["loc"][1:], ())
         return ErrorData(
-            code=INVALID_REQUEST, message=f"the message is no JSON-RPC request: {told}"
+            code=INVALID_REQUEST, message=f"the message is no JSON-RPC request: {detail}"
         )
     return None
 
 
 def id_of(line: str) -> Any:
-    """Return the id of a message, also where the line is no JSON; None without one."""
+    """Return the id of a message, also from invalid JSON; None if there is none."""
     depth = 0
     for found in _TOKEN.finditer(line):
         if depth == 1 and found[0] == '"id"' and (given := _ID.match(line, found.end())):

@@ -1,7 +1,6 @@
-"""A daemon thread that works for several callers in turn, in slices of time.
+"""A daemon thread that runs the jobs of several callers in time slices.
 
-Nothing waits for it at the end of the process: a job that hangs holds up neither the server's exit
-nor Python's own, as a `ThreadPoolExecutor` would. Knows no HTTP and no model.
+Unlike a `ThreadPoolExecutor`, it does not delay the exit of the process when a job hangs.
 """
 
 import threading
@@ -16,13 +15,13 @@ from genir.serving.turns import FairQueue
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Work in short steps; between two of them, another caller's work may go on."""
+"""A job in short steps; the thread may switch to another job between two steps."""
 SLICE_S = 0.002
-"""Seconds after which it is another caller's turn."""
+"""Length of a time slice, in seconds."""
 
 
 class Stopped(Exception):
-    """The thread has been closed: it takes no more work."""
+    """The thread is closed and accepts no more jobs."""
 
 
 @dataclass(eq=False)
@@ -35,13 +34,13 @@ class _Job(Generic[T]):
 
 
 class FairThread:
-    """One daemon thread; `waiting` counts the jobs that are queued or running."""
+    """A daemon thread with a fair queue of jobs."""
 
     def __init__(self, name: str, busy: Callable[[], bool] = lambda: False) -> None:
-        """Make the thread. busy: whether another thread should have the interpreter's lock.
+        """Create the thread, which starts with the first job.
 
-        After a slice, the thread rests as long as the slice took while it is busy: pure Python
-        beside the model makes each of the model's operations wait for the lock.
+        While `busy()` is true, the thread sleeps after each slice for as long as the slice took, so
+        that the model's thread gets the interpreter lock.
         """
         self._name, self._busy = name, busy
         self._queue: FairQueue[_Job[Any]] = FairQueue()
@@ -52,16 +51,16 @@ class FairThread:
 
     @property
     def waiting(self) -> int:
-        """Return how many jobs are queued or running."""
+        """Number of jobs queued or running."""
         return len(self._queue) + self._running
 
     @property
     def alive(self) -> bool:
-        """Return whether the thread runs."""
+        """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def submit(self, work: Callable[[], T], caller: Hashable = None) -> "Future[T]":
-        """Run work that has no steps. Raises Stopped."""
+        """Queue a function as a job of one step. Raises Stopped."""
 
         def once() -> Steps[T]:
             yield from ()
@@ -70,9 +69,9 @@ class FairThread:
         return self.run(once(), caller)
 
     def run(self, steps: Steps[T], caller: Hashable = None, cost: float = 1.0) -> "Future[T]":
-        """Run work step by step. Raises Stopped.
+        """Queue a job; return the future of its result. Raises Stopped.
 
-        cost: its share of the work: of callers who have had as little, the least goes first.
+        `cost` is the amount of work in any unit, for fair queuing among callers.
         """
         job = _Job(caller, steps, Future[T](), cost)
         with self._change:
@@ -86,7 +85,7 @@ class FairThread:
         return job.future
 
     def close(self, timeout: float = 0.0) -> bool:
-        """Take no more; give what waits a time to end, in seconds, and drop the rest.
+        """Refuse new jobs, wait `timeout` seconds for queued ones, and cancel the rest.
 
         Returns whether the thread has ended.
         """
@@ -130,7 +129,7 @@ class FairThread:
     def _put_back(self, job: _Job[Any]) -> None:
         with self._change:
             if not self._dropped:
-                self._queue.put(job.caller, job, job.cost)  # behind the caller's own
+                self._queue.put(job.caller, job, job.cost)  # behind the caller's other jobs
                 return
         _drop(job)
 
@@ -142,7 +141,7 @@ def _drop(job: _Job[Any]) -> None:
 
 
 def _slice(job: _Job[Any], until: float) -> bool:
-    """Run some steps of a job; return whether there are more."""
+    """Run steps of a job until the time is up; return whether steps are left."""
     if not job.begun and not job.future.set_running_or_notify_cancel():
         return False
     job.begun = True

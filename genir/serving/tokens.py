@@ -1,4 +1,4 @@
-"""Bearer tokens: a file that knows only their digests, and whom a secret belongs to."""
+"""Bearer tokens: the token file, which stores digests only, and the lookup of a secret."""
 
 import errno
 import hashlib
@@ -24,15 +24,16 @@ from genir.text_files import read_text
 
 Role = Literal["read", "write"]
 PREFIX = "genir_"
-"""Opens every secret, so that scanners find one that was left lying about."""
+"""Prefix of every secret, so that secret scanners recognize leaked ones."""
 MODE = 0o600
 
 
 class Token(BaseModel):
-    """A line of the file. The secret itself stands nowhere: it is 256 random bits, so that one
-    round of sha256 hides it.
+    """An entry of the token file.
 
-    where, allow: a filter and keys that bound what this token may find, read and change.
+    Only the digest of the secret is stored: it has 256 random bits, so one round of SHA-256
+    suffices. `where` and `allow` are a filter and keys that limit the documents the token may
+    access.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +46,7 @@ class Token(BaseModel):
 
 
 class TokenFile(BaseModel):
-    """The file: `{"tokens": [...]}`."""
+    """Content of a token file: `{"tokens": [...]}`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,7 +55,7 @@ class TokenFile(BaseModel):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, and what is open to them. scope: None where everything is."""
+    """The authenticated caller: token name, role, and accessible documents (None for all)."""
 
     name: str
     role: Role | None
@@ -62,14 +63,14 @@ class Caller:
 
 
 class Tokens:
-    """The tokens of a file, read again whenever it changes.
+    """The tokens of a file, which is read again when it changes.
 
-    A file that is gone or cannot be opened refuses every token; one whose content is damaged, such
-    as half of a file that is being written, leaves the tokens as they were.
+    If the file is missing or cannot be opened, every token is refused. If its content is invalid,
+    for example while it is being written, the previous tokens stay in force.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file. Raises InputError for one that cannot be read."""
+        """Read the file. Raises InputError if it cannot be read or is invalid."""
         self.path = path
         self._stamp: tuple[int, ...] = ()
         self._callers: list[tuple[bytes, Caller]] = []
@@ -77,13 +78,13 @@ class Tokens:
 
     @property
     def writable(self) -> bool:
-        """Tell whether any token may write."""
+        """Whether any token has the role `write`."""
         return any(caller.role == "write" for _, caller in self._callers)
 
     def refresh(self) -> bool:
-        """Read the file again if it has changed; tell whether it had.
+        """Read the file again if it has changed; return whether it had.
 
-        Raises InputError, once, for a file that cannot be opened or is damaged.
+        Raises InputError, once per change, if the file cannot be opened or is invalid.
         """
         try:
             facts = self._facts()
@@ -101,7 +102,7 @@ class Tokens:
         return True
 
     def caller(self, secret: str) -> Caller | None:
-        """Return whose secret it is. Takes as long for a wrong one as for a right one."""
+        """Return the caller with this secret, or None. Takes constant time."""
         digest, found = hash_of(secret), None
         for known, caller in self._callers:
             if hmac.compare_digest(known, digest):
@@ -109,10 +110,10 @@ class Tokens:
         return found
 
     def _facts(self) -> tuple[int, ...]:
-        """Return what changes with the file. Raises InputError unless it can be opened."""
+        """Return the fingerprint of the file. Raises InputError if it cannot be opened."""
         try:
             facts = self.path.stat()
-            if not stat.S_ISREG(facts.st_mode):  # a pipe would wait for its writer
+            if not stat.S_ISREG(facts.st_mode):  # opening a pipe would block
                 raise OSError(errno.EINVAL, "no regular file")
             if self._stamp and facts_of(facts) == self._stamp:
                 return self._stamp
@@ -121,18 +122,18 @@ class Tokens:
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be read ({error.strerror}); "
-                f"make one with: genir token new NAME {command('--file', self.path)}"
+                f"create one with: genir token new NAME {command('--file', self.path)}"
             ) from None
         return facts_of(facts)
 
     def _load(self, facts: tuple[int, ...]) -> None:
-        self._stamp = facts  # also of a bad file: it is complained of once
+        self._stamp = facts  # also for an invalid file: report it once
         tokens = read_tokens(self.path)
         self._callers = [(bytes.fromhex(one.sha256), _caller(one)) for one in tokens]
 
 
 def facts_of(facts: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is replaced, written to, or given other permissions."""
+    """Return the fingerprint of a file: it changes with its content, inode and permissions."""
     return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
 
@@ -144,12 +145,12 @@ def _caller(token: Token) -> Caller:
 
 
 def hash_of(secret: str) -> bytes:
-    """Return the digest that the file holds of a secret."""
+    """Return the SHA-256 digest of a secret, as stored in the token file."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def read_tokens(path: Path) -> Sequence[Token]:
-    """Return the tokens of a file. Raises InputError naming what is wrong with it."""
+    """Return the tokens of a file. Raises InputError if it is invalid."""
     try:
         read = TokenFile.model_validate(parse_json(read_text(path)))
     except ValidationError as error:
@@ -169,7 +170,7 @@ def read_tokens(path: Path) -> Sequence[Token]:
 
 
 def check_condition(field: str, condition: Any, place: str) -> None:
-    """Raise InputError, opened by `place`, for a condition that could never be tested."""
+    """Raise InputError, prefixed with `place`, for an invalid filter condition."""
     import numpy as np
 
     from genir.corpus.conditions import passing
@@ -182,7 +183,7 @@ def check_condition(field: str, condition: Any, place: str) -> None:
 
 @dataclass(frozen=True)
 class Wish:
-    """A token to be made."""
+    """Name, role and scope of a token to create."""
 
     name: str
     role: Role = "read"
@@ -191,9 +192,10 @@ class Wish:
 
 
 def new_token(path: Path, wish: Wish) -> str:
-    """Add a token to a file, made if there is none; return the secret, which is not kept.
+    """Add a token to a file, which is created if missing; return the secret, which is not stored.
 
-    Raises InputError for a name that is taken and for a file that cannot be written.
+    Raises:
+        InputError: The name is already used, or the file cannot be written.
     """
     tokens = list(read_tokens(path)) if path.exists() else []
     if any(token.name == wish.name for token in tokens):
@@ -221,13 +223,13 @@ def new_token(path: Path, wish: Wish) -> str:
 
 
 def _write(path: Path, tokens: Sequence[Token]) -> None:
-    """Write the file in one step, for its owner alone."""
-    told = {"tokens": [token.model_dump(exclude_defaults=True) for token in tokens]}
+    """Write the file atomically, readable by its owner only."""
+    content = {"tokens": [token.model_dump(exclude_defaults=True) for token in tokens]}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
         with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(told, file, indent=2, ensure_ascii=False)
+            json.dump(content, file, indent=2, ensure_ascii=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())

@@ -1,7 +1,7 @@
-"""A model folder is loaded and asked in a child process before this process loads it.
+"""Trial of a model folder: a child process loads and queries it before the server does.
 
-Libraries that read weights, tokenizers and tries may crash, never return or allocate without bound
-on a crafted file. In the child that costs a refusal; the server goes on.
+A crafted file can make a library crash, hang or allocate without limit. In the child process this
+only rejects the folder.
 """
 
 import json
@@ -18,19 +18,19 @@ from genir.folders import is_enclosed, paths_below
 
 CHILD = "import sys; from genir.serving.trial import main; main(*sys.argv[1:])"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
-"""No look-ups, and no second copy in the memory of a GPU."""
+"""Environment of the child: no network access, no GPU."""
 NICENESS = 5
 MEMORY_BYTES = 4 * 2**30
 MEMORY_PER_BYTE = 6
-"""Address space that the child may take: the first number, and so much for each byte of the folder
-(weights in three precisions, the table, the trie), beyond that of the imported libraries."""
+"""Limit of the child's address space beyond the imported libraries: `MEMORY_BYTES`, plus
+`MEMORY_PER_BYTE` for each byte of the folder (weights in three precisions, the table, the trie)."""
 BLOCK_BYTES = 512
-"""Unit of `st_blocks`: a file with holes is not as large as it says."""
+"""Unit of `st_blocks`, by which the true size of sparse files is computed."""
 MAX_REFUSAL = 1_000
 
 
 class Trial:
-    """Examine folders one at a time, each in a child process with a deadline and a memory limit."""
+    """Tries folders one at a time, each in a child process with a time and a memory limit."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -38,11 +38,11 @@ class Trial:
         self._closed = False
 
     def __call__(self, folder: Path) -> None:
-        """Load a folder and ask it a query, in a child process.
+        """Load a folder and run a query in a child process.
 
         Raises:
-            InputError: the folder is refused there, or the child crashes, takes more than its
-                memory, or is not done in time.
+            InputError: The folder is invalid, or the child crashes, exceeds its memory limit or its
+                time limit.
         """
         command = [sys.executable, "-P", "-c", CHILD, str(folder), str(self._seconds)]
         with subprocess.Popen(
@@ -56,10 +56,14 @@ class Trial:
             self._child = child
             try:
                 if self._closed:
-                    raise InputError(f"{folder}: not tried, since the server is leaving")
+                    raise InputError(
+                        f"{folder}: not tried, since the server is shutting down; try again later"
+                    )
                 output, _ = child.communicate(timeout=self._seconds)
             except subprocess.TimeoutExpired:
-                raise _refused(folder, f"is not done in {self._seconds:g} seconds") from None
+                raise _refused(
+                    folder, f"does not finish within {self._seconds:g} seconds"
+                ) from None
             finally:
                 self._kill()
                 self._child = None
@@ -71,12 +75,12 @@ class Trial:
             raise InputError(str(refusal)[:MAX_REFUSAL])
 
     def close(self) -> None:
-        """End the child that runs; its folder is refused."""
+        """Kill a running child; its folder is rejected."""
         self._closed = True
         self._kill()
 
     def _kill(self) -> None:
-        """End the child and the processes that it has started."""
+        """Kill the child and the processes that it has started."""
         child = self._child
         if child is not None and child.poll() is None:
             with suppress(ProcessLookupError):
@@ -84,7 +88,7 @@ class Trial:
 
 
 def _import_path() -> str:
-    """Return a PYTHONPATH by which the child finds this genir, installed or not."""
+    """Return a PYTHONPATH with which the child imports this genir, installed or not."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
 
@@ -96,7 +100,7 @@ def _refused(folder: Path, reason: str) -> InputError:
 
 
 def _end_of(code: int) -> str:
-    """Return how a child ended that has reported nothing."""
+    """Describe the end of a child without a report."""
     with suppress(ValueError):
         return f"is ended by {signal.Signals(-code).name}"
     return f"exits with code {code}"
@@ -106,14 +110,14 @@ def _end_of(code: int) -> str:
 
 
 def main(folder: str, seconds: str) -> None:
-    """Load a folder and print why it is refused, as JSON; null where it answers."""
+    """Load a folder and print the reason for rejecting it as JSON; null if it answers."""
     _limit_time(float(seconds))
     report = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no report
+    os.dup2(2, 1)  # keep the output of libraries out of the report
     reason = _attempt(Path(folder))
     report.write(json.dumps(reason))
     report.close()
-    os._exit(0)  # what is still to be freed may be damaged
+    os._exit(0)  # skip destructors: memory may be corrupted
 
 
 def _attempt(folder: Path) -> str | None:
@@ -126,7 +130,7 @@ def _attempt(folder: Path) -> str | None:
         retriever = Retriever.load(folder, "cpu")
         retriever.search(["a trial query"], 10)
         retriever.versions()
-        for _ in retriever.documents:  # each is parsed
+        for _ in retriever.documents:  # parses each one
             pass
     except InputError as error:
         return str(error)
@@ -138,7 +142,7 @@ def _attempt(folder: Path) -> str | None:
 
 
 def _limit_time(seconds: float) -> None:
-    """End this process, and those that it starts, should the one that waits for it be gone."""
+    """Limit the run time of this process and its children, in case the server is gone."""
     os.nice(NICENESS)
     signal.alarm(int(seconds) + 10)
     processors = os.cpu_count() or 1
@@ -150,8 +154,8 @@ def _limit_time(seconds: float) -> None:
 
 
 def _limit_memory(folder: Path) -> None:
-    """Bound the address space from now on; systems without /proc have no bound."""
-    with suppress(OSError, InputError):  # a folder that cannot be walked is refused at its load
+    """Limit the address space; no limit on systems without /proc."""
+    with suppress(OSError, InputError):  # an unreadable folder fails at its load
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         facts = [path.stat() for path in paths_below(folder) if is_enclosed(path, folder)]
         size = sum(min(one.st_size, one.st_blocks * BLOCK_BYTES) for one in facts)
@@ -160,7 +164,7 @@ def _limit_memory(folder: Path) -> None:
 
 
 def _lower(limit: int, most: int) -> None:
-    """Set a resource limit, unless a lower one holds already."""
+    """Set a resource limit, unless a lower one is set."""
     _, hard = resource.getrlimit(limit)
     if hard == resource.RLIM_INFINITY or most < hard:
         resource.setrlimit(limit, (most, most))

@@ -1,9 +1,9 @@
-"""Fair order among callers: the job of the caller who has had the least work goes first.
+"""Weighted fair queuing among callers: the caller with the least work so far goes first.
 
-Weighted fair queuing: virtual time advances by the cost of each job divided by the number of active
-callers. A caller's job starts, in virtual time, where its last one ended, or now if that is later;
-jobs are taken by the virtual time at which they end. So a caller who comes seldom is next
-in line, whatever others have queued, and a caller with many jobs waits behind itself.
+Virtual time advances by the cost of each job divided by the number of active callers. A caller's
+job starts, in virtual time, where its last one ended, or now if that is later; jobs are taken in
+the order of their virtual end times. So an infrequent caller is next in line even if others have
+queued many jobs, and a caller's many jobs delay only its own.
 """
 
 from collections import deque
@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 
 J = TypeVar("J")
 MAX_LOOK_AHEAD = 64
-"""Jobs of a caller among which one that fits is looked for."""
+"""Number of a caller's jobs that are searched for one that fits."""
 MAX_IDLE_CALLERS = 256
-"""Callers without a job whose virtual time is remembered before those of the past are dropped."""
+"""Number of callers without a job whose virtual times are kept before old ones are dropped."""
 
 
 class FairQueue(Generic[J]):
-    """Jobs of several callers; not thread-safe.
+    """Fair queue of the jobs of several callers. Not thread-safe.
 
     Example:
         >>> queue = FairQueue[str]()
@@ -33,7 +33,7 @@ class FairQueue(Generic[J]):
     def __init__(self) -> None:
         self._jobs: dict[Hashable, deque[tuple[J, float]]] = {}
         self._start: dict[Hashable, float] = {}  # virtual time at which a caller's next job starts
-        self._arrival: dict[Hashable, int] = {}  # breaks ties: who came or was served first
+        self._arrival: dict[Hashable, int] = {}  # breaks ties: first to arrive or to be served
         self._now = 0.0
         self._count = count()
         self._length = 0
@@ -48,7 +48,7 @@ class FairQueue(Generic[J]):
 
     @property
     def callers(self) -> Collection[Hashable]:
-        """Return the callers who have a job."""
+        """Callers with at least one job."""
         return self._jobs.keys()
 
     def count(self, caller: Hashable) -> int:
@@ -56,7 +56,7 @@ class FairQueue(Generic[J]):
         return len(self._jobs.get(caller, ()))
 
     def put(self, caller: Hashable, job: J, cost: float = 1.0) -> None:
-        """Add a job of a caller. cost: its share of the work, in any unit."""
+        """Add a job of a caller. `cost` is its amount of work, in any unit."""
         if caller not in self._jobs:
             self._jobs[caller] = deque()
             self._start[caller] = max(self._now, self._start.get(caller, 0.0))
@@ -67,7 +67,7 @@ class FairQueue(Generic[J]):
     def take(self, fits: Callable[[J], bool] = lambda job: True, forfeit: bool = False) -> J | None:
         """Remove and return the next job that fits; None if there is none.
 
-        forfeit: whether a caller without a job that fits has no claim to the turns it misses.
+        With `forfeit`, a caller without a job that fits loses the turns it misses.
         """
         found = self._find(fits, forfeit)
         if found is None:
@@ -86,12 +86,12 @@ class FairQueue(Generic[J]):
         return job
 
     def _active(self) -> int:
-        """Return the number of callers who have a job, or have had more work than their share."""
+        """Return the number of callers with a job, or with more work so far than their share."""
         ahead = sum(at > self._now for one, at in self._start.items() if one not in self._jobs)
         return len(self._jobs) + ahead
 
     def _find(self, fits: Callable[[J], bool], forfeit: bool) -> tuple[Hashable, int] | None:
-        """Return the caller of the next job that fits, and its place among the caller's own."""
+        """Return the caller of the next job that fits and the job's index in its queue."""
         for caller in sorted(self._jobs, key=self._end):
             for place, (job, _) in enumerate(islice(self._jobs[caller], MAX_LOOK_AHEAD)):
                 if fits(job):
@@ -105,7 +105,7 @@ class FairQueue(Generic[J]):
         return self._start[caller] + cost, self._arrival[caller]
 
     def _forget(self) -> None:
-        """Drop the virtual times of callers who have no job and are not ahead of others."""
+        """Drop the virtual times of callers without a job that are not ahead of others."""
         if not self._jobs:
             self._start.clear()
             self._now = 0.0
@@ -115,7 +115,7 @@ class FairQueue(Generic[J]):
             self._start = (kept | ahead) if len(ahead) <= MAX_IDLE_CALLERS else kept
 
     def drop(self, unwanted: Callable[[J], bool]) -> None:
-        """Remove the jobs that are not wanted any more."""
+        """Remove the unwanted jobs."""
         for caller, jobs in list(self._jobs.items()):
             kept = deque(pair for pair in jobs if not unwanted(pair[0]))
             self._length -= len(jobs) - len(kept)

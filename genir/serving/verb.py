@@ -1,4 +1,4 @@
-"""The verbs `genir serve` and `genir token`: their options, and what they start."""
+"""The CLI verbs `genir serve`, `genir benchmark load` and `genir token`."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from genir.memory import keep_few_kernels
 from genir.outputs import check_distinct, check_output, write_text
 from genir.serving.settings import Settings
 
-token_app = typer.Typer(help="Make bearer tokens for a server.", no_args_is_help=True)
+token_app = typer.Typer(help="Create bearer tokens for a server.", no_args_is_help=True)
 
 
 def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb an option for each setting; it is called with those that were given."""
+    """Add a CLI option for each setting to a verb, which receives them as keyword arguments."""
     own = [one for one in signature(verb).parameters.values() if one.kind != Parameter.VAR_KEYWORD]
     options = [_option(name) for name in Settings.model_fields]
     verb.__signature__ = signature(verb).replace(parameters=own + options)  # type: ignore[attr-defined]
@@ -29,10 +29,10 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
 def _option(name: str) -> Parameter:
     field = Settings.model_fields[name]
     kind, flag = _plain(field.annotation), "--" + name.replace("_", "-")
-    told = f"{field.description}" + ("" if field.default in (None, (), False) else
+    text = f"{field.description}" + ("" if field.default in (None, (), False) else
                                      f"; default: {_shown(field.default)}")  # fmt: skip
     names = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
-    option = typer.Option(*names, help=told, show_default=False, rich_help_panel="Settings")
+    option = typer.Option(*names, help=text, show_default=False, rich_help_panel="Settings")
     return Parameter(
         name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -45,7 +45,7 @@ def _shown(value: object) -> str:
 
 
 def _plain(annotation: Any) -> Any:
-    """Return the type of an option: without None, and a list for a tuple."""
+    """Return the option's type for typer: without None, and a list for a tuple."""
     if isinstance(annotation, UnionType):
         annotation = next(one for one in get_args(annotation) if one is not type(None))
     return list[str] if get_origin(annotation) is tuple else annotation
@@ -73,15 +73,15 @@ def load(
         Path, typer.Argument(help="a model folder", metavar="MODEL", show_default=False)
     ],
     queries: Annotated[
-        Path | None, typer.Option(help="queries.jsonl or .tsv; default: pieces of documents")
+        Path | None, typer.Option(help="queries.jsonl or .tsv; default: passages of documents")
     ] = None,
-    clients: Annotated[int, typer.Option(help="that ask at once", min=1)] = 64,
-    minutes: Annotated[float, typer.Option(help="how long", min=0.01)] = 5.0,
-    batching: Annotated[bool, typer.Option(help="answer queries of several together")] = True,
-    changes: Annotated[bool, typer.Option(help="add and delete documents beside")] = True,
+    clients: Annotated[int, typer.Option(help="number of concurrent clients", min=1)] = 64,
+    minutes: Annotated[float, typer.Option(help="duration in minutes", min=0.01)] = 5.0,
+    batching: Annotated[bool, typer.Option(help="batch the queries of several clients")] = True,
+    changes: Annotated[bool, typer.Option(help="add and delete documents meanwhile")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="write JSON here")] = None,
 ) -> None:
-    """Load a server on a copy of the model: throughput, latency, wrong status codes, memory."""
+    """Load-test a server on a copy of the model: throughput, latency, status codes, memory."""
     from genir.serving.load import Load, few_timed, run_load
 
     if json_file is not None:
@@ -98,26 +98,26 @@ def load(
 
 @token_app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="whom it is for", show_default=False)],
-    file: Annotated[Path, typer.Option(help="the tokens' file; made if there is none")] = Path(
+    name: Annotated[str, typer.Argument(help="name of the token's owner", show_default=False)],
+    file: Annotated[Path, typer.Option(help="token file; created if missing")] = Path(
         "tokens.json"
     ),
     role: Annotated[str, typer.Option(help="read, or write (which may read too)")] = "read",
     where: Annotated[
         str | None,
-        typer.Option(help='filter that bounds what it may see and change: {"tenant": "a"}'),
+        typer.Option(help='filter on the documents that it may access: {"tenant": "a"}'),
     ] = None,
     allow: Annotated[
-        list[str] | None, typer.Option(help="key of a document it may see; may be repeated")
+        list[str] | None, typer.Option(help="key of a document that it may access; may be repeated")
     ] = None,
 ) -> None:
-    """Make a token; print its secret, which stands nowhere else."""
+    """Create a token and print its secret, which is stored nowhere."""
     from genir.serving.tokens import Wish, new_token
 
     if role not in ("read", "write"):
         raise InputError(f"--role {role!r}: choose read or write")
     secret = new_token(file, Wish(name, role, _filter(where), allow))  # type: ignore[arg-type]
-    print_line(f"{file} knows {name!r} now. The secret, once:", stderr=True)
+    print_line(f"Added {name!r} to {file}. The secret, shown only once:", stderr=True)
     print_line(secret)
 
 
@@ -133,6 +133,6 @@ def _filter(text: str | None) -> dict[str, Any] | None:
         read, reason = None, f"{error}; "
     if not isinstance(read, dict):
         raise InputError(
-            f'--where {text!r:.200}: {reason}write it as JSON, such as {{"tenant": "a"}}'
+            f'--where {text!r:.200}: {reason}write it as JSON, for example {{"tenant": "a"}}'
         )
     return read

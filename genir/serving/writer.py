@@ -1,9 +1,9 @@
-"""Changes, one at a time, on a second copy of the model: the first goes on answering.
+"""The thread that changes documents, on a second copy of the model while the first one answers.
 
-The copy is loaded at the first change. It writes to the journal of the model folder; what answers
-then reads the change from there, as it reads those of other processes. What needs a whole new load
-(a rollback, a compaction, another folder) is loaded here too, and swapped in when it is ready. A
-folder that neither this process nor the one before has written is examined first (`examination`).
+The copy is loaded at the first change and writes to the journal of the model folder. The answering
+model then reads the change from the journal, like changes of other processes. After a rollback, a
+compaction or a swap the model is loaded again here and replaced when it is ready. A folder that
+this process has not written or loaded before is checked first (`examination`).
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from genir.serving.threads import FairThread, Stopped
 
 T = TypeVar("T")
 RETRY = 5.0
-"""Seconds after which a folder that could not be loaded is tried again."""
+"""Seconds until a folder that could not be loaded is loaded again."""
 log = logging.getLogger("genir.serving")
 
 
 class Late(Exception):
-    """The deadline passed before the work was begun."""
+    """The deadline passed before the work started."""
 
 
 class Writer:
-    """The thread that changes, loads and swaps."""
+    """The thread that changes documents and loads models."""
 
     def __init__(
         self,
@@ -50,38 +50,46 @@ class Writer:
         self._worker, self._opener, self._settings = worker, opener, settings
         self._examiner = examiner or Unexamined()
         self._examining = False
-        self._known: tuple[int, ...] = ()  # stamp of the folder that answers
-        self._bad: tuple[int, ...] = ()  # identity of a folder in its place that was refused
+        self._known: tuple[int, ...] = ()  # stamp of the folder of the answering model
+        self._bad: tuple[int, ...] = ()  # identity of a replaced folder that was rejected
         self._thread = FairThread("genir-writer")
         self._trials = FairThread("genir-trial")
         self._copy: Changed | None = None
         self._waiting = 0
         self._catching_up = threading.Event()
-        self._resting = 0.0  # no folder is loaded before, by the monotonic clock
+        self._resting = 0.0  # monotonic time before which no folder is loaded
 
     @property
     def waiting(self) -> int:
-        """Return how many changes wait or are being made."""
+        """Number of changes that wait or run."""
         return self._waiting
 
     # --- from the event loop -------------------------------------------------------------------
 
     async def change(self, work: Callable[[Changed], T], deadline: float) -> tuple[T, int]:
-        """Make a change; return its outcome and the version once every query sees it.
+        """Apply a change; return its result and the new version once every query sees it.
 
-        deadline: by the monotonic clock; what has begun by then is finished, but waits no longer
-        for other processes. Raises Busy, Closed and Late, and what the work raises.
+        `deadline` is in seconds of the monotonic clock. A change that has started by then is
+        finished, but no longer waits for locks of other processes.
+
+        Raises:
+            Busy: Too many changes wait.
+            Closed: The server is shutting down.
+            Late: The deadline passed before the change started.
         """
         return await self._run(lambda: self._change(work), deadline)
 
     async def swap(self, folder: Path, deadline: float) -> Served:
-        """Load another model folder, and answer from it once it is ready."""
+        """Load another model folder and replace the model when it is ready."""
         return await self._run(lambda: self._swap(folder), deadline)
 
     async def examine(self, folder: Path) -> None:
-        """Examine a folder beside changes and searches, one at a time.
+        """Check a folder in a separate thread, in parallel to changes and searches.
 
-        Raises Busy while another is examined, Closed, and InputError for a folder that is refused.
+        Raises:
+            Busy: Another folder is being checked.
+            Closed: The server is shutting down.
+            InputError: The folder is rejected.
         """
         if self._examining:
             raise Busy
@@ -104,16 +112,16 @@ class Writer:
                 with waiting_until(deadline):
                     return work()
             finally:
-                give_back()  # a change reads blocks of the whole model
+                give_back()  # a change reads the whole model in blocks
 
         future = self.submit(in_time)
         self._waiting += 1
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda done: _soon(loop, self._left))
-        # A client that goes away stops waiting, not the change.
+        # A client that disconnects does not stop the change.
         answer = asyncio.wrap_future(future)
         await asyncio.wait((answer,), timeout=max(0.0, deadline - monotonic()))
-        if not answer.done() and future.cancel():  # it has not begun
+        if not answer.done() and future.cancel():  # it has not started
             raise Late
         return await asyncio.shield(answer)
 
@@ -128,7 +136,7 @@ class Writer:
             raise Closed from None
 
     def follow_soon(self) -> None:
-        """Load the folder anew in the thread, because others have changed it; once at a time."""
+        """Queue a reload of the folder that another process has changed, unless one is queued."""
         if self._catching_up.is_set() or monotonic() < self._resting:
             return
         self._catching_up.set()
@@ -138,15 +146,15 @@ class Writer:
             try:
                 self._follow()
             except InputError as error:
-                if not self._bad:  # one that was refused is logged, and not loaded again
+                if not self._bad:  # a rejected folder is already logged and not retried
                     self._resting = monotonic() + RETRY
-                    log.error("the folder cannot be loaded again: %s", error)
+                    log.error("the model folder cannot be reloaded: %s", error)
 
         with suppress(Closed):
             self.submit(follow)
 
     def close(self, timeout: float) -> bool:
-        """Drop what has not begun; wait a time for what has. Return whether it has ended."""
+        """Drop waiting work and wait for running work; return whether the threads have ended."""
         until = monotonic() + timeout
         self._examiner.close()
         ended = self._trials.close(timeout) & self._thread.close(until - monotonic())
@@ -166,14 +174,14 @@ class Writer:
         served = self._worker.served
         if served is None or served.folder is None:
             raise InputError("the model is in no folder yet; save it before changing documents")
-        self._examine_replaced(served.folder)  # the copy would load it, too
+        self._examine_replaced(served.folder)  # the copy would load it
         if self._copy is None:
             self._copy = self._opener(served.folder)
         assert self._copy is not None
         return self._copy
 
     def _follow(self, own: bool = False) -> None:
-        """Let the model that answers know all that is written. own: written by the copy."""
+        """Apply new changes to the answering model. `own`: the copy has just made them."""
         served = self._worker.served
         if served is None or served.folder is None:
             return
@@ -186,9 +194,9 @@ class Writer:
             self.install(self._opener(served.folder))
 
     def _examine_replaced(self, folder: Path) -> None:
-        """Examine a folder that another process has put in the place of the known one.
+        """Check a folder that another process has replaced.
 
-        Raises InputError where it is refused; it is not tried again until it changes.
+        Raises InputError if it is rejected; it is not checked again until it changes.
         """
         if stamp(folder) == self._known:
             self._bad = ()
@@ -200,7 +208,7 @@ class Writer:
             self._examiner(folder)
         except InputError as error:
             self._bad = now
-            log.error("the folder that replaced the served one is not loaded: %s", error)
+            log.error("the replaced model folder is refused: %s", error)
             raise
         self._known, self._bad = stamp(folder), ()
 
@@ -213,7 +221,7 @@ class Writer:
         return fresh
 
     def install(self, fresh: Served) -> None:
-        """Let a model answer from now on."""
+        """Make a model the answering one, and close the previous one."""
         self._known = () if fresh.folder is None else stamp(fresh.folder)
         before = self._worker.install(fresh)
         if before is not None:
@@ -221,7 +229,7 @@ class Writer:
 
 
 def _catch_up(served: Served) -> bool:
-    """Apply what is written; in the model's thread, which waits for no other process."""
+    """Apply new changes in the model's thread, without waiting for locks of other processes."""
     with waiting_until(monotonic()):
         return served.catch_up(reload=False)
 

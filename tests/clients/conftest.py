@@ -1,4 +1,4 @@
-"""A model, and a server of it, that answers in this process."""
+"""Fixtures: a model and its server in this process."""
 
 import pytest
 from fastapi.testclient import TestClient

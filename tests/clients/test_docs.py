@@ -1,4 +1,4 @@
-"""docs/clients.md and examples/: what they show runs against a server."""
+"""The examples in docs/clients.md and examples/ run against a server."""
 
 import re
 import runpy
@@ -23,7 +23,7 @@ NEEDS = {"langchain": "langchain_core", "pyterrier": "pyterrier"}
 
 @pytest.fixture(scope="module")
 def server(tiny_folder, tmp_path_factory):
-    """Yield the address and the secret of a guarded server on a real port."""
+    """Yield address and secret of a server with tokens on a real port."""
     folder = tmp_path_factory.mktemp("docs")
     retriever = Retriever.load(shutil.copytree(tiny_folder("residual"), folder / "model"), "cpu")
     secret = new_token(folder / "tokens.json", Wish("me", "write"))
@@ -51,7 +51,7 @@ def test_the_example_searches_adds_and_deletes(server, capsys, monkeypatch):
     address, secret = server
     monkeypatch.setenv("GENIR_TOKEN", secret)
     main = runpy.run_path(str(TOP / "examples" / "over_http.py"))["main"]
-    for _ in range(2):  # what it added it took out again
+    for _ in range(2):  # it removes the documents that it adds
         main(address, "clone a text")
         assert len(capsys.readouterr().out.splitlines()) == 6
 

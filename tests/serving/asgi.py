@@ -1,4 +1,4 @@
-"""Requests as bytes, straight to the application: what no HTTP client would send."""
+"""Raw requests to the ASGI application, also ones that an HTTP client would not send."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def ask(app, method="GET", path=b"/", headers=(), body=b"", query=b""):
 
     async def receive():
         if not messages:
-            await asyncio.Event().wait()  # the client stays until it is answered
+            await asyncio.Event().wait()  # the client stays connected until the response
         return messages.pop()
 
     async def send(message):
@@ -34,8 +34,8 @@ def ask(app, method="GET", path=b"/", headers=(), body=b"", query=b""):
 
     asyncio.run(asyncio.wait_for(app(scope, receive, send), 20))
     start = next(one for one in sent if one["type"] == "http.response.start")
-    told = b"".join(one.get("body", b"") for one in sent)
+    reply = b"".join(one.get("body", b"") for one in sent)
     found = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
     if "json" in found.get("content-type", ""):
-        told = json.loads(told) if told else None
-    return start["status"], found, told
+        reply = json.loads(reply) if reply else None
+    return start["status"], found, reply

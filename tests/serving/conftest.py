@@ -1,4 +1,4 @@
-"""A tiny real searcher over a handful of documents, ranked by shared words."""
+"""Fixtures: a searcher without a model, which ranks a few documents by shared words."""
 
 import math
 import re
@@ -44,7 +44,7 @@ HOSTILE = Document(
 
 
 def documents() -> list[Document]:
-    """Return the documents; the last one attacks the page."""
+    """Return the documents; the last one contains HTML for an injection test."""
     return [
         Document(key, text, key, f"{LIBRARY}/{key.split('.')[0]}.html#{key}", (), {"lang": "en"})
         for key, text in TEXTS.items()
@@ -52,7 +52,7 @@ def documents() -> list[Document]:
 
 
 class Documents(list):
-    """Documents that know which fields a filter may name."""
+    """A list of documents with the filter methods of a document store."""
 
     def metadata_fields(self) -> list[str]:
         return ["lang"]
@@ -62,7 +62,7 @@ class Documents(list):
 
 
 class Ready:
-    """An answer whose snippets are made already."""
+    """Hits with precomputed snippets."""
 
     def __init__(self, hits: list[Hit]) -> None:
         self._hits = hits
@@ -77,7 +77,7 @@ class Ready:
 
 
 class WordOverlap:
-    """A retriever that shares the real one's surface, and answers by counting shared words."""
+    """A retriever with the real interface that ranks by shared words."""
 
     def __init__(self) -> None:
         self.documents = Documents(documents())
@@ -151,5 +151,5 @@ def client(searcher):
 
 @pytest.fixture(scope="session")
 def model_folder(tiny_folder):
-    """Return the folder of a tiny atomic model; copy it before it is changed."""
+    """Return the folder of a tiny atomic model; copy it before changing it."""
     return tiny_folder("atomic")

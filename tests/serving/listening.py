@@ -1,4 +1,4 @@
-"""A real server in this process, over a real socket."""
+"""A server in this process on a real socket, and raw client connections."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ from genir.serving.app import create_app
 from genir.serving.server import LeavingServer, claim
 
 OPENED = []
-"""Connections of a test; they are closed with the server."""
+"""Client connections of a test, closed with the server."""
 
 
 def until(condition, seconds=30):
@@ -53,7 +53,7 @@ def connect(place, sent=b"", buffer=0):
 
 
 def rest(connection):
-    """Return everything that comes until the server closes."""
+    """Return all bytes until the server closes the connection."""
     found = b""
     try:
         while piece := connection.recv(65_536):
@@ -65,7 +65,7 @@ def rest(connection):
 
 
 def closed(connection):
-    """Tell whether the server has closed a connection, without waiting."""
+    """Return whether the server has closed a connection, without blocking."""
     connection.setblocking(False)
     try:
         return connection.recv(65_536, socket.MSG_PEEK) == b""

@@ -1,4 +1,4 @@
-"""A tiny real model behind the server, for tests of what changes."""
+"""A tiny real model behind the server, for tests that change documents."""
 
 from contextlib import contextmanager
 

@@ -16,22 +16,22 @@ from genir.serving.tokens import Wish, new_token
 
 ANSWERS = int(os.environ.get("GENIR_TENANTS", "250"))
 BATCH = 8 if ANSWERS < 2_000 else 40
-"""Queries in one request, at most."""
+"""Maximum number of queries in one request."""
 MARK = "zqforeign"
-"""In every key, text, field and value of documents outside of the scope that are added."""
+"""Marker in every key, text, field and value of documents added outside the scope."""
 TIMES = ("took_ms", "index_ms")
 HEADERS = ("x-request-id", "content-length", "date", "last-modified", "etag")
 
 
 class Worlds:
-    """The two servers. documents: those in the scope, in both alike."""
+    """The two servers; `documents` are in the scope and equal on both."""
 
     def __init__(self, clients, documents, where, allow, secrets):
         self.clients, self.documents = clients, documents
         self.where, self.allow, self.secrets = where, allow, secrets
 
     def ask(self, method, path, token="scoped", **given):
-        """Return the answer of both, which must be the same, and tell of nothing foreign."""
+        """Return the response, which must be equal on both servers and contain no marker."""
         headers = {"Authorization": f"Bearer {self.secrets[token]}"} | given.pop("headers", {})
         both = [one.request(method, path, headers=headers, **given) for one in self.clients]
         first, second = map(plain, both)
@@ -42,7 +42,7 @@ class Worlds:
 
 
 def plain(response):
-    """Return what must not depend on foreign documents: all but times and request ids."""
+    """Return a response without times and request ids."""
     headers = {name: value for name, value in response.headers.items() if name not in HEADERS}
     kind = headers.get("content-type", "")
     body = response.json() if "json" in kind and response.content else response.text
@@ -52,7 +52,7 @@ def plain(response):
 
 
 def same(one, other):
-    """Return whether two answers are equal, scores up to the rounding of float32."""
+    """Return whether two responses are equal, with scores up to float32 rounding."""
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= 1e-4 * max(1.0, abs(one))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -63,7 +63,7 @@ def same(one, other):
 
 
 def scope_of(rng, documents):
-    """Return a filter, keys or both that some documents pass, as a token may have them."""
+    """Return the scope of a token: a filter, keys or both, which some documents pass."""
     while True:
         where = {**condition(rng), **(condition(rng) if rng.random() < 0.3 else {})}
         allow = rng.sample([*documents], 15) if rng.random() < 0.2 else None
@@ -79,7 +79,7 @@ def in_scope(document, where, allow):
 
 @contextmanager
 def worlds(rng, model, base, folder):
-    """Serve two copies of a model; change in the second what a random scope leaves out."""
+    """Serve two copies of a model; change documents outside a random scope in the second."""
     base = {**base, **{one["_id"]: one for one in (several(rng, n) for n in range(6))}}
     where, allow = scope_of(rng, base)
     file, secrets = folder / "tokens.json", {}
@@ -101,7 +101,7 @@ def worlds(rng, model, base, folder):
 
 
 def several(rng, number):
-    """Return a document with lists as values, and the words of others."""
+    """Return a document with lists as values and words of other documents."""
     fields = {"verb": rng.sample(VERBS, 2), "tags": rng.sample(THINGS, 3), "section": [1, 4]}
     fields |= {"tenant": rng.choice(["a", "b", ["a", "b"], ["b"]]), "flag": rng.random() < 0.5}
     return record(f"several-{number}", " ".join(rng.sample(WORDS, 6)), **fields)
@@ -139,7 +139,7 @@ def change(client, secret, method, path, **given):
 
 
 def read(rng, both):
-    """Ask both servers something that changes nothing; return the status and how many answers."""
+    """Send a read-only request to both servers; return status and number of answers."""
     asks = [search] * 10 + [explain] * 2 + [document, card, others, wrong, refused]
     answer = rng.choice(asks)(rng, both)
     several = answer.request.url.path.endswith("/search") and "results" in answer.text
@@ -191,7 +191,7 @@ def others(rng, both):
 
 
 def wrong(rng, both):
-    """Send what cannot be answered."""
+    """Send an invalid request."""
     bodies = [b"{", b"[]", b'{"query": ""}', b'{"query": "a", "k": 0}', b'{"query": "a", "kk": 1}',
               b'{"query": "a", "where": {"verb": {"gtt": 1}}}', b'{"query": "a", "where": {}}',
               b'{"query": "a", "allow": [1]}', b'{"query": "a", "k": 99999}', b"\xff",
@@ -211,9 +211,9 @@ def refused(rng, both):
 
 
 def write(rng, both):
-    """Let the scoped token add, replace and delete what it may and may not."""
+    """Add, replace and delete documents inside and outside the scope with the scoped token."""
     kind = rng.choice(["add", "replace", "delete"])
-    # Keys are one namespace: whether one is taken elsewhere is the one thing that adding it tells.
+    # Keys are one namespace: adding may reveal that a key is used elsewhere, and nothing else.
     foreign = [] if kind == "add" else [f"{MARK}-0", "delete-disk"]
     key = rng.choice([*both.documents, *foreign, "no such", "new"])
     fields = {field: wanted for field, wanted in (both.where or {}).items() if field != "title"}

@@ -1,4 +1,4 @@
-"""Tokens: who may read, write and see what; and what is open without one."""
+"""Authorization: rights of tokens, and of requests without a token."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ def bearer(secret):
 
 @pytest.fixture
 def secrets(tmp_path):
-    """Return name -> secret of a file with three tokens."""
+    """Write a file with three tokens; return name -> secret."""
     file = tmp_path / "tokens.json"
     wishes = [
         Wish("reader"), Wish("writer", "write"), Wish("tenant", "write", {"verb": "copy"}),
@@ -120,11 +120,11 @@ def test_a_scope_bounds_reads_and_writes(client, secrets):
 
 
 def test_an_unknown_field_is_not_answered_with_the_fields_of_others(client, secrets):
-    for name, told in (("reader", True), ("tenant", False)):
+    for name, hinted in (("reader", True), ("tenant", False)):
         body = {"query": "a", "where": {"vreb": "copy"}}
         answer = client.post("/v1/search", json=body, headers=bearer(secrets[name]))
         assert answer.status_code == 422
-        assert ("did you mean 'verb'" in answer.json()["detail"]) is told
+        assert ("did you mean 'verb'" in answer.json()["detail"]) is hinted
 
 
 def test_a_revoked_token_is_refused_at_once_and_a_damaged_file_changes_nothing(
@@ -134,8 +134,8 @@ def test_a_revoked_token_is_refused_at_once_and_a_damaged_file_changes_nothing(
     whole = file.read_text()
     file.write_text("{")
     assert len(keys(client, headers=reader)) == 40
-    told = json.loads(whole)
-    file.write_text(json.dumps({"tokens": told["tokens"][1:]}))
+    content = json.loads(whole)
+    file.write_text(json.dumps({"tokens": content["tokens"][1:]}))
     assert client.post("/v1/search", json={"query": "a"}, headers=reader).status_code == 401
     assert keys(client, headers=bearer(secrets["writer"]))
 
@@ -168,8 +168,10 @@ def test_without_a_tokens_file_no_token_is_known(client, secrets, tmp_path, capl
         assert [search(client, reader) for _ in range(3)] == [401] * 3
         assert client.get("/v1/model", headers=reader).status_code == 401
         assert client.get("/v1/readyz").status_code == 200
-    told = [one.getMessage() for one in caplog.records if "every token is refused" in one.message]
-    assert len(told) == 1 and str(file) in told[0]
+    messages = [
+        one.getMessage() for one in caplog.records if "every token is refused" in one.message
+    ]
+    assert len(messages) == 1 and str(file) in messages[0]
     if file.is_dir():
         file.rmdir()
     (tmp_path / "again").write_bytes(whole)
@@ -191,7 +193,7 @@ def test_a_tokens_file_that_may_not_be_opened_any_more_refuses_everyone(
 
     with monkeypatch.context() as patch:  # root may open every file
         patch.setattr(Path, "open", refuse)
-        file.chmod(0o000)  # alters neither content nor time of writing
+        file.chmod(0o000)  # changes neither content nor modification time
         assert file.stat().st_mtime_ns == before.st_mtime_ns
         assert search(client, reader) == 401
     file.chmod(0o600)
@@ -228,10 +230,10 @@ def test_public_searches_need_no_token_but_writes_do(secrets, model_folder, tmp_
 
 
 def test_writes_refuse_to_start_unguarded(tmp_path, secrets):
-    with pytest.raises(InputError, match="nothing would guard"):
+    with pytest.raises(InputError, match="would be unprotected"):
         Gate(Settings(writes=True), loopback=False)
     new_token(tmp_path / "readers.json", Wish("r"))
-    with pytest.raises(InputError, match="nothing would guard"):
+    with pytest.raises(InputError, match="would be unprotected"):
         Gate(Settings(writes=True, tokens=tmp_path / "readers.json"), loopback=True)
     assert not Gate(Settings(), loopback=False).writes
     assert Gate(Settings(), loopback=True).writes
@@ -311,7 +313,7 @@ def test_the_card_offers_no_change_that_would_be_refused(model_folder, tmp_path,
         card = client.get("/v1/model").json()
         assert card["additions"] and card["access"]["writes"]
         card = client.get("/v1/model", headers=headers).json()
-        assert not card["additions"]  # by which the page offers to add
+        assert not card["additions"]  # from which the page decides to offer adding
         assert not card["access"]["writes"] and not card["access"]["writes_with_token"]
         body = {"document": {"_id": "new", "text": "a text"}}
         assert client.post("/v1/documents", json=body, headers=headers).status_code == 403

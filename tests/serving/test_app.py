@@ -12,7 +12,7 @@ MAX_QUERY, MAX_QUERIES, MAX_BODY = LIMITS.max_query, LIMITS.max_queries, LIMITS.
 
 
 def problem(response, status):
-    """Check the shape of a refusal, and return its sentence."""
+    """Check the format of an error response; return its detail."""
     body = response.json()
     assert response.status_code == status, body
     assert response.headers["content-type"] == "application/problem+json"
@@ -89,7 +89,7 @@ BAD_BODIES = {
     "allow a text": ({"query": "a", "allow": "k"}, "allow: "),
     "too many keys": ({"query": "a", "deny": ["k"] * 10_001}, "deny: got 10001 keys"),
     "unknown system": ({"query": "a", "system": "bm52"}, "system: "),
-    "bm25 with beams": ({"query": "a", "system": "bm25", "beams": 3}, "bm25 knows neither"),
+    "bm25 with beams": ({"query": "a", "system": "bm25", "beams": 3}, "bm25 has neither"),
     "where unknown": (
         {"query": "a", "where": {"colour": "red"}},
         "unknown metadata field 'colour'",
@@ -270,16 +270,16 @@ def test_a_field_given_twice_is_refused_and_not_decided_by_the_last(client):
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("query=a&beam=3", "unknown parameter 'beam'; did you mean 'beams'?"),
-        ("query=a&k=1_0", "k: '1_0' is no whole number"),
-        ("query=a&beams=%203", "beams: ' 3' is no whole number"),
+        ("query=a&k=1_0", "k: '1_0' is not a whole number"),
+        ("query=a&beams=%203", "beams: ' 3' is not a whole number"),
     ],
 )
-def test_parameters_that_would_be_dropped_or_misread_are_refused(client, query, told):
+def test_parameters_that_would_be_dropped_or_misread_are_refused(client, query, expected):
     answer = client.get(f"/v1/explain?{query}")
-    assert answer.status_code == 422 and told in answer.json()["detail"]
+    assert answer.status_code == 422 and expected in answer.json()["detail"]
 
 
 DIGITS = "9" * 5_000
@@ -304,12 +304,12 @@ UNREADABLE = {
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/documents", "/v1/rollback", "/v1/model"])
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_a_body_that_cannot_be_read_is_refused_with_its_place(searcher, path, kind):
-    body, told = UNREADABLE[kind]
+    body, expected = UNREADABLE[kind]
     with TestClient(create_app(searcher, loopback=True)) as client:
         answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert answer.json()["detail"].startswith("the body is not valid JSON: ")
-    assert told in answer.json()["detail"]
+    assert expected in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("depth", [63, 90, 900, 940, 943, 950, 1000, 5000])
@@ -329,7 +329,7 @@ def test_bodies_nested_deeply_are_refused_with_a_reason(searcher, depth):
 
 
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "expected"),
     [
         (f'{{"n": {DIGITS}}}', "where: String should have at most 3000 characters"),
         ("[" * 943, "where: nested deeper than 100 levels at column 101"),
@@ -337,13 +337,13 @@ def test_bodies_nested_deeply_are_refused_with_a_reason(searcher, depth):
         ("{", "where: malformed JSON (Expecting property name"),
     ],
 )
-def test_a_filter_in_an_address_that_cannot_be_read_is_refused(client, where, told):
+def test_a_filter_in_an_address_that_cannot_be_read_is_refused(client, where, expected):
     answer = client.get("/v1/explain", params={"query": "a", "where": where})
-    assert answer.status_code == 422 and answer.json()["detail"].startswith(told)
+    assert answer.status_code == 422 and answer.json()["detail"].startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "status", "told"),
+    ("kind", "body", "status", "expected"),
     [
         ("application/json", "", 422, "the body is empty or null; send a JSON object"),
         ("", "", 415, "send a JSON object, with the header"),
@@ -354,10 +354,12 @@ def test_a_filter_in_an_address_that_cannot_be_read_is_refused(client, where, to
         ("application/json", "[1]", 422, "the body is [1]; send a JSON object"),
     ],
 )
-def test_a_body_of_another_kind_is_refused_with_what_to_send(client, kind, body, status, told):
+def test_a_body_of_another_kind_is_refused_with_what_to_send(client, kind, body, status, expected):
     headers = {"Content-Type": kind} if kind else {}
     answer = client.post("/v1/search", content=body, headers=headers)
-    assert answer.status_code == status and answer.json()["detail"].startswith(told), answer.text
+    assert answer.status_code == status and answer.json()["detail"].startswith(expected), (
+        answer.text
+    )
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1, -(2**63) - 1, 10**308])

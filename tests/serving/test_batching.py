@@ -1,4 +1,4 @@
-"""The queue: what goes in together, what is refused, what is late, whom a failure takes along."""
+"""The batching queue: batches, limits, deadlines, and isolation of failures."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from genir.serving.settings import Settings
 
 
 class Recorder:
-    """A model that notes what it is asked together, and waits at a gate."""
+    """A model that records its batches and blocks until a gate opens."""
 
     def __init__(self):
         self.batches, self.gate, self.entered = [], threading.Event(), threading.Event()
@@ -54,7 +54,7 @@ class Recorder:
 
 
 class Found:
-    """An answer whose snippet waits at a gate of its own, or fails."""
+    """Hits whose snippet blocks until a gate opens, or fails."""
 
     def __init__(self, model, query, k):
         self.model, self.query, self.k = model, query, k
@@ -88,7 +88,7 @@ def asks(*texts, **wanted):
 
 
 async def held(worker, recorder):
-    """Ask something that waits at the gate, so that what follows has to queue."""
+    """Send a query that blocks at the gate, so that later queries have to wait."""
     recorder.gate.clear()
     recorder.entered.clear()
     (first,) = worker.ask(asks("first"), monotonic() + 60)
@@ -198,7 +198,7 @@ def test_a_late_or_abandoned_answer_gets_no_snippets():
     async def run():
         async with worker() as (queue, _):
             gate = threading.Event()
-            queue.texts.submit(partial(gate.wait, 10))  # what follows has to wait
+            queue.texts.submit(partial(gate.wait, 10))  # later queries have to wait
             late, given_up = queue.ask(asks("odd", "odd"), monotonic() + 0.05)
             while queue.texts.waiting < 3:
                 await asyncio.sleep(0.001)
@@ -206,7 +206,7 @@ def test_a_late_or_abandoned_answer_gets_no_snippets():
             await asyncio.sleep(0.06)
             gate.set()
             await asyncio.to_thread(queue.close)
-            assert not late.done()  # the odd text was not read: it would have failed
+            assert not late.done()  # the invalid text was not read: it would have failed
             late.cancel()
 
     asyncio.run(run())
@@ -229,7 +229,7 @@ def test_filters_are_compiled_beside_the_model_and_before_it_is_closed():
             before.compiling.set()
             await compiling
             after.compiling.set()
-            # Behind the close, by the model that answers now.
+            # After the close, by the new model.
             assert await queue.prepare(wanted) == "a mask"
             assert before.closed and before.wanted == after.wanted == [wanted]
 
@@ -290,7 +290,7 @@ def test_what_waits_when_it_closes_is_told():
             closing = asyncio.create_task(asyncio.to_thread(queue.close))
             with pytest.raises(Closed):
                 await waiting
-            with pytest.raises(Closed):  # a moment later, in the other thread
+            with pytest.raises(Closed):  # shortly after, in the other thread
                 await asyncio.wrap_future(task)
             recorder.gate.set()
             await closing
@@ -315,7 +315,7 @@ def test_another_model_answers_from_the_next_batch_on():
 
 
 def test_the_thread_outlives_errors_that_no_one_expected():
-    """Any exception of the model or of the look at the journal: the next query is answered."""
+    """After any exception in the model or in reading the journal, the next query is answered."""
 
     async def run():
         failing = iter((ValueError("a bug"), MemoryError(), OSError("the disk is gone")))
@@ -346,7 +346,7 @@ def test_the_thread_outlives_errors_that_no_one_expected():
 
 
 def test_the_thread_sleeps_until_a_model_is_there():
-    """A thread that spins takes the processor from the one that loads the model."""
+    """A busy-waiting thread would slow down the loading of the model."""
     worker = Worker(Settings(poll_ms=50), Metrics(), lambda served: None)
     before = time.process_time()
     worker.watch()

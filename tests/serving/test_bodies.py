@@ -1,4 +1,4 @@
-"""Bodies within limits: who asks is decided first, then size, then structure; one error each."""
+"""Limits of bodies: authorization first, then size, then structure; one error each."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def guarded(searcher, tmp_path):
 
 
 def unread(app, path, headers=()):
-    """Return the status of a POST whose body never comes; reading it would fail the test."""
+    """Return the status of a POST without its body; reading the body would fail the test."""
     sent = []
 
     async def receive():
@@ -87,8 +87,8 @@ def test_a_length_that_is_too_long_is_refused_before_the_body_is_read(app, path,
 
 def test_searches_have_a_smaller_limit_than_documents(app):
     body = b'{"query": "' + b"x" * LIMITS.max_search_body + b'"}'
-    status, _, told = ask(app, "POST", b"/v1/search", JSON, body)
-    assert status == 413 and "exceeds 1,048,576 bytes" in told["detail"]
+    status, _, reply = ask(app, "POST", b"/v1/search", JSON, body)
+    assert status == 413 and "exceeds 1,048,576 bytes" in reply["detail"]
     assert ask(app, "POST", b"/v1/documents", JSON, body)[0] == 422
 
 
@@ -110,10 +110,10 @@ def test_endless_lists_take_little_time_and_memory(app, start, item):
     body = start + item * (room // len(item)) + b"1]}"
     tracemalloc.start()
     begun = time.process_time()
-    status, _, told = ask(app, "POST", path, JSON, body)
+    status, _, reply = ask(app, "POST", path, JSON, body)
     spent, (_, peak) = time.process_time() - begun, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert status == 413 and "values; send fewer" in told["detail"]
+    assert status == 413 and "values; send fewer" in reply["detail"]
     assert spent < 4  # was 20 to 45 s for documents
     assert peak < 64 * 2**20  # was 5 GB
 
@@ -146,8 +146,8 @@ def test_one_error_is_made_and_not_one_for_each_item(app, monkeypatch, path, bod
 
     app.exception_handlers[RequestValidationError] = errors
     app.add_exception_handler(RequestValidationError, errors)
-    status, _, told = ask(app, "POST", path, JSON, json.dumps(body).encode())
-    assert status == 422 and len(told["detail"]) < 500
+    status, _, reply = ask(app, "POST", path, JSON, json.dumps(body).encode())
+    assert status == 422 and len(reply["detail"]) < 500
     assert seen[0] == 1
 
 
@@ -159,7 +159,7 @@ VALUES = st.recursive(
 
 
 def count(value):
-    """Return how many commas and opening brackets a value has."""
+    """Return the number of commas and opening brackets of a value as JSON."""
     if not isinstance(value, list | dict):
         return 0
     inner = [count(one) for one in (value.values() if isinstance(value, dict) else value)]
@@ -190,12 +190,14 @@ def test_no_bytes_make_the_count_fail(body):
 
 
 def test_structure_is_refused_with_numbers():
-    with pytest.raises(HTTPException) as told:
+    with pytest.raises(HTTPException) as raised:
         parse(b"[" + b"1," * MAX_VALUES + b"1]")
-    assert told.value.status_code == 413 and f"{MAX_VALUES:,} values" in told.value.detail
-    with pytest.raises(HTTPException) as told:
+    assert raised.value.status_code == 413 and f"{MAX_VALUES:,} values" in raised.value.detail
+    with pytest.raises(HTTPException) as raised:
         parse(b'{"a": ' * (MAX_DEPTH + 1))
-    assert told.value.status_code == 400 and "nested deeper than 100 levels" in told.value.detail
+    assert (
+        raised.value.status_code == 400 and "nested deeper than 100 levels" in raised.value.detail
+    )
     assert parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
 
 
@@ -229,7 +231,7 @@ def test_large_bodies_are_parsed_beside_the_event_loop(app, monkeypatch):
 
 
 class Stuck:
-    """A client that sends a part of a body and then nothing, until it is let go."""
+    """A client that sends part of a body and then nothing, until it disconnects."""
 
     def __init__(self, size):
         self.size, self.sent, self.go = size, False, asyncio.Event()
@@ -260,7 +262,7 @@ def test_bodies_are_bounded_together_and_small_ones_still_answered(searcher):
             sent.append(message)
 
         await app(scope() | {"path": path}, client.receive, send)
-        return sent[0]["status"] if sent else None  # nothing is sent to a client that left
+        return sent[0]["status"] if sent else None  # nothing is sent to a disconnected client
 
     async def run():
         stuck = [Stuck(most) for _ in range(HELD_BODIES)]
@@ -306,8 +308,8 @@ def test_bodies_are_bounded_together_and_small_ones_still_answered(searcher):
     ],
 )
 def test_values_are_bounded_and_shown_in_part(app, body, message):
-    status, _, told = ask(app, "POST", b"/v1/search", JSON, json.dumps(body).encode())
-    assert status == 422 and message in told["detail"] and len(told["detail"]) < 700
+    status, _, reply = ask(app, "POST", b"/v1/search", JSON, json.dumps(body).encode())
+    assert status == 422 and message in reply["detail"] and len(reply["detail"]) < 700
 
 
 def test_the_longest_values_are_taken(app):
@@ -345,13 +347,13 @@ def test_work_is_bounded_by_one_number():
 )
 def test_documents_are_bounded(app, fields, message):
     body = {"document": {"_id": "a", "text": "b"} | fields}
-    status, _, told = ask(app, "POST", b"/v1/documents", JSON, json.dumps(body).encode())
-    assert status == 422 and message in told["detail"] and len(told["detail"]) < 700
+    status, _, reply = ask(app, "POST", b"/v1/documents", JSON, json.dumps(body).encode())
+    assert status == 422 and message in reply["detail"] and len(reply["detail"]) < 700
 
 
 @pytest.mark.parametrize(
     "headers", [[(b"x-%d" % n, b"a") for n in range(101)], [(b"x", b"a" * 32_768)]]
 )
 def test_large_header_blocks_are_refused(app, headers):
-    status, _, told = ask(app, "GET", b"/v1/healthz", headers)
-    assert status == 431 and "send at most 100" in told["detail"]
+    status, _, reply = ask(app, "GET", b"/v1/healthz", headers)
+    assert status == 431 and "send at most 100" in reply["detail"]

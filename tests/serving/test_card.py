@@ -1,4 +1,4 @@
-"""Metadata fields as the card of a served model shows them."""
+"""Metadata fields on the model card."""
 
 import shutil
 import threading

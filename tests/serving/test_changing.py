@@ -1,4 +1,4 @@
-"""Documents come and go over HTTP, and every query sees it from then on."""
+"""Changes of documents over HTTP, which every later query sees."""
 
 import shutil
 from urllib.parse import quote
@@ -112,8 +112,8 @@ def test_documents_of_odd_keys_are_read_and_deleted_by_their_address(client):
     assert added(client, *records).status_code == 201
 
     def answer(request):  # with the raw path, which Starlette's client decodes twice
-        status, _, told = ask(client.app, "GET", request.url.raw_path)
-        return httpx2.Response(status, json=told)
+        status, _, reply = ask(client.app, "GET", request.url.raw_path)
+        return httpx2.Response(status, json=reply)
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://x")
     found = RemoteSearcher("", http=http).fetch(ODD_KEYS)

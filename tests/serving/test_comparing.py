@@ -1,4 +1,4 @@
-"""What the page shows beside hits: shares, and times that can be compared."""
+"""Shares of hits, and comparable times of both systems."""
 
 import shutil
 from time import sleep
@@ -28,9 +28,9 @@ def asked(client, **body):
 
 def test_shares_are_told_when_asked_for_and_follow_filters_and_deletions(client):
     assert asked(client)["shares"] is None
-    told = asked(client, k=100, shares=True)
-    assert len(told["shares"]) == len(told["hits"]) == 40
-    assert sum(told["shares"]) == pytest.approx(1, abs=1e-3)
+    reply = asked(client, k=100, shares=True)
+    assert len(reply["shares"]) == len(reply["hits"]) == 40
+    assert sum(reply["shares"]) == pytest.approx(1, abs=1e-3)
     few = asked(client, k=100, shares=True, where={"verb": "copy"})
     assert len(few["shares"]) == 5 and sum(few["shares"]) == pytest.approx(1, abs=1e-3)
     left = few["hits"][0]["key"]
@@ -39,7 +39,7 @@ def test_shares_are_told_when_asked_for_and_follow_filters_and_deletions(client)
     alone = asked(client, shares=True, where={"verb": "copy"})
     assert [hit["key"] for hit in alone["hits"]] == [left]
     assert alone["shares"] == pytest.approx([1])
-    assert alone["hits"][0]["score"] < -1  # what the page took for the logarithm of a share
+    assert alone["hits"][0]["score"] < -1  # not the logarithm of a share
 
 
 def test_shares_of_several_queries_stand_with_their_hits(client):
@@ -68,7 +68,7 @@ def test_a_fresh_answer_is_not_one_that_was_kept(searcher):
 
 
 def test_queries_that_share_a_selection_share_its_mask(client, monkeypatch):
-    """The masks are made in the model's thread, where no other query is answered meanwhile."""
+    """Masks are computed in the model's thread, which answers no other query meanwhile."""
     calls, real = [], scopes.selected_rows
 
     def counted(*given):

@@ -1,4 +1,4 @@
-"""Connections within limits: none keeps another out, and slow ones are closed."""
+"""Limits of connections: none blocks others, and slow ones are closed."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ POST = b"POST /v1/search HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r
 
 
 class Peer:
-    """A connection that notes whether it was dropped."""
+    """A connection that records whether it was dropped."""
 
     def __init__(self, found, address):
         self.dropped, self.place = False, found.admit(address)
@@ -36,7 +36,7 @@ def test_the_one_that_has_waited_longest_makes_room():
     first, second, third = (Peer(found, f"10.0.0.{n}") for n in range(3))
     found.answer(first.place)
     assert Peer(found, "10.0.0.9").place and second.dropped and not first.dropped
-    found.wait(first.place)  # answered: it waits anew, behind the others
+    found.wait(first.place)  # answered: it waits again, behind the others
     assert Peer(found, "10.0.0.9").place and third.dropped and not first.dropped
     assert (len(found), found.dropped, found.refused) == (3, 2, 0)
 
@@ -91,7 +91,7 @@ def test_the_number_of_places_follows_the_limit_on_open_files(monkeypatch):
     with pytest.raises(InputError, match=r"--max-connections 800: .*at most 768.*ulimit -n 1056"):
         places(800, None, ())
     limit(100)
-    with pytest.raises(InputError, match="may open 100 files"):
+    with pytest.raises(InputError, match="limit of 100 open files"):
         places(None, None, ())
 
 
@@ -209,7 +209,7 @@ def test_requests_that_run_ahead_of_their_answers_are_not_kept(searcher):
 
 
 class Short:
-    """A listener of a system that is short of descriptors for a while."""
+    """A listener on a system that temporarily lacks file descriptors."""
 
     def __init__(self, listener, failures):
         self._listener, self.failures = listener, failures

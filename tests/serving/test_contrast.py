@@ -1,4 +1,4 @@
-"""The page's colours meet WCAG 2.2 AA in both themes: 4.5 to 1 for text, 3 to 1 for edges."""
+"""The page's colours meet WCAG 2.2 AA in both themes: contrast 4.5 for text, 3 for edges."""
 
 import re
 

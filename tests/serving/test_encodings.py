@@ -1,4 +1,4 @@
-"""Bodies and addresses in other encodings: a 4xx that names the encoding and says what to send."""
+"""Bodies and URLs that are not UTF-8: a 4xx that names the encoding and the fix."""
 
 import gzip
 import json
@@ -42,8 +42,8 @@ BODIES = {
 @pytest.mark.parametrize("kind", BODIES)
 def test_other_encodings_are_named_on_every_route(app, path, kind):
     body, message = BODIES[kind]
-    status, _, told = ask(app, "POST", path, [JSON], body)
-    assert status == 400 and message in told["detail"] and "send" in told["detail"]
+    status, _, reply = ask(app, "POST", path, [JSON], body)
+    assert status == 400 and message in reply["detail"] and "send" in reply["detail"]
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_other_encodings_are_named_on_every_route(app, path, kind):
 )
 def test_another_charset_is_refused(app, charset):
     header = (b"content-type", f"application/json; charset={charset}".encode())
-    status, _, told = ask(app, "POST", b"/v1/search", [header], TEXT.encode())
-    assert status == 415 and "send JSON in UTF-8" in told["detail"]
-    assert charset.strip('"') in told["detail"]
+    status, _, reply = ask(app, "POST", b"/v1/search", [header], TEXT.encode())
+    assert status == 415 and "send JSON in UTF-8" in reply["detail"]
+    assert charset.strip('"') in reply["detail"]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_compressed_bodies_are_refused_unread(app, coding):
     bomb = zlib.compress(b"0" * 2**20)  # a kilobyte
     headers = [JSON, (b"content-encoding", coding)]
     for body in (bomb, gzip.compress(TEXT.encode())):
-        status, found, told = ask(app, "POST", b"/v1/search", headers, body)
-        assert status == 415 and "send the body uncompressed" in told["detail"]
+        status, found, reply = ask(app, "POST", b"/v1/search", headers, body)
+        assert status == 415 and "send the body uncompressed" in reply["detail"]
         assert found["accept-encoding"] == "identity"
 
 
@@ -77,7 +77,7 @@ def test_compressed_bodies_are_refused_unread(app, coding):
         ([(b"content-type", b'application/json;charset="utf8"')], TEXT.encode()),
         ([JSON, (b"content-encoding", b"identity")], TEXT.encode()),
         ([JSON, (b"content-encoding", b"")], TEXT.encode()),
-        ([JSON], json.dumps({"query": "a 😀"}).encode()),  # as a pair of surrogates
+        ([JSON], json.dumps({"query": "a 😀"}).encode()),  # as a surrogate pair
     ],
 )
 def test_utf8_is_answered(app, headers, body):
@@ -91,8 +91,8 @@ def test_a_body_that_is_too_long_is_refused_before_its_encoding(app, path):
 
 def test_a_body_without_a_type_is_refused_by_type(app):
     for headers in ([], [(b"content-type", b"text/plain")], [(b"content-type", b"text/json")]):
-        status, _, told = ask(app, "POST", b"/v1/search", headers, TEXT.encode())
-        assert status == 415 and "Content-Type: application/json" in told["detail"]
+        status, _, reply = ask(app, "POST", b"/v1/search", headers, TEXT.encode())
+        assert status == 415 and "Content-Type: application/json" in reply["detail"]
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +128,8 @@ def model(model_folder, tmp_path_factory):
 )
 def test_half_a_character_is_refused_wherever_it_stands(model, path, body):
     for half in ("\\ud800", "\\udfff", "\\udfff\\ud800"):
-        status, _, told = ask(model.app, "POST", path, [JSON], (body % half).encode())
-        assert status == 422 and told["detail"]
+        status, _, reply = ask(model.app, "POST", path, [JSON], (body % half).encode())
+        assert status == 422 and reply["detail"]
 
 
 ADDRESSES = [
@@ -137,11 +137,11 @@ ADDRESSES = [
     (b"/v1/documents/%ff%fe", b"", "the path is not UTF-8"),
     (b"/v1/documents/%ed%a0%80", b"", "the path is not UTF-8"),
     (b"/v1/documents/%c0%80", b"", "the path is not UTF-8"),
-    (b"/v1/documents/50%", b"", "the path holds a stray % at byte 16; write % as %25"),
-    (b"/v1/documents/%zz", b"", "the path holds a stray % at byte 14"),
+    (b"/v1/documents/50%", b"", "the path contains a stray % at byte 16; write % as %25"),
+    (b"/v1/documents/%zz", b"", "the path contains a stray % at byte 14"),
     (b"/v1/explain", b"query=caf%e9", "the query string is not UTF-8 (byte 0xe9 at 9"),
     (b"/v1/explain", b"query=caf\xe9", "the query string is not UTF-8 (byte 0xe9 at 9"),
-    (b"/v1/explain", b"query=100%", "the query string holds a stray %"),
+    (b"/v1/explain", b"query=100%", "the query string contains a stray %"),
     (b"/v1/explain", b"query=a&where=%7b%ff", "the query string is not UTF-8"),
     (b"/v1/explain", b"%ff=1&query=a", "the query string is not UTF-8"),
 ]
@@ -149,8 +149,8 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("path", "query", "message"), ADDRESSES)
 def test_addresses_that_are_not_utf8_are_refused(app, path, query, message):
-    status, _, told = ask(app, "GET", path, query=query)
-    assert status == 400 and message in told["detail"]
+    status, _, reply = ask(app, "GET", path, query=query)
+    assert status == 400 and message in reply["detail"]
     if path.startswith(b"/v1/documents"):  # never delete a document with another key
         assert ask(app, "DELETE", path)[0] == 400
 
@@ -178,5 +178,5 @@ def test_well_formed_keys_are_looked_up(app, key):
 )
 def test_no_body_makes_the_server_fail(app, path, kind, body):
     headers = [(b"content-type", kind)] if kind else []
-    status, _, told = ask(app, "POST", path, headers, body)
-    assert status < 500 and (status < 400 or told["detail"])
+    status, _, reply = ask(app, "POST", path, headers, body)
+    assert status < 500 and (status < 400 or reply["detail"])

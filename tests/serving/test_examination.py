@@ -1,4 +1,4 @@
-"""Which folders a server takes: signed by a trusted key, and examined before they are loaded."""
+"""Checks of model folders before they are loaded: signatures and trials."""
 
 import shutil
 import threading
@@ -19,7 +19,7 @@ from genir.signatures import make_keys, read_private_key
 
 
 class Examined:
-    """An examiner that notes folders, and refuses those that it is given."""
+    """An examiner that records folders and rejects the given ones."""
 
     signed_only = False
 
@@ -155,7 +155,7 @@ def test_a_server_of_signed_folders(folder, key, caplog):
         answer = client.post("/v1/compact")
         assert answer.status_code == 422 and "genir sign" in answer.json()["detail"]
         retriever = Retriever.load(folder, "cpu")
-        retriever.compact()  # an unsigned folder in the place of the signed one
+        retriever.compact()  # replaces the signed folder by an unsigned one
         eventually(lambda: any("is not loaded" in text for text in caplog.messages))
         refused = client.post("/v1/documents", json={"document": record("b")})
         assert refused.status_code == 422 and "a" in keys(client)

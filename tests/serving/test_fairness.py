@@ -1,4 +1,4 @@
-"""One caller cannot hold the model: fair turns, work that stops, memory that is bounded."""
+"""No caller can monopolize the model: fair queuing, cancelled work, bounded memory."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ def folder(model_folder):
 
 @pytest.fixture
 def held(folder, monkeypatch):
-    """A real model whose searches wait at a gate; `batches` has the queries of each."""
+    """A real model whose searches block until a gate opens; `batches` has their queries."""
     retriever = Retriever.load(folder, "cpu")
     retriever.gate, retriever.batches = threading.Event(), []
     inner = retriever.match
@@ -80,7 +80,7 @@ def test_an_honest_query_goes_before_what_greedy_callers_have_queued(held):
             done = len(held.batches)
             held.gate.set()
             await honest
-            # The batch that was being answered, one more, and its own; before: all 320 queries.
+            # The running batch, one more, and its own; formerly all 320 queries.
             assert len(held.batches) <= done + 3
             assert sum(map(len, held.batches)) < 160
             await asyncio.gather(*first, *(one for own in waiting for one in own))
@@ -98,7 +98,7 @@ def test_a_large_request_is_cut_where_others_ask_and_alone_it_is_not(held, monke
             await asyncio.gather(*alone)
             assert [len(batch) for batch in held.batches] == [32, 32]
             held.gate.clear()
-            worker._backlog._pace = 1.0  # a slow model: one query takes its whole share
+            worker._backlog._pace = 1.0  # a slow model: one query uses its whole share
             monkeypatch.setattr(worker._backlog, "note_pace", lambda *batch: None)
             large = ask(worker, "one", *(f"hide {n}" for n in range(64)))
             await begun(held, 3)
@@ -107,7 +107,7 @@ def test_a_large_request_is_cut_where_others_ask_and_alone_it_is_not(held, monke
             await asyncio.gather(*large, *small)
             assert len(held.batches[2]) == 32
             assert {"erase 0", "erase 1", "erase 2"} <= {*held.batches[3]}
-            for batch in held.batches[3:]:  # of the large request one query at a time
+            for batch in held.batches[3:]:  # one query of the large request per batch
                 assert sum("hide" in query for query in batch) <= 1
             assert {*map(len, held.batches[4:])} == {1}
 
@@ -145,7 +145,7 @@ def test_what_was_given_up_leaves_the_full_queue(held):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_search_stops_between_two_steps_when_nobody_waits(folder, monkeypatch, late):
-    """Before: given up and late searches went on to their end, in the thread of all others."""
+    """Formerly, cancelled and late searches ran to their end in the model's thread."""
     retriever, steps = Retriever.load(folder, "cpu"), []
     go, inner = threading.Event(), beam.advance
 
@@ -250,7 +250,7 @@ def resident():
 
 
 def test_distinct_large_requests_leave_nothing_behind(folder):
-    """Before: each of them stayed in the caches as their key, 4 GB after 100 of 8 MB."""
+    """Formerly, whole queries were cache keys: 4 GB after 100 queries of 8 MB."""
     keys = [f"{'k' * 990}{n:08}" for n in range(900)]  # nearly 1 MB
     with serving(folder) as client:
 
@@ -263,7 +263,7 @@ def test_distinct_large_requests_leave_nothing_behind(folder):
         before = resident()
         for number in range(60):
             assert search(100 + number).status_code == 200
-        assert resident() - before < 30 * 2**20  # half of what the lists are
+        assert resident() - before < 30 * 2**20  # half the size of the lists
 
 
 def test_kept_answers_are_bounded_by_bytes(folder):

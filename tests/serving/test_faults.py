@@ -1,4 +1,4 @@
-"""Full disks, folders that cannot be written, others who write too, and what takes too long."""
+"""Full disks, read-only folders, other writers, and deadlines."""
 
 import shutil
 import sqlite3
@@ -27,9 +27,9 @@ def add(client, key):
     return client.post("/v1/documents", json={"document": record(key)})
 
 
-def eventually(told, seconds=20):
+def eventually(condition, seconds=20):
     until = time.monotonic() + seconds
-    while not told():
+    while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -75,7 +75,9 @@ def test_two_servers_over_one_folder_see_each_other_s_changes(folder):
     with serving(folder, QUICK) as one, serving(folder, QUICK) as other:
         assert add(one, "a").json()["version"] == 1
         eventually(lambda: "a" in keys(other))
-        assert add(other, "b").json()["version"] == 2  # a writer has caught up before it writes
+        assert (
+            add(other, "b").json()["version"] == 2
+        )  # a writer applies other changes before it writes
         assert add(other, "a").status_code == 409
         eventually(lambda: "b" in keys(one))
         one.delete("/v1/documents/a")
@@ -172,7 +174,7 @@ def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, capl
             writer.follow_soon()
             writer.submit(list).result()
         assert loads == [folder] * 2
-        assert sum("cannot be loaded again" in text for text in caplog.messages) == 1
+        assert sum("cannot be reloaded" in text for text in caplog.messages) == 1
         replace(whole)
         writer._resting = 0.0
         writer.follow_soon()
@@ -202,7 +204,7 @@ def test_a_clock_that_jumps_changes_no_deadline(folder, monkeypatch):
 
 @pytest.fixture
 def slow(searcher):
-    """A searcher that, once it has begun, waits until it is let go."""
+    """A searcher that blocks until it is released."""
     inner, searcher.begun, searcher.gate = searcher.match, threading.Event(), threading.Event()
 
     def match(*arguments, **named):
@@ -235,7 +237,7 @@ def test_a_full_queue_is_answered_503_at_once(slow):
 
         threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
         threads[0].start()
-        assert slow.begun.wait(20)  # alone: two that came together would be one batch
+        assert slow.begun.wait(20)  # alone: two queries at once would be one batch
         for thread in threads[1:]:
             thread.start()
         eventually(lambda: len(answers) >= 5)  # two wait

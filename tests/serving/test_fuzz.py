@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI schema, good and bad: no 5xx but 503 and 504, no hang.
+"""Random requests from the OpenAPI schema, valid and invalid: no 5xx but 503 and 504, no hang.
 
 GENIR_FUZZ=10000 pytest tests/serving/test_fuzz.py
 """
@@ -19,7 +19,7 @@ from schemathesis import GenerationMode
 
 COUNT = int(os.environ.get("GENIR_FUZZ", "200"))
 EACH = 10 if COUNT <= 1000 else 50
-"""Requests made up for a route before the next one's turn."""
+"""Number of random requests per route."""
 JSON = {"Content-Type": "application/json"}
 
 
@@ -31,7 +31,7 @@ def client(model_folder, tmp_path_factory):
 
 
 def answered(client, **request):
-    """Ask, and check that the answer is one that a client can act on."""
+    """Send a request and check that its response has an allowed status and a detail."""
     start = monotonic()
     response = client.request(**request)
     assert monotonic() - start < 30, request
@@ -52,11 +52,13 @@ def operations(client):
 
 
 def asked(case):
-    """Return a made-up request as the client takes it."""
+    """Convert a generated request to arguments of the client."""
     made = case.as_transport_kwargs(base_url="http://testserver")
     body = made.get("json")
     if isinstance(body, dict) and {"query", "queries"} <= body.keys():
-        del body["queries"]  # the schema cannot say "either"; else hardly any would be answered
+        del body[
+            "queries"
+        ]  # the schema cannot express "either"; otherwise few requests would be valid
     made = {name: value for name, value in made.items() if value is not None}
     made.pop("cookies", None)
     if "data" in made:
@@ -73,7 +75,7 @@ def ask_some(client, operation, mode, round_, statuses):
     def check(case):
         try:
             request = asked(case)
-        except (ValueError, TypeError):  # no client could send it
+        except (ValueError, TypeError):  # no client can send it
             return
         if len(statuses) < COUNT:
             statuses.append(answered(client, **request))
@@ -88,7 +90,7 @@ def test_made_up_requests_are_answered_or_refused(client):
     while len(statuses) < COUNT and round_ < 50:
         round_ += 1
         for operation, mode in jobs:
-            with suppress(Unsatisfiable):  # nothing bad can be asked of a route without parameters
+            with suppress(Unsatisfiable):  # a route without parameters has no invalid requests
                 ask_some(client, operation, mode, round_, statuses)
     counts = {status: statuses.count(status) for status in sorted(set(statuses))}
     sys.stdout.write(f"{len(statuses)} requests: {counts}\n")

@@ -1,4 +1,4 @@
-"""Hosts, origins, request ids, meters and the log."""
+"""Hosts, origins, request ids, metrics and the log."""
 
 import json
 import logging
@@ -72,22 +72,22 @@ def lines(caplog):
     return [json.loads(formatter.format(record)) for record in caplog.records]
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_the_log_names_no_query_unless_asked(searcher, caplog, told):
+@pytest.mark.parametrize("logged", [False, True])
+def test_the_log_names_no_query_unless_asked(searcher, caplog, logged):
     caplog.set_level(logging.INFO, "genir.serving")
-    client = serve(searcher, log_queries=told)
+    client = serve(searcher, log_queries=logged)
     answer = client.post("/v1/search", json=ASKED)
     (line,) = [one for one in lines(caplog) if one["event"] == "request"]
     assert line["request"] == answer.headers["x-request-id"]
     assert (line["route"], line["status"], line["method"]) == ("/v1/search", 200, "POST")
     assert line["queries"] == 1 and line["k"] == 10 and line["ms"] >= 0
-    assert (ASKED["query"] in json.dumps(line)) is told
+    assert (ASKED["query"] in json.dumps(line)) is logged
 
 
 def test_a_bug_is_logged_with_its_traceback_and_the_request_s_id(searcher, caplog):
     searcher.match = None
     answer = serve(searcher).post("/v1/search", json=ASKED)
-    (line,) = [one for one in lines(caplog) if one["event"] == "a bug"]
+    (line,) = [one for one in lines(caplog) if one["event"] == "unhandled exception"]
     assert answer.status_code == 500 and line["request"] == answer.headers["x-request-id"]
     assert "TypeError" in line["traceback"]
 
@@ -103,9 +103,9 @@ def test_lines_are_written_as_json_until_the_block_ends(capsys):
 
 
 def meters(client):
-    told = client.get("/v1/metrics")
-    assert told.headers["content-type"].startswith("text/plain")
-    rows = [line.rsplit(" ", 1) for line in told.text.splitlines() if not line.startswith("#")]
+    reply = client.get("/v1/metrics")
+    assert reply.headers["content-type"].startswith("text/plain")
+    rows = [line.rsplit(" ", 1) for line in reply.text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, value in rows}
 
 
@@ -116,17 +116,17 @@ def test_the_meters_count_requests_batches_and_kept_answers(searcher):
     client.post("/v1/search", json={"queries": ["a", "b"]})
     client.post("/v1/search", json={"query": ""})
     client.get("/no/such/path")
-    told = meters(client)
+    values = meters(client)
     search = 'route="/v1/search"'
-    assert told[f'genir_requests_total{{method="POST",{search},status="200"}}'] == 4
-    assert told[f'genir_requests_total{{method="POST",{search},status="422"}}'] == 1
-    assert told['genir_requests_total{method="GET",route="other",status="404"}'] == 1
-    assert told[f'genir_request_seconds_count{{method="POST",{search}}}'] == 5
-    assert told['genir_cache_total{outcome="hit"}'] == 2
-    assert told['genir_cache_total{outcome="miss"}'] == 3
-    assert told["genir_batch_queries_sum"] == 3
-    assert told["genir_documents_live"] == 13 and told["genir_ready"] == 1
-    assert told["genir_model_version"] == 0 and told["genir_queue_queries"] == 0
+    assert values[f'genir_requests_total{{method="POST",{search},status="200"}}'] == 4
+    assert values[f'genir_requests_total{{method="POST",{search},status="422"}}'] == 1
+    assert values['genir_requests_total{method="GET",route="other",status="404"}'] == 1
+    assert values[f'genir_request_seconds_count{{method="POST",{search}}}'] == 5
+    assert values['genir_cache_total{outcome="hit"}'] == 2
+    assert values['genir_cache_total{outcome="miss"}'] == 3
+    assert values["genir_batch_queries_sum"] == 3
+    assert values["genir_documents_live"] == 13 and values["genir_ready"] == 1
+    assert values["genir_model_version"] == 0 and values["genir_queue_queries"] == 0
 
 
 @pytest.mark.parametrize(

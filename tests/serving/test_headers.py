@@ -1,4 +1,4 @@
-"""Made-up headers on every route: never a status of 500, and nothing about bugs in the log."""
+"""Random headers on every route: never a status of 500, and no error in the log."""
 
 import logging
 import os
@@ -73,7 +73,7 @@ def app(request, searcher, tmp_path):
 
 
 class Complaints(logging.Handler):
-    """Keeps what is logged as an error."""
+    """Collects error records of the log."""
 
     def __init__(self):
         super().__init__(logging.WARNING)
@@ -92,14 +92,14 @@ class Complaints(logging.Handler):
 @given(route=st.sampled_from(ROUTES), headers=HEADERS, known=st.booleans())
 def test_no_header_makes_the_server_fail(app, route, headers, known):
     method, path = route
-    if known:  # get past the host and the body's type
+    if known:  # valid host and content type
         headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"), *headers]
     complaints = Complaints()
     logging.getLogger("genir.serving").addHandler(complaints)
     try:
-        status, found, told = ask(app, method, path, headers, b'{"query": "copy a file"}')
+        status, found, reply = ask(app, method, path, headers, b'{"query": "copy a file"}')
     finally:
         logging.getLogger("genir.serving").removeHandler(complaints)
-    assert status < 500 or status == 503, (route, headers, told)
+    assert status < 500 or status == 503, (route, headers, reply)
     assert not complaints.lines, (route, headers)
     assert "x-request-id" in found and found["x-content-type-options"] == "nosniff"

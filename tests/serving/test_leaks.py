@@ -1,4 +1,4 @@
-"""No token finds, reads or changes what lies outside of its scope, whatever it asks.
+"""No request with a scoped token finds, reads or changes documents outside its scope.
 
 GENIR_LEAKS=100000 pytest tests/serving/test_leaks.py
 """
@@ -24,7 +24,7 @@ WORDS = ["duplicate", "erase", "show", "rename", "find", "pack", "hide", "monito
 
 
 def passes(document, where):
-    """Tell whether a document fulfils a filter: an oracle in plain Python."""
+    """Return whether a document passes a filter: a reference implementation in plain Python."""
     return all(_passes(document.get(field), condition) for field, condition in where.items())
 
 
@@ -79,7 +79,7 @@ def filter_of(rng):
 
 
 class World:
-    """What is there, and who may see what of it."""
+    """Expected state: all documents, and the documents visible to each token."""
 
     def __init__(self, client, tokens, documents):
         self.client, self.tokens, self.documents = client, tokens, documents
@@ -130,7 +130,7 @@ class World:
             self.hits += len(found)
 
     def look(self, rng):
-        """Ask in every other way."""
+        """Send requests to all other read-only routes."""
         name = rng.choice([*self.tokens])
         seen, headers = self.seen(name), self.headers(name)
         for key in rng.sample([*self.documents], 3):
@@ -138,12 +138,12 @@ class World:
             assert status == (200 if key in seen else 404)
         card = self.client.get("/v1/model", headers=headers).json()
         assert card["documents"] == len(seen)
-        told = {str(one["value"]) for field in card["fields"] for one in field["values"]}
+        shown = {str(one["value"]) for field in card["fields"] for one in field["values"]}
         real = [value for key in seen for value in self.documents[key].values()]
         flat = {
             str(one) for value in real for one in (value if isinstance(value, list) else [value])
         }
-        assert told <= flat
+        assert shown <= flat
         texts = " ".join(
             f"{self.documents[key]['title']} {self.documents[key]['text']}" for key in seen
         )
@@ -154,7 +154,7 @@ class World:
         assert {hit["key"] for hit in tree["hits"]} <= seen
 
     def change(self, rng, number):
-        """Let a bounded writer add, replace and delete: all that it may, and nothing else."""
+        """Add, replace and delete with a scoped writer, inside and outside its scope."""
         name = rng.choice([n for n in self.tokens if n.startswith("writer")])
         seen, headers = self.seen(name), self.headers(name)
         key = rng.choice([*self.documents])

@@ -1,4 +1,4 @@
-"""Models are swapped and the server leaves under load: no request fails.
+"""Model swaps and server shutdown under load: no request fails.
 
 GENIR_SWAP_SECONDS=60 pytest tests/serving/test_leaving.py
 """
@@ -19,7 +19,7 @@ QUERIES = ["clone a text", "hide the volume", "erase", "pack one program", "look
 
 
 class Clients:
-    """Clients that ask until the server has gone, and note what they were told."""
+    """Clients that send requests until the server is down and record the responses."""
 
     def __init__(self, address):
         self.address, self.statuses, self.after = address, [], []
@@ -41,7 +41,7 @@ class Clients:
             (self.after if self.leaving else self.statuses).append(status)
             if status == 503 and self.leaving:
                 assert b"leaving" in content
-                return  # as one who asks elsewhere
+                return  # as a client that retries on another server
 
     async def swap(self, folders, until):
         connection = Connection(self.address)

@@ -1,4 +1,4 @@
-"""The tools as a client of the official SDK sees them."""
+"""The MCP tools, called with the client of the official SDK."""
 
 import asyncio
 import builtins
@@ -29,7 +29,7 @@ def model(saved, tmp_path):
 
 
 def talk(source, conversation):
-    """Hold a conversation with the server of a retriever, or of what a command starts."""
+    """Connect a client to the MCP server of a retriever, or to one started by a command."""
     client = pytest.importorskip("mcp.client.client", reason="no mcp; pip install 'genir[mcp]'")
     from genir.serving.mcp import create_server
 
@@ -93,7 +93,7 @@ def test_what_others_change_is_seen_at_once(model):
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments", "told"),
+    ("tool", "arguments", "expected"),
     [
         ("search", {"query": " "}, "the query is empty"),
         ("search", {"query": "x", "where": {"vreb": "copy"}}, "did you mean 'verb'"),
@@ -108,10 +108,10 @@ def test_what_others_change_is_seen_at_once(model):
         ("fetch", {"id": "no-such"}, "no document has the id 'no-such'"),
     ],
 )
-def test_a_mistake_is_told_to_the_caller(model, tool, arguments, told):
+def test_a_mistake_is_told_to_the_caller(model, tool, arguments, expected):
     answer = ask(Retriever.load(model), tool, **arguments)
     text = answer.content[0].text
-    assert answer.is_error and told in text
+    assert answer.is_error and expected in text
     assert "pydantic" not in text and "\n" not in text
 
 
@@ -145,10 +145,10 @@ def test_every_line_is_answered_by_the_verb(model):
         process.stdin.flush()
         answers = [json.loads(process.stdout.readline()) for _ in range(4)]
         process.stdin.close()
-    told = {one["id"]: one for one in answers}
-    assert "unpaired surrogate" in told[1]["error"]["message"]
-    assert "not UTF-8" in told[2]["error"]["message"]
-    assert told[3]["result"]["structuredContent"]["results"]
+    by_id = {one["id"]: one for one in answers}
+    assert "unpaired surrogate" in by_id[1]["error"]["message"]
+    assert "not UTF-8" in by_id[2]["error"]["message"]
+    assert by_id[3]["result"]["structuredContent"]["results"]
 
 
 def test_without_the_package_the_command_that_brings_it_is_told(monkeypatch):

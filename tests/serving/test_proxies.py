@@ -1,4 +1,4 @@
-"""The server behind a reverse proxy: as nginx passes requests on by default, and as documented."""
+"""The server behind a reverse proxy: nginx by default and with the documented configuration."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
 
 
 def serve(searcher, client="127.0.0.1", **settings):
-    """Serve as `genir serve` does on loopback; requests come from `client`."""
+    """Create the application as `genir serve` on loopback; requests come from `client`."""
     settings = Settings(**({"hosts": LOOPBACK} | settings))
     app = create_app(searcher, settings=settings, loopback=True)
     return TestClient(app, UPSTREAM, client=(client, 40_000))
@@ -36,7 +36,7 @@ def test_nginx_s_defaults_let_the_server_s_own_page_search(searcher):
     client = serve(searcher)
     assert sent(client, **OWN).status_code == 200
     answer = client.delete("/v1/documents/os.walk", headers=OWN)
-    assert "no such model folder" in answer.json()["detail"]  # not refused for its sender
+    assert "no such model folder" in answer.json()["detail"]  # not rejected for its origin
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_browser_that_says_nothing_of_sites_is_known_by_its_origin(searcher, o
 
 
 def test_a_forwarded_host_counts_from_a_trusted_proxy_alone(searcher):
-    """Browsers leave Sec-Fetch-Site out where the proxy speaks no TLS."""
+    """Browsers omit Sec-Fetch-Site if the proxy does not use TLS."""
     headers = {"Origin": "http://search.lan", "X-Forwarded-Host": "search.lan"}
     assert sent(serve(searcher), **headers).status_code == 200
     assert sent(serve(searcher, "10.0.0.9"), **headers).status_code == 403
@@ -81,12 +81,12 @@ def test_a_forwarded_host_counts_from_a_trusted_proxy_alone(searcher):
 
 
 def test_a_page_at_a_name_of_the_server_is_its_own(searcher):
-    """Plain HTTP, and a proxy that passes nothing on."""
+    """Plain HTTP, and a proxy without forwarded headers."""
     client = serve(searcher, hosts=["search.lan", "127.0.0.1"])
     for origin in ("http://search.lan", "https://search.lan"):
         assert sent(client, Origin=origin).status_code == 200
-        assert sent(serve(searcher), Origin=origin).status_code == 403  # nobody has named it
-        # What the browser says comes first.
+        assert sent(serve(searcher), Origin=origin).status_code == 403  # it is not in --cors
+        # Sec-Fetch-Site has precedence.
         cross = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
         assert sent(client, **cross).status_code == 403
     for origin in ("http://search.lan:9000", "http://127.0.0.1", "http://search.lan.evil"):
@@ -94,7 +94,7 @@ def test_a_page_at_a_name_of_the_server_is_its_own(searcher):
 
 
 def test_a_forwarded_host_never_stands_in_for_host(searcher):
-    """A page that rebinds its name to this machine may set X-Forwarded-Host, but not Host."""
+    """A page with DNS rebinding can set X-Forwarded-Host, but not Host."""
     headers = {"Host": "evil.example.org:8000", "X-Forwarded-Host": "127.0.0.1:8000"}
     answer = serve(searcher).get("/v1/documents/os.walk", headers=headers)
     assert answer.status_code == 421 and "--hosts" in answer.json()["detail"]
@@ -141,7 +141,7 @@ def test_all_origins_may_read_but_change_nothing_without_a_token(searcher):
 
 
 def documented():
-    """Return the headers that the documented nginx configuration sets, and its settings."""
+    """Return the headers and server settings of the documented nginx configuration."""
     text = DOCS.read_text()
     block = re.search(r"```nginx\n(.*?)```", text, re.DOTALL)[1]
     headers = dict(re.findall(r"proxy_set_header\s+(\S+)\s+(\S+);", block))

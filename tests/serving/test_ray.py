@@ -18,7 +18,7 @@ from genir.serving.tokens import Wish, new_token
 
 pytestmark = [
     pytest.mark.timeout(580),  # a cluster takes minutes to start on a busy machine
-    # Ray leaves sockets and files to the interpreter's end, and warns of its own settings.
+    # Ray leaves sockets and files open and warns about its settings.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -45,7 +45,7 @@ def address():
 
 @pytest.fixture(scope="module")
 def server(model, secret, address):
-    # Tests use no network: Ray reports its use to its makers unless this says otherwise.
+    # Tests use no network: this disables Ray's usage reports.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -64,7 +64,7 @@ def test_replicas_answer_alike_and_see_each_other_s_changes(server):
     assert all(server.post("/v1/search", json=QUERY).json()["hits"] == first for _ in range(8))
     gone = first[0]["key"]
     assert server.delete(f"/v1/documents/{gone}").status_code == 200
-    time.sleep(1.0)  # replicas look for changes of others four times a second
+    time.sleep(1.0)  # replicas poll for changes four times a second
     for _ in range(8):
         hits = server.post("/v1/search", json=QUERY).json()["hits"]
         assert gone not in [hit["key"] for hit in hits] and len(hits) == 5
@@ -78,14 +78,14 @@ def test_the_same_routes_are_there_and_guarded(server, address):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ({}, "model: give it"),
-        ({"model": "no-such"}, "no-such is no folder"),
+        ({"model": "no-such"}, "no-such is not a folder"),
         ({"model": ".", "replicas": "0"}, "replicas: "),
         ({"model": ".", "no_such": "1"}, "--no-such"),
     ],
 )
-def test_bad_arguments_are_told(arguments, told):
-    with pytest.raises(InputError, match=told):
+def test_bad_arguments_are_told(arguments, expected):
+    with pytest.raises(InputError, match=expected):
         app(arguments)

@@ -1,4 +1,4 @@
-"""What a scoped token may write, and what no answer tells it of other documents."""
+"""Write access of scoped tokens, and no leaks of other documents in responses."""
 
 import shutil
 
@@ -18,7 +18,7 @@ QUERY = "hide the volume"
 
 @pytest.fixture
 def tokens(tmp_path):
-    """Return headers by the name of a token: tenants a and b, and one without a scope."""
+    """Return token name -> headers, for tenants a and b and for a token without a scope."""
     file = tmp_path / "tokens.json"
     wishes = [
         Wish("owner", "write"), Wish("a", "write", {"tenant": "a"}),
@@ -82,7 +82,7 @@ def test_values_that_all_lie_in_the_scope_are_taken(client, tokens):
 
 
 def test_values_are_compared_to_their_end(client, tokens):
-    """SQLite's JSON functions would cut a text at NUL."""
+    """SQLite's JSON functions truncate text at NUL."""
     add(client, tokens["owner"], record("nul", tenant="a\0b"), record("true", tenant="a"))
     assert keys(client, QUERY, **tokens["a"]) == ["true"]
     assert client.get("/v1/documents/nul", **tokens["a"]).status_code == 404
@@ -117,7 +117,7 @@ def test_a_document_outside_is_answered_as_one_that_does_not_exist(client, token
 
 
 def test_a_change_that_falls_between_check_and_write_is_seen(client, tokens, tmp_path):
-    """Another process gives a document to tenant b, which this one has not noticed yet."""
+    """Another process has assigned a document to tenant b, which is not applied here yet."""
     add(client, tokens["a"], record("x", tenant="a"))
     other = Retriever.load(tmp_path / "model", "cpu")
     other.replace([document_of(record("x", tenant="b"), "x")])
@@ -139,7 +139,7 @@ def test_no_number_of_all_documents_is_told(client, tokens):
     assert client.get("/v1/model", **tokens["a"]).json()["version"] is None
     for path in ("/metrics", "/v1/metrics", "/v1/versions"):
         refused = client.get(path, **tokens["a"])
-        assert refused.status_code == 403 and "bound to a part" in refused.json()["detail"]
+        assert refused.status_code == 403 and "limited to some" in refused.json()["detail"]
     assert client.get("/metrics", **tokens["owner"]).status_code == 200
     assert client.post("/v1/search", json=body, **tokens["owner"]).json()["version"] == 1
 
@@ -165,9 +165,9 @@ def test_fields_of_others_are_unknown_and_their_types_are_not_told(client, token
     add(client, tokens["b"], record("y", tenant="b", size=7, secret=1))
     ask = {"query": QUERY}
     for field in ("secret", "nowhere"):
-        told = client.post("/v1/search", json=ask | {"where": {field: 1}}, **tokens["a"])
-        assert told.status_code == 422
-        assert told.json()["detail"] == f"where: unknown metadata field {field!r}"
+        reply = client.post("/v1/search", json=ask | {"where": {field: 1}}, **tokens["a"])
+        assert reply.status_code == 422
+        assert reply.json()["detail"] == f"where: unknown metadata field {field!r}"
         params = {"query": QUERY, "where": f'{{"{field}": 1}}'}
         assert client.get("/v1/explain", params=params, **tokens["a"]).status_code == 422
     assert keys(client, QUERY, where={"size": "small"}, **tokens["a"]) == ["x"]

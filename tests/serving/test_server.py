@@ -24,7 +24,7 @@ with claim("127.0.0.1", 0) as listener:
 def test_a_taken_port_is_refused_before_anything_is_loaded():
     with claim("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(InputError, match=f"127.0.0.1:{port}: the port is taken.*--port"):
+        with pytest.raises(InputError, match=f"127.0.0.1:{port}: the port is in use.*--port"):
             claim("127.0.0.1", port)
 
 
@@ -33,8 +33,8 @@ def test_a_taken_port_is_refused_before_anything_is_loaded():
     [
         ("127.0.0.1", 70_000, "0 to 65535"),
         ("127.0.0.1", -1, "0 to 65535"),
-        ("192.0.2.1", 0, "no address of this machine"),
-        ("no host", 0, "'no host' is no address"),
+        ("192.0.2.1", 0, "not an address of this machine"),
+        ("no host", 0, "'no host': not an address"),
     ],
 )
 def test_a_place_that_cannot_be_had_is_refused(host, port, message):

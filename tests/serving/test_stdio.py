@@ -1,4 +1,4 @@
-"""Every line on the standard input of `genir mcp` is answered."""
+"""Every line on the standard input of `genir mcp` gets a reply."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def call(number, arguments):
 
 
 FAULTS = {
-    "a surrogate": (call(1, '{"query":"\\ud800"}'), 1, "an unpaired surrogate such as"),
+    "a surrogate": (call(1, '{"query":"\\ud800"}'), 1, "an unpaired surrogate (half a character)"),
     "digits": (call(2, f'{{"where":{{"n":{"9" * 5000}}}}}'), 2, "more than 4,300 digits at column"),
     "depth": (call(3, f'{{"where":{"[" * 500}{"]" * 500}}}'), 3, "nested deeper than 100 levels"),
     "NaN": (call(4, '{"where":{"n":NaN}}'), 4, "NaN is not JSON"),
@@ -42,9 +42,9 @@ FAULTS = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_line_that_is_no_message_is_named_with_its_id(kind):
-    line, own, told = FAULTS[kind]
+    line, own, expected = FAULTS[kind]
     assert id_of(line) == own
-    assert told in fault_of(line).message
+    assert expected in fault_of(line).message
 
 
 def test_messages_have_no_fault():

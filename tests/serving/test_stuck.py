@@ -1,4 +1,4 @@
-"""Others that hang: stopped writers, clients that send half a body, threads that block."""
+"""Hanging parties: stopped writers, clients with incomplete bodies, blocked threads."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ time.sleep(300)
 HANG = "import time; from genir.retriever import Retriever; "
 HANG += "Retriever.match = lambda *a, **k: time.sleep(300); "
 OLD_WAIT = 60
-"""Seconds that a change waited for a stopped writer before, whatever its deadline."""
+"""Seconds that a change formerly waited for a stopped writer, regardless of its deadline."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def folder(model_folder, tmp_path):
 
 @contextmanager
 def stopped_writer(folder):
-    """Have another process hold the writer's lock, stopped by SIGSTOP."""
+    """Start a process that holds the writer's lock and is stopped by SIGSTOP."""
     (database,) = folder.glob("journal-*.sqlite")
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(database)], stdout=subprocess.PIPE, text=True
@@ -102,7 +102,7 @@ def send_half_a_body(address):
 
 
 def test_stopped_writers_and_half_bodies_do_not_delay_leaving(folder):
-    """Before: 60 seconds for the writer's lock, then as long as the drain takes for the bodies."""
+    """Formerly 60 seconds for the writer's lock, then the whole drain time for the bodies."""
     flags = ("--deadline-ms", "1500", "--drain-s", "600")
     with started(folder, Load(flags=flags)) as (process, address):
 

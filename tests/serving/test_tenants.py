@@ -1,4 +1,4 @@
-"""What a scoped token is answered does not depend on documents outside of its scope.
+"""Responses to a scoped token do not depend on documents outside its scope.
 
 GENIR_TENANTS=100000 pytest tests/serving/test_tenants.py
 """
@@ -14,12 +14,12 @@ from tiny import GATHERED, tiny_retriever
 
 SCHEMES = ("atomic", "residual", "url", "ngram", "views")
 ROUND = 25 if ANSWERS < 2_000 else 250
-"""Requests to each pair of servers."""
+"""Number of requests to each pair of servers."""
 
 
 @pytest.fixture(scope="session")
 def models(tiny_encoder, tiny_corpus, tiny_folder, tmp_path_factory):
-    """Return the folder of a scheme's model, made once."""
+    """Return the cached model folder of a scheme."""
     place, made = tmp_path_factory.mktemp("tenants"), {}
 
     def folder(scheme):

@@ -1,4 +1,4 @@
-"""A folder is tried in a child process: a crash, a hang or too much memory there is a refusal."""
+"""Trials of a folder in a child process: a crash, hang or memory overrun rejects it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ FOLDER = Path("models/one")
 
 
 def becomes(monkeypatch, code):
-    """Let the child run other code, after what the real one does before it imports the model."""
+    """Make the child run other code in place of loading the model."""
     begin = "import sys, os, time; from genir.serving.trial import _limit_time, _attempt\n"
     monkeypatch.setattr(trial, "CHILD", begin + "_limit_time(float(sys.argv[2]))\n" + code)
 
@@ -41,7 +41,9 @@ def test_a_child_that_ends_otherwise_is_a_refusal(monkeypatch, code, reason):
 
 def test_a_child_that_hangs_is_ended(monkeypatch):
     becomes(monkeypatch, "time.sleep(600)")
-    with pytest.raises(InputError, match=f"^{FOLDER}: refused: .* is not done in 0.5 seconds; get"):
+    with pytest.raises(
+        InputError, match=f"^{FOLDER}: refused: .* does not finish within 0.5 seconds; get"
+    ):
         Trial(0.5)(FOLDER)
 
 
@@ -95,13 +97,13 @@ def test_leaving_ends_the_trial_and_what_it_has_started(monkeypatch, tmp_path):
     ]
     grandchild = int(note.read_text())
     _wait(lambda: not _runs(grandchild))
-    with pytest.raises(InputError, match="not tried, since the server is leaving"):
+    with pytest.raises(InputError, match="not tried, since the server is shutting down"):
         tried(FOLDER)
 
 
-def _wait(told):
+def _wait(condition):
     until = time.monotonic() + 60
-    while not told():
+    while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -110,7 +112,7 @@ def _wait(told):
 
 
 def loads(monkeypatch, work):
-    """Let loading do other work, in a child whose imports are as large as a test's."""
+    """Replace loading by other code, in a child with the imports of a test."""
     from genir.retriever import Retriever
 
     monkeypatch.setattr(Retriever, "load", work)
@@ -118,7 +120,7 @@ def loads(monkeypatch, work):
 
 
 def in_child(folder):
-    """Return what a forked process makes of a folder, under the memory limit of a trial."""
+    """Run the trial of a folder in a forked process with its memory limit; return the reason."""
     reader, writer = os.pipe()
     process = os.fork()
     if not process:
@@ -126,16 +128,16 @@ def in_child(folder):
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as report:
-        told = report.read()
+        reply = report.read()
     assert os.waitpid(process, 0)[1] == 0
-    return json.loads(told)
+    return json.loads(reply)
 
 
 def test_a_folder_that_takes_too_much_memory_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(trial, "MEMORY_BYTES", 2**28)
     (tmp_path / "weights").write_bytes(b"x" * 2**20)
     with (tmp_path / "holes").open("wb") as file:
-        file.truncate(2**40)  # is no right to more memory
+        file.truncate(2**40)  # does not raise the memory limit
     loads(monkeypatch, lambda folder, device: bytearray(2**30))
     assert in_child(tmp_path) == (
         f"{tmp_path}: refused: a process that loads it takes more memory than a folder of its size "

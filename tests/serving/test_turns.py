@@ -1,4 +1,4 @@
-"""Fair order among callers, and threads that work in slices."""
+"""Fair queuing among callers, and threads with time slices."""
 
 import threading
 import time
@@ -122,6 +122,6 @@ def test_a_thread_that_hangs_holds_nobody_up():
     waiting = thread.submit(int)
     while not hanging.running():
         time.sleep(0.001)
-    assert not thread.close(0.05)  # daemonic: Python's own exit does not wait for it either
+    assert not thread.close(0.05)  # a daemon thread: Python's exit does not wait for it
     assert waiting.cancelled()
     gate.set()

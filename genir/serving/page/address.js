@@ -1,11 +1,11 @@
-// The address of the page: what is asked, how it is filtered, in which view. It can be shared.
+// The page's state in its URL: query, filters and view, so that a search can be shared.
 
-/** Write what is asked into the address; `lasting` leaves a step in the browser's history. */
+/** Write the state into the URL; `lasting` adds an entry to the browser's history. */
 export function remember({ query, where, view }, lasting) {
   document.title = query ? `${query} · genir` : "genir";
   const address = new URL(location.href);
-  const told = { q: query, where: where && JSON.stringify(where), view: view === "results" ? "" : view };
-  for (const [name, value] of Object.entries(told)) {
+  const parameters = { q: query, where: where && JSON.stringify(where), view: view === "results" ? "" : view };
+  for (const [name, value] of Object.entries(parameters)) {
     if (value) address.searchParams.set(name, value);
     else address.searchParams.delete(name);
   }
@@ -13,13 +13,14 @@ export function remember({ query, where, view }, lasting) {
   history[lasting ? "pushState" : "replaceState"](null, "", address);
 }
 
-/** Return what the address says. */
+/** Read the state from the URL. */
 export function recalled() {
-  const told = new URLSearchParams(location.search);
-  return { query: told.get("q") ?? "", where: parsed(told.get("where")), view: told.get("view") };
+  const parameters = new URLSearchParams(location.search);
+  const where = parsed(parameters.get("where"));
+  return { query: parameters.get("q") ?? "", where, view: parameters.get("view") };
 }
 
-/** An address may hold anything. */
+/** Parse a filter; null if it is not a JSON object. */
 function parsed(text) {
   try {
     const where = JSON.parse(text);

@@ -1,6 +1,6 @@
-// Asking the server: its paths, the token, its refusals. Knows nothing of the page.
+// Client of the HTTP API: paths, token and errors.
 const NAME = "genir-token";
-let held = ""; // where storage is forbidden the token lasts as long as the page
+let held = ""; // without storage, the token lasts until the page is closed
 
 export const token = {
   get() {
@@ -16,12 +16,12 @@ export const token = {
       if (value) sessionStorage.setItem(NAME, value);
       else sessionStorage.removeItem(NAME);
     } catch {
-      // then it is only held
+      // without storage, it is only in `held`
     }
   },
 };
 
-/** Return the JSON at a path; a refusal is thrown as an Error with the server's own sentence. */
+/** Return the JSON at a path; throw an Error with the server's message on failure. */
 async function fetched(path, { json, ...options } = {}) {
   const headers = {};
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
@@ -37,7 +37,7 @@ async function fetched(path, { json, ...options } = {}) {
     throw new Error("The server does not answer. Is it still running?");
   }
   const unknown = { detail: `The server answered ${response.status}.` };
-  const body = await response.json().catch(() => unknown); // a proxy's error page, say
+  const body = await response.json().catch(() => unknown); // for example a proxy's error page
   if (!response.ok) throw Object.assign(new Error(body.detail), { status: response.status });
   return body;
 }
@@ -56,7 +56,7 @@ export function explain({ query, k, where }, signal) {
   return fetched(`v1/explain?${asked}`, { signal });
 }
 
-/** record: as a line of corpus.jsonl; replace: put it in the place of the one with its key. */
+/** record: fields as in corpus.jsonl; replace: whether to replace the document with its key. */
 export const add = (record, replace = false) =>
   fetched("v1/documents", { method: "POST", json: { document: record, replace } });
 export const read = (key) => fetched(place(key));

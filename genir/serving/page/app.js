@@ -1,4 +1,4 @@
-// The page: one box, and three views of its answer. What each view looks like is its own module's.
+// The page: a search box and three views of the answer, each drawn by its own module.
 import { recalled, remember } from "./address.js";
 import * as api from "./api.js";
 import { drawCard } from "./card.js";
@@ -10,24 +10,24 @@ import { notice, timing, toast } from "./messages.js";
 import { element, resultItem, skeletons, titleOf } from "./results.js";
 import { drawReason } from "./tree.js";
 
-const STEP = 10; // results a page
+const STEP = 10; // results per page
 const MOST = 100;
-const PAUSE = 160; // ms without a key before a search starts
-const PATIENCE = 150; // ms before skeletons show
+const PAUSE = 160; // ms after the last key until a search starts
+const PATIENCE = 150; // ms until skeletons are shown
 const VIEWS = ["results", "reason", "compare"];
 const $ = (id) => document.getElementById(id);
 const box = $("query");
 
-let card = { documents: 0, fields: [], systems: [], access: {} }; // what /v1/model says
-let shown = { query: "", hits: [] }; // what is on the page
+let card = { documents: 0, fields: [], systems: [], access: {} }; // answer of /v1/model
+let shown = { query: "", hits: [] }; // the answer on the page
 let size = STEP;
 let view = "results";
-let wish = { rank: 1, kept: true, gone: false }; // what the tree shows: see tree.js
-let adrift = false; // whether what had the focus went with the last view
+let wish = { rank: 1, kept: true, gone: false }; // options of the tree: see tree.js
+let adrift = false; // whether the focused element was removed with the last view
 let timer = 0;
 let running = new AbortController();
 
-// --- the model -----------------------------------------------------------------------------
+// --- model ---------------------------------------------------------------------------------
 
 async function introduce() {
   try {
@@ -35,7 +35,7 @@ async function introduce() {
     describe();
   } catch (error) {
     $("key").hidden = error.status !== 401;
-    if (error.status !== 503) return; // a search will say what is wrong
+    if (error.status !== 503) return; // the first search will show the error
     $("served").textContent = "loading the model…";
     setTimeout(introduce, 700);
   }
@@ -49,9 +49,9 @@ function describe() {
   if (shown.hits.length && view === "results") show(shown, size);
 }
 
-// --- searching -----------------------------------------------------------------------------
+// --- search --------------------------------------------------------------------------------
 
-/** Search for what stands in the box; `lasting` leaves a step in the browser's history. */
+/** Search for the text in the box; `lasting` adds an entry to the browser's history. */
 async function search({ lasting = false, k = STEP } = {}) {
   clearTimeout(timer);
   running.abort();
@@ -74,18 +74,18 @@ async function search({ lasting = false, k = STEP } = {}) {
   }
 }
 
-/** Ask for what the view needs; return what draws it. */
+/** Request the data of the view; return a function that draws it. */
 async function ask(asked, signal) {
   const { query, k } = asked;
   if (view === "compare") {
-    const both = []; // one after the other, and neither from kept answers: the times are compared
+    const both = []; // sequentially and without the answer cache, so that the times are comparable
     for (const system of SYSTEMS) both.push(await api.search({ ...asked, fresh: true }, system, signal));
     if (both.every(({ hits }) => !hits.length)) return () => showEmpty(query);
     return () => showComparison({ ...both[0], query }, both[1]);
   }
-  const told = view === "reason" ? api.explain(asked, signal)
+  const request = view === "reason" ? api.explain(asked, signal)
     : api.search({ ...asked, shares: true }, SYSTEMS[0], signal);
-  const answer = { ...(await told), query };
+  const answer = { ...(await request), query };
   if (!answer.hits.length) return () => showEmpty(query);
   return view === "reason" ? () => showReason(answer) : () => show(answer, k);
 }
@@ -96,7 +96,7 @@ function begin(query) {
   search({ lasting: true });
 }
 
-/** Go to another view of the same query; a rank is the result to explain. */
+/** Switch to another view of the same query; `rank` is the result to explain. */
 function look(name, rank = 1) {
   adrift = VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
   wish = { ...wish, rank };
@@ -104,7 +104,7 @@ function look(name, rank = 1) {
   search({ lasting: true, k: name === "results" ? size : STEP });
 }
 
-// --- what the page shows -------------------------------------------------------------------
+// --- drawing -------------------------------------------------------------------------------
 
 function become(state, name = view) {
   view = name;
@@ -118,7 +118,7 @@ function become(state, name = view) {
   }
 }
 
-/** Draw anew; whoever had moved into what goes away is put at the head of what comes. */
+/** Redraw a view; if the focus was in it, move the focus to the first target of the new content. */
 function redraw(draw) {
   const inside = adrift || VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
   adrift = false;
@@ -143,7 +143,7 @@ function goHome() {
 function showWaiting() {
   const place = $(`${view}-view`);
   place.setAttribute("aria-busy", "true");
-  if (!place.hidden && place.querySelector("li:not(.skeleton)")) return; // the last ones wait, dimmed
+  if (!place.hidden && place.querySelector("li:not(.skeleton)")) return; // keep the previous results, dimmed
   become("results");
   $("status").textContent = "Asking the model…";
   if (view === "results") fill(skeletons(4));
@@ -189,7 +189,7 @@ function showEmpty(query) {
   redraw(() => fill([]));
   $("status").textContent = "No results";
   const filtered = conditions() ? " under these filters" : "";
-  notice("Nothing to show", `No document is left that could answer “${query}”${filtered}.`);
+  notice("Nothing to show", `No document matches “${query}”${filtered}.`);
 }
 
 function showError(error) {
@@ -197,10 +197,10 @@ function showError(error) {
   redraw(() => fill([]));
   const loading = error.status === 503;
   const stranger = error.status === 401;
-  $("status").textContent = loading ? "The model is still loading…" : "That did not work";
+  $("status").textContent = loading ? "The model is still loading…" : "Search failed";
   const retry = element("button", { class: "more", type: "button" }, stranger ? "Give a token" : "Try again");
   retry.addEventListener("click", async () => (!stranger || (await askForToken())) && (introduce(), search()));
-  notice(loading ? "One moment" : "That did not work", error.message, retry);
+  notice(loading ? "One moment" : "Search failed", error.message, retry);
   if (loading) timer = setTimeout(search, 1000);
 }
 
@@ -218,7 +218,7 @@ async function add() {
   const added = await addDocument(card.fields);
   if (!added) return;
   const name = added.title || added._id;
-  toast(`“${name}” can be found now.`, "Search for it", () => begin(name));
+  toast(`“${name}” was added.`, "Search for it", () => begin(name));
   await introduce();
   if (shown.query) search({ k: size });
 }
@@ -227,7 +227,7 @@ async function remove(hit) {
   const restore = await deleteDocument(hit);
   if (!restore) return;
   const again = async () => (await introduce(), search({ k: size }));
-  toast(`“${titleOf(hit)}” is deleted.`, "Undo", async () => {
+  toast(`“${titleOf(hit)}” was deleted.`, "Undo", async () => {
     await restore();
     await again();
   });
@@ -235,9 +235,9 @@ async function remove(hit) {
   box.focus();
 }
 
-// --- the keyboard --------------------------------------------------------------------------
+// --- keyboard ------------------------------------------------------------------------------
 
-/** The result that the focus is in; else the first. */
+/** The result that contains the focus, else the first one. */
 function current() {
   const item = document.activeElement.closest?.("[data-rank]");
   return shown.hits.find((hit) => String(hit.rank) === item?.dataset.rank) ?? shown.hits[0];
@@ -265,7 +265,7 @@ function focusFilters() {
   return true;
 }
 
-/** One step back: out of an open filter, out of a view, out of the search. */
+/** Go one step back: close an open filter, leave a view, or clear the search. */
 function escape() {
   const filter = document.querySelector("details.filter[open]");
   if (filter) {
@@ -301,10 +301,10 @@ $("help").addEventListener("click", () => $("keys-dialog").showModal());
 addEventListener("popstate", restore);
 
 function restore() {
-  const told = recalled();
-  box.value = told.query;
-  restoreConditions(told.where);
-  become(document.body.dataset.state, VIEWS.includes(told.view) ? told.view : "results");
+  const state = recalled();
+  box.value = state.query;
+  restoreConditions(state.where);
+  become(document.body.dataset.state, VIEWS.includes(state.view) ? state.view : "results");
   filter();
   search();
 }

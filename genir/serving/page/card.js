@@ -1,10 +1,10 @@
-// What /v1/model says: what is served, queries to try, and what is open to whoever asks.
+// The model card of /v1/model: the model, example queries, and the caller's rights.
 import { element } from "./results.js";
 
 const $ = (id) => document.getElementById(id);
 const count = new Intl.NumberFormat("en");
 
-/** Draw the card; `begin(query)` is called when an example is chosen. */
+/** Draw the card; `begin(query)` is called when an example is clicked. */
 export function drawCard(card, begin) {
   const documents = card.access.reads ? ` ${count.format(card.documents)} documents` : "";
   $("served").replaceChildren(

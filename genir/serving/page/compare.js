@@ -1,11 +1,11 @@
-// Two rankings side by side: where each has what the other has.
+// Two rankings side by side, each with the other's ranks.
 import { element, linkOf, snippetOf } from "./results.js";
 
 export const SYSTEMS = ["genir", "bm25"];
 const NAMES = { genir: "genir", bm25: "BM25" };
-const WHAT = { genir: "the model emits identifiers", bm25: "an inverted index counts words" };
+const METHODS = { genir: "the model generates identifiers", bm25: "an inverted index counts words" };
 
-/** Draw answers, one for each of SYSTEMS, into `place`. */
+/** Draw the results of each of SYSTEMS into `place`. */
 export function drawComparison(place, answers, query) {
   const places = answers.map(({ hits }) => new Map(hits.map((hit) => [hit.key, hit.rank])));
   const shared = [...places[0].keys()].filter((key) => places[1].has(key)).length;
@@ -24,16 +24,16 @@ function column(system, answer, elsewhere, other, query) {
   list.addEventListener("pointerleave", () => twin(null));
   list.addEventListener("focusin", (event) => twin(event.target.closest("li")));
   return element("section", { class: `column ${system}` },
-    element("h2", {}, NAMES[system], element("small", {}, `${WHAT[system]}${timeOf(answer)}`)),
+    element("h2", {}, NAMES[system], element("small", {}, `${METHODS[system]}${timeOf(answer)}`)),
     answer.hits.length ? list : element("p", { class: "none" }, "No results"));
 }
 
-const MENTIONED = 1; // ms of making an index that are worth a word
+const MIN_INDEX_MS = 1; // shorter index builds are not shown
 
-/** The time of the answer alone; that of an index that was made for it is said beside. */
+/** The search time, and separately the time to build the index if it was built for this search. */
 function timeOf({ took_ms, index_ms }) {
   const time = took_ms === undefined ? "" : `, ${took_ms.toFixed(1)} ms`;
-  return index_ms > MENTIONED ? `${time} once its index was made (${index_ms.toFixed(0)} ms)` : time;
+  return index_ms > MIN_INDEX_MS ? `${time} after building its index (${index_ms.toFixed(0)} ms)` : time;
 }
 
 function row(hit, there, other, query) {
@@ -50,7 +50,7 @@ function verdict(here, there, other) {
   return there === here ? `also ${there} in ${other}` : `${there} in ${other}`;
 }
 
-/** Light the same document in both columns. */
+/** Highlight the same document in both columns. */
 function twin(item) {
   for (const row of document.querySelectorAll(".columns .row")) {
     row.classList.toggle("twin", Boolean(item) && row.dataset.key === item.dataset.key);

@@ -5,7 +5,7 @@ import { element, titleOf } from "./results.js";
 const $ = (id) => document.getElementById(id);
 const REFUSED = [401, 403];
 
-/** Open a dialog; return whether it was completed: `act` ran without an error. */
+/** Open a dialog; return whether it was submitted and `act` ran without an error. */
 function open(name, act) {
   const [dialog, form] = [$(`${name}-dialog`), $(`${name}-form`)];
   const wrong = form.querySelector(".wrong");
@@ -39,9 +39,9 @@ $("forget").addEventListener("click", () => {
   $("token-dialog").close("forgotten");
 });
 
-// --- the token -------------------------------------------------------------------------------
+// --- token -----------------------------------------------------------------------------------
 
-/** Ask for a token; return whether there is another one than before. */
+/** Ask for a token; return whether it has changed. */
 export async function askForToken() {
   const before = api.token.get();
   $("token-form").reset();
@@ -50,7 +50,7 @@ export async function askForToken() {
   return api.token.get() !== before;
 }
 
-/** Run a change; where the server refuses for want of a (better) token, ask for one once. */
+/** Run a change; if the server requires a (different) token, ask for one and retry once. */
 async function allowed(change) {
   try {
     return await change();
@@ -62,12 +62,12 @@ async function allowed(change) {
 
 // --- documents -------------------------------------------------------------------------------
 
-/** Ask for a document and add it; return it, or null if there is none in the end. */
+/** Ask for a document and add it; return it, or null if the user cancels. */
 export async function addDocument(fields) {
   const form = $("add-form");
   $("add-fields").replaceChildren(...fields.map(fieldInput));
   let added = null;
-  let taken = ""; // the key that the server said is there already
+  let taken = ""; // key that exists already, according to the server
   const name = () => {
     form.querySelector("[type=submit]").textContent = taken && taken === form.key.value.trim() ? "Replace it" : "Add";
   };
@@ -104,7 +104,7 @@ function recordOf(form, fields) {
   return given;
 }
 
-/** Read a text by the types of the field's values; `007` stays text where the field holds texts. */
+/** Convert a text to the type of the field's values; `007` stays text if the field has texts. */
 function valueOf({ name, types }, text) {
   const truth = text.toLowerCase();
   const number = Number(text);
@@ -115,7 +115,7 @@ function valueOf({ name, types }, text) {
   return text;
 }
 
-/** Delete a hit after asking; return what brings it back, or null if it is still there. */
+/** Ask and delete a hit; return a function that restores it, or null if the user cancels. */
 export async function deleteDocument(hit) {
   $("delete-name").textContent = titleOf(hit);
   let whole = null;

@@ -1,17 +1,17 @@
-// Filters on metadata: a drop-down for each field, with the commonest values of its documents and,
-// where there are more, a range of numbers or the beginning of a text.
+// Metadata filters: a drop-down for each field with its most frequent values and, if there are more,
+// inputs for a range of numbers or a text prefix.
 import { element } from "./results.js";
 
-const chosen = new Map(); // field -> what /v1/search takes: a list of values, or operators
+const chosen = new Map(); // field -> condition for /v1/search: a list of values, or operators
 
-/** Return what /v1/search takes as `where`; undefined where nothing is chosen. */
+/** Return `where` for /v1/search; undefined without filters. */
 export const conditions = () => (chosen.size ? Object.fromEntries(chosen) : undefined);
 
-/** Choose what an address said, and nothing else. */
+/** Replace the filters by a `where` from the URL. */
 export function restoreConditions(where) {
   chosen.clear();
-  for (const [field, told] of Object.entries(where ?? {})) {
-    chosen.set(field, told && typeof told === "object" ? told : [told]);
+  for (const [field, condition] of Object.entries(where ?? {})) {
+    chosen.set(field, condition && typeof condition === "object" ? condition : [condition]);
   }
 }
 
@@ -55,35 +55,35 @@ function dropDown(field, changed) {
   return box;
 }
 
-/** The values of the card, and those that an address chose besides. */
+/** The values on the model card, plus chosen values from the URL. */
 function listed({ name, values }) {
   const known = new Map(values.map(({ value, documents }) => [value, documents]));
-  const told = chosen.get(name);
-  for (const value of Array.isArray(told) ? told : []) if (!known.has(value)) known.set(value, "");
+  const condition = chosen.get(name);
+  for (const value of Array.isArray(condition) ? condition : []) if (!known.has(value)) known.set(value, "");
   return [...known];
 }
 
 function headline(name) {
-  const told = chosen.get(name);
-  if (!told) return [name];
-  if (!Array.isArray(told)) return [`${name} `, element("b", {}, operators(told))];
-  const shown = told.slice(0, 2).join(", ");
-  return [`${name}: `, element("b", {}, told.length > 2 ? `${shown} +${told.length - 2}` : shown)];
+  const condition = chosen.get(name);
+  if (!condition) return [name];
+  if (!Array.isArray(condition)) return [`${name} `, element("b", {}, operators(condition))];
+  const shown = condition.slice(0, 2).join(", ");
+  return [`${name}: `, element("b", {}, condition.length > 2 ? `${shown} +${condition.length - 2}` : shown)];
 }
 
 function operators({ gte, lte, prefix, ...others }) {
   if (prefix !== undefined) return `${prefix}…`;
-  if (Object.keys(others).length) return "as in the address";
+  if (Object.keys(others).length) return "as in the URL";
   if (gte === undefined) return `up to ${lte}`;
   return lte === undefined ? `from ${gte}` : `${gte} to ${lte}`;
 }
 
 function option(name, value, documents, choose) {
   const box = element("input", { type: "checkbox" });
-  const told = () => (Array.isArray(chosen.get(name)) ? chosen.get(name) : []);
-  box.checked = told().includes(value);
+  const values = () => (Array.isArray(chosen.get(name)) ? chosen.get(name) : []);
+  box.checked = values().includes(value);
   box.addEventListener("change", () => {
-    const others = told().filter((one) => one !== value);
+    const others = values().filter((one) => one !== value);
     const now = box.checked ? [...others, value] : others;
     box.closest("fieldset").querySelectorAll(".further input").forEach((input) => (input.value = ""));
     choose(now.length ? now : null);
@@ -92,14 +92,14 @@ function option(name, value, documents, choose) {
     element("small", {}, String(documents)));
 }
 
-/** Inputs for what the listed values leave out; they take the place of ticked ones. */
+/** Inputs for values that are not listed; they replace checked ones. */
 function further({ name, values }, choose) {
   const numbers = values.every(({ value }) => typeof value === "number");
   const asked = numbers ? { gte: "from", lte: "to" } : { prefix: "or begins with" };
-  const told = chosen.get(name);
+  const condition = chosen.get(name);
   const inputs = Object.entries(asked).map(([operator, text]) => {
     const input = element("input", { type: numbers ? "number" : "text", name: operator, step: "any", autocomplete: "off" });
-    input.value = (!Array.isArray(told) && told?.[operator]) ?? "";
+    input.value = (!Array.isArray(condition) && condition?.[operator]) ?? "";
     return [input, element("label", {}, text, input)];
   });
   for (const [input] of inputs) {

@@ -1,14 +1,14 @@
-// The keyboard: moving through box and results, and single keys that do one thing each.
+// Keyboard control: arrow keys for the search box and results, and single-key shortcuts.
 const $ = (id) => document.getElementById(id);
 const box = $("query");
 const WRITING = "input:not([type=checkbox]), textarea, select, [contenteditable]";
-const NAME = "genir-keys"; // whether single letters work: WCAG 2.1.4 asks for a way to stop them
+const NAME = "genir-keys"; // whether single-key shortcuts are on: WCAG 2.1.4 requires a way to turn them off
 
-/** What the arrows move through in the view that is shown. */
+/** The elements that the arrow keys move through in the current view. */
 export const targets = () =>
   [...document.querySelectorAll("main > section:not([hidden]) :is(.target, button.leaf)")];
 
-/** Move the focus through box and results: -1 is the box. */
+/** Move the focus through the search box (index -1) and the results. */
 function move(by) {
   const all = targets();
   const place = all.indexOf(document.activeElement) + by;
@@ -26,19 +26,19 @@ function stored() {
   }
 }
 
-/** Listen: `keys` says what each key does outside a text field, `escape` what Escape does. */
+/** Install the handlers: `keys` maps keys outside text fields to functions; `escape` is for Escape. */
 export function listen(keys, escape) {
   $("letters").checked = stored();
   $("letters").addEventListener("change", () => {
     try {
       localStorage.setItem(NAME, $("letters").checked ? "on" : "off");
     } catch {
-      // then the choice lasts as long as the page
+      // without storage, the choice lasts until the page is closed
     }
   });
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (document.querySelector("dialog[open]")) return; // it has its own keys
+    if (document.querySelector("dialog[open]")) return; // dialogs handle their own keys
     if (handled(event, keys, escape)) event.preventDefault();
   });
 }

@@ -1,11 +1,11 @@
-// Results as elements. Text from the server only ever becomes text nodes, never markup.
+// Results as elements. Text from the server becomes text nodes only, never markup.
 
 const STOP_WORDS = new Set(
   ("a an and are as at be by can do does for from has have how i in is it its of on or that the " +
     "their this to was what when where which who why will with you your").split(" "),
 );
 
-/** Make an element; a property `class`, `data-*` or `aria-*` is set as an attribute. */
+/** Create an element; all properties are set as attributes. */
 export function element(name, properties = {}, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) node.setAttribute(key, value);
@@ -13,7 +13,7 @@ export function element(name, properties = {}, ...children) {
   return node;
 }
 
-/** A result; `actions` (why, remove) are called with the hit, and shown where they are given. */
+/** A result with a button for each of `actions` (why, remove), which is called with the hit. */
 export function resultItem(hit, query, actions = {}) {
   const item = element("li", { class: "hit", "data-rank": hit.rank });
   item.append(
@@ -46,7 +46,7 @@ export function linkOf(hit) {
 export const snippetOf = (hit, query) =>
   element("p", { class: "snippet", dir: "auto" }, ...marked(hit.snippet, query));
 
-/** Only web addresses become links: a corpus may hold anything, `javascript:` included. */
+/** Return a URL only for http(s): a corpus may also contain `javascript:` URLs. */
 function webAddress(url) {
   if (!URL.canParse(url)) return null;
   const address = new URL(url);
@@ -66,7 +66,7 @@ function decoded(step) {
   try {
     return decodeURIComponent(step);
   } catch {
-    return step; // a stray % is no escape
+    return step; // a stray % is not an escape
   }
 }
 
@@ -77,10 +77,10 @@ function facts(hit) {
   return line;
 }
 
-/** A code such as 12-7-200 shows its levels; text shows as it is. */
+/** A code like 12-7-200 is split into its levels; text is shown unchanged. */
 function identifierChip(identifier) {
   const levels = /^\d+(-\d+)+$/.test(identifier) ? identifier.split("-") : [identifier];
-  const chip = element("code", { class: "chip identifier", title: "the identifier that the model emitted" });
+  const chip = element("code", { class: "chip identifier", title: "the identifier that the model generated" });
   chip.append(element("span", { class: "hidden" }, "identifier "));
   levels.forEach((level, depth) => {
     if (depth) chip.append(element("i", {}, "-"));
@@ -90,8 +90,8 @@ function identifierChip(identifier) {
 }
 
 /**
- * A score, and the hit's share of the probability of all documents that could be found, where the
- * server knows it. Scores are log-probabilities unless they are positive.
+ * The score, and the hit's share of the probability of all matching documents if the server returns
+ * it. Scores are log-probabilities unless they are positive.
  */
 function scoreChip({ score, share }) {
   const chip = element("span", { class: "score" });
@@ -101,15 +101,15 @@ function scoreChip({ score, share }) {
   if (share === undefined || share === null) return chip;
   const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
   bar.firstChild.style.inlineSize = `${100 * share}%`;
-  chip.title = "how probable the model finds this document, among all that could be found";
+  chip.title = "probability of this document among all matching documents, according to the model";
   chip.append(bar, percent(share));
   return chip;
 }
 
-// A share from which on there is no other, up to the rounding of float32.
+// Shares from here on are 1 up to float32 rounding.
 const WHOLE = 1 - 1e-6;
 
-/** Two digits that count, of the share and of the rest: as `percent` of evaluation/explain.py. */
+/** Format a share with two significant digits, like `percent` of evaluation/explain.py. */
 export function percent(share) {
   if (share < 0.0005) return "< 0.1%";
   if (share >= WHOLE) return "100%";
@@ -118,7 +118,7 @@ export function percent(share) {
   return tenths ? `${(100 * share).toFixed(1)}%` : `${Math.round(100 * share)}%`;
 }
 
-// Scripts without spaces: their characters, and runs of these beside other words.
+// Scripts without spaces: single characters and runs of them.
 const SCRIPTS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"];
 const CHARACTER = `[${SCRIPTS.map((name) => `\\p{Script=${name}}`).join("")}ー]\\p{M}*`;
 const CHARACTERS = new RegExp(CHARACTER, "gu");
@@ -127,7 +127,7 @@ const WORD = `(?:${CHARACTER})+|(?:(?!${CHARACTER})[\\p{L}\\p{M}\\p{N}_])+`;
 const WORDS = new RegExp(WORD, "gu");
 const PIECES = new RegExp(`(${WORD})`, "u");
 
-/** Split a text into text nodes and <mark>s around the words of the query. */
+/** Split a text into text nodes and <mark>s around query words. */
 function marked(text, query) {
   const wanted = [...new Set(words(query))].filter((word) => !STOP_WORDS.has(word));
   const pairs = new Set(wanted.filter((word) => RUN.test(word)).flatMap(pairsOf));
@@ -138,7 +138,7 @@ function marked(text, query) {
   });
 }
 
-/** Mark the characters of a run that the query has beside each other too. */
+/** Mark the characters of a run that are also adjacent in the query. */
 function markedRun(run, pairs) {
   const characters = run.match(CHARACTERS);
   const lit = characters.map((one, n) =>
@@ -153,7 +153,7 @@ const pairsOf = (run) => {
 
 const words = (text) => text.toLowerCase().match(WORDS) ?? [];
 
-/** The same word, or one with another ending: copy and copies, sort and sorted. */
+/** Whether two words are equal or differ in their ending: copy and copies, sort and sorted. */
 function alike(one, other) {
   if (one === other) return true;
   const shared = Math.max(4, Math.min(one.length, other.length) - 1);

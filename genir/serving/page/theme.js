@@ -1,4 +1,4 @@
-// Light or dark: as the system says, unless the reader chose. Loaded before the body is drawn.
+// Light or dark theme: the system's, unless the user has chosen one. Runs before the first paint.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
@@ -7,7 +7,7 @@
     try {
       return localStorage.getItem("theme");
     } catch {
-      return null; // storage may be forbidden
+      return null; // storage may be disabled
     }
   }
 
@@ -15,7 +15,7 @@
     try {
       localStorage.setItem("theme", theme);
     } catch {
-      // then the choice lasts as long as the page
+      // without storage, the choice lasts until the page is closed
     }
   }
 

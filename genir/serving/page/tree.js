@@ -1,5 +1,5 @@
-// The reason: the prefixes that the beam search kept, level by level, as nested lists. On a wide
-// page the lists stand side by side and curves join them; on a narrow one they are indented.
+// The explanation: the beam tree as nested lists, one level of prefixes per list. On a wide page the
+// lists are side by side and joined by curves; on a narrow one they are indented.
 import { element, percent, titleOf } from "./results.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -7,35 +7,35 @@ const count = new Intl.NumberFormat("en");
 const minus = (number) => number.toFixed(2).replace("-", "−");
 
 /**
- * Draw what /v1/explain told into `place`.
+ * Draw an answer of /v1/explain into `place`.
  *
- * wish: {rank, kept, gone, change}: the rank whose path is lit; whether prefixes that led to no
- * result, and those that were let go, are drawn; what to call with the part that a reader changes.
+ * wish: {rank, kept, gone, change}: rank of the result whose path is highlighted; whether to show
+ * kept prefixes without a result, and pruned prefixes; callback for changes of these options.
  */
-export function drawReason(place, told, wish) {
-  const way = told.nodes.filter((node) => node.kept && node.hits.includes(wish.rank));
+export function drawReason(place, answer, wish) {
+  const way = answer.nodes.filter((node) => node.kept && node.hits.includes(wish.rank));
   const lit = new Set(way.map((node) => node.id));
-  const tree = element("ul", { class: "tree" }, branch(grown(told, wish), { told, lit, ...wish }));
+  const tree = element("ul", { class: "tree" }, branch(grown(answer, wish), { answer, lit, ...wish }));
   const scroller = element("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "The tree of beams" });
   scroller.append(document.createElementNS(SVG, "svg"), tree);
   scroller.firstChild.setAttribute("aria-hidden", "true");
-  const steps = element("section", { class: "steps", tabindex: "0", "aria-label": "The lit path" },
-    element("h3", {}, "The lit path, level by level"), table(way, told.levels));
-  place.replaceChildren(heading(told, wish.rank, way), legend(told, wish), scroller, steps);
+  const steps = element("section", { class: "steps", tabindex: "0", "aria-label": "The highlighted path" },
+      element("h3", {}, "The highlighted path, level by level"), table(way, answer.levels));
+  place.replaceChildren(heading(answer, wish.rank, way), legend(answer, wish), scroller, steps);
   joinWhenLaidOut(scroller);
 }
 
 // --- from nodes to a tree --------------------------------------------------------------------
 
-const MORE = 12; // prefixes a level that are drawn though they led to no result, of each kind
+const MORE = 12; // maximum number of prefixes without a result per level and kind
 
-/** Return the root: every node has its children, best first. */
-function grown(told, wish) {
+/** Return the root of the tree; the children of each node are sorted by score. */
+function grown(answer, wish) {
   const root = { kept: true, steps: [], children: [] };
   const known = new Map([[null, root]]);
-  for (const { level } of told.levels) {
+  for (const { level } of answer.levels) {
     const room = { kept: wish.kept ? MORE : 0, gone: wish.gone ? MORE : 0 };
-    for (const node of told.nodes) {
+    for (const node of answer.nodes) {
       const above = known.get(node.parent);
       if (node.level !== level || !above || !(node.hits.length || room[kindOf(node)]-- > 0)) continue;
       const drawn = { ...node, steps: [node], children: [] };
@@ -49,7 +49,7 @@ function grown(told, wish) {
 
 const kindOf = (node) => (node.kept ? "kept" : "gone");
 
-/** Join what follows once a single document is left: the rest of its identifier is forced. */
+/** Merge chains of nodes below a single document: the rest of its identifier is forced. */
 function shortened(node) {
   while (node.documents === 1 && node.children.length === 1) {
     const [only] = node.children;
@@ -58,31 +58,31 @@ function shortened(node) {
   return { ...node, children: node.children.map(shortened) };
 }
 
-/** Of the probability of all documents that could be found: a forced symbol costs nothing. */
+/** Share of the probability of all matching documents; a forced symbol has probability 1. */
 const share = (steps) => steps.reduce((product, step) => product * step.share, 1);
 
-// --- what is shown ---------------------------------------------------------------------------
+// --- elements --------------------------------------------------------------------------------
 
-function heading(told, rank, way) {
-  const hit = told.hits.find((one) => one.rank === rank);
-  const levels = way.length === 1 ? "one symbol" : `${way.length} symbols, one a level`;
+function heading(answer, rank, way) {
+  const hit = answer.hits.find((one) => one.rank === rank);
+  const levels = way.length === 1 ? "one symbol" : `${way.length} symbols, one per level`;
   const line = element("p", {});
   if (hit && way.length) {
-    line.append("The model wrote ", element("code", { class: "chip identifier" }, hit.identifier),
+    line.append("The model generated ", element("code", { class: "chip identifier" }, hit.identifier),
       ` — ${levels}, together `, element("b", {}, percent(share(way))),
-      ` of the probability of all that could be found. Its score made it number ${rank}. `);
+      ` of the probability of all matching documents. By score it is number ${rank}. `);
   }
-  line.append(`At each level the ${told.beams} best prefixes went on.`);
+  line.append(`At each level the ${answer.beams} best prefixes were kept.`);
   return element("header", { class: "headline" },
     element("h2", { dir: "auto" }, hit ? `Why “${titleOf(hit)}”?` : "Why these results?"), line);
 }
 
-function legend(told, { kept, gone, change }) {
+function legend(answer, { kept, gone, change }) {
   const line = element("div", { class: "legend" }, element("span", { class: "sample lit" }, "this result's path"));
-  const others = told.nodes.filter((node) => node.kept && !node.hits.length).length;
-  const lost = told.nodes.filter((node) => !node.kept).length;
+  const others = answer.nodes.filter((node) => node.kept && !node.hits.length).length;
+  const lost = answer.nodes.filter((node) => !node.kept).length;
   if (others) line.append(choice("kept", "kept, but not among the results", kept, change));
-  if (lost) line.append(choice("gone", "let go", gone, change));
+  if (lost) line.append(choice("gone", "pruned", gone, change));
   return line;
 }
 
@@ -97,7 +97,7 @@ function branch(node, context) {
   const root = !node.steps.length;
   const lit = root ? context.lit.size > 0 : node.steps.every(({ id }) => context.lit.has(id));
   const classes = ["node", root && "root", lit && "lit", !node.kept && "gone"];
-  const pill = element("span", { class: classes.filter(Boolean).join(" ") }, ...label(node, context.told));
+  const pill = element("span", { class: classes.filter(Boolean).join(" ") }, ...label(node, context.answer));
   pill.dataset.share = share(node.steps);
   if (node.ended) pill.append(...ends(node, context));
   const item = element("li", {}, pill);
@@ -107,26 +107,26 @@ function branch(node, context) {
   return item;
 }
 
-const LONGEST = 6; // symbols of a run that are shown
+const LONGEST = 6; // maximum number of symbols shown for a chain
 
-function label({ steps, kept }, told) {
-  if (!steps.length) return [element("b", { dir: "auto" }, told.query)];
+function label({ steps, kept }, answer) {
+  if (!steps.length) return [element("b", { dir: "auto" }, answer.query)];
   const shown = steps.length > LONGEST ? [...steps.slice(0, LONGEST - 1), { symbol: "…" }] : steps;
   const symbols = element("span", { class: "symbols" },
     ...shown.map(({ symbol }) => element("code", {}, visible(symbol))));
   symbols.title = steps.map((step) => `${step.symbol}: ${percent(step.share)}`).join("\n");
   const parts = [symbols, element("span", { class: "share" }, percent(share(steps)))];
-  if (!kept) parts.push(element("span", { class: "hidden" }, "let go"));
+  if (!kept) parts.push(element("span", { class: "hidden" }, "pruned"));
   return parts;
 }
 
 const visible = (symbol) => symbol.replace(/ /g, "␣") || "∅";
 
-/** What an identifier leads to: hits as buttons, a document that is no hit as its key. */
-function ends(node, { told, rank, change }) {
+/** The documents of an identifier: hits as buttons, other documents by key. */
+function ends(node, { answer, rank, change }) {
   if (!node.hits.length) return node.key ? [element("span", { class: "miss", dir: "auto" }, node.key)] : [];
   return node.hits.map((place) => {
-    const hit = told.hits.find((one) => one.rank === place);
+    const hit = answer.hits.find((one) => one.rank === place);
     const state = { "aria-pressed": String(place === rank), "data-rank": place };
     const button = element("button", { type: "button", class: "leaf", dir: "auto", ...state },
       element("b", {}, String(place)), ` ${titleOf(hit)}`);
@@ -136,7 +136,7 @@ function ends(node, { told, rank, change }) {
 }
 
 function table(way, levels) {
-  const names = ["Level", "Symbol", "Share", "Prefix so far", "Kept", "Let go below"];
+  const names = ["Level", "Symbol", "Share", "Prefix so far", "Kept", "Pruned below"];
   const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)));
   const rows = way.map(({ level, symbol, share, score }) => {
     const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
@@ -153,7 +153,7 @@ function table(way, levels) {
   return element("table", { class: "levels" }, element("thead", {}, head), element("tbody", {}, ...rows));
 }
 
-// --- the curves ------------------------------------------------------------------------------
+// --- curves ----------------------------------------------------------------------------------
 
 let watching;
 
@@ -163,7 +163,7 @@ function joinWhenLaidOut(scroller) {
   watching.observe(scroller.querySelector(".tree"));
 }
 
-/** Draw a curve from each node to each of its children, as thick as the child is probable. */
+/** Draw a curve from each node to each child; its width shows the child's probability. */
 function join(scroller) {
   const [svg, tree] = scroller.children;
   const origin = tree.getBoundingClientRect();
@@ -182,7 +182,7 @@ function join(scroller) {
     curve.setAttribute("class", ["lit", "gone"].filter((one) => child.classList.contains(one)).join(" "));
     return curve;
   });
-  const lit = (curve) => curve.classList.contains("lit"); // drawn last, so that it lies on top
+  const lit = (curve) => curve.classList.contains("lit"); // drawn last, on top of the others
   svg.replaceChildren(...curves.filter((one) => !lit(one)), ...curves.filter(lit));
 }
 

@@ -1,4 +1,4 @@
-"""Opening the page, and what tests ask of it."""
+"""Helpers that open the page in a browser and read its state."""
 
 import shutil
 import threading
@@ -36,13 +36,13 @@ def serving(app):
 
 @contextmanager
 def opened(browser, address, allowed=(), **options):
-    """Open the page; whatever it logs as an error (a breach of its CSP, say) fails the test.
+    """Open the page; any error on its console, for example a CSP violation, fails the test.
 
-    allowed: statuses that the test provokes.
+    allowed: HTTP status codes that the test provokes.
     """
     options = {"viewport": DESK, "color_scheme": "light"} | options
     page = browser.new_page(base_url=address, **options)
-    page.set_default_timeout(30_000)  # a busy machine is no failure
+    page.set_default_timeout(30_000)  # generous, for busy machines
     complaints, foreign = [], []
     page.on("console", lambda m: None if harmless(m, allowed) else complaints.append(m.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -54,7 +54,7 @@ def opened(browser, address, allowed=(), **options):
 
 
 def harmless(message, allowed):
-    """Tell whether a console line is none of the page's own doing (a test cut the connection)."""
+    """Return whether a console line is expected: the test itself cut the connection."""
     provoked = ("net::ERR_FAILED", *(f"status of {status}" for status in allowed))
     return message.type != "error" or any(text in message.text for text in provoked)
 
@@ -64,12 +64,12 @@ def expected(request, address):
 
 
 def answered(page, query):
-    """Wait until the page shows the results of this query, not of a half of it."""
+    """Wait until the page shows the results of the whole query, not of a prefix."""
     page.wait_for_selector(f'#results[data-query="{query}"] .hit')
 
 
 def until(page, expression, patience=8.0):
-    """Wait until an expression holds in the page: its CSP keeps Playwright's own waiting out."""
+    """Poll until a JavaScript expression is true; the CSP blocks Playwright's wait_for_function."""
     end = monotonic() + patience
     while not page.evaluate(expression):
         assert monotonic() < end, f"still not so: {expression}"

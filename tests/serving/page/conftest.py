@@ -1,4 +1,4 @@
-"""The search page in a real browser: Debian's Chromium, driven by Playwright."""
+"""Fixtures: the search page in Debian's Chromium, driven by Playwright."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from genir.serving.tokens import Wish, new_token
 TINY_EXAMPLES = ["clone a text", "monitor a drive"]
 
 
-@pytest.fixture(scope="module")  # its event loop must be gone before other tests start theirs
+@pytest.fixture(scope="module")  # close its event loop before other tests start theirs
 def browser():
     if BROWSER is None:
         pytest.skip("no Chromium here; on Debian: apt-get install chromium")
@@ -36,14 +36,14 @@ def folder(saved, tmp_path):
 
 @pytest.fixture
 def address(client):
-    """Yield where the searcher of known words answers."""
+    """Yield the address of a server with the word-counting searcher."""
     with serving(client.app) as address:
         yield address
 
 
 @pytest.fixture
 def open_address(folder):
-    """Yield where a model answers whom anybody on this machine may change."""
+    """Yield the address of a server with a model that may be changed without a token."""
     app = create_app(Retriever.load(folder), TINY_EXAMPLES, loopback=True)
     with serving(app) as address:
         yield address
@@ -57,7 +57,7 @@ def secrets(tmp_path):
 
 @pytest.fixture
 def guarded_address(folder, secrets, tmp_path):
-    """Yield where a model answers that only a token opens."""
+    """Yield the address of a server with a model that requires a token."""
     settings = Settings(tokens=tmp_path / "tokens.json")
     with serving(create_app(Retriever.load(folder), TINY_EXAMPLES, settings)) as address:
         yield address

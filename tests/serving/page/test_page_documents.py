@@ -1,4 +1,4 @@
-"""Documents that come and go through the page, with a token and without."""
+"""Adding and deleting documents on the page, with and without a token."""
 
 from browsing import ask, opened, titles
 
@@ -48,14 +48,14 @@ def test_a_number_stays_a_number(tiny_page):
 def test_a_key_that_is_taken_is_replaced_only_on_demand(browser, open_address):
     with opened(browser, open_address, allowed=(409,)) as page:
         page.click("#add")
-        dialog = write(page, key="copy-file", title="copy a file, newly told")
+        dialog = write(page, key="copy-file", title="copy a file, newly described")
         dialog.get_by_role("button", name="Add").click()
         dialog.get_by_role("alert").wait_for()
         assert "is there already" in dialog.get_by_role("alert").inner_text()
         dialog.get_by_role("button", name="Replace it").click()
         page.get_by_role("button", name="Search for it").wait_for()
-        told = page.request.get("/v1/documents/copy-file").json()
-        assert told["title"] == "copy a file, newly told"
+        reply = page.request.get("/v1/documents/copy-file").json()
+        assert reply["title"] == "copy a file, newly described"
 
 
 def test_a_deleted_document_is_gone_until_it_is_undone(tiny_page):

@@ -1,8 +1,8 @@
-"""Pictures for the documentation, of any running server (`genir serve MODEL`):
+"""Screenshots for the documentation, of any running server (`genir serve MODEL`):
 
     GENIR_PAGE=http://127.0.0.1:8000 GENIR_PICTURES=docs/images pytest tests/serving -k pictures
 
-GENIR_ASKED is what is asked in them; the first example of the page by default.
+GENIR_ASKED is the query in them; by default the first example query of the page.
 """
 
 import os
@@ -27,7 +27,7 @@ LOOKS = {
 
 
 def test_pictures(browser, request, tmp_path):
-    """Save the page as it looks in light, in dark and on a phone."""
+    """Save screenshots in the light theme, the dark theme and on a phone."""
     folder = Path(os.environ.get("GENIR_PICTURES", tmp_path))
     address = os.environ.get("GENIR_PAGE") or request.getfixturevalue("open_address")
     sizes = {look: picture(browser, address, folder / f"page-{look}.png") for look in LOOKS}
@@ -35,7 +35,7 @@ def test_pictures(browser, request, tmp_path):
 
 
 def picture(browser, address, path):
-    """Take the picture of one look, and return its bytes."""
+    """Take one screenshot and return its bytes."""
     look = path.stem.removeprefix("page-")
     view, options = LOOKS[look]
     scale = 2 if "GENIR_PICTURES" in os.environ else 1
@@ -55,7 +55,7 @@ def picture(browser, address, path):
         if look == "add":
             page.click("#add")
         page.mouse.move(0, 0)
-        page.wait_for_timeout(200)  # for what fades
+        page.wait_for_timeout(200)  # for CSS transitions
     path.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=path)
     page.close()

@@ -1,4 +1,4 @@
-"""Searching, in a browser: typing, moving, the address, errors, late answers."""
+"""Searching in a browser: typing, keyboard focus, the URL, errors, late answers."""
 
 import re
 
@@ -59,12 +59,14 @@ def test_the_theme_follows_the_system_until_one_is_chosen(page):
     light = page.evaluate(ground)
     page.emulate_media(color_scheme="dark")
     to_light = page.get_by_role("button", name="Use the light theme")
-    to_light.wait_for()  # the browser tells the page of the system's wish a frame later
+    to_light.wait_for()  # the browser applies the system's theme one frame later
     assert page.evaluate(ground) != light
     to_light.click()
     assert page.evaluate(ground) == light
     page.reload()
-    assert page.evaluate(ground) == light  # the choice outlives the page, and the system's wish
+    assert (
+        page.evaluate(ground) == light
+    )  # the choice survives a reload and overrides the system's theme
 
 
 def test_an_example_is_one_click_and_back_returns(page):

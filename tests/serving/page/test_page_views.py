@@ -1,4 +1,4 @@
-"""Filters, the reason and the comparison, on a real model."""
+"""Filters, beam tree and comparison on a real model."""
 
 import json
 import re
@@ -81,12 +81,12 @@ def test_a_filter_holds_in_every_view(tiny_page):
 
 def test_the_tree_shows_what_the_beam_kept_and_lights_the_first_path(tiny_page):
     ask(tiny_page, QUESTION)
-    told = explained(tiny_page)
+    reply = explained(tiny_page)
     look(tiny_page, "reason")
     leaves = tiny_page.locator("button.leaf").all_inner_texts()
     by_rank = {int(leaf.split()[0]): leaf.split(maxsplit=1)[1] for leaf in leaves}
-    assert by_rank == {hit["rank"]: hit["title"] for hit in told["hits"]}
-    way = [node for node in told["nodes"] if 1 in node["hits"] and node["kept"]]
+    assert by_rank == {hit["rank"]: hit["title"] for hit in reply["hits"]}
+    way = [node for node in reply["nodes"] if 1 in node["hits"] and node["kept"]]
     lit = tiny_page.locator(".node.lit:not(.root) code").all_inner_texts()
     assert lit == [node["symbol"] for node in way]
     assert tiny_page.locator("button.leaf[aria-pressed=true]").inner_text().split()[0] == "1"
@@ -98,11 +98,11 @@ def test_the_tree_shows_what_the_beam_kept_and_lights_the_first_path(tiny_page):
 def test_the_lit_path_is_a_table_too_level_by_level(tiny_page):
     ask(tiny_page, QUESTION)
     look(tiny_page, "reason")
-    told = explained(tiny_page)
-    way = [node for node in told["nodes"] if 1 in node["hits"] and node["kept"]]
+    reply = explained(tiny_page)
+    way = [node for node in reply["nodes"] if 1 in node["hits"] and node["kept"]]
     rows = tiny_page.locator(".levels tbody tr")
-    assert rows.count() == len(way) == len(told["levels"])
-    for row, node, level in zip(rows.all(), way, told["levels"], strict=True):
+    assert rows.count() == len(way) == len(reply["levels"])
+    for row, node, level in zip(rows.all(), way, reply["levels"], strict=True):
         cells = row.locator("th, td").all_inner_texts()
         assert cells[:2] == [str(node["level"]), node["symbol"]]
         assert cells[3] == f"log p {node['score']:.2f}".replace("-", MINUS)
@@ -125,7 +125,7 @@ def test_what_the_beam_let_go_is_drawn_on_demand(tiny_page):
     ask(tiny_page, QUESTION)
     look(tiny_page, "reason")
     assert tiny_page.locator(".node.gone").count() == 0
-    tiny_page.get_by_role("checkbox", name="let go", exact=True).check()
+    tiny_page.get_by_role("checkbox", name="pruned", exact=True).check()
     lost = sum(not node["kept"] for node in explained(tiny_page)["nodes"])
     assert tiny_page.locator(".node.gone").count() == lost > 0
     tiny_page.get_by_role("checkbox", name="kept, but not among the results").uncheck()
@@ -237,12 +237,12 @@ def test_percentages_are_shares_of_what_could_be_found(tiny_page):
     ask(tiny_page, QUESTION)
     choose(tiny_page, "verb", "watch")
     body = {"query": QUESTION, "k": 10, "where": {"verb": ["watch"]}, "shares": True}
-    told = tiny_page.request.post("/v1/search", data=body).json()
-    assert sum(told["shares"]) > 0.999
+    reply = tiny_page.request.post("/v1/search", data=body).json()
+    assert sum(reply["shares"]) > 0.999
     facts = tiny_page.locator(".hit .score").all_inner_texts()
-    assert [line.split()[-1] for line in facts] == [percent(s) for s in told["shares"]]
+    assert [line.split()[-1] for line in facts] == [percent(s) for s in reply["shares"]]
     look(tiny_page, "reason")
-    assert percent(told["shares"][0]) in tiny_page.inner_text(".headline p")
+    assert percent(reply["shares"][0]) in tiny_page.inner_text(".headline p")
 
 
 def test_a_result_without_a_rival_has_all_of_the_probability(tiny_page):
@@ -271,14 +271,14 @@ def test_the_comparison_times_both_systems_alike(tiny_page):
     sent.clear()
     look(tiny_page, "compare")
     first, second = [request.post_data_json for request in sent]
-    assert first["fresh"] and second["fresh"]  # no kept answer beside one that is made
+    assert first["fresh"] and second["fresh"]  # neither answer comes from the cache
     assert (first["system"], second["system"]) == ("genir", "bm25")
-    # One after the other; the browser's two clocks differ by a few milliseconds.
+    # Sequential requests; the browser's two clocks differ by a few milliseconds.
     ended = sent[0].timing["startTime"] + sent[0].timing["responseEnd"]
     assert sent[1].timing["startTime"] >= ended - 0.3 * sent[0].timing["responseEnd"]
-    told = [request.response().json() for request in sent]
-    assert told[1]["index_ms"] > 1  # for the first one that asks
+    replies = [request.response().json() for request in sent]
+    assert replies[1]["index_ms"] > 1  # for the first request
     heads = tiny_page.locator(".column h2").all_inner_texts()
-    shown = float(heads[0].split()[-2])  # JavaScript rounds a half up, Python to the even digit
-    assert abs(shown - told[0]["took_ms"]) < 0.051 and "index" not in heads[0]
-    assert f"once its index was made ({told[1]['index_ms']:.0f} ms)" in heads[1]
+    shown = float(heads[0].split()[-2])  # JavaScript rounds half up, Python half to even
+    assert abs(shown - replies[0]["took_ms"]) < 0.051 and "index" not in heads[0]
+    assert f"after building its index ({replies[1]['index_ms']:.0f} ms)" in heads[1]
