@@ -35,7 +35,7 @@ from genir.errors import InputError
 
 PLAN = TOP / "benchmarks" / "plan.toml"
 RESULTS = TOP / "docs" / "results"
-PAGE = TOP / "docs" / "results.md"
+PAGE = TOP / "docs" / "results" / "recipes.md"
 BESIDES = 4
 """Minutes that preparing, probing and measuring a row may take, before any row has told."""
 TO_RUN = ("missing", "stale", "waits")

@@ -1,4 +1,4 @@
-"""docs/clients.md and examples/: what they show runs against a server."""
+"""docs/guides/clients.md and examples/: what they show runs against a server."""
 
 import re
 import runpy
@@ -16,7 +16,7 @@ from genir.serving.settings import Settings
 from genir.serving.tokens import Wish, new_token
 
 TOP = Path(__file__).parents[2]
-PAGE = (TOP / "docs" / "clients.md").read_text(encoding="utf-8")
+PAGE = (TOP / "docs" / "guides" / "clients.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NEEDS = {"langchain": "langchain_core", "pyterrier": "pyterrier"}
 
