@@ -1,4 +1,4 @@
-"""The results as Markdown, between two marks of docs/results/recipes.md. Same results, same text."""
+"""The results as Markdown, between two marks of a page. Same results, same text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

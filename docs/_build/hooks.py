@@ -22,6 +22,10 @@ ROOT_FILES = {
 }
 """Page of the site -> file at the root of the repository."""
 MARK = re.compile(r"^<!-- generated: ([\w-]+)(?: ([\w-]+))? -->$", re.MULTILINE)
+FOREIGN = re.compile(
+    r"""<(?:script|img|iframe)[^>]*\ssrc=["']https?:[^>]*>|<link[^>]*rel=["']?stylesheet[^>]*href=["']https?:[^>]*>"""
+    r"""|<link[^>]*href=["']https?:[^>]*rel=["']?stylesheet[^>]*>"""
+)
 PARTS: dict[str, Callable[..., str]] = {
     "cli": reference.cli,
     "figures": reference.figures,
@@ -44,6 +48,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return markdown.replace("<details>", '<details markdown="1">')
 
 
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Return the HTML of a page.
+
+    Raises:
+        ValueError: The page loads a script, style sheet or image from another host.
+    """
+    found = FOREIGN.search(output)
+    if found:
+        raise ValueError(f"a page loads from another host: {found[0]}; add the file to docs/")
+    return output
 
 
 def fill(match: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.scripts_from_docs import compare_runs, same_article, split_qrels  # noqa: E402
+from benchmarks.scripts_from_docs import compare_runs, same_article, split_qrels
 
 QRELS = "query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t1\n" for n in range(4))
 

@@ -99,10 +99,7 @@ def sources_of(path):
 
 def check_script(words):
     assert words[0] == "python"
-    if words[1] == "-m":
-        script = TOP / f"{words[2].replace('.', '/')}.py"
-    else:
-        script = TOP / words[1]
+    script = TOP / f"{words[2].replace('.', '/')}.py" if words[1] == "-m" else TOP / words[1]
     assert script.is_file(), f"no such script: {script}"
     options = {word.split("=")[0] for word in words if word.startswith("--")}
     text = "".join(file.read_text(encoding="utf-8") for file in script.parent.glob("*.py"))

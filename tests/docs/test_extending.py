@@ -3,14 +3,13 @@
 import json
 
 import pytest
+from doc_pages import TOP, blocks
 
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
 from genir.retriever import Retriever
 from genir.tasks.registry import TASKS
 from genir.training.losses.registry import LOSSES
-
-from doc_pages import TOP, blocks
 
 PAGES = sorted(path.stem for path in (TOP / "docs" / "extending").glob("*.md"))
 MODELS_MADE = {
