@@ -1,4 +1,4 @@
-# genir behind HTTP, on CPUs: one model folder, mounted at /model. docs/serve-your-own.md shows it.
+# genir behind HTTP, on CPUs: one model folder, mounted at /model. docs/getting-started/your-own-data.md shows it.
 #
 #   docker build --build-arg TORCH_INDEX=ADDRESS -t genir .
 #

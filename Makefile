@@ -1,10 +1,10 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make demo` and `make test` work on a fresh machine; both set up .venv first.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint serve results setup
+.PHONY: demo test lint docs docs-serve serve results setup
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/genir demo $(DEMO)
 
-# Side by side, one thread each: models this small only make threads wait for each other.
+# Parallel processes with one thread each: models of this size do not profit from more threads.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
@@ -25,9 +25,16 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The documentation site, into site/. Strict: a broken link or reference is an error. Needs no network.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 serve: $(READY)
 	$(BIN)/genir demo --serve
 
-# Train and measure all recipes, write the tables; hours. RESULTS="--list" shows the status of each row.
+# Measure all recipes and render docs/results/recipes.md; hours. RESULTS="--list" shows the state of each row.
 results: $(READY)
 	$(BIN)/python -m benchmarks.recipes $(RESULTS)

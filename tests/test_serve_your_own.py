@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[1]
-PAGE = (TOP / "docs" / "serve-your-own.md").read_text(encoding="utf-8")
+PAGE = (TOP / "docs" / "getting-started" / "your-own-data.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PATIENCE = 560
 """Seconds: a busy machine takes minutes over what an idle one does in half of one."""

@@ -12,7 +12,7 @@ from genir.errors import InputError
 from genir.evaluation.session import GENIR
 from genir.evaluation.sheets import mark
 
-PAGE = TOP / "docs" / "results.md"
+PAGE = TOP / "docs" / "results" / "recipes.md"
 """The page that has the tables."""
 BEGIN, END = "<!-- make results: begin -->", "<!-- make results: end -->"
 COLUMNS = (

@@ -1,6 +1,6 @@
 """Measure a corpus that grows and shrinks: hold documents back, train, insert, fine-tune, delete.
 
-Protocol (docs/living.md): `model/` is trained on `reduced/`, the corpus without a share of its
+Protocol (docs/guides/update.md): `model/` is trained on `reduced/`, the corpus without part of its
 documents. The held-back documents are inserted into copies of it, with and without their train
 queries, and the copies are then fine-tuned. The upper bound is `--full`, the recipe trained on the
 whole corpus. Figures of finished steps are kept in `figures.json` and not measured again.

@@ -1,4 +1,4 @@
-"""Beam search under the trie, to the decoding contract (docs/architecture.md). Knows no documents.
+"""Beam search under the trie, to the decoding contract (docs/concepts/trie-and-beam.md).
 
 score(identifier | query) = sum of log p(symbol | prefix, query), with the softmax over the level's
 whole vocabulary or over the legal symbols only. No length penalty. With look-ahead, a document's

@@ -1,4 +1,4 @@
-"""Best-first search with a proven top k (docs/architecture.md, "Decoding"). Knows no documents.
+"""Best-first search with a proven top k (docs/concepts/trie-and-beam.md).
 
 Log-probabilities are at most 0, so a prefix bounds all that it may become: once k identifiers score
 above the best open prefix, no other can be better.

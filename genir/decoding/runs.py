@@ -24,7 +24,7 @@ MANY = 192
 CHEAPER = 4
 """How many times as many there must be where bf16 is `FAST`: products take so little of a pass."""
 FAST = 2.0
-"""Times as fast as float32 (AMX). At 1.5 times, `CHEAPER` costs up to 6% (docs/decisions.md)."""
+"""Times as fast as float32 (AMX). At 1.5 times, `CHEAPER` costs up to 6% (docs/design/)."""
 
 
 def open_reader(

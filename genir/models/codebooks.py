@@ -145,7 +145,7 @@ class CodebookHead(nn.Module):
         """Return a level's trained codewords as they answer: at unit length where they are rows.
 
         In training a row grows with the queries it has; left so, it would win by its length against
-        documents that had fewer (docs/decisions.md).
+        documents that had fewer (docs/design/).
         """
         codebook = self.codebooks[depth]
         if self.levels > 1:

@@ -313,7 +313,7 @@ def choose_attention(net: Any, training: bool) -> None:
     """Use the plain attention kernel to train on a CPU, the fused one everywhere else.
 
     Torch's fused CPU kernel takes 15 times as long as the plain one to go backward over a batch of
-    short bf16 sequences (docs/decisions.md), but saves memory and time on long texts.
+    short bf16 sequences (docs/design/), but saves memory and time on long texts.
     """
     on_cpu = next(net.parameters()).device.type == "cpu"
     fused = getattr(net, "_supports_sdpa", True)  # not every family has it

@@ -4,7 +4,7 @@ A dense encoder blurs rare words; BM25 lives on them. Here every word piece has 
 projection (Johnson-Lindenstrauss), so that the inner product of a query's sum and a document's
 BM25-weighted sum is near their BM25 score. At query time these are parameters like any other: no
 index is consulted. They are not trained: trained with the rest they learn the train queries by
-heart and help no others (docs/decisions.md).
+heart and help no others (docs/design/).
 """
 
 from collections.abc import Sequence

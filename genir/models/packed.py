@@ -2,7 +2,7 @@
 
 Torch hands its kernels a plain matrix, which is read as it lies or laid out anew at every call.
 Laid out once for oneDNN, a product with the few rows of a search takes between a half and a fifth
-of the time (docs/decisions.md). For weights that do not change: nothing here can be trained.
+of the time (docs/design/). For weights that do not change: nothing here can be trained.
 """
 
 from collections.abc import Callable

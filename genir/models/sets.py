@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 THRESHOLD = 1.35
 """Times what a token gives its own word on average: before training, what is above that counts.
-Without, nearly all words count a little for every query (docs/decisions.md).
+Without, nearly all words count a little for every query (docs/design/).
 """
 
 

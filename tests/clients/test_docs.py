@@ -1,4 +1,4 @@
-"""The examples in docs/clients.md and examples/ run against a server."""
+"""docs/guides/clients.md and examples/: what they show runs against a server."""
 
 import re
 import runpy
@@ -16,14 +16,14 @@ from genir.serving.settings import Settings
 from genir.serving.tokens import Wish, new_token
 
 TOP = Path(__file__).parents[2]
-PAGE = (TOP / "docs" / "clients.md").read_text(encoding="utf-8")
+PAGE = (TOP / "docs" / "guides" / "clients.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NEEDS = {"langchain": "langchain_core", "pyterrier": "pyterrier"}
 
 
 @pytest.fixture(scope="module")
 def server(tiny_folder, tmp_path_factory):
-    """Yield address and secret of a server with tokens on a real port."""
+    """Yield the address and the secret of a guarded server on a real port."""
     folder = tmp_path_factory.mktemp("docs")
     retriever = Retriever.load(shutil.copytree(tiny_folder("residual"), folder / "model"), "cpu")
     secret = new_token(folder / "tokens.json", Wish("me", "write"))
@@ -51,7 +51,7 @@ def test_the_example_searches_adds_and_deletes(server, capsys, monkeypatch):
     address, secret = server
     monkeypatch.setenv("GENIR_TOKEN", secret)
     main = runpy.run_path(str(TOP / "examples" / "over_http.py"))["main"]
-    for _ in range(2):  # it removes the documents that it adds
+    for _ in range(2):  # what it added it took out again
         main(address, "clone a text")
         assert len(capsys.readouterr().out.splitlines()) == 6
 
