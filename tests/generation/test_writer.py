@@ -372,7 +372,7 @@ def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, 
     trained = train(Job(str(steps), tiny_corpus, tmp_path / "model"))
     assert json.loads((tmp_path / "model" / "metrics.json").read_text())["dev"]["questions"] == 0
     assert "It writes queries" in (tmp_path / "model" / "MODEL_CARD.md").read_text()
-    with pytest.raises(InputError, match="writes text, and finds no documents"):
+    with pytest.raises(InputError, match="generates text, not documents"):
         trained.search(["copy"], 1)
     request = Request(tiny_corpus, tmp_path / "made.jsonl", str(tmp_path / "model"))
     generate_queries(request)
