@@ -1,6 +1,6 @@
-"""Settings of a sentence-transformers folder: genir takes plain means of the last states alone.
+"""Checks of sentence-transformers settings: genir supports mean pooling of the last states only.
 
-A setting that changes the vectors is refused, because genir would compute other ones.
+Any other setting that changes the vectors is rejected.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from genir.corpus.lines import shorten
 from genir.models.foreign import read_json, read_modules, refusal
 
 LIBRARY = "sentence_transformers."
-"""Start of the name of a layer that needs no code of the model's own."""
+"""Module prefix of layers that need no code from the model."""
 KNOWN_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 PIPELINES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
-"""Layers that genir computes, in their order. Dropout does nothing outside training."""
+"""Supported layer sequences. Dropout has no effect in inference."""
 TRANSFORMER_FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Names of the settings of a Transformer layer, as sentence-transformers looks for them."""
+"""File names of the settings of a Transformer layer in sentence-transformers."""
 PLAIN_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 PLAIN: dict[str, tuple[object, ...]] = {
     "transformer_task": ("feature-extraction",),
@@ -28,15 +28,15 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "processing_kwargs": ({},),
     "query_expansion": ({},),
 }
-"""Settings of a Transformer layer that would change its states, and the values that do not."""
+"""Settings of a Transformer layer that may change its states, with their neutral values."""
 LOADING = ("model_args", "model_kwargs", "config_args", "config_kwargs", "tokenizer_args",
            "processor_kwargs")  # fmt: skip
-"""Settings of a Transformer layer that are handed on to transformers."""
+"""Settings of a Transformer layer that are passed on to transformers."""
 SAME_STATES = frozenset(
     {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_safetensors",
      "add_pooling_layer", "model_max_length", "use_fast"}
 )  # fmt: skip
-"""Keys of theirs that change no state of a token, but its rounding."""
+"""Keys of these settings that change states only by rounding."""
 LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -50,17 +50,16 @@ REMEDY = "give an encoder with plain mean pooling, such as 'minilm' or all-mpnet
 
 
 def require_mean_pooling(name: str, tokenizer: Any) -> None:
-    """Refuse an encoder that was trained with anything but the mean of its last hidden states.
+    """Reject an encoder that was not trained with mean pooling of its last hidden states.
 
     Args:
-        name: a local folder, or a name of the hub. Without `modules.json` it is a plain encoder of
-            transformers, which says nothing of pooling.
-        tokenizer: its tokenizer.
+        name: Local folder or hub name. Without `modules.json` it is a plain transformers encoder,
+            which does not state its pooling.
+        tokenizer: Its tokenizer.
 
     Raises:
-        InputError: for another pooling, other layers, prompts, texts in lower case where the
-            tokenizer keeps capitals, vectors that are cut, or similarity by dot product of vectors
-            that are not at unit length.
+        InputError: Other pooling or layers, prompts, lower-cased texts with a cased tokenizer,
+            truncated vectors, or dot-product similarity without normalisation.
     """
     root = _root(name)
     modules = read_modules(root)
@@ -86,7 +85,7 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
 
 
 def _root(name: str) -> str:
-    """Return the folder with `modules.json` where `name` is the transformer's own folder in it."""
+    """Return the parent folder if `name` is the transformer's folder below a `modules.json`."""
     above = Path(name).resolve().parent
     if not Path(name).is_dir() or (Path(name) / "modules.json").is_file():
         return name
@@ -95,7 +94,7 @@ def _root(name: str) -> str:
 
 
 def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
-    """Return the kinds of the layers, in their order, of a pipeline that genir computes."""
+    """Return the layer types of a supported sequence, in order."""
     kinds = []
     for module in modules:
         kind = str(module.get("type", ""))
@@ -121,7 +120,7 @@ def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
 
 
 def _refuse_transformer(name: str, root: str, module: dict[str, Any], tokenizer: Any) -> None:
-    """Refuse settings by which sentence-transformers would compute other states of the tokens."""
+    """Reject settings that change the token states of sentence-transformers."""
     folder = module.get("path") or ""
     for file in (f"{folder}/{file}".lstrip("/") for file in TRANSFORMER_FILES):
         config = read_json(root, file, dict)
@@ -157,7 +156,7 @@ def _changes(config: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _lowers(tokenizer: Any) -> bool:
-    """Tell whether a tokenizer reads capitals as small letters."""
+    """Return whether a tokenizer lower-cases its input."""
     capitals = " ".join(ascii_uppercase)
     same: bool = tokenizer(capitals)["input_ids"] == tokenizer(capitals.lower())["input_ids"]
     return same
@@ -177,7 +176,7 @@ def _refuse_pooling(name: str, root: str, module: dict[str, Any]) -> None:
 
 
 def pooling_modes(config: dict[str, Any]) -> list[str]:
-    """Return the modes that a pooling layer's configuration names, in either layout."""
+    """Return the pooling modes in a pooling layer's configuration, in either format."""
     mode = config.get("pooling_mode")
     if mode is None:
         mode = [mode for key, mode in LEGACY_MODES.items() if config.get(key)] or "mean"
