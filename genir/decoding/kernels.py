@@ -1,4 +1,4 @@
-"""Triton kernels that score and select the edges of all beams, one program a beam.
+"""Triton kernels that score and select the edges of all beams, one program per beam.
 
 `score_children` fuses `Trie.children`, `LiveRows.legal` and `readers.score_edges`; it writes scores
 only. `take_children` finds the row ranges of the selected edges. `resident` calls both. With

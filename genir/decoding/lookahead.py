@@ -19,7 +19,7 @@ class Lift:
     """Weighted maximum of a prior over any range of rows.
 
     levels: float32 [B, rows / 2 ** n] for n = 0, 1, ...: maxima over blocks of 2 ** n rows. It
-    needs twice the memory of the prior and two look-ups a level.
+    needs twice the memory of the prior and two look-ups per level.
     """
 
     levels: list[Tensor]

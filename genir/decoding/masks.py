@@ -76,7 +76,7 @@ class LiveRows:
         masks = [mask for part in parts for mask in part.masks]
         if len(masks) != len(parts):
             raise ValueError(
-                f"LiveRows.join: {len(masks)} masks in {len(parts)} parts; pass one mask a part"
+                f"LiveRows.join: {len(masks)} masks in {len(parts)} parts; pass one mask per part"
             )
         closed = {part.closed for part in parts}
         if len(closed) > 1:

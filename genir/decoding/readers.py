@@ -1,6 +1,6 @@
 """Scoring of the candidate edges of beam search, level by level.
 
-`StepReader` runs one decoder step a level for every beam and never synchronises with the device.
+`StepReader` runs one decoder step per level for every beam and never synchronises with the device.
 On a CPU, `runs.RunReader` needs fewer forward passes for the same scores.
 """
 
@@ -71,7 +71,7 @@ class EdgeReader(Protocol):
 
 
 class StepReader:
-    """Runs one decoder step a level for every beam."""
+    """Runs one decoder step per level for every beam."""
 
     may_wait = False
 

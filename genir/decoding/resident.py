@@ -1,4 +1,4 @@
-"""Beam search that stays on the GPU: no host synchronisation, one kernel pair a level.
+"""Beam search that stays on the GPU: no host synchronisation, one kernel pair per level.
 
 Same result as `beam.beam_search` without look-ahead; intermediate steps are not returned. It can be
 captured as a CUDA graph.

@@ -27,7 +27,7 @@ CHEAP = 1 << 14
 
 @dataclass(frozen=True)
 class Edges:
-    """Children of each beam's node, C slots a beam; an unused slot has low = high.
+    """Children of each beam's node, C slots per beam; an unused slot has low = high.
 
     symbols, low, high: int64 [B, K, C]. The only child of a complete identifier is itself, under
     PAD.

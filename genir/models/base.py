@@ -116,7 +116,7 @@ class DocidModel(nn.Module, ABC):
 
     def keep(self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable) -> None:
         """Inherit the identifiers and the head of a parent, in place of `attach`."""
-        raise NotImplementedError(f"a {self.kind!r} model makes identifiers anew")
+        raise NotImplementedError(f"a {self.kind!r} model cannot inherit identifiers")
 
     @abstractmethod
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
@@ -139,7 +139,7 @@ class DocidModel(nn.Module, ABC):
             symbols: Identifier symbols, int64 [B, C, T], padded with -1.
 
         Returns:
-            One tensor a depth with gradients, [B, C, H], or [B, 1, H] if it is the same for all
+            One tensor per depth with gradients, [B, C, H], or [B, 1, H] if it is the same for all
             identifiers; for `logits` and `level_logits`.
         """
 
@@ -181,7 +181,7 @@ class DocidModel(nn.Module, ABC):
         Raises:
             InputError: The model has none.
         """
-        raise InputError(f"adapters: a {self.kind!r} model takes none; leave them at 0")
+        raise InputError(f"adapters: a {self.kind!r} model does not support them; set them to 0")
 
     @property
     def makes_rows(self) -> bool:
@@ -191,7 +191,7 @@ class DocidModel(nn.Module, ABC):
     @property
     def row_width(self) -> int:
         """Number of columns of a document's parameter row, if `makes_rows`."""
-        raise NotImplementedError(f"a {self.kind!r} model makes no rows")
+        raise NotImplementedError(f"a {self.kind!r} model has no document rows")
 
     def refuse_additions(self) -> None:
         """Raise InputError if documents cannot be added. By default does nothing."""
@@ -207,7 +207,7 @@ class DocidModel(nn.Module, ABC):
             queries: Known queries of these documents, by key.
             standing: Existing documents and protected queries.
         """
-        raise NotImplementedError(f"a {self.kind!r} model makes no rows")
+        raise NotImplementedError(f"a {self.kind!r} model has no document rows")
 
     def follow(self, scheme: Scheme, table: IdentifierTable, rows: NewRows) -> None:
         """Update to a changed table; rows: parameter rows to write, by symbol."""
@@ -257,7 +257,7 @@ class DocidModel(nn.Module, ABC):
 
         Rows count over batch and beams; each keeps its query and its number of symbols read.
         """
-        raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
+        raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
 
     def read(
         self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
@@ -274,7 +274,7 @@ class DocidModel(nn.Module, ABC):
         Returns:
             The new state, and hidden states [M, T, H]; undefined beyond a row's length.
         """
-        raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
+        raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
 
     same_symbols: bool = False
     """Whether all levels share one vocabulary, so that `logits` does not depend on the depth."""
@@ -324,7 +324,7 @@ class DocidModel(nn.Module, ABC):
             InputError: The model has no document prior.
         """
         raise InputError(
-            f"[decoding] look_ahead: a {self.kind!r} model has no prior of documents; set it to 0"
+            f"[decoding] look_ahead: a {self.kind!r} model has no document prior; set it to 0"
         )
 
     @abstractmethod

@@ -65,7 +65,7 @@ class BridgeOptions(Strict):
 
 
 class BridgeModel(InnerProducts):
-    """Encoder (dense and lexical) with one codebook a level."""
+    """Encoder (dense and lexical) with one codebook per level."""
 
     kind = "bridge"
     Options = BridgeOptions
@@ -113,8 +113,8 @@ class BridgeModel(InnerProducts):
         if words != states:
             raise InputError(
                 f"[model] set_words = {self.options.set_words}: the encoder "
-                f"{self.options.encoder!r} has embeddings of {words} dimensions and states of "
-                f"{states}, and sets need both alike; set it to 0, or take another encoder"
+                f"{self.options.encoder!r} has embeddings of {words} and states of {states} "
+                "dimensions, which must be equal; set it to 0, or use another encoder"
             )
 
     def refuse_source(self, length: int) -> None:
@@ -142,7 +142,7 @@ class BridgeModel(InnerProducts):
             if own not in (its, 0):
                 raise InputError(
                     f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
-                    "take the same"
+                    "use the same value"
                 )
         self.encoder.load_state_dict(parent.encoder.state_dict())
         rows = np.array([table.rows_of(number)[0] for number in range(len(table.keys))])
@@ -187,12 +187,12 @@ class BridgeModel(InnerProducts):
         if scheme.needs_tokenizer:
             raise InputError(
                 f"[model] kind: a bridge cannot emit text, which scheme {scheme.name!r} needs; "
-                "take kind = 'seq2seq', or a scheme of codes"
+                "use kind = 'seq2seq', or a code scheme"
             )
         if self.options.rows == "random" and len(scheme.level_sizes()) > 1:
             raise InputError(
                 f"[model] rows = 'random' is for the scheme 'atomic', not for {scheme.name!r}, "
-                "whose codes start from their codebooks; leave it out"
+                "whose codes start from their codebooks; remove it"
             )
         self.head = self._head(scheme, table)
         if self.sets is not None:

@@ -1,4 +1,4 @@
-"""Document head of a bridge: one codebook a level, document vectors as sums of codewords.
+"""Document head of a bridge: one codebook per level, document vectors as sums of codewords.
 
 One level with one codeword for each document is an atomic softmax.
 """
@@ -18,7 +18,7 @@ from genir.models.concurrent import linear_pair
 
 
 class CodebookHead(nn.Module):
-    """Codebooks, one a level; logits are inner products with the query vector [..., H].
+    """Codebooks, one per level; logits are inner products with the query vector [..., H].
 
     Attributes:
         codebooks: Trained columns, float32 [size, trained] a level.

@@ -42,7 +42,10 @@ def read_model(
     try:
         values = read_json(folder / "model.json")
         if values["kind"] != kind:
-            raise InputError(f"{folder / 'model.json'}: kind {values['kind']!r} is not {kind!r}")
+            raise InputError(
+                f"{folder / 'model.json'}: kind {values['kind']!r} is not {kind!r}; restore the "
+                "folder or train it again"
+            )
         known = validate(options, values["options"], str(folder / "model.json"))
         yield known, load_file(folder / "model.safetensors")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
@@ -59,7 +62,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     filled = {id(own[name]) for name in weights.keys() & own.keys()}
     lost = [name for name in missing if id(own[name]) not in filled]
     if lost or foreign:
-        raise RuntimeError(f"model.safetensors lacks {lost} and has foreign {foreign}")
+        raise RuntimeError(f"model.safetensors lacks {lost} and has unexpected {foreign}")
 
 
 def read_tokenizer(folder: Path) -> Any:

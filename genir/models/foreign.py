@@ -133,11 +133,11 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "?"
         raise refusal(
             name, f"its weights are quantised ({method})",
-            "genir trains plain weights: give the model that it was made from",
+            "genir needs plain weights: give the model that it was made from",
         )  # fmt: skip
     kind = config.get("model_type")
     if not isinstance(kind, str | None):
-        raise refusal(name, f"its config.json has the model_type {kind!r}, which is no name")
+        raise refusal(name, f"its config.json has the model_type {kind!r}, which is not a name")
     if kind in LIMITED_EXPERTS:
         reason = (
             f"a {kind!r} model has experts of limited capacity, so that an answer depends on the "
@@ -146,7 +146,7 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
         raise refusal(name, reason, f"give a {LIMITED_EXPERTS[kind]} model")
     if config.get("auto_map") and kind not in CONFIG_MAPPING:
         raise refusal(
-            name, f"a model of type {kind!r} comes with code of its own, which genir does not run",
+            name, f"a model of type {kind!r} needs its own code, which genir does not run",
             "give a model of an architecture that transformers has",
         )  # fmt: skip
 
@@ -157,7 +157,7 @@ def _refuse_weights(name: str, folder: Path) -> None:
     unsafe = [file for file in UNSAFE_WEIGHTS if (folder / file).is_file()]
     if unsafe:
         raise refusal(
-            name, f"its weights are in {unsafe[0]} alone, a format that can run code",
+            name, f"its weights are only in {unsafe[0]}, a format that can run code",
             "convert them where you trust them, with transformers: load the model by "
             "from_pretrained() and write it by save_pretrained(), which makes model.safetensors",
         )  # fmt: skip
@@ -199,7 +199,7 @@ def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
         first = min(beyond, key=beyond.__getitem__)
         raise refusal(
             name,
-            f"its tokenizer has {len(beyond)} tokens ({first!r}, id {beyond[first]}, and on) "
+            f"its tokenizer has {len(beyond)} tokens ({first!r}, id {beyond[first]}, ...) "
             f"beyond the {rows} embeddings of its weights",
             "give it the tokenizer that belongs to it, or resize_token_embeddings() of the model",
         )
@@ -216,9 +216,8 @@ def check_token(name: str, key: str, value: object, rows: int) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < rows:
         raise refusal(
-            name, f"{key} is {shorten(value)}, which is no token of its {rows} embeddings",
-            f"write there a whole number from 0 to {rows - 1}, the token that the model was trained"
-            " with",
+            name, f"{key} is {shorten(value)}, which is not one of its {rows} token embeddings",
+            f"set it to the token id that the model was trained with, from 0 to {rows - 1}",
         )  # fmt: skip
 
 

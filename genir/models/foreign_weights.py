@@ -72,7 +72,7 @@ def _refuse_values(name: str, net: Any, unused: frozenset[str]) -> None:
     if empty:
         raise refusal(
             name, f"its weights are all zero in {_some(empty)}",
-            "the file was not fetched to its end, or is damaged: fetch it again",
+            "the file is incomplete or damaged: download it again",
         )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _refuse_missing(name: str, net: Any, missing: Any, unused: frozenset[str]) -
     ]
     if lost:
         raise refusal(
-            name, f"its weights lack {_some(lost)}, which would start at random",
+            name, f"its weights lack {_some(lost)}, which would be initialised at random",
             f"give the folder of a whole {type(net).__name__}, with the config.json that belongs "
             "to its weights",
         )  # fmt: skip
@@ -106,7 +106,7 @@ def _refuse_unexpected(name: str, net: Any, unexpected: Any, unused: frozenset[s
     ]
     if foreign:
         raise refusal(
-            name, f"its weights have {_some(foreign)}, for which its config.json has no place",
+            name, f"its weights have {_some(foreign)}, which its config.json does not define",
             "give it the config.json that belongs to its weights",
         )  # fmt: skip
 
@@ -119,8 +119,8 @@ def _refuse_types(name: str, dropped: Container[str]) -> None:
     for key, kind in _stored_types(name):
         if kind not in FLOATS and key not in dropped and not key.endswith(COMPUTED_TENSORS):
             raise refusal(
-                name, f"its weights have the type {kind} in {key}, which is no plain float",
-                "genir trains plain weights: give the model that it was made from",
+                name, f"its weights have the type {kind} in {key}, which is not a plain float",
+                "genir needs plain weights: give the model that it was made from",
             )  # fmt: skip
 
 

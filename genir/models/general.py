@@ -1,6 +1,6 @@
 """Decoding steps through any encoder-decoder by the public API of transformers.
 
-One symbol a step; the cross-attention cache is copied to each beam, as transformers requires.
+One symbol per step; the cross-attention cache is copied to each beam, as transformers requires.
 """
 
 import copy
@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 @dataclass(frozen=True)
 class GeneralState:
-    """Decoder state: `length` positions decoded for each of `beams` beams a query.
+    """Decoder state: `length` positions decoded for each of `beams` beams per query.
 
     states: [B, S, H]; mask: added to attention scores, [B, 1, 1, S].
     """

@@ -10,7 +10,7 @@ CALL = 64
 
 
 def group_by_length(lengths: Sequence[int], call: int = CALL) -> list[list[int]]:
-    """Return groups of rows with the fewest padded tokens, counting `call` tokens a group."""
+    """Return groups of rows with the fewest padded tokens, counting `call` tokens per group."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     # best[n]: the cost of the n shortest rows, and where their last group begins.
     best = [(0, 0)]

@@ -70,7 +70,9 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
     _refuse_prompts(name, settings)
     if settings.get("truncate_dim") is not None:
         cut = shorten(settings["truncate_dim"])
-        raise refusal(name, f"its vectors are cut (truncate_dim = {cut}), and genir's not", REMEDY)
+        raise refusal(
+            name, f"its vectors are truncated (truncate_dim = {cut}), unlike genir's", REMEDY
+        )
     if modules is None:
         return
     kinds = _kinds(name, modules)
@@ -79,7 +81,7 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
     similarity = settings.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "euclidean") and "Normalize" not in kinds:
         raise refusal(
-            name, f"it compares vectors of any length by {similarity!r}, and genir by cosine",
+            name, f"it compares unnormalised vectors by {similarity!r}, but genir uses cosine",
             REMEDY,
         )  # fmt: skip
 
@@ -102,12 +104,12 @@ def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
         if kinds[-1] not in KNOWN_MODULES:
             raise refusal(
                 name,
-                f"its modules.json adds a {kinds[-1]} layer to the encoder, which genir lacks",
+                f"its modules.json adds a {kinds[-1]} layer, which genir does not support",
                 REMEDY,
             )
         if not kind.startswith(LIBRARY):
             raise refusal(
-                name, f"its modules.json names {kind}, code of its own, which genir does not run",
+                name, f"its modules.json names {kind}, custom code, which genir does not run",
                 REMEDY,
             )  # fmt: skip
     if [kind for kind in kinds if kind != "Dropout"] not in PIPELINES:
@@ -129,13 +131,13 @@ def _refuse_transformer(name: str, root: str, module: dict[str, Any], tokenizer:
         if change := next(_changes(config), None):
             key, value = change
             raise refusal(
-                name, f"{file} says {key} = {shorten(value)}, which genir does not do", REMEDY
+                name, f"{file} sets {key} = {shorten(value)}, which genir does not support", REMEDY
             )
         if config.get("do_lower_case") and not _lowers(tokenizer):
             raise refusal(
-                name, f"{file} says do_lower_case, and its tokenizer keeps capitals",
-                'write "do_lower_case": false there if it was trained with capitals; else give an '
-                "encoder whose tokenizer has texts in lower case",
+                name, f"{file} sets do_lower_case, but its tokenizer is cased",
+                'set "do_lower_case": false there if it was trained on cased text; else give an '
+                "encoder whose tokenizer lower-cases texts",
             )  # fmt: skip
         return
 
@@ -166,11 +168,11 @@ def _refuse_pooling(name: str, root: str, module: dict[str, Any]) -> None:
     file = f"{module.get('path', '1_Pooling')}/config.json"
     config = read_json(root, file, dict)
     if config is None:
-        raise refusal(name, f"it has no {file}, which says how to pool", REMEDY)
+        raise refusal(name, f"it has no {file}, which defines the pooling", REMEDY)
     modes = pooling_modes(config)
     if modes != ["mean"]:
         raise refusal(
-            name, f"{file} says that it pools by {' and '.join(modes)}, and genir only takes means",
+            name, f"{file} sets pooling by {' and '.join(modes)}, but genir supports the mean only",
             REMEDY,
         )  # fmt: skip
 
@@ -188,9 +190,9 @@ def _refuse_prompts(name: str, settings: dict[str, Any]) -> None:
     if not isinstance(prompts, dict):
         raise refusal(
             name,
-            f"its config_sentence_transformers.json has prompts = {shorten(prompts)}, which is no "
+            f"its config_sentence_transformers.json has prompts = {shorten(prompts)}, not a "
             "JSON object of texts",
-            "write them by name, or remove the key",
+            "give prompts by name, or remove the key",
         )
     for key, text in prompts.items():
         if text:

@@ -168,7 +168,7 @@ class Seq2SeqModel(DocidModel):
             if own != its:
                 raise InputError(
                     f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
-                    "take the same"
+                    "use the same value"
                 )
         if self.tokenizer.get_vocab() != parent.tokenizer.get_vocab():
             raise InputError(
@@ -390,7 +390,7 @@ class Seq2SeqModel(DocidModel):
             found = (len(tokenizer), model.sizes)
             if found != (saved.vocabulary, saved.level_sizes):
                 raise InputError(
-                    f"{folder}: trained with (vocabulary, symbols a level) = "
+                    f"{folder}: trained with (vocabulary, symbols per level) = "
                     f"{(saved.vocabulary, saved.level_sizes)}, but the tokenizer and identifiers "
                     f"there have {found}; the folder mixes two models: train it again"
                 )

@@ -78,7 +78,7 @@ class FastSteps:
         """
         if parents is not None:
             state = _follow(state, parents)
-        assert state.beams == embeds.shape[1], "rows must lie in order, as many a query"
+        assert state.beams == embeds.shape[1], "rows must be in order, equally many per query"
         longest = state.slots.shape[1] if state.length is None else state.length
         rows = embeds.flatten(0, 1)[:, None]
         reading = Reading(state, Grouping(state.beams), rows, longest + 1, None)
@@ -158,7 +158,7 @@ def _precision(device: torch.device) -> torch.dtype:
 
 def _follow(state: State, parents: Tensor) -> State:
     """Return the state of beams that continue `parents`, int64 [B, K], without synchronisation."""
-    assert state.beams is not None, "rows must lie in order, as many a query"
+    assert state.beams is not None, "rows must be in order, equally many per query"
     batch, beams = parents.shape
     queries = torch.arange(batch, device=parents.device)[:, None].expand(-1, beams)
     rows = (queries * state.beams + parents).view(-1)

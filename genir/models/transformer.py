@@ -193,7 +193,7 @@ class Transformer(nn.Module):
         self.forget()
         found = self.logits(torch.stack([first.expand(-1, 2, -1), second], dim=2))[0]
         name = type(self.net).__name__
-        compare(found, expected, f"a {name} decodes otherwise in steps than in one pass")
+        compare(found, expected, f"a {name} decodes differently in steps and in one pass")
 
 
 def score(

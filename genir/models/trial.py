@@ -52,15 +52,15 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
             expected = (*inputs.shape, encoder.dimension)
             if tuple(states.shape) != expected:
                 raise TrialFailed(
-                    f"its states of shape {tuple(states.shape)} are not one a token, {expected}"
+                    f"its states of shape {tuple(states.shape)} are not one per token, {expected}"
                 )
             together = encoder(inputs, mask)
             for row, length in enumerate(mask.sum(dim=1).tolist()):
                 one = slice(row, row + 1)
                 alone = encoder(inputs[one, :length], mask[one, :length])
-                compare(together[one], alone, "it reads a text in a batch otherwise than alone")
+                compare(together[one], alone, "it encodes a text differently in a batch and alone")
             if torch.equal(together[0], together[1]) and not torch.equal(inputs[0], inputs[1]):
-                raise TrialFailed("it has the same vector for unlike texts")
+                raise TrialFailed("it has the same vector for different texts")
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # may be chosen by `precision`
             check_finite(encoder(inputs, mask))
         encoder.train()

@@ -269,7 +269,7 @@ def small_bert(folder, net):
     ("net", "message"),
     [
         (BertForMaskedLM, "cannot use its BertLMHeadModel .its logits depend on what follows"),
-        (BertModel, "weights lack cls.predictions.*and [0-9] more, which would start at random"),
+        (BertModel, "weights lack cls.predictions.*and [0-9] more, which would be initialised"),
     ],
 )
 def test_an_encoder_is_no_writer(net, message, tmp_path):
