@@ -452,7 +452,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["nobody/no-such-model", "/no/such/folder"])
 def test_what_is_nowhere_to_be_had_is_refused(name, offline):
-    with pytest.raises(InputError, match=f"'{name}' is neither a local model folder nor"):
+    with pytest.raises(InputError, match=f"'{name}': neither a local model folder nor"):
         Retriever.from_pretrained(name)
 
 

@@ -137,7 +137,7 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
         )  # fmt: skip
     kind = config.get("model_type")
     if not isinstance(kind, str | None):
-        raise refusal(name, f"its config.json has the model_type {kind!r}, which is not a name")
+        raise refusal(name, f"its config.json has the model_type {kind!r}, not a name")
     if kind in LIMITED_EXPERTS:
         reason = (
             f"a {kind!r} model has experts of limited capacity, so that an answer depends on the "
@@ -216,7 +216,7 @@ def check_token(name: str, key: str, value: object, rows: int) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < rows:
         raise refusal(
-            name, f"{key} is {shorten(value)}, which is not one of its {rows} token embeddings",
+            name, f"{key} is {shorten(value)}, not one of its {rows} token embeddings",
             f"set it to the token id that the model was trained with, from 0 to {rows - 1}",
         )  # fmt: skip
 

@@ -119,7 +119,7 @@ def _refuse_types(name: str, dropped: Container[str]) -> None:
     for key, kind in _stored_types(name):
         if kind not in FLOATS and key not in dropped and not key.endswith(COMPUTED_TENSORS):
             raise refusal(
-                name, f"its weights have the type {kind} in {key}, which is not a plain float",
+                name, f"its weights have the type {kind} in {key}, not a plain float",
                 "genir needs plain weights: give the model that it was made from",
             )  # fmt: skip
 

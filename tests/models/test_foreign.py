@@ -68,7 +68,7 @@ def make_adapter(folder):
     [
         (
             configure(quantization_config={"quant_method": "gptq"}),
-            r"quantised \(gptq\); genir train",
+            r"quantised \(gptq\); genir needs",
         ),
         (
             configure(model_type="own", auto_map={"AutoModel": "m.M"}),
@@ -90,7 +90,7 @@ def make_adapter(folder):
         (touch("config.json", "[" * 100_000), "config.json is not valid JSON"),
         (
             touch("config.json", '{"model_type": ["bert"]}'),
-            "model_type .'bert'., is not a name",
+            "model_type .'bert'., not a name",
         ),
         (
             configure(hidden_size="16"),

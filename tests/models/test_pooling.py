@@ -102,7 +102,9 @@ def test_anything_else_is_refused(modules, pooling, settings, message, write):
 @pytest.mark.parametrize("prompts", [["query: "], "query: ", 7])
 def test_prompts_are_an_object(prompts, write):
     folder = write(NEW, MEAN, {"prompts": prompts})
-    with pytest.raises(InputError, match=r"sentence_transformers.json has prompts = .*no JSON obj"):
+    with pytest.raises(
+        InputError, match=r"sentence_transformers.json has prompts = .*not a JSON obj"
+    ):
         TextEncoder.pretrained(str(folder))
 
 

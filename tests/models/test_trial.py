@@ -144,7 +144,7 @@ def test_an_encoder_that_fails_its_trial_is_refused(build, message, tmp_path):
 def test_sets_of_words_need_embeddings_as_wide_as_states(tmp_path):
     source = save(AlbertModel(AlbertConfig(**SMALL_BERT, embedding_size=8)), tmp_path)
     options = validate(BridgeOptions, {"encoder": source, "length": 16, "set_words": 4}, "")
-    with pytest.raises(InputError, match=r"set_words = 4: .*embeddings of 8 dimensions and states"):
+    with pytest.raises(InputError, match=r"set_words = 4: .*embeddings of 8 and states"):
         BridgeModel.build(options, WORDS)
 
 
