@@ -1,4 +1,4 @@
-"""The words of genir as immutable records. Knows no tensors."""
+"""Immutable records that all packages share."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from genir.byte_cache import digest_of
 from genir.errors import InputError
 
 Identifier = tuple[int, ...]
-"""A sequence of symbols that the model emits for a document (codes or vocabulary tokens)."""
+"""Symbols that the model emits for a document: codes or vocabulary tokens."""
 
 
 def _no_metadata() -> Mapping[str, Any]:
@@ -21,7 +21,7 @@ def _no_metadata() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A hyperlink: characters [start, end) of the document's text point to document `target`."""
+    """A hyperlink from characters [start, end) of a document's text to document `target`."""
 
     start: int
     end: int
@@ -30,7 +30,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A unit of retrieval. `key` is the user's own unique string for it (BEIR `_id`)."""
+    """A document. `key` is the user's unique string for it (BEIR `_id`)."""
 
     key: str
     text: str
@@ -42,20 +42,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question, with the user's own unique string for it."""
+    """A query. `key` is the user's unique string for it."""
 
     key: str
     text: str
 
 
 MAX_GRADE = 1_000
-"""The largest relevance grade, and minus the smallest. The measures fail without a message for
-grades beyond 32 bits, and need memory in proportion to the largest grade."""
+"""Largest absolute relevance grade. Measures fail without a message for grades beyond 32 bits, and
+need memory in proportion to the largest grade."""
 
 
 @dataclass(frozen=True, slots=True)
 class Qrel:
-    """A judgement: `document` answers `query` with relevance `grade` (0 = judged irrelevant)."""
+    """A relevance judgement: `document` has `grade` for `query` (0 = judged irrelevant)."""
 
     query: str
     document: str
@@ -64,10 +64,14 @@ class Qrel:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A training pair: `source` text, and the identifier (or plain text) to emit for it.
+    """A training pair of a source text and its target.
 
-    also: identifiers to emit after the target, one after the other (CorpusBrain's joined targets).
-    meant: what the source says without its typing error, "" where it has none.
+    Attributes:
+        source: Input text.
+        target: Identifier, or text.
+        weight: Weight in the loss.
+        also: Further identifiers to emit after the target (CorpusBrain).
+        meant: Source without its synthetic typing error; "" if there is none.
     """
 
     source: str
@@ -78,13 +82,13 @@ class Example:
 
     @property
     def asked(self) -> str:
-        """Return the source as it was meant."""
+        """Source without synthetic typing errors."""
         return self.meant or self.source
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result: the document's key, its score and rank (from 1), the identifier emitted."""
+    """One result: document key, score, rank (from 1), and the emitted identifier."""
 
     key: str
     score: float
@@ -99,9 +103,9 @@ T = TypeVar("T")
 
 
 class Answer(list[T]):
-    """What was found for a query, best first.
+    """Results of one query, best first.
 
-    proven: whether exact search has shown that nothing better exists; None if it was not asked.
+    proven: whether exact search has proven the ranking; None if it was not requested.
     """
 
     def __init__(self, found: Iterable[T] = (), proven: bool | None = None) -> None:
@@ -110,14 +114,14 @@ class Answer(list[T]):
 
 
 Filter = Mapping[str, Any]
-"""Conditions on metadata fields; every one must hold (`corpus.conditions` says what there is)."""
+"""Conditions on metadata fields, all of which must hold; see `corpus.conditions`."""
 
 
 def as_filter(given: Any) -> Filter:
-    """Return a filter with plain conditions (`as_condition`).
+    """Return a filter with normalised conditions (`as_condition`).
 
     Raises:
-        InputError: Anything but a mapping from names, and a condition that cannot be one.
+        InputError: Not a mapping from field names to conditions.
     """
     if not isinstance(given, Mapping):
         raise InputError(
@@ -131,7 +135,7 @@ def as_filter(given: Any) -> Filter:
 
 
 def _filters(given: Any) -> tuple[Filter, ...]:
-    """Return filters; a mapping is one, and None is none."""
+    """Return a tuple of filters; a mapping is one filter, None is none."""
     if given is None:
         return ()
     alone = isinstance(given, Mapping | str | bytes) or not is_listable(given)
@@ -139,13 +143,13 @@ def _filters(given: Any) -> tuple[Filter, ...]:
 
 
 def _key_sets(given: Any) -> tuple[frozenset[str], ...]:
-    """Return sets of keys; a string, or a collection of strings, is one set, and None is none."""
+    """Return a tuple of key sets; a string or collection of strings is one set, None is none."""
     if given is None:
         return ()
     if isinstance(given, str | bytes | Mapping) or not is_listable(given):
         return (frozenset(as_keys(given, "allow")),)
     parts = list(given)
-    # An empty list is one set that holds nothing, so that nothing may be found.
+    # An empty list is one empty set, so no document may be found.
     if all(isinstance(part, str) for part in parts) and (parts or not isinstance(given, tuple)):
         return (frozenset(as_keys(parts, "allow")),)
     return tuple(frozenset(as_keys(part, "allow")) for part in parts)
@@ -153,21 +157,22 @@ def _key_sets(given: Any) -> tuple[frozenset[str], ...]:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which documents may be found: several filters at once, and keys. Nothing asked: all of them.
+    """Set of documents that may be found, by filters and keys. By default all documents.
 
-    where: filters, all of which must hold; a field that no document has is one that no document
-    passes. allow: sets of keys, all of which must hold the document's. deny: keys that may not be
-    found. Keys that no document has count for nothing.
+    None is no condition, and `allow=[]` finds nothing. A single filter is a tuple of one.
+    `allow="key"` and `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key. Unknown
+    keys are ignored.
 
-    None asks for nothing; `allow=[]` finds nothing. A single filter is taken as a tuple of one.
-    `allow="key"` and `allow=["a", "b"]` are one set of keys, and `deny="key"` is one key.
-
-    closed: whether scores are computed from the selected documents alone: softmax over their
-    rows, corpus frequencies within them. A server sets it for tokens that see a part of the
-    documents, so that no score depends on the other part.
+    Attributes:
+        where: Filters, all of which must hold; no document passes a filter on an unknown field.
+        allow: Sets of keys, all of which must contain the document's key.
+        deny: Keys to exclude.
+        closed: Whether scores depend on the selected documents only: softmax over their rows,
+            corpus frequencies within them. A server sets it for access tokens with restricted
+            documents, so that scores reveal nothing about the others.
 
     Raises:
-        InputError: A filter that is no mapping, and keys that are no strings.
+        InputError: A filter is not a mapping, or a key is not a string.
     """
 
     where: tuple[Filter, ...] = ()
@@ -176,7 +181,7 @@ class Selection:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        """Bring filters and keys into their types."""
+        """Convert filters and keys to their types."""
         object.__setattr__(self, "where", _filters(self.where))
         object.__setattr__(self, "allow", _key_sets(self.allow))
         deny = () if self.deny is None else self.deny
@@ -184,13 +189,13 @@ class Selection:
 
     @cached_property
     def name(self) -> bytes:
-        """Return a digest that equal selections share: what caches keep in the place of keys."""
+        """Digest that is equal for equal selections; caches store it instead of keys."""
         filters = [repr(dict(one)) for one in self.where]
         keys = [sorted(own) for own in (*self.allow, self.deny)]
         return digest_of(json.dumps([filters, keys, self.closed]))
 
     def __and__(self, other: "Selection") -> "Selection":
-        """Return what passes both; closed if one of them is."""
+        """Return the intersection; closed if either is."""
         return Selection(
             self.where + other.where,
             self.allow + other.allow,
@@ -200,10 +205,10 @@ class Selection:
 
 
 class Searcher(Protocol):
-    """Anything that answers queries: the model, a baseline, a fusion of both."""
+    """A system that ranks documents for queries: a model, a baseline, or a fusion of both."""
 
     def search(
         self, queries: list[str], k: int, where: Filter | None = None
     ) -> Sequence[list[Hit]]:
-        """Return at most `k` hits a query, best first, without duplicates."""
+        """Return at most `k` hits for each query, best first, without duplicates."""
         ...

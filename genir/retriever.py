@@ -1,5 +1,7 @@
-"""The facade: a trained model that answers, and its folder. Ranks by parameters alone; the
-document store is read only for what a hit shows. How documents come and go: `living`.
+"""`Retriever`: a trained model that ranks documents, and its model folder.
+
+Documents are ranked by parameters alone; the document store is read only for the contents of hits.
+Insertions and deletions are in `living`.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -40,16 +42,16 @@ from genir.records import Answer, Filter, Hit
 from genir.stopping import checkpoint
 
 BATCH = 32
-"""Queries decoded together."""
+"""Maximum number of queries decoded in one batch."""
 
 TRAIN_QUERIES = "train-queries.digests"
-"""Digests of the train queries, by which an evaluation notices that it asks them again."""
+"""Digests of the train queries, to detect train queries in an evaluation."""
 ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md", TRAIN_QUERIES)
-"""What training leaves beside the model, kept when it is saved again."""
+"""Files of a training run that are kept when the model is saved again."""
 
 
 class Retriever(Stored):
-    """A Searcher whose index is a model, or two: `first` finds the passages that `model` reads."""
+    """Ranks documents with a model, or with two stages: `first` finds passages for `model`."""
 
     recipe: Recipe
 
@@ -66,7 +68,7 @@ class Retriever(Stored):
         self.documents = documents
         self.first: FirstStage | None = None
         self._masks = RowMasks()
-        # How many train queries each document had: what evaluation calls seen and unseen.
+        # Number of train queries of each document, for seen and unseen documents in evaluation.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
         self.born = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
@@ -74,26 +76,26 @@ class Retriever(Stored):
 
     @property
     def bytes_per_document(self) -> float:
-        """Return the size of the trie and of the parameters that belong to identifiers."""
+        """Size of the trie and of identifier parameters, in bytes per document."""
         stages: list[Ranker] = [self] if self.first is None else [self, self.first]
         size = sum(stage.trie.bytes + stage.model.identifier_bytes() for stage in stages)
         return size / max(1, len(self.documents))
 
     @property
     def parameters(self) -> int:
-        """Return the number of parameters, of both stages where there are two."""
+        """Number of parameters, of both stages if there are two."""
         models = [self.model] if self.first is None else [self.model, self.first.model]
         return sum(parameter.numel() for model in models for parameter in model.parameters())
 
     @property
     def closed(self) -> str:
-        """Return why no document can be added or replaced: passages cannot, as yet."""
+        """Reason why documents cannot be inserted or replaced, or ""."""
         if self.first is None:
             return ""
-        return "a model of two stages takes no further documents; train it again on the new corpus"
+        return "a two-stage model does not support insertions; train it again on the new corpus"
 
     def to(self, device: torch.device | str) -> Self:
-        """Move the model and the trie to a device."""
+        """Move the model and the trie to a device, in place."""
         if self.first is not None:
             self.first.to(device)
         return super().to(device)
@@ -110,15 +112,16 @@ class Retriever(Stored):
     ) -> list[Answer[Hit]]:
         """Return the best min(k, matching documents) hits of each query, best first.
 
-        queries: a string is one query, whose hits are the only list. k, where: of all queries, or
-        lists with one for each; where: conditions on metadata that every hit fulfils, None for no
-        condition. beams: at least the largest k are used. exact: prove that there are no better
-        hits, or say that the budget did not suffice and beam search answered; default: the
-        recipe's mode.
+        Args:
+            queries: Query texts; a string is one query.
+            k: Number of hits, for all queries or for each.
+            where: Filter for all queries or for each; None for all documents.
+            beams: Beam width, at least the largest k; None follows the recipe.
+            exact: Whether to prove the top k; if the budget runs out, beam search answers with
+                `proven` False. None follows the recipe.
 
         Raises:
-            InputError: Queries that are no texts, k or beams below 1, a list of another length, and
-                a field that no document has.
+            InputError: Wrong type, k or beams below 1, a list of another length, or unknown field.
         """
         return [found.hits() for found in self.match(queries, k, where, beams, exact)]
 
@@ -130,9 +133,9 @@ class Retriever(Stored):
         beams: int | None = None,
         exact: bool | None = None,
     ) -> list[Matches]:
-        """Return the answers of `search` before their snippets are made. Raises as `search` does.
+        """Return the answers of `search` before snippets are made. Raises like `search`.
 
-        A server makes the snippets in other threads than the one that runs the model.
+        A server makes the snippets in other threads than the model's.
         """
         queries = as_texts(queries)
         ks = as_counts(k, "k", len(queries))
@@ -151,19 +154,19 @@ class Retriever(Stored):
     def shares(
         self, query: str, keys: str | Iterable[str], where: Wanted = None
     ) -> list[float] | None:
-        """Return how probable documents are among all that the query may find: 0 to 1 each.
+        """Return the probability of documents among all that the query may find, 0 to 1 each.
 
-        The model is held to live documents that pass the filter, symbol by symbol; over all of them
-        the shares add up to 1 (`decoding.shares`). None where scores are no probabilities of
-        identifiers: for two stages, look-ahead, several identifiers an answer, and n-gram sums.
+        Decoding is constrained to live documents that pass the filter; the shares of all of them
+        sum to 1 (`decoding.shares`). None if scores are not identifier probabilities: for two
+        stages, look-ahead, several identifiers per answer, and n-gram sums.
 
         Args:
             query: The query.
-            keys: Keys of documents; those that may not be found have a share of 0.
-            where: The filter, as for `search`.
+            keys: Keys of documents; documents that may not be found have share 0.
+            where: The filter, as in `search`.
 
         Raises:
-            InputError: An unknown key or field.
+            InputError: Unknown key or field.
         """
         numbers, query = [self.table.number(key) for key in as_keys(keys)], as_text(query, "query")
         if not has_shares(self.recipe):
@@ -174,35 +177,33 @@ class Retriever(Stored):
             return document_shares(self.model, self.table, self.trie, inputs, live, numbers)
 
     def width(self, k: int, beams: int | None = None) -> int:
-        """Return how many beams are used for k hits: queries of one width may share a batch."""
+        """Return the beam width for k hits; queries of one width may share a batch."""
         return max(k, beams or self.recipe.decoding.beams)
 
     def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
-        """Return what the model reads for each query: the query, or passages of a first stage, or
-        both.
-        """
+        """Return the input texts of each query: the query, first-stage passages, or both."""
         if self.first is None:
             return super().read(queries, live)
         passages = self.first.passages(queries, live, self.table)
         return add_queries(passages, queries, self.recipe.decoding.query_share)
 
     def require_one_stage(self, what: str) -> None:
-        """Raise InputError where `what`, which follows one identifier, cannot be had."""
+        """Raise InputError if `what` needs one beam search with one best identifier."""
         if self.first is not None:
             raise InputError(
-                f"{what} follows one beam search, but this model answers in two stages; "
-                "use it on a model of one"
+                f"{what}: needs a single beam search, but this model has two stages; use a "
+                "one-stage model"
             )
         aggregate, several = self.recipe.decoding.aggregate, self.recipe.decoding.several
         if several > 1:
             raise InputError(
-                f"{what} follows one identifier, but this model's answers hold several "
-                f"([decoding] several = {several}); use it on a model with several = 1"
+                f"{what}: needs one identifier per answer, but this model emits several "
+                f"([decoding] several = {several}); use a model with several = 1"
             )
         if self.recipe.decoding.gathers:
             raise InputError(
-                f"{what} follows a document's best identifier, but this model adds up all that its "
-                f"beams come upon ([decoding] aggregate = {aggregate!r}); use it with 'max'"
+                f"{what}: needs a document's best identifier, but this model sums all that its "
+                f"beams find ([decoding] aggregate = {aggregate!r}); use 'max'"
             )
 
     def _prove(self, queries: Sequence[str], k: int, live: LiveRows) -> list[Answer[Ranked]]:
@@ -215,33 +216,30 @@ class Retriever(Stored):
         allow: Collection[str] | None = None,
         deny: Collection[str] = (),
     ) -> Mask:
-        """Return the rows that may be found, bool [rows], as `passing_rows` does.
-
-        allow, deny: keys; a string is one key.
-        """
+        """Return the rows that may be found, bool [rows]; see `passing_rows`."""
         return passing_rows(self.table, self.documents, where, allow, deny)
 
     def wanted_rows(self, where: Wanted = None) -> LiveRows:
-        """Return the rows that may be found, ready for the decoder. Raises as `search` does."""
+        """Return the mask of a filter for the decoder. Raises like `search`."""
         return self._masks.live_rows(self.table, self.documents, where, 1)
 
     def prepare(self, where: Wanted) -> LiveRows:
-        """Compute a filter's mask, from any thread; a search finds it for as long as it is held."""
+        """Compute and cache a filter's mask, from any thread, for later searches."""
         return self._masks.mask(self.table, self.documents, where)
 
     def prepared(self, where: Wanted) -> LiveRows | None:
-        """Return the mask of a filter if it was computed already; from any thread, at once."""
+        """Return the cached mask of a filter, or None; does not block, from any thread."""
         return self._masks.known(self.table, where)
 
     def hits_of(self, query: str, ranked: Sequence[Ranked], closed: bool = False) -> list[Hit]:
-        """Return ranked documents as hits. Looks up what they show; the order is already made."""
+        """Return ranked documents as hits, with titles, URLs and snippets."""
         (found,) = self._matches([query], [ranked], closed)
         return found.hits()
 
     def _matches(
         self, queries: Sequence[str], ranked: Sequence[Sequence[Ranked]], closed: bool = False
     ) -> list[Matches]:
-        """Look up what the hits of a batch show, in one statement; closed: without identifiers."""
+        """Read the contents of a batch of hits in one statement; closed: without identifiers."""
         keys, symbols = self.table.keys, self.table.identifier
         numbers = dict.fromkeys(item.document for own in ranked for item in own)
         shown = self.documents.previews([keys[number] for number in numbers], strict=True)
@@ -265,7 +263,7 @@ class Retriever(Stored):
         return matches
 
     def close(self) -> None:
-        """Close the files; nothing can be looked up or changed any more."""
+        """Close the files; no search or change is possible afterwards."""
         self.documents.close()
         if self._journal is not None:
             self._journal.close()
@@ -274,10 +272,14 @@ class Retriever(Stored):
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
-        """Read a model folder, checking each file against the manifest.
+        """Load a model folder, and check each file against the manifest.
 
-        device: where to run; by default CUDA when there is one. Raises InputError naming the file
-        that is missing, truncated or foreign, and for a device that torch does not know.
+        Args:
+            folder: Model folder.
+            device: Torch device; None uses CUDA if available.
+
+        Raises:
+            InputError: A file is missing, truncated or does not match, or the device is unknown.
         """
         folder = as_path(folder, "folder")
         device = as_device(device)
@@ -288,7 +290,7 @@ class Retriever(Stored):
             except Moved:
                 continue
             except InputError:
-                # A compaction may have taken the folder's place between two files.
+                # A compaction may have replaced the folder between two reads.
                 if stamp(folder) == before:
                     raise
 
@@ -329,14 +331,15 @@ class Retriever(Stored):
             return cls.load(snapshot_download(name), device)
         except (HFValidationError, OSError) as error:
             raise InputError(
-                f"{name!r} is neither a local model folder nor to be had from the hub: "
-                f"{_reason(error)}"
+                f"{name!r}: neither a local model folder nor available from the hub "
+                f"({_reason(error)}); check the name"
             ) from None
 
     def push_to_hub(self, name: str, private: bool = True) -> str:
-        """Upload the saved model folder to the Hugging Face hub; return its address there.
+        """Upload the saved model folder to the Hugging Face hub, and return its address.
 
-        Raises InputError when it is not saved, or the hub refuses it or cannot be reached.
+        Raises:
+            InputError: The model is not saved, or the hub refuses it or cannot be reached.
         """
         if self.folder is None:
             raise InputError("save the model to a folder before pushing it to the hub")
@@ -352,7 +355,7 @@ class Retriever(Stored):
 
 
 def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidModel]:
-    """Read what one stage's model is made of."""
+    """Load scheme, table and model of one stage."""
     try:
         scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
         table = IdentifierTable.load(folder / "identifiers")
@@ -367,7 +370,7 @@ def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidM
         return scheme, table, model
     except InputError:
         raise
-    except Exception as error:  # of libraries that read what a stranger may have written
+    except Exception as error:  # libraries may raise anything for damaged files
         raise InputError(
             f"{folder}: cannot be loaded ({type(error).__name__}: {_reason(error)}); restore the "
             "folder or train it again"
@@ -379,7 +382,7 @@ def _reason(error: Exception) -> str:
 
 
 def _facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return how many train queries each document had, and the version that brought it."""
+    """Return each document's number of train queries, and the version that added it."""
     try:
         arrays = load_file(path)
         counts = arrays["counts"]

@@ -185,8 +185,8 @@ def evaluation(queries="corpus/queries.jsonl", qrels="corpus/qrels/test.tsv", *m
 
 
 USES = {
-    "no model": (("search", "./no/such/model", "x"), r"'no/such/model' is neither a local model"),
-    "model a file": (("search", "./file", "x"), r"'file' is neither a local model folder nor"),
+    "no model": (("search", "./no/such/model", "x"), r"'no/such/model': neither a local model"),
+    "model a file": (("search", "./file", "x"), r"'file': neither a local model folder nor"),
     "model a corpus": (("search", "corpus", "x"), r"manifest\.json: missing, so this is not a"),
     "empty query": (("search", "model", " "), r"the query is empty; ask a question"),
     "k = 0": (("search", "model", "x", "-k", "0"), r"k = 0: give at least 1"),

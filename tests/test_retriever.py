@@ -301,7 +301,7 @@ def test_text_identifiers_do_not_fit_a_bridge(assembled, monkeypatch, tiny_encod
     for name in set(SCRATCH) - {"kind"}:
         monkeypatch.delitem(SCRATCH, name)
     monkeypatch.setitem(SCRATCH, "encoder", str(tiny_encoder))
-    with pytest.raises(InputError, match="a bridge has no words for the scheme 'title'"):
+    with pytest.raises(InputError, match="a bridge cannot emit text, which scheme 'title' needs"):
         assembled("title")
 
 
@@ -452,7 +452,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["nobody/no-such-model", "/no/such/folder"])
 def test_what_is_nowhere_to_be_had_is_refused(name, offline):
-    with pytest.raises(InputError, match=f"'{name}' is neither a local model folder nor"):
+    with pytest.raises(InputError, match=f"'{name}': neither a local model folder nor"):
         Retriever.from_pretrained(name)
 
 
@@ -516,5 +516,5 @@ def test_what_is_no_path_is_refused(given):
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "", 5.5])
 def test_an_unknown_device_is_refused_by_name(tmp_path, device):
-    with pytest.raises(InputError, match=rf"device {device!r}: no device of torch; give cpu, cuda"):
+    with pytest.raises(InputError, match=rf"device {device!r}: not a torch device; give cpu, cuda"):
         Retriever.load(tmp_path, device=device)

@@ -88,7 +88,7 @@ def test_saved_and_loaded_it_answers_alike(retriever, living):
 
 def test_what_follows_one_identifier_is_refused(retriever):
     key = retriever.table.keys[0]
-    message = "follows a document's best identifier, but this model adds up all"
+    message = "needs a document's best identifier, but this model sums all"
     with pytest.raises(InputError, match=message):
         retriever.search(QUERIES, 3, exact=True)
     with pytest.raises(InputError, match=message):

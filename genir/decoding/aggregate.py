@@ -1,5 +1,5 @@
-"""From finished identifiers to documents: shared rows are spread, several rows of one document are
-joined, ties are broken by key. Knows no model.
+"""Document ranking from complete identifiers. Shared identifiers are expanded, the identifiers of a
+document are aggregated, and ties are broken by key.
 """
 
 from typing import Literal, NamedTuple
@@ -11,11 +11,11 @@ from genir.identifiers.table import IdentifierTable
 from genir.stopping import checkpoint
 
 Aggregate = Literal["max", "logsumexp", "ngrams", "views"]
-"""Of `[decoding]`; `views` is a sum of weights, and `ngrams` another module's."""
+"""Values of `[decoding] aggregate`. `views` sums weights; `ngrams` is in `decoding.ngrams`."""
 
 
 class Ranked(NamedTuple):
-    """A document's number, its score, and the row of the best identifier that led to it."""
+    """Document number, score, and the row of the document's best identifier."""
 
     document: int
     score: float
@@ -30,11 +30,15 @@ def rank_documents(
     live: NDArray[np.bool_],
     aggregate: Aggregate,
 ) -> list[Ranked]:
-    """Return the documents under one query's finished beams, best first.
+    """Return the documents below the complete identifiers of one query, best first.
 
-    low, high, score: [K], row ranges and their log-probabilities (of `views` weights), -inf for a
-    dead beam.
-    live: bool [rows], the rows that may be shown.
+    Args:
+        table: Identifier table.
+        low: First rows, [K].
+        high: Ends of the row ranges, exclusive, [K].
+        score: Log-probabilities (for `views`: weights), [K]; -inf for a dead beam.
+        live: Rows that may be shown, bool [rows].
+        aggregate: Aggregation of the identifiers of a document.
     """
     checkpoint()
     kept = score > -np.inf
@@ -53,7 +57,7 @@ def rank_documents(
 def _join(
     documents: NDArray[np.int64], scores: NDArray[np.float64], aggregate: Aggregate
 ) -> tuple[list[int], NDArray[np.int64], list[float]]:
-    """Return each document once, the place of its best row, and its score."""
+    """Return the distinct documents, the index of each one's best row, and their scores."""
     order = np.lexsort((-scores, documents))
     unique, first = np.unique(documents[order], return_index=True)
     best = order[first]

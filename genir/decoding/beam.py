@@ -1,10 +1,9 @@
-"""Beam search under the trie, to the decoding contract (docs/concepts/trie-and-beam.md).
+"""Beam search constrained to a trie. It knows row ranges only, no documents.
 
-score(identifier | query) = sum of log p(symbol | prefix, query), with the softmax over the level's
-whole vocabulary or over the legal symbols only. No length penalty. With look-ahead, a document's
-prior counts too: to choose beams, and in the score of what they end in. Identifiers that end are
-kept aside, the best of them, so that their places are free for prefixes that still have choices to
-pay for.
+score(identifier | query) is the sum of log p(symbol | prefix, query), without length penalty. The
+softmax runs over the level's vocabulary or over the legal symbols. With look-ahead, the prefix
+prior is added both to select beams and to score complete identifiers. Complete identifiers are
+collected separately and do not occupy beams. Contract: docs/concepts/.
 """
 
 from collections.abc import Iterator
@@ -27,13 +26,19 @@ from genir.stopping import checkpoint
 
 @dataclass(frozen=True)
 class Step:
-    """One level of a beam search.
+    """State of a beam search after one trie level.
 
-    edges: the candidates, out of the beams before. log_p, totals: float32 [B, K, C], of the step,
-    and of the whole prefix with its look-ahead: what the best are chosen by. kept: the beams after,
-    which have not ended, their scores log p. total: float32 [B, beams], their totals. parents:
-    int64 [B, beams], the beam before. symbols: int64 [B, beams], taken by them. done: the best
-    identifiers that have ended up to here, their scores totals. passes: of the model, up to here.
+    Attributes:
+        edges: Candidate edges out of the previous beams, C per beam.
+        log_p: Log-probability of each edge, float32 [B, K, C].
+        totals: Score of each extended prefix, float32 [B, K, C]: its log-probability plus the
+            prefix prior if look-ahead is on. Beams are selected by it.
+        kept: Incomplete prefixes that were kept, scored by log-probability.
+        total: Selection score of each kept beam, float32 [B, beams].
+        parents: Previous beam that each kept beam extends, int64 [B, beams].
+        symbols: Last symbol of each kept beam, int64 [B, beams].
+        done: Best complete identifiers so far, scored like `totals`.
+        passes: Decoder forward passes so far.
     """
 
     edges: Edges
@@ -48,7 +53,7 @@ class Step:
 
 
 class Choice(NamedTuple):
-    """How a step chooses: how many of each query, by log p and look-ahead, ties by place or not."""
+    """Selection rule of a step: beam width, prefix prior, and whether ties keep their order."""
 
     beams: int
     lift: Lift | None = None
@@ -63,12 +68,21 @@ def beam_search(
     decoding: DecodingSection,
     wanted: int | None = None,
 ) -> Beams:
-    """Return the best identifiers of each query, as row ranges of the trie.
+    """Return the highest-scoring identifiers of each query, as row ranges of the trie.
 
-    inputs: token ids and attention mask, int64 [B, S] each. live: the rows that each may be led
-    to. Of `decoding`, `beams`, `normalise` and `look_ahead` count: at most `beams` identifiers come
-    back, and with `beams` >= rows the search is exhaustive. wanted: how many of them the caller
-    has a use for, if not all: the best so many are the same, the others may be missing.
+    With `decoding.beams` >= rows the search is exhaustive.
+
+    Args:
+        model: Encoder-decoder, or encoder with a document head.
+        trie: Valid identifiers.
+        inputs: Token ids and attention mask, int64 [B, S] each.
+        live: Rows that each query may reach.
+        decoding: Uses `beams`, `normalise` and `look_ahead`.
+        wanted: Number of results needed. It lets the search stop early: the first `wanted` results
+            are exact, the rest may be missing. None returns `decoding.beams` results.
+
+    Returns:
+        At most `decoding.beams` row ranges for each query, best first.
     """
     for step in beam_steps(model, trie, inputs, live, decoding, wanted):
         last = step
@@ -84,17 +98,16 @@ def beam_steps(
     decoding: DecodingSection,
     wanted: int | None = None,
 ) -> Iterator[Step]:
-    """Yield the levels of `beam_search`, for those who want to watch it.
+    """Yield the state after each level of `beam_search`, for explanations and diagnosis.
 
-    With `wanted`, it passes over levels that change nothing, and ends where nothing of use is left
-    to choose.
+    With `wanted`, levels without a choice are skipped, and the search stops early.
     """
     state = model.start(*inputs)
     lift = look_ahead(model, state, live, decoding.look_ahead)
-    # With look-ahead, beams are not ordered by log p alone.
+    # Early stopping assumes beams sorted by log-probability, which look-ahead breaks.
     paths = (trie, live)
     reader = open_reader(model, paths, state, decoding.normalise, None if lift else wanted)
-    stable = live.closed  # of equal scores, rows that may not be found must not decide
+    stable = live.closed  # ties must not depend on rows outside the selection
     current, taken, depth = root(trie, inputs[0].shape[0]), None, 0
     done = Beams.none(len(current.low), current.low.device)
     while depth < trie.depth:
@@ -131,10 +144,14 @@ def advance(
     ended: Tensor | bool,
     choice: Choice,
 ) -> Step:
-    """Keep the best edges of each query that go on, and of those that end.
+    """Keep the best incomplete prefixes and the best complete identifiers of each query.
 
-    before: the beams under way, and what has ended. ended: which edges lead to an identifier's end,
-    bool [B, K, C]; True or False for all or none.
+    Args:
+        before: Beams before this level, and complete identifiers so far.
+        edges: Candidate edges, [B, K, C].
+        log_p: Log-probability of each edge, float32 [B, K, C]; -inf where illegal.
+        ended: Whether an edge completes an identifier, bool [B, K, C], or one bool for all edges.
+        choice: Selection rule.
     """
     current, done = before
     beams, lift, stable = choice
@@ -154,7 +171,7 @@ def advance(
 
 
 def _choose(edges: Edges, totals: Tensor, scores: Tensor, choice: Choice) -> tuple[Beams, Tensor]:
-    """Return the best edges of each query by their totals, with their scores, and their places."""
+    """Return the top edges of each query by `totals` as beams, and their flat indices."""
     count = min(choice.beams, totals[0].numel())
     total, chosen = top(totals.flatten(1), count, choice.stable)
     low, high, score = (t.flatten(1).gather(1, chosen) for t in (edges.low, edges.high, scores))

@@ -1,4 +1,4 @@
-"""Prefixes under way, as row ranges of the trie. Knows no model."""
+"""Beams as row ranges of the trie. It does not use the model."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,9 +11,12 @@ from genir.decoding.trie import Trie
 
 @dataclass(frozen=True)
 class Beams:
-    """Prefixes under way, or finished identifiers: row ranges [low, high) with scores.
+    """Partial or complete identifiers: row ranges [low, high) with scores, best first.
 
-    low, high: int64 [B, K]; score: float32 [B, K], -inf for a dead beam. Best first.
+    Attributes:
+        low: First row, int64 [B, K].
+        high: End of the row range, exclusive, int64 [B, K].
+        score: Score, float32 [B, K]; -inf for a dead beam.
     """
 
     low: Tensor
@@ -22,17 +25,17 @@ class Beams:
 
     @classmethod
     def none(cls, batch: int, device: torch.device) -> Self:
-        """Return no beams, of so many queries."""
+        """Return zero beams for each of `batch` queries."""
         empty = torch.zeros(batch, 0, dtype=torch.long, device=device)
         return cls(empty, empty, empty.float())
 
     def ending(self, score: Tensor) -> Self:
-        """Return these with the scores, float32 [B, K], that they end with: dead where -inf."""
+        """Return the same ranges with scores float32 [B, K]; -inf marks a dead beam."""
         dead = score == -torch.inf
         return type(self)(self.low.masked_fill(dead, 0), self.high.masked_fill(dead, 0), score)
 
     def best(self, others: Self, beams: int, stable: bool = False) -> Self:
-        """Return the best of these and others, at most so many a query; stable: see `top`."""
+        """Return the top `beams` of both sets for each query; stable: see `top`."""
         low, high, score = (
             torch.cat([getattr(own, name) for own in (self, others)], dim=1)
             for name in ("low", "high", "score")
@@ -42,9 +45,9 @@ class Beams:
 
 
 def top(values: Tensor, count: int, stable: bool = False) -> tuple[Tensor, Tensor]:
-    """Return the highest values of each query and their places, [B, count]; values: [B, N].
+    """Return the top `count` values of each row of [B, N], and their indices, [B, count] each.
 
-    stable: of equal values, those that come first. Else `topk` takes any, depending on N.
+    stable: ties are broken by index. Otherwise `topk` breaks them arbitrarily, depending on N.
     """
     best = values.topk(count, dim=1)
     if not stable or not count or values.isnan().any():
@@ -59,7 +62,7 @@ def top(values: Tensor, count: int, stable: bool = False) -> tuple[Tensor, Tenso
 
 
 def root(trie: Trie, batch: int) -> Beams:
-    """Return the beams before the first symbol: one a query, of all rows."""
+    """Return the initial beams: one for each query, covering all rows."""
     device = trie.symbols.device
     low = torch.zeros(batch, 1, dtype=torch.long, device=device)
     return Beams(low, low + trie.rows, torch.zeros(batch, 1, device=device))

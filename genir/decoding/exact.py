@@ -1,7 +1,7 @@
-"""Best-first search with a proven top k (docs/concepts/trie-and-beam.md).
+"""Best-first search with a proven top k (docs/concepts/, "Decoding").
 
-Log-probabilities are at most 0, so a prefix bounds all that it may become: once k identifiers score
-above the best open prefix, no other can be better.
+Log-probabilities are at most 0, so the score of a prefix bounds its completions. Once k identifiers
+score above the best open prefix, the top k is final.
 """
 
 from dataclasses import dataclass
@@ -23,19 +23,21 @@ from genir.models.base import DocidModel
 from genir.stopping import checkpoint
 
 FEW = 1024
-"""Rows of a node that are completed at once where no prefix matters: a row is a look-up a level."""
+"""Maximum number of rows of a node scored at once, if a row costs one look-up a level."""
 ROUND = 32
-"""Nodes of a query expanded together: more waste expansions, fewer make more rounds."""
+"""Nodes of a query expanded in one batch: more waste expansions, fewer need more batches."""
 ROUNDING = 1e-4
-"""By how much sums of the same log-probabilities may differ: what is as close counts as a tie."""
+"""Tolerance of sums of the same log-probabilities; scores within it are ties."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a best-first search found.
+    """Result of a best-first search.
 
-    beams: finished identifiers, best first. proven: bool [B], whether no other identifier of the
-    query could be among its best k. expanded: int64 [B], the nodes it took.
+    Attributes:
+        beams: Complete identifiers, best first.
+        proven: Whether no other identifier can be in the top k of the query, bool [B].
+        expanded: Number of expanded nodes, int64 [B].
     """
 
     beams: Beams
@@ -52,12 +54,12 @@ def exact_search(
     k: int,
     decoding: DecodingSection,
 ) -> Found:
-    """Return the best k identifiers of each query and all that tie with the last, with a proof.
+    """Return the top k identifiers of each query and all ties with the last, with a proof.
 
-    Arguments and scores are those of `beam_search`; `decoding.budget` is how many nodes a query
-    may expand, and where it runs out, what was found so far comes back unproven. Proven is the
-    ranking of identifiers, up to rounding: of documents too, where the best identifier counts, but
-    not where several are added up, since those below the k-th are not known.
+    Arguments and scores are the same as in `beam_search`. `decoding.budget` limits the expanded
+    nodes of a query; if it is exhausted, the results so far are returned unproven. The ranking of
+    identifiers is proven up to rounding. So is the ranking of documents if the best identifier
+    counts, but not if several are summed, since identifiers beyond the top k are unknown.
     """
     space = _Space(model, trie, model.start(*inputs), live, decoding)
     queries = len(inputs[0])
@@ -85,7 +87,7 @@ def exact_search(
 
 
 class _Space:
-    """The nodes of a batch of queries, what they may still become, and their children."""
+    """Search space of a batch of queries: children of nodes and bounds of their scores."""
 
     def __init__(
         self,
@@ -99,25 +101,25 @@ class _Space:
         self.normalise = decoding.normalise
         self.lift: Lift | None = look_ahead(model, state, live, decoding.look_ahead)
         levels = model.log_levels(state)
-        # Elsewhere a row costs a pass of the decoder, so only what is certain is completed.
+        # Without `levels` a row costs a decoder pass, so only single rows are completed.
         self.few = 1 if levels is None else FEW
         self.bound: Tensor | None = None
         if levels is not None and self.normalise == "vocabulary":
             self.bound = _bound(trie, levels)
 
     def total(self, nodes: Nodes) -> Tensor:
-        """Return what nodes are worth, float32 [N]: log p and look-ahead."""
+        """Return the score of nodes, float32 [N]: log p plus look-ahead."""
         if self.lift is None:
             return nodes.score
         return nodes.score + self.lift.of(nodes.query, nodes.low, nodes.high)
 
     def hope(self, nodes: Nodes) -> Tensor:
-        """Return a bound of what they may become."""
+        """Return an upper bound on the scores of completions of nodes, float32 [N]."""
         total = self.total(nodes)
         return total if self.bound is None else total + self.bound[nodes.query, nodes.depth]
 
     def expand(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
-        """Return finished identifiers and open children of nodes."""
+        """Return the complete identifiers and the open children of nodes."""
         finished = grown = nodes.take(nodes.query < 0)  # none
         for depth in torch.unique(nodes.depth).tolist():
             own = nodes.take(nodes.depth == depth)
@@ -134,7 +136,7 @@ class _Space:
         return finished, grown
 
     def _children(self, nodes: Nodes, depth: int) -> Nodes:
-        """Return the children with a live row, of nodes at one depth."""
+        """Return the live children of nodes at one depth."""
         prefixes = self.trie.symbols[nodes.low, :depth].long()
         (hidden,) = self.model.hidden_after(self.state, nodes.query, prefixes, depth)
         edges = self.trie.children(nodes.low[:, None], nodes.high[:, None], depth)
@@ -148,16 +150,16 @@ class _Space:
         return spread._replace(score=spread.score + steps).take(legal)
 
     def _ended(self, nodes: Nodes) -> Tensor:
-        """Tell which are whole identifiers; none is a prefix of another, so the first row tells."""
+        """Return which nodes are complete; identifiers are prefix-free, so one row suffices."""
         last = self.trie.depth
         following = self.trie.symbols[nodes.low, nodes.depth.clamp(max=last - 1)]
         return (nodes.depth == last) | (following == PAD)
 
 
 def _bound(trie: Trie, levels: list[Tensor]) -> Tensor:
-    """Return the most that symbols from each depth on can add, float32 [B, depth + 1].
+    """Return the maximum log p of all symbols from each depth on, float32 [B, depth + 1].
 
-    A level where some identifier has ended may add nothing; any other adds at most its best symbol.
+    0 for levels at which some identifier has already ended, else log p of the best symbol.
     """
     best = torch.stack([level.amax(dim=-1) for level in levels[: trie.depth]], dim=1)
     best = best.masked_fill((trie.symbols == PAD).any(dim=0), 0.0)

@@ -1,7 +1,6 @@
-"""Every identifier's score, without a beam: for small corpora, narrow nodes, and tests.
+"""Scores of all identifiers without a beam: for small corpora, narrow nodes, and tests.
 
-Identifiers are read from the rows and teacher-forced; legal symbols are those that the identifiers
-listed take. Shares nothing with beam search but the model.
+Identifiers are read from the rows and teacher-forced. It shares no search code with beam search.
 """
 
 from typing import Any, NamedTuple, Self
@@ -20,13 +19,13 @@ from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
 
 CHUNK = 256
-"""Identifiers teacher-forced together."""
+"""Identifiers teacher-forced in one batch."""
 
 
 class Nodes(NamedTuple):
-    """N prefixes at places of their own in the trie, or finished identifiers.
+    """N prefixes or complete identifiers of several queries.
 
-    query, low, high, depth: int64 [N]; score: float32 [N], log p.
+    query, low, high, depth: int64 [N]; score: log-probability, float32 [N].
     """
 
     query: Tensor
@@ -37,17 +36,17 @@ class Nodes(NamedTuple):
 
     @classmethod
     def roots(cls, trie: Trie, queries: int) -> Self:
-        """Return the root of each query."""
+        """Return the root node of each query."""
         query = torch.arange(queries, device=trie.symbols.device)
         zeros = torch.zeros_like(query)
         return cls(query, zeros, zeros + trie.rows, zeros, zeros.float())
 
     def take(self, chosen: Tensor) -> "Nodes":
-        """Return those at places int64, or where bool [N] is true."""
+        """Return a subset by int64 indices or by a bool mask [N]."""
         return Nodes(*(tensor[chosen] for tensor in self))
 
     def join(self, *others: "Nodes") -> "Nodes":
-        """Return these, then others."""
+        """Concatenate with other batches."""
         return Nodes(*map(torch.cat, zip(self, *others, strict=True)))
 
 
@@ -59,9 +58,9 @@ def exhaustive(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> Beams:
-    """Return every live identifier of each query, best first, scored as `beam_search` does.
+    """Return every live identifier of each query, best first.
 
-    Arguments are those of `beam_search`.
+    Arguments and scores are the same as in `beam_search`.
     """
     state = model.start(*inputs)
     roots = Nodes.roots(trie, len(inputs[0]))
@@ -73,7 +72,7 @@ def exhaustive(
 
 
 def ranked(found: Nodes, queries: int) -> Beams:
-    """Lay finished identifiers out by query, best first, as many places as the most have."""
+    """Convert complete identifiers to beams, best first, padded to the largest query."""
     place = places(found.query, found.score)
     width = int(place.max()) + 1 if len(place) else 1
     low = torch.zeros(queries, width, dtype=torch.long, device=place.device)
@@ -84,7 +83,7 @@ def ranked(found: Nodes, queries: int) -> Beams:
 
 
 def places(query: Tensor, score: Tensor) -> Tensor:
-    """Return each item's place, from 0, among those of its query by falling score: int64 [N]."""
+    """Return the rank of each item within its query by descending score, from 0, int64 [N]."""
     order = score.argsort(descending=True, stable=True)
     order = order[query[order].argsort(stable=True)]
     sizes = query.bincount()
@@ -95,7 +94,7 @@ def places(query: Tensor, score: Tensor) -> Tensor:
 
 
 def kth_best(query: Tensor, score: Tensor, k: int, queries: int) -> Tensor:
-    """Return each query's k-th best score, float32 [B]; -inf where there are fewer."""
+    """Return the k-th best score of each query, float32 [B]; -inf if there are fewer than k."""
     last = places(query, score) == k - 1
     floor = torch.full((queries,), -torch.inf, device=score.device)
     floor[query[last]] = score[last]
@@ -110,7 +109,7 @@ def score_leaves(
     nodes: Nodes,
     normalise: Normalise,
 ) -> Nodes:
-    """Return all live identifiers below nodes of one depth."""
+    """Return the live identifiers below nodes of the same depth, with log-probabilities."""
     owner, leaves = _leaves(trie, nodes)
     kept = live.legal(leaves.low, leaves.high, leaves.query).nonzero()[:, 0]
     owner, leaves = owner[kept], leaves.take(kept)
@@ -125,7 +124,7 @@ def score_leaves(
 
 
 def _leaves(trie: Trie, nodes: Nodes) -> tuple[Tensor, Nodes]:
-    """Return the identifiers below nodes, as ranges of equal rows, and each one's node [N]."""
+    """Return the identifiers below nodes, and the node index of each, int64 [N]."""
     sizes = nodes.high - nodes.low
     owner = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
     before = sizes.cumsum(0) - sizes
@@ -148,9 +147,9 @@ def _log_p(
     depth: int,
     normalise: Normalise,
 ) -> Tensor:
-    """Return float32 [N, T - depth]: log p of the symbols [N, T] from `depth` on, 0 for PAD.
+    """Return log p of symbols [N, T] from `depth` on, float32 [N, T - depth], 0 for PAD.
 
-    For `legal` up to what all symbols that may follow a prefix have in common.
+    For `legal`: up to a constant that the children of a prefix share.
     """
     wanted = symbols[:, depth:].clamp(min=0)
     levels = model.log_levels(state)
@@ -182,14 +181,13 @@ def _forced(
 
 
 def _legal_normalisers(owner: Tensor, symbols: Tensor, logits: Tensor, depth: int) -> Tensor:
-    """Return the log-sum-exp over the symbols that follow each prefix, [N, T - depth].
+    """Return the log-sum-exp over the children of each prefix, [N, T - depth].
 
-    Identifiers lie in the order of the rows below each node, so those that share a prefix, and
-    within it the next symbol, lie together.
+    Identifiers with a common prefix are adjacent, since rows are sorted.
     """
     changes = F.pad(symbols[1:] != symbols[:-1], (0, 0, 1, 0))
     owners = F.pad(owner[1:] != owner[:-1], (1, 0), value=True)
-    # begins[:, n]: a prefix of n symbols begins with this identifier.
+    # begins[:, n]: this identifier is the first one with its prefix of n symbols.
     begins = torch.cat([owners[:, None], changes], dim=1).cumsum(dim=1) > 0
     columns = []
     for column, above, below in zip(
@@ -201,7 +199,7 @@ def _legal_normalisers(owner: Tensor, symbols: Tensor, logits: Tensor, depth: in
 
 
 def _grouped_logsumexp(values: Tensor, group: Tensor) -> Tensor:
-    """Return the log-sum-exp of each group; group: int64 [N], 0, 1, ... in ascending order."""
+    """Return the log-sum-exp of each group; group: int64 [N], ascending from 0."""
     groups = int(group[-1]) + 1
     top = values.new_full((groups,), -torch.inf).scatter_reduce(0, group, values, "amax")
     sums = values.new_zeros(groups).index_add(0, group, (values - top[group]).exp())

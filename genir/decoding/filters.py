@@ -1,4 +1,4 @@
-"""From what users ask for (metadata, keys) to masks over the rows of the identifier table."""
+"""Masks over the rows of the identifier table from metadata filters and document keys."""
 
 import threading
 from collections.abc import Collection, Mapping, Sequence, Set
@@ -16,20 +16,19 @@ from genir.identifiers.table import IdentifierTable
 from genir.records import Filter, Selection, as_filter
 
 MAX_ROW_BYTES = 3
-"""Bytes of a mask a row of the table, at most: a boolean, and the distance to the next live row."""
+"""Bytes of a mask per table row, at most: a bool, and the distance to the next live row."""
 Wanted = Filter | Selection | None
-"""Which documents a query may find; None for all."""
+"""Filter of one query; None for all documents."""
 MAX_KEPT_BYTES = 64 * MIB
-"""Bytes of masks that are kept, those asked last."""
+"""Size of the mask cache in bytes (least recently used masks are evicted)."""
 MIN_KEPT = 8
-"""Masks that are kept of a table however large: one of them is that of all live rows."""
+"""Masks that fit into the cache for any table size, among them the mask of all live rows."""
 
 
 class RowMasks:
-    """The masks of filters over a table, made once until a document comes, goes or changes.
+    """Cache of the masks of filters over a table, cleared when the documents change.
 
-    Safe to use from several threads. A mask that somebody still holds is found again even where the
-    cache has no room for it.
+    Thread-safe. A mask that is still referenced elsewhere is found even after its eviction.
     """
 
     def __init__(self) -> None:
@@ -45,17 +44,23 @@ class RowMasks:
         where: Wanted | Sequence[Wanted],
         queries: int,
     ) -> LiveRows:
-        """Return the rows that each query may find; equal filters share a mask.
+        """Return the rows that each query may reach; equal filters share a mask.
 
-        where: of all queries, or a list with one, or None, for each. Raises InputError for a list
-        of another length, and for an unknown field of a filter that is no Selection.
+        Args:
+            table: Identifier table.
+            documents: Documents with their metadata.
+            where: One filter for all queries, or a list with one filter (or None) for each.
+            queries: Number of queries.
+
+        Raises:
+            InputError: The list has another length, or a filter has an unknown field.
         """
         if where is None or isinstance(where, Mapping | Selection):
             return self.mask(table, documents, where)
         where = _listed(where)
         if len(where) != queries:
             raise InputError(
-                f"{len(where)} filters for {queries} queries; give one (or None) for each"
+                f"where: {len(where)} filters for {queries} queries; give one (or None) for each"
             )
         names = [name_of(one) for one in where]
         distinct = dict(zip(names, where, strict=True))
@@ -66,15 +71,15 @@ class RowMasks:
         return LiveRows.join(parts, [places[name] for name in names])
 
     def known(self, table: IdentifierTable, wanted: Wanted) -> LiveRows | None:
-        """Return the mask of a filter if it is there; never waits for its computation."""
+        """Return the cached mask of a filter, or None; never waits for its computation."""
         name = name_of(wanted)
         with self._lock:
             return self._find(name) if self._live is table.live else None
 
     def mask(self, table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> LiveRows:
-        """Return the mask of a filter, computed if it is not there."""
-        # A change of the documents gives the table another live mask, so a mask made for `live` is
-        # never used after one, whatever thread makes it.
+        """Return the mask of a filter; computes it if it is not cached."""
+        # A change of the documents replaces `table.live`, so a mask computed for an older `live`
+        # is never used afterwards, whichever thread computed it.
         live, name = table.live, name_of(wanted)
         with self._lock:
             found = self._find(name) if self._live is live else None
@@ -97,14 +102,14 @@ class RowMasks:
 
 
 def _listed(where: Any) -> list[Wanted]:
-    """Return filters, one for each query, as a list. Raises InputError for a text or a number."""
+    """Return the filters of a list of queries. Raises InputError for a string or a number."""
     if isinstance(where, str | bytes | Set) or not is_listable(where):
         as_filter(where)
     return list(where)
 
 
 def name_of(wanted: Wanted) -> bytes:
-    """Return a digest that equal filters share, and none that differ."""
+    """Return a digest that is equal for equal filters only."""
     if isinstance(wanted, Selection):
         return wanted.name
     return digest_of(repr({} if wanted is None else dict(as_filter(wanted))))
@@ -117,9 +122,10 @@ def _rows(table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> M
 
 
 def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: Selection) -> Mask:
-    """Return the rows that a selection lets through, bool [rows]: of live documents that pass.
+    """Return the live rows that pass a selection, bool [rows].
 
-    Raises InputError for conditions that cannot be tested.
+    Raises:
+        InputError: A condition cannot be evaluated.
     """
     passing = np.ones(len(table.keys), dtype=bool)
     for where in selection.where:
@@ -138,10 +144,17 @@ def passing_rows(
     allow: Collection[str] | None = None,
     deny: Collection[str] = (),
 ) -> Mask:
-    """Return the rows that may be found, bool [rows]: of live documents that pass.
+    """Return the live rows that pass, bool [rows].
 
-    where: conditions on metadata. allow: keys of the only documents that may be found. deny: keys
-    of those that may not; a string is one key. Raises InputError for an unknown field or key.
+    Args:
+        table: Identifier table.
+        documents: Documents with their metadata.
+        where: Conditions on metadata.
+        allow: Keys of the documents that may be found; None for all. A string is one key.
+        deny: Keys of documents to exclude.
+
+    Raises:
+        InputError: Unknown field or key.
     """
     allow, deny = None if allow is None else as_keys(allow, "allow"), as_keys(deny, "deny")
     where = {} if where is None else as_filter(where)
@@ -157,15 +170,15 @@ def passing_rows(
 def _matching(
     table: IdentifierTable, documents: DocumentStore, where: Filter, strict: bool = True
 ) -> Mask:
-    """Return which documents of the table pass, bool [documents].
+    """Return the documents of the table that pass, bool [documents].
 
-    In another thread than the one that applies changes, the store may be ahead of the table.
+    Another thread may have added documents to the store that the table does not have yet.
     """
     return documents.matching(where, strict)[: len(table.keys)]
 
 
 def _among(table: IdentifierTable, keys: Collection[str]) -> Mask:
-    """Tell which documents have one of the keys, bool [documents]."""
+    """Return the documents that have one of the keys, bool [documents]."""
     among = np.zeros(len(table.keys), dtype=bool)
     among[[table.number(key) for key in keys]] = True
     return among

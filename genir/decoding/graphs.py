@@ -1,7 +1,7 @@
-"""Searches recorded as CUDA graphs: the host starts one thing a search, not thousands.
+"""Beam searches captured as CUDA graphs, so that the host launches one graph for each search.
 
-A search by `resident.resident_search` is recorded when a shape of what it reads comes a second
-time, and from then on replayed with other queries and masks written into their places.
+`resident.resident_search` is captured when the same input shapes occur a second time. It is then
+replayed with new queries and masks copied into its input buffers.
 """
 
 from collections import OrderedDict
@@ -21,24 +21,24 @@ from genir.models.base import DocidModel
 from genir.models.precast import Watch
 
 MOST = 24
-"""Shapes that are kept; the one that was not used for longest goes."""
+"""Maximum number of input shapes kept; the least recently used one is dropped."""
 STEP = 16
-"""Queries are padded to a multiple of so many tokens, so that there are few shapes."""
+"""Queries are padded to a multiple of this number of tokens, to limit the number of shapes."""
 WIDEST = 1 << 15
-"""Children of a node up to which one program of the kernel goes through all."""
+"""Maximum number of children of a node that one kernel program iterates over."""
 
 Result = TypeVar("Result")
 Key = tuple[Any, ...]
 
 
 class Recording(Generic[Result]):
-    """A CUDA graph of a function of tensors, which stay where they are; see `replay`."""
+    """A captured CUDA graph of a function without arguments; see `replay`."""
 
     def __init__(self, run: Callable[[], Result], pool: Any) -> None:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side), _uncached():
-            run()  # compiles the kernels, joins weights, opens libraries
+            run()  # warm-up: compiles kernels, prepares weights, loads libraries
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with (
@@ -48,14 +48,15 @@ class Recording(Generic[Result]):
             self.result = run()
 
     def replay(self) -> Result:
-        """Run the graph; the result is overwritten when another one of the pool runs."""
+        """Run the graph. The result is valid until another graph of the pool runs."""
         self.graph.replay()
         return self.result
 
 
 class Search(NamedTuple):
-    """A recorded search, what it reads of queries and masks, and what it holds of the weights: the
-    graph knows only where they lie.
+    """A captured search, its input buffers, and its prepared weights.
+
+    The graph holds only addresses of the weights, so they are kept alive here.
     """
 
     recording: Recording[Beams]
@@ -64,7 +65,7 @@ class Search(NamedTuple):
 
 
 class Recorded:
-    """The searches of one model and trie. For one thread at a time."""
+    """Captured searches of one model and trie. Not thread-safe."""
 
     def __init__(self, model: DocidModel, trie: Trie) -> None:
         self.model = model
@@ -77,7 +78,7 @@ class Recorded:
     def search(
         self, inputs: tuple[Tensor, Tensor], live: LiveRows, decoding: DecodingSection
     ) -> Beams:
-        """Return what `resident_search` does; inputs: int64 [B, S] each, on the device."""
+        """Return the beams of `resident_search`; inputs: int64 [B, S] each, on the device."""
         batch = len(inputs[0])
         given = [*_padded(*inputs, self.model.tokenizer), *_masks(live)]
         key = (*(t.shape for t in given), live.gaps is None, live.index is None,
@@ -101,7 +102,7 @@ class Recorded:
         live: LiveRows,
         decoding: DecodingSection,
     ) -> Beams:
-        """Search without recording: many a shape comes once, and recording takes three searches."""
+        """Search without capture: many shapes occur once, and a capture costs three searches."""
         from genir.decoding.resident import resident_search  # needs triton
 
         self.known[key] = None
@@ -115,9 +116,9 @@ class Recorded:
         return [Watch(self.model).now(), *(self.model.prepared() or [])]
 
     def _holds(self) -> bool:
-        """Tell whether the model answers with what it had when its searches were recorded.
+        """Return whether the weights are those of the capture.
 
-        A fused optimiser leaves no trace in weights; but what was made of them is gone then.
+        A fused optimiser changes weights without a version change, but clears prepared weights.
         """
         now = self._now()
         return (
@@ -139,8 +140,10 @@ class Recorded:
 
 
 def record_searches(model: DocidModel, trie: Trie) -> Recorded | None:
-    """Return what records a model's searches; None where they cannot be: on a CPU, without Triton,
-    of a model that looks at values while it steps, or where a node has too many children.
+    """Return a cache of captured searches, or None if they cannot be captured.
+
+    That is the case on a CPU, without Triton, for models whose steps read values back from the
+    device, and for nodes with more than `WIDEST` children.
     """
     if trie.symbols.device.type != "cuda" or model.prepared() is None or not has_triton():
         return None
@@ -149,7 +152,7 @@ def record_searches(model: DocidModel, trie: Trie) -> Recorded | None:
 
 
 def has_triton() -> bool:
-    """Tell whether Triton is installed, as it is with torch for CUDA on Linux."""
+    """Return whether Triton is installed; torch for CUDA on Linux includes it."""
     try:
         import triton  # noqa: F401
     except ImportError:
@@ -158,7 +161,7 @@ def has_triton() -> bool:
 
 
 def _padded(ids: Tensor, mask: Tensor, tokenizer: Any) -> tuple[Tensor, Tensor]:
-    """Pad tokens to a multiple of `STEP`, and queries, with the first one, to a power of two."""
+    """Pad tokens to a multiple of `STEP`, and the batch, with its first query, to a power of 2."""
     more = -ids.shape[1] % STEP
     filler = 0 if tokenizer is None else tokenizer.pad_token_id
     ids, mask = F.pad(ids, (0, more), value=filler), F.pad(mask, (0, more))
@@ -170,14 +173,12 @@ def _padded(ids: Tensor, mask: Tensor, tokenizer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _lacking(count: int) -> int:
-    """Return how many are missing to a power of two."""
+    """Return the number of items missing to the next power of two."""
     return (1 << (count - 1).bit_length()) - count
 
 
 def _masks(live: LiveRows) -> list[Tensor]:
-    """Return what a search reads of the masks: near and far distances, and which each query uses,
-    of queries padded to a power of two.
-    """
+    """Return the mask tensors of a search; the index is padded to a power-of-two batch."""
     parts = [] if live.gaps is None else list(live.gaps)
     if live.index is not None:
         parts.append(F.pad(live.index, (0, _lacking(len(live.index)))))
@@ -189,6 +190,6 @@ def _precision() -> torch.dtype | None:
 
 
 def _uncached() -> AbstractContextManager[Any]:
-    """Return autocast as it is, but that keeps no converted weights, which a graph would lose."""
+    """Return the current autocast without its weight cache, which a graph could not keep."""
     dtype = _precision()
     return torch.autocast("cuda", dtype, enabled=dtype is not None, cache_enabled=False)

@@ -1,13 +1,12 @@
-"""Beam search for answers of several identifiers (CorpusBrain, CIKM 2022): where one ends, the
-model may stop, or write the separator and go on with another. Knows no documents.
+"""Beam search for sequences of several identifiers (CorpusBrain, CIKM 2022).
 
-What ends an identifier is its end symbol or the separator, whichever: the probability of an end is
-the sum of both. score(identifier | query) is log p of all that is written up to such an end, of the
-best sequence with it: so it counts the same whether something follows, and what stands before
-others in a sequence never scores below them.
+After an identifier the model either stops or writes the separator and the next identifier. The
+probability of an end is the sum of both. score(identifier | query) is log p of the best sequence up
+to this end. So it does not depend on the rest of the sequence, and an identifier never scores below
+its successors.
 
-Sequences that are still within their first identifier have `beams` places of their own, as many as
-all others together: what leads on to further identifiers pushes no identifier out.
+Sequences within their first identifier and sequences within a later one have `beams` slots each.
+Later identifiers therefore do not crowd out first ones.
 """
 
 from collections.abc import Iterator
@@ -27,15 +26,17 @@ from genir.models.base import DocidModel
 from genir.stopping import checkpoint
 
 TOGETHER = 512
-"""Sequences expanded together: each takes the memory of a vocabulary of logits, or of all edges."""
+"""Sequences expanded in one batch; each needs memory for logits over a vocabulary or all edges."""
 
 
 class Sequences(NamedTuple):
-    """N sequences under way, each within an identifier.
+    """N incomplete sequences of several queries.
 
-    nodes: the prefixes of these identifiers, by query, with log p of the whole sequence. others:
-    int64 [N], how many identifiers stand before. beam: int64 [N], which of its query's beams in the
-    model's state it is, or continues with `symbol`, int64 [N].
+    Attributes:
+        nodes: Prefix of the current identifier, with log p of the whole sequence.
+        others: Number of complete identifiers before it, int64 [N].
+        beam: Beam of the query in the decoder state, int64 [N].
+        symbol: Last symbol, which the beam has yet to decode, int64 [N].
     """
 
     nodes: Nodes
@@ -45,17 +46,17 @@ class Sequences(NamedTuple):
 
     @classmethod
     def roots(cls, trie: Trie, queries: int) -> "Sequences":
-        """Return an empty sequence of each query."""
+        """Return an empty sequence for each query."""
         nodes = Nodes.roots(trie, queries)
         return cls(nodes, nodes.depth, nodes.depth, nodes.depth)
 
     def take(self, chosen: Tensor) -> "Sequences":
-        """Return those at places int64, or where bool [N] is true."""
+        """Return a subset by int64 indices or by a bool mask [N]."""
         return Sequences(self.nodes.take(chosen), *(tensor[chosen] for tensor in self[1:]))
 
     @classmethod
     def join(cls, parts: list["Sequences"]) -> "Sequences":
-        """Return those of all parts."""
+        """Concatenate batches."""
         nodes, *others = zip(*parts, strict=True)
         return cls(nodes[0].join(*nodes[1:]), *map(torch.cat, others))
 
@@ -69,16 +70,19 @@ def joined_search(
     decoding: DecodingSection,
     wanted: int | None = None,
 ) -> Beams:
-    """Return the best identifiers of each query in sequences of up to `several`, each once.
+    """Return the highest-scoring identifiers in sequences of up to `decoding.several`.
 
-    Arguments and what comes back are those of `beam_search`, of `decoding` also `several`; all
-    identifiers end in one symbol that stands nowhere else in them. Looks at the device at each
-    step. Raises InputError for a model without a separator.
+    Each identifier is returned once, with its best sequence. Every identifier must end with one
+    symbol that occurs nowhere else. Arguments and result are the same as in `beam_search`. Each
+    step synchronises with the device.
+
+    Raises:
+        InputError: The model has no separator.
     """
     if model.separator is None:
         raise InputError(
-            f"[decoding] several = {decoding.several}: a {model.kind!r} model of these identifiers "
-            "has nothing to put between them; set it to 1"
+            f"[decoding] several = {decoding.several}: a {model.kind!r} model has no separator "
+            "for these identifiers; set several = 1"
         )
     space = _Space(model, trie, live, decoding, model.separator)
     queries = len(inputs[0])
@@ -98,7 +102,7 @@ def joined_search(
 
 
 def _best_of_each(done: Nodes, rows: int, beams: int) -> Nodes:
-    """Keep each query's identifiers once, by their best sequences, and the best of them."""
+    """Keep the best sequence of each identifier, and the top `beams` identifiers of each query."""
     _, identifier = torch.unique(done.query * rows + done.low, return_inverse=True)
     done = done.take(places(identifier, done.score) == 0)
     return done.take(places(done.query, done.score) < beams)
@@ -107,9 +111,9 @@ def _best_of_each(done: Nodes, rows: int, beams: int) -> Nodes:
 def _prune(
     sequences: Sequences, beams: int, done: Nodes, wanted: int | None, queries: int
 ) -> Sequences:
-    """Keep the best sequences within their first identifier, and of the others.
+    """Keep the top `beams` sequences within the first identifier, and within later ones.
 
-    Scores only fall: what is below the last of the wanted is of no use.
+    Scores only decrease, so sequences below the `wanted`-th best identifier are dropped.
     """
     nodes = sequences.nodes
     kept = places(2 * nodes.query + (sequences.others > 0), nodes.score) < beams
@@ -119,7 +123,7 @@ def _prune(
 
 
 def _moves(sequences: Sequences, beam: Tensor, queries: int) -> tuple[Tensor, Tensor]:
-    """Return the parents and symbols of the next beams, int64 [B, K] each; 0 of unused ones."""
+    """Return parents and symbols of the next beams, int64 [B, K] each; 0 for unused beams."""
     parents = beam.new_zeros(queries, int(beam.max()) + 1)
     symbols = torch.zeros_like(parents)
     parents[sequences.nodes.query, beam] = sequences.beam
@@ -128,7 +132,7 @@ def _moves(sequences: Sequences, beam: Tensor, queries: int) -> tuple[Tensor, Te
 
 
 class _Space:
-    """What may follow sequences."""
+    """Search space: continuations of sequences."""
 
     def __init__(
         self,
@@ -142,9 +146,9 @@ class _Space:
         self.decoding, self.separator = decoding, separator
 
     def expand(self, sequences: Sequences, hidden: Tensor) -> tuple[Nodes, Sequences]:
-        """Return the identifiers that end here, and all that goes on; hidden: [B, K, H].
+        """Return complete identifiers and continued sequences; hidden: [B, K, H].
 
-        Of the symbols that may follow within an identifier, no more than `beams` can be of use.
+        Within an identifier, at most `beams` edges of each sequence are kept.
         """
         hidden = hidden[sequences.nodes.query, sequences.beam]
         ended, going = zip(*self._by_depth(sequences, hidden), strict=True)
@@ -153,7 +157,7 @@ class _Space:
     def _by_depth(
         self, sequences: Sequences, hidden: Tensor
     ) -> Iterator[tuple[Nodes, tuple[Sequences, Sequences]]]:
-        """Expand the sequences by their depths in the trie, not too many together."""
+        """Expand the sequences by depth, at most `TOGETHER` in one batch."""
         for depth in torch.unique(sequences.nodes.depth).tolist():
             for some in (sequences.nodes.depth == depth).nonzero()[:, 0].split(TOGETHER):
                 yield self._expand(sequences.take(some), hidden[some], depth)
@@ -161,7 +165,7 @@ class _Space:
     def _expand(
         self, sequences: Sequences, hidden: Tensor, depth: int
     ) -> tuple[Nodes, tuple[Sequences, Sequences]]:
-        """Split beams into finished ones and ones that continue in this or another identifier."""
+        """Return complete identifiers, and sequences after a separator and within an identifier."""
         nodes = sequences.nodes
         edges = self.trie.children(nodes.low[:, None], nodes.high[:, None], depth)  # [N, 1, C]
         legal = self.live.legal(edges.low, edges.high, nodes.query)
@@ -189,7 +193,7 @@ class _Space:
         return log_p[:, 0].float()
 
     def _another(self, sequences: Sequences, score: Tensor) -> Sequences:
-        """Return the sequences after a separator, at the root again."""
+        """Return the sequences after a separator, back at the root."""
         root = torch.zeros_like(sequences.others)
         onward = Sequences(
             Nodes(sequences.nodes.query, root, root + self.trie.rows, root, score),
@@ -202,7 +206,7 @@ class _Space:
     def _within(
         self, sequences: Sequences, edges: Edges, totals: Tensor, ends: Tensor
     ) -> Sequences:
-        """Return the best edges that do not end an identifier, of each sequence."""
+        """Return the top edges of each sequence that do not complete an identifier."""
         going = totals.masked_fill(ends, -torch.inf)
         count = min(self.decoding.beams, going.shape[1])
         score, chosen = top(going, count, self.live.closed)
@@ -215,9 +219,9 @@ class _Space:
 
 
 def _ended(nodes: Nodes, edges: Edges, ends: Tensor, scores: tuple[Tensor, Tensor]) -> Nodes:
-    """Return the identifiers that may end after nodes, of which each has one at most.
+    """Return the identifiers that may end after nodes, at most one for each node.
 
-    edges, ends: [N, C]. scores: of the edges, float32 [N, C], and after the separator, [N].
+    edges, ends: [N, C]. scores: of the edges, float32 [N, C], and of the separator, float32 [N].
     """
     place = ends.byte().argmax(dim=-1, keepdim=True)
     low, high, end = (t.gather(1, place)[:, 0] for t in (edges.low, edges.high, scores[0]))

@@ -1,9 +1,9 @@
-"""The edges of all beams in one kernel a level, in Triton: what a GPU would else do in some forty.
+"""Triton kernels that score and select the edges of all beams, one program per beam.
 
-`score_children` does the work of `Trie.children`, `LiveRows.legal` and `readers.score_edges`, and
-keeps nothing but scores; `take_children` finds out where the best of them lead. `resident` calls
-them. With TRITON_INTERPRET=1 both run on a CPU, slowly, for tests. A branch that has names of its
-own is a function, since Triton wants a name to be of one shape in all branches.
+`score_children` fuses `Trie.children`, `LiveRows.legal` and `readers.score_edges`; it writes scores
+only. `take_children` finds the row ranges of the selected edges. `resident` calls both. With
+TRITON_INTERPRET=1 they run on a CPU, slowly, for tests. Branches with local variables are separate
+functions, since Triton needs one shape for a variable in all branches.
 """
 
 import triton
@@ -22,7 +22,7 @@ assert BLOCK == FAR + 1
 
 @triton.jit
 def _find(nodes, count, low, STEPS: tl.constexpr):
-    """Return the place of a node, by its first row."""
+    """Return the index of a node in the sorted first rows (binary search)."""
     left = low * 0
     right = left + count
     for _ in range(STEPS):
@@ -35,7 +35,7 @@ def _find(nodes, count, low, STEPS: tl.constexpr):
 
 @triton.jit
 def _is_legal(low, high, used, near, far, MASKED: tl.constexpr):
-    """Tell which row ranges hold a live row; see `LiveRows.legal`."""
+    """Return which row ranges hold a live row; see `LiveRows.legal`."""
     legal = used & (low < high)
     if MASKED:
         gap = tl.load(near + low, legal, other=0).to(tl.int64)
@@ -46,7 +46,7 @@ def _is_legal(low, high, used, near, far, MASKED: tl.constexpr):
 
 @triton.jit
 def _narrow(low, high, column, stride):
-    """Return symbols, first rows, ends and use of the slots of a narrow node; see `_read_rows`."""
+    """Return symbols, first rows, ends and use of a narrow node's slots; see `_read_rows`."""
     slots = tl.arange(0, _RUN)
     rows = low + slots
     inside = rows < high
@@ -60,7 +60,7 @@ def _narrow(low, high, column, stride):
 
 @triton.jit
 def _wide(low, high, slots, begin, count, column, stride, starts, listed, KEPT: tl.constexpr):
-    """Return the same of some slots of a node that has a list; see `ChildLists.read`."""
+    """Return symbols, first rows, ends and use of slots of a listed node; see `ChildLists.read`."""
     used = slots < count
     rows = low + tl.load(starts + begin + slots, used, other=0)
     following = tl.load(starts + begin + slots + 1, slots + 1 < count, other=0)
@@ -74,7 +74,7 @@ def _wide(low, high, slots, begin, count, column, stride, starts, listed, KEPT: 
 
 @triton.jit
 def _put(going, ends, slots, inside, total, rows, column, stride, ENDS: tl.constexpr):
-    """Write totals where they belong: to prefixes that go on, or to identifiers that end."""
+    """Store totals in the buffers of incomplete prefixes and of complete identifiers."""
     if ENDS == 0:
         tl.store(going + slots, total, inside)
     elif ENDS == 1:
@@ -90,7 +90,7 @@ def _score_narrow(
     low, high, score, logits, column, stride, near, far, going, ends, slots_count,
     MASKED: tl.constexpr, LEGAL: tl.constexpr, ENDS: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """Score the children of a node without a list; the other slots get -inf."""
+    """Score the children of a node without a list; unused slots get -inf."""
     symbols, rows, upper, used = _narrow(low, high, column, stride)
     legal = _is_legal(rows, upper, used, near, far, MASKED)
     logit = tl.load(logits + symbols, legal, other=float("-inf"))
@@ -113,7 +113,7 @@ def _score_wide(
     slots_count, KEPT: tl.constexpr, MASKED: tl.constexpr, LEGAL: tl.constexpr, ENDS: tl.constexpr,
     WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """Score the children of a node that has a list, a window of them at a time."""
+    """Score the children of a node with a list, one window at a time."""
     if LEGAL:
         most = low.to(tl.float32) * 0 + float("-inf")
         mass = low.to(tl.float32) * 0
@@ -149,7 +149,7 @@ def score_children(
     INDEXED: tl.constexpr, LEGAL: tl.constexpr, ENDS: tl.constexpr, STEPS: tl.constexpr,
     WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """Score the children of one beam's node; see `resident`, which names the arguments."""
+    """Score the children of one beam's node; `resident` names the arguments."""
     beam = tl.program_id(0).to(tl.int64)
     query = beam // beams
     low, high = tl.load(low_at + beam), tl.load(high_at + beam)
@@ -183,7 +183,7 @@ def score_children(
 
 @triton.jit
 def _take_narrow(low, high, slot, place, column, stride, new_low, new_high, taken):
-    """Write where a slot of a node without a list leads, and its symbol."""
+    """Store row range and symbol of one slot of a node without a list."""
     symbols, _, upper, _ = _narrow(low, high, column, stride)
     here = tl.arange(0, _RUN) == slot
     tl.store(new_low + place, low + slot)
@@ -196,7 +196,7 @@ def _take_wide(
     low, high, slot, place, column, stride, begin, count, starts, listed, new_low, new_high, taken,
     KEPT: tl.constexpr,
 ):  # fmt: skip
-    """Write the same of a slot of a node that has a list."""
+    """Store row range and symbol of one slot of a node with a list."""
     symbol, row, upper, _ = _wide(
         low, high, slot, begin, count, column, stride, starts, listed, KEPT
     )
@@ -212,7 +212,7 @@ def take_children(
     beams, chosen_count, stride, nodes_count, slots_count,
     LISTED: tl.constexpr, KEPT: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """Find out where one chosen slot leads; see `resident`, which names the arguments."""
+    """Store row range, parent and symbol of one selected slot; `resident` names the arguments."""
     place = tl.program_id(0).to(tl.int64)
     chosen, alive = tl.load(chosen_at + place), tl.load(total_at + place) > float("-inf")
     parent, slot = chosen // slots_count, chosen % slots_count

@@ -1,8 +1,8 @@
 """Child lists (CSR) of the wide nodes at one depth of the trie.
 
-A list holds where each child begins, counted from the node's own first row, so 2 bytes do in nodes
-of up to 32,767 rows. The children's symbols are kept only where that is less than a byte a row;
-else they are as quickly read from the rows.
+A list holds the first row of each child relative to the node, in 2 bytes for nodes of up to 32,767
+rows. Symbols of the children are stored only if there are few children for each row; otherwise they
+are read from the rows, which is as fast.
 """
 
 from dataclasses import dataclass, fields
@@ -16,17 +16,20 @@ from torch import Tensor
 from genir.identifiers.table import PAD, Symbols, narrowest
 
 SPARSE = 0.5
-"""At most so many children a row of the wide nodes, for their symbols to be kept."""
+"""Maximum number of children per row of the wide nodes for which symbols are stored."""
 
 
 @dataclass(frozen=True)
 class ChildLists:
-    """The lists of W wide nodes, one behind the other, E children in all.
+    """Concatenated child lists of W wide nodes, E children in all.
 
-    nodes: int32 [W], first row of each node, ascending. pointers: int32 [W + 1] into the children.
-    starts: int16 or int32 [E and more], each child's first row, from the node's. symbols: int16 or
-    int32 [E and more], or None. Lists are read in windows of `slots` + 1 entries, at least the most
-    children of one node; the last window is why there are more entries than children.
+    Attributes:
+        nodes: First row of each node, ascending, int32 [W].
+        pointers: Offset of each list, int32 [W + 1].
+        starts: First row of each child relative to its node, int16 or int32 [E + padding].
+        symbols: Symbol of each child, int16 or int32 [E + padding], or None.
+        slots: Lists are read in windows of `slots` + 1 entries, enough for every node. The padding
+            completes the last window.
     """
 
     nodes: Tensor
@@ -44,10 +47,14 @@ class ChildLists:
         column: Symbols,
         slots: int,
     ) -> Self:
-        """List the children of wide nodes.
+        """Build the child lists of wide nodes.
 
-        first, sizes: [W], each node's first row and number of rows. children: [E], first rows of
-        their children, ascending. column: [rows], the symbols of this depth.
+        Args:
+            first: First row of each node, [W].
+            sizes: Number of rows of each node, [W].
+            children: First rows of their children, ascending, [E].
+            column: Symbols of this depth, [rows].
+            slots: Minimum number of slots of a window.
         """
         pointers = np.append(np.searchsorted(children, first), len(children))
         counts = np.diff(pointers)
@@ -64,12 +71,12 @@ class ChildLists:
         )
 
     def tensors(self) -> list[Tensor]:
-        """Return all that lies on the device."""
+        """Return the tensors of the lists."""
         values = (getattr(self, field.name) for field in fields(self))
         return [value for value in values if isinstance(value, Tensor)]
 
     def to(self, device: torch.device | str) -> "ChildLists":
-        """Return the lists on a device."""
+        """Return a copy on a device."""
         symbols = None if self.symbols is None else self.symbols.to(device)
         nodes, pointers, starts = (t.to(device) for t in (self.nodes, self.pointers, self.starts))
         return ChildLists(nodes, pointers, starts, symbols, self.slots)
@@ -77,11 +84,16 @@ class ChildLists:
     def read(
         self, low: Tensor, high: Tensor, column: Tensor, least: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return symbols, first rows and ends of the children of nodes [low, high), int64 [B, K].
+        """Return symbols, first rows and ends of the children, int64 [B, K, C] each.
 
-        Each int64 [B, K, C]. Unused slots, and all of a node that has no list, are empty ranges
-        with PAD. column: [rows], the symbols of this depth. least: how many slots there must be;
-        with fewer than `slots`, as many as needed, for which the device is looked at.
+        Unused slots, and all slots of nodes without a list, are empty ranges with PAD.
+
+        Args:
+            low: First rows of the nodes, int64 [B, K].
+            high: Ends of their row ranges, exclusive, int64 [B, K].
+            column: Symbols of this depth, [rows].
+            least: Minimum number of slots C. Below `slots`, C is reduced to the widest node, which
+                synchronises with the device.
         """
         node = torch.searchsorted(self.nodes, low.int()).clamp(max=len(self.nodes) - 1)
         begin = self.pointers[node]
@@ -91,7 +103,7 @@ class ChildLists:
         used = torch.arange(slots + 1, device=low.device) < count
         starts = torch.where(used, _windows(self.starts, begin, slots), (high - low)[..., None])
         begins = low.unsqueeze(-1) + starts
-        lows, highs = (  # copies: both are written to where a narrow node has no list
+        lows, highs = (  # copies: both are overwritten for narrow nodes without a list
             part.clone(memory_format=torch.contiguous_format)
             for part in (begins[..., :-1], begins[..., 1:])
         )
@@ -103,7 +115,8 @@ class ChildLists:
 
 
 def _windows(values: Tensor, begin: Tensor, slots: int) -> Tensor:
-    """Return values [begin, begin + slots + 1), [B, K, slots + 1]: copied as a whole, where an
-    index of each of them would be made and read first.
+    """Return values [begin, begin + slots + 1) as [B, K, slots + 1], copied window by window.
+
+    Faster than a gather, which would build an index for each entry.
     """
     return values.unfold(0, slots + 1, 1)[begin]

@@ -1,9 +1,8 @@
-"""Which rows each query may be led to: deletions and filters as masks. Knows no trie.
+"""Masks of the rows that each query may reach, given deletions and filters.
 
-The only question is whether a row range [low, high) holds a live row, and it does iff the first
-live row at or after `low` lies below `high`. So a mask is kept as the distance from each row to the
-next live one, in one byte; longer distances are looked up, one entry in 256 rows. Where every row
-is live, nothing is kept.
+A row range [low, high) holds a live row if and only if the first live row at or after `low` is
+below `high`. So a mask stores the distance from each row to the next live row in one byte. Longer
+distances are stored for every 256th row. Nothing is stored if every row is live.
 """
 
 from collections.abc import Sequence
@@ -18,21 +17,23 @@ from genir.errors import InputError
 
 SHIFT = 8
 BLOCK = 1 << SHIFT
-"""Rows an entry of the far distances."""
+"""Rows per entry of the far distances."""
 FAR = BLOCK - 1
-"""The distance that stands for itself and all beyond; from any row, a block begins within it."""
+"""Largest distance stored in `near`, meaning "this or more"; a block begins within it."""
 
 Mask = NDArray[np.bool_]
 
 
 class LiveRows:
-    """The live rows of B queries: M distinct masks, and which of them each query uses.
+    """Live rows of B queries: M distinct masks, and the mask index of each query.
 
-    masks: M arrays bool [rows], on the host. index: int64 [B], below M; None where any number of
-    queries use the only mask. gaps: (near, far), or None where every row is live. near: uint8
-    [M, rows + 1], the distance to the next live row, at most FAR. far: int32 [M, blocks], the first
-    live row from each block on. closed: whether scores are computed from the live rows alone (see
-    `Selection.closed`).
+    Attributes:
+        masks: M arrays bool [rows], on the host.
+        index: Mask of each query, int64 [B]; None if all queries use the only mask.
+        gaps: (near, far), or None if every row is live. near: distance to the next live row, at
+            most FAR, uint8 [M, rows + 1]. far: first live row from each block on, int32
+            [M, blocks].
+        closed: Whether scores are normalised over live rows only (see `Selection.closed`).
     """
 
     def __init__(
@@ -51,9 +52,13 @@ class LiveRows:
     def build(
         cls, masks: Sequence[Mask], index: Sequence[int] | None = None, closed: bool = False
     ) -> Self:
-        """Measure the masks. Raises ValueError for several masks without an index."""
+        """Compute the distances of the masks.
+
+        Raises:
+            ValueError: Several masks without an index.
+        """
         if index is None and len(masks) != 1:
-            raise ValueError(f"{len(masks)} masks, but nothing tells which query uses which")
+            raise ValueError(f"LiveRows.build: {len(masks)} masks need an index; pass `index`")
         places = None if index is None else torch.tensor(index, dtype=torch.long)
         if all(mask.all() for mask in masks):
             return cls(masks, places, None, closed)
@@ -62,18 +67,21 @@ class LiveRows:
 
     @classmethod
     def join(cls, parts: Sequence["LiveRows"], index: Sequence[int]) -> Self:
-        """Put single masks, measured already, side by side. index: which of them each query uses.
+        """Combine parts of one mask each. index: part that each query uses.
 
-        Raises ValueError where a part has several masks, and InputError where some are closed and
-        others are not: queries decoded together share the way scores are normalised.
+        Raises:
+            ValueError: A part has several masks.
+            InputError: Closed and open parts are mixed; queries of one call share the normaliser.
         """
         masks = [mask for part in parts for mask in part.masks]
         if len(masks) != len(parts):
-            raise ValueError(f"{len(masks)} masks in {len(parts)} parts; each part must hold one")
+            raise ValueError(
+                f"LiveRows.join: {len(masks)} masks in {len(parts)} parts; pass one mask per part"
+            )
         closed = {part.closed for part in parts}
         if len(closed) > 1:
             raise InputError(
-                "where: closed selections beside others in one call; search for them apart"
+                "where: closed and open selections in one call; search them in separate calls"
             )
         places, alone = torch.tensor(index, dtype=torch.long), closed == {True}
         if all(part.gaps is None for part in parts):
@@ -83,31 +91,33 @@ class LiveRows:
         return cls(masks, places, (near, far), alone)
 
     def to(self, device: torch.device | str) -> "LiveRows":
-        """Return the masks on a device; those on the host stay."""
+        """Return a copy on a device; `masks` stays on the host."""
         index = None if self.index is None else self.index.to(device)
         gaps = None if self.gaps is None else (self.gaps[0].to(device), self.gaps[1].to(device))
         return LiveRows(self.masks, index, gaps, self.closed)
 
     def select(self, queries: Sequence[int]) -> "LiveRows":
-        """Return the masks of some of the queries, in that order."""
+        """Return the masks of a subset of the queries, in the given order."""
         if self.index is None:
             return self
         return LiveRows(self.masks, self.index[list(queries)], self.gaps, self.closed)
 
     def places(self, queries: int) -> list[int]:
-        """Return which of the masks each of so many queries uses. Waits for the device."""
+        """Return the mask index of each query. Synchronises with the device."""
         return [0] * queries if self.index is None else self.index.tolist()
 
     @property
     def bytes(self) -> int:
-        """Return the size of what lies on the device."""
+        """Size of the tensors on the device in bytes."""
         return sum(t.numel() * t.element_size() for t in self.gaps or ())
 
     def legal(self, low: Tensor, high: Tensor, query: Tensor | None = None) -> Tensor:
-        """Tell which row ranges [low, high) hold a live row: bool, in the shape of low and high.
+        """Return whether row ranges [low, high) hold a live row, bool [...].
 
-        low, high: int64 [B, ...], by query; or of any shape, with `query`, int64, which of the
-        queries they belong to, of their first dimensions.
+        Args:
+            low: First rows, int64 [B, ...], or [...] with `query`.
+            high: Ends of the ranges, exclusive, same shape.
+            query: Query index of the leading dimensions; None if the first dimension is B.
         """
         if self.gaps is None:
             return low < high
@@ -121,7 +131,7 @@ class LiveRows:
         return torch.where(gap < FAR, low + gap, far.view(-1)[block]) < high
 
     def rows(self, device: torch.device | str) -> Tensor:
-        """Return which rows are live, bool [1 or B, rows], on the device of the masks."""
+        """Return the live rows as bool [1 or B, rows]."""
         if self.gaps is None:
             return torch.ones(1, len(self.masks[0]), dtype=torch.bool, device=device)
         live = self.gaps[0][:, :-1] == 0
@@ -133,7 +143,7 @@ def _as_tensors(near: NDArray[np.uint8], far: NDArray[np.int32]) -> tuple[Tensor
 
 
 def _gaps(mask: Mask) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return (near, far) of one mask."""
+    """Return the distances (near, far) of one mask."""
     rows = np.arange(len(mask) + 1, dtype=np.int32)
     following = np.full_like(rows, len(mask))
     np.copyto(following[:-1], rows[:-1], where=mask)

@@ -1,9 +1,8 @@
-"""Documents by all n-grams that a beam search comes upon (SEAL, arXiv:2204.10628, section 3.3).
+"""Documents ranked by all n-grams that a beam search visits (SEAL, arXiv:2204.10628, section 3.3).
 
-Every prefix that a beam holds is an n-gram, whole identifiers too. A document's score is the sum of
-w(n) ** ALPHA * cover(n) over the n-grams it holds: w is `weigh`, and cover takes away from what
-repeats tokens of better ones. Of n-grams at the same place of a document only the best counts; a
-place is a row, so this goes for n-grams that begin alike, and cover for those that overlap.
+Every prefix in a beam is an n-gram, complete identifiers included. The score of a document is the
+sum of w(n) ** ALPHA * cover(n) over its n-grams: w is `weigh`, and cover discounts tokens repeated
+from better n-grams. At each position of a document, which is a row, only the best n-gram counts.
 """
 
 from collections.abc import Sequence
@@ -24,16 +23,16 @@ from genir.models.base import DocidModel
 from genir.stopping import checkpoint
 
 ALPHA, BETA = 2.0, 0.8
-"""How much better n-grams count for more, and how much of a repeated token is taken away."""
+"""Exponent of the n-gram weight, and discount of a repeated token (0 to 1)."""
 SMOOTHING = 5.0
-"""Places added to those where an n-gram stands, as the authors' code does."""
+"""Count added to n-gram and corpus frequencies, as in the authors' code."""
 DIGITS = 4
-"""Weights that differ beyond are a tie, of which the longer n-gram comes first: forced tokens cost
-nothing but rounding."""
+"""Decimals of the weights that are compared. Ties are broken in favour of longer n-grams, since
+forced tokens have log p 0 up to rounding."""
 
 
 class Prefixes(NamedTuple):
-    """N prefixes of rows [low, high), int64 [N], of `depth` symbols; score: float32 [N], log p."""
+    """N prefixes of `depth` symbols, rows [low, high), int64 [N]; score: log p, float32 [N]."""
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
@@ -49,9 +48,9 @@ def rank_by_ngrams(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> list[list[Ranked]]:
-    """Return each query's documents under any prefix of its beams, best first.
+    """Return the documents below any prefix of each query's beams, best first.
 
-    inputs, live, decoding: as `beam_search` has them.
+    `inputs`, `live` and `decoding` are the same as in `beam_search`.
     """
     found = search_prefixes(model, trie, inputs, live, decoding)
     masks = [live.masks[place] for place in live.places(len(found))]
@@ -69,7 +68,7 @@ def search_prefixes(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> list[Prefixes]:
-    """Return what a beam search has held at any level, and the identifiers it ended in."""
+    """Return the prefixes held in the beams of any level, and the complete identifiers."""
     held, depths = [], []
     for depth, step in enumerate(beam_steps(model, trie, inputs, live, decoding), start=1):
         held.append(step.kept)
@@ -88,10 +87,16 @@ def search_prefixes(
 def rank_prefixes(
     table: IdentifierTable, found: Prefixes, live: Mask, corpus: Mask
 ) -> list[Ranked]:
-    """Return the documents that live rows under any of the prefixes belong to, best first.
+    """Return the documents of live rows below any of the prefixes, best first.
 
-    The row of each is one of its best n-gram's. corpus: the rows, bool [rows], in which an n-gram
-    is counted.
+    Args:
+        table: Identifier table.
+        found: Prefixes of one query.
+        live: Rows that may be shown, bool [rows].
+        corpus: Rows in which n-grams are counted, bool [rows].
+
+    Returns:
+        Documents, each with a row of its best n-gram.
     """
     checkpoint()
     counts = table.between(found.low, found.high, corpus)
@@ -105,10 +110,10 @@ def rank_prefixes(
 
 
 class _Tally:
-    """The scores of documents while n-grams are counted, the best first.
+    """Accumulated document scores, with n-grams added best first.
 
-    documents: int32 [D], those met. covered: bool [D, T], which of the tokens each has by now.
-    open: bool [rows], the live places where no n-gram has been counted.
+    documents: documents below any prefix, int32 [D]. covered: tokens matched in each document, bool
+    [D, T]. open: live positions without a counted n-gram, bool [rows].
     """
 
     def __init__(self, table: IdentifierTable, found: Prefixes, live: Mask) -> None:
@@ -127,7 +132,7 @@ class _Tally:
         return self.found.low.tolist(), self.found.depth.tolist()
 
     def count(self, place: int, worth: float) -> None:
-        """Add an n-gram to the documents that hold it where no better one has been counted."""
+        """Add an n-gram to the documents that contain it at an open position."""
         low, high = int(self.found.low[place]), int(self.found.high[place])
         rows = low + np.flatnonzero(self.open[low:high])
         self.open[low:high] = False
@@ -140,7 +145,7 @@ class _Tally:
         self.best[own] = np.where(self.best[own] < 0, rows[first], self.best[own])
 
     def ranked(self) -> list[Ranked]:
-        """Return the documents, best first, ties by key."""
+        """Return the documents, best first, ties broken by key."""
         every = zip(self.documents.tolist(), self.scores.tolist(), self.best.tolist(), strict=True)
         keys = self.table.keys
         ranked = [Ranked(*one) for one in every]
@@ -151,7 +156,7 @@ _NOTHING = np.empty(0, dtype=np.int32)
 
 
 def _rows(found: Prefixes, live: Mask) -> NDArray[np.int64]:
-    """Return the live rows under any prefix."""
+    """Return the live rows below any prefix."""
     under = np.zeros(len(live) + 1, dtype=np.int32)
     np.add.at(under, found.low, 1)
     np.add.at(under, found.high, -1)

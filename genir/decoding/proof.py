@@ -1,5 +1,5 @@
-"""From proven identifiers to proven documents: more identifiers are asked for until no document can
-change its place. Knows no model.
+"""Proven top k documents from proven identifiers: the number of identifiers is doubled until no
+document can change its rank.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,16 +15,23 @@ from genir.identifiers.table import IdentifierTable
 from genir.records import Answer
 
 Search = Callable[[Sequence[int], int], Found]
-"""(which queries, how many identifiers) -> what `exact_search` found."""
+"""(query indices, number of identifiers) -> result of `exact_search`."""
 
 
 def prove_documents(
     search: Search, table: IdentifierTable, masks: Sequence[Mask], k: int, aggregate: Aggregate
 ) -> list[Answer[Ranked]]:
-    """Return each query's best k documents with a proof; unproven and empty if the budget ran out.
+    """Return the proven top k documents of each query; empty and unproven if the budget ran out.
 
-    masks: each query's live rows, bool [rows]. Where several identifiers of a document are added
-    up, its place is proven and its score may be short of identifiers that could not change it.
+    If the identifiers of a document are summed, the rank is proven, but the score may lack
+    identifiers that cannot change the rank.
+
+    Args:
+        search: Exact search over identifiers.
+        table: Identifier table.
+        masks: Live rows of each query, bool [rows].
+        k: Number of documents.
+        aggregate: Aggregation of the identifiers of a document.
     """
     answers = [Answer[Ranked](proven=False) for _ in masks]
     most = int(np.bincount(table.documents).max())
@@ -49,9 +56,9 @@ def prove_documents(
 
 
 def settled(ranked: Sequence[Ranked], k: int, rest: float) -> bool:
-    """Tell whether no document can take a place among the first k, or change places there.
+    """Return whether the top k documents and their order are final.
 
-    rest: the log of the most that identifiers not found yet may add to any document.
+    rest: log of the maximum probability that identifiers not yet found may add to a document.
     """
     scores = [item.score for item in ranked[: k + 1]] + [-inf]
     pairs = pairwise(scores[: k + 1])

@@ -1,6 +1,6 @@
-"""From queries to ranked documents, by number: a model, its trie and the way of decoding.
+"""Ranking of document numbers for queries, with a model, its trie and a decoding method.
 
-Knows no texts of documents; `Retriever` adds them, and the model folder.
+`Retriever` adds document texts and the model folder.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,25 +34,25 @@ from genir.models.precision import autocast
 from genir.records import Answer
 from genir.stopping import checkpoint
 
-NO_NUMBERS = "some scores are no numbers: the model is damaged; train it again"
+NO_NUMBERS = "some scores are NaN: the model is damaged; train it again"
 
 
 GATHERED: Mapping[str, Callable[..., list[list[Ranked]]]] = {
     "ngrams": rank_by_ngrams,
     "views": rank_by_views,
 }
-"""How documents are ranked that are scored by all that a beam search comes upon."""
+"""Rankings that use all prefixes or views found by a search, by the value of `aggregate`."""
 
 
 class Reading(NamedTuple):
-    """A text that a model reads in search of an answer, and its log p given the query."""
+    """An input text of the model, and its log-probability given the query."""
 
     text: str
     score: float
 
 
 class Ranker:
-    """A model that answers with the numbers of documents in its table."""
+    """Ranks the documents of a table with a model."""
 
     recipe: Stage
 
@@ -63,12 +63,12 @@ class Ranker:
         self._search_in(Trie.build(table, model.device))
 
     def follow(self, table: IdentifierTable) -> None:
-        """Answer from another table from now on; the model has followed it already."""
+        """Switch to another table, to which the model has been updated already."""
         self._search_in(Trie.build(table, self.model.device))
         self.table = table
 
     def to(self, device: torch.device | str) -> Self:
-        """Move the model and the trie to a device."""
+        """Move the model and the trie to a device, in place."""
         self.model.to(device)
         self._search_in(self.trie.to(device))
         return self
@@ -86,17 +86,25 @@ class Ranker:
         width: int,
         exact: bool | None = None,
     ) -> list[Answer[Ranked]]:
-        """Return at most k documents a query, under its mask. k: of all queries, or one for each.
+        """Return at most k documents for each query, best first.
 
-        queries: a string is one query.
+        The beam width is doubled for queries with too few documents while more of them match, since
+        several identifiers of one document may have occupied the beams.
 
-        The beam is doubled for the queries that fall short while more documents match: several
-        identifiers of one document may have taken the places of others.
+        Args:
+            queries: Query texts; a string is one query.
+            k: Number of documents, for all queries or for each.
+            live: Rows that each query may reach.
+            width: Beam width.
+            exact: Whether to prove the top k; None follows the recipe.
+
+        Raises:
+            InputError: The model generates free text, or a score is NaN.
         """
         if self.recipe.decoding.mode == "free":
             raise InputError(
-                "this model writes text, and finds no documents: genir generate-queries --model "
-                "takes it"
+                "[decoding] mode = 'free': this model generates text, not documents; use "
+                "genir generate-queries --model"
             )
         exact = self.recipe.decoding.mode == "exact" if exact is None else exact
         queries = as_texts(queries)
@@ -118,7 +126,7 @@ class Ranker:
         live: LiveRows,
         width: int,
     ) -> None:
-        """Answer the queries that have fewer than k documents, by beam search."""
+        """Run beam search for the queries that have fewer than k documents."""
         places = live.places(len(queries))
         matching = cache(lambda place: self._documents_in(live.masks[place]))
 
@@ -153,10 +161,10 @@ class Ranker:
         return int(np.count_nonzero(np.bincount(self.table.documents[mask])))
 
     def _useful(self, most: int, readings: Sequence[Sequence[Reading]]) -> int | None:
-        """Return how many identifiers a search needs for `most` documents; None for all of them.
+        """Return the number of identifiers needed for `most` documents; None for all of them.
 
-        The best `most` identifiers may belong to fewer documents where one has several, and where
-        the scores of several readings are added up.
+        The top `most` identifiers may belong to fewer documents if a document has several
+        identifiers, or if the scores of several input texts are summed.
         """
         if not self._has_one_row_each or self.recipe.decoding.gathers:
             return None
@@ -179,31 +187,38 @@ class Ranker:
         return search(self.model, self.trie, inputs, live, decoding, wanted)
 
     def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
-        """Return what the model reads for each query: the query itself."""
+        """Return the input texts of the model for each query: the query itself."""
         return [[Reading(query, 0.0)] for query in queries]
 
     def encode(self, queries: str | Iterable[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return token ids and attention mask, int64 [B, S] each, on the model's device.
+        """Tokenise queries.
 
-        A string is one query. Raises InputError for anything but texts, and for none.
+        Args:
+            queries: Query texts; a string is one query.
+
+        Returns:
+            Token ids and attention mask, int64 [B, S] each, on the model's device.
+
+        Raises:
+            InputError: Not texts, or no query.
         """
         texts = as_texts(queries)
         if not texts:
-            raise InputError("queries: there is none to encode; give at least one")
+            raise InputError("queries: the list is empty; give at least one query")
         ids = encode_texts(self.model.tokenizer, texts, self.recipe.training.source_length)
         inputs, mask = pad_batch(ids, self.model.tokenizer.pad_token_id)
         return inputs.to(self.model.device), mask.to(self.model.device)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context that the model answers in."""
+        """Return the autocast context for inference."""
         return autocast(self.model.device, "answering", self.recipe.training.precision)
 
     def decoding_for(self, live: LiveRows) -> DecodingSection:
-        """Return how queries with these masks are decoded.
+        """Return the decoding options for queries with these masks.
 
-        Where every document is a symbol, the softmax over all symbols depends on all documents:
-        closed selections take the one over legal symbols, which ranks alike. Other vocabularies
-        are fixed by training.
+        If every document is one symbol, a softmax over the vocabulary depends on all documents. So
+        closed selections use the softmax over legal symbols, which gives the same ranking. Other
+        vocabularies do not depend on the documents.
         """
         if live.closed and self.model.makes_rows:
             return self.recipe.decoding.model_copy(update={"normalise": "legal"})
@@ -229,27 +244,27 @@ class Ranker:
         width: int,
         wanted: int | None,
     ) -> list[list[Ranked]]:
-        """Return the documents of each query, by what any of its readings leads to.
+        """Return the documents of each query, aggregated over its input texts.
 
-        The score of an identifier found by way of a reading is the sum of both log-probabilities.
+        The score of an identifier is its log-probability plus that of the input text.
         """
         recipe = self.decoding_for(live)
         owners = [query for query, own in enumerate(readings) for _ in own]
         inputs = self.encode([reading.text for own in readings for reading in own])
         before = np.array([reading.score for own in readings for reading in own])
-        # There are more sequences of several identifiers than rows.
+        # Sequences of several identifiers can outnumber the rows.
         beams = min(width, self.trie.rows) if recipe.several == 1 else width
         decoding = recipe
         if beams != recipe.beams:
             decoding = recipe.model_copy(update={"beams": beams})
         with self.autocast():
-            if recipe.gathers:  # one reading a query
+            if recipe.gathers:  # one input text for each query
                 gather = GATHERED[recipe.aggregate]
                 return gather(self.model, self.table, self.trie, inputs, live, decoding)
             found = self._search(inputs, live.select(owners), decoding, wanted)
         masks = [live.masks[place] for place in live.places(len(readings))]
         low, high, score = (t.cpu().numpy() for t in (found.low, found.high, found.score))
-        if any(before):  # else the float32 scores stay as they are
+        if any(before):  # otherwise keep float32 scores unchanged
             score = score + before[:, None]
         ends = accumulate(map(len, readings), initial=0)
         return [

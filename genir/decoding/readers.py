@@ -1,7 +1,7 @@
-"""What the model says of the edges that a beam search may take. Knows no beams to come.
+"""Scoring of the candidate edges of beam search, level by level.
 
-`StepReader` reads one symbol a level, for every beam, and never waits for the device. On a CPU,
-`runs` reads less, and gives the same scores.
+`StepReader` runs one decoder step per level for every beam and never synchronises with the device.
+On a CPU, `runs.RunReader` needs fewer forward passes for the same scores.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,15 @@ Normalise = Literal["vocabulary", "legal"]
 
 @dataclass(frozen=True)
 class Taken:
-    """How the beams came to be: int64 [B, K] each.
+    """Beams that a step has kept, with their origin. Shapes [B, K]; int64 if not stated otherwise.
 
-    low, high: their row ranges, empty where dead. score: float32, their log p, best first. parents:
-    the beams before that they continue. symbols: what they took. done: float32 [B, D], the scores
-    of the identifiers that have ended, best first.
+    Attributes:
+        low: First row; equal to `high` for a dead beam.
+        high: End of the row range, exclusive.
+        score: Log-probability, float32, best first.
+        parents: Previous beam that each beam extends.
+        symbols: Last symbol of each beam.
+        done: Scores of the complete identifiers so far, float32 [B, D], best first.
     """
 
     low: Tensor
@@ -35,33 +39,39 @@ class Taken:
 
 
 class EdgeReader(Protocol):
-    """Scores the edges of one level after the other. may_wait: whether it looks at the device."""
+    """Scores edges level by level. `may_wait`: whether it synchronises with the device."""
 
     passes: int
     may_wait: bool
 
     def read(self, depth: int, taken: Taken | None, edges: Edges, legal: Tensor) -> Tensor:
-        """Return log p of each edge, float32 [B, K, C]: -inf where illegal, 0 where finished.
+        """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges.
 
-        taken: how the beams that the edges lead out of came to be; None at the root.
+        Args:
+            depth: Depth of the nodes that the edges leave.
+            taken: Beams at this depth; None at the root.
+            edges: Candidate edges, [B, K, C].
+            legal: Edges that lead to a live row, bool [B, K, C].
         """
 
     def follow(self, depth: int, taken: Taken) -> None:
-        """Go on with the beams at a depth, which have just come to be."""
+        """Update the state to the new beams at `depth`."""
 
     def next_choice(self, depth: int, taken: Taken) -> int:
-        """Return the first depth, from this one on, at which a beam may have to choose, if to pass
-        over those before changes nothing.
+        """Return the first depth >= `depth` at which a beam may branch.
+
+        Equals `depth` if forced levels cannot be skipped.
         """
 
     def finals(self, depth: int, taken: Taken) -> Tensor | None:
-        """Return the scores that the beams at a depth will end with, float32 [B, K], once nothing
-        of use is left to choose below any of them; None before, or where that is not looked at.
+        """Return the final scores of the beams, float32 [B, K], once the top `wanted` is decided.
+
+        None if it is not decided yet, or if this scorer does not check.
         """
 
 
 class StepReader:
-    """One symbol a level and beam."""
+    """Runs one decoder step per level for every beam."""
 
     may_wait = False
 
@@ -72,21 +82,21 @@ class StepReader:
         self.passes = 0
 
     def read(self, depth: int, taken: Taken | None, edges: Edges, legal: Tensor) -> Tensor:
-        """Advance every beam by the symbol it took."""
+        """Run the decoder on the last symbol of every beam, then score the edges."""
         moves = (None, None) if taken is None else (taken.parents, taken.symbols)
         self.state, hidden = self.model.step(self.state, *moves)
         self.passes += 1
         return score_edges(self.model, hidden, depth, edges, legal, self.normalise)
 
     def follow(self, depth: int, taken: Taken) -> None:
-        """Do nothing: the model follows when it reads."""
+        """Do nothing; `read` updates the decoder state."""
 
     def next_choice(self, depth: int, taken: Taken) -> int:
-        """Pass over nothing: to look for it would wait for the device."""
+        """Return `depth`; finding the next branch would synchronise with the device."""
         return depth
 
     def finals(self, depth: int, taken: Taken) -> None:
-        """Never look: it would wait for the device."""
+        """Return None; the check would synchronise with the device."""
 
 
 def score_edges(
@@ -97,7 +107,7 @@ def score_edges(
     legal: Tensor,
     normalise: Normalise,
 ) -> Tensor:
-    """Return log p of each edge, float32 [B, K, C]: -inf where illegal, 0 where finished."""
+    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges."""
     finished = edges.symbols == PAD
     candidates = edges.symbols.clamp(min=0)
     if normalise == "vocabulary":

@@ -1,6 +1,7 @@
-"""Beam search that stays on a GPU: no value is read by the host, few kernels a level, one graph.
+"""Beam search that stays on the GPU: no host synchronisation, one kernel pair per level.
 
-Finds what `beam.beam_steps` finds without look-ahead; what it found on the way, nobody sees.
+Same result as `beam.beam_search` without look-ahead; intermediate steps are not returned. It can be
+captured as a CUDA graph.
 """
 
 import torch
@@ -14,7 +15,7 @@ from genir.decoding.trie import Level, Trie
 from genir.models.base import DocidModel
 
 WINDOW = 1024
-"""Children of a wide node that are scored at a time."""
+"""Children of a wide node that one kernel iteration scores."""
 
 
 @torch.inference_mode()
@@ -25,7 +26,7 @@ def resident_search(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> Beams:
-    """Return the best identifiers of each query; see `beam.beam_search`."""
+    """Return the highest-scoring identifiers of each query; see `beam.beam_search`."""
     state, current = model.start(*inputs), root(trie, len(inputs[0]))
     done = Beams.none(len(current.low), current.low.device)
     moves: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
@@ -44,7 +45,7 @@ def resident_search(
 
 
 def _slots(level: Level) -> int:
-    """Return how many slots every beam has at a level."""
+    """Return the number of slots of every beam at a level."""
     return level.reach if level.lists is None else level.lists.slots
 
 
@@ -56,10 +57,10 @@ def _score(
     normaliser: Tensor | None,
     live: LiveRows,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the scores of prefixes that go on and of identifiers that end, float32 [B, K * C].
+    """Return scores of incomplete prefixes and of complete identifiers, float32 [B, K * C].
 
-    None where a level has none. Illegal ones are -inf. logits: float32 [B, K or 1, V], of all
-    symbols of the level. normaliser: [B, K or 1], or None for the softmax over legal symbols.
+    None if the level has none; -inf for illegal ones. logits: float32 [B, K or 1, V] over the
+    level's vocabulary. normaliser: [B, K or 1], or None for the softmax over legal symbols.
     """
     level = trie.levels[depth]
     batch, beams = current.low.shape
@@ -84,8 +85,9 @@ def _score(
 def _take(
     trie: Trie, depth: int, current: Beams, totals: Tensor, beams: int
 ) -> tuple[Beams, Tensor, Tensor]:
-    """Return the best children of each query, by their totals [B, K * C], their parents and what
-    symbols they took, int64 [B, beams] each.
+    """Return the top children of each query by totals [B, K * C], with parents and symbols.
+
+    parents, symbols: int64 [B, beams] each.
     """
     score, chosen = totals.topk(min(beams, totals.shape[1]), dim=1)
     level = trie.levels[depth]
@@ -111,7 +113,7 @@ def _nodes(level: Level) -> int:
 
 
 def _shape(level: Level) -> dict[str, bool | int]:
-    """Return what a kernel is compiled for."""
+    """Return the compile-time arguments of a kernel."""
     kept = level.lists is not None and level.lists.symbols is not None
     steps = _nodes(level).bit_length()
     return {"LISTED": level.lists is not None, "KEPT": kept, "STEPS": steps}

@@ -1,5 +1,7 @@
-"""Reading runs of forced symbols in one pass, and only where it matters: for CPUs, since it looks
-at the device to find out where.
+"""Edge scoring on a CPU that reads forced symbols in one forward pass, and only where needed.
+
+A symbol is forced if it is the only child of its node. The scorer reads values back from the
+device, so it is not used on a GPU.
 """
 
 from collections.abc import Iterator
@@ -16,39 +18,39 @@ from genir.models.base import DocidModel
 from genir.models.precision import bf16_speed_up
 
 SCORED = 512
-"""Hidden states scored together: each takes the memory of a whole vocabulary of logits."""
+"""Hidden states scored in one call; each needs memory for logits over the vocabulary."""
 NEVER = 2**31
-"""The depth at which a beam whose identifier is certain has anything left to choose."""
+"""Depth of the next branch of a beam whose identifier is already determined."""
 MANY = 192
-"""Symbols above which reading the better half of the beams first costs little: see `_portions`."""
+"""Pending symbols above which the better half of the beams is read first; see `_portions`."""
 CHEAPER = 4
-"""How many times as many there must be where bf16 is `FAST`: products take so little of a pass."""
+"""Factor on `MANY` where bf16 is `FAST`, since matrix products are a smaller part of a pass."""
 FAST = 2.0
-"""Times as fast as float32 (AMX). At 1.5 times, `CHEAPER` costs up to 6% (docs/design/)."""
+"""Speed-up of bf16 over float32 (AMX). At 1.5, `CHEAPER` costs up to 6% (docs/design/)."""
 
 
 def open_reader(
     model: DocidModel, paths: tuple[Trie, LiveRows], state: object, normalise: Normalise,
     wanted: int | None,
 ) -> EdgeReader:  # fmt: skip
-    """Choose a reader for queries that the model has encoded: `state` is what `start` returned."""
+    """Return an edge scorer for encoded queries; `state` is the result of `DocidModel.start`."""
     if model.reads_runs and paths[0].symbols.device.type == "cpu":
         return RunReader(model, paths, state, normalise, wanted)
     return StepReader(model, state, normalise)
 
 
 class RunReader:
-    """A symbol and what it forces, for the beams that need it, when they need it.
+    """Reads a symbol and the symbols it forces in one pass, as late as possible.
 
-    Of each beam it keeps, [B, K, ...]: `slot`, its row in the model's state; `reached`, the depth
-    up to which it has been read, and `goal`, that up to which it must be, to score what follows;
-    `end`, the depth at which it has to choose again (NEVER: at none); `hidden`, the model's state
-    where it has been read; `ahead`, log p of the forced symbols on the way, by depth; `sure`, the
-    best log p of identifiers at its next choice, [B, K, wanted], where that is known already.
+    State of each beam, [B, K, ...]: `slot`, its row in the decoder state; `reached`, the depth
+    decoded so far; `goal`, the depth to decode before the next symbol can be scored; `end`, the
+    depth of its next branch, or NEVER; `hidden`, the hidden state at `reached`; `ahead`, log p of
+    its forced symbols by depth; `sure`, the best log p of identifiers at its next branch,
+    [B, K, wanted], if known.
 
-    What is forced has no need of a score where only legal symbols count: there a beam is read when
-    its next choice comes, together with others that lag behind, or, if by then the wanted are found
-    elsewhere, never.
+    With the softmax over legal symbols, forced symbols have log p 0. A beam is then decoded only
+    at its next branch, together with other pending beams, or never if the top `wanted` are found
+    elsewhere.
     """
 
     may_wait = True
@@ -74,7 +76,7 @@ class RunReader:
         self.sure = torch.full((batch, 1, wanted or 0), -torch.inf)
 
     def read(self, depth: int, taken: Taken | None, edges: Edges, legal: Tensor) -> Tensor:
-        """Read on where a beam has to choose; take the scores of forced symbols from before."""
+        """Decode pending beams that branch here; forced symbols have scores already."""
         if taken is None:
             return self._score(depth, legal.any(dim=-1), edges, legal, self._ahead(depth, legal))
         living = taken.low < taken.high
@@ -99,7 +101,7 @@ class RunReader:
         return log_p
 
     def follow(self, depth: int, taken: Taken) -> None:
-        """Let each beam go on from where its parent stood, and see what its symbol forces."""
+        """Inherit the state of each parent beam and find the symbols that the new one forces."""
         queries = torch.arange(len(taken.parents)).unsqueeze(1)
         for name in ("slot", "reached", "goal", "end", "hidden", "ahead", "sure"):
             setattr(self, name, getattr(self, name)[queries, taken.parents])
@@ -108,22 +110,20 @@ class RunReader:
         following = depth + self.trie.run_length(low, high, depth)
         certain = self._certain(low, following)
         self.end[beams] = torch.where(certain, NEVER, following)
-        # A symbol is read to score what follows it: nothing follows the last one.
+        # A symbol is decoded to score the next one, so the last symbol is not decoded.
         known = depth - 1 if self.normalise == "legal" else following - 1
         self.goal[beams] = torch.where(certain, known, following)
         self.sure[beams] = -torch.inf
 
     def next_choice(self, depth: int, taken: Taken) -> int:
-        """Pass over what is forced, where it has no score."""
+        """Skip forced symbols if they need no score."""
         choosing = (taken.low < taken.high) & (self.end < NEVER)
         if self.normalise == "vocabulary" or not choosing.any():
             return depth
         return int(self.end[choosing].min())
 
     def finals(self, depth: int, taken: Taken) -> Tensor | None:
-        """Add up what is forced below each beam, if nothing else below any can be of use: -inf for
-        those whose choices would lead to none of the wanted.
-        """
+        """Return final scores if no pending beam can reach the top `wanted`; -inf for these."""
         left = (self.end < NEVER) | (self.reached < self.goal)
         left &= taken.low < taken.high
         finals = taken.score + self.ahead[..., depth:].sum(dim=-1)
@@ -132,13 +132,13 @@ class RunReader:
         return None if (left & (taken.score >= floor)).any() else finals
 
     def _ahead(self, depth: int, legal: Tensor) -> Tensor:
-        """Return what is known of forced symbols, as log p of the only edge there is."""
+        """Return log p of forced symbols, each the only edge of its beam."""
         return self.ahead[..., depth].unsqueeze(-1).masked_fill(~legal, -torch.inf)
 
     def _score(
         self, depth: int, beams: Tensor, edges: Edges, legal: Tensor, log_p: Tensor
     ) -> Tensor:
-        """Fill in log p of the edges of those among `beams` that have been read up to here."""
+        """Fill in log p of the edges of `beams` that are decoded up to `depth`."""
         ready = (beams & (self.end == depth)).nonzero(as_tuple=True)
         if len(ready[0]):
             own = Edges(*(t[ready].unsqueeze(1) for t in (edges.symbols, edges.low, edges.high)))
@@ -148,9 +148,9 @@ class RunReader:
         return log_p
 
     def _portions(self, left: Tensor) -> Iterator[Tensor]:
-        """Yield which places of the beam, bool [K], to read together: the best ones first.
+        """Yield groups of beam positions to decode together, bool [K], best beams first.
 
-        What they turn out to be may tell that the others cannot be among the wanted.
+        Scores of one group may show that later groups cannot reach the top `wanted`.
         """
         beams = left.shape[1]
         places, start, size = torch.arange(beams), 0, min(self.wanted or beams, beams)
@@ -165,12 +165,12 @@ class RunReader:
     def _floor(
         self, depth: int, known: Tensor, taken: Taken, edges: Edges, log_p: Tensor
     ) -> Tensor:
-        """Return what a prefix must score to be of use, float32 [B, 1]: -inf where unknown.
+        """Return the score below which a prefix cannot reach the top `wanted`, float32 [B, 1].
 
-        Scores only fall, so it is the score of the last of the wanted among the identifiers that
-        are certain by now: those that have ended, `known` beams with nothing left to choose, and,
-        where what is forced costs nothing, children of one row, be it further down. A beam search
-        that read all would drop what is below no later than these.
+        Scores only decrease along a path. So the bound is the `wanted`-th best score among the
+        identifiers that are certain: complete ones, `known` beams without a branch left, and, where
+        forced symbols have log p 0, children with a single row. -inf if there are fewer. A full
+        beam search prunes prefixes below the bound no later.
         """
         if self.wanted is None:
             return taken.score.new_full((len(known), 1), -torch.inf)
@@ -187,14 +187,14 @@ class RunReader:
         return self._last_of_wanted(ends)
 
     def _last_of_wanted(self, ends: list[Tensor]) -> Tensor:
-        """Return the score of the last of the wanted among all, [B, n] each: float32 [B, 1]."""
+        """Return the `wanted`-th best score among tensors [B, n], float32 [B, 1]."""
         best = torch.cat(ends, dim=1)
         if self.wanted is None or best.shape[1] < self.wanted:
             return best.new_full((len(best), 1), -torch.inf)
         return best.topk(self.wanted, dim=1).values[:, -1:]
 
     def _read_on(self, depth: int, now: Tensor, taken: Taken) -> None:
-        """Let beams, bool [B, K], read up to their goals."""
+        """Decode beams, bool [B, K], up to their goals."""
         beams = now.nonzero(as_tuple=True)
         low, start, goal = taken.low[beams], self.reached[beams], self.goal[beams]
         lengths = goal - start
@@ -210,9 +210,9 @@ class RunReader:
             self._score_runs(depth, beams, hidden, symbols[:, 1:], run)
 
     def _look_beyond(self, depth: int, read: Tensor, taken: Taken) -> None:
-        """Note what beams, bool [B, K], that have been read ahead find at their next choice.
+        """Score the next branch of beams, bool [B, K], that were decoded past `depth`.
 
-        It may tell that others need not be read at all.
+        The scores may show that other beams need not be decoded.
         """
         if self.normalise == "vocabulary":
             return
@@ -230,8 +230,9 @@ class RunReader:
     def _next_edges(
         self, chosen: Tensor, taken: Taken
     ) -> Iterator[tuple[int, tuple[Tensor, ...], Edges]]:
-        """Yield the edges at the next choice of some beams, bool [B, K], by its depth, with those
-        beams; all at once where all depths have the same symbols.
+        """Yield depth, beams and edges of the next branch of the chosen beams, bool [B, K].
+
+        Grouped by depth, or in one group if all levels share one vocabulary.
         """
         found = []
         for end in sorted(set(self.end[chosen].tolist())):
@@ -247,7 +248,7 @@ class RunReader:
         yield found[0][0], together, _joined([edges for *_, edges in found])
 
     def _certain(self, low: Tensor, depth: Tensor) -> Tensor:
-        """Tell of which nodes nothing but their identifier's end is left at a depth, bool [N]."""
+        """Return whether each node has only the end of its identifier below it, bool [N]."""
         over = depth == self.trie.depth
         following = self.trie.symbols[low, depth.clamp(max=self.trie.depth - 1)]
         return over | (following == PAD)
@@ -255,10 +256,10 @@ class RunReader:
     def _pass(
         self, beams: tuple[Tensor, ...], symbols: Tensor, lengths: Tensor, living: Tensor
     ) -> Tensor:
-        """Let the model read symbols [N, T] at some beams: hidden states [N, T, H]; where what is
-        forced needs no score, of their last symbols alone, [N, 1, H].
+        """Run the decoder on symbols [N, T] of some beams and return hidden states [N, T, H].
 
-        Beyond these, only `living` beams, which have more to read, keep a row in its state.
+        If forced symbols need no score: of the last symbols only, [N, 1, H]. The decoder state
+        keeps rows for these beams and for `living` beams, which have more to decode.
         """
         kept = living.index_put(beams, torch.tensor(True))
         state = self.model.continue_from(self.state, self.slot[kept])
@@ -271,9 +272,9 @@ class RunReader:
     def _score_runs(
         self, depth: int, beams: tuple[Tensor, ...], hidden: Tensor, forced: Tensor, run: Tensor
     ) -> None:
-        """Note log p of forced symbols [N, T], of which a beam has `run` [N], after hidden states.
+        """Store log p of forced symbols [N, T], of which each beam has `run` [N].
 
-        Those of one set of symbols are scored together, whatever their depth.
+        Levels that share a vocabulary are scored in one call.
         """
         row, place = (torch.arange(int(run.max())) < run[:, None]).nonzero(as_tuple=True)
         depths = torch.zeros_like(place) if self.model.same_symbols else depth + place
@@ -288,7 +289,7 @@ class RunReader:
 
 
 def _joined(parts: list[Edges]) -> Edges:
-    """Put the edges of several beams below each other, [N, 1, C], the unused slots empty."""
+    """Concatenate the edges of several beams to [N, 1, C], padded with empty slots."""
     slots = max(part.symbols.shape[2] for part in parts)
     columns = (
         torch.cat(

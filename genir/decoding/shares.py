@@ -1,11 +1,11 @@
-"""Shares: the probability of identifiers when nothing but live, allowed documents can be emitted.
+"""Shares: identifier probabilities normalised over live, allowed documents.
 
-p(identifier) is the product over its levels of p(symbol) / sum of p over the symbols that lead to a
-live, allowed document. A symbol without a rival has a share of 1, however improbable the model
-finds it among all symbols of its level. Over all live, allowed identifiers the shares add up to 1.
+p(identifier) is the product over its levels of p(symbol), divided by the sum of p over the legal
+symbols of the level. A forced symbol has share 1, whatever its probability in the vocabulary. The
+shares of all live, allowed identifiers sum to 1.
 
-Hits are ranked by their score, which is normalised over whole levels with `[decoding] normalise =
-"vocabulary"`: the order of the shares may differ from the order of the scores there.
+Hits are ranked by score. With `[decoding] normalise = "vocabulary"` scores are normalised over the
+vocabulary, so their order may differ from the order of the shares.
 """
 
 from collections.abc import Sequence
@@ -25,16 +25,16 @@ from genir.stopping import checkpoint
 
 
 def has_shares(recipe: Recipe) -> bool:
-    """Tell whether a model's scores are probabilities of identifiers, so that shares exist."""
+    """Return whether the scores of a model are identifier probabilities, so that shares exist."""
     decoding = recipe.decoding
     summed = decoding.gathers or decoding.several > 1 or decoding.look_ahead > 0
     return recipe.first is None and decoding.mode != "free" and not summed
 
 
 def log_restricted(log_p: Tensor) -> Tensor:
-    """Normalise log p of a prefix's legal edges to a sum of 1; -inf marks the others.
+    """Normalise log p over the legal edges of a prefix.
 
-    log_p: float32 [..., C]. A prefix without a legal edge stays as it is.
+    log_p: float32 [..., C], -inf for illegal edges. A prefix without legal edges is unchanged.
     """
     total = log_p.logsumexp(dim=-1, keepdim=True)
     return log_p - total.masked_fill(total == -torch.inf, 0.0)
@@ -48,13 +48,13 @@ def identifier_shares(
     live: LiveRows,
     rows: NDArray[np.integer],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the share of the identifier of each row, and the rows that have it too.
+    """Return the share of each row's identifier, and the rows that have the same identifier.
 
     Args:
         model: The model.
         trie: Its trie.
         inputs: Token ids and attention mask of one query, int64 [1, S] each.
-        live: The rows that the query may be led to: one mask.
+        live: Rows that the query may reach: one mask.
         rows: Live rows, int [N].
 
     Returns:
@@ -97,15 +97,15 @@ def document_shares(
 ) -> list[float]:
     """Return the share of each document: the sum of the shares of its identifiers.
 
-    An identifier that several documents have is divided evenly among those that may be found.
+    A shared identifier is divided evenly among its live, allowed documents.
 
     Args:
         model: The model.
         table: Its table of identifiers.
         trie: Its trie.
         inputs: Token ids and attention mask of one query, int64 [1, S] each.
-        live: The rows that the query may be led to: one mask.
-        numbers: Numbers of documents; one that may not be found has a share of 0.
+        live: Rows that the query may reach: one mask.
+        numbers: Document numbers; a document that may not be found has share 0.
     """
     (mask,) = live.masks
     own = [rows[mask[rows]] for rows in map(table.rows_of, numbers)]
@@ -118,5 +118,5 @@ def document_shares(
 
 
 def _on(values: NDArray[np.integer], like: Tensor) -> Tensor:
-    """Return numbers as int64 on the device of a tensor."""
+    """Return an integer array as int64 on the device of a tensor."""
     return torch.from_numpy(np.asarray(values, np.int64)).to(like.device)

@@ -1,8 +1,7 @@
-"""The identifier table as the decoder sees it: tensors on the device. Knows no model.
+"""The trie of identifiers as row ranges of a sorted table, in tensors on the device.
 
-Rows are sorted, so a prefix owns one contiguous row range and a beam is (low, high, depth). Wide
-nodes keep child lists; narrow nodes are read from the rows directly. Which rows are alive is not
-known here (`decoding.masks`).
+A prefix owns one contiguous row range, so a node is (low, high, depth). Wide nodes have child
+lists; the children of narrow nodes are read from the rows. `decoding.masks` holds the live rows.
 """
 
 from collections.abc import Iterator
@@ -19,18 +18,19 @@ from genir.identifiers.table import PAD, IdentifierTable, Symbols, narrowest
 from genir.memory import give_back
 
 MANY = 1_000_000
-"""Rows from which on what the building leaves behind is worth giving back."""
+"""Rows from which unused heap memory is returned to the system after the build."""
 NARROW = 32
-"""Nodes of at most this many rows keep no child list."""
+"""Maximum number of rows of a node without a child list."""
 CHEAP = 1 << 14
-"""Rows that are sooner read than looked up in lists, which takes three times as many operations."""
+"""Rows up to which reading is faster than a child list look-up, which needs three times the ops."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The children of each beam's node, C slots a beam; an unused slot has low = high.
+    """Children of each beam's node, C slots per beam; an unused slot has low = high.
 
-    symbols, low, high: int64 [B, K, C]. A finished identifier's only child is itself, under PAD.
+    symbols, low, high: int64 [B, K, C]. The only child of a complete identifier is itself, under
+    PAD.
     """
 
     symbols: Tensor
@@ -38,7 +38,7 @@ class Edges:
     high: Tensor
 
     def expand(self, batch: int) -> "Edges":
-        """Return edges of one query for each of a batch, without copies."""
+        """Broadcast the edges of one query to a batch, without copies."""
         if batch == 1:
             return self
         return Edges(*(t.expand(batch, -1, -1) for t in (self.symbols, self.low, self.high)))
@@ -46,9 +46,10 @@ class Edges:
 
 @dataclass(frozen=True)
 class Level:
-    """How the nodes at one depth are read: `reach` is the most rows of one that has no list.
+    """Access to the nodes of one depth.
 
-    ends: whether identifiers end at this depth.
+    reach: maximum number of rows of a node without a child list. ends: whether identifiers end at
+    this depth.
     """
 
     reach: int
@@ -59,7 +60,7 @@ class Level:
 class Trie:
     """All valid identifiers, as row ranges over a sorted table.
 
-    symbols: int16 or int32 [rows, depth], padded with PAD; on a CPU, the table's own memory.
+    symbols: int16 or int32 [rows, depth], padded with PAD; on a CPU, it shares the table's memory.
     """
 
     def __init__(self, symbols: Tensor, levels: list[Level]) -> None:
@@ -69,7 +70,7 @@ class Trie:
 
     @classmethod
     def build(cls, table: IdentifierTable, device: torch.device | str = "cpu") -> Self:
-        """Find the wide nodes of every depth and put all on the device."""
+        """Build the trie of a table on a device."""
         return cls.from_symbols(table.symbols, device)
 
     @classmethod
@@ -82,31 +83,31 @@ class Trie:
         return cls(torch.from_numpy(narrow), levels).to(device)
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the trie on a device."""
+        """Return a copy on a device."""
         levels = [replace(one, lists=one.lists and one.lists.to(device)) for one in self.levels]
         return type(self)(self.symbols.to(device), levels)
 
     @property
     def rows(self) -> int:
-        """Return the number of rows."""
+        """Number of rows."""
         return self.symbols.shape[0]
 
     @property
     def depth(self) -> int:
-        """Return the length of the longest identifier."""
+        """Length of the longest identifier in symbols."""
         return self.symbols.shape[1]
 
     @property
     def bytes(self) -> int:
-        """Return the size of the tensors."""
+        """Size of the tensors in bytes."""
         lists = [tensor for level in self.levels if level.lists for tensor in level.lists.tensors()]
         return sum(t.numel() * t.element_size() for t in [self.symbols, *lists])
 
     def first_edges(self, batch: int, may_wait: bool = False) -> Edges:
-        """Return `children` of the root, int64 [batch, 1, C], which are read once on a CPU.
+        """Return the children of the root, int64 [batch, 1, C]; cached on a CPU.
 
-        With atomic identifiers they are all rows. On a GPU they are read each time: a tensor made
-        while a search is recorded belongs to that recording.
+        With atomic identifiers these are all rows. A GPU reads them each time, since a tensor made
+        during the capture of a CUDA graph belongs to that graph.
         """
         low = torch.zeros(1, 1, dtype=torch.long, device=self.symbols.device)
         if self.symbols.device.type != "cpu":
@@ -116,9 +117,14 @@ class Trie:
         return self._first[may_wait].expand(batch)
 
     def children(self, low: Tensor, high: Tensor, depth: int, may_wait: bool = False) -> Edges:
-        """Return the edges out of nodes [low, high), int64 [B, K], that lie at `depth`.
+        """Return the children of nodes at one depth.
 
-        may_wait: whether to ask the device how wide they are, which takes fewer steps on a CPU.
+        Args:
+            low: First rows of the nodes, int64 [B, K].
+            high: Ends of their row ranges, exclusive, int64 [B, K].
+            depth: Depth of the nodes.
+            may_wait: Whether to read the node sizes back from the device, which saves work on a
+                CPU.
         """
         level, column = self.levels[depth], self.symbols[:, depth]
         sizes, lists, reach = high - low, level.lists, level.reach
@@ -137,9 +143,9 @@ class Trie:
         return edges
 
     def ended(self, low: Tensor, depth: int) -> Tensor | bool:
-        """Tell which nodes at a depth are finished identifiers, by their first rows [...].
+        """Return whether nodes at a depth are complete identifiers, given their first rows [...].
 
-        True or False where that goes for all. Of an unused slot it may say either.
+        A single bool if it holds for all or none. Undefined for unused slots.
         """
         if depth == self.depth:
             return True
@@ -148,10 +154,10 @@ class Trie:
         return self.symbols[:, depth][low.clamp(max=self.rows - 1)] == PAD
 
     def run_length(self, low: Tensor, high: Tensor, depth: int) -> Tensor:
-        """Return how many symbols from `depth` on all rows of nodes [low, high) share: int64 [...].
+        """Return the length of the common prefix from `depth` on of rows [low, high), int64 [...].
 
-        Rows are sorted, so what the first and the last one share is shared by all. Which rows are
-        alive makes no difference. 0 for an empty range.
+        Rows are sorted, so comparing the first and the last one suffices. Deleted rows count. 0
+        for an empty range.
         """
         first = self.symbols[:, depth:][low]
         last = self.symbols[:, depth:][(high - 1).clamp(min=0)]
@@ -159,10 +165,10 @@ class Trie:
         return shared.cumprod(dim=-1).sum(dim=-1)
 
     def told_apart(self, rows: Tensor) -> Tensor:
-        """Return after how many symbols, from one on, each row is alone: the rest of it is forced.
+        """Return the length of the shortest prefix that is unique to each row, at least 1.
 
-        rows: int64 [...]. Rows are sorted, so no other row shares more with it than one of its two
-        neighbours. Of several equal rows it is their length.
+        rows: int64 [...]. Rows are sorted, so only the two neighbours are compared. Equal rows
+        have no unique prefix: their full length is returned.
         """
         own = self.symbols[rows]
         shared = [
@@ -172,14 +178,14 @@ class Trie:
         return torch.minimum(torch.maximum(*shared) + 1, (own != PAD).sum(dim=-1)).clamp(min=1)
 
     def symbols_of(self, row: Tensor, start: Tensor, length: int) -> Tensor:
-        """Return symbols of rows [N], from depths `start` [N] on: int64 [N, length], with PAD."""
+        """Return symbols of rows [N] from depths `start` [N] on, int64 [N, length], with PAD."""
         depths = start.unsqueeze(-1) + torch.arange(length, device=row.device)
         symbols = self.symbols[row.unsqueeze(-1), depths.clamp(max=self.depth - 1)].long()
         return symbols.masked_fill(depths >= self.depth, PAD)
 
 
 def _read_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
-    """Read the rows of nodes [low, high), at most `reach`: a child begins where symbols change."""
+    """Read at most `reach` rows of nodes [low, high): a child begins where the symbol changes."""
     places = low.unsqueeze(-1) + torch.arange(reach, device=low.device)  # [B, K, C]
     inside = places < high.unsqueeze(-1)
     symbols = column[places.clamp(max=len(column) - 1)].long()
@@ -198,7 +204,7 @@ def _read_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
 
 
 def _put_narrow(edges: Edges, read: Edges, narrow: Tensor) -> None:
-    """Overwrite the first slots of narrow nodes, [B, K], with what was read from their rows."""
+    """Overwrite the first slots of narrow nodes, [B, K], with children read from the rows."""
     reach, chosen = read.symbols.shape[-1], narrow.unsqueeze(-1)
     for listed, own in (
         (edges.symbols, read.symbols),
@@ -209,9 +215,7 @@ def _put_narrow(edges: Edges, read: Edges, narrow: Tensor) -> None:
 
 
 def _levels(symbols: Symbols) -> Iterator[Level]:
-    """Yield each depth, from the top: the rows where a node begins are those of the depth before
-    and those where its symbol changes.
-    """
+    """Yield each level from the top. Nodes begin where the parents begin or the symbol changes."""
     rows, shorter = len(symbols), 0
     opens = np.arange(rows) == 0
     first = np.flatnonzero(opens)
@@ -231,6 +235,6 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
 
 
 def running_alive(live: Tensor) -> Tensor:
-    """Return int32 [Q, rows + 1], the running sum of live masks, bool [Q, rows]."""
+    """Return the running sum of live masks, bool [Q, rows], as int32 [Q, rows + 1]."""
     sums = live.cumsum(dim=-1, dtype=torch.int32)
     return F.pad(sums, (1, 0))

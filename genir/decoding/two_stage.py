@@ -1,10 +1,9 @@
-"""TOME (ACL 2023): a first model finds passages, a second one reads them in the query's place.
+"""Two-stage retrieval (TOME, ACL 2023): query -> passages -> identifiers.
 
-score(document | query) = log p(passage | query) + log p(identifier | passage), the best or the sum
-over the passages that the first stage's beams hold (`[decoding] aggregate`). The second stage may
-read the query as well, as one passage more (`[decoding] query_share`; not the paper's). The first
-stage is held to real passages of documents that may be found. Knows no texts but those its tokens
-spell.
+score(document | query) = log p(passage | query) + log p(identifier | passage), aggregated over the
+passages in the first stage's beams (`[decoding] aggregate`). The second stage may also read the
+query itself (`[decoding] query_share`; not in the paper). The first stage is constrained to
+passages of documents that may be found.
 """
 
 import math
@@ -26,24 +25,27 @@ from genir.models.base import DocidModel
 
 
 class FirstStage(Ranker):
-    """Query -> passages, as texts."""
+    """First stage: generates passages for queries, as texts."""
 
     def __init__(
         self, recipe: Stage, scheme: Scheme, table: IdentifierTable, model: DocidModel
     ) -> None:
         super().__init__(recipe, table, model.eval())
         self.scheme = scheme
-        # The second stage's table, and the numbers there of this one's documents.
+        # The second stage's table, and the number there of each document of this table.
         self._second: tuple[IdentifierTable, NDArray[np.int64]] | None = None
 
     @torch.inference_mode()
     def passages(
         self, queries: Sequence[str], live: LiveRows, second: IdentifierTable
     ) -> list[list[Reading]]:
-        """Return the best passages of each query with their log p, `[first.decoding] beams` many.
+        """Return the top `[first.decoding] beams` passages of each query with their log p.
 
-        live: the rows of the `second` stage's table that each query may be led to; passages of
-        other documents are left out.
+        Args:
+            queries: Query texts.
+            live: Rows of the second stage's table that each query may reach; passages of other
+                documents are excluded.
+            second: Table of the second stage.
         """
         if not queries:
             return []
@@ -62,16 +64,14 @@ class FirstStage(Ranker):
         return readings
 
     def _rows(self, mask: Mask, second: IdentifierTable) -> Mask:
-        """Return which passages are of documents with a row in `mask`."""
-        passing = np.zeros(len(second.keys) + 1, dtype=bool)  # at the end what is not there
+        """Return the passages of documents with a row in `mask`, bool [rows]."""
+        passing = np.zeros(len(second.keys) + 1, dtype=bool)  # the last entry is for number -1
         passing[second.documents[mask]] = True
         rows: Mask = self.table.live & passing[self._numbers(second)[self.table.documents]]
         return rows
 
     def _numbers(self, second: IdentifierTable) -> NDArray[np.int64]:
-        """Return the numbers that documents have in the other table, -1 where a compaction of it
-        has left them out.
-        """
+        """Return the document numbers in the second table; -1 for documents compacted away."""
         if self._second is None or self._second[0] is not second:
             keys = self.table.keys
             numbers = np.array([second.number(k) if k in second else -1 for k in keys], np.int64)
@@ -87,10 +87,13 @@ class FirstStage(Ranker):
         ]
 
     def write(self, folder: Path, second: IdentifierTable, numbers: NDArray[np.int64]) -> None:
-        """Write weights, tokenizer and identifiers into a new folder.
+        """Write weights, tokenizer and identifiers to a new folder.
 
-        second: the table that the second stage is written with; numbers: int64 [documents], what
-        documents of today are called there, or -1 for those that are left out.
+        Args:
+            folder: New folder.
+            second: Table written for the second stage.
+            numbers: Number of each current document in that table, int64 [documents]; -1 if it is
+                left out.
         """
         self.model.save(folder)
         self.scheme.save(folder / "identifiers")
@@ -104,7 +107,7 @@ class FirstStage(Ranker):
 def add_queries(
     passages: Sequence[Sequence[Reading]], queries: Sequence[str], share: float
 ) -> list[list[Reading]]:
-    """Return the passages of each query and, for `share` of the probability, the query itself."""
+    """Append each query to its passages, with probability `share` taken from the passages."""
     if not share:
         return [list(own) for own in passages]
     left, whole = math.log1p(-share), math.log(share)

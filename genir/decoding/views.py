@@ -1,8 +1,8 @@
-"""Documents by the views of each kind that a beam search finds (MINDER, arXiv:2305.16675).
+"""Documents ranked by views of several kinds (MINDER, arXiv:2305.16675).
 
-Every kind, which is all identifiers that begin alike, is searched with a beam of its own. A
-document's score is the sum, over its identifiers in the union of what is found, of `weigh`: their
-log probabilities, rescaled so that kinds of unlike length and number can be added.
+A kind is the set of identifiers with the same first symbol; each has its own beam search. The score
+of a document is the sum of the weights (`weigh`) of its identifiers found. The weights rescale
+log-probabilities to make kinds of different length and frequency comparable.
 """
 
 from itertools import pairwise
@@ -22,7 +22,7 @@ from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
 
 MOST = 16
-"""Kinds at most: each is a search, so identifiers that begin in more ways are not of kinds."""
+"""Maximum number of kinds, since each needs its own search."""
 
 
 def rank_by_views(
@@ -33,9 +33,12 @@ def rank_by_views(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> list[list[Ranked]]:
-    """Return each query's documents under the beams of any kind, best first.
+    """Return the documents below the beams of any kind, best first for each query.
 
-    inputs, live, decoding: as `beam_search` has them. Raises InputError where there are no kinds.
+    `inputs`, `live` and `decoding` are the same as in `beam_search`.
+
+    Raises:
+        InputError: The identifiers have more than `MOST` kinds.
     """
     queries, starts = len(inputs[0]), kinds(table)
     masks, each = live.masks, live.places(queries)
@@ -58,19 +61,19 @@ def rank_by_views(
 
 
 def kinds(table: IdentifierTable) -> NDArray[np.int64]:
-    """Return where each kind's rows begin, and where the last one's end: int64 [kinds + 1]."""
+    """Return the first row of each kind, and the number of rows: int64 [kinds + 1]."""
     first = table.symbols[:, 0]
     starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
     if len(starts) > MOST:
         raise InputError(
-            f"[decoding] aggregate = 'views': identifiers begin in {len(starts)} ways, which are "
-            "no kinds; take the scheme 'views', or another aggregate"
+            f"[decoding] aggregate = 'views': identifiers have {len(starts)} first symbols, "
+            "too many to be kinds; use scheme 'views' or another aggregate"
         )
     return np.append(starts, len(table))
 
 
 def _by_kind(live: LiveRows, starts: NDArray[np.int64], each: list[int]) -> LiveRows:
-    """Return masks of each kind alone, for as many searches a query as there are kinds."""
+    """Return masks restricted to one kind, for a search of each query and kind."""
     masks = []
     for mask in live.masks:
         for start, end in pairwise(starts.tolist()):
@@ -88,9 +91,9 @@ def _weights(
     score: NDArray[np.float32],
     corpus: Mask,
 ) -> NDArray[np.float64]:
-    """Return the weights of the identifiers of one query, [kinds, K]: chance is a row of the kind.
+    """Return the weights of one query's identifiers, [kinds, K], relative to their kind.
 
-    nodes, score: [kinds, K]. corpus: the rows that are counted, bool [rows].
+    nodes, score: [kinds, K]. corpus: rows in which identifiers are counted, bool [rows].
     """
     counts = table.between(*nodes, corpus)
     totals = table.between(starts[:-1], starts[1:], corpus).tolist()

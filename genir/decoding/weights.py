@@ -1,7 +1,5 @@
-"""What it says of a document that a model has written something it holds (SEAL, section 3.3).
-
-The log odds of a text given the query, less those of meeting it in the corpus by chance, and not
-below 0: what is likely anyway says nothing, nor does what the model would hardly write.
+"""N-gram weights (SEAL, section 3.3): log-odds of a text under the query minus its log-odds in the
+corpus, floored at 0.
 """
 
 from math import log
@@ -11,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUREST = 0.999
-"""No probability counts as more: odds of what is certain are without end, and mostly rounding."""
+"""Upper limit on probabilities; beyond it the odds are mostly rounding error."""
 
 
 def weigh(
     log_p: NDArray[Any], counts: NDArray[np.int64], total: int, smoothing: float = 0.0
 ) -> NDArray[np.float64]:
-    """Return weights, float64 [N], of what has log p given the query, and stands `counts` times in
-    `total` places; smoothing: added to both. -inf stays -inf, and no number none.
+    """Return the weights of N texts, float64 [N].
+
+    Args:
+        log_p: Log-probability under the query, [N]; -inf and NaN are kept.
+        counts: Corpus frequency of each text, int64 [N].
+        total: Size of the corpus in rows.
+        smoothing: Count added to both frequencies.
     """
     share = np.log((np.maximum(counts, 1) + smoothing) / (max(total, 1) + smoothing))
     gained = _log_odds(log_p.astype(np.float64)) - _log_odds(share)

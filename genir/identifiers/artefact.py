@@ -1,4 +1,4 @@
-"""A fitted scheme on disk: `scheme.json` (name, options, small facts) and `scheme.safetensors`."""
+"""Serialisation of a fitted scheme: `scheme.json` and `scheme.safetensors`."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ FACTS, ARRAYS = "scheme.json", "scheme.safetensors"
 
 @dataclass(frozen=True)
 class Artefact:
-    """What a scheme's folder holds; `fitted` are small facts, `arrays` codebooks or trees."""
+    """Contents of a scheme's folder. `fitted`: small fitted values; arrays are read on demand."""
 
     scheme: str
     options: Mapping[str, Any]
@@ -28,16 +28,17 @@ class Artefact:
     folder: Path
 
     def fact(self, name: str) -> Any:
-        """Return a fitted fact. Raises InputError when the file has none of that name."""
+        """Return a fitted value. Raises InputError if it is missing."""
         if name not in self.fitted:
             raise InputError(f"{self.folder / FACTS}: no {name!r} under 'fitted'; train it again")
         return self.fitted[name]
 
     def arrays(self, wanted: Mapping[str, tuple[type[np.generic], int]]) -> dict[str, NDArray[Any]]:
-        """Read the arrays named, each with its type and its number of dimensions.
+        """Read named arrays, each with its dtype and number of dimensions.
 
-        Raises InputError for a missing or damaged file, for an absent or misshapen array, and for
-        one that holds NaN or infinity, which ends the process inside faiss.
+        Raises:
+            InputError: A file or array is missing or damaged, or holds NaN or infinity, which
+                crashes faiss.
         """
         path = self.folder / ARRAYS
         if not path.is_file():
@@ -50,7 +51,7 @@ class Artefact:
             if name not in arrays or arrays[name].ndim != count or arrays[name].dtype != kind:
                 raise InputError(
                     f"{path}: no array {name!r} of {count} dimensions and type {kind.__name__}; it "
-                    "belongs to another scheme, train it again"
+                    "belongs to another scheme; train it again"
                 )
             if not np.isfinite(arrays[name]).all():
                 raise InputError(
@@ -66,7 +67,7 @@ def write_artefact(
     fitted: Mapping[str, Any] | None = None,
     arrays: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
-    """Write a scheme's name and options, its fitted facts, and its arrays if it has any."""
+    """Write a scheme's name and options, its fitted values, and its arrays if it has any."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "scheme": scheme.name,
@@ -80,9 +81,10 @@ def write_artefact(
 
 
 def read_artefact(folder: Path, scheme: str | None = None) -> Artefact:
-    """Read `scheme.json`, which must be of the scheme named, if one is named.
+    """Read `scheme.json`, of the named scheme if one is given.
 
-    Raises InputError for a missing or damaged file, or another scheme's.
+    Raises:
+        InputError: The file is missing, damaged, or of another scheme.
     """
     path = folder / FACTS
     if not path.is_file():
@@ -91,7 +93,9 @@ def read_artefact(folder: Path, scheme: str | None = None) -> Artefact:
         facts = read_json(path)
         artefact = Artefact(facts["scheme"], dict(facts["options"]), dict(facts["fitted"]), folder)
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a scheme of genir's ({error!r}); train it again") from None
+        raise InputError(f"{path}: not a genir scheme ({error!r}); train it again") from None
     if scheme is not None and artefact.scheme != scheme:
-        raise InputError(f"{path}: holds the scheme {artefact.scheme!r}, not {scheme!r}")
+        raise InputError(
+            f"{path}: holds the scheme {artefact.scheme!r}, not {scheme!r}; train it again"
+        )
     return artefact

@@ -1,4 +1,4 @@
-"""Atomic identifiers: one symbol a document, its number (DSI, arXiv:2202.06991, section 3.2)."""
+"""Atomic identifiers: one symbol per document, its number (DSI, arXiv:2202.06991, section 3.2)."""
 
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -12,14 +12,14 @@ from genir.records import Document, Identifier
 
 
 class AtomicOptions(Strict):
-    """Nothing to choose."""
+    """No options."""
 
 
 class Atomic(Scheme):
-    """Number the documents; those added later get the numbers that follow.
+    """Numbers the documents in order.
 
-    `size` is one above the highest number given, so it grows with every addition: save the scheme
-    again after one.
+    `size` is the highest number plus one. It grows with every insertion, so the scheme must be
+    saved again afterwards.
     """
 
     name: ClassVar[str] = "atomic"
@@ -38,21 +38,21 @@ class Atomic(Scheme):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return the next numbers after the highest taken one."""
+        """Return the numbers that follow the highest one in use."""
         first = max(taken)[0] + 1 if taken else 0
         self.size = max(self.size, first + len(documents))
         return [[(number,)] for number in range(first, first + len(documents))]
 
     def admit(self, identifiers: Sequence[Identifier]) -> None:
-        """Make room for numbers given elsewhere."""
+        """Raise `size` to cover these identifiers."""
         self.size = max([self.size, *(number + 1 for (number,) in identifiers)])
 
     def level_sizes(self) -> list[int]:
-        """Return how many numbers were given."""
+        """Return the number of symbols."""
         return [self.size]
 
     def describe(self, identifier: Identifier) -> str:
-        """Return the number."""
+        """Return the number as text."""
         return str(identifier[0])
 
     def save(self, folder: Path) -> None:
@@ -61,7 +61,7 @@ class Atomic(Scheme):
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
+        """Load a saved scheme. Raises InputError if a file is missing or does not match."""
         saved = read_artefact(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         scheme.size = int(saved.fact("size"))

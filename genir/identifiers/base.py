@@ -1,7 +1,6 @@
-"""The contract of an identifier scheme. Knows no model: text schemes are handed a tokenizer,
-code schemes are handed vectors.
+"""Interface of an identifier scheme. Text schemes receive a tokenizer, code schemes vectors.
 
-To add a scheme: write one file with a subclass, and name it in `registry.py`.
+To add a scheme, write one file with a subclass, and register it in `registry.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,11 +15,11 @@ from genir.config import Strict
 from genir.records import Document, Identifier
 
 Vectors = NDArray[np.float32]
-"""Document vectors, shape [documents, dimension], float32, one row a document in corpus order."""
+"""Document vectors in corpus order, float32 [documents, dimension]."""
 
 
 class Tokenizer(Protocol):
-    """What a text scheme asks of a transformers tokenizer."""
+    """The part of a transformers tokenizer that text schemes use."""
 
     eos_token_id: int | None
     sep_token_id: int | None
@@ -28,7 +27,7 @@ class Tokenizer(Protocol):
     mask_token: str | None
 
     def convert_tokens_to_ids(self, tokens: str) -> int | None:
-        """Return the id of a token; that of the unknown one, or None, where there is none."""
+        """Return the id of a token; the unknown id or None if it does not exist."""
         ...
 
     def encode(self, text: str, add_special_tokens: bool = ..., verbose: bool = ...) -> list[int]:
@@ -40,20 +39,19 @@ class Tokenizer(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Return the size of the vocabulary, added tokens included."""
+        """Return the size of the vocabulary, including added tokens."""
         ...
 
 
 class Scheme(ABC):
-    """A way to assign identifiers.
+    """Assigns identifiers to documents.
 
-    Promises, held by the shared test suite (`tests/identifiers/test_schemes.py`):
-    every document gets at least one identifier; no identifier is a proper prefix of another
-    (variable-length ones end in an end symbol); schemes with `unique = True` never give one
-    identifier to two documents, in one call of `encode` or over many, others share what documents
-    have in common; schemes with `several = False` give one identifier a document, others more,
-    none twice; the same corpus, vectors and options give the same identifiers; `load(save)` encodes
-    alike.
+    Guarantees, checked by `tests/identifiers/test_schemes.py`:
+
+    - Every document has at least one identifier; one if `several` is False, else distinct ones.
+    - No identifier is a proper prefix of another; those of variable length have an end symbol.
+    - With `unique`, no identifier belongs to two documents, over any number of calls of `encode`.
+    - The same corpus, vectors and options give the same identifiers, also after save and load.
     """
 
     name: ClassVar[str]
@@ -65,21 +63,21 @@ class Scheme(ABC):
     full_depth: ClassVar[bool] = False
     """Whether every identifier has a symbol at each level."""
     joins: ClassVar[bool] = False
-    """Whether identifiers can be written one after the other, parted by `separator`."""
+    """Whether several identifiers can be emitted as one sequence with `separator`."""
     separator: int | None = None
-    """A symbol that stands in none of them; None where the vocabulary has none to spare."""
+    """A symbol that occurs in no identifier; None if the vocabulary has no spare one."""
 
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         self.options = options
         self.tokenizer = tokenizer
 
     def ask(self, queries: Mapping[str, Sequence[str]]) -> None:
-        """Take note, before `fit`, of queries made up for documents, by key. By default nothing."""
+        """Set the pseudo-queries of documents, by key, before `fit`. By default does nothing."""
         return
 
     @abstractmethod
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Learn what the scheme needs (codebooks, a tree), from a corpus and its vectors."""
+        """Fit the scheme (codebooks, a tree) to a corpus and its vectors."""
 
     @abstractmethod
     def encode(
@@ -88,29 +86,34 @@ class Scheme(ABC):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return each document's identifiers; where `unique`, none of them is in `taken`.
+        """Return the identifiers of each document.
 
-        `vectors` [documents, dimension] where `needs_vectors`. Raises InputError when a document
-        cannot be given one (no URL under `url`, say), naming its key.
+        Args:
+            documents: Documents.
+            vectors: Document vectors, [documents, dimension], if `needs_vectors`.
+            taken: Identifiers in use, which are not assigned again if `unique`.
+
+        Raises:
+            InputError: A document cannot be identified, for example without a URL under `url`.
         """
 
     def admit(self, identifiers: Sequence[Identifier]) -> None:
-        """Take note of identifiers that `encode` gave in another process. By default nothing."""
+        """Register identifiers assigned by another process. By default does nothing."""
         return
 
     @abstractmethod
     def level_sizes(self) -> list[int]:
-        """Return how many symbols each level has; one entry, the vocabulary, for text schemes."""
+        """Return the number of symbols of each level; one entry, the vocabulary, for text."""
 
     @abstractmethod
     def describe(self, identifier: Identifier) -> str:
-        """Return an identifier as a person reads it: the URL, the title, or `12-7-200`."""
+        """Return a readable form of an identifier: the URL, the title, or `12-7-200`."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write `scheme.json` (name and options) and what was fitted (`scheme.safetensors`)."""
+        """Write `scheme.json` (name and options) and fitted arrays (`scheme.safetensors`)."""
 
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
+        """Load a saved scheme. Raises InputError if a file is missing or does not match."""

@@ -1,10 +1,10 @@
-"""The shared half of the code schemes: codebooks, and a tie level that makes codes unique.
+"""Base of the code schemes: codebooks, and a tie-breaking level that makes codes unique.
 
-A document's vector is close to the sum of its codewords, one a level. Documents of the same codes
-are told apart by one more symbol, the tie: 0 for the first of them, and so for most documents.
-The tie level is always there, so that documents added later fit in without a change to any other
-identifier; where a document stands alone with its codes it is a forced step, and costs nothing.
-When all ties of some codes are given away, the next nearest codeword of the last level is taken.
+A document vector is approximated by a sum of codewords, one per level. A last symbol, the tie,
+separates documents with the same codes; it is 0 for most documents. The tie level always exists, so
+inserted documents fit in without changing other identifiers; if a document is alone with its codes,
+the tie is a forced step without cost. If all ties of some codes are used, the next nearest codeword
+of the last level is chosen.
 """
 
 from abc import abstractmethod
@@ -30,14 +30,14 @@ from genir.identifiers.vectors import (
 from genir.records import Document, Identifier
 
 POINTS_PER_CODE = 256
-"""Vectors that train one codeword at most; faiss draws as many."""
+"""Maximum number of training vectors per codeword; faiss samples as many."""
 
 CHUNK = 16_384
-"""Vectors quantised between two ticks of the progress bar."""
+"""Vectors quantised per update of the progress bar."""
 
 
 class CodeOptions(Strict):
-    """How many levels, codes a level (a power of two) and ties; `seed` of the clustering."""
+    """Numbers of levels, of codes per level (a power of two) and of ties; clustering `seed`."""
 
     levels: int = Field(default=16, ge=1)
     codes: int = Field(default=256, ge=2, le=65_536)
@@ -49,16 +49,18 @@ class CodeOptions(Strict):
     def _fill_bits(cls, codes: int) -> int:
         if codes & (codes - 1):
             low = 1 << codes.bit_length() - 1
-            raise ValueError(f"faiss packs codes in bits; take a power of two: {low} or {2 * low}")
+            raise ValueError(f"faiss needs a power of two: {low} or {2 * low}")
         return codes
 
 
 class CodeScheme(Scheme):
-    """A quantiser's codes and a tie.
+    """Codes of a quantiser, and a tie.
 
-    codebooks: float32 [levels, codes, dimension of a codeword].
-    tied: documents that needed a tie above 0, or another codeword, since the last fresh `encode`.
-    A corpus of fewer documents than `codes` gets the largest power of two that it can fill.
+    If the corpus has fewer documents than `codes`, the largest power of two that they fill is used.
+
+    Attributes:
+        codebooks: float32 [levels, codes, dimension of a codeword].
+        tied: Documents with a tie above 0 or another codeword, since the first `encode`.
     """
 
     Options: ClassVar[type[Strict]] = CodeOptions
@@ -70,13 +72,13 @@ class CodeScheme(Scheme):
 
     @abstractmethod
     def _train(self, vectors: Vectors, codes: int) -> Vectors:
-        """Return codebooks of `codes` codewords a level, learnt from at least as many vectors."""
+        """Return codebooks of `codes` codewords per level, trained on at least as many vectors."""
 
     @abstractmethod
     def full_codebooks(self) -> Vectors:
-        """Return codewords at full length, float32 [levels, codes, dimension].
+        """Return codewords at full dimension, float32 [levels, codes, dimension].
 
-        A decoded vector is the sum of one a level. The tie level has none.
+        A decoded vector is the sum of one codeword per level, without the tie level.
         """
 
     @abstractmethod
@@ -85,16 +87,16 @@ class CodeScheme(Scheme):
 
     @property
     def dimension(self) -> int:
-        """Return the dimension of the vectors."""
+        """Dimension of the vectors."""
         return self.full_codebooks().shape[2]
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Train the codebooks on at most 256 vectors a code."""
+        """Train the codebooks on at most 256 vectors per code."""
         require_documents(self.name, corpus)
         vectors = require_vectors(self.name, corpus, vectors)
         codes = min(self.options.codes, max(2, 1 << len(vectors).bit_length() - 1))
         sample = draw_rows(vectors, POINTS_PER_CODE * codes, self.options.seed)
-        if len(sample) < codes:  # a single document, for which faiss wants two points
+        if len(sample) < codes:  # a single document; faiss needs two points
             sample = np.repeat(sample, codes, axis=0)
         self.codebooks = self._train(sample, codes)
         return self
@@ -108,7 +110,7 @@ class CodeScheme(Scheme):
         return np.concatenate(parts) if parts else np.empty((0, len(self.codebooks)), np.int32)
 
     def decode(self, codes: NDArray[Any]) -> Vectors:
-        """Return the vectors [documents, dimension] that codes [documents, levels] stand for."""
+        """Return the vectors [documents, dimension] of codes [documents, levels]."""
         books = self.full_codebooks()[: codes.shape[1]]
         vectors = np.zeros((len(codes), books.shape[2]), dtype=np.float32)
         for level, book in enumerate(books):
@@ -121,7 +123,7 @@ class CodeScheme(Scheme):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return each document's codes, ended by the lowest free tie."""
+        """Return each document's codes, followed by the lowest free tie."""
         vectors = require_vectors(self.name, documents, vectors, self.dimension)
         numbering = Numbering(self.options.ties, taken)
         self.tied = self.tied if taken else 0
@@ -136,7 +138,7 @@ class CodeScheme(Scheme):
     def _neighbour(
         self, key: str, vector: Vectors, codes: list[int], numbering: Numbering
     ) -> Identifier:
-        """Return a place under the same codes but the last, which is the nearest with room."""
+        """Return an identifier that differs in the last code: the nearest with a free tie."""
         rest = vector - self.decode(np.array([codes[:-1]], dtype=np.int64))[0]
         distances = np.square(self.full_codebooks()[-1] - rest).sum(axis=1)
         for code in np.argsort(distances, kind="stable").tolist():
@@ -144,12 +146,12 @@ class CodeScheme(Scheme):
             if place is not None:
                 return place
         raise InputError(
-            f"document {key!r}: all {len(distances)} x {self.options.ties} places under the codes "
-            f"{codes[:-1]} are taken; raise ties, levels or codes in [identifiers] and train again"
+            f"document {key!r}: all {len(distances)} x {self.options.ties} identifiers with codes "
+            f"{codes[:-1]} are used; raise ties, levels or codes in [identifiers] and train again"
         )
 
     def level_sizes(self) -> list[int]:
-        """Return the codes of each level, and the ties."""
+        """Return the number of codes of each level, and the number of ties."""
         levels, codes, _ = self.codebooks.shape
         return [codes] * levels + [self.options.ties]
 
@@ -164,7 +166,7 @@ class CodeScheme(Scheme):
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
+        """Load a saved scheme. Raises InputError if a file is missing or does not match."""
         saved = read_artefact(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         scheme.codebooks = saved.arrays({"codebooks": (np.float32, 3)})["codebooks"]

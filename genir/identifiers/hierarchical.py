@@ -1,8 +1,9 @@
-"""Hierarchical identifiers: the path through a tree of k-means clusters, then a number in the leaf
-(DSI, arXiv:2202.06991, section 3.2).
+"""Hierarchical k-means identifiers: the path through a cluster tree, then a number in the leaf.
 
-A node with more than `leaf` documents is split into `branches` clusters; all children of a node
-are nodes, or all are numbers of documents, so no identifier is a prefix of another.
+DSI, arXiv:2202.06991, section 3.2.
+
+A node with more than `leaf` documents is split into `branches` clusters. The children of a node are
+either all nodes or all documents, so no identifier is a prefix of another.
 """
 
 from collections import deque
@@ -28,9 +29,9 @@ CHUNK = 65_536
 
 
 class HierarchicalOptions(Strict):
-    """Children of a node, documents a leaf holds at most when it is made, seed of the clustering.
+    """Children of a node, initial maximum number of documents of a leaf, clustering seed.
 
-    A leaf has twice as many numbers, so that documents added later find one free.
+    A leaf has twice as many numbers, to leave room for insertions.
     """
 
     branches: int = Field(default=10, ge=2)
@@ -41,9 +42,12 @@ class HierarchicalOptions(Strict):
 class Hierarchical(Scheme):
     """Recursive k-means.
 
-    centroids: float32 [nodes, dimension]; the root is node 0, and siblings stand side by side.
-    first, count: int64 [nodes], a node's first child and how many it has; a leaf has none.
-    A document goes to the nearest child down to a leaf; where that is full, to the next nearest.
+    A document descends to the nearest child down to a leaf; if the leaf is full, to the next one.
+
+    Attributes:
+        centroids: float32 [nodes, dimension]; the root is node 0, siblings are adjacent.
+        first: First child of each node, int64 [nodes].
+        count: Number of children of each node, int64 [nodes]; 0 for a leaf.
     """
 
     name: ClassVar[str] = "hierarchical"
@@ -55,7 +59,7 @@ class Hierarchical(Scheme):
     count: NDArray[np.int64]
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Grow the tree, breadth first."""
+        """Build the tree, breadth first."""
         require_documents(self.name, corpus)
         vectors = require_vectors(self.name, corpus, vectors)
         centroids, first, count = [vectors.mean(axis=0)], [0], [0]
@@ -77,7 +81,7 @@ class Hierarchical(Scheme):
         return self
 
     def _split(self, vectors: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
-        """Return centroids [children, dimension] and each vector's child, none of them empty."""
+        """Return centroids [children, dimension] and each vector's child; no child is empty."""
         branches = min(self.options.branches, len(vectors))
         clusters = faiss.Kmeans(
             vectors.shape[1], branches, seed=self.options.seed, min_points_per_centroid=1
@@ -87,7 +91,7 @@ class Hierarchical(Scheme):
         used, nearest = np.unique(nearest_rows(vectors, centroids), return_inverse=True)
         if len(used) > 1:
             return centroids[used], nearest
-        # Equal vectors: no clustering can part them, so they fill one child after the other.
+        # Equal vectors cannot be clustered; distribute them evenly.
         return np.repeat(vectors[:1], branches, axis=0), np.arange(len(vectors)) % branches
 
     def encode(
@@ -107,14 +111,14 @@ class Hierarchical(Scheme):
         return identifiers
 
     def _descend(self, vectors: Vectors) -> NDArray[np.int64]:
-        """Return each vector's leaf [vectors]."""
+        """Return the leaf of each vector, [vectors]."""
         leaves = np.zeros(len(vectors), dtype=np.int64)
         for rows in track_chunks(len(vectors), CHUNK, "hierarchical clusters"):
             self._descend_chunk(vectors[rows], leaves[rows])
         return leaves
 
     def _descend_chunk(self, vectors: Vectors, nodes: NDArray[np.int64]) -> None:
-        """Move every vector's node from the root to its leaf, in place."""
+        """Replace the node of each vector by its leaf, in place, starting at the root."""
         waiting = [(0, np.arange(len(vectors)))]
         while waiting:
             node, rows = waiting.pop()
@@ -124,14 +128,14 @@ class Hierarchical(Scheme):
                 waiting.extend((int(n), rows[nearest == n]) for n in np.unique(nearest))
 
     def _elsewhere(self, key: str, vector: Vectors, numbering: Numbering) -> Identifier:
-        """Return a place in the nearest leaf that has one."""
+        """Return a free number in the nearest leaf that has one."""
         for leaf in self._leaves_by_distance(vector, 0):
             place = numbering.take(self._paths[leaf])
             if place is not None:
                 return place
         raise InputError(
-            f"document {key!r}: all {2 * self.options.leaf} places of all leaves are taken; fit "
-            "the identifiers again, on the corpus as it is now"
+            f"document {key!r}: all {2 * self.options.leaf} numbers of all leaves are used; "
+            "train again on the current corpus"
         )
 
     def _leaves_by_distance(self, vector: Vectors, node: int) -> Iterator[int]:
@@ -147,7 +151,7 @@ class Hierarchical(Scheme):
 
     @cached_property
     def _paths(self) -> list[Identifier]:
-        """Each node's digits from the root; children have higher numbers than their parent."""
+        """Digits of each node from the root; children have higher indices than their parent."""
         paths: list[Identifier] = [()] * len(self.centroids)
         for node, (first, count) in enumerate(zip(self.first, self.count, strict=True)):
             for digit in range(int(count)):
@@ -155,7 +159,7 @@ class Hierarchical(Scheme):
         return paths
 
     def level_sizes(self) -> list[int]:
-        """Return how many digits or leaf numbers there are at each depth."""
+        """Return the number of digits or leaf numbers at each depth."""
         depths = np.array([len(path) for path in self._paths])
         widths = np.where(self.count > 0, self.count, 2 * self.options.leaf)
         return [int(widths[depths == depth].max()) for depth in range(int(depths.max()) + 1)]
@@ -175,7 +179,7 @@ class Hierarchical(Scheme):
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Read back what `save` wrote. Raises InputError naming a missing or foreign file."""
+        """Load a saved scheme. Raises InputError if a file is missing or does not match."""
         saved = read_artefact(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         tree: dict[str, Any] = saved.arrays(
@@ -188,6 +192,6 @@ class Hierarchical(Scheme):
 
 
 def nearest_rows(vectors: Vectors, centroids: Vectors) -> NDArray[np.int64]:
-    """Return the nearest centroid [vectors] of each vector, the first of equals."""
+    """Return the index of the nearest centroid of each vector, [vectors]; the first of ties."""
     distances = np.square(centroids).sum(axis=1) - 2 * vectors @ centroids.T
     return distances.argmin(axis=1)

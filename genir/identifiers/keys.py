@@ -1,7 +1,7 @@
-"""The documents' keys on disk, as a marisa trie. Reading one from a stranger is safe.
+"""Storage of document keys as a marisa trie, safe to read from untrusted folders.
 
-The library that reads tries trusts the file: a flipped bit can end the process with SIGSEGV. So a
-child process reads it; if that dies, the folder is refused and this process goes on.
+The marisa library trusts its files: a flipped bit can end the process with SIGSEGV. So a child
+process reads the file; if the child dies, the folder is rejected.
 """
 
 import subprocess
@@ -32,14 +32,14 @@ sys.stdout.buffer.write("\\0".join(keys).encode())
 """
 BASE_SECONDS = 30.0
 KEYS_PER_SECOND = 50_000
-"""How long the child may take; a million keys take it about a second."""
+"""Time limit of the child process; a million keys take about a second."""
 BASE_BYTES = 2 * 2**30
 BYTES_PER_KEY = 1_024
-"""Address space that the child may take: it holds the keys as texts, joined and encoded."""
+"""Address space limit of the child process, which holds the keys joined and encoded."""
 
 
 def write_keys(path: Path, keys: Sequence[str]) -> NDArray[np.int64]:
-    """Write a trie of keys; return the number (place in `keys`) of each key in the trie's order."""
+    """Write a trie of keys; return the index in `keys` of each key in the trie's order."""
     trie = marisa_trie.Trie(keys)
     numbers = np.empty(len(keys), dtype=np.int64)
     for number, key in enumerate(keys):
@@ -49,15 +49,19 @@ def write_keys(path: Path, keys: Sequence[str]) -> NDArray[np.int64]:
 
 
 def read_keys(path: Path, numbers: NDArray[np.int64]) -> list[str]:
-    """Return the keys in the order that `write_keys` was given.
+    """Return the keys in their original order.
 
-    numbers: int64 [documents], as `write_keys` returned them. Raises InputError for a file that is
-    damaged, or that holds other keys than `numbers` counts.
+    Args:
+        path: Trie file.
+        numbers: Result of `write_keys`, int64 [documents].
+
+    Raises:
+        InputError: The file is damaged, or does not have these keys.
     """
     count = len(numbers)
     seconds = BASE_SECONDS + count / KEYS_PER_SECOND
     memory = BASE_BYTES + BYTES_PER_KEY * count
-    # The child ends itself, too, should this process be killed meanwhile.
+    # The child also limits itself, in case this process is killed.
     limits = [str(int(seconds) + 10), str(memory)]
     command = [sys.executable, "-P", "-c", READER, str(path), str(count), *limits]
     try:
@@ -65,10 +69,10 @@ def read_keys(path: Path, numbers: NDArray[np.int64]) -> list[str]:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
-        raise _damaged(path, "reading it does not end") from None
+        raise _damaged(path, "reading it timed out") from None
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"its reader ended with code {done.returncode}"
+        reason = lines[-1] if lines else f"its reader exited with code {done.returncode}"
         raise _damaged(path, reason)
     try:
         keys = done.stdout.decode().split("\0") if count else []

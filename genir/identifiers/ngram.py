@@ -1,9 +1,9 @@
-"""N-grams as identifiers: whatever a document holds names it (SEAL, arXiv:2204.10628).
+"""N-grams as identifiers: any n-gram of a document identifies it (SEAL, arXiv:2204.10628).
 
-Of each token there is a row: it and the n - 1 that follow. A prefix of a row is an n-gram, its row
-range all places where that stands, in whatever document: what SEAL asks of an FM-index. So every
-substring of up to n tokens is there in as many rows as the corpus has tokens, of 2 n + 4 bytes
-each (tldr's 6,825 pages: 742,090 rows, 18 MB), 4 n + 4 where the vocabulary has more than 32,767.
+Each token position is a row: the token and the n - 1 that follow. A prefix of a row is an n-gram,
+and its row range is the set of its occurrences in all documents, as in SEAL's FM-index. So all
+substrings of up to n tokens are included, with one row per corpus token, of 2 n + 4 bytes each
+(tldr's 6,825 pages: 742,090 rows, 18 MB), or 4 n + 4 for more than 32,767 symbols.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,16 +17,16 @@ from genir.records import Document, Identifier
 
 
 class NgramOptions(Strict):
-    """`n` tokens at most; `tokens` of a document are read, from its beginning, 0 = all."""
+    """Maximum length `n`; number of leading `tokens` of a document that are used, 0 = all."""
 
     n: int = Field(default=10, ge=1)
     tokens: int = Field(default=0, ge=0)
 
 
 class Ngram(SharedTextScheme):
-    """The n tokens from each place of `title. text` on; fewer and the end symbol at its end.
+    """The n tokens from each position of `title. text`; fewer, with the end symbol, at its end.
 
-    Documents share what both hold. A row that stands twice in a document is there once.
+    Documents share n-grams. A row that is repeated in a document is included once.
     """
 
     name: ClassVar[str] = "ngram"
@@ -35,7 +35,7 @@ class Ngram(SharedTextScheme):
 
     @property
     def limit(self) -> int:
-        """Return 0: no text is cut where an n-gram ends."""
+        """Return 0: n-grams are not truncated texts."""
         return 0
 
     def text(self, document: Document) -> str:
@@ -48,12 +48,12 @@ class Ngram(SharedTextScheme):
         return windows(tokens, self.options.n, self.end)
 
     def describe(self, identifier: Identifier) -> str:
-        """Return the text; an n-gram that ends with its document shows where."""
+        """Return the text; marks an n-gram at the end of its document."""
         ends = " (end)" if identifier[-1] == self.end else ""
         return super().describe(identifier) + ends
 
 
 def windows(tokens: Sequence[int], n: int, end: int) -> list[Identifier]:
-    """Return the n tokens from each place on, each window once; a shorter one is ended by `end`."""
+    """Return the distinct windows of n tokens from each position; shorter ones end with `end`."""
     ended = (*tokens, end)
     return list(dict.fromkeys(ended[place : place + n] for place in range(len(tokens))))

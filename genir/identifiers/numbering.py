@@ -1,4 +1,4 @@
-"""Last symbols that tell apart documents whose symbols before it are the same."""
+"""Tie-breaking symbols for documents with the same identifier prefix."""
 
 from collections.abc import Set
 
@@ -6,9 +6,9 @@ from genir.records import Identifier
 
 
 class Numbering:
-    """Hand out the next free last symbol, from 0, after each prefix.
+    """Assigns the next free last symbol, from 0, after each prefix.
 
-    `taken` are identifiers given earlier; a prefix has room for `capacity` documents.
+    taken: identifiers in use. capacity: maximum number of documents of a prefix.
     """
 
     def __init__(self, capacity: int, taken: Set[Identifier]) -> None:
@@ -17,7 +17,7 @@ class Numbering:
         self._next: dict[Identifier, int] = {}
 
     def take(self, prefix: Identifier) -> Identifier | None:
-        """Return the prefix with its next free symbol, or None when the prefix is full."""
+        """Return the prefix with its next free symbol, or None if it is full."""
         symbol = self._next.get(prefix, 0)
         while symbol < self.capacity and (*prefix, symbol) in self.taken:
             symbol += 1

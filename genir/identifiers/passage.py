@@ -1,4 +1,4 @@
-"""Passages as identifiers: what the first stage of TOME writes (ACL 2023, arXiv:2305.11161)."""
+"""Passages as identifiers: output of TOME's first stage (ACL 2023, arXiv:2305.11161)."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -12,14 +12,14 @@ from genir.records import Document, Identifier
 
 
 class PassageOptions(TextOptions):
-    """`words` a passage, at most `count` passages a document, from its beginning."""
+    """Number of `words` of a passage, and of leading passages of a document (`count`)."""
 
     words: int = Field(default=24, ge=1)
     count: int = Field(default=1, ge=1)
 
 
 class Passage(SharedTextScheme):
-    """The tokens of each passage. Documents with the same passage share it."""
+    """Tokens of each passage. Documents with the same passage share it."""
 
     name: ClassVar[str] = "passage"
     Options: ClassVar[type[PassageOptions]] = PassageOptions
@@ -39,9 +39,7 @@ class Passage(SharedTextScheme):
 
 
 def document_passages(document: Document, words: int, count: int) -> list[str]:
-    """Return the first `count` passages of `whole_text`, of `words` words each; the last may be
-    shorter.
-    """
+    """Return the first `count` passages of `whole_text`, of at most `words` words each."""
     read = split_words(whole_text(document))
     starts = range(0, len(read), words)[:count]
     return [join_words(read[start : start + words]) for start in starts]

@@ -13,7 +13,7 @@ from genir.identifiers.codes import CodeScheme
 
 
 class Product(CodeScheme):
-    """faiss' product quantiser; codebooks [levels, codes, dimension / levels]."""
+    """Product quantiser of faiss; codebooks [levels, codes, dimension / levels]."""
 
     name: ClassVar[str] = "product"
 
@@ -30,11 +30,11 @@ class Product(CodeScheme):
             divisors = [n for n in range(1, dimension + 1) if dimension % n == 0]
             raise InputError(
                 f"[identifiers] levels = {levels} does not divide the vectors' dimension "
-                f"{dimension}; take one of {', '.join(map(str, divisors))}"
+                f"{dimension}; use one of {', '.join(map(str, divisors))}"
             )
         quantiser = faiss.ProductQuantizer(dimension, levels, codes.bit_length() - 1)
         quantiser.cp.seed = self.options.seed
-        quantiser.cp.min_points_per_centroid = 1  # the caller shrinks the codes; no need to warn
+        quantiser.cp.min_points_per_centroid = 1  # silences a warning; `fit` limits the codes
         quantiser.train(vectors)
         return faiss.vector_to_array(quantiser.centroids).reshape(levels, codes, -1).copy()
 

@@ -1,4 +1,4 @@
-"""The identifier schemes by name: the only place that knows them all."""
+"""Registry of identifier schemes."""
 
 from pathlib import Path
 
@@ -24,16 +24,17 @@ IdentifierSection.variants = SCHEMES
 
 
 def find_scheme(name: str) -> type[Scheme]:
-    """Return the scheme of a name. Raises InputError with the nearest one for an unknown name."""
+    """Return the class of a scheme. Raises InputError, with a suggestion, for an unknown name."""
     if name not in SCHEMES:
         raise InputError(f"[identifiers] scheme = {name!r} is unknown{nearest(name, SCHEMES)}")
     return SCHEMES[name]
 
 
 def build_scheme(section: IdentifierSection, tokenizer: Tokenizer | None = None) -> Scheme:
-    """Build the scheme that a recipe names, unfitted.
+    """Create the unfitted scheme of a recipe.
 
-    Raises InputError for an unknown name or option, an option out of range, an absent tokenizer.
+    Raises:
+        InputError: Unknown name or option, option out of range, or missing tokenizer.
     """
     return find_scheme(section.scheme)(scheme_options(section), tokenizer)
 
@@ -45,5 +46,5 @@ def scheme_options(section: IdentifierSection) -> Strict:
 
 
 def load_scheme(folder: Path, tokenizer: Tokenizer | None = None) -> Scheme:
-    """Read a fitted scheme. Raises InputError for a missing, damaged or foreign file."""
+    """Load a fitted scheme. Raises InputError if a file is missing, damaged or does not match."""
     return find_scheme(read_artefact(folder).scheme).load(folder, tokenizer)

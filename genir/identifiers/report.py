@@ -1,4 +1,4 @@
-"""The quality of identifiers before any training: what can go wrong shows here in seconds."""
+"""Quality report on identifiers, computed in seconds before training."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,18 +23,22 @@ from genir.identifiers.table import PAD, IdentifierTable
 from genir.identifiers.text import TextScheme
 
 INK, SOFT = "#2f5d8a", "#cfdbe7"
-"""The chart's colours: what is measured, and the most that it could be."""
+"""Colours of the chart: measured value, and maximum."""
 
 LEVELS_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class LevelReport:
-    """One level of the identifiers.
+    """Statistics of one level.
 
-    size: symbols that the scheme has there; used: those that stand in the table.
-    entropy: bits, over the rows that reach the level; at most log2(size).
-    mean_children, max_children: of the trie's nodes at this depth.
+    Attributes:
+        name: Level number, or "tie".
+        size: Number of symbols of the scheme.
+        used: Number of symbols in the table.
+        entropy: Bits, over the rows that reach the level; at most log2(size).
+        mean_children: Mean number of children of the trie's inner nodes at this depth.
+        max_children: Maximum number of children.
     """
 
     name: str
@@ -47,15 +51,21 @@ class LevelReport:
 
 @dataclass(frozen=True)
 class IdentifierReport:
-    """What `report` measures.
+    """Statistics of a table of identifiers.
 
-    uniqueness: share of documents with an identifier that no other document has.
-    shared: share of rows whose identifier another document has too.
-    alike: share of documents that hold just the same identifiers as another.
-    tied: share of documents told apart by an arbitrary number at the end.
-    lengths: rows by length in symbols.
-    bytes_per_identifier: of the table's arrays, the document number included.
-    decode_steps: mean number of steps with a choice, so less forced ones, on a row's path.
+    Attributes:
+        scheme: Name of the scheme.
+        documents: Number of documents.
+        rows: Number of identifiers.
+        uniqueness: Share of documents with an identifier that no other document has.
+        shared: Share of rows whose identifier another document has, too.
+        alike: Share of documents with exactly the same identifiers as another.
+        tied: Share of documents separated by an arbitrary number at the end.
+        lengths: Number of rows by length in symbols.
+        bytes_per_identifier: Size of the table's arrays, including document numbers.
+        decode_steps: Mean number of unforced steps of a row.
+        levels: Statistics of each level.
+        warnings: Problems found.
     """
 
     scheme: str
@@ -73,21 +83,21 @@ class IdentifierReport:
 
     @property
     def rows_per_document(self) -> float:
-        """Return how many identifiers a document has on average."""
+        """Mean number of identifiers of a document."""
         return self.rows / self.documents
 
     @property
     def bytes_per_document(self) -> float:
-        """Return the size of the table's arrays that falls to a document."""
+        """Size of the table's arrays per document."""
         return self.bytes_per_identifier * self.rows_per_document
 
     @property
     def mean_length(self) -> float:
-        """Return the mean length of an identifier in symbols."""
+        """Mean length of an identifier in symbols."""
         return sum(length * rows for length, rows in self.lengths.items()) / self.rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON takes it."""
+        """Return the report as JSON-compatible values."""
         derived = ("mean_length", "rows_per_document", "bytes_per_document")
         values = asdict(self) | {name: getattr(self, name) for name in derived}
         values["lengths"] = {str(length): rows for length, rows in self.lengths.items()}
@@ -95,12 +105,13 @@ class IdentifierReport:
 
 
 def report(table: IdentifierTable, scheme: Scheme) -> IdentifierReport:
-    """Measure a table of identifiers that the scheme has just assigned.
+    """Measure the table of a scheme's identifiers, before any insertion.
 
-    Raises InputError when the table is empty.
+    Raises:
+        InputError: The table is empty.
     """
     if not len(table):
-        raise InputError("no identifiers to report on; the corpus holds no documents")
+        raise InputError("identifiers: the corpus holds no documents; add documents to it")
     lengths = np.bincount((table.symbols != PAD).sum(axis=1))
     levels, choices = _measure_levels(table, scheme)
     arrays = table.symbols.nbytes + table.documents.nbytes
@@ -121,7 +132,7 @@ def report(table: IdentifierTable, scheme: Scheme) -> IdentifierReport:
 
 
 def _measure_levels(table: IdentifierTable, scheme: Scheme) -> tuple[tuple[LevelReport, ...], int]:
-    """Return the levels, and the number of rows' steps at which there is a choice."""
+    """Return the levels, and the total number of unforced steps of all rows."""
     sizes = scheme.level_sizes()
     sizes = sizes * table.depth if len(sizes) == 1 else sizes
     names = [str(depth + 1) for depth in range(table.depth)]
@@ -141,10 +152,10 @@ def _measure_levels(table: IdentifierTable, scheme: Scheme) -> tuple[tuple[Level
 def _walk(
     symbols: NDArray[np.int32],
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield for each depth: the symbols [rows that reach it], how many children each node of the
-    trie has [nodes], and the node of each such row. A node is a prefix shared by adjacent rows.
+    """Yield for each depth: the symbols of rows that reach it, the number of children of each trie
+    node, and the node of each of these rows. A node is a prefix shared by adjacent rows.
     """
-    opens = np.arange(len(symbols)) == 0  # the row is the first of its prefix
+    opens = np.arange(len(symbols)) == 0  # first row of its prefix
     for column in symbols.T:
         nodes = np.cumsum(opens) - 1
         reached = column != PAD
@@ -154,14 +165,15 @@ def _walk(
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    """Return bits, from counts above 0."""
+    """Return the entropy in bits of positive counts."""
     shares = counts / counts.sum()
     return float(abs((shares * np.log2(shares)).sum()))
 
 
 def _ownership(table: IdentifierTable) -> dict[str, float]:
-    """Return the shares of documents with an identifier of their own, of rows that are shared, and
-    of documents that are alike: the sum of random numbers, one an identifier, tells sets apart.
+    """Return `uniqueness`, `shared` and `alike`.
+
+    Sets of identifiers are compared by the sum of a random number for each identifier.
     """
     ahead, behind = table.symbols[:-1], table.symbols[1:]
     opens = np.concatenate([[True], (ahead != behind).any(axis=1)])
@@ -184,17 +196,17 @@ def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
     if not scheme.unique and found.alike > 0.1:
         yield (
             f"{found.alike:.0%} of the documents have the same identifiers as another, and cannot "
-            "be told apart; take longer ones, or more of them"
+            "be distinguished; use longer or more identifiers"
         )
     if scheme.unique and found.uniqueness < 0.9:
         yield (
-            f"only {found.uniqueness:.0%} of the documents have an identifier of their own; the "
-            "others cannot be told apart"
+            f"only {found.uniqueness:.0%} of the documents have a unique identifier; the others "
+            "cannot be distinguished"
         )
     if found.tied > 0.1:
         yield (
-            f"{found.tied:.0%} of the documents are told apart by an arbitrary number, which no "
-            "model can learn from their content; make the identifiers longer or finer"
+            f"{found.tied:.0%} of the documents differ only by an arbitrary number, which a model "
+            "cannot learn from their content; make the identifiers longer or finer"
         )
     if isinstance(scheme, CodeScheme):
         idle = [level for level in found.levels[:-1] if level.used < level.size / 2]
@@ -202,15 +214,15 @@ def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
             least = min(idle, key=lambda level: level.used / level.size)
             yield (
                 f"codebook collapse: {len(idle)} of {len(found.levels) - 1} levels use less than "
-                f"half of their codes (level {least.name}: {least.used} of {least.size}); take "
+                f"half of their codes (level {least.name}: {least.used} of {least.size}); use "
                 "fewer codes"
             )
     if isinstance(scheme, TextScheme) and scheme.limit:
         cut = found.lengths.get(scheme.limit, 0) / found.rows
         if cut > 0.05:
             yield (
-                f"{cut:.0%} of the identifiers fill max_tokens = {scheme.limit}, so "
-                "their text is probably cut; raise it"
+                f"{cut:.0%} of the identifiers have max_tokens = {scheme.limit} "
+                "tokens, so their text is probably truncated; raise max_tokens"
             )
 
 
@@ -224,7 +236,7 @@ def render(found: IdentifierReport) -> RenderableType:
         ("identifiers", f"{found.rows:,}, {found.rows_per_document:.1f} a document"),
         ("uniqueness", f"{found.uniqueness:.1%}"),
         ("shared", f"{found.shared:.1%} of the identifiers, {found.alike:.1%} of documents alike"),
-        ("told apart by a number", f"{found.tied:.1%}"),
+        ("differ only by a number", f"{found.tied:.1%}"),
         ("length", f"{found.mean_length:.1f} symbols, {_span(found.lengths)}"),
         ("decode steps", f"{found.decode_steps:.1f} with a choice"),
         ("bytes per identifier", f"{found.bytes_per_identifier:.1f}"),
@@ -256,17 +268,17 @@ def _level_table(levels: Sequence[LevelReport]) -> Table:
 
 
 def plot(found: IdentifierReport, path: Path) -> None:
-    """Draw use, entropy and branching by level, and the lengths, into a PNG file."""
+    """Draw use, entropy and branching by level, and the lengths, to a PNG file."""
     figure = Figure(figsize=(10, 6.4), layout="constrained", dpi=150)
     used, entropy, children, lengths = figure.subplots(2, 2).flat
     levels = found.levels
     _draw_levels(used, levels, [v.used for v in levels], [v.size for v in levels])
-    used.set(title="symbols used, of those there are", yscale="log", ylim=(0.8, None))
+    used.set(title="symbols used, of all", yscale="log", ylim=(0.8, None))
     _draw_levels(entropy, levels, [v.entropy for v in levels], [log2(v.size) for v in levels])
-    entropy.set(title="entropy, of what fits (bits)")
+    entropy.set(title="entropy, of the maximum (bits)")
     most = [v.max_children for v in levels]
     _draw_levels(children, levels, [v.mean_children for v in levels], most)
-    children.set(title="children of a node, mean and most", yscale="log", ylim=(0.8, None))
+    children.set(title="children of a node, mean and maximum", yscale="log", ylim=(0.8, None))
     lengths.bar(list(found.lengths), list(found.lengths.values()), color=INK)
     lengths.set(title="identifiers by length", xlabel="symbols")
     lengths.set_xlim(min(found.lengths) - 2, max(found.lengths) + 2)
@@ -276,7 +288,7 @@ def plot(found: IdentifierReport, path: Path) -> None:
     figure.suptitle(
         f"{found.scheme}: {found.documents:,} documents, {found.uniqueness:.1%} unique, "
         f"{found.decode_steps:.1f} steps with a choice, "
-        f"{found.bytes_per_identifier:.0f} bytes an identifier",
+        f"{found.bytes_per_identifier:.0f} bytes per identifier",
         fontsize=12,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -289,7 +301,7 @@ def _draw_levels(
     places = range(len(levels))
     axes.bar(places, behind, color=SOFT, width=0.85)
     axes.bar(places, front, color=INK, width=0.55)
-    every = 1 + len(levels) // 17  # 16 levels and a tie still fit side by side
+    every = 1 + len(levels) // 17  # labels of 16 levels and a tie fit side by side
     axes.set_xticks(places[::every], [level.name for level in levels[::every]])
     axes.set_xlabel("level")
 

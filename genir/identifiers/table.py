@@ -1,6 +1,6 @@
-"""The table of valid identifiers: sorted rows, the documents they belong to, and the live mask.
+"""The table of valid identifiers: sorted rows, their documents, and the live mask.
 
-Knows no model and no device; `decoding.trie` is the table as the decoder sees it.
+`decoding.trie` is its representation on the device.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,22 +19,23 @@ from genir.identifiers.keys import read_keys, write_keys
 from genir.records import Identifier
 
 PAD = -1
-"""Fills the rest of a row whose identifier is shorter than the deepest one."""
+"""Padding of rows shorter than the longest identifier."""
 
 Symbols = NDArray[np.signedinteger[Any]]
-"""Symbols of rows: int16 where they fit, else int32."""
+"""Symbols of rows: int16 if they fit, else int32."""
 
 ARRAYS = ("symbols", "documents", "live", "numbers")
-"""What a file of rows holds; `numbers` are those of the keys, in marisa's order."""
+"""Arrays of a row file; `numbers` are the document numbers of the keys in marisa's order."""
 
 
 class IdentifierTable:
-    """Identifier <-> document rows.
+    """Table of identifiers and their documents.
 
-    symbols: int16 (int32 where they do not fit) [rows, depth], sorted, padded with PAD.
-    documents: int32 [rows], the number (place in the corpus) of the row's document.
-    live: bool [rows]; a deleted document's rows are False.
-    keys: list of the documents' keys, by number.
+    Attributes:
+        symbols: Sorted rows padded with PAD, int16 (int32 if they do not fit) [rows, depth].
+        documents: Document number (position in the corpus) of each row, int32 [rows].
+        live: False for rows of deleted documents, bool [rows].
+        keys: Document keys by number.
     """
 
     def __init__(
@@ -48,28 +49,28 @@ class IdentifierTable:
         self.documents: NDArray[np.int32] = documents.astype(np.int32, copy=False)
         self.keys = keys
         self.live = np.ones(len(symbols), dtype=bool) if live is None else live
-        # Of which live mask, and its running sum: masks are replaced, not written to.
+        # A live mask and its cumulative sum; masks are replaced, never modified.
         self._running: tuple[NDArray[np.bool_], NDArray[np.int32]] | None = None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        """The number of each key; not made for those who only look keys up by number."""
+        """Number of each key, computed on first use."""
         return {key: number for number, key in enumerate(self.keys)}
 
     @classmethod
     def build(cls, identifiers: Sequence[Sequence[Identifier]], keys: Sequence[str]) -> Self:
-        """Sort every document's identifiers into rows.
-
-        Raises InputError as `from_arrays` does.
-        """
+        """Sort the identifiers of all documents into rows. Raises like `from_arrays`."""
         if len(identifiers) != len(keys):
-            raise ValueError(f"{len(identifiers)} documents' identifiers, but {len(keys)} keys")
+            raise ValueError(
+                f"IdentifierTable.build: identifiers of {len(identifiers)} documents, but "
+                f"{len(keys)} keys; pass one key per document"
+            )
         counts = [len(own) for own in identifiers]
         rows = list(chain.from_iterable(identifiers))
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         symbols = np.full((len(rows), int(lengths.max(initial=1))), PAD, dtype=np.int32)
         flat = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
-        flat[flat == PAD] -= 1  # still refused, but not mistaken for padding
+        flat[flat == PAD] -= 1  # rejected later, but not mistaken for padding
         symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = flat
         return cls.from_arrays(symbols, np.repeat(np.arange(len(counts)), counts), keys)
 
@@ -77,11 +78,16 @@ class IdentifierTable:
     def from_arrays(
         cls, symbols: Symbols, documents: NDArray[np.signedinteger[Any]], keys: Sequence[str]
     ) -> Self:
-        """Sort rows: symbols int [rows, depth] padded with PAD, documents int [rows].
+        """Build from unsorted rows.
 
-        Raises InputError when two documents have one key, when a document has no identifier or an
-        empty one, and when one identifier is a proper prefix of another (the decoder could not
-        tell where it ends).
+        Args:
+            symbols: Rows padded with PAD, int [rows, depth].
+            documents: Document number of each row, int [rows].
+            keys: Document keys by number.
+
+        Raises:
+            InputError: Duplicate keys, a document without an identifier, an empty identifier, or
+                one that is a proper prefix of another.
         """
         order = np.argsort(documents, kind="stable")
         order = order[sorted_order(symbols[order])]
@@ -92,20 +98,20 @@ class IdentifierTable:
         return table
 
     def _refuse_keys(self) -> None:
-        """Every document has a row, and a key of its own that the saved trie can hold."""
+        """Require a row and a unique key for every document; keys must be storable."""
         odd = next((key for key in self.keys if "\0" in key or not is_unicode(key)), None)
         if odd is not None:
             raise InputError(f"key {odd!r} holds a NUL or half a surrogate pair; rename it")
         if len(self._numbers) < len(self.keys):
             twice = next(key for n, key in enumerate(self.keys) if self._numbers[key] != n)
-            raise InputError(f"two documents have the key {twice!r}; every document needs its own")
+            raise InputError(f"two documents have the key {twice!r}; rename one")
         bare = np.bincount(self.documents, minlength=len(self.keys)) == 0
         if bare.any():
             key = self.keys[int(bare.argmax())]
             raise InputError(f"document {key!r} has no identifier; every document needs one")
 
     def _refuse_malformed(self) -> None:
-        """A row is one symbol or more, none negative, and then only padding."""
+        """Require rows of at least one symbol, none negative, followed by padding only."""
         lengths = (self.symbols != PAD).sum(axis=1, keepdims=True)
         good = (self.symbols >= 0) == (np.arange(self.depth) < lengths)
         bad = ~good.all(axis=1) | (lengths[:, 0] == 0)
@@ -117,7 +123,7 @@ class IdentifierTable:
             )
 
     def _refuse_prefixes(self) -> None:
-        """Sorting puts a prefix right before its first extension (PAD is below every symbol)."""
+        """Require that no row is a prefix of the next; PAD sorts below every symbol."""
         ahead, behind = self.symbols[:-1], self.symbols[1:]
         ended = ahead == PAD
         prefix = ((ahead == behind) | ended).all(axis=1) & (ended & (behind != PAD)).any(axis=1)
@@ -126,7 +132,7 @@ class IdentifierTable:
             raise InputError(
                 f"identifier {self.identifier(row)} of {self.key_of(row)!r} is a prefix of "
                 f"{self.identifier(row + 1)} of {self.key_of(row + 1)!r}; end both with a symbol "
-                "that stands nowhere else"
+                "that occurs nowhere else"
             )
 
     def __len__(self) -> int:
@@ -135,7 +141,7 @@ class IdentifierTable:
 
     @property
     def depth(self) -> int:
-        """Return the length of the longest identifier."""
+        """Length of the longest identifier."""
         return self.symbols.shape[1]
 
     def identifier(self, row: int) -> Identifier:
@@ -156,7 +162,7 @@ class IdentifierTable:
         return self._numbers[key]
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether a key is in the table, live or not."""
+        """Return whether a key is in the table, live or not."""
         return key in self._numbers
 
     def rows_of(self, number: int) -> NDArray[np.int64]:
@@ -169,11 +175,11 @@ class IdentifierTable:
         return [self.identifier(int(row)) for row in self.rows_of(number)]
 
     def row_of(self, identifier: Identifier) -> int:
-        """Return the first row that holds an identifier. Raises KeyError when there is none."""
+        """Return the first row with an identifier. Raises KeyError if there is none."""
         return self.rows_with(identifier).start
 
     def rows_with(self, identifier: Identifier) -> range:
-        """Return the rows that hold an identifier. Raises KeyError when there is none."""
+        """Return the rows with an identifier. Raises KeyError if there is none."""
         if len(identifier) > self.depth or PAD in identifier:
             raise KeyError(identifier)
         low, high = 0, len(self)
@@ -191,11 +197,11 @@ class IdentifierTable:
         return range(low, high)
 
     def is_live(self, key: str) -> bool:
-        """Tell whether a document may be found; False for an unknown key."""
+        """Return whether a document may be found; False for an unknown key."""
         return key in self and bool(self.live[self.rows_of(self.number(key))].any())
 
     def set_live(self, numbers: Iterable[int], live: bool) -> None:
-        """Delete documents, or undo that. Masks made before stay as they are."""
+        """Delete or restore documents. Earlier masks are unchanged."""
         rows = [self.rows_of(number) for number in numbers]
         changed = self.live.copy()
         changed[np.concatenate([np.empty(0, dtype=np.int64), *rows])] = live
@@ -204,17 +210,21 @@ class IdentifierTable:
     def between(
         self, low: NDArray[np.int64], high: NDArray[np.int64], rows: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        """Return how many of `rows`, bool [rows], lie in each range [low, high), in its shape."""
+        """Return the number of `rows`, bool [rows], in each range [low, high)."""
         if self._running is None or self._running[0] is not rows:
             self._running = (rows, np.append(0, rows.cumsum(dtype=np.int32)))
         before = self._running[1]
         return before[high].astype(np.int64) - before[low]
 
     def put(self, identifiers: Mapping[int, Sequence[Identifier]], keys: Sequence[str]) -> Self:
-        """Return a table in which documents, by number, have these identifiers and no others.
+        """Return a table in which the given documents have these identifiers only.
 
-        keys: those of the numbers that follow the highest there is. Raises InputError when an
-        identifier is malformed or a prefix of another.
+        Args:
+            identifiers: New identifiers by document number.
+            keys: Keys of new documents, with numbers after the highest existing one.
+
+        Raises:
+            InputError: An identifier is malformed, or a prefix of another.
         """
         everyone = [*self.keys, *keys]
         own = type(self).build(list(identifiers.values()), [everyone[n] for n in identifiers])
@@ -238,7 +248,7 @@ class IdentifierTable:
         return self._order, self._starts
 
     def save(self, folder: Path) -> None:
-        """Write `rows.safetensors` and `keys.marisa` into a folder."""
+        """Write `rows.safetensors` and `keys.marisa` to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         numbers = write_keys(folder / "keys.marisa", self.keys)
         arrays = map(np.ascontiguousarray, (self.symbols, self.documents, self.live, numbers))
@@ -246,10 +256,10 @@ class IdentifierTable:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read back what `save` wrote. Raises InputError naming a missing or damaged file.
+        """Load a saved table. Raises InputError if a file is missing or damaged.
 
-        The rows are mapped, not read: what is never looked at takes no memory, and processes share
-        the rest. Writing to them leaves the file as it is.
+        The rows are memory-mapped copy-on-write: processes share them, and unused ones need no
+        memory.
         """
         rows, keys = folder / "rows.safetensors", folder / "keys.marisa"
         for path in (rows, keys):
@@ -271,9 +281,9 @@ class IdentifierTable:
         return table
 
     def _refuse_foreign_rows(self) -> None:
-        """Raise InputError for rows that `from_arrays` could not have made."""
+        """Raise InputError for rows that `from_arrays` cannot produce."""
         if len(self) and not 0 <= self.documents.min() <= self.documents.max() < len(self.keys):
-            raise InputError(f"a row is of no document: there are {len(self.keys)}")
+            raise InputError(f"a row has a document number outside 0 to {len(self.keys) - 1}")
         self._refuse_keys()
         self._refuse_malformed()
         self._refuse_prefixes()
@@ -286,8 +296,7 @@ def refuse_foreign_symbols(
 ) -> None:
     """Raise InputError for a symbol outside its level.
 
-    sizes: the symbols of each level; any_depth: one size holds for all levels (identifiers of
-    text), however deep.
+    sizes: number of symbols of each level. any_depth: the first size applies to all levels (text).
     """
     mend = "restore the folder or train it again"
     depth = table.depth if any_depth else len(sizes)
@@ -304,7 +313,7 @@ def refuse_foreign_symbols(
 
 
 def refuse_short_rows(table: IdentifierTable, levels: int, folder: Path) -> None:
-    """Raise InputError for an identifier that has no symbol at one of the levels."""
+    """Raise InputError for an identifier shorter than the number of levels."""
     short = table.depth < levels or bool((table.symbols == PAD).any())
     if short and len(table):
         raise InputError(
@@ -320,7 +329,7 @@ def _padded(symbols: Symbols, depth: int) -> Symbols:
 
 
 def _refuse_misshapen(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Raise InputError unless the arrays have the shapes and types that `save` writes."""
+    """Raise InputError unless the arrays have the shapes and dtypes written by `save`."""
     rows = len(arrays["symbols"]) if arrays["symbols"].ndim else -1
     for name, array in arrays.items():
         dimensions, kind = (2 if name == "symbols" else 1), ("b" if name == "live" else "i")
@@ -344,13 +353,13 @@ def _is_sorted(symbols: Symbols) -> bool:
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file without reading them; only through torch are they not copied."""
+    """Return the memory-mapped arrays of a file; safetensors maps through torch only."""
     with safe_open(path, framework="pt", device="cpu") as file:
         return {name: file.get_tensor(name).numpy() for name in ARRAYS}
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8."""
+    """Return whether a text can be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -359,7 +368,7 @@ def is_unicode(text: str) -> bool:
 
 
 def narrowest(symbols: Symbols) -> Symbols:
-    """Return integers as int16 where they fit, else as int32; unchanged if they are so already."""
+    """Return integers as int16 if they fit, else as int32; no copy if unchanged."""
     fits = symbols.dtype == np.int16 or symbols.max(initial=0) <= np.iinfo(np.int16).max
     return symbols.astype(np.int16 if fits else np.int32, copy=False)
 
@@ -367,7 +376,7 @@ def narrowest(symbols: Symbols) -> Symbols:
 def sorted_order(symbols: Symbols) -> NDArray[np.int64]:
     """Return the stable lexicographic order [rows] of symbols [rows, depth].
 
-    Sorts by a few 63-bit keys that hold several columns each, 3 times faster than by column.
+    Columns are packed into 63-bit keys, 3 times faster than sorting by column.
     """
     keys, room = [np.zeros(len(symbols), dtype=np.int64)], 63
     for column in symbols.T:

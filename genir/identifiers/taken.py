@@ -1,4 +1,4 @@
-"""The identifiers of a table as a set, without a copy of them."""
+"""View of a table's identifiers as a set, without a copy."""
 
 from collections.abc import Iterable, Iterator, Set
 
@@ -9,9 +9,9 @@ from genir.records import Identifier
 
 
 class Taken(Set[Identifier]):
-    """The identifiers of a table as a set that is looked up in its rows; some documents' are free.
+    """Set of the identifiers in use, looked up in a table's rows.
 
-    free: numbers of the documents whose identifiers count as not taken.
+    free: numbers of documents whose identifiers count as unused.
     """
 
     def __init__(self, table: IdentifierTable, free: Iterable[int] = ()) -> None:
@@ -19,7 +19,7 @@ class Taken(Set[Identifier]):
         self._free = frozenset(free)
 
     def __contains__(self, identifier: object) -> bool:
-        """Tell whether a document that is not free has the identifier."""
+        """Return whether the identifier is in use."""
         assert isinstance(identifier, tuple)
         try:
             row = self._table.row_of(identifier)
@@ -28,11 +28,11 @@ class Taken(Set[Identifier]):
         return int(self._table.documents[row]) not in self._free
 
     def __iter__(self) -> Iterator[Identifier]:
-        """Yield every identifier that is taken."""
+        """Yield every identifier in use."""
         taken = ~np.isin(self._table.documents, list(self._free))
         for symbols in self._table.symbols[taken].tolist():
             yield tuple(symbol for symbol in symbols if symbol != PAD)
 
     def __len__(self) -> int:
-        """Return how many rows are taken."""
+        """Return the number of rows in use."""
         return len(self._table) - int(np.isin(self._table.documents, list(self._free)).sum())

@@ -1,8 +1,8 @@
-"""The shared half of the text schemes: the tokens of a text about the document, and an end symbol.
+"""Base of the text schemes: the tokens of a text about the document, and an end symbol.
 
-Documents of the same text are told apart by a number at its end, from 2 on ("Anna", "Anna 2").
-The tokenizer's EOS (or SEP) ends every identifier and stands nowhere else in it, so none is a
-prefix of another. Where several are written one after the other, a separator takes its place.
+Documents with the same text are separated by a number at its end, from 2 on ("Anna", "Anna 2"). The
+tokenizer's EOS (or SEP) ends every identifier and occurs nowhere else in it, so identifiers are
+prefix-free. In a sequence of several identifiers, a separator replaces it.
 """
 
 from abc import abstractmethod
@@ -22,23 +22,23 @@ from genir.identifiers.vectors import require_documents, track_chunks
 from genir.records import Document, Identifier
 
 CHUNK = 16_384
-"""Texts tokenised between two ticks of the progress bar."""
+"""Texts tokenised per update of the progress bar."""
 
 SEPARATORS = ("<extra_id_0>", "<0xFF>")
-"""What parts identifiers where there is no mask token: T5's first sentinel, or a byte that no UTF-8
-text has, of vocabularies that spell in bytes."""
+"""Separators for tokenizers without a mask token: T5's first sentinel, or a byte that does not
+occur in UTF-8, for byte-level vocabularies."""
 
 
 class TextOptions(Strict):
-    """`max_tokens` is the longest identifier, its number and end symbol included."""
+    """`max_tokens`: maximum length of an identifier, including its number and end symbol."""
 
     max_tokens: int = Field(default=64, ge=4)
 
 
 class TextScheme(Scheme):
-    """Tokens of a text, a number where needed, and the end symbol.
+    """Tokens of a text, a number if needed, and the end symbol.
 
-    tied: documents that needed a number, since the last fresh `encode`.
+    tied: documents that needed a number, since the first `encode`.
     """
 
     Options: ClassVar[type[Strict]] = TextOptions
@@ -49,12 +49,12 @@ class TextScheme(Scheme):
 
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         if tokenizer is None:
-            raise InputError(f"the scheme {self.name!r} needs the model's tokenizer, and got none")
+            raise InputError(f"scheme {self.name!r}: needs the model's tokenizer; pass one")
         super().__init__(options, tokenizer)
         end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
         if end is None:
             raise InputError(
-                f"the scheme {self.name!r} needs a tokenizer with an EOS or SEP token; add one"
+                f"scheme {self.name!r}: the tokenizer has no EOS or SEP token; add one"
             )
         self.end = end
         if self.joins:
@@ -63,16 +63,16 @@ class TextScheme(Scheme):
 
     @abstractmethod
     def text(self, document: Document) -> str:
-        """Return what the document is called. Raises InputError when it has no such thing."""
+        """Return the identifying text. Raises InputError if the document has none."""
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Learn nothing, but refuse an empty corpus."""
+        """Reject an empty corpus; nothing is fitted."""
         require_documents(self.name, corpus)
         return self
 
     @property
     def limit(self) -> int:
-        """Return how many symbols an identifier has at most, where its text would be cut."""
+        """Maximum length of an identifier, at which its text is truncated; 0 if it is not."""
         return int(self.options.max_tokens)
 
     def encode(
@@ -81,7 +81,7 @@ class TextScheme(Scheme):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return the tokens of each document's text, with the lowest number that is free."""
+        """Return the tokens of each document's text, with the lowest free number if needed."""
         self.tied = self.tied if taken else 0
         given, numbers = set[Identifier](), dict[Identifier, int]()
         identifiers = []
@@ -98,7 +98,7 @@ class TextScheme(Scheme):
         used: tuple[Set[Identifier], ...],
         numbers: dict[Identifier, int],
     ) -> Identifier:
-        """Return the tokens as they are or, where these are used, with the next number."""
+        """Return the tokens unchanged or, if they are in use, with the next number."""
         plain = (*tokens[: self.options.max_tokens - 1], self.end)
         if not any(plain in some for some in used):
             return plain
@@ -115,8 +115,8 @@ class TextScheme(Scheme):
         tokens = self._spell(self.text(document))
         if not tokens:
             raise InputError(
-                f"document {document.key!r}: no token in {self.text(document)!r}, which the scheme "
-                f"{self.name!r} makes its identifier of"
+                f"document {document.key!r}: no token in {self.text(document)!r}, from which "
+                f"scheme {self.name!r} makes the identifier; change the text"
             )
         return tokens
 
@@ -129,13 +129,13 @@ class TextScheme(Scheme):
         after = tuple(self.tokenizer.encode(f" {number + 1}", add_special_tokens=False))
         if not tie or tie == after:
             raise InputError(
-                f"the tokenizer cannot tell {number} from {number + 1}, so documents of the same "
-                f"{self.name} cannot be numbered; add the digits to its vocabulary"
+                f"scheme {self.name!r}: the tokenizer does not distinguish {number} and "
+                f"{number + 1}, which separate equal documents; add the digits to its vocabulary"
             )
         if len(tie) > self.options.max_tokens - 2:
             raise InputError(
                 f"[identifiers] max_tokens = {self.options.max_tokens} leaves no room for the "
-                f"number {number}, which documents of the same {self.name} need; raise it"
+                f"number {number} of documents with the same {self.name}; raise it"
             )
         return tie
 
@@ -148,18 +148,19 @@ class TextScheme(Scheme):
         return self.tokenizer.decode([token for token in identifier if token != self.end]).strip()
 
     def _facts(self) -> dict[str, Any]:
-        """Return what `scheme.json` tells of the fitted scheme."""
+        """Return the fitted values for `scheme.json`."""
         return {"vocabulary": len(self.tokenizer), "end": self.end, "tied": self.tied}
 
     def save(self, folder: Path) -> None:
-        """Write `scheme.json`; the tokenizer is the model's to save."""
+        """Write `scheme.json`; the model saves the tokenizer."""
         write_artefact(self, folder, self._facts())
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Read back what `save` wrote, to be used with the same tokenizer.
+        """Load a saved scheme, for the tokenizer that it was fitted with.
 
-        Raises InputError naming a missing or foreign file, or when the tokenizer is another one.
+        Raises:
+            InputError: A file is missing or does not match, or the tokenizer differs.
         """
         saved = read_artefact(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
@@ -167,18 +168,18 @@ class TextScheme(Scheme):
         return scheme
 
     def _restore(self, saved: Artefact) -> None:
-        """Take over the facts of `scheme.json`. Raises InputError for another tokenizer's."""
+        """Set the fitted values of `scheme.json`. Raises InputError for another tokenizer."""
         for name, own in (("vocabulary", len(self.tokenizer)), ("end", self.end)):
             if saved.fact(name) != own:
                 raise InputError(
                     f"{saved.folder}: identifiers made with another tokenizer ({name} "
-                    f"{saved.fact(name)}, not {own}); use the one in the model folder"
+                    f"{saved.fact(name)}, not {own}); use the tokenizer in the model folder"
                 )
         self.tied = int(saved.fact("tied"))
 
 
 class SharedTextScheme(TextScheme):
-    """A text scheme whose documents share what they have in common, and have several of."""
+    """A text scheme with several identifiers per document, which documents may share."""
 
     unique: ClassVar[bool] = False
     several: ClassVar[bool] = True
@@ -189,7 +190,7 @@ class SharedTextScheme(TextScheme):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return the identifiers of each document, each once; some may be among those `taken`."""
+        """Return the distinct identifiers of each document; they may be in `taken`."""
         identifiers = list[list[Identifier]]()
         for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
             identifiers += [list(dict.fromkeys(self.own(one))) for one in documents[rows]]
@@ -197,19 +198,19 @@ class SharedTextScheme(TextScheme):
 
     @abstractmethod
     def own(self, document: Document) -> Iterable[Identifier]:
-        """Return a document's identifiers, whatever others there are; at least one."""
+        """Return a document's identifiers, at least one, independent of other documents."""
 
 
 def whole_text(document: Document) -> str:
-    """Return `title. text` with single spaces, or the key of a document without a word."""
+    """Return `title. text` with single spaces; the key if both are empty."""
     parts = (" ".join(part.split()) for part in (document.title, document.text))
     return ". ".join(filter(None, parts)) or document.key
 
 
 def find_separator(tokenizer: Tokenizer, end: int) -> int | None:
-    """Return a token that parts identifiers: one that is kept for other things than text.
+    """Return a special token to separate identifiers.
 
-    None where the vocabulary has no mask token and none of `SEPARATORS`.
+    None if the vocabulary has no mask token and none of `SEPARATORS`.
     """
     for name in filter(None, (tokenizer.mask_token, *SEPARATORS)):
         token = tokenizer.convert_tokens_to_ids(name)

@@ -8,7 +8,7 @@ from genir.records import Document
 
 
 class Title(TextScheme):
-    """The tokens of the title."""
+    """Tokens of the title."""
 
     name: ClassVar[str] = "title"
     joins: ClassVar[bool] = True
@@ -19,11 +19,11 @@ class Title(TextScheme):
 
 
 def require_title(document: Document, scheme: str) -> str:
-    """Return a document's title with single spaces. Raises InputError when it has none."""
+    """Return a document's title with single spaces. Raises InputError if it is empty."""
     title = " ".join(document.title.split())
     if not title:
         raise InputError(
-            f"document {document.key!r} has no title, which the scheme {scheme!r} needs; give it "
-            "one, or take another scheme"
+            f"document {document.key!r} has no title, which scheme {scheme!r} needs; add one, or "
+            "use another scheme"
         )
     return title

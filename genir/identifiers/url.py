@@ -19,12 +19,12 @@ SPACED = re.compile(r"\s*([/\-_.#?=&:+,;~%])\s*")
 
 
 class UrlOptions(TextOptions):
-    """Which part of the URL, in which order.
+    """Part of the URL, and its order.
 
-    form: the whole "url", the "path" alone, or "title-domain" (Ultron's title, then domain).
+    form: the whole "url", the "path" only, or "title-domain" (Ultron: title, then domain).
     order: "reversed" puts the last component of the path first (TOME's reversed URLs).
-    strip: leave out `https://`, `www.` and the folders that all URLs of the corpus begin with.
-    words: put spaces for separators, so that the tokenizer sees words.
+    strip: drop `https://`, `www.` and the leading folders that all URLs of the corpus share.
+    words: replace separators by spaces, so that the tokenizer sees words.
     """
 
     form: Literal["url", "path", "title-domain"] = "url"
@@ -34,7 +34,7 @@ class UrlOptions(TextOptions):
 
 
 class Url(TextScheme):
-    """The tokens of the URL. `prefix` is what `strip` leaves out of it, learnt by `fit`."""
+    """Tokens of the URL. `prefix`: fitted prefix that `strip` drops."""
 
     name: ClassVar[str] = "url"
     joins: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class Url(TextScheme):
     prefix: str = ""
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Find the folders that all URLs begin with."""
+        """Find the leading folders that all URLs share."""
         super().fit(corpus, vectors)
         if self.options.strip and self.options.form != "title-domain":
             self.prefix = shared_folders([self._address(document) for document in corpus])
@@ -58,7 +58,7 @@ class Url(TextScheme):
         return text
 
     def _parts(self, document: Document) -> tuple[list[str], str]:
-        """Return the components, and what joins them."""
+        """Return the components and their joining string."""
         if self.options.form == "title-domain":
             title = require_title(document, self.name)
             return [title, domain(split_url(document))], " "
@@ -70,7 +70,7 @@ class Url(TextScheme):
         return [part for part in re.split(r"[/?#]+", rest) if part], "/"
 
     def _address(self, document: Document) -> str:
-        """Return the URL, or its path, less `https://www.` under `strip`."""
+        """Return the URL or its path, without `https://www.` if `strip`."""
         url = split_url(document)
         path = url._replace(scheme="", netloc="").geturl()
         if self.options.form == "path":
@@ -78,7 +78,7 @@ class Url(TextScheme):
         return f"{domain(url)}{path}" if self.options.strip else document.url.strip()
 
     def describe(self, identifier: Identifier) -> str:
-        """Return the URL, without the spaces that some tokenizers put around its separators."""
+        """Return the URL, without spaces that some tokenizers insert around separators."""
         text = super().describe(identifier)
         return text if self.options.form == "title-domain" else SPACED.sub(r"\1", text)
 
@@ -91,24 +91,27 @@ class Url(TextScheme):
 
 
 def split_url(document: Document) -> SplitResult:
-    """Return the parts of a document's URL, with or without `https://`.
+    """Split a document's URL, with or without `https://`.
 
-    Raises InputError when it has none, or a malformed one.
+    Raises:
+        InputError: It is missing or malformed.
     """
     url = document.url.strip()
     if not url:
         raise InputError(
-            f"document {document.key!r} has no URL, which the scheme 'url' needs; give it one, or "
-            "take another scheme"
+            f"document {document.key!r} has no URL, which scheme 'url' needs; add one, or use "
+            "another scheme"
         )
     try:
         return urlsplit(url if "://" in url else f"//{url}")
     except ValueError as error:
-        raise InputError(f"document {document.key!r}: bad URL {url!r} ({error})") from None
+        raise InputError(
+            f"document {document.key!r}: bad URL {url!r} ({error}); correct it"
+        ) from None
 
 
 def shared_folders(addresses: Sequence[str]) -> str:
-    """Return the folders that all addresses begin with, such as `docs.python.org/3/`."""
+    """Return the leading folders that all addresses share, such as `docs.python.org/3/`."""
     low, high = (
         address.rstrip("/").split("/")[:-1] for address in (min(addresses), max(addresses))
     )

@@ -1,4 +1,4 @@
-"""Checks on document vectors, shared by the schemes that quantise them."""
+"""Checks of document vectors for the schemes that quantise them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,34 +16,35 @@ def require_vectors(
     vectors: Vectors | None,
     dimension: int | None = None,
 ) -> Vectors:
-    """Return the vectors, float32 [documents, dimension], contiguous as faiss wants them.
+    """Return the vectors as contiguous float32 [documents, dimension].
 
-    Raises InputError when they are absent, of another shape, or not finite.
+    Raises:
+        InputError: They are missing, of another shape, or not finite.
     """
     if vectors is None:
-        raise InputError(f"the scheme {scheme!r} quantises document vectors, and got none")
+        raise InputError(f"scheme {scheme!r}: needs document vectors; pass them")
     array = np.ascontiguousarray(vectors, dtype=np.float32)
     wanted = (len(documents), array.shape[-1] if dimension is None else dimension)
     if array.shape != wanted:
         raise InputError(
-            f"the scheme {scheme!r} needs vectors of shape {wanted}, got {array.shape}; "
-            "encode all documents, with the encoder that the scheme was fitted with"
+            f"scheme {scheme!r}: needs vectors of shape {wanted}, got {array.shape}; "
+            "encode all documents with the encoder used for `fit`"
         )
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
         key = documents[int(bad.argmax())].key
-        raise InputError(f"the vector of document {key!r} holds NaN or infinity; encode it again")
+        raise InputError(f"document {key!r}: its vector holds NaN or infinity; encode it again")
     return array
 
 
 def require_documents(scheme: str, corpus: Sequence[Document]) -> None:
-    """Raise InputError when there is nothing to fit."""
+    """Raise InputError for an empty corpus."""
     if not corpus:
-        raise InputError(f"the scheme {scheme!r} cannot be fitted to a corpus of no documents")
+        raise InputError(f"scheme {scheme!r}: the corpus has no documents; add some")
 
 
 def draw_rows(vectors: Vectors, count: int, seed: int) -> Vectors:
-    """Return at most `count` of the vectors, drawn evenly without replacement, in their order."""
+    """Return a uniform sample of at most `count` vectors without replacement, in order."""
     if len(vectors) <= count:
         return vectors
     rows = np.random.default_rng(seed).choice(len(vectors), count, replace=False)
@@ -51,6 +52,6 @@ def draw_rows(vectors: Vectors, count: int, seed: int) -> Vectors:
 
 
 def track_chunks(total: int, size: int, title: str) -> Iterator[slice]:
-    """Yield slices that cover `total` rows, under a progress bar when there are several."""
+    """Yield slices of `size` rows that cover `total`, with a progress bar."""
     for start in tracked(range(0, total, size), title):
         yield slice(start, start + size)

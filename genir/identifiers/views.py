@@ -1,7 +1,7 @@
-"""Several views of a document, each an identifier of its own kind (MINDER, arXiv:2305.16675).
+"""Several views of a document as identifiers of different kinds (MINDER, arXiv:2305.16675).
 
-The first symbol is the kind's mark, so that a kind is one subtree of the trie; an end symbol is
-the last. Documents share what they have in common: a title, an n-gram, a query made up for both.
+The first symbol marks the kind, so each kind is one subtree of the trie; the last one is an end
+symbol. Documents share views: a title, an n-gram, or a pseudo-query.
 """
 
 import json
@@ -25,17 +25,17 @@ from genir.records import Document, Identifier
 
 KINDS = ("title", "url", "text", "query")
 MARKS = "1234"
-"""What stands before each kind's tokens: digits, since every vocabulary tells them apart."""
+"""Prefixes of the kinds: digits, which every vocabulary distinguishes."""
 QUERIES = "pseudo-queries.jsonl"
 
 
 class ViewsOptions(TextOptions):
-    """Which views there are.
+    """Selection of views.
 
-    ngrams: how many runs of `n` tokens of title and text, drawn by `seed` and the document's key;
-    0 = none. queries: a file of made-up queries, {"document", "text"} a line; a relative path is
-    looked for where training is started. "" = those of the recipe's `[pseudo]`, or none without it.
-    The model folder keeps a copy.
+    ngrams: number of random n-grams of `n` tokens of title and text; 0 = none. queries: a file of
+    pseudo-queries, {"document", "text"} a line, copied to the model folder; relative to the working
+    directory of the training. "" = the queries of the recipe's `[pseudo]`, if any. seed: of the
+    n-gram sample.
     """
 
     title: bool = True
@@ -46,14 +46,14 @@ class ViewsOptions(TextOptions):
     seed: int = Field(default=0, ge=0)
 
     def files(self) -> list[Path]:
-        """Return the file of made-up queries, if one is named."""
+        """Return the pseudo-query file, if there is one."""
         return [Path(self.queries)] if self.queries else []
 
 
 class Views(SharedTextScheme):
-    """The mark of a kind, the tokens of a view, and the end symbol.
+    """Prefix of a kind, tokens of a view, and the end symbol.
 
-    A document that has no view at all is called by its text or, without one, by its key.
+    A document without any view is identified by its text or, if that is empty, its key.
     """
 
     name: ClassVar[str] = "views"
@@ -68,17 +68,17 @@ class Views(SharedTextScheme):
         }
         if len(set(self.marks.values()) - {self.end}) < len(KINDS):
             raise InputError(
-                f"the tokenizer cannot tell the digits {', '.join(MARKS)} apart, which mark the "
-                f"kinds of the scheme {self.name!r}; add them to its vocabulary"
+                f"scheme {self.name!r}: the tokenizer does not distinguish the digits "
+                f"{', '.join(MARKS)}, which mark kinds; add them to its vocabulary"
             )
         self.asked: Mapping[str, Sequence[str]] = {}
 
     def ask(self, queries: Mapping[str, Sequence[str]]) -> None:
-        """Have queries as views, unless a file of others is named."""
+        """Use these queries as views, unless the options name a file."""
         self.asked = queries
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Read the made-up queries. Raises InputError for a bad line or an unknown document."""
+        """Read the pseudo-queries. Raises InputError for a bad line or an unknown document."""
         super().fit(corpus, vectors)
         if self.options.queries:
             known = {document.key for document in corpus}
@@ -86,7 +86,7 @@ class Views(SharedTextScheme):
         return self
 
     def text(self, document: Document) -> str:
-        """Return what n-grams are drawn from."""
+        """Return the text from which n-grams are sampled."""
         return whole_text(document)
 
     def own(self, document: Document) -> Iterable[Identifier]:
@@ -107,7 +107,7 @@ class Views(SharedTextScheme):
             yield from (self._mark("text", run) for run in self._runs(document))
 
     def _runs(self, document: Document) -> list[Identifier]:
-        """Draw n-grams, the same for the same document, whatever others there are."""
+        """Sample n-grams; the sample depends on the document only."""
         tokens = self._tokens(document)
         found = [row for row in windows(tokens, self.options.n, self.end) if row[-1] != self.end]
         rng = Random(f"{self.options.seed} {document.key}")
@@ -123,7 +123,7 @@ class Views(SharedTextScheme):
         return f"{kind}: {super().describe(identifier[1:])}"
 
     def save(self, folder: Path) -> None:
-        """Write `scheme.json`, and the made-up queries if there are any."""
+        """Write `scheme.json`, and the pseudo-queries if there are any."""
         super().save(folder)
         if self.asked:
             lines = (
@@ -142,21 +142,21 @@ class Views(SharedTextScheme):
             raise InputError(f"{path}: missing from the model folder; train it again")
         self.asked = read_pseudo_queries(path, _Everything())
         if self._facts()["asked"] != saved.fact("asked"):
-            raise InputError(f"{path}: not all queries are there; train it again")
+            raise InputError(f"{path}: some queries are missing; train it again")
 
     def _facts(self) -> dict[str, Any]:
         return super()._facts() | {"asked": sum(map(len, self.asked.values()))}
 
 
 class _Everything:
-    """The keys of a file that was checked when it was first read."""
+    """Accepts any key: the file was checked when it was first read."""
 
     def __contains__(self, key: object) -> bool:
         return True
 
 
 def url_words(document: Document) -> str:
-    """Return the words of a URL's path, or the host where it has none."""
+    """Return the words of a URL's path; the host if the path is empty."""
     url = split_url(document)
     path = url._replace(scheme="", netloc="").geturl()
     return SEPARATORS.sub(" ", unquote(path)).strip() or domain(url)

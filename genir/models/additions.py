@@ -1,4 +1,4 @@
-"""What a bridge needs to make rows for new documents: their texts, their rivals, old queries."""
+"""Parameter rows of new documents for a bridge: their texts, competing rows, and old queries."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from genir.models.bridge import BridgeModel
 
 BATCH = 64
-"""New documents whose rows are found together."""
+"""New documents optimised in one batch."""
 BLOCK_ROWS = 512
-"""Rows, or protected queries, that are compared at a time: 1.6 MB of 768 columns."""
+"""Rows, or protected queries, compared in one block: 1.6 MB at 768 columns."""
 OWN_QUERIES, CLAUSES, WORDS = 16, 8, 24
-"""Texts of a new document that must rank it first: given queries, clauses of it, words of one."""
+"""Maximum number of queries and of clauses of a new document, and of words of a clause."""
 WEIGHT_OF_CLAUSES, WEIGHT_OF_QUERIES = 2.0, 2.0
-"""Of their mean in where a row starts, beside the encoder's view of the whole document."""
+"""Weights of the mean clause and query vectors in the initial row; the document vector has 1."""
 NEAR = 3.0
-"""Old queries are heeded if a new row comes as near to taking them, in logits."""
+"""Old queries are constraints if a new row scores within this distance (logits) of the limit."""
 
 
 def keep_guards(
     model: "BridgeModel", queries: TrainQueries, table: IdentifierTable, seed: int = 0
 ) -> Guards | None:
-    """Return train queries as vectors, a sample if there are many; None if there are none."""
+    """Return a sample of train queries as vectors; None if there are none."""
     asked = [(table.number(key), text) for key in sorted(queries) for text in queries[key]]
     if len(asked) > MOST:
         asked = Random(f"guards {seed}").sample(asked, MOST)
@@ -48,7 +48,7 @@ def keep_guards(
 
 
 def text_vectors(model: "BridgeModel", texts: Sequence[str], progress: str = "") -> Vectors:
-    """Return the query vectors of texts, float32 [texts, H], as the model answers them."""
+    """Return the query vectors of texts, float32 [texts, H], as in inference."""
     dense = model.options.scale * model.encoder.embed(texts, progress=progress)
     if model.lexical is None:
         return dense
@@ -65,7 +65,7 @@ def text_vectors(model: "BridgeModel", texts: Sequence[str], progress: str = "")
 def new_rows(
     model: "BridgeModel", corpus: Sequence[Document], queries: TrainQueries, standing: Standing
 ) -> list[NewRow]:
-    """Return the rows of new documents; see `placing`. A batch reckons with those before it."""
+    """Return the rows of new documents; see `placing`. Later batches compete with earlier ones."""
     field, made = Field(model, standing), list[NewRow]()
     batches = [corpus[start : start + BATCH] for start in range(0, len(corpus), BATCH)]
     for batch in tracked(batches, "placing documents"):
@@ -74,15 +74,15 @@ def new_rows(
 
 
 def own_texts(document: Document, queries: TrainQueries) -> tuple[list[str], list[str]]:
-    """Return what a document is asked with: the queries given, and clauses of its text."""
+    """Return the given queries of a document, and clauses of its text."""
     own = dict.fromkeys(clauses(document.text, CLAUSES, WORDS))
     return list(queries.get(document.key, ()))[:OWN_QUERIES], list(own)
 
 
 class Field:
-    """The rows and protected queries that new rows are placed among, read in blocks.
+    """Existing rows and protected queries that constrain new rows, read in blocks.
 
-    A copy of all rows would take as much memory as the model's own, for each change.
+    A full copy of the rows would double the memory of the model for each change.
     """
 
     def __init__(self, model: "BridgeModel", standing: Standing) -> None:
@@ -103,14 +103,14 @@ class Field:
 
     @torch.no_grad()
     def _rows(self, symbols: Tensor | slice) -> Tensor:
-        """Return the rows of symbols as they answer, float32 [symbols, H]."""
+        """Return the normalised rows of symbols, float32 [symbols, H]."""
         parts = [self.head.answering(0).detach(), *(fixed.detach() for fixed in self.head.fixed)]
         return torch.cat([part[symbols] for part in parts], dim=1)
 
     def _asked(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield queries that old documents answer, [Q, H], with their answers' scores, [Q].
+        """Yield protected queries [Q, H], and the score of each one's own document, [Q].
 
-        A document without a query of its own is asked by the dense part of its row.
+        For a document without queries, the dense part of its row is used as the query.
         """
         for block in _blocks(len(self.owners)):
             assert self.guards is not None
@@ -125,7 +125,7 @@ class Field:
             yield asked, answers
 
     def rival(self, asked: Tensor) -> Tensor:
-        """Return the best score of a row for queries [T, H]; -inf where there is none."""
+        """Return the best score of an existing row for queries [T, H]; -inf if there is none."""
         best = torch.full((len(asked),), -torch.inf, device=asked.device)
         for block in _blocks(len(self.rivals)):
             scores = asked @ self._rows(block).T
@@ -136,7 +136,7 @@ class Field:
         return best
 
     def guarding(self, start: Tensor, trained: int) -> Texts:
-        """Return the queries that some of the new rows, [M, H], come near to taking."""
+        """Return the protected queries that new rows [M, H] may violate, as constraints."""
         queries, scores = [start[:0]], [start[:0, 0]]
         for asked, answers in self._asked():
             near = (asked @ start.T).amax(dim=1) > answers - Weights().leave - NEAR
@@ -147,7 +147,7 @@ class Field:
         return Texts(asked[:, :trained], fixed, torch.cat(scores))
 
     def join(self, rows: Tensor, asked: Tensor, owner: Tensor) -> None:
-        """Have these rows, [M, H], and queries that they answer, [Q, H], stand from now on."""
+        """Add new rows [M, H] and their queries [Q, H] to the existing ones."""
         self.joined.append((rows, asked, (asked * rows[owner]).sum(dim=1)))
 
 
@@ -184,6 +184,6 @@ def _place(
 
 
 def _means(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
-    """Return the unit mean of each owner's vectors, [count, columns]; zeros where one has none."""
+    """Return the unit mean of each owner's vectors, [count, columns]; zeros if it has none."""
     sums = vectors.new_zeros(count, vectors.shape[1]).index_add_(0, owner, vectors)
     return F.normalize(sums, dim=1)

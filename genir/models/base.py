@@ -1,8 +1,8 @@
-"""The contract between a model, the training loop and the decoder. Knows no trie and no loop.
+"""The interface of a model for the training loop and the decoder.
 
-A model is made in two steps: `build` loads or creates the encoder and tokenizer from the recipe
-(and the corpus, for a vocabulary from scratch); `attach` adds what emits identifiers once the
-scheme is fitted. To add a kind: write one file with a subclass, and name it in `registry.py`.
+A model is made in two steps. `build` loads or creates the encoder and tokenizer from the recipe and
+the corpus. `attach` adds the head that emits identifiers, once the scheme is fitted. To add a
+model, write one file with a subclass, and register it in `registry.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -27,19 +27,22 @@ from genir.records import Document
 from genir.tasks.base import TrainQueries
 
 NewRows = Mapping[int, NDArray[np.float32]]
-"""Rows of parameters, float32 [H], by the symbol that they stand for."""
+"""Parameter rows, float32 [H], by identifier symbol."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """A training batch on the device.
 
-    input_ids, attention_mask: int64 [batch, source length].
-    targets: int64 [batch, target length], identifier symbols or text tokens, padded with -1.
-    rows: int64 [batch], the target's row in the identifier table, -1 for a text target.
-    weights: float32 [batch].
-    answers: int64 [batch, A], the numbers of the documents known to answer each source, padded with
-    -1. sources: the texts that were read, without typing errors. Losses over lists need both.
+    Attributes:
+        input_ids: Source tokens, int64 [batch, source length].
+        attention_mask: 1 for tokens, 0 for padding, same shape.
+        targets: Identifier symbols or text tokens, int64 [batch, target length], padded with -1.
+        rows: Table row of each target, int64 [batch]; -1 for a text target.
+        weights: Example weights, float32 [batch].
+        answers: Numbers of the relevant documents of each source, int64 [batch, A], padded with -1.
+            Ranking losses need them and `sources`.
+        sources: Source texts without synthetic typing errors.
     """
 
     input_ids: Tensor
@@ -52,11 +55,11 @@ class Batch:
 
     @property
     def inputs(self) -> tuple[Tensor, Tensor]:
-        """Return the token ids of the sources and their mask."""
+        """Source token ids and attention mask."""
         return self.input_ids, self.attention_mask
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device."""
+        """Return a copy on a device."""
         tensors: dict[str, Any] = {
             k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)
         }
@@ -64,21 +67,21 @@ class Batch:
 
 
 class DocidModel(nn.Module, ABC):
-    """A sequence-to-sequence model that emits identifiers.
+    """A model that emits identifiers symbol by symbol.
 
-    Decoding protocol, for B queries and K beams (K may grow from 1 after the first step):
-    `start` encodes the queries; `step` returns hidden states [B, K, H] for the next symbol of each
-    beam; `logits` scores candidate symbols; `log_normaliser` is the log-sum-exp over every symbol
-    of the level, so that log p(symbol | prefix, query) = logits - log_normaliser.
+    Decoding, for B queries and K beams (K may grow from 1 after the first step): `start` encodes
+    the queries, `step` returns hidden states [B, K, H] for the next symbol of each beam, and
+    log p(symbol | prefix, query) = `logits` - `log_normaliser`. The normaliser is the log-sum-exp
+    over the vocabulary of the level.
     """
 
     kind: ClassVar[str]
     Options: ClassVar[type[Strict]]
     writes_text: ClassVar[bool] = False
-    """Whether it can be trained on text targets."""
+    """Whether the model can be trained on text targets."""
     separator: int | None = None
-    """The symbol between identifiers of one target, in the place of the end of all but the last;
-    None where only one can be written."""
+    """Symbol between the identifiers of a target, in place of the end symbol of all but the last.
+    None if the model emits one identifier only."""
     tokenizer: Any
 
     @classmethod
@@ -88,183 +91,208 @@ class DocidModel(nn.Module, ABC):
 
     @classmethod
     def try_source(cls, options: Any, source_length: int) -> None:
-        """Raise InputError if the pre-trained network that the options name cannot be used.
+        """Check the pre-trained network of the options before `build`. By default does nothing.
 
-        For what is to be done before `build`, which finds out by itself. By default nothing.
+        Raises:
+            InputError: It cannot be used.
         """
         return
 
     def start_from(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
-        """Take over what a trained model of the same kind knows, before `attach`.
+        """Copy the weights of a trained model of the same kind, before `attach`.
 
-        Return where it put the documents of its table, float32 [documents, H], if it did.
+        Returns:
+            The parent's document vectors, float32 [documents, H], or None.
+
+        Raises:
+            InputError: The model cannot be initialised from another one.
         """
         raise InputError(f"[model] start: a {self.kind!r} model cannot start from another")
 
     same_as_start: ClassVar[frozenset[str]] = frozenset()
-    """The options in which it must agree with a model that it starts from."""
+    """Options that must equal those of the parent model."""
     keeps_identifiers: ClassVar[bool] = False
-    """Whether, started from a model of the same `[identifiers]`, it has that model's own."""
+    """Whether a model initialised from one with the same `[identifiers]` inherits them."""
 
     def keep(self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable) -> None:
-        """Take over the identifiers of a parent, and what emits them, in place of `attach`."""
-        raise NotImplementedError(f"a {self.kind!r} model makes identifiers anew")
+        """Inherit the identifiers and the head of a parent, in place of `attach`."""
+        raise NotImplementedError(f"a {self.kind!r} model cannot inherit identifiers")
 
     @abstractmethod
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
-        """Add what emits the scheme's identifiers, started from vectors or codebooks if given."""
+        """Add the head of a fitted scheme, initialised from vectors or codebooks if given."""
 
     @abstractmethod
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         """Return the weighted mean cross-entropy of a batch, a scalar float32 tensor."""
 
     def forward(self, batch: Batch, objective: "Objective") -> Tensor:
-        """Return what training makes small: what distributed wrappers call."""
+        """Return the training loss; called by distributed wrappers."""
         return objective(self, batch)
 
     @abstractmethod
     def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
-        """Return the hidden state before each symbol of C identifiers a source, as training has it.
+        """Return hidden states before each symbol of C identifiers per source, teacher-forced.
 
-        inputs: int64 [B, S] each, as for `start`. symbols: int64 [B, C, T], padded with -1. A
-        tensor a depth, [B, C, H] ([B, 1, H] where it is alike for all), with gradients, for
-        `logits` and `level_logits`.
+        Args:
+            inputs: Token ids and attention mask, int64 [B, S] each.
+            symbols: Identifier symbols, int64 [B, C, T], padded with -1.
+
+        Returns:
+            One tensor per depth with gradients, [B, C, H], or [B, 1, H] if it is the same for all
+            identifiers; for `logits` and `level_logits`.
         """
 
     def refuse_source(self, length: int) -> None:
-        """Raise InputError for a network with fewer positions than `training.source_length`."""
+        """Raise InputError if the encoder has fewer positions than `training.source_length`."""
         return
 
     def source_positions(self) -> list[int]:
-        """Return the most tokens that each table of positions takes: nothing without a limit."""
+        """Return the size of each position table; empty without a limit."""
         return []
 
     def refuse_target(self, length: int, key: str, start: int = 0) -> None:
-        """Raise InputError for a decoder with fewer positions than `length`, which `key` asks for.
+        """Raise InputError if the decoder has fewer positions than `length`, set by `key`.
 
-        start: how many of them come before those that `key` counts. By default nothing: without a
-        decoder there are no positions.
+        start: positions before those that `key` counts. By default does nothing, for models
+        without a decoder.
         """
         return
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return where each document lies before training, float32 [documents, H].
+        """Return the initial document vectors, float32 [documents, H].
 
-        What code schemes are fitted on, and what atomic rows start from: MiniLM's vectors, for a
-        model that has none of its own.
+        Code schemes are fitted on them, and atomic rows start from them. By default MiniLM's.
         """
         texts = [f"{document.title}. {document.text}" for document in corpus]
         return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
     def finish(self, corpus: Sequence[Document]) -> None:
-        """Do what is left to do once the weights are trained. By default nothing."""
+        """Finish the model after training. By default does nothing."""
         return
 
     def hold(self, numbers: Sequence[int]) -> None:
-        """Keep parameters that belong to other documents alone as they are. By default nothing."""
+        """Freeze parameters that belong only to other documents. By default does nothing."""
         return
 
     def adaptable(self) -> nn.Module:
-        """Return the pre-trained network that adapters can be trained in, beside frozen weights.
+        """Return the pre-trained network that adapters can be added to.
 
-        Raises InputError for a model that has none.
+        Raises:
+            InputError: The model has none.
         """
-        raise InputError(f"adapters: a {self.kind!r} model takes none; leave them at 0")
+        raise InputError(f"adapters: a {self.kind!r} model does not support them; set them to 0")
 
     @property
     def makes_rows(self) -> bool:
-        """Tell whether a document that is added needs a row of parameters, from `new_rows`."""
+        """Whether each document has its own parameter row, made by `new_rows`."""
         return False
 
     @property
     def row_width(self) -> int:
-        """Return the columns of a document's row of parameters, where `makes_rows`."""
-        raise NotImplementedError(f"a {self.kind!r} model makes no rows")
+        """Number of columns of a document's parameter row, if `makes_rows`."""
+        raise NotImplementedError(f"a {self.kind!r} model has no document rows")
 
     def refuse_additions(self) -> None:
-        """Raise InputError for a model that documents cannot be added to. By default nothing."""
+        """Raise InputError if documents cannot be added. By default does nothing."""
         return
 
     def new_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
     ) -> Sequence[NewRow]:
-        """Return the rows of new documents, without any training.
+        """Return the parameter rows of new documents, without training.
 
-        queries: what each of them answers, if known.
+        Args:
+            corpus: New documents.
+            queries: Known queries of these documents, by key.
+            standing: Existing documents and protected queries.
         """
-        raise NotImplementedError(f"a {self.kind!r} model makes no rows")
+        raise NotImplementedError(f"a {self.kind!r} model has no document rows")
 
     def follow(self, scheme: Scheme, table: IdentifierTable, rows: NewRows) -> None:
-        """Adapt to a table whose documents have changed; rows: those to write, by their symbol."""
+        """Update to a changed table; rows: parameter rows to write, by symbol."""
         return
 
     def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:
-        """Return train queries as `new_rows` heeds them; by default None."""
+        """Return the train queries that `new_rows` protects, or None (default)."""
         return None
 
     @contextmanager
     def keeping(self, symbols: NDArray[np.int64], documents: NDArray[np.int64]) -> Iterator[None]:
-        """Have in the block only these symbols' rows, where `makes_rows`, and these documents."""
+        """Restrict the model in the block to these rows (if `makes_rows`) and documents."""
         yield
 
     @abstractmethod
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        """Encode queries, int64 [B, S] each, and return the decoder's state before any symbol."""
+        """Encode queries, int64 [B, S] each, and return the initial decoder state."""
 
     @abstractmethod
     def step(
         self, state: Any, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[Any, Tensor]:
-        """Advance the beams by one symbol and return (state, hidden [B, K, H]).
+        """Advance the beams by one symbol. Must not synchronise with the device.
 
-        parents: int64 [B, K], the former beam that each beam continues; symbols: int64 [B, K], the
-        symbol it just took (any valid symbol for dead beams). Both None at the first step, where
-        K = 1. Must not wait for the device.
+        Args:
+            state: Decoder state.
+            parents: Previous beam that each beam continues, int64 [B, K]; None at the first step.
+            symbols: Last symbol of each beam, int64 [B, K], any valid symbol for dead beams; None
+                at the first step, where K = 1.
+
+        Returns:
+            The new state, and hidden states [B, K, H].
         """
 
     def prepared(self) -> list[Any] | None:
-        """Return what answering has made of the weights up to now, for those to hold who have
-        recorded a search; None where none can be: a step waits for the device or looks at values.
+        """Return the prepared weights, which captured searches must keep alive.
+
+        None if searches cannot be captured, because a step synchronises with the device.
         """
         return None
 
     reads_runs: bool = False
-    """Whether the model has `continue_from` and `read`."""
+    """Whether `continue_from` and `read` are implemented."""
 
     def continue_from(self, state: Any, slots: Tensor) -> Any:
-        """Return a state whose rows continue rows `slots`, int64 [M], of the former one.
+        """Return a state whose rows are rows `slots`, int64 [M], of the given one.
 
-        Rows count over batch and beams; each keeps its query and how many symbols it has read.
+        Rows count over batch and beams; each keeps its query and its number of symbols read.
         """
-        raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
+        raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
 
     def read(
         self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[Any, Tensor]:
-        """Let rows, int64 [M], read lengths [M] of their symbols [M, T]: (state, hidden [M, T, H]).
+        """Read several symbols at some rows of the state; other rows are unchanged.
 
-        Hidden states beyond a row's length mean nothing. last: those after each row's last symbol
-        are all that is wanted: [M, 1, H]. Other rows stay as they are.
+        Args:
+            state: Decoder state.
+            rows: Rows of the state, int64 [M].
+            symbols: Symbols to read, int64 [M, T].
+            lengths: Number of symbols of each row, int64 [M].
+            last: Return the hidden states of last symbols only, [M, 1, H].
+
+        Returns:
+            The new state, and hidden states [M, T, H]; undefined beyond a row's length.
         """
-        raise NotImplementedError(f"a {self.kind!r} model reads one symbol a step")
+        raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
 
     same_symbols: bool = False
-    """Whether every level has the same symbols, so that `logits` asks for no depth."""
+    """Whether all levels share one vocabulary, so that `logits` does not depend on the depth."""
 
     @abstractmethod
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
-        """Score candidate symbols [B, K, C] (0 where there is none): float32 [B, K, C]."""
+        """Return logits of candidate symbols [B, K, C] (0 in unused slots), float32 [B, K, C]."""
 
     @abstractmethod
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
-        """Score all symbols of a level after hidden states [..., H]: float32 [..., size]."""
+        """Return logits of the level's vocabulary for hidden [..., H], float32 [..., size]."""
 
     @abstractmethod
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return the log-sum-exp of the logits of all symbols at a level: float32 [B, K]."""
+        """Return the log-sum-exp of the logits of a level's vocabulary, float32 [B, K]."""
 
     def scores(self, hidden: Tensor, depth: int, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `logits` of the candidates and `log_normaliser`, which may share their work."""
+        """Return `logits` and `log_normaliser`, computed together if that is faster."""
         return self.logits(hidden, depth, candidates), self.log_normaliser(hidden, depth)
 
     @abstractmethod
@@ -273,49 +301,54 @@ class DocidModel(nn.Module, ABC):
     ) -> list[Tensor]:
         """Return hidden states [N, H] after symbols[:, :n], for n = first, ..., T.
 
-        state: as `start` made it. queries: int64 [N], whose prefixes they are, of the B there.
-        symbols: int64 [N, T] (any valid symbol past an identifier's end). Keeps no state, so that
-        prefixes need not continue each other: for the searches that do not go level by level.
+        It keeps no state, so prefixes need not extend each other (for exact search).
+
+        Args:
+            state: Result of `start` for B queries.
+            queries: Query index of each prefix, int64 [N].
+            symbols: int64 [N, T], any valid symbol after the end of an identifier.
+            first: Length of the shortest prefix.
         """
 
     def log_levels(self, state: Any) -> list[Tensor] | None:
-        """Return log p of every symbol, float32 [B, size] a level, where no prefix changes it.
+        """Return log p of every symbol, float32 [B, size] a level, if prefixes do not matter.
 
-        By default None: what comes next depends on the prefix.
+        By default None: the next symbol depends on the prefix.
         """
         return None
 
     def prior(self, state: Any) -> Tensor:
-        """Return a score of every row in one step, float32 [B, rows], for look-ahead.
+        """Return a score of every table row, float32 [B, rows], for look-ahead.
 
-        Raises InputError for a model that has none.
+        Raises:
+            InputError: The model has no document prior.
         """
         raise InputError(
-            f"[decoding] look_ahead: a {self.kind!r} model has no prior of documents; set it to 0"
+            f"[decoding] look_ahead: a {self.kind!r} model has no document prior; set it to 0"
         )
 
     @abstractmethod
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the newly made parameters, which train at the higher rate."""
+        """Return the newly created parameters, trained at the higher learning rate."""
 
     def identifier_bytes(self) -> int:
-        """Return the size of the parameters that belong to identifiers alone."""
+        """Return the size in bytes of the parameters that belong to identifiers only."""
         return 0
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors`, `model.json` and the tokenizer's files."""
+        """Write `model.safetensors`, `model.json` and the tokenizer files."""
 
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
-        """Read back what `save` wrote. Raises InputError on a missing or foreign file."""
+        """Load a saved model. Raises InputError if a file is missing or does not match."""
 
     @property
     def device(self) -> torch.device:
-        """Return where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
 
 Objective = Callable[[DocidModel, Batch], Tensor]
-"""What training makes small: a scalar float32 tensor."""
+"""Training objective: (model, batch) -> scalar float32 loss."""

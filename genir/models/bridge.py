@@ -1,9 +1,9 @@
-"""A pre-trained encoder with a docid head on top: the default model. Knows no trie and no loop.
+"""Pre-trained encoder with a document head: the default model.
 
-With atomic identifiers it is DynamicRetriever (2022): P(document | query) = softmax(W h), one row
-of W a document; W started from document vectors is its OverDense. With codes, each level has a
-codebook and a document's row is the sum of its codewords, so that the score of a prefix is the
-inner product with what is known of the document so far (RIPOR, 2024, section 3).
+With atomic identifiers it is DynamicRetriever (2022): P(document | query) = softmax(W h), with one
+row of W for each document; W initialised from document vectors is its OverDense variant. With
+codes, each level has a codebook, and a document vector is the sum of its codewords. The score of a
+prefix is the inner product of the query with this sum so far (RIPOR, 2024, section 3).
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,36 +36,36 @@ from genir.records import Document
 from genir.tasks.base import TrainQueries
 
 SAMPLE = 64
-"""Documents by which the bias of the head of sets is chosen."""
+"""Documents used to choose the bias of the term-set head."""
 
 
 class BridgeOptions(Strict):
-    """`[model]` of a bridge."""
+    """Options of `[model]` for kind "bridge"."""
 
     encoder: str = Field(default=MINILM, description="minilm, a local folder, or a hub name")
-    length: int = Field(default=256, ge=8, description="tokens of a document that its vector sees")
-    scale: float = Field(default=20.0, gt=0, description="of the cosine softmax")
+    length: int = Field(default=256, ge=8, description="tokens of a document that are encoded")
+    scale: float = Field(default=20.0, gt=0, description="scale of the cosine softmax")
     rows: Literal["vectors", "random"] = Field(
-        default="vectors", description="where atomic rows start (OverDense, or Vanilla)"
+        default="vectors", description="initial atomic rows (OverDense or Vanilla)"
     )
-    lexical: int = Field(default=384, ge=0, description="size of the word channel; 0 = none")
-    lexical_gain: float = Field(default=0.1, gt=0, description="of the word channel's scores")
+    lexical: int = Field(default=384, ge=0, description="dimension of the lexical part; 0 = none")
+    lexical_gain: float = Field(default=0.1, gt=0, description="weight of the lexical scores")
     anchor: float = Field(
         default=0.8,
         ge=0,
-        description="share of the tuned encoder's own view of a document in its trained atomic row",
+        description="weight of the trained encoder's document vector in a trained atomic row",
     )
     set_words: int = Field(
-        default=0, ge=0, description="words of a set identifier, the prior (PAG); 0 = none"
+        default=0, ge=0, description="words of a term-set identifier, the prior (PAG); 0 = none"
     )
 
     def weights(self) -> list[str]:
-        """Return the encoder."""
+        """Return the names of the pre-trained networks."""
         return [self.encoder]
 
 
 class BridgeModel(InnerProducts):
-    """Encoder (dense and lexical) + codebooks."""
+    """Encoder (dense and lexical) with one codebook per level."""
 
     kind = "bridge"
     Options = BridgeOptions
@@ -88,7 +88,7 @@ class BridgeModel(InnerProducts):
 
     @classmethod
     def build(cls, options: BridgeOptions, corpus: Sequence[Document]) -> Self:
-        """Load the encoder and count the corpus's word pieces; `attach` must follow."""
+        """Load the encoder and count the word pieces of the corpus; `attach` must follow."""
         model = cls(options, TextEncoder.pretrained(options.encoder, options.length))
         if model.lexical is not None:
             model.lexical.fit(model._word_counts(corpus))
@@ -103,7 +103,7 @@ class BridgeModel(InnerProducts):
 
     @classmethod
     def try_source(cls, options: BridgeOptions, source_length: int) -> None:
-        """Load the encoder and try it. Raises InputError if it cannot be used."""
+        """Load the encoder and run it once. Raises InputError if it cannot be used."""
         cls(options, TextEncoder.pretrained(options.encoder, options.length)).refuse_source(
             source_length
         )
@@ -113,8 +113,8 @@ class BridgeModel(InnerProducts):
         if words != states:
             raise InputError(
                 f"[model] set_words = {self.options.set_words}: the encoder "
-                f"{self.options.encoder!r} has embeddings of {words} dimensions and states of "
-                f"{states}, and sets need both alike; set it to 0, or take another encoder"
+                f"{self.options.encoder!r} has embeddings of {words} and states of {states} "
+                "dimensions, which must be equal; set it to 0, or use another encoder"
             )
 
     def refuse_source(self, length: int) -> None:
@@ -122,18 +122,19 @@ class BridgeModel(InnerProducts):
         self.encoder.refuse_length(length, "[training] source_length", self.options.encoder)
 
     def source_positions(self) -> list[int]:
-        """Return the lengths of the encoder's tables of positions."""
+        """Return the sizes of the encoder's position tables."""
         return tabled(self.encoder.backbone)
 
     @property
     def width(self) -> int:
-        """Return the size of a query vector."""
+        """Dimension of a query vector."""
         return self.encoder.dimension + (self.lexical.dimension if self.lexical else 0)
 
     def start_from(self, parent: DocidModel, table: IdentifierTable) -> Vectors:
-        """Take over the parent's encoder, and where it put the documents, as far as it fits.
+        """Copy the parent's encoder and return its document vectors.
 
-        Raises InputError for a parent with another encoder or word channel.
+        Raises:
+            InputError: The parent has another encoder or lexical dimension.
         """
         assert isinstance(parent, BridgeModel)
         for name in ("encoder", "lexical"):
@@ -141,7 +142,7 @@ class BridgeModel(InnerProducts):
             if own not in (its, 0):
                 raise InputError(
                     f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
-                    "take the same"
+                    "use the same value"
                 )
         self.encoder.load_state_dict(parent.encoder.state_dict())
         rows = np.array([table.rows_of(number)[0] for number in range(len(table.keys))])
@@ -149,7 +150,7 @@ class BridgeModel(InnerProducts):
         return learned[:, : self.width]
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return where each document lies before training, float32 [documents, H].
+        """Return the initial document vectors, float32 [documents, H].
 
         The dense part is the unit mean of the document's vector and its train queries' vectors
         (OverDense); the lexical part is BM25-weighted.
@@ -178,19 +179,20 @@ class BridgeModel(InnerProducts):
         return ids
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
-        """Start a codebook a level: from the scheme's codewords, or from the vectors (atomic).
+        """Initialise the codebooks from the scheme's codewords, or from the vectors (atomic).
 
-        Raises InputError for identifiers of text, which have no codebooks, and for random codes.
+        Raises:
+            InputError: Text identifiers, which have no codebooks, or random rows with codes.
         """
         if scheme.needs_tokenizer:
             raise InputError(
-                f"[model] kind: a bridge has no words for the scheme {scheme.name!r}; "
-                "take kind = 'seq2seq', or a scheme of codes"
+                f"[model] kind: a bridge cannot emit text, which scheme {scheme.name!r} needs; "
+                "use kind = 'seq2seq', or a code scheme"
             )
         if self.options.rows == "random" and len(scheme.level_sizes()) > 1:
             raise InputError(
                 f"[model] rows = 'random' is for the scheme 'atomic', not for {scheme.name!r}, "
-                "whose codes start from their codebooks; leave it out"
+                "whose codes start from their codebooks; remove it"
             )
         self.head = self._head(scheme, table)
         if self.sets is not None:
@@ -200,7 +202,7 @@ class BridgeModel(InnerProducts):
         elif vectors is not None and len(scheme.level_sizes()) == 1:
             rows = np.zeros((scheme.level_sizes()[0], vectors.shape[1]), dtype=np.float32)
             rows[table.symbols[:, 0]] = vectors[table.documents]
-            if self.options.rows == "random":  # the word channel's columns are never trained
+            if self.options.rows == "random":  # the lexical columns are never trained
                 rows[:, : self.encoder.dimension] = self.head.codebooks[0].detach().numpy()
             self.head.start_from([rows])
 
@@ -214,9 +216,9 @@ class BridgeModel(InnerProducts):
         return self.scale * self.encoder(input_ids, attention_mask)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Return the cross-entropy over all documents, plus those over prefixes and over sets.
+        """Return the cross-entropy over all documents, plus prefix and term-set losses.
 
-        The word channel stays out: what it knows, the dense one would not learn.
+        Lexical scores are excluded: the dense part would not learn the words they cover.
         """
         states = self.encoder.states(batch.input_ids, batch.attention_mask)
         query = self.scale * pool(states, batch.attention_mask)
@@ -227,7 +229,7 @@ class BridgeModel(InnerProducts):
         return (losses * batch.weights).sum() / batch.weights.sum()
 
     def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
-        """Return each level's scores, [B, 1, size]: alike for all, and without the word channel."""
+        """Return each level's logits, [B, 1, size], without the lexical part."""
         query = self.dense_vectors(*inputs)
         return [
             self.head.training_scores(query, depth).unsqueeze(1)
@@ -235,14 +237,14 @@ class BridgeModel(InnerProducts):
         ]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the codebooks, and the head of sets."""
+        """Return the codebooks and the parameters of the term-set head."""
         return [*self.head.codebooks, *(self.sets.parameters() if self.sets else ())]
 
     def finish(self, corpus: Sequence[Document]) -> None:
-        """Mix into each trained atomic row where the tuned encoder places the document itself.
+        """Add the trained encoder's document vector to each trained atomic row.
 
-        A row has learned from the few texts that it was trained on; the encoder has read the whole
-        document, and has learned from all documents' queries how texts are asked for.
+        A row has learned from its few train texts only. The encoder has read the whole document and
+        has learned from the queries of all documents.
         """
         if self.head.levels > 1 or not self.options.anchor:
             return
@@ -250,12 +252,12 @@ class BridgeModel(InnerProducts):
         self.head.anchor(self.options.anchor * vectors)
 
     def hold(self, numbers: Sequence[int]) -> None:
-        """Keep the rows of other documents as they are, where identifiers are atomic."""
+        """Freeze the rows of other documents if identifiers are atomic."""
         if self.makes_rows:
             self.head.hold(numbers)
 
     def adaptable(self) -> nn.Module:
-        """Return the encoder's network."""
+        """Return the encoder network."""
         network: nn.Module = self.encoder.backbone
         return network
 
@@ -263,12 +265,12 @@ class BridgeModel(InnerProducts):
 
     @property
     def makes_rows(self) -> bool:
-        """Tell whether identifiers are atomic, so that a new document is a new row."""
+        """Whether identifiers are atomic, so that a new document needs a new row."""
         return self.head.levels == 1
 
     @property
     def row_width(self) -> int:
-        """Return the size of a query vector."""
+        """Dimension of a query vector."""
         return self.width
 
     def new_rows(
@@ -278,46 +280,46 @@ class BridgeModel(InnerProducts):
         return new_rows(self, corpus, queries, standing)
 
     def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:
-        """Return train queries as `new_rows` heeds them; None for codes, which stay as they are."""
+        """Return protected train queries; None for codes, which do not change."""
         return keep_guards(self, queries, table) if self.makes_rows else None
 
     def follow(self, scheme: Scheme, table: IdentifierTable, rows: NewRows) -> None:
-        """Write new rows, and read the prior off those of the table."""
+        """Write new rows, and switch to the rows of the table."""
         if rows:
             self.head.put(scheme.level_sizes()[0], rows)
         self.head.follow(table)
 
     def refuse_additions(self) -> None:
-        """Raise InputError where documents have sets: their words are chosen in training."""
+        """Raise InputError for term sets, whose words are chosen in training."""
         if self.sets is not None:
             raise InputError(
-                "a model with set identifiers ([model] set_words) takes no further documents: a "
-                "set's words are chosen in training; train it again, or roll a deletion back"
+                "[model] set_words: documents cannot be added to a model with term sets, whose "
+                "words are chosen in training; train it again, or roll a deletion back"
             )
 
     @contextmanager
     def keeping(self, symbols: NDArray[np.int64], documents: NDArray[np.int64]) -> Iterator[None]:
-        """Have in the block only these symbols' rows, where `makes_rows`, and documents' sets."""
+        """Restrict the model in the block to these rows (if `makes_rows`) and term sets."""
         rows = self.head.keeping(symbols) if self.makes_rows else nullcontext()
         sets = nullcontext() if self.sets is None else self.sets.keeping(documents)
         with rows, sets:
             yield
 
     def identifier_bytes(self) -> int:
-        """Return the size of the codebooks and the sets."""
+        """Return the size of codebooks and term sets in bytes."""
         held = [*self.head.parameters(), *([self.sets.words] if self.sets else [])]
         return sum(p.numel() * p.element_size() for p in held)
 
     # --- the model folder ----------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write weights, genir's options, the encoder's configuration and the tokenizer."""
+        """Write weights, options, encoder configuration and tokenizer."""
         write_model(folder, self, self.options)
         self.encoder.config.save_pretrained(folder)
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
-        """Read back what `save` wrote, from local files alone."""
+        """Load a saved model from local files only."""
         with read_model(folder, cls.kind, BridgeOptions) as (options, weights):
             encoder = TextEncoder.restore(folder, options.length, weights)
             cls._refuse_sizes(folder, options, encoder, scheme, weights)
@@ -334,7 +336,7 @@ class BridgeModel(InnerProducts):
     def _refuse_sizes(
         folder: Path, options: BridgeOptions, encoder: TextEncoder, scheme: Scheme, weights: Weights
     ) -> None:
-        """Raise InputError for a word channel or codebooks of another size than the weights'."""
+        """Raise InputError if the lexical part or codebooks do not match the weights' shapes."""
         where = f"{folder / 'model.json'}: lexical"
         if options.lexical:
             size = [len(encoder.tokenizer), options.lexical]

@@ -1,6 +1,6 @@
-"""The docid head of a bridge: one codebook a level, documents as sums of codewords.
+"""Document head of a bridge: one codebook per level, document vectors as sums of codewords.
 
-One level with a codeword a document is the atomic softmax. Knows no text and no trie.
+One level with one codeword for each document is an atomic softmax.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,13 @@ from genir.models.concurrent import linear_pair
 
 
 class CodebookHead(nn.Module):
-    """Codebooks, one a level; logits are inner products with the query vector [..., H].
+    """Codebooks, one per level; logits are inner products with the query vector [..., H].
 
-    Its first columns are trained: `codebooks`, float32 [size, trained]. The rest is fixed: `fixed`,
-    float32 [size, H - trained], there if H > trained.
-    codes: [rows, levels], the table's symbols; documents: [rows], whose rows they are. Both are the
-    table's own memory on a CPU.
+    Attributes:
+        codebooks: Trained columns, float32 [size, trained] a level.
+        fixed: Other columns, float32 [size, H - trained] a level; empty if H = trained.
+        codes: Symbols of the table, [rows, levels]; on a CPU, it shares the table's memory.
+        documents: Document number of each row, [rows]; likewise.
     """
 
     codes: Tensor
@@ -32,7 +33,7 @@ class CodebookHead(nn.Module):
     def __init__(
         self, sizes: Sequence[int], widths: tuple[int, int], table: IdentifierTable
     ) -> None:
-        """Make codebooks of `sizes`; widths: the columns trained, and all of them."""
+        """Create codebooks of `sizes`; widths: number of trained columns, and of all columns."""
         super().__init__()
         self.trained, width = widths
         self.codebooks = nn.ParameterList(
@@ -44,18 +45,18 @@ class CodebookHead(nn.Module):
             self.fixed.extend(nn.Parameter(zeros, requires_grad=False) for zeros in rest)
         self.register_buffer("codes", torch.from_numpy(table.symbols), persistent=False)
         self.register_buffer("documents", torch.from_numpy(table.documents), persistent=False)
-        # Rows at unit length, and the storage and version of the codebook that they are made of.
-        # No buffer: each process makes its own, which DDP would otherwise overwrite in training.
+        # Rows at unit length, with storage and version of the codebook they were computed from. Not
+        # a buffer: in training, DDP would overwrite each process's own with another's.
         self.unit: tuple[Tensor, tuple[int, int]] | None = None
 
     @property
     def levels(self) -> int:
-        """Return the number of levels, the tie level included."""
+        """Number of levels, including the tie-breaking level."""
         return len(self.codebooks)
 
     @torch.no_grad()
     def start_from(self, codebooks: Sequence[NDArray[np.float32]]) -> None:
-        """Copy known codewords, [size, H] a level; levels beyond them (ties) start at zero."""
+        """Copy initial codewords, [size, H] a level; tie-breaking levels start at zero."""
         for level, codebook in enumerate(self.codebooks):
             codebook.zero_()
             if level < len(codebooks):
@@ -66,7 +67,7 @@ class CodebookHead(nn.Module):
 
     @torch.no_grad()
     def anchor(self, vectors: NDArray[np.float32]) -> None:
-        """Add a vector a document, [documents, trained], to its rows at unit length (one level)."""
+        """Add document vectors, [documents, trained], to the normalised rows (one level)."""
         (codebook,) = self.codebooks
         known = torch.from_numpy(vectors).to(codebook.device)
         moved = F.normalize(codebook, dim=1)
@@ -76,7 +77,7 @@ class CodebookHead(nn.Module):
 
     @torch.no_grad()
     def put(self, size: int, rows: Mapping[int, NDArray[np.float32]]) -> None:
-        """Make room for `size` codewords of the only level, and write some of them, float32 [H]."""
+        """Grow the only level to `size` codewords, and write the given ones, float32 [H]."""
         device = self.codes.device
         places = torch.tensor(list(rows), dtype=torch.long, device=device)
         known = torch.from_numpy(np.stack(list(rows.values()))).to(device)
@@ -91,7 +92,7 @@ class CodebookHead(nn.Module):
 
     @contextmanager
     def keeping(self, symbols: NDArray[np.int64]) -> Iterator[None]:
-        """Have only these codewords of the only level in the block, in their order."""
+        """Restrict the only level in the block to these codewords, in the given order."""
         places = torch.from_numpy(symbols).to(self.codes.device)
         lists = [self.codebooks, *([self.fixed] if self.fixed else [])]
         whole = [parameters[0] for parameters in lists]
@@ -105,9 +106,9 @@ class CodebookHead(nn.Module):
             self.unit = None
 
     def hold(self, numbers: Sequence[int]) -> None:
-        """Train the codewords of these documents alone from now on (one level).
+        """Train only the codewords of these documents from now on (one level).
 
-        Else each step would push away the rows of documents that have no example in it.
+        Otherwise each step would lower the scores of documents without an example in the batch.
         """
         (codebook,) = self.codebooks
         mine = torch.isin(self.documents.long(), torch.tensor(numbers, device=self.codes.device))
@@ -116,15 +117,15 @@ class CodebookHead(nn.Module):
         codebook.register_hook(lambda gradient: gradient * moves.to(gradient))
 
     def follow(self, table: IdentifierTable) -> None:
-        """Take over the symbols and documents of a table that has changed."""
+        """Switch to the symbols and documents of a changed table."""
         device = self.codes.device
         self.codes = torch.from_numpy(table.symbols).to(device)
         self.documents = torch.from_numpy(table.documents).to(device)
 
     def scores(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return logits of the whole level, float32 [..., size], of hidden [..., H].
+        """Return the logits of a level, float32 [..., size], for hidden [..., H].
 
-        Never in bf16, which has 8 bits: enough to learn, but it ties what ranking tells apart.
+        Always in float32: bf16 has 8 significant bits, which produces ties in the ranking.
         """
         with torch.autocast(hidden.device.type, enabled=False):
             trained = hidden[..., : self.trained], self.answering(depth)
@@ -134,7 +135,7 @@ class CodebookHead(nn.Module):
             return scores + fixed
 
     def training_scores(self, query: Tensor, depth: int) -> Tensor:
-        """Return logits of the whole level, float32 [B, size], as `loss` has them.
+        """Return the training logits of a level, float32 [B, size].
 
         query: float32 [B, trained].
         """
@@ -142,10 +143,10 @@ class CodebookHead(nn.Module):
             return F.linear(query.float(), self.codebooks[depth])
 
     def answering(self, depth: int) -> Tensor:
-        """Return a level's trained codewords as they answer: at unit length where they are rows.
+        """Return a level's trained codewords for inference; normalised if atomic.
 
-        In training a row grows with the queries it has; left so, it would win by its length against
-        documents that had fewer (docs/design/).
+        In training the norm of a row grows with its number of queries, which would favour
+        documents with many queries (docs/design/).
         """
         codebook = self.codebooks[depth]
         if self.levels > 1:
@@ -156,16 +157,21 @@ class CodebookHead(nn.Module):
         return self.unit[0]
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; rows at unit length do not outlive the training that changes the rows."""
+        """Set the mode; training mode drops the normalised rows."""
         if mode:
-            self.unit = None  # a fused optimiser's steps leave no trace in the version
+            self.unit = None  # a fused optimiser does not update the version
         return super().train(mode)
 
     def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:
-        """Return per-example losses [B]: the mean over prefix lengths of softmaxes over all rows.
+        """Return the loss of each example, [B]: mean cross-entropy over several prefix lengths.
 
-        query: float32 [B, trained]; rows: int64 [B]. At a prefix length, the targets are all the
-        rows that share the example's prefix, so a beam is pruned only if the prefix truly loses.
+        Softmaxes are over all rows. The targets at a prefix length are all rows with the example's
+        prefix, so a beam search prunes it only if other prefixes score higher.
+
+        Args:
+            query: Query vectors, float32 [B, trained].
+            rows: Target rows, int64 [B].
+            label_smoothing: Used at the full length.
         """
         measured, losses = self._measured(), []
         for length, sums in self._prefix_vectors(list(self.codebooks)):
@@ -176,12 +182,12 @@ class CodebookHead(nn.Module):
         return torch.stack(losses).mean(dim=0)
 
     def _prefix_vectors(self, codebooks: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        """Yield (prefix length, sum of the rows' codewords so far, float32 [rows, columns])."""
+        """Yield prefix lengths with the sums of the rows' codewords, float32 [rows, columns]."""
         sums: Tensor = torch.zeros((), device=self.codes.device)
         for level in range(self.levels):
             symbols = self.codes[:, level].long()
             known = (symbols != PAD).unsqueeze(1)
-            # Not indexing, whose gradient several CPU threads add up in any order.
+            # Indexing has a gradient that CPU threads accumulate in a non-deterministic order.
             sums = sums + F.embedding(symbols.clamp(min=0), codebooks[level]) * known
             yield level + 1, sums
 
@@ -194,7 +200,7 @@ class CodebookHead(nn.Module):
         return torch.cat([trained, fixed], dim=1)
 
     def row_scores(self, hidden: Tensor) -> Tensor:
-        """Return each row's inner product with hidden [B, H]: the sum of its levels' scores."""
+        """Return each row's inner product with hidden [B, H]: the sum of its levels' logits."""
         sums = hidden.new_zeros(len(hidden), len(self.codes))
         for level in range(self.levels):
             symbols = self.codes[:, level].long()
@@ -203,7 +209,7 @@ class CodebookHead(nn.Module):
         return sums
 
     def _measured(self) -> set[int]:
-        """Return the prefix lengths that the loss sees: all of it, and halves of it."""
+        """Return the prefix lengths in the loss: the full length, one less, and its halves."""
         lengths, length = {self.levels}, self.levels - 1
         while length >= 1:
             lengths.add(length)

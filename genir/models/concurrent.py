@@ -1,8 +1,7 @@
-"""Two products with one vector at once: the CPU's kernel for one vector runs on one thread.
+"""Two matrix-vector products in parallel, since the CPU kernel for one vector uses one thread.
 
-A product of one query with the rows of all documents reads every row once, and one core does not
-use the whole bandwidth of the memory. The two products are the same calls as one after the other,
-so the results are equal bit by bit.
+The product of one query with all document rows is limited by memory bandwidth, which one core does
+not saturate. The calls are the same as in sequence, so the results are equal bit by bit.
 """
 
 import os
@@ -14,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MIN_ENTRIES = 1 << 19
-"""Entries of a matrix below which another thread takes longer to wake than the product takes."""
+"""Matrix entries below which waking a thread takes longer than the product."""
 
 
 def linear_pair(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """Return `F.linear` of two pairs of states [..., I] and weights [O, I], at once where it pays.
+    """Return `F.linear` of two pairs of states [..., I] and weights [O, I], in parallel if faster.
 
-    That is for one row of states, on a CPU with several threads, while nothing is trained.
+    That is for one row of states in inference, on a CPU with several threads.
     """
     future = _submit(*second) if _pays(*second) else None
     product = F.linear(*first)
@@ -40,7 +39,7 @@ def _pays(states: Tensor, weight: Tensor) -> bool:
 def _submit(states: Tensor, weight: Tensor) -> "Future[Tensor] | None":
     try:
         return _executor().submit(_multiply, states, weight)
-    except RuntimeError:  # the interpreter is ending: no thread takes anything any more
+    except RuntimeError:  # the interpreter is shutting down
         return None
 
 
@@ -55,4 +54,4 @@ def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "genir-product")
 
 
-os.register_at_fork(after_in_child=_executor.cache_clear)  # a fork has none of the threads
+os.register_at_fork(after_in_child=_executor.cache_clear)  # a forked child has no threads

@@ -1,4 +1,4 @@
-"""The device that a model runs on."""
+"""Selection of the device of a model."""
 
 import torch
 
@@ -6,9 +6,12 @@ from genir.errors import InputError
 
 
 def as_device(given: torch.device | str | None) -> torch.device:
-    """Return a device of torch; None is CUDA where there is one. Raises InputError for no device.
+    """Return a torch device; None selects CUDA if available.
 
-    Whether the device is there shows when the model is moved to it.
+    Availability of a given device is not checked here.
+
+    Raises:
+        InputError: Not a device name.
     """
     if given is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -16,5 +19,5 @@ def as_device(given: torch.device | str | None) -> torch.device:
         return torch.device(given)
     except (RuntimeError, TypeError, ValueError):
         raise InputError(
-            f"device {given!r:.60}: no device of torch; give cpu, cuda or cuda:0"
+            f"device {given!r:.60}: not a torch device; give cpu, cuda or cuda:0"
         ) from None

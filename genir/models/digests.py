@@ -1,4 +1,4 @@
-"""What identifies a file, a folder or a pre-trained model, to notice that it has changed."""
+"""Digests of files, folders and pre-trained models, to detect changes."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ from genir.models.foreign import check_place
 
 
 def file_digest(file: Path) -> str:
-    """Return the sha256 of a file. Raises InputError where it cannot be read, or is a device."""
+    """Return the sha256 of a file. Raises InputError if it cannot be read or is not a file."""
     if file.exists() and not file.is_file():
         raise InputError(f"{file}: not a regular file; name a file that can be read again")
     try:
@@ -24,12 +24,13 @@ def file_digest(file: Path) -> str:
 
 
 def weights_digest(name: str) -> str:
-    """Return what identifies a pre-trained model: a digest, or the commit of a hub name.
+    """Return a digest of a pre-trained model, or the commit of a hub model.
 
-    Raises InputError where it cannot be found.
+    Raises:
+        InputError: It cannot be found.
     """
     if name == MINILM:
-        return f"sha256 {MINILM_SHA256}"  # no other weights are loaded under this name
+        return f"sha256 {MINILM_SHA256}"  # checked when the weights are loaded
     folder = Path(pretrained_folder(name))
     if folder.is_dir():
         return folder_digest(folder)
@@ -38,9 +39,10 @@ def weights_digest(name: str) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a digest of the names and contents of all files below a folder, hidden ones left out.
+    """Return a digest of names and contents of all files below a folder, except hidden ones.
 
-    Raises InputError where one cannot be read.
+    Raises:
+        InputError: A file cannot be read.
     """
     digest = hashlib.sha256()
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))

@@ -1,6 +1,6 @@
-"""A pre-trained text encoder: texts to unit vectors. Knows nothing of identifiers.
+"""Pre-trained text encoder: texts to unit vectors.
 
-Also the one place that finds pre-trained weights: a package, a local folder, or the hub by name.
+It also resolves names of pre-trained weights: a package, a local folder, or a hub name.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ from genir.models.trial import TEXTS, TrialFailed, try_encoder
 from genir.progress import tracked
 
 TOKENISED_CHARACTERS = 200_000
-"""Characters of texts that are tokenised in one call."""
+"""Characters of texts tokenised in one call."""
 MAX_BATCH_TOKENS = 2_048
-"""Tokens of a batch on a CPU, padding included: 13 MB between MiniLM's two feed-forward layers."""
+"""Tokens of a CPU batch, including padding: 13 MB between MiniLM's two feed-forward layers."""
 LENGTH = 256
-"""Tokens of a text that an encoder reads, where nothing else is asked for."""
+"""Default maximum number of tokens of a text."""
 OTHER_ENCODER = (
     "give 'minilm' or an encoder of another architecture, such as BERT, RoBERTa, MPNet, ModernBERT "
     "or T5"
@@ -57,9 +57,10 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 @cache
 def pretrained_folder(name: str) -> str:
-    """Return where weights called `name` are: `minilm` (checked by sha256), a folder, a hub name.
+    """Return the location of weights: a package folder for `minilm`, else the name itself.
 
-    Raises InputError when the MiniLM package is absent or its weights are not the known ones.
+    Raises:
+        InputError: The MiniLM package is missing, or the sha256 of its weights is wrong.
     """
     if name != MINILM:
         return name
@@ -78,27 +79,27 @@ def pretrained_folder(name: str) -> str:
 
 
 def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
-    """Call `loader.from_pretrained` on a name; no code that comes with a model is run.
+    """Call `loader.from_pretrained` without running code from the model.
 
     Raises:
-        InputError: if it fails, with the reason and what to give instead.
+        InputError: It fails.
     """
-    logging.disable_progress_bar()  # transformers draws one for each load, however short
+    logging.disable_progress_bar()  # transformers shows one for each load
     try:
         folder = pretrained_folder(name)
         options = {"local_files_only": Path(folder).is_dir()} | options
         refuse_labels(Path(folder))
         loaded = loader.from_pretrained(folder, trust_remote_code=False, **options)
-        # Without tokenizer.json, transformers makes up a tokenizer to which every word is unknown.
+        # Without tokenizer.json, transformers creates a tokenizer without a vocabulary.
         if loader is AutoTokenizer and len(loaded) <= len(loaded.all_special_ids):
-            raise ValueError("it knows no words; is tokenizer.json missing?")
+            raise ValueError("its vocabulary is empty; is tokenizer.json missing?")
         limit = getattr(loaded, "model_max_length", 0)
         if loader is AutoTokenizer and not isinstance(limit, int | float):
             raise ValueError(f"model_max_length = {limit!r} is not a number")
         return loaded
     except (InputError, MemoryError):
         raise
-    except Exception as error:  # a damaged file may raise anything
+    except Exception as error:  # a damaged file may raise any exception
         part = {AutoTokenizer: "its tokenizer: ", AutoConfig: "its config.json: "}.get(loader, "")
         raise refusal(name, part + first_line(error)) from None
 
@@ -107,7 +108,7 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
     """Load a network from safetensors files.
 
     Raises:
-        InputError: if it cannot be loaded, or its weights and its configuration do not match.
+        InputError: It cannot be loaded, or its weights and its configuration do not match.
     """
     with quiet():
         net, report = load_pretrained(
@@ -115,15 +116,15 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
         )
     if name != MINILM:
         require_weights(name, net, report, encoder_alone=loader is AutoModel)
-    for part in net.modules():  # halves have configurations of their own
+    for part in net.modules():  # encoder and decoder have their own configurations
         if isinstance(getattr(part, "config", None), PreTrainedConfig):
-            part.config.return_dict = True  # what is returned is read by name
+            part.config.return_dict = True  # outputs are accessed by name
     return net
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from reporting at length which parameters are new: genir looks itself."""
+    """Silence transformers' report of newly initialised parameters; genir checks them itself."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -133,7 +134,7 @@ def quiet() -> Iterator[None]:
 
 
 class TextEncoder(nn.Module):
-    """Mean of the last hidden states, at unit length (the pooling MiniLM was trained with)."""
+    """Text encoder: mean of the last hidden states, at unit length."""
 
     def __init__(self, backbone: Any, tokenizer: Any, length: int) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class TextEncoder(nn.Module):
         if has_decoder(backbone):
             backbone = backbone.get_encoder()
         if getattr(backbone, "pooler", None) is not None:
-            backbone.pooler = None  # BERT's: never used here, and DDP refuses unused parameters
+            backbone.pooler = None  # unused, and DDP rejects unused parameters
         self.backbone = backbone
         opener = find_encoder_opener(backbone)
         self.precast = Precast(backbone, packed=opener is not None, opener=opener)
@@ -150,19 +151,19 @@ class TextEncoder(nn.Module):
 
     @classmethod
     def pretrained(cls, name: str = MINILM, length: int | None = None) -> Self:
-        """Load an encoder in evaluation mode, try it if it is not MiniLM; cut texts at `length`.
+        """Load an encoder in evaluation mode, and run it once if it is not MiniLM.
 
         Args:
             name: `minilm`, a local folder or a hub name. Of an encoder-decoder, the encoder.
-            length: by default 256, or as many as the encoder takes if those are fewer.
+            length: Maximum number of tokens of a text; by default 256, or the encoder's limit.
 
         Raises:
-            InputError: for a model that cannot be loaded, does not pool by the mean, fails its
-                trial, or takes fewer tokens than `length`.
+            InputError: The model cannot be loaded, does not use mean pooling, fails the trial run,
+                or takes fewer tokens than `length`.
         """
         if name != MINILM:
             check_files(name)
-            load_pretrained(AutoConfig, name)  # a fault there is none of the tokenizer's
+            load_pretrained(AutoConfig, name)  # report a bad configuration before the tokenizer
         tokenizer = load_pretrained(AutoTokenizer, name)
         if name != MINILM:
             require_mean_pooling(name, tokenizer)
@@ -176,7 +177,7 @@ class TextEncoder(nn.Module):
         return encoder.eval()
 
     def _try(self, name: str) -> None:
-        """Check that the encoder can be called as training and search do."""
+        """Check that the encoder can be called as in training and search."""
         what = type(self.backbone).__name__
         with refusing(name, what, OTHER_ENCODER):
             add_padding(self.tokenizer, name)
@@ -188,7 +189,7 @@ class TextEncoder(nn.Module):
             try_encoder(self, *pad_batch(ids, self.tokenizer.pad_token_id))
 
     def longest(self, wanted: int) -> int:
-        """Return `wanted`, or how many tokens the encoder takes if those are fewer."""
+        """Return `wanted`, or the encoder's maximum number of tokens if that is smaller."""
         (words,) = encode_texts(self.tokenizer, TEXTS[:1], wanted)
 
         def run(length: int) -> None:
@@ -198,27 +199,27 @@ class TextEncoder(nn.Module):
         return longest_length(self.backbone, run, wanted)
 
     def refuse_length(self, length: int, key: str, name: str) -> None:
-        """Raise InputError if texts of `length` tokens, which `key` asks for, are too long."""
+        """Raise InputError if `length` tokens, set by `key`, exceed the encoder's limit."""
         refuse_longer(key, length, self.longest(length), f"the encoder {name!r}")
 
     @classmethod
     def restore(cls, folder: Path, length: int, weights: Weights) -> Self:
-        """Rebuild an encoder, its weights not loaded yet, from `config.json` and the tokenizer.
+        """Build an encoder from `config.json` and the tokenizer, without loading its weights.
 
-        weights: those that will be loaded. Raises InputError for a configuration far larger.
+        weights: weights to be loaded afterwards; a much larger configuration raises InputError.
         """
         config, tokenizer = (
             loader.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             for loader in (AutoConfig, AutoTokenizer)
         )
-        # These would change what the network computes, or refuse to be saved.
+        # These options would change the output, or prevent saving.
         config.output_attentions = config.output_hidden_states = False
         build = partial(AutoModel.from_config, config, dtype=torch.float32)
         net = build_within(weights, build, f"{folder / 'config.json'}")
         return cls(net, tokenizer, length)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and answering, with the attention kernel that suits each."""
+        """Switch between training and inference, with the attention kernel for each."""
         choose_attention(self.backbone, mode)
         if mode:
             self.precast.forget()
@@ -226,12 +227,12 @@ class TextEncoder(nn.Module):
 
     @property
     def dimension(self) -> int:
-        """Return the size of a vector."""
+        """Dimension of a vector."""
         return cast(int, self.backbone.config.hidden_size)
 
     @property
     def embeddings(self) -> Tensor:
-        """Return what stands for each token in the input, [vocabulary, dimension]."""
+        """Input embeddings, [vocabulary, dimension]."""
         return cast(Tensor, self.backbone.get_input_embeddings().weight.detach())
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -245,9 +246,9 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def read_tokens(self, texts: str | Iterable[str]) -> tuple[Tensor, Tensor]:
-        """Return the hidden states and embeddings of all tokens but special ones, [tokens, H] each.
+        """Return hidden states and embeddings of all non-special tokens, [tokens, H] each.
 
-        Texts are cut at 64 tokens.
+        Texts are truncated to 64 tokens.
         """
         device = next(self.parameters()).device
         ids = encode_texts(self.tokenizer, as_texts(texts, "texts"), min(self.length, 64))
@@ -266,10 +267,16 @@ class TextEncoder(nn.Module):
         progress: str = "",
         work: Work = "embedding",
     ) -> NDArray[np.float32]:
-        """Return unit vectors, float32 [texts, dimension]; `progress` names the bar, if any.
+        """Return unit vectors of texts, float32 [texts, dimension].
 
-        work: the kind of work whose precision is taken; `answering` for few short texts. A string
-        is one text. Raises InputError for anything but texts.
+        Args:
+            texts: Texts; a string is one text.
+            batch_size: Maximum number of texts in a batch.
+            progress: Label of the progress bar; "" for none.
+            work: Kind of work, which selects the precision; `answering` for few short texts.
+
+        Raises:
+            InputError: Not texts.
         """
         texts = as_texts(texts, "texts")
         device = next(self.parameters()).device
@@ -288,9 +295,9 @@ class TextEncoder(nn.Module):
 def _batches(
     order: Sequence[int], lengths: Sequence[int], texts: int, device: torch.device
 ) -> list[list[int]]:
-    """Return rows, given from short to long, in batches of at most `texts` rows.
+    """Return rows, sorted by length, in batches of at most `texts` rows.
 
-    On a CPU a batch has at most `MAX_BATCH_TOKENS`: more take memory, and no less time.
+    On a CPU a batch has at most `MAX_BATCH_TOKENS`: larger ones need more memory and save no time.
     """
     batches: list[list[int]] = []
     for row in order:
@@ -310,13 +317,13 @@ def pool(states: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def choose_attention(net: Any, training: bool) -> None:
-    """Use the plain attention kernel to train on a CPU, the fused one everywhere else.
+    """Use the plain attention kernel for training on a CPU, otherwise the fused one.
 
-    Torch's fused CPU kernel takes 15 times as long as the plain one to go backward over a batch of
-    short bf16 sequences (docs/design/), but saves memory and time on long texts.
+    The backward pass of torch's fused CPU kernel takes 15 times as long on batches of short bf16
+    sequences (docs/design/), but the fused kernel saves memory and time on long texts.
     """
     on_cpu = next(net.parameters()).device.type == "cpu"
-    fused = getattr(net, "_supports_sdpa", True)  # not every family has it
+    fused = getattr(net, "_supports_sdpa", True)  # some families lack it
     kernel = "eager" if (training and on_cpu) or not fused else "sdpa"
     if getattr(net, "genir_attention", None) != kernel:
         net.set_attn_implementation(kernel)
@@ -324,21 +331,21 @@ def choose_attention(net: Any, training: bool) -> None:
 
 
 def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list[int]]:
-    """Return the token ids of texts, each cut at `length`, special tokens included.
+    """Return the token ids of texts, each truncated to `length`, including special tokens.
 
-    A text without tokens is read as one padding token.
+    A text without tokens becomes one padding token.
     """
     ids: list[list[int]] = []
     for some in by_size(texts):
         ids += tokenizer(some, truncation=True, max_length=length)["input_ids"]
-    # No network reads a row without tokens; a tokenizer that adds none makes such rows.
+    # Networks cannot read empty rows; some tokenizers add no special tokens.
     return [row or [tokenizer.pad_token_id] for row in ids]
 
 
 def by_size(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield texts in lists of about `TOKENISED_CHARACTERS`, in their order.
+    """Yield the texts in lists of about `TOKENISED_CHARACTERS`, in order.
 
-    A tokenizer keeps a hundred bytes for each token until it has read all texts of a call.
+    A tokenizer holds about a hundred bytes for each token of a call.
     """
     some: list[str] = []
     length = 0

@@ -1,4 +1,4 @@
-"""Writing and reading a model's weights and options, safely and from local files alone."""
+"""Checkpoint files of a model: weights and options, in safe formats and from local files only."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ Options = TypeVar("Options", bound=Strict)
 
 
 def write_model(folder: Path, model: Any, options: Strict) -> None:
-    """Write `model.safetensors`, `model.json` (kind and options) and the tokenizer's files."""
+    """Write `model.safetensors`, `model.json` (kind and options) and the tokenizer files."""
     folder.mkdir(parents=True, exist_ok=True)
     module: nn.Module = model
     save_model(module, str(folder / "model.safetensors"))
@@ -33,15 +33,19 @@ def write_model(folder: Path, model: Any, options: Strict) -> None:
 def read_model(
     folder: Path, kind: str, options: type[Options]
 ) -> Iterator[tuple[Options, dict[str, Tensor]]]:
-    """Give (options, weights) to a `with` block that rebuilds the model of that kind.
+    """Yield (options, weights) of a model folder; the block builds the model.
 
-    Raises InputError for a missing, damaged or foreign file, also when the block cannot fit the
-    weights to what it builds.
+    Raises:
+        InputError: A file is missing, damaged or of another kind, or the weights do not fit the
+            model built in the block.
     """
     try:
         values = read_json(folder / "model.json")
         if values["kind"] != kind:
-            raise InputError(f"{folder / 'model.json'}: kind {values['kind']!r} is not {kind!r}")
+            raise InputError(
+                f"{folder / 'model.json'}: kind {values['kind']!r} is not {kind!r}; restore the "
+                "folder or train it again"
+            )
         known = validate(options, values["options"], str(folder / "model.json"))
         yield known, load_file(folder / "model.safetensors")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
@@ -52,23 +56,23 @@ def read_model(
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Set the parameters; a tensor with several names is stored under one of them."""
+    """Set the parameters; a shared tensor is stored under one of its names."""
     missing, foreign = model.load_state_dict(weights, strict=False)
     own = model.state_dict(keep_vars=True)
     filled = {id(own[name]) for name in weights.keys() & own.keys()}
     lost = [name for name in missing if id(own[name]) not in filled]
     if lost or foreign:
-        raise RuntimeError(f"model.safetensors lacks {lost} and has foreign {foreign}")
+        raise RuntimeError(f"model.safetensors lacks {lost} and has unexpected {foreign}")
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a model folder. Raises InputError where it cannot be read."""
+    """Return the tokenizer of a model folder. Raises InputError if it cannot be read."""
     try:
         refuse_labels(folder)  # transformers reads config.json, too
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except InputError:
         raise
-    except Exception as error:  # tokenizers raises nothing more special
+    except Exception as error:  # tokenizers raises plain Exception
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
             f"{folder}: the tokenizer cannot be read ({reason}); restore the folder or train it "
@@ -77,9 +81,9 @@ def read_tokenizer(folder: Path) -> Any:
 
 
 def read_row_width(folder: Path) -> int | None:
-    """Return the columns of a document's row in a bridge of atomic identifiers, else None.
+    """Return the number of columns of a document row of a bridge, from the header of the weights.
 
-    From the header of the weights. Raises InputError where it cannot be read.
+    None for other models. Raises InputError if the file cannot be read.
     """
     path, parts = folder / "model.safetensors", ("head.codebooks.0", "head.fixed.0")
     try:

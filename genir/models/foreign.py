@@ -1,6 +1,6 @@
-"""Checks of a pre-trained model that genir did not write: its files and its tokenizer.
+"""Checks of third-party pre-trained models: files and tokenizer.
 
-Names of the hub are checked through the same calls as local folders.
+Local folders and hub names are checked by the same calls.
 """
 
 import json
@@ -24,16 +24,16 @@ GIVE = (
 UNSAFE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5",
                   "flax_model.msgpack")  # fmt: skip
 LIMITED_EXPERTS = {"nllb-moe": "M2M100 (dense NLLB)", "switch_transformers": "T5"}
-"""Mixtures of experts that drop tokens when a batch has many: what to take instead."""
+"""Mixtures of experts that drop tokens in large batches, with the model to use instead."""
 
 
 def refusal(name: str, reason: str, remedy: str = GIVE) -> InputError:
-    """Return the error that a pre-trained model cannot be used."""
+    """Return the error for a pre-trained model that cannot be used."""
     return InputError(f"cannot load {name!r}: {reason}; {remedy}")
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, the second too where it ends in a colon.
+    """Return the first line of an exception's message, plus the second if it ends in a colon.
 
     An exception without a message is named by its class.
     """
@@ -43,17 +43,17 @@ def first_line(error: Exception) -> str:
 
 
 def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
-    """Return the content of a JSON file of a model, None where it has no such file.
+    """Return the content of a JSON file of a model; None if it does not exist.
 
     Args:
-        name: a local folder, or a name of the hub.
-        file: its name in there.
-        kind: what the file must hold, dict or list.
+        name: Local folder or hub name.
+        file: File name in it.
+        kind: Expected type, dict or list.
 
     Raises:
-        InputError: if the file is no such JSON, or the hub cannot be asked.
+        InputError: Invalid JSON, another type, or the hub cannot be reached.
     """
-    try:  # what cannot be asked at the hub is an error once, not a missing file for each
+    try:  # an unreachable hub is one error, not a missing file for each call
         needed = file == "config.json" and not Path(name).is_dir()
         found = cached_file(name, file, _raise_exceptions_for_missing_entries=needed)
     except (OSError, ValueError) as error:
@@ -70,10 +70,10 @@ def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
 
 
 def read_modules(name: str) -> list[dict[str, Any]] | None:
-    """Return the layers of a sentence-transformers folder, None where it is none.
+    """Return the layers of a sentence-transformers folder; None for other folders.
 
     Raises:
-        InputError: for a `modules.json` that is no list of layers.
+        InputError: `modules.json` is not a list of layers.
     """
     modules = read_json(name, "modules.json", list)
     if modules is not None and not all(isinstance(module, dict) for module in modules):
@@ -82,14 +82,14 @@ def read_modules(name: str) -> list[dict[str, Any]] | None:
 
 
 def check_files(name: str) -> None:
-    """Refuse a model whose files say that genir cannot load it.
+    """Reject a model whose files show that genir cannot load it.
 
     Args:
-        name: a local folder, or a name of the hub.
+        name: Local folder or hub name.
 
     Raises:
-        InputError: for a path without a folder, a folder of genir's own, an adapter, quantised
-            weights, a model that needs code of its own, or weights in a format that can run code.
+        InputError: A missing folder, a genir model folder, an adapter, quantised weights, a model
+            that needs its own code, or weights in a format that can run code.
     """
     folder = Path(name)
     check_place(name)
@@ -101,13 +101,13 @@ def check_files(name: str) -> None:
     if config is None:
         raise _without_config(name)
     _refuse_config(name, config)
-    read_json(name, "generation_config.json", dict)  # transformers says of it only that it fails
+    read_json(name, "generation_config.json", dict)  # transformers reports errors without details
     if folder.is_dir():
         _refuse_weights(name, folder)
 
 
 def check_place(name: str) -> None:
-    """Raise InputError for a name that is neither a folder nor may be one of the hub."""
+    """Raise InputError for a name that is neither a folder nor a possible hub name."""
     folder = Path(name)
     if not name.strip():
         raise refusal(name, "it is empty")
@@ -133,11 +133,11 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "?"
         raise refusal(
             name, f"its weights are quantised ({method})",
-            "genir trains plain weights: give the model that it was made from",
+            "genir needs plain weights: give the model that it was made from",
         )  # fmt: skip
     kind = config.get("model_type")
     if not isinstance(kind, str | None):
-        raise refusal(name, f"its config.json has the model_type {kind!r}, which is no name")
+        raise refusal(name, f"its config.json has the model_type {kind!r}, not a name")
     if kind in LIMITED_EXPERTS:
         reason = (
             f"a {kind!r} model has experts of limited capacity, so that an answer depends on the "
@@ -146,7 +146,7 @@ def _refuse_config(name: str, config: dict[str, Any]) -> None:
         raise refusal(name, reason, f"give a {LIMITED_EXPERTS[kind]} model")
     if config.get("auto_map") and kind not in CONFIG_MAPPING:
         raise refusal(
-            name, f"a model of type {kind!r} comes with code of its own, which genir does not run",
+            name, f"a model of type {kind!r} needs its own code, which genir does not run",
             "give a model of an architecture that transformers has",
         )  # fmt: skip
 
@@ -157,7 +157,7 @@ def _refuse_weights(name: str, folder: Path) -> None:
     unsafe = [file for file in UNSAFE_WEIGHTS if (folder / file).is_file()]
     if unsafe:
         raise refusal(
-            name, f"its weights are in {unsafe[0]} alone, a format that can run code",
+            name, f"its weights are only in {unsafe[0]}, a format that can run code",
             "convert them where you trust them, with transformers: load the model by "
             "from_pretrained() and write it by save_pretrained(), which makes model.safetensors",
         )  # fmt: skip
@@ -167,13 +167,12 @@ def _refuse_weights(name: str, folder: Path) -> None:
 
 
 def add_padding(tokenizer: Any, name: str) -> None:
-    """Give a tokenizer without a padding token one: its end token, or another special one.
+    """Set the padding token of a tokenizer without one to its end token or another special one.
 
-    A mask hides padding from the network, so any token serves; the word channel leaves special ones
-    out.
+    Any token will do, since padding is masked; the lexical part ignores special tokens.
 
     Raises:
-        InputError: for a tokenizer without any special token.
+        InputError: The tokenizer has no special token.
     """
     if tokenizer.pad_token_id is not None:
         return
@@ -188,52 +187,51 @@ def add_padding(tokenizer: Any, name: str) -> None:
 
 
 def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
-    """Refuse a tokenizer with tokens that the network has no embedding for.
+    """Reject a tokenizer with token ids beyond the embeddings of the network.
 
     Args:
-        tokenizer: the tokenizer.
-        rows: how many embeddings the network has.
-        name: where both are from.
+        tokenizer: Tokenizer.
+        rows: Number of embeddings.
+        name: Model name for the error.
     """
     beyond = {token: n for token, n in tokenizer.get_vocab().items() if n >= rows}
     if beyond:
         first = min(beyond, key=beyond.__getitem__)
         raise refusal(
             name,
-            f"its tokenizer has {len(beyond)} tokens ({first!r}, id {beyond[first]}, and on) "
+            f"its tokenizer has {len(beyond)} tokens ({first!r}, id {beyond[first]}, ...) "
             f"beyond the {rows} embeddings of its weights",
             "give it the tokenizer that belongs to it, or resize_token_embeddings() of the model",
         )
 
 
 def check_token(name: str, key: str, value: object, rows: int) -> None:
-    """Refuse the id of a special token, `key` of a configuration, without an embedding.
+    """Reject the id of a special token in a configuration if it has no embedding.
 
     Args:
-        name: what was loaded.
-        key: the key, and the file that has it.
-        value: the id.
-        rows: how many embeddings the network has.
+        name: Model name for the error.
+        key: Configuration key and file.
+        value: Token id.
+        rows: Number of embeddings.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < rows:
         raise refusal(
-            name, f"{key} is {shorten(value)}, which is no token of its {rows} embeddings",
-            f"write there a whole number from 0 to {rows - 1}, the token that the model was trained"
-            " with",
+            name, f"{key} is {shorten(value)}, not one of its {rows} token embeddings",
+            f"set it to the token id that the model was trained with, from 0 to {rows - 1}",
         )  # fmt: skip
 
 
 @contextmanager
 def refusing(name: str, what: str, remedy: str) -> Iterator[None]:
-    """Turn whatever foreign code raises in the block into an error that names the model.
+    """Convert exceptions of third-party code in the block to an error that names the model.
 
     Args:
-        name: where the model is from.
-        what: its class or type.
-        remedy: what to use instead.
+        name: Model name.
+        what: Its class or type.
+        remedy: Suggested alternative.
 
     Raises:
-        InputError: for any other exception but a lack of memory.
+        InputError: Any exception except out-of-memory errors.
     """
     try:
         yield
@@ -241,6 +239,6 @@ def refusing(name: str, what: str, remedy: str) -> Iterator[None]:
         raise refusal(name, f"genir cannot use its {what} ({error})", remedy) from None
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # any architecture may fail in its own way
+    except Exception as error:  # each architecture may fail differently
         reason = f"genir cannot call its {what} ({first_line(error)})"
         raise refusal(name, reason, remedy) from error

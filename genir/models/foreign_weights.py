@@ -1,4 +1,4 @@
-"""Checks of the weights of a pre-trained model that genir did not write."""
+"""Checks of the weights of third-party pre-trained models."""
 
 from collections.abc import Container, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from transformers.utils import cached_file
 from genir.models.foreign import read_json, refusal
 
 UNUSED_HEADS = frozenset({"pooler"})
-"""Parts that genir never calls, so that it does not matter if their weights are missing."""
+"""Parts that genir never calls; their weights may be missing."""
 COMPUTED_TENSORS = (
     "position_ids",
     "token_type_ids",
@@ -24,29 +24,28 @@ COMPUTED_TENSORS = (
     "embed_positions.weights",
     "num_batches_tracked",
 )
-"""Ends of names of tensors that older releases saved and newer ones compute."""
+"""Name suffixes of tensors that older releases saved and newer ones compute."""
 FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
-"""Types of plain weights in a safetensors file."""
+"""Data types of plain weights in a safetensors file."""
 ZERO_BY_DESIGN = "token_type_embeddings"
-"""A table that some models have but do not use, and fill with zeros: RoBERTa's."""
+"""A table that some models (RoBERTa) do not use and fill with zeros."""
 
 
 def require_weights(name: str, net: Any, report: Any, encoder_alone: bool) -> None:
-    """Refuse weights that fill a part of the network only, that have more of it, or that are none.
+    """Reject weights that do not match the network.
 
-    Transformers only warns of the first: what is missing starts at random, the rest is dropped. It
-    converts any type to floats without a word.
+    Transformers only warns about missing and unexpected weights: it initialises or drops them. It
+    converts any data type to floats without a warning.
 
     Args:
-        name: what was loaded.
-        net: the network.
-        report: what `from_pretrained(..., output_loading_info=True)` says of it.
-        encoder_alone: whether a decoder, where there is one, is not kept.
+        name: Model name for the error.
+        net: Network.
+        report: Loading report of `from_pretrained(..., output_loading_info=True)`.
+        encoder_alone: Whether the decoder, if there is one, is discarded.
 
     Raises:
-        InputError: if a part that is called has no weights, weights of a type that is no float,
-            values that are not finite or a table of zeros, or if a part of the network has weights
-            beyond its size.
+        InputError: Missing weights of a part in use, weights for parts beyond the configuration,
+            a data type other than float, non-finite values, or a table of zeros.
     """
     unused = UNUSED_HEADS
     if encoder_alone and has_decoder(net):
@@ -73,12 +72,12 @@ def _refuse_values(name: str, net: Any, unused: frozenset[str]) -> None:
     if empty:
         raise refusal(
             name, f"its weights are all zero in {_some(empty)}",
-            "the file was not fetched to its end, or is damaged: fetch it again",
+            "the file is incomplete or damaged: download it again",
         )  # fmt: skip
 
 
 def _refuse_missing(name: str, net: Any, missing: Any, unused: frozenset[str]) -> None:
-    parameters = dict(net.named_parameters())  # buffers are computed
+    parameters = dict(net.named_parameters())  # buffers are computed, not loaded
     lost = [
         key
         for key in missing
@@ -88,7 +87,7 @@ def _refuse_missing(name: str, net: Any, missing: Any, unused: frozenset[str]) -
     ]
     if lost:
         raise refusal(
-            name, f"its weights lack {_some(lost)}, which would start at random",
+            name, f"its weights lack {_some(lost)}, which would be initialised at random",
             f"give the folder of a whole {type(net).__name__}, with the config.json that belongs "
             "to its weights",
         )  # fmt: skip
@@ -107,26 +106,26 @@ def _refuse_unexpected(name: str, net: Any, unexpected: Any, unused: frozenset[s
     ]
     if foreign:
         raise refusal(
-            name, f"its weights have {_some(foreign)}, for which its config.json has no place",
+            name, f"its weights have {_some(foreign)}, which its config.json does not define",
             "give it the config.json that belongs to its weights",
         )  # fmt: skip
 
 
 def _refuse_types(name: str, dropped: Container[str]) -> None:
-    """Refuse weights of integers, truth values or complex numbers, from the headers of the files.
+    """Reject integer, boolean or complex weights, from the file headers.
 
-    dropped: the tensors that are no weights of the network.
+    dropped: tensors that are not weights of the network.
     """
     for key, kind in _stored_types(name):
         if kind not in FLOATS and key not in dropped and not key.endswith(COMPUTED_TENSORS):
             raise refusal(
-                name, f"its weights have the type {kind} in {key}, which is no plain float",
-                "genir trains plain weights: give the model that it was made from",
+                name, f"its weights have the type {kind} in {key}, not a plain float",
+                "genir needs plain weights: give the model that it was made from",
             )  # fmt: skip
 
 
 def _stored_types(name: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the type of each tensor in the safetensors files of a model."""
+    """Yield name and data type of each tensor in the safetensors files of a model."""
     whole = cached_file(name, "model.safetensors", _raise_exceptions_for_missing_entries=False)
     files = ["model.safetensors"]
     if whole is None:
@@ -139,7 +138,7 @@ def _stored_types(name: str) -> Iterator[tuple[str, str]]:
 
 
 def has_decoder(net: Any) -> bool:
-    """Tell whether a network has an encoder and a decoder; T5's encoder alone says so of itself."""
+    """Return whether a network has encoder and decoder modules (T5's configuration may mislead)."""
     return all(isinstance(getattr(net, part, None), nn.Module) for part in ("encoder", "decoder"))
 
 

@@ -1,6 +1,6 @@
-"""The general path: steps through any encoder-decoder by public calls of transformers.
+"""Decoding steps through any encoder-decoder by the public API of transformers.
 
-One symbol at a time; the cache of the source is copied to each beam, as transformers wants it.
+One symbol per step; the cross-attention cache is copied to each beam, as transformers requires.
 """
 
 import copy
@@ -16,9 +16,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 @dataclass(frozen=True)
 class GeneralState:
-    """Beams under way: `length` places read by each of `beams` beams a query.
+    """Decoder state: `length` positions decoded for each of `beams` beams per query.
 
-    states: [B, S, H]; mask: [B, 1, 1, S], added to attention scores.
+    states: [B, S, H]; mask: added to attention scores, [B, 1, 1, S].
     """
 
     states: Tensor
@@ -29,35 +29,35 @@ class GeneralState:
 
     @property
     def lengths(self) -> Tensor:
-        """Return the places read by each row, int64 [B * beams]."""
+        """Number of positions decoded by each row, int64 [B * beams]."""
         return torch.full((len(self.mask) * self.beams,), self.length, device=self.mask.device)
 
 
 class GeneralSteps:
-    """Steps through the decoder of `net`; a state is never changed."""
+    """Steps through the decoder of `net`; states are immutable."""
 
     reads_runs = False
 
     def __init__(self, net: Any) -> None:
         self.net = net
-        # What transformers 5.24 calls `cache` was `past_key_values` before.
+        # `cache` in transformers 5.24 was `past_key_values` before.
         known = inspect.signature(net.forward).parameters
         self.cache_name = "cache" if "cache" in known else "past_key_values"
 
     def forget(self) -> None:
-        """Do nothing: there is no copy of the weights to let go of."""
+        """Do nothing: there are no prepared weights."""
 
     def start(self, states: Tensor, mask: Tensor) -> GeneralState:
-        """Begin a row a query: encoded sources [B, S, H], and what is added to scores of them."""
+        """Return the initial state of encoded sources [B, S, H]; mask: added to their scores."""
         return GeneralState(states, mask, None, beams=1, length=0)
 
     def step(
         self, state: GeneralState, parents: Tensor | None, embeds: Tensor
     ) -> tuple[GeneralState, Tensor]:
-        """Read one more place of each beam, embeds [B, K, H]: hidden [B, K, H].
+        """Decode one position of each beam, embeds [B, K, H], to hidden states [B, K, H].
 
-        The decoder's own mask is given, all open: transformers would look at the device to find
-        that out.
+        The decoder mask is passed explicitly: transformers would otherwise synchronise with the
+        device to find that nothing is masked.
         """
         batch, beams, _ = embeds.shape
         length = state.length + 1
@@ -74,7 +74,7 @@ class GeneralSteps:
         return following, answer.logits.view(batch, beams, -1)
 
     def read_whole(self, state: GeneralState, queries: Tensor, embeds: Tensor) -> Tensor:
-        """Read prefixes from their start, embeds [N, T, H], of queries [N]: hidden [N, T, H]."""
+        """Decode prefixes, embeds [N, T, H], of queries [N] to hidden states [N, T, H]."""
         states, mask = state.states[queries], state.mask[queries]
         hidden: Tensor = run_decoder(self.net, states, mask, decoder_inputs_embeds=embeds).logits
         return hidden
@@ -83,14 +83,14 @@ class GeneralSteps:
 def run_decoder(net: Any, states: Tensor, mask: Tensor, **inputs: Any) -> Any:
     """Call transformers on encoded sources.
 
-    They need no copy a beam: past the first step only the cached keys and values are read.
+    The sources are not copied to beams: after the first step only cached keys and values are used.
     """
     encoded = BaseModelOutput(last_hidden_state=states)
     return net(encoder_outputs=encoded, attention_mask=mask, **inputs)
 
 
 def _follow(state: GeneralState, parents: Tensor) -> EncoderDecoderCache:
-    """Return the cache of the beams that continue `parents`, int64 [B, K]."""
+    """Return the cache of beams that continue `parents`, int64 [B, K]."""
     batch, beams = parents.shape
     assert state.cache is not None, "the first step has no parents"
     first = torch.arange(batch, device=parents.device)[:, None] * state.beams
@@ -102,7 +102,7 @@ def _follow(state: GeneralState, parents: Tensor) -> EncoderDecoderCache:
 
 
 def _select(cache: DynamicCache, rows: Tensor) -> DynamicCache:
-    """Return a cache of some rows; the former one stays as it was."""
+    """Return a copy of the cache with the given rows."""
     chosen = copy.copy(cache)
     chosen.layers = [copy.copy(layer) for layer in cache.layers]
     chosen.batch_select_indices(rows)

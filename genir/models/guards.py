@@ -1,4 +1,4 @@
-"""Queries whose answers a new document must not take away: train queries as vectors."""
+"""Protected queries: train queries whose results must not change when documents are added."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,28 +13,28 @@ from genir.errors import InputError
 
 NAME = "guards.safetensors"
 MOST = 16_384
-"""Train queries that are kept, drawn evenly: 25 MB at 768 columns."""
+"""Maximum number of train queries kept, sampled uniformly: 25 MB at 768 columns."""
 
 
 class Guards(NamedTuple):
-    """Q queries and the documents that answer them.
+    """Q protected queries and their documents.
 
-    vectors: float16 [Q, H]. documents: int32 [Q], their numbers in the table.
+    vectors: float16 [Q, H]. documents: document numbers, int32 [Q].
     """
 
     vectors: NDArray[np.float16]
     documents: NDArray[np.int32]
 
     def renumber(self, numbers: NDArray[np.int64]) -> "Guards":
-        """Return those of the documents that stay; numbers: [documents], the new one, or -1."""
+        """Map document numbers to new ones, int64 [documents]; -1 drops the document."""
         documents = numbers[self.documents]
         kept = documents >= 0
-        if kept.all():  # vectors are megabytes: no copy of them
+        if kept.all():  # avoid a copy of the vectors
             return Guards(self.vectors, documents.astype(np.int32))
         return Guards(self.vectors[kept], documents[kept].astype(np.int32))
 
     def put(self, asked: Mapping[int, NDArray[np.float16]]) -> "Guards":
-        """Return guards in which documents, by number, have these queries [Q, H] alone."""
+        """Replace the queries of some documents: float16 [Q, H] by document number."""
         kept = ~np.isin(self.documents, list(asked))
         if kept.all() and not any(map(len, asked.values())):
             return self
@@ -49,11 +49,12 @@ class Guards(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path, count: int, width: int | None) -> Self | None:
-        """Read back what `save` wrote for `count` documents; None if there is nothing.
+        """Load saved queries for `count` documents; None if there is no file.
 
-        width: the columns of a document's row, None where documents have none.
+        width: number of columns of a document row; None if documents have no rows.
 
-        Raises InputError for a damaged file.
+        Raises:
+            InputError: The file is damaged.
         """
         path = folder / NAME
         if not path.is_file():
@@ -64,7 +65,7 @@ class Guards(NamedTuple):
             valid = vectors.dtype == np.float16 and vectors.ndim == 2 and documents.ndim == 1
             valid = valid and documents.dtype == np.int32 and len(vectors) == len(documents)
             if not valid or not 0 <= documents.min(initial=0) <= documents.max(initial=0) < count:
-                raise KeyError("other arrays than float16 [Q, H] and int32 [Q]")
+                raise KeyError("arrays must be float16 [Q, H] and int32 [Q]")
             if vectors.shape[1] != width or not np.isfinite(vectors).all():
                 raise KeyError(f"vectors of {vectors.shape[1]} columns instead of {width}")
             return cls(vectors, documents)
@@ -73,9 +74,9 @@ class Guards(NamedTuple):
 
 
 class NewRow(NamedTuple):
-    """What a document that is added is given.
+    """Parameters of an inserted document.
 
-    row: float32 [H]. asked: float16 [Q, H], the queries that came with it: guards of its own.
+    row: float32 [H]. asked: its queries, to be protected from now on, float16 [Q, H].
     """
 
     row: NDArray[np.float32]
@@ -83,10 +84,10 @@ class NewRow(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What stands already when documents are added.
+    """Existing documents and protected queries at an insertion.
 
-    rivals: bool [symbols], those of documents that can be found. guards: queries that must keep
-    their answers; a document without any is stood for by its own row, as if it were a query.
+    rivals: whether each symbol's document can be found, bool [symbols]. guards: protected queries;
+    a document without any is represented by its own row as a query.
     """
 
     rivals: NDArray[np.bool_]

@@ -1,5 +1,5 @@
-"""How a bridge answers: the score of a prefix is the inner product of the query vector with what is
-known of the document so far, so each level's scores are alike for every beam.
+"""Decoding of a bridge: the score of a prefix is the inner product of the query vector with the sum
+of its codewords, so each level's logits are the same for every beam.
 """
 
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from genir.models.sets import SetHead
 
 @dataclass(frozen=True)
 class BridgeState:
-    """The query vectors [B, H], and the level that is next.
+    """Query vectors [B, H], and the next level.
 
-    read: the encoder's hidden states and the attention mask, where the prior is by sets.
+    read: encoder states and attention mask, if the prior is by term sets.
     """
 
     query: Tensor
@@ -29,9 +29,9 @@ class BridgeState:
 
 
 class InnerProducts(DocidModel):
-    """The half of a bridge that decoding asks.
+    """Decoder interface of a bridge.
 
-    scale, lexical_gain: what the dense and the lexical part of a query vector are multiplied by.
+    scale, lexical_gain: factors of the dense and the lexical part of a query vector.
     """
 
     encoder: TextEncoder
@@ -63,12 +63,12 @@ class InnerProducts(DocidModel):
     def step(
         self, state: BridgeState, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[BridgeState, Tensor]:
-        """Return the level's scores as the hidden state, [B, 1, size]: alike for every beam."""
+        """Return the level's logits as hidden state, [B, 1, size], the same for every beam."""
         scores = self.head.scores(state.query, state.depth)
         return replace(state, depth=state.depth + 1), scores.unsqueeze(1)
 
     def prepared(self) -> list[Any] | None:
-        """Return the encoder's converted maps, and rows at unit length."""
+        """Return the encoder's converted weights, and the normalised rows."""
         return [self.encoder.precast.twin, self.head.unit]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
@@ -77,17 +77,17 @@ class InnerProducts(DocidModel):
         return hidden.squeeze(1).gather(1, candidates.view(batch, -1)).view(batch, beams, slots)
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return the hidden states, which are the level's scores."""
+        """Return the hidden states, which are the level's logits."""
         return hidden
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return the log-sum-exp over the level's codebook, [B, 1]: the same for every beam."""
+        """Return the log-sum-exp over the level's codebook, [B, 1]."""
         return hidden.logsumexp(dim=-1)
 
     def hidden_after(
         self, state: BridgeState, queries: Tensor, symbols: Tensor, first: int = 0
     ) -> list[Tensor]:
-        """Return the levels' scores, [N, size] each: alike after every prefix."""
+        """Return the levels' logits, [N, size] each, the same after every prefix."""
         depths = range(first, symbols.shape[1] + 1)
         return [self.head.scores(state.query, depth)[queries] for depth in depths]
 
@@ -99,7 +99,7 @@ class InnerProducts(DocidModel):
         ]
 
     def prior(self, state: BridgeState) -> Tensor:
-        """Return the log-softmax of the scores of sets or, without, of all rows."""
+        """Return the log-softmax of the term-set scores or, without sets, of the row scores."""
         if self.sets is None or state.read is None:
             return self.head.row_scores(state.query).log_softmax(dim=-1)
         with torch.autocast(self.device.type, enabled=False):  # see `CodebookHead.scores`

@@ -1,4 +1,4 @@
-"""Rows of unlike length, encoded in groups: little padding, and few calls of the network."""
+"""Length bucketing: rows are encoded in groups that minimise padding and number of calls."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 CALL = 64
-"""What a call costs beside its tokens, in tokens (measured with MiniLM on one core)."""
+"""Fixed cost of a forward pass, in tokens (measured with MiniLM on one core)."""
 
 
 def group_by_length(lengths: Sequence[int], call: int = CALL) -> list[list[int]]:
-    """Return rows in groups such that padded tokens, with `call` for each group, are fewest."""
+    """Return groups of rows with the fewest padded tokens, counting `call` tokens per group."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     # best[n]: the cost of the n shortest rows, and where their last group begins.
     best = [(0, 0)]
@@ -28,9 +28,9 @@ def group_by_length(lengths: Sequence[int], call: int = CALL) -> list[list[int]]
 def encode_in_groups(
     encode: Callable[[Tensor, Tensor], Tensor], input_ids: Tensor, attention_mask: Tensor
 ) -> Tensor:
-    """Return what `encode` makes of each row, [B, ...], without most of the padding.
+    """Return `encode` of all rows, [B, ...], in groups of similar length.
 
-    Only where a call is cheap beside its tokens: on a CPU.
+    On a CPU only: on a GPU a call costs more than its padding.
     """
     if input_ids.device.type != "cpu" or len(input_ids) < 2:
         return encode(input_ids, attention_mask)

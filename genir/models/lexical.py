@@ -1,10 +1,9 @@
-"""A bag-of-words embedding beside the text encoder: exact words, as parameters.
+"""Bag-of-words embeddings beside the dense encoder, for exact word matches.
 
-A dense encoder blurs rare words; BM25 lives on them. Here every word piece has a vector, a random
-projection (Johnson-Lindenstrauss), so that the inner product of a query's sum and a document's
-BM25-weighted sum is near their BM25 score. At query time these are parameters like any other: no
-index is consulted. They are not trained: trained with the rest they learn the train queries by
-heart and help no others (docs/design/).
+Each word piece has a random projection vector (Johnson-Lindenstrauss). The inner product of a
+query's sum and a document's BM25-weighted sum approximates their BM25 score, without an index at
+query time. The vectors are not trained: trained ones memorise the train queries and do not help
+others (docs/design/).
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ K1, B = 0.9, 0.4
 class LexicalEncoder(nn.Module):
     """Sum of the idf-weighted vectors of a query's distinct word pieces.
 
-    weight: float32 [vocabulary, dimension], word vectors times idf.
+    weight: word vectors times idf, float32 [vocabulary, dimension].
     """
 
     weight: Tensor
@@ -40,7 +39,7 @@ class LexicalEncoder(nn.Module):
 
     @property
     def dimension(self) -> int:
-        """Return the size of a vector."""
+        """Dimension of a vector."""
         return self.weight.shape[1]
 
     def fit(self, bags: csr_matrix) -> None:
@@ -52,7 +51,7 @@ class LexicalEncoder(nn.Module):
     def document_vectors(self, bags: csr_matrix) -> NDArray[np.float32]:
         """Return BM25-weighted sums of the word vectors, float32 [documents, dimension]."""
         weights = saturated(bags, float(self.average_length))
-        used = np.unique(weights.indices)  # all words of a vocabulary are 50 MB, few are in a text
+        used = np.unique(weights.indices)  # the vectors of a whole vocabulary take 50 MB
         pieces = torch.from_numpy(used).to(self.idf.device).long()
         idf = self.idf[pieces].clamp(min=1e-6).unsqueeze(1)
         words = torch.where(idf > 1e-6, self.weight[pieces] / idf, 0.0).cpu().numpy()
@@ -61,7 +60,7 @@ class LexicalEncoder(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         """Return query vectors, float32 [batch, dimension], of tokens int64 [batch, length].
 
-        Each distinct word piece counts once; special ones have no idf, so they weigh nothing.
+        Each distinct word piece counts once; special tokens have weight 0.
         """
         ordered = input_ids.sort(dim=1).values
         first = torch.ones_like(ordered, dtype=torch.bool)
@@ -96,7 +95,7 @@ def mean_length(bags: csr_matrix) -> float:
 
 
 def saturated(bags: csr_matrix, average_length: float) -> csr_matrix:
-    """Return counts as BM25 takes them, [documents, vocabulary], without idf."""
+    """Return BM25's saturated term frequencies, without idf, [documents, vocabulary]."""
     weights = bags.tocoo(copy=True)
     lengths = np.asarray(bags.sum(axis=1)).ravel() / average_length
     norm = K1 * (1 - B + B * lengths[weights.row])
@@ -105,11 +104,11 @@ def saturated(bags: csr_matrix, average_length: float) -> csr_matrix:
 
 
 def bm25_weights(bags: csr_matrix, special: Sequence[int]) -> csr_matrix:
-    """Return what each word piece of a document adds to its BM25 score, [documents, vocabulary]."""
+    """Return the BM25 weight of each word piece of a document, [documents, vocabulary]."""
     idf = inverse_frequency(bags, special)
     return saturated(bags, max(mean_length(bags), 1.0)).multiply(idf).tocsr()
 
 
 def special_ids(tokenizer: Any) -> list[int]:
-    """Return the ids of a tokenizer's special tokens, which carry no meaning as words."""
+    """Return the ids of the special tokens of a tokenizer."""
     return sorted(set(tokenizer.all_special_ids))

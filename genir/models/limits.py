@@ -1,4 +1,4 @@
-"""How many tokens a network has positions for: found by trying, or read off its tables."""
+"""Maximum input length of a network, found by trial or from its position tables."""
 
 import re
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from genir.errors import InputError
 from genir.models.trial import untouched
 
 POSITIONS = re.compile(r"(^|\.)(embed_positions|position_embeddings?|wpe)$")
-"""What families call their tables of absolute positions."""
+"""Names of absolute position tables in transformers models."""
 
 
 def longest_length(net: nn.Module, run: Callable[[int], Any], wanted: int) -> int:
-    """Return `wanted` if `run` works for rows of that many tokens, else the most for which it does.
+    """Return `wanted`, or the longest input for which `run` succeeds if that is shorter.
 
-    Found by trying: architectures count positions in their own ways (RoBERTa's start behind the
-    padding token's id, BART's have two in front, others have no limit). Elsewhere than on a CPU,
-    where an error would end all use of the device, it is what the tables of `net` say.
+    Found by trial, since architectures count positions differently: RoBERTa starts after the id of
+    the padding token, BART reserves two, others have no limit. On other devices than a CPU a failed
+    trial would disable the device, so the position tables of `net` are used.
 
     Args:
-        net: the part of a network that has the positions.
-        run: calls the network on a row of so many tokens.
-        wanted: tokens.
+        net: Part of a network that has the position tables.
+        run: Calls the network on a row of the given number of tokens.
+        wanted: Number of tokens.
     """
     if next(net.parameters()).device.type != "cpu":
         return min(wanted, positions(net) or wanted)
@@ -48,9 +48,9 @@ def _works(run: Callable[[int], Any], length: int) -> bool:
 
 
 def positions(net: Any) -> int | None:
-    """Return how many tokens a network has positions for, None if there is no limit.
+    """Return the maximum number of tokens of a network; None without a limit.
 
-    The smaller of what its configuration says and its table of positions holds.
+    The smaller of the configured maximum and the position tables.
     """
     said: int | None = getattr(net.config, "max_position_embeddings", None)
     limits = tabled(net) + ([] if said is None else [said])
@@ -58,7 +58,7 @@ def positions(net: Any) -> int | None:
 
 
 def tabled(net: nn.Module) -> list[int]:
-    """Return how many tokens each table of absolute positions of a network holds."""
+    """Return the number of tokens of each absolute position table of a network."""
     limits = []
     for name, part in net.named_modules():
         if isinstance(part, nn.Embedding) and POSITIONS.search(name):
@@ -68,12 +68,12 @@ def tabled(net: nn.Module) -> list[int]:
 
 
 def refuse_longer(key: str, length: int, most: int, what: str, start: int = 0) -> None:
-    """Raise InputError if `what` takes fewer tokens, `most`, than `key` asks for.
+    """Raise InputError if `what` takes fewer tokens, `most`, than the `length` set by `key`.
 
-    start: tokens of `length` that come before those that `key` counts.
+    start: tokens of `length` before those that `key` counts.
     """
     if most < length:
-        beside = f" beside {start} at the start" if start else ""
+        beside = f" after {start} at the start" if start else ""
         raise InputError(
             f"{key} = {length - start}: {what} takes at most {most - start} tokens{beside}; set it "
             f"to {most - start} or less"

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of modules. Knows no kind of model."""
+"""Training and evaluation mode of modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Run the block in evaluation mode, then restore training mode where the module was in it.
+    """Run the block in evaluation mode, then restore training mode if it was set.
 
-    A module that is in evaluation mode is not walked: `Module.eval()` visits every submodule, which
-    takes longer than a short search, and a return to training mode drops converted weights.
+    Nothing happens if the module is in evaluation mode already: `Module.eval()` visits every
+    submodule, which takes longer than a short search, and training mode drops prepared weights.
     """
     if not module.training:
         yield

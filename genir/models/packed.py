@@ -1,8 +1,7 @@
-"""Linear maps whose weights lie as the CPU's matrix kernels read them.
+"""Linear layers with weights prepacked for oneDNN on a CPU.
 
-Torch hands its kernels a plain matrix, which is read as it lies or laid out anew at every call.
-Laid out once for oneDNN, a product with the few rows of a search takes between a half and a fifth
-of the time (docs/design/). For weights that do not change: nothing here can be trained.
+Torch otherwise repacks weights at every call. A product of prepacked weights with the few rows of a
+search takes between a half and a fifth of the time (docs/design/). For inference only.
 """
 
 from collections.abc import Callable
@@ -16,17 +15,16 @@ from torch import Tensor, nn
 Product = Callable[[Tensor], Tensor]
 
 ROWS = 80
-"""How many rows the layout is made for; others go through it as fast (measured, from 1 to 300)."""
+"""Number of input rows to optimise the layout for; others are as fast (measured, 1 to 300)."""
 LEAST = 1 << 14
-"""Entries below which a matrix is multiplied sooner than a kernel of its own is called."""
+"""Entries below which a plain product is faster than the oneDNN call."""
 
 
 @dataclass(frozen=True)
 class Activation:
-    """What is applied to each entry of a product.
+    """Elementwise activation after a product.
 
-    fused: what oneDNN calls it, and which of its ways to reckon it, where it can do so while it
-    multiplies.
+    fused: oneDNN's name and algorithm of the activation, if it can be fused with the product.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -34,7 +32,7 @@ class Activation:
 
 
 def product(weight: Tensor, bias: Tensor | None, then: Activation | None = None) -> Product:
-    """Return the map from states [..., I], in the weight's precision, to [..., O], activated."""
+    """Return a function from states [..., I], in the weight's dtype, to activated [..., O]."""
     weight = weight.detach()
     if not is_laid_out(weight, weight.dtype):
         plain = partial(F.linear, weight=weight, bias=bias)
@@ -48,7 +46,7 @@ def product(weight: Tensor, bias: Tensor | None, then: Activation | None = None)
 
 
 def is_laid_out(weight: Tensor, dtype: torch.dtype) -> bool:
-    """Tell whether a product with this matrix, in that precision, goes through oneDNN."""
+    """Return whether products with this matrix in this dtype use oneDNN."""
     return weight.device.type == "cpu" and weight.numel() >= LEAST and lays_out(dtype)
 
 
@@ -58,16 +56,16 @@ def _after(function: Product, before: Product, states: Tensor) -> Tensor:
 
 @cache
 def lays_out(dtype: torch.dtype) -> bool:
-    """Tell whether this torch, on this processor, can lay matrices of a precision out.
+    """Return whether this torch build and processor support prepacked weights of a dtype.
 
-    The operators are those that torch's own compiler emits; they are tried on a small product.
+    The operators, which torch's compiler emits, are tried on a small product.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     rows, weight = torch.ones(2, 16, dtype=dtype), torch.ones(16, 16, dtype=dtype)
     try:
         found = _multiply(_lay_out(weight), None, rows)
-    except (RuntimeError, AttributeError):  # no such kernel, no such operator
+    except (RuntimeError, AttributeError):  # missing kernel or operator
         return False
     return torch.equal(found, torch.full_like(rows, 16))
 
@@ -88,7 +86,7 @@ def _multiply(
 
 
 class PackedLinear(nn.Module):
-    """Stands in for a linear layer; `weight` is still there to be looked at."""
+    """Inference-only replacement of a linear layer; `weight` remains readable."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -98,5 +96,5 @@ class PackedLinear(nn.Module):
         self.product = product(self.weight, self.bias)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Multiply states [..., I], of any precision."""
+        """Multiply states [..., I] of any dtype."""
         return self.product(states.to(self.weight.dtype))

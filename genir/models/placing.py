@@ -1,9 +1,9 @@
-"""Rows for new documents, found without training (IncDSI, Kishore et al., ICML 2023, section 3).
+"""Rows of new documents by constrained optimisation (IncDSI, Kishore et al., ICML 2023, section 3).
 
-A new row stays as near as it can to where the encoder puts the document, such that the document's
-own texts rank it first, and that queries which other documents answer still rank those first. Both
-are squared hinges, since they may contradict each other, and all rows of a batch are found together
-by L-BFGS: they are each other's rivals. Knows no text and no table.
+A new row stays close to the document's encoder vector, subject to two kinds of constraints: the
+document's own texts rank it first, and protected queries still rank their documents first. Both are
+squared hinge losses, since they may conflict. All rows of a batch are optimised jointly by L-BFGS,
+since they compete with each other.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STEPS = 30
-"""Iterations of L-BFGS, for all rows of a batch together."""
+"""Maximum number of L-BFGS iterations for a batch."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a broken condition costs, beside the squared distance from the start.
+    """Margins of the constraints, and loss weights relative to the squared distance.
 
-    margin, leave: by how much, in logits, a document's own texts must rank it first, and others'
-    queries the document that answers them. own, others: of the squared hinge of own texts (their
-    mean) and of others' queries (their sum).
+    Attributes:
+        margin: Score margin, in logits, by which a document's own texts must rank it first.
+        leave: Score margin, in logits, by which protected queries must rank their documents first.
+        own: Weight of the mean squared hinge of own texts.
+        others: Weight of the summed squared hinge of protected queries.
     """
 
     margin: float = 1.0
@@ -33,11 +35,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class Texts:
-    """T texts and what they must rank first.
+    """Ranking constraints of T texts.
 
-    vectors: float32 [T, trained], of the part of the row that is sought. fixed: float32 [T, M],
-    the score of each of M new documents from the part of their rows that is not. rival: float32
-    [T], of own texts the best score of an old document, of others' queries that of their answer.
+    Attributes:
+        vectors: Query vectors, trained columns, float32 [T, trained].
+        fixed: Scores of the M new documents from the other columns, float32 [T, M].
+        rival: Score to compare with, float32 [T]: the best existing document (own texts), or the
+            query's document (protected queries).
     """
 
     vectors: Tensor
@@ -48,10 +52,14 @@ class Texts:
 def place_rows(
     start: Tensor, own: Texts, owner: Tensor, others: Texts, weights: Weights | None = None
 ) -> Tensor:
-    """Return unit rows, float32 [M, trained], of M new documents.
+    """Return unit rows of M new documents, float32 [M, trained].
 
-    start: float32 [M, trained], where the encoder puts them, at unit length. own: texts of theirs;
-    owner: int64 [T], whose. others: queries that old documents answer.
+    Args:
+        start: Initial rows at unit length, float32 [M, trained].
+        own: Texts of the new documents.
+        owner: New document of each own text, int64 [T].
+        others: Protected queries.
+        weights: Margins and loss weights; None for the defaults.
     """
     weights = weights or Weights()
     mine = F.one_hot(owner, len(start)).bool()

@@ -1,6 +1,6 @@
-"""Settings of a sentence-transformers folder: genir takes plain means of the last states alone.
+"""Checks of sentence-transformers settings: genir supports mean pooling of the last states only.
 
-A setting that changes the vectors is refused, because genir would compute other ones.
+Any other setting that changes the vectors is rejected.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from genir.corpus.lines import shorten
 from genir.models.foreign import read_json, read_modules, refusal
 
 LIBRARY = "sentence_transformers."
-"""Start of the name of a layer that needs no code of the model's own."""
+"""Module prefix of layers that need no code from the model."""
 KNOWN_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 PIPELINES = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
-"""Layers that genir computes, in their order. Dropout does nothing outside training."""
+"""Supported layer sequences. Dropout has no effect in inference."""
 TRANSFORMER_FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Names of the settings of a Transformer layer, as sentence-transformers looks for them."""
+"""File names of the settings of a Transformer layer in sentence-transformers."""
 PLAIN_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
 PLAIN: dict[str, tuple[object, ...]] = {
     "transformer_task": ("feature-extraction",),
@@ -28,15 +28,15 @@ PLAIN: dict[str, tuple[object, ...]] = {
     "processing_kwargs": ({},),
     "query_expansion": ({},),
 }
-"""Settings of a Transformer layer that would change its states, and the values that do not."""
+"""Settings of a Transformer layer that may change its states, with their neutral values."""
 LOADING = ("model_args", "model_kwargs", "config_args", "config_kwargs", "tokenizer_args",
            "processor_kwargs")  # fmt: skip
-"""Settings of a Transformer layer that are handed on to transformers."""
+"""Settings of a Transformer layer that are passed on to transformers."""
 SAME_STATES = frozenset(
     {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "use_safetensors",
      "add_pooling_layer", "model_max_length", "use_fast"}
 )  # fmt: skip
-"""Keys of theirs that change no state of a token, but its rounding."""
+"""Keys of these settings that change states only by rounding."""
 LEGACY_MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -50,17 +50,16 @@ REMEDY = "give an encoder with plain mean pooling, such as 'minilm' or all-mpnet
 
 
 def require_mean_pooling(name: str, tokenizer: Any) -> None:
-    """Refuse an encoder that was trained with anything but the mean of its last hidden states.
+    """Reject an encoder that was not trained with mean pooling of its last hidden states.
 
     Args:
-        name: a local folder, or a name of the hub. Without `modules.json` it is a plain encoder of
-            transformers, which says nothing of pooling.
-        tokenizer: its tokenizer.
+        name: Local folder or hub name. Without `modules.json` it is a plain transformers encoder,
+            which does not state its pooling.
+        tokenizer: Its tokenizer.
 
     Raises:
-        InputError: for another pooling, other layers, prompts, texts in lower case where the
-            tokenizer keeps capitals, vectors that are cut, or similarity by dot product of vectors
-            that are not at unit length.
+        InputError: Other pooling or layers, prompts, lower-cased texts with a cased tokenizer,
+            truncated vectors, or dot-product similarity without normalisation.
     """
     root = _root(name)
     modules = read_modules(root)
@@ -71,7 +70,9 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
     _refuse_prompts(name, settings)
     if settings.get("truncate_dim") is not None:
         cut = shorten(settings["truncate_dim"])
-        raise refusal(name, f"its vectors are cut (truncate_dim = {cut}), and genir's not", REMEDY)
+        raise refusal(
+            name, f"its vectors are truncated (truncate_dim = {cut}), unlike genir's", REMEDY
+        )
     if modules is None:
         return
     kinds = _kinds(name, modules)
@@ -80,13 +81,13 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
     similarity = settings.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "euclidean") and "Normalize" not in kinds:
         raise refusal(
-            name, f"it compares vectors of any length by {similarity!r}, and genir by cosine",
+            name, f"it compares unnormalised vectors by {similarity!r}, but genir uses cosine",
             REMEDY,
         )  # fmt: skip
 
 
 def _root(name: str) -> str:
-    """Return the folder with `modules.json` where `name` is the transformer's own folder in it."""
+    """Return the parent folder if `name` is the transformer's folder below a `modules.json`."""
     above = Path(name).resolve().parent
     if not Path(name).is_dir() or (Path(name) / "modules.json").is_file():
         return name
@@ -95,7 +96,7 @@ def _root(name: str) -> str:
 
 
 def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
-    """Return the kinds of the layers, in their order, of a pipeline that genir computes."""
+    """Return the layer types of a supported sequence, in order."""
     kinds = []
     for module in modules:
         kind = str(module.get("type", ""))
@@ -103,12 +104,12 @@ def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
         if kinds[-1] not in KNOWN_MODULES:
             raise refusal(
                 name,
-                f"its modules.json adds a {kinds[-1]} layer to the encoder, which genir lacks",
+                f"its modules.json adds a {kinds[-1]} layer, which genir does not support",
                 REMEDY,
             )
         if not kind.startswith(LIBRARY):
             raise refusal(
-                name, f"its modules.json names {kind}, code of its own, which genir does not run",
+                name, f"its modules.json names {kind}, custom code, which genir does not run",
                 REMEDY,
             )  # fmt: skip
     if [kind for kind in kinds if kind != "Dropout"] not in PIPELINES:
@@ -121,7 +122,7 @@ def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
 
 
 def _refuse_transformer(name: str, root: str, module: dict[str, Any], tokenizer: Any) -> None:
-    """Refuse settings by which sentence-transformers would compute other states of the tokens."""
+    """Reject settings that change the token states of sentence-transformers."""
     folder = module.get("path") or ""
     for file in (f"{folder}/{file}".lstrip("/") for file in TRANSFORMER_FILES):
         config = read_json(root, file, dict)
@@ -130,13 +131,13 @@ def _refuse_transformer(name: str, root: str, module: dict[str, Any], tokenizer:
         if change := next(_changes(config), None):
             key, value = change
             raise refusal(
-                name, f"{file} says {key} = {shorten(value)}, which genir does not do", REMEDY
+                name, f"{file} sets {key} = {shorten(value)}, which genir does not support", REMEDY
             )
         if config.get("do_lower_case") and not _lowers(tokenizer):
             raise refusal(
-                name, f"{file} says do_lower_case, and its tokenizer keeps capitals",
-                'write "do_lower_case": false there if it was trained with capitals; else give an '
-                "encoder whose tokenizer has texts in lower case",
+                name, f"{file} sets do_lower_case, but its tokenizer is cased",
+                'set "do_lower_case": false there if it was trained on cased text; else give an '
+                "encoder whose tokenizer lower-cases texts",
             )  # fmt: skip
         return
 
@@ -157,7 +158,7 @@ def _changes(config: dict[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _lowers(tokenizer: Any) -> bool:
-    """Tell whether a tokenizer reads capitals as small letters."""
+    """Return whether a tokenizer lower-cases its input."""
     capitals = " ".join(ascii_uppercase)
     same: bool = tokenizer(capitals)["input_ids"] == tokenizer(capitals.lower())["input_ids"]
     return same
@@ -167,17 +168,17 @@ def _refuse_pooling(name: str, root: str, module: dict[str, Any]) -> None:
     file = f"{module.get('path', '1_Pooling')}/config.json"
     config = read_json(root, file, dict)
     if config is None:
-        raise refusal(name, f"it has no {file}, which says how to pool", REMEDY)
+        raise refusal(name, f"it has no {file}, which defines the pooling", REMEDY)
     modes = pooling_modes(config)
     if modes != ["mean"]:
         raise refusal(
-            name, f"{file} says that it pools by {' and '.join(modes)}, and genir only takes means",
+            name, f"{file} sets pooling by {' and '.join(modes)}, but genir supports the mean only",
             REMEDY,
         )  # fmt: skip
 
 
 def pooling_modes(config: dict[str, Any]) -> list[str]:
-    """Return the modes that a pooling layer's configuration names, in either layout."""
+    """Return the pooling modes in a pooling layer's configuration, in either format."""
     mode = config.get("pooling_mode")
     if mode is None:
         mode = [mode for key, mode in LEGACY_MODES.items() if config.get(key)] or "mean"
@@ -189,9 +190,9 @@ def _refuse_prompts(name: str, settings: dict[str, Any]) -> None:
     if not isinstance(prompts, dict):
         raise refusal(
             name,
-            f"its config_sentence_transformers.json has prompts = {shorten(prompts)}, which is no "
+            f"its config_sentence_transformers.json has prompts = {shorten(prompts)}, not a "
             "JSON object of texts",
-            "write them by name, or remove the key",
+            "give prompts by name, or remove the key",
         )
     for key, text in prompts.items():
         if text:

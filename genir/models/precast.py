@@ -1,7 +1,7 @@
-"""A network whose weights are converted and laid out once, not anew at every call.
+"""Cache of converted and prepacked weights for inference.
 
-Under autocast, torch converts the weights of each linear map whenever it is called: for one short
-query that costs more than the products do. Knows no kind of network.
+Under autocast, torch converts the weights of each linear layer at every call. For one short query
+this costs more than the products.
 """
 
 import copy
@@ -18,12 +18,16 @@ Opener = Callable[[Any, torch.dtype], Callable[..., Any]]
 
 
 class Precast:
-    """Calls `net`; answers under autocast come from a twin with converted linear maps.
+    """Calls `net`, or in inference a copy of it with converted linear layers.
 
-    The twin shares all other parameters, and is made anew when the weights have changed or autocast
-    differs. The same figures, bit by bit: torch would convert them to the same. packed: its linear
-    maps are laid out for the CPU as well, without autocast too; the figures then are the same up to
-    rounding. opener: makes the twin on a CPU, in other steps. twin: if there is one now.
+    The copy shares all other parameters and is rebuilt if the weights or the autocast dtype change.
+    Its results are equal bit by bit.
+
+    Attributes:
+        packed: Linear layers are also prepacked for the CPU, even without autocast. Results are
+            then equal up to rounding.
+        opener: Builds the copy on a CPU in another form.
+        twin: The current copy, if there is one.
     """
 
     def __init__(self, net: nn.Module, packed: bool = False, opener: Opener | None = None) -> None:
@@ -33,17 +37,17 @@ class Precast:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the twin, so that training has the memory."""
+        """Drop the copy, to free memory for training."""
         self.twin: Any = None
         self._watch: Watch | None = None
         self._made_of: Any = None
 
     def __call__(self, **inputs: Any) -> Any:
-        """Call the network, or its twin."""
+        """Call the network or its copy."""
         return self.now()(**inputs)
 
     def now(self) -> Any:
-        """Return the network, or its twin where that is faster and nothing is to be trained."""
+        """Return the network, or its copy if that is faster and gradients are not needed."""
         device = next(self.net.parameters()).device.type
         if self.net.training or torch.is_grad_enabled():
             return self.net
@@ -70,7 +74,7 @@ class Precast:
 
 
 def _converted(net: nn.Module, dtype: torch.dtype, packed: bool) -> nn.Module:
-    """Put converted linear maps in the place of those that there are."""
+    """Replace the linear layers by converted ones."""
     convert = PackedLinear if packed else _cast
     if isinstance(net, nn.Linear):
         return convert(net, dtype)
@@ -79,7 +83,7 @@ def _converted(net: nn.Module, dtype: torch.dtype, packed: bool) -> nn.Module:
             if isinstance(child, nn.Linear):
                 setattr(part, name, convert(child, dtype))
             if packed and isinstance(child, NewGELUActivation):
-                setattr(part, name, nn.GELU(approximate="tanh"))  # one step instead of eight
+                setattr(part, name, nn.GELU(approximate="tanh"))  # one kernel instead of eight
     return net
 
 
@@ -90,9 +94,9 @@ def _cast(linear: nn.Linear, dtype: torch.dtype) -> nn.Linear:
 
 
 class Watch:
-    """Tells whether the parameters of a network have changed; of the modules that it has now.
+    """Detects changes of the parameters of a network.
 
-    To ask a network for its parameters takes some ten times as long as to look at them.
+    It stores where the parameters are, since listing them takes ten times as long as reading them.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -104,9 +108,9 @@ class Watch:
         ]
 
     def now(self) -> list[tuple[int, bool | int]]:
-        """Return what changes when the parameters do: where they are, and their versions.
+        """Return storage addresses and versions, which change when the parameters do.
 
-        A parameter made in inference mode counts no versions: it is not there to be trained.
+        Parameters created in inference mode have no version and are not trained.
         """
         parameters = [held[name] for held, name in self.places]
         return [(p.data_ptr(), p.is_inference() or p._version) for p in parameters if p is not None]

@@ -1,8 +1,8 @@
-"""The precision of matrix products: float32, or bf16 where it was measured to be faster.
+"""Precision of matrix products: float32, or bf16 where it was measured to be faster.
 
-A processor with bf16 instructions need not be faster with them: on some without AMX, products in
-bf16 take twice as long as in float32, and autocast adds casts. So `auto` times products in both,
-once a process for each kind of work. Knows no recipe and no model folder.
+A processor with bf16 instructions is not always faster with them: on some without AMX, bf16
+products take twice as long as float32, and autocast adds casts. So `auto` times both, once a
+process for each kind of work.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,45 +23,45 @@ from genir.models.packed import product
 
 Taken = Literal["bf16", "fp32"]
 Work = Literal["training", "embedding", "answering", "writing"]
-"""Kinds of work: training steps; embedding of texts in batches; queries and decoder steps of few
-rows; sampling queries with a whole network in one precision."""
+"""Kinds of work: training steps; embedding of texts in batches; inference on few rows (queries and
+decoder steps); query generation with a whole network in one precision."""
 WORKS: tuple[Work, ...] = get_args(Work)
 Choices = Mapping[str, Mapping[Work, Taken]]
-"""The precision of each kind of work, by device type."""
+"""Precision of each kind of work, by device type."""
 
 DEVICE_TYPES = ("cpu", "cuda", "mps")
 MAX_SHARE = 0.9
-"""bf16 is taken where it needs at most this share of float32's time."""
+"""bf16 is used if it takes at most this share of float32's time."""
 ROUNDS = 20
 WIDTH = 384
-"""Of MiniLM. The ratio of the precisions hardly depends on the size (measured from 8 to 4,096
-rows), and small products end between two interruptions of a busy machine."""
+"""Matrix width of the measurement (MiniLM's). The ratio hardly depends on the size (measured from 8
+to 4,096 rows), and short products are less often interrupted on a busy machine."""
 CLOCK = thread_time if get_clock_info("thread_time").resolution < 1e-5 else perf_counter
 DTYPES: Mapping[Taken, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a product in each precision: the best of several rounds."""
+    """Seconds of a product in each precision: the minimum of several rounds."""
 
     fp32: float
     bf16: float
 
     @property
     def share(self) -> float:
-        """Return bf16's time as a share of float32's."""
+        """Time of bf16 relative to float32."""
         return self.bf16 / self.fp32
 
 
 _fixed: dict[tuple[str, Work], tuple[Taken, str]] = {}
-"""The choices in force, each with its reason."""
+"""Choices set by `fixed` or `override`, each with its reason."""
 
 
 def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
     """Return the precision of a kind of work on a type of device.
 
-    Choices in force (`fixed`, `override`) win over `asked`, which wins over the measurement. On
-    CUDA the hardware's capability decides: tensor cores multiply bf16 several times as fast.
+    `fixed` and `override` take precedence over `asked`, and `asked` over the measurement. On CUDA
+    the hardware decides: tensor cores multiply bf16 several times as fast.
     """
     fixed = _fixed.get((device_type, work))
     if fixed is not None:
@@ -78,21 +78,21 @@ def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
 def autocast(
     device: torch.device, work: Work, asked: Precision = "auto"
 ) -> AbstractContextManager[Any]:
-    """Return the context that a kind of work multiplies in: bf16 by autocast, or float32."""
+    """Return the autocast context of a kind of work: bf16, or float32."""
     if choose(work, device.type, asked) == "bf16":
         on_gpu = device.type == "cuda"
         return _cuda_bf16() if on_gpu else torch.autocast(device.type, torch.bfloat16)
-    if torch.is_autocast_enabled(device.type):  # of other work around this
+    if torch.is_autocast_enabled(device.type):  # set by an outer context
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 
 
 @contextmanager
 def _cuda_bf16() -> Iterator[None]:
-    """Multiply in bf16 on CUDA, and leave attention to torch's own kernels.
+    """Autocast to bf16 on CUDA with torch's own attention kernels.
 
-    cuDNN's, which newer cards would get, is planned anew for every shape, and here nearly every
-    batch and every step of a search has another.
+    cuDNN's attention is planned for each new shape, and here almost every batch and search step has
+    a new one.
     """
     kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(kernels):
@@ -101,7 +101,7 @@ def _cuda_bf16() -> Iterator[None]:
 
 @cache
 def has_bf16(device_type: str) -> bool:
-    """Tell whether a type of device has instructions for bf16 products, however fast."""
+    """Return whether a type of device has bf16 instructions."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
@@ -115,7 +115,7 @@ def has_bf16(device_type: str) -> bool:
 
 @contextmanager
 def fixed(choices: Choices) -> Iterator[None]:
-    """Take these choices in the block, whatever is measured; others stay as they are outside."""
+    """Use these choices in the block; others are unchanged."""
     before = dict(_fixed)
     reason = "as in the training around it"
     _fixed.update(
@@ -129,25 +129,25 @@ def fixed(choices: Choices) -> Iterator[None]:
 
 
 def override(precision: Precision) -> None:
-    """Take one precision for all work of this process (`--precision`); `auto` changes nothing."""
+    """Use one precision for all work of this process (`--precision`); `auto` changes nothing."""
     if precision != "auto":
         taken = (precision, "as asked for")
         _fixed.update(dict.fromkeys(combinations(DEVICE_TYPES, WORKS), taken))
 
 
 def describe(device_type: str, works: Sequence[Work], asked: Precision = "auto") -> str:
-    """Return the choices and the reason as a line for people."""
+    """Return the choices and the reason as a line of text."""
     choices = {work: choose(work, device_type, asked) for work in works}
     return line_of(choices, reason_for(device_type, works, asked))
 
 
 def line_of(choices: Mapping[Work, Taken], reason: str) -> str:
-    """Return choices as a line for people."""
+    """Return choices with a reason as a line of text."""
     return ", ".join(f"{work} {taken}" for work, taken in choices.items()) + f" ({reason})"
 
 
 def reason_for(device_type: str, works: Sequence[Work], asked: Precision) -> str:
-    """Return why `choose` takes what it takes."""
+    """Return the reason of the choice of `choose`."""
     for work in works:
         if (device_type, work) in _fixed:
             return _fixed[device_type, work][1]
@@ -166,22 +166,22 @@ def reason_for(device_type: str, works: Sequence[Work], asked: Precision) -> str
 
 @cache
 def timing(work: Work) -> Timing:
-    """Return what was measured for a kind of work in this process."""
+    """Return the measurement of a kind of work, cached for this process."""
     return measure(work)
 
 
 def bf16_speed_up(work: Work) -> float:
-    """Return how many times as fast as float32 bf16 was measured to be; 1 without instructions."""
+    """Return the measured speed-up of bf16 over float32; 1 without bf16 instructions."""
     return 1 / timing(work).share if has_bf16("cpu") else 1.0
 
 
 def measure(work: Work) -> Timing:
-    """Time the products of a kind of work on the CPU in both precisions, by turns.
+    """Time the products of a kind of work on the CPU, alternating between precisions.
 
-    As the work makes them: with the casts of activations, on weights laid out before where it has
-    such, and with the backward pass in training. On one thread, in its own processor time: wall
-    time on several threads of a busy machine measures the other processes (4 of 24 choices
-    were wrong at a load of 5 a core). Leaves random state and threads as they are.
+    The products include casts of activations, use prepacked weights if the work does, and include
+    the backward pass in training. Measured on one thread in thread CPU time: wall time on several
+    threads of a busy machine measures other processes (4 of 24 choices were wrong at a load of 5 a
+    core). The random state and the number of threads are restored.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -195,7 +195,7 @@ def measure(work: Work) -> Timing:
 def _by_turns(run: "Run") -> Timing:
     best: dict[Taken, float] = dict.fromkeys(DTYPES, float("inf"))
     for taken in best:
-        run(taken)  # makes the kernels
+        run(taken)  # warm-up
     for _ in range(ROUNDS):
         for taken in best:
             began = CLOCK()
@@ -221,7 +221,7 @@ def _trained() -> Run:
 
 
 def _prepared(rows: int) -> Run:
-    """Multiply with weights laid out before, casts included: [rows, 384] by [384, 1536]."""
+    """Multiply with prepacked weights, including casts: [rows, 384] by [384, 1536]."""
     states, weight = torch.randn(rows, WIDTH), torch.randn(4 * WIDTH, WIDTH)
     laid = {taken: product(weight.to(dtype), None) for taken, dtype in DTYPES.items()}
 

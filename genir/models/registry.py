@@ -1,4 +1,4 @@
-"""The kinds of model by name."""
+"""Registry of model kinds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ ModelSection.variants = MODELS
 
 
 def model_class(kind: str) -> type[DocidModel]:
-    """Return the class of a kind. Raises InputError for an unknown one."""
+    """Return the class of a kind. Raises InputError for an unknown kind."""
     if kind not in MODELS:
         raise InputError(f"[model] kind: unknown kind {kind!r}{nearest(kind, MODELS)}")
     return MODELS[kind]
 
 
 def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel:
-    """Make the model a recipe asks for; `attach` must follow."""
+    """Build the model of a recipe; `attach` must follow."""
     return model_class(section.kind).build(model_options(section), corpus)
 
 
@@ -34,11 +34,11 @@ def model_options(section: ModelSection) -> Strict:
 
 
 def try_model(section: ModelSection, source_length: int) -> None:
-    """Raise InputError if the pre-trained network that a recipe names cannot be used."""
+    """Raise InputError if the pre-trained network of a recipe cannot be used."""
     model = model_class(section.kind)
     model.try_source(validate(model.Options, section.options, "[model]"), source_length)
 
 
 def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:
-    """Read a model back from its folder."""
+    """Load a model from its folder."""
     return model_class(kind).load(folder, scheme, table)

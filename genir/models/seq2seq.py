@@ -1,8 +1,8 @@
 """Any transformers encoder-decoder as a model that emits identifiers.
 
-Text identifiers are written in the model's own vocabulary. Codes get symbols of their own: one row
-a symbol of each level, read and written with the same rows, and a softmax over the level's symbols
-only, in training as in decoding. Text targets go through the vocabulary either way.
+Text identifiers use the model's own vocabulary. Codes get new symbols: one embedding row for each
+symbol of each level, shared by input and output, and a softmax over the level's symbols only, in
+training and in decoding. Text targets always use the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ from genir.tasks.base import TrainQueries
 
 
 class Saved(Seq2SeqOptions):
-    """The options as the model folder holds them: with what the weights belong to."""
+    """Options in the model folder, with the shapes that the weights belong to."""
 
     vocabulary: int
     level_sizes: list[int]
@@ -55,10 +55,10 @@ class Saved(Seq2SeqOptions):
 
 
 class Seq2SeqModel(DocidModel):
-    """An encoder-decoder with the symbols of a scheme; see `DocidModel` for the protocol.
+    """Encoder-decoder with the symbols of a scheme; see `DocidModel` for the interface.
 
-    A decoding state may be stepped from more than once. `text` tells whether identifiers are
-    written in the vocabulary; `new` names the parameters that no pre-training has seen.
+    Decoder states are immutable. `text`: whether identifiers use the vocabulary. `new`: names of
+    parameters without pre-training.
     """
 
     kind = "seq2seq"
@@ -95,17 +95,17 @@ class Seq2SeqModel(DocidModel):
 
     @classmethod
     def try_source(cls, options: Seq2SeqOptions, source_length: int) -> None:
-        """Load the transformer and try it. Raises InputError if it cannot be used."""
+        """Load the transformer and run it once. Raises InputError if it cannot be used."""
         if options.source != "scratch":
             cls.build(options, ()).refuse_source(source_length)
         if options.encoder != MINILM:
             TextEncoder.pretrained(options.encoder)
 
     def _try(self) -> None:
-        """Check that the transformer can be called as training and search do.
+        """Check that the transformer can be called as in training and search.
 
         Raises:
-            TrialFailed: if its decoding steps differ from whole passes, or it cannot be trained.
+            TrialFailed: Decoding steps differ from whole passes, or it cannot be trained.
         """
         texts = encode_texts(self.tokenizer, TEXTS, 16)
         inputs, mask = pad_batch(texts, self.tokenizer.pad_token_id)
@@ -120,7 +120,7 @@ class Seq2SeqModel(DocidModel):
         refuse_longer("[training] source_length", length, most, what)
 
     def source_positions(self) -> list[int]:
-        """Return the lengths of the encoder's tables of positions."""
+        """Return the sizes of the encoder's position tables."""
         return tabled(self.transformer.net.get_encoder())
 
     def refuse_target(self, length: int, key: str, start: int = 0) -> None:
@@ -129,7 +129,7 @@ class Seq2SeqModel(DocidModel):
         refuse_longer(key, length, most, f"the decoder of {self.options.source!r}", start)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and answering, with the attention kernel that suits each."""
+        """Switch between training and inference, with the attention kernel for each."""
         if isinstance(self.transformer.net, EncoderDecoderModel):
             choose_attention(self.transformer.net, mode)
         if mode:
@@ -137,9 +137,10 @@ class Seq2SeqModel(DocidModel):
         return super().train(mode)
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
-        """Add the symbols of a scheme of codes; one of text needs none.
+        """Add the symbols of a code scheme; a text scheme needs none.
 
-        Raises InputError when a text scheme was made with another tokenizer.
+        Raises:
+            InputError: A text scheme was fitted with another tokenizer.
         """
         self.text = scheme.needs_tokenizer
         self._number(scheme.level_sizes())
@@ -156,9 +157,10 @@ class Seq2SeqModel(DocidModel):
         )
 
     def start_from(self, parent: DocidModel, table: IdentifierTable) -> None:
-        """Take over the parent's transformer; nothing is new to it any more.
+        """Copy the parent's transformer.
 
-        Raises InputError for a parent of another source, size or vocabulary.
+        Raises:
+            InputError: The parent has another source, size or vocabulary.
         """
         assert isinstance(parent, Seq2SeqModel)
         for name in sorted(self.same_as_start):
@@ -166,7 +168,7 @@ class Seq2SeqModel(DocidModel):
             if own != its:
                 raise InputError(
                     f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
-                    "take the same"
+                    "use the same value"
                 )
         if self.tokenizer.get_vocab() != parent.tokenizer.get_vocab():
             raise InputError(
@@ -177,7 +179,7 @@ class Seq2SeqModel(DocidModel):
         self.new = set()
 
     def keep(self, parent: DocidModel, scheme: Scheme, table: IdentifierTable) -> None:
-        """Write the parent's identifiers; symbols of codes are where the parent has them."""
+        """Inherit the parent's identifiers, and its symbols for codes."""
         assert isinstance(parent, Seq2SeqModel)
         if parent.text:
             self.attach(scheme, table, None)
@@ -186,7 +188,7 @@ class Seq2SeqModel(DocidModel):
         self.new.discard("symbols")
 
     def attach_codes(self, sizes: Sequence[int], rows: Tensor) -> None:
-        """Take rows, float32 [sum of sizes, H], as the symbols of each level in turn."""
+        """Set the symbols of all levels: rows, float32 [sum of sizes, H]."""
         self.text, self.separator = False, None
         self._number(sizes)
         self.symbols = nn.Parameter(rows.to(self.device))
@@ -200,20 +202,20 @@ class Seq2SeqModel(DocidModel):
     def _refuse_other_vocabulary(self) -> None:
         if self.sizes != [len(self.tokenizer)]:
             raise InputError(
-                f"the identifiers are written in a vocabulary of {self.sizes} tokens, the model's "
-                f"has {len(self.tokenizer)}; make the identifiers with this model's tokenizer"
+                f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
+                f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
             )
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return the dense vectors of an untrained bridge: what its own encoder cannot know yet."""
+        """Return the dense vectors of an untrained bridge with the encoder of the options."""
         options = BridgeOptions(encoder=self.options.encoder, lexical=0)
         bridge = BridgeModel.build(options, corpus).to(self.device)
         return bridge.document_vectors(corpus, queries)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
-        """Return the cross-entropy of a target token: the mean over all, by their rows' weights.
+        """Return the mean cross-entropy of target tokens, weighted by example.
 
-        A batch holds text targets or identifiers, never both.
+        A batch holds either text targets or identifiers.
         """
         text = self.text or bool(batch.rows[0] < 0)
         encoded = self.transformer.encode(batch.input_ids, batch.attention_mask)
@@ -226,10 +228,10 @@ class Seq2SeqModel(DocidModel):
         return (losses(hidden, batch.targets, label_smoothing) * weights).sum() / weights.sum()
 
     def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
-        """Return the hidden state before each symbol, [B, C, H] a depth: all in one pass."""
+        """Return hidden states before each symbol, [B, C, H] a depth, from one pass."""
         batch, count, depth = symbols.shape
         encoded = self.transformer.encode(*inputs)
-        # Not repeat_interleave, whose gradient several CPU threads may add up in any order.
+        # repeat_interleave has a gradient that CPU threads accumulate in non-deterministic order.
         states, mask = (
             tensor[:, None].expand(-1, count, *tensor.shape[1:]).flatten(0, 1)
             for tensor in (encoded.states, encoded.mask)
@@ -241,14 +243,14 @@ class Seq2SeqModel(DocidModel):
         return list(hidden.view(batch, count, depth, -1).unbind(2))
 
     def _text_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        """Return float32 [B, T]; only real places are multiplied by the large vocabulary."""
+        """Return float32 [B, T]; padding is not multiplied by the large vocabulary."""
         real = targets >= 0
         logits = self.transformer.logits(hidden[real])
         losses = F.cross_entropy(logits, targets[real], reduction="none", label_smoothing=smoothing)
         return losses.new_zeros(targets.shape).masked_scatter(real, losses)
 
     def _code_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        """Return float32 [B, T]; each level has a softmax of its own."""
+        """Return float32 [B, T]; each level has its own softmax."""
         losses = [
             F.cross_entropy(
                 score(hidden[:, level], self._level(level), None, None),
@@ -262,11 +264,11 @@ class Seq2SeqModel(DocidModel):
         return torch.stack(losses, dim=1)
 
     def refuse_additions(self) -> None:
-        """Raise InputError where each document has a symbol of its own: only training finds it."""
+        """Raise InputError for atomic identifiers: symbols of new documents need training."""
         if not self.text and len(self.sizes) == 1:
             raise InputError(
-                "a 'seq2seq' model cannot take new documents under atomic identifiers, whose "
-                "symbols it has to learn; train one with kind = 'bridge', or with codes or text"
+                "atomic identifiers: a 'seq2seq' model must learn each document's symbol, so "
+                "documents cannot be added; train with kind = 'bridge', or with codes or text"
             )
 
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
@@ -277,7 +279,7 @@ class Seq2SeqModel(DocidModel):
     def step(
         self, state: Any, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[Any, Tensor]:
-        """Advance the beams by one symbol; `state` itself stays as it was."""
+        """Advance the beams by one symbol; `state` is unchanged."""
         if parents is None or symbols is None:
             embeds = self._start(len(state.lengths))[:, None]
         else:
@@ -287,17 +289,17 @@ class Seq2SeqModel(DocidModel):
         return stepped
 
     def prepared(self) -> list[Any] | None:
-        """Return the weights as the fast path has them; nothing else can be recorded."""
+        """Return the prepared weights of the fast path; other paths cannot be captured."""
         return self.transformer.prepared() if self.reads_runs else None
 
     def continue_from(self, state: Any, slots: Tensor) -> Any:
-        """Return a state whose rows continue rows `slots`, int64 [M], of the former one."""
+        """Return a state whose rows are rows `slots`, int64 [M], of the given one."""
         return self.transformer.steps.continue_from(state, slots)
 
     def read(
         self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[Any, Tensor]:
-        """Read a run of symbols after each of some rows in one pass: hidden [M, T or 1, H]."""
+        """Read several symbols at some rows in one pass: hidden [M, T or 1, H]."""
         within = torch.arange(symbols.shape[1], device=symbols.device)
         levels = state.lengths[rows, None] - 1 + within
         known = symbols.masked_fill(within >= lengths[:, None], 0)
@@ -316,29 +318,29 @@ class Seq2SeqModel(DocidModel):
         return [hidden[:, place] for place in range(first, embeds.shape[1])]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
-        """Score candidate symbols [B, K, C]: float32 [B, K, C]."""
+        """Return logits of candidate symbols, float32 [B, K, C]."""
         if self.text:
             return self.transformer.logits(hidden, candidates)
         return score(hidden, self._level(depth), None, candidates)
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
-        """Return the log-sum-exp over the vocabulary, or the level's symbols: float32 [B, K]."""
+        """Return the log-sum-exp over the vocabulary or the level's symbols, float32 [B, K]."""
         return self.level_logits(hidden, depth).logsumexp(dim=-1)
 
     def scores(self, hidden: Tensor, depth: int, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Look the candidates up in the product that the normaliser needs anyway."""
+        """Return candidate logits from the product that the normaliser needs anyway."""
         every = self.level_logits(hidden, depth)
         return every.gather(-1, candidates), every.logsumexp(dim=-1)
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
-        """Score the vocabulary, or all symbols of the level: float32 [..., size]."""
+        """Return logits of the vocabulary or of the level's symbols, float32 [..., size]."""
         if self.text:
             return self.transformer.logits(hidden)
         return score(hidden, self._level(depth), None, None)
 
     @property
     def same_symbols(self) -> bool:  # type: ignore[override]
-        """Tell whether identifiers are written in the one vocabulary."""
+        """Whether identifiers use the vocabulary."""
         return self.text
 
     def _start(self, batch: int) -> Tensor:
@@ -346,7 +348,7 @@ class Seq2SeqModel(DocidModel):
         return self.transformer.embed(token)
 
     def _embed(self, symbols: Tensor, levels: Tensor, text: bool) -> Tensor:
-        """Return what the decoder reads for symbols [N, T] of `levels`, [T] or [N, T]."""
+        """Return the decoder inputs of symbols [N, T] of `levels`, [T] or [N, T]."""
         if text:
             return self.transformer.embed(symbols)
         return self.transformer.scale * F.embedding(symbols + self.first[levels], self.symbols)
@@ -355,15 +357,15 @@ class Seq2SeqModel(DocidModel):
         return self.symbols[self.offsets[depth] : self.offsets[depth + 1]]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that no pre-training has seen; all of a model from scratch."""
+        """Return the parameters without pre-training; all of them for a model from scratch."""
         return [p for name, p in self.named_parameters() if name in self.new]
 
     def identifier_bytes(self) -> int:
-        """Return the size of the symbols' rows; text identifiers have none of their own."""
+        """Return the size of the symbol rows in bytes; 0 for text identifiers."""
         return 0 if self.text else self.symbols.numel() * self.symbols.element_size()
 
     def save(self, folder: Path) -> None:
-        """Write weights, genir's options, the transformer's configuration and the tokenizer."""
+        """Write weights, options, transformer configuration and tokenizer."""
         saved = Saved(
             **self.options.model_dump(include=set(Seq2SeqOptions.model_fields)),
             vocabulary=len(self.tokenizer),
@@ -375,7 +377,7 @@ class Seq2SeqModel(DocidModel):
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
-        """Read back what `save` wrote, from local files alone."""
+        """Load a saved model from local files only."""
         with read_model(folder, cls.kind, Saved) as (saved, weights):
             tokenizer = load_pretrained(AutoTokenizer, str(folder), local_files_only=True)
             config = load_pretrained(AutoConfig, str(folder), local_files_only=True)
@@ -388,7 +390,7 @@ class Seq2SeqModel(DocidModel):
             found = (len(tokenizer), model.sizes)
             if found != (saved.vocabulary, saved.level_sizes):
                 raise InputError(
-                    f"{folder}: trained with (vocabulary, symbols a level) = "
+                    f"{folder}: trained with (vocabulary, symbols per level) = "
                     f"{(saved.vocabulary, saved.level_sizes)}, but the tokenizer and identifiers "
                     f"there have {found}; the folder mixes two models: train it again"
                 )

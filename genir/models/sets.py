@@ -1,8 +1,9 @@
-"""Set identifiers: the words that weigh most in a document, scored for all documents in one pass
-(PAG, arXiv:2404.14600, section 3). A prior for look-ahead; it is never emitted.
+"""Term-set identifiers: the heaviest words of a document, scored for all documents in one pass.
 
-score(document | query) = sum over the words of its set of log(1 + relu(the most that any token of
-the query gives the word)). Knows no codes and no trie.
+PAG, arXiv:2404.14600, section 3. They are a prior for look-ahead and are never emitted.
+
+score(document | query) is the sum over its words of log(1 + relu(w)), where w is the maximum logit
+of the word over the query's tokens.
 """
 
 from collections.abc import Iterator
@@ -17,16 +18,19 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 THRESHOLD = 1.35
-"""Times what a token gives its own word on average: before training, what is above that counts.
-Without, nearly all words count a little for every query (docs/design/).
+"""Initial bias, as a multiple of a token's mean logit for its own word. Without a bias, nearly all
+words have a positive weight for every query (docs/design/).
 """
 
 
 class SetHead(nn.Module):
-    """A head over the words that stand in any set.
+    """Output layer over the words that occur in any set.
 
-    words: int32 [documents, m], the words of each document by column, the number of columns where
-    it has fewer. vocabulary: int64 [columns], their token ids. embeddings: float32 [columns, H].
+    Attributes:
+        words: Column of each word of a document, int32 [documents, m], padded with the number of
+            columns.
+        vocabulary: Token id of each column, int64 [columns].
+        embeddings: Output embedding of each column, float32 [columns, H].
     """
 
     words: Tensor
@@ -42,7 +46,7 @@ class SetHead(nn.Module):
 
     @classmethod
     def build(cls, weights: csr_matrix, size: int, width: int) -> Self:
-        """Take the `size` heaviest words of each document: weights [documents, vocabulary] > 0."""
+        """Build sets of the `size` heaviest words of each document, [documents, vocabulary] > 0."""
         heaviest = [_heaviest(weights, row, size) for row in range(weights.shape[0])]
         vocabulary = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *heaviest]))
         head = cls(len(heaviest), size, len(vocabulary), width)
@@ -54,23 +58,24 @@ class SetHead(nn.Module):
 
     @classmethod
     def like(cls, words: Tensor, embeddings: Tensor) -> Self:
-        """Make room for what was saved."""
+        """Create a head with the shapes of saved weights."""
         return cls(*words.shape, *embeddings.shape)
 
     @torch.no_grad()
     def start_from(self, embeddings: Tensor) -> None:
-        """Take what the encoder reads for each word, [vocabulary, H], as what it writes for it."""
+        """Initialise output embeddings from the encoder's input embeddings, [vocabulary, H]."""
         self.embeddings.copy_(F.normalize(embeddings[self.vocabulary], dim=1))
         self.map.weight.copy_(torch.eye(len(self.map.weight)))
         self.map.bias.zero_()
 
     @torch.no_grad()
     def open_at(self, states: Tensor, embeddings: Tensor) -> None:
-        """Start every word's bias from what tokens give their own words.
+        """Initialise the biases from the mean logit of tokens for their own words.
 
-        states, embeddings: [N, H], of the tokens of some texts.
+        A word with zero weight for all queries gets no gradient, so one bias does not suit every
+        encoder.
 
-        A word that nothing reaches learns nothing, so a fixed bias would not do for every encoder.
+        states, embeddings: [N, H], of sample tokens.
         """
         own = (self.map(states) * F.normalize(embeddings, dim=1)).sum(dim=1).mean()
         self.bias.fill_(-max(THRESHOLD * float(own), 0.0))
@@ -78,7 +83,7 @@ class SetHead(nn.Module):
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the weight of each word for queries, float32 [B, columns].
 
-        states: the encoder's last hidden ones, [B, S, H]; mask: int64 [B, S].
+        states: last hidden states, [B, S, H]; mask: int64 [B, S].
         """
         logits = F.linear(self.map(states), self.embeddings, self.bias)
         most = logits.masked_fill(mask[..., None] == 0, -torch.inf).amax(dim=1)
@@ -86,16 +91,16 @@ class SetHead(nn.Module):
 
     def scores(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the score of each document's set, float32 [B, documents]."""
-        weights = F.pad(self(states, mask).T, (0, 0, 0, 1))  # the last row is no word's
+        weights = F.pad(self(states, mask).T, (0, 0, 0, 1))  # the last row is padding
         return F.embedding_bag(self.words, weights, mode="sum").T
 
     def loss(self, states: Tensor, mask: Tensor, documents: Tensor) -> Tensor:
-        """Return the cross-entropy over all documents of each query's, int64 [B]: float32 [B]."""
+        """Return cross-entropy over all documents, float32 [B]; documents: targets, int64 [B]."""
         return F.cross_entropy(self.scores(states, mask), documents, reduction="none")
 
     @contextmanager
     def keeping(self, documents: NDArray[np.int64]) -> Iterator[None]:
-        """Have the words of these documents only in the block, in their order."""
+        """Restrict the head in the block to the sets of these documents, in order."""
         whole = self.words
         try:
             self.words = whole[torch.from_numpy(documents).to(whole.device)]
@@ -105,7 +110,7 @@ class SetHead(nn.Module):
 
 
 def _heaviest(weights: csr_matrix, row: int, size: int) -> NDArray[np.int64]:
-    """Return the columns of a row's greatest weights, of equals the first."""
+    """Return the columns of the largest weights of a row; ties go to the lower column."""
     own = slice(weights.indptr[row], weights.indptr[row + 1])
     columns, values = weights.indices[own].astype(np.int64), weights.data[own]
     columns, values = columns[values > 0], values[values > 0]

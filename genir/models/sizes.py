@@ -1,7 +1,7 @@
-"""Sizes that a model folder states, compared with its weights before memory is allocated for them.
+"""Checks that a model folder's configuration matches its weights, before memory is allocated.
 
-A configuration is a few bytes: one of 10**9 words or 10**6 layers would take the memory or the time
-of the whole machine before its weights are seen not to fit.
+A damaged configuration with 10**9 words or 10**6 layers would otherwise exhaust memory or time
+before the mismatch is found.
 """
 
 import threading
@@ -24,17 +24,19 @@ Weights = Mapping[str, Tensor]
 Net = TypeVar("Net")
 
 TIED = 4
-"""Times that a tensor may be built before it is tied to the one in the file."""
+"""Number of copies of a shared tensor that may be built before they are tied."""
 SPARE_TENSORS, SPARE_ENTRIES = 64, 1 << 20
-"""Parameters and entries beyond the file's: of small tables that are not saved."""
+"""Allowed tensors and entries beyond the file's, for small tables that are not saved."""
 MAX_LABELS = 1_000
-"""Of a classifier, which transformers lists by name when it reads a configuration."""
+"""Maximum number of labels of a classifier, which transformers lists in the configuration."""
 
 
 def refuse_labels(folder: Path) -> None:
     """Raise InputError for a config.json with more labels than `MAX_LABELS`, at any depth.
 
-    Raises ValueError for a file that cannot be read.
+    Raises:
+        InputError: Too many labels.
+        ValueError: The file cannot be read.
     """
     path = folder / "config.json"
     parts: list[Any] = [read_json(path)] if path.is_file() else []
@@ -51,7 +53,7 @@ def refuse_labels(folder: Path) -> None:
 
 
 def refuse_size(weights: Weights, name: str, size: Sequence[int], where: str) -> None:
-    """Raise InputError where a tensor of the weights has not the size that `where` states."""
+    """Raise InputError if a tensor of the weights does not have the `size` stated by `where`."""
     found = list(weights[name].shape) if name in weights else None
     if found != list(size):
         raise InputError(
@@ -61,12 +63,13 @@ def refuse_size(weights: Weights, name: str, size: Sequence[int], where: str) ->
 
 
 def build_within(weights: Weights, build: Callable[[], Net], where: str) -> Net:
-    """Return what `build` makes, tried without memory before.
+    """Return the result of `build`, after a trial on the meta device.
 
-    Raises InputError once it has far more parameters than the weights hold.
+    Raises:
+        InputError: It has far more parameters than the weights.
     """
     with _limit(weights, where), suppress(NotImplementedError, RuntimeError), torch.device("meta"):
-        build()  # a family that looks at values cannot be built so, but the limit holds below, too
+        build()  # some models cannot be built on meta; the limit below still applies
     with _limit(weights, where):
         return build()
 

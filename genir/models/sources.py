@@ -1,7 +1,7 @@
-"""Where a seq2seq model comes from: MiniLM in both halves, from scratch, a folder or the hub.
+"""Sources of a seq2seq model: two MiniLM encoders, from scratch, a folder or the hub.
 
-Each answers with a transformers encoder-decoder, its tokenizer (with an end and a padding token)
-and the parameters that no pre-training has seen.
+Each returns a transformers encoder-decoder, its tokenizer with end and padding tokens, and the
+parameters without pre-training.
 """
 
 from collections.abc import Sequence
@@ -43,18 +43,19 @@ REFUSED = {
     "prophetnet": ("predicts several tokens ahead in streams of its own", "BART or T5"),
     "fsmt": ("keeps its embeddings to itself", "Marian or M2M100"),
 }
-"""Encoder-decoders that cannot be used: why, and what to take instead."""
+"""Encoder-decoders that are not supported: reason, and alternative."""
 START_TOKEN = "decoder_start_token_id in its config.json"
 NEAR_ZERO = 0.1
-"""What an activation hardly bends: MiniLM's last states have entries of some 0.4."""
+"""Scale of the initial transform, small enough for a nearly linear activation: MiniLM's last states
+have entries of about 0.4."""
 
 
 class Seq2SeqOptions(Strict):
-    """`[model]` of kind "seq2seq".
+    """Options of `[model]` for kind "seq2seq".
 
-    source: "minilm2minilm", "scratch", a local folder or a hub name. warm: whether what two MiniLM
-    halves lack starts from what they have, or at random. encoder: what embeds the documents where
-    codes are fitted on vectors. The rest is for a model from scratch.
+    source: "minilm2minilm", "scratch", a local folder or a hub name. warm: whether the new parts of
+    "minilm2minilm" start from existing weights or at random. encoder: embeds the documents if codes
+    are fitted on vectors. The other options are for a model from scratch.
     """
 
     source: str = "minilm2minilm"
@@ -68,7 +69,7 @@ class Seq2SeqOptions(Strict):
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
     def weights(self) -> list[str]:
-        """Return the encoder of codes, and what the model starts from unless it is random."""
+        """Return the names of the pre-trained networks."""
         source = {"scratch": [], "minilm2minilm": [MINILM]}.get(self.source, [self.source])
         return [self.encoder, *source]
 
@@ -82,9 +83,9 @@ class Seq2SeqOptions(Strict):
 
 @dataclass(frozen=True)
 class Origin:
-    """A model before its first training step.
+    """A model before training.
 
-    fresh: the parameters new to it. foreign: whether it is one that genir has not been tested with.
+    fresh: parameters without pre-training. foreign: whether genir has not been tested with it.
     """
 
     net: Any
@@ -94,9 +95,10 @@ class Origin:
 
 
 def open_origin(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
-    """Load or make what `options.source` names.
+    """Load or create the network of `options.source`.
 
-    Raises InputError when it cannot be found, is no encoder-decoder, or says not how to start.
+    Raises:
+        InputError: It cannot be found, is not an encoder-decoder, or lacks a start or end token.
     """
     if options.source == "scratch":
         return _scratch(options, corpus)
@@ -106,7 +108,7 @@ def open_origin(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
 
 
 def _scratch(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
-    """Make a T5 v1.1 (gated feed-forward) that ties its output to its embeddings."""
+    """Create a T5 v1.1 (gated feed-forward) with tied input and output embeddings."""
     tokenizer = train_vocabulary(corpus, options.vocabulary_size)
     config = T5Config(
         vocab_size=len(tokenizer),
@@ -126,7 +128,7 @@ def _scratch(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Origin:
 
 
 def _joined(warm: bool) -> Origin:
-    """Join MiniLM with itself: new are the cross-attention and the prediction transform."""
+    """Build an encoder-decoder from two MiniLMs; cross-attention and output transform are new."""
     tokenizer = load_pretrained(AutoTokenizer, MINILM)
     tokenizer.eos_token = tokenizer.sep_token
     with quiet():
@@ -152,11 +154,11 @@ def _joined(warm: bool) -> Origin:
 
 @torch.no_grad()
 def _warm(decoder: Any) -> None:
-    """Start the cross-attention as the self-attention of its layer, the transform as no change.
+    """Initialise cross-attention from self-attention, and the output transform as identity.
 
-    The last state of a MiniLM token is nearest to that token's embedding, so a transform that lets
-    it through has the decoder write words like those it reads. An activation stands between the
-    transform's product and its normalisation: near zero it halves, and the normalisation makes up.
+    The last state of a MiniLM token is closest to the token's embedding, so with an identity
+    transform the decoder copies its input words. The transform has an activation before its layer
+    norm: for small inputs it halves them, and the layer norm restores the scale.
     """
     for layer in decoder.base_model.encoder.layer:
         layer.crossattention.load_state_dict(layer.attention.state_dict())
@@ -188,7 +190,7 @@ def _pretrained(source: str) -> Origin:
 
 
 def name_network(net: Any) -> str:
-    """Return the name of a network's class, with that of its halves if it joins two."""
+    """Return the class name of a network, including encoder and decoder if it joins two."""
     name = type(net).__name__
     if isinstance(net, EncoderDecoderModel):
         name += f" of {type(net.encoder).__name__} and {type(net.decoder).__name__}"
@@ -196,7 +198,7 @@ def name_network(net: Any) -> str:
 
 
 def refuse_family(source: str, config: Any) -> None:
-    """Raise InputError for a model that is no encoder-decoder of texts, or cannot be stepped."""
+    """Raise InputError for a model that is not a supported text encoder-decoder."""
     kind = config.model_type
     if not config.is_encoder_decoder:
         name = (config.architectures or [f"{kind!r} model"])[0]

@@ -1,8 +1,7 @@
-"""The fast path: steps through a decoder on weights joined for it, beams sharing their source.
+"""Fast decoder steps on fused weights; the beams of a query share its keys and values.
 
-Keys and values of a source are made once a query; one product makes queries, keys and values; a run
-of symbols is read in one pass. Knows no identifiers, no trie, and no architecture: `fast/` has a
-file for each family. In bf16 under autocast; norms, residuals and softmax stay in float32.
+One product computes queries, keys and values, and several symbols are read in one pass. `fast/` has
+a file for each model family. bf16 under autocast; norms, residuals and softmax are in float32.
 """
 
 from dataclasses import replace
@@ -19,13 +18,13 @@ from genir.models.fast.weights import Decoder
 from genir.models.precast import Watch
 
 WASTE = 4
-"""A pool is made anew when it has so many times the slots that its rows refer to."""
+"""The pool is compacted if it holds this many times the slots that are still referenced."""
 
 
 class FastSteps:
-    """Steps and runs through the decoder of `net`; `State` is never changed.
+    """Decodes single symbols and runs of symbols with `net`; states are immutable.
 
-    Weights are joined when first needed, and anew when they have changed or autocast differs.
+    The fused weights are built on first use, and rebuilt if weights or autocast dtype change.
     """
 
     reads_runs = True
@@ -36,18 +35,18 @@ class FastSteps:
         self.forget()
 
     def prepared(self) -> Decoder | None:
-        """Return the joined weights, if there are any."""
+        """Return the fused weights, if they are built."""
         return self._decoder
 
     def forget(self) -> None:
-        """Let go of the joined weights, so that training has the memory."""
+        """Drop the fused weights, to free memory for training."""
         self._decoder: Decoder | None = None
         self._watch: Watch | None = None
         self._made_of: Any = None
 
     @torch.no_grad()
     def start(self, states: Tensor, mask: Tensor) -> State:
-        """Begin a row a query: encoded sources [B, S, H], and what is added to scores of them."""
+        """Return the initial state of encoded sources [B, S, H]; mask: added to their scores."""
         precision = _precision(states.device)
         with torch.autocast(states.device.type, enabled=False):
             decoder = self._decoder_in(precision, states.device)
@@ -65,7 +64,7 @@ class FastSteps:
         made_of = (dtype, self._watch.now())
         if self._decoder is None or self._made_of != made_of:
             decoder = self.opener(self.net, dtype)
-            # Beside bf16, kernels for CPUs alone take a mask in float32.
+            # CPU kernels take a float32 mask with bf16 inputs.
             kept = torch.float32 if device.type == "cpu" else dtype
             self._decoder = replace(decoder, visible=decoder.visible.to(kept))
             self._made_of = made_of
@@ -73,13 +72,13 @@ class FastSteps:
 
     @torch.no_grad()
     def step(self, state: State, parents: Tensor | None, embeds: Tensor) -> tuple[State, Tensor]:
-        """Read one more place of each beam, embeds [B, K, H]: hidden [B, K, H].
+        """Decode one position of each beam, embeds [B, K, H], to hidden states [B, K, H].
 
-        parents: int64 [B, K], the former beams that these continue; None at the first step.
+        parents: previous beams, int64 [B, K]; None at the first step.
         """
         if parents is not None:
             state = _follow(state, parents)
-        assert state.beams == embeds.shape[1], "rows must lie in order, as many a query"
+        assert state.beams == embeds.shape[1], "rows must be in order, equally many per query"
         longest = state.slots.shape[1] if state.length is None else state.length
         rows = embeds.flatten(0, 1)[:, None]
         reading = Reading(state, Grouping(state.beams), rows, longest + 1, None)
@@ -88,9 +87,9 @@ class FastSteps:
         return replace(state, slots=reading.slots, lengths=state.lengths + 1, length=length), hidden
 
     def continue_from(self, state: State, rows: Tensor) -> State:
-        """Return a state whose rows, int64 [M], continue those of the former; may wait.
+        """Return a state whose rows are `rows`, int64 [M], of the given one.
 
-        Each keeps its query and its length.
+        May synchronise with the device.
         """
         pool, slots = state.pool, state.slots.index_select(0, rows)
         if pool.used >= WASTE * slots.numel():
@@ -104,10 +103,17 @@ class FastSteps:
     def read(
         self, state: State, rows: Tensor, embeds: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[State, Tensor]:
-        """Read runs of places, embeds [M, T, H], of which row i has lengths[i]: hidden [M, T, H].
+        """Decode several positions of some rows in one pass. May synchronise with the device.
 
-        rows: int64 [M], all different; the others stay as they are. last: each row's last place is
-        all that is wanted: hidden [M, 1, H]. May wait for the device.
+        Args:
+            state: Decoder state.
+            rows: Distinct rows of the state, int64 [M]; other rows are unchanged.
+            embeds: Decoder inputs, [M, T, H].
+            lengths: Number of positions of each row, int64 [M].
+            last: Return hidden states of the last positions only.
+
+        Returns:
+            The new state, and hidden states [M, T, H], or [M, 1, H] with `last`.
         """
         queries, before = (whole.index_select(0, rows) for whole in (state.queries, state.lengths))
         after = before + lengths
@@ -135,9 +141,9 @@ class FastSteps:
         return following, hidden
 
     def read_whole(self, state: State, queries: Tensor, embeds: Tensor) -> Tensor:
-        """Read prefixes from their start, embeds [N, T, H], of queries [N]: hidden [N, T, H].
+        """Decode prefixes, embeds [N, T, H], of queries [N] to hidden states [N, T, H].
 
-        state: as `start` made it.
+        state: result of `start`.
         """
         state = self.continue_from(state, queries)
         rows = torch.arange(len(queries), device=queries.device)
@@ -151,8 +157,8 @@ def _precision(device: torch.device) -> torch.dtype:
 
 
 def _follow(state: State, parents: Tensor) -> State:
-    """Return the state of beams that continue `parents`, int64 [B, K]; never waits."""
-    assert state.beams is not None, "rows must lie in order, as many a query"
+    """Return the state of beams that continue `parents`, int64 [B, K], without synchronisation."""
+    assert state.beams is not None, "rows must be in order, equally many per query"
     batch, beams = parents.shape
     queries = torch.arange(batch, device=parents.device)[:, None].expand(-1, beams)
     rows = (queries * state.beams + parents).view(-1)
@@ -166,7 +172,7 @@ def _follow(state: State, parents: Tensor) -> State:
 
 
 def _place(slots: Tensor, rows: Tensor, new: Tensor) -> Tensor:
-    """Return the slots of all rows, wide enough, with those of some rows, [M, L], replaced."""
+    """Return the slots of all rows, padded, with those of some rows, [M, L], replaced."""
     width = max(slots.shape[1], new.shape[1])
     new = F.pad(new, (0, width - new.shape[1]))
     return F.pad(slots, (0, width - slots.shape[1])).index_copy(0, rows, new)

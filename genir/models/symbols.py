@@ -1,7 +1,4 @@
-"""Where the rows of added symbols start: near the mean token, spread as the documents are.
-
-Knows no transformer: embeddings and vectors are matrices.
-"""
+"""Initial embeddings of new symbols: the mean token embedding plus document offsets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +10,7 @@ from genir.identifiers.base import Vectors
 from genir.identifiers.table import IdentifierTable
 
 NOISE = 0.1
-"""Of the tokens' own spread; tells apart symbols that nothing else is known of."""
+"""Scale of random noise relative to the spread of token embeddings; separates equal symbols."""
 
 
 def initial_symbols(
@@ -23,11 +20,18 @@ def initial_symbols(
     vectors: Vectors | None,
     codebooks: Sequence[Any] | None,
 ) -> Tensor:
-    """Return a row for every symbol of every level: float32 [sum of sizes, H].
+    """Return an embedding for every symbol of every level, float32 [sum of sizes, H].
 
-    embeddings: [tokens, H]. A level is spread like its codebook [size, H], or like the mean vectors
-    of the documents that hold each symbol (vectors: [documents, H]), scaled to the tokens' own
-    spread; without either, or at another width, it is the mean token with a little noise.
+    Offsets from the mean token are the level's codebook or the mean document vector of each symbol,
+    scaled to the spread of the tokens, plus noise. Without either, or if the width differs, they
+    are noise only.
+
+    Args:
+        embeddings: Token embeddings, [tokens, H].
+        sizes: Number of symbols of each level.
+        table: Identifier table.
+        vectors: Document vectors, [documents, H], or None.
+        codebooks: Codewords of each level, [size, H], or None.
     """
     width = embeddings.shape[1]
     levels = []
@@ -49,7 +53,7 @@ def _has(codebooks: Sequence[Any], level: int, shape: tuple[int, int]) -> bool:
 def _centroids(
     table: IdentifierTable, level: int, size: int, vectors: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean vector of each symbol's documents, and which symbols have any."""
+    """Return the mean vector of each symbol's documents, and whether it has any."""
     held = torch.from_numpy(table.symbols[:, level]).long()
     documents = torch.from_numpy(table.documents)[held >= 0]
     held = held[held >= 0]
@@ -59,6 +63,6 @@ def _centroids(
 
 
 def _standardise(rows: Tensor, known: Tensor) -> Tensor:
-    """Centre the known rows and scale them to unit spread; the others become 0."""
+    """Centre the known rows and scale them to unit spread; other rows become 0."""
     centred = (rows - rows[known].mean(dim=0)) * known[:, None]
     return centred / centred[known].square().mean().sqrt().clamp(min=1e-6)

@@ -1,9 +1,8 @@
-"""Any transformers encoder-decoder, opened up for a decoder that looks at few symbols a step.
+"""Any transformers encoder-decoder, split before its output matrix.
 
-Its output matrix is taken out, so that it returns what would enter that matrix (after T5's scale or
-BERT's prediction transform) and only the wanted rows need be multiplied. Whole targets run through
-the public calls of transformers, and so do steps, unless there is a fast path for them. Knows no
-identifiers.
+The decoder returns the states that would be multiplied by the output matrix (after T5's scale or
+BERT's prediction transform), so that only the rows of candidate symbols are multiplied. Whole
+targets use the public API of transformers, and so do steps of families without a fast path.
 """
 
 import copy
@@ -26,13 +25,13 @@ from genir.models.stepping import FastSteps
 from genir.models.trial import compare
 
 PROBE = (5, 6, 7)
-"""Token ids, of no special meaning, that prove of a new transformer that stepping equals a pass."""
+"""Ordinary token ids to check that the steps of a new network match its forward pass."""
 GATHERED = 64
-"""Gathering a row for one state costs as much as multiplying so many rows (measured: 60 to 100)."""
+"""Cost of gathering one row for one state, in rows multiplied (measured: 60 to 100)."""
 MANY = 256
-"""Wanted rows from which on it pays to look whether states want the same."""
+"""Number of wanted rows from which it pays to look for duplicates."""
 READ = 8
-"""Reading the output matrix once costs as much as multiplying it by so many states."""
+"""Cost of reading the output matrix once, in states multiplied with it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Encoded:
 
 
 class _Through(nn.Module):
-    """Stands where the output matrix was, and still answers for its weight."""
+    """Identity in place of the output matrix; still exposes its weight."""
 
     bias = None
 
@@ -57,10 +56,12 @@ class _Through(nn.Module):
 
 
 class Transformer(nn.Module):
-    """An encoder-decoder whose decoder returns hidden states, and its output matrix beside it.
+    """An encoder-decoder whose decoder returns hidden states, with a separate output matrix.
 
-    `steps` goes through the decoder step by step, on the fast path where the architecture has one.
-    Raises TrialFailed for an architecture whose steps do not add up to its own forward pass.
+    `steps` runs the decoder step by step, on the fast path if the architecture has one.
+
+    Raises:
+        TrialFailed: Steps differ from the network's forward pass.
     """
 
     steps: Any
@@ -76,7 +77,7 @@ class Transformer(nn.Module):
         self.cap: float | None = None
         self.register_buffer("bias", None)
         if getattr(net.get_encoder(), "pooler", None) is not None:
-            net.get_encoder().pooler = None  # BERT's: never used, and DDP refuses unused parameters
+            net.get_encoder().pooler = None  # unused, and DDP rejects unused parameters
         with torch.no_grad():
             expected = self._whole_pass()
             self._take_output()
@@ -87,7 +88,7 @@ class Transformer(nn.Module):
             self._prove(expected)
 
     def _take_output(self) -> None:
-        """Take out the matrix, and what BART adds to its logits or Gemma squeezes them with."""
+        """Detach the output matrix, BART's logit bias and Gemma's logit soft-capping."""
         self.net.set_output_embeddings(_Through(self.output.weight))
         if isinstance(bias := getattr(self.net, "final_logits_bias", None), Tensor):
             self.bias = bias
@@ -97,18 +98,18 @@ class Transformer(nn.Module):
             self.cap, decoder.final_logit_softcapping = decoder.final_logit_softcapping, None
 
     def prepared(self) -> list[Any]:
-        """Return the copies of the weights that there are."""
+        """Return the prepared weights."""
         return [self.steps.prepared(), self.encoder.twin, self.scorer.twin]
 
     def forget(self) -> None:
-        """Let go of copies of the weights, so that training has the memory."""
+        """Drop prepared weights, to free memory for training."""
         for part in (self.steps, self.encoder, self.scorer):
             part.forget()
 
     def whole(self) -> Any:
-        """Put the output matrix back and return the net as transformers has it, to `generate`.
+        """Restore the output matrix and return the original network, for `generate`.
 
-        No step can be taken from then on.
+        Decoding steps are not possible afterwards.
         """
         self.net.set_output_embeddings(self.output)
         if self.bias is not None:
@@ -119,18 +120,18 @@ class Transformer(nn.Module):
 
     @contextmanager
     def as_given(self) -> Iterator[Any]:
-        """Give the net as transformers has it in the block, and take steps again after it."""
+        """Yield the original network; detach the output matrix again after the block."""
         yield self.whole()
         self._take_output()
         self.forget()
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Return what the decoder reads for tokens [...]: [..., H]."""
+        """Return the decoder inputs of tokens [...], [..., H]."""
         return cast(Tensor, self.net.get_decoder().get_input_embeddings()(tokens))
 
     @property
     def scale(self) -> float:
-        """Return what rows of the vocabulary are multiplied by when they are read (mBART)."""
+        """Scale of the decoder's input embeddings (mBART)."""
         return float(getattr(self.net.get_decoder().get_input_embeddings(), "embed_scale", 1.0))
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Encoded:
@@ -140,12 +141,12 @@ class Transformer(nn.Module):
         return Encoded(states, mask)
 
     def decode(self, encoded: Encoded, embeds: Tensor) -> Tensor:
-        """Read whole targets, [B, T, H], each place seeing those before it: hidden [B, T, H]."""
+        """Decode whole targets, embeds [B, T, H], with a causal mask: hidden [B, T, H]."""
         answer = run_decoder(self.net, encoded.states, encoded.mask, decoder_inputs_embeds=embeds)
         return cast(Tensor, answer.logits)
 
     def longest_source(self, wanted: int) -> int:
-        """Return `wanted`, or how many tokens the encoder takes if those are fewer."""
+        """Return `wanted`, or the encoder's maximum number of tokens if that is smaller."""
 
         def run(length: int) -> None:
             row = torch.full((1, length), self.start)
@@ -154,7 +155,7 @@ class Transformer(nn.Module):
         return longest_length(self.net.get_encoder(), run, wanted)
 
     def longest_target(self, wanted: int) -> int:
-        """Return `wanted`, or how many tokens the decoder takes if those are fewer."""
+        """Return `wanted`, or the decoder's maximum number of tokens if that is smaller."""
         token = torch.tensor([[self.start]])
 
         def run(length: int) -> None:
@@ -164,25 +165,25 @@ class Transformer(nn.Module):
         return longest_length(self.net.get_decoder(), run, wanted)
 
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """Score all tokens, [..., V], or each hidden state's own, [..., C]: float32."""
+        """Return logits of all tokens, [..., V], or of candidates, [..., C]: float32."""
         bias = self.output.bias if self.bias is None else self.bias[0]
         scorer = self.scorer.now()
         logits = score(hidden, cast(Tensor, scorer.weight), bias, tokens, self._whole(scorer))
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def _whole(self, scorer: nn.Module) -> Product:
-        """Return what scores all tokens: the output matrix, with BART's bias after it."""
+        """Return the output matrix as a function, with BART's bias."""
         bias = self.bias
         return scorer if bias is None else lambda hidden: scorer(hidden) + bias[0]
 
     def _whole_pass(self) -> Tensor:
-        """Return the untouched model's logits of two targets: [2, 2, V]."""
+        """Return the original network's logits of two targets: [2, 2, V]."""
         sources = torch.tensor([PROBE, PROBE])
         targets = torch.tensor([[self.start, PROBE[0]], [self.start, PROBE[1]]])
         return cast(Tensor, self.net(input_ids=sources, decoder_input_ids=targets).logits)
 
     def _prove(self, expected: Tensor) -> None:
-        """Compare with two beams that continue the first step of one query."""
+        """Compare the logits with two beams that continue one query's first step."""
         sources = torch.tensor([PROBE])
         encoded = self.encode(sources, torch.ones_like(sources))
         state = self.steps.start(encoded.states, encoded.mask)
@@ -192,7 +193,7 @@ class Transformer(nn.Module):
         self.forget()
         found = self.logits(torch.stack([first.expand(-1, 2, -1), second], dim=2))[0]
         name = type(self.net).__name__
-        compare(found, expected, f"a {name} decodes otherwise in steps than in one pass")
+        compare(found, expected, f"a {name} decodes differently in steps and in one pass")
 
 
 def score(
@@ -202,11 +203,17 @@ def score(
     wanted: Tensor | None,
     whole: Product | None = None,
 ) -> Tensor:
-    """Multiply hidden states [..., H] by all rows [V, H], or by those wanted [..., C]: float32.
+    """Return products of hidden states [..., H] with rows [V, H], or with candidates only: float32.
 
-    Few wanted rows are gathered; many are looked up in the whole product, or in that of the rows
-    that any state wants, whichever is cheapest. whole: the whole product, bias and all, where there
-    is a faster way to it.
+    The cheapest of three ways is chosen: gather the candidates' rows, multiply all rows, or
+    multiply the distinct candidates.
+
+    Args:
+        hidden: States, [..., H].
+        rows: Output matrix, [V, H].
+        bias: [V], or None.
+        wanted: Candidate rows, int64 [..., C]; None for all.
+        whole: Faster product with all rows, including the bias.
     """
     hidden = hidden.to(rows.dtype)
     if wanted is None:
@@ -214,14 +221,14 @@ def score(
     states = hidden[..., 0].numel()
     least = min(wanted.numel() * GATHERED, rows.shape[0] * (states + READ))
     shared = wanted.numel() >= MANY and wanted.shape[-1] * (states + GATHERED) < least
-    if shared and wanted.device.type == "cpu":  # to count them waits for a GPU
+    if shared and wanted.device.type == "cpu":  # counting them would synchronise with a GPU
         distinct, places = _distinct(wanted, rows.shape[0])
         if len(distinct) * (states + GATHERED) < least:
             own = None if bias is None else bias[distinct]
             return score(hidden, F.embedding(distinct, rows), own, None).gather(-1, places)
     if least < wanted.numel() * GATHERED:
         return score(hidden, rows, bias, None, whole).gather(-1, wanted)
-    # Not indexing, whose gradient several CPU threads add up in any order.
+    # Indexing has a gradient that CPU threads accumulate in non-deterministic order.
     products = (F.embedding(wanted, rows) @ hidden.unsqueeze(-1)).squeeze(-1).float()
     if bias is None:
         return products
@@ -229,7 +236,7 @@ def score(
 
 
 def _distinct(wanted: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return the numbers below `size` that are wanted, int64 [U], and the place of each in them."""
+    """Return the distinct values of `wanted` < `size`, int64 [U], and the index of each in them."""
     there = torch.zeros(size, dtype=torch.bool)
     there[wanted.flatten()] = True
     return there.nonzero()[:, 0], there.cumsum(0)[wanted] - 1

@@ -1,7 +1,7 @@
-"""A trial of a pre-trained network by the calls that training and search make of it.
+"""Trial run of a pre-trained network with the calls of training and search.
 
-A few rows of unlike length: a pass alone and in a batch, several decoding steps that re-order
-their prefixes, one training step. Leaves the network and the random numbers as they were.
+It compares rows of different length alone and in a batch, decoding steps that reorder beams with
+whole passes, and runs one training step. The network and the random state are restored.
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from genir.errors import InputError
 
 TEXTS = ("connect to the office network from outside, with a badge number", "vpn", "")
-"""What is read in a trial: rows of unlike length, an empty one among them."""
+"""Trial inputs: rows of different length, one of them empty."""
 STEPS, BEAMS = 4, 3
 TOLERANCE = 1e-3
 
 
 class TrialFailed(InputError):
-    """Say what a network does that genir cannot work with."""
+    """The network behaves in a way that genir does not support."""
 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Draw random numbers of one's own, and restore the mode of a network."""
+    """Use a separate random state in the block, and restore the mode of a network."""
     training = model.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -34,16 +34,16 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
-    """Read rows together and alone, and go one training step backward.
+    """Encode rows together and alone, and run one training step.
 
     Args:
-        encoder: a `TextEncoder`.
-        inputs: int64 [rows, S], padded.
-        mask: int64 [rows, S].
+        encoder: A `TextEncoder`.
+        inputs: Token ids, padded, int64 [rows, S].
+        mask: Attention mask, int64 [rows, S].
 
     Raises:
-        TrialFailed: for states of another shape, vectors that depend on the other rows, are no
-            numbers or are the same for unlike rows, or gradients that are none.
+        TrialFailed: Wrong shape of states; vectors that depend on other rows, are not finite, or
+            are equal for different rows; or missing gradients.
     """
     with untouched(encoder):
         encoder.eval()
@@ -52,16 +52,16 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
             expected = (*inputs.shape, encoder.dimension)
             if tuple(states.shape) != expected:
                 raise TrialFailed(
-                    f"its states of shape {tuple(states.shape)} are not one a token, {expected}"
+                    f"its states of shape {tuple(states.shape)} are not one per token, {expected}"
                 )
             together = encoder(inputs, mask)
             for row, length in enumerate(mask.sum(dim=1).tolist()):
                 one = slice(row, row + 1)
                 alone = encoder(inputs[one, :length], mask[one, :length])
-                compare(together[one], alone, "it reads a text in a batch otherwise than alone")
+                compare(together[one], alone, "it encodes a text differently in a batch and alone")
             if torch.equal(together[0], together[1]) and not torch.equal(inputs[0], inputs[1]):
-                raise TrialFailed("it has the same vector for unlike texts")
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # as processors may prefer
+                raise TrialFailed("it has the same vector for different texts")
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # may be chosen by `precision`
             check_finite(encoder(inputs, mask))
         encoder.train()
         vectors = encoder(inputs, mask)
@@ -69,13 +69,13 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
 
 
 def check_finite(values: Tensor) -> None:
-    """Raise TrialFailed unless all values are finite numbers."""
+    """Raise TrialFailed unless all values are finite."""
     if not bool(values.isfinite().all()):
         raise TrialFailed("it returns values that are not finite numbers")
 
 
 def compare(found: Tensor, expected: Tensor, otherwise: str, tolerance: float = TOLERANCE) -> None:
-    """Raise TrialFailed unless both are numbers, and the same up to rounding."""
+    """Raise TrialFailed unless both are finite, and equal up to rounding."""
     check_finite(expected)
     least = tolerance * max(1.0, float(expected.abs().mean()))
     if not torch.allclose(found.float(), expected.float(), tolerance, least):
@@ -83,10 +83,10 @@ def compare(found: Tensor, expected: Tensor, otherwise: str, tolerance: float = 
 
 
 def check_gradients(model: nn.Module, loss: Tensor) -> None:
-    """Go backward to the parameters of one dimension, which every layer has: they need no memory.
+    """Compute gradients of the one-dimensional parameters, which every layer has.
 
     Raises:
-        TrialFailed: if the loss or a gradient is not finite, or there is no gradient at all.
+        TrialFailed: The loss or a gradient is not finite, or there is no gradient.
     """
     if not bool(loss.isfinite()):
         raise TrialFailed(f"its training loss is {loss.item()}")
@@ -101,15 +101,15 @@ def check_gradients(model: nn.Module, loss: Tensor) -> None:
 
 
 def try_stepping(model: Any, inputs: Tensor, mask: Tensor) -> None:
-    """Decode in steps whose beams continue each other in any order, and compare with whole passes.
+    """Decode in steps that reorder beams, and compare with whole passes.
 
     Args:
-        model: a `Seq2SeqModel` that writes in its vocabulary.
-        inputs: int64 [rows, S], padded.
-        mask: int64 [rows, S].
+        model: A `Seq2SeqModel` that uses its vocabulary.
+        inputs: Token ids, padded, int64 [rows, S].
+        mask: Attention mask, int64 [rows, S].
 
     Raises:
-        TrialFailed: if steps differ from a pass of the untouched network over a source alone.
+        TrialFailed: Steps differ from the original network's pass over one source.
     """
     with untouched(model), torch.no_grad():
         model.eval()
@@ -138,7 +138,7 @@ def try_stepping(model: Any, inputs: Tensor, mask: Tensor) -> None:
 def _whole_pass(
     net: Any, start: int, sources: list[tuple[Tensor, Tensor]], tokens: Tensor
 ) -> Tensor:
-    """Return logits [rows, K, T + 1, V] of the network itself, each source alone."""
+    """Return logits [rows, K, T + 1, V] of the network itself, one source at a time."""
     logits = []
     for (ids, mask), written in zip(sources, tokens, strict=True):
         targets = torch.cat([torch.full((len(written), 1), start), written], dim=1)
@@ -149,13 +149,13 @@ def _whole_pass(
 
 
 def try_training(model: Any, batch: Any) -> None:
-    """Go one training step backward over a batch of text targets.
+    """Run one training step on a batch of text targets.
 
     Raises:
-        TrialFailed: if the loss or its gradients are not finite, or there are none.
+        TrialFailed: The loss or a gradient is not finite, or there is no gradient.
     """
     with untouched(model):
         model.train()
         check_gradients(model, model.loss(batch, 0.0))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # as processors may prefer
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # may be chosen by `precision`
             check_finite(model.loss(batch, 0.0))

@@ -1,7 +1,7 @@
-"""A vocabulary from scratch: SentencePiece unigrams of the corpus in a fast tokenizer.
+"""Training of a tokenizer from scratch: SentencePiece unigrams as a fast transformers tokenizer.
 
-Text is normalised to NFC and its white space collapsed; case stays. What the corpus has no piece
-for is spelled in bytes, so that every text can be written. Knows no model.
+Text is normalised to NFC, white space is collapsed, and case is kept. Characters without a piece
+are encoded as bytes, so every text can be encoded.
 """
 
 import io
@@ -18,20 +18,22 @@ from genir.errors import InputError
 from genir.records import Document
 
 SPECIALS = ("<pad>", "</s>", "<unk>")
-"""By token id: padding 0, end 1, unknown 2."""
+"""Special tokens by id: padding 0, end 1, unknown 2."""
 ASCII = "".join(map(chr, range(0x21, 0x7F)))
-"""Always has pieces, so that a text that contains `</s>` or `<0x41>` can be spelled in letters."""
+"""Characters that always get pieces, so that `</s>` or `<0x41>` in a text can be spelled out."""
 PIECE_OF_TEXT = 1000
-"""Characters; SentencePiece leaves out lines above 4,192 bytes."""
+"""Maximum length of a training line in characters; SentencePiece skips lines over 4,192 bytes."""
 MOST_PIECES = 500_000
-"""Pieces of text to learn from: beyond it the vocabulary stands still and memory does not."""
+"""Maximum number of training lines; more need memory but hardly change the vocabulary."""
 
 
 def train_vocabulary(corpus: Sequence[Document], size: int) -> Any:
-    """Return a transformers tokenizer of at most `size` tokens, learned from a corpus.
+    """Return a transformers tokenizer of at most `size` tokens, trained on a corpus.
 
-    Learns from titles, texts and URLs; the same corpus gives the same tokens. Raises InputError
-    when the corpus has no text, or more characters than `size` has room for.
+    It is trained on titles, texts and URLs, deterministically.
+
+    Raises:
+        InputError: The corpus has no text, or too many characters for `size`.
     """
     if not any(map(str.strip, _pieces_of_text(corpus))):
         raise InputError(
@@ -66,7 +68,7 @@ def train_vocabulary(corpus: Sequence[Document], size: int) -> Any:
 
 
 def _pieces_of_text(corpus: Sequence[Document]) -> Iterator[str]:
-    """Yield pieces of evenly spread documents."""
+    """Yield training lines from evenly spaced documents."""
     step = max(1, len(corpus) // MOST_PIECES)
     texts = (part for d in islice(corpus, 0, None, step) for part in (d.title, d.url, d.text))
     pieces = (
@@ -79,9 +81,9 @@ def _pieces_of_text(corpus: Sequence[Document]) -> Iterator[str]:
 
 
 def _wrap(learned: Any) -> Any:
-    """Build the fast tokenizer: the same pieces and scores, safe to save as JSON.
+    """Build the fast tokenizer with the trained pieces and scores, saved as JSON.
 
-    Special and byte pieces get a score below that of their own letters: no text is read as them.
+    Special and byte pieces score below their spelling, so no text is encoded as them.
     """
     scores = [learned.get_score(token) for token in range(learned.vocab_size())]
     never = 10 * min(scores)

@@ -94,7 +94,7 @@ def test_a_mask_of_live_rows_takes_nothing():
 
 
 def test_several_masks_need_an_index():
-    with pytest.raises(ValueError, match="2 masks, but nothing tells which query uses which"):
+    with pytest.raises(ValueError, match="2 masks need an index"):
         LiveRows.build([np.ones(3, dtype=bool)] * 2)
 
 

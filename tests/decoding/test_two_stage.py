@@ -168,9 +168,9 @@ def test_a_deleted_document_is_neither_found_nor_read(retriever):
 
 
 def test_what_follows_one_beam_search_is_refused(retriever):
-    with pytest.raises(InputError, match="exact search follows one beam search"):
+    with pytest.raises(InputError, match="exact search: needs a single beam search"):
         retriever.search(QUERIES, 2, exact=True)
-    with pytest.raises(InputError, match="explain follows one beam search"):
+    with pytest.raises(InputError, match="explain: needs a single beam search"):
         explain(retriever, "copy", retriever.table.keys[0])
 
 

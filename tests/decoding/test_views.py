@@ -134,5 +134,5 @@ def test_kinds_are_told_by_the_first_symbol():
 
 def test_identifiers_that_begin_in_many_ways_are_not_of_kinds():
     table = IdentifierTable.build([[(n,)] for n in range(20)], [str(n) for n in range(20)])
-    with pytest.raises(InputError, match=r"aggregate = 'views'.* begin in 20 ways.*scheme 'views'"):
+    with pytest.raises(InputError, match=r"aggregate = 'views'.* 20 first symbols.*scheme 'views'"):
         kinds(table)

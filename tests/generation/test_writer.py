@@ -269,7 +269,7 @@ def small_bert(folder, net):
     ("net", "message"),
     [
         (BertForMaskedLM, "cannot use its BertLMHeadModel .its logits depend on what follows"),
-        (BertModel, "weights lack cls.predictions.*and [0-9] more, which would start at random"),
+        (BertModel, "weights lack cls.predictions.*and [0-9] more, which would be initialised"),
     ],
 )
 def test_an_encoder_is_no_writer(net, message, tmp_path):
@@ -372,7 +372,7 @@ def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, 
     trained = train(Job(str(steps), tiny_corpus, tmp_path / "model"))
     assert json.loads((tmp_path / "model" / "metrics.json").read_text())["dev"]["questions"] == 0
     assert "It writes queries" in (tmp_path / "model" / "MODEL_CARD.md").read_text()
-    with pytest.raises(InputError, match="writes text, and finds no documents"):
+    with pytest.raises(InputError, match="generates text, not documents"):
         trained.search(["copy"], 1)
     request = Request(tiny_corpus, tmp_path / "made.jsonl", str(tmp_path / "model"))
     generate_queries(request)

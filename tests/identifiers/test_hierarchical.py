@@ -48,7 +48,7 @@ def test_additions_take_the_next_free_number_of_the_nearest_leaf_with_room():
     assert added == [(left, 3), (left, 4), (left, 5), (right, 3)]
     taken |= set(added) | set(encode(scheme, [[100.0]] * 2, taken | set(added)))
     assert len(taken) == 12
-    with pytest.raises(InputError, match="'d0': all 6 places of all leaves are taken"):
+    with pytest.raises(InputError, match="'d0': all 6 numbers of all leaves are used"):
         encode(scheme, [[0.5]], taken)
 
 

@@ -85,8 +85,7 @@ def test_uniqueness_counts_documents_with_one_identifier_of_their_own():
     assert found.rows_per_document == 1.5
     assert found.bytes_per_document == 1.5 * (2 * 2 + 4)
     assert found.warnings == (
-        "only 50% of the documents have an identifier of their own; the others cannot be told "
-        "apart",
+        "only 50% of the documents have a unique identifier; the others cannot be distinguished",
     )
 
 
@@ -113,8 +112,8 @@ def test_documents_that_hold_the_same_are_warned_of(tokenizer):
         found = texts(tokenizer, corpus, **options)
         assert found.alike == pytest.approx(2 / 3)
         assert found.warnings == (
-            "67% of the documents have the same identifiers as another, and cannot be told apart; "
-            "take longer ones, or more of them",
+            "67% of the documents have the same identifiers as another, and cannot be "
+            "distinguished; use longer or more identifiers",
         )
 
 
@@ -134,7 +133,7 @@ def test_half_of_the_codes_are_no_collapse():
 def test_many_ties_are_warned_of():
     codes = [[(n, n, 0)] for n in range(4)] + [[(0, 0, 1)]]
     found = report(build(codes), coded(tied=1))
-    assert found.tied == 0.2 and "20% of the documents are told apart by" in found.warnings[0]
+    assert found.tied == 0.2 and "20% of the documents differ only by" in found.warnings[0]
 
 
 def test_text_levels_have_the_size_of_the_vocabulary(tokenizer):
@@ -146,8 +145,8 @@ def test_text_levels_have_the_size_of_the_vocabulary(tokenizer):
     assert found.tied == pytest.approx(2 / 3)
     # "the guide </s>", "the guide 2 </s>", "the guide 3 </s>": one choice each.
     assert found.decode_steps == 1.0 and found.lengths == {3: 1, 4: 2}
-    assert "67% of the documents are told apart" in found.warnings[0]
-    assert "67% of the identifiers fill max_tokens = 4" in found.warnings[1]
+    assert "67% of the documents differ only" in found.warnings[0]
+    assert "67% of the identifiers have max_tokens = 4" in found.warnings[1]
 
 
 def test_atomic_is_one_step():

@@ -37,7 +37,7 @@ def test_a_trie_that_takes_memory_without_end_is_refused(trie, monkeypatch):
 def test_a_trie_that_is_read_without_end_is_refused(trie, monkeypatch):
     monkeypatch.setattr(keys, "BASE_SECONDS", 0.3)
     becomes(monkeypatch, "while True: pass\n")
-    with pytest.raises(InputError, match=r"keys\.marisa: damaged .*reading it does not end"):
+    with pytest.raises(InputError, match=r"keys\.marisa: damaged .*reading it timed out"):
         read_keys(trie[0], trie[2])
 
 

@@ -130,5 +130,5 @@ def test_a_tokenizer_that_does_not_know_digits_is_refused(tokenizer):
         def encode(self, text, add_special_tokens=True, verbose=True):
             return [7]
 
-    with pytest.raises(InputError, match="cannot tell the digits 1, 2, 3, 4 apart"):
+    with pytest.raises(InputError, match="does not distinguish the digits 1, 2, 3, 4"):
         build_scheme(IdentifierSection(scheme="views"), Blind())

@@ -196,7 +196,7 @@ def test_missing_needs_are_named(section, tokenizer, corpus):
         with pytest.raises(InputError, match="needs the model's tokenizer"):
             build_scheme(section)
     if kind.needs_vectors:
-        with pytest.raises(InputError, match="document vectors, and got none"):
+        with pytest.raises(InputError, match="needs document vectors"):
             build_scheme(section, tokenizer).fit(corpus)
 
 

@@ -98,7 +98,7 @@ def test_empty_and_negative_identifiers_are_refused(bad):
 
 
 def test_as_many_keys_as_documents_are_needed():
-    with pytest.raises(ValueError, match="2 documents' identifiers, but 1 keys"):
+    with pytest.raises(ValueError, match="identifiers of 2 documents, but 1 keys"):
         IdentifierTable.build([[(1,)], [(2,)]], ["a"])
 
 

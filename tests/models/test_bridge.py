@@ -141,7 +141,7 @@ def test_rows_of_codes_start_where_the_scheme_decodes_them(build, scheme):
 
 
 def test_text_is_not_a_bridge_s(build):
-    with pytest.raises(InputError, match=r"no words for the scheme 'title'; take kind = 'seq2seq'"):
+    with pytest.raises(InputError, match=r"scheme 'title' needs; use kind = 'seq2seq'"):
         build({"scheme": "title"})
 
 

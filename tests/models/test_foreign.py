@@ -68,24 +68,30 @@ def make_adapter(folder):
     [
         (
             configure(quantization_config={"quant_method": "gptq"}),
-            r"quantised \(gptq\); genir train",
+            r"quantised \(gptq\); genir needs",
         ),
         (
             configure(model_type="own", auto_map={"AutoModel": "m.M"}),
-            "'own' comes with code of its",
+            "'own' needs its own code",
         ),
         (configure(model_type="nllb-moe"), "experts of limited capacity.*give a M2M100"),
         (configure(num_hidden_layers=2), "weights lack encoder.layer.1.*and 15 more.*at random"),
-        (configure(num_hidden_layers=0), "weights have encoder.layer.0.*config.json has no place"),
+        (
+            configure(num_hidden_layers=0),
+            "weights have encoder.layer.0.*its config.json does not define",
+        ),
         (
             rename_weights("pytorch_model.bin"),
-            "pytorch_model.bin alone, a format that can run code",
+            "only in pytorch_model.bin, a format that can run code",
         ),
         (rename_weights("model.gguf"), r"no model.safetensors, only model.gguf; give"),
         (touch("config.json", "{"), "config.json is not valid JSON"),
         (touch("config.json", "7"), "config.json is not a JSON object"),
         (touch("config.json", "[" * 100_000), "config.json is not valid JSON"),
-        (touch("config.json", '{"model_type": ["bert"]}'), "model_type .'bert'., which is no name"),
+        (
+            touch("config.json", '{"model_type": ["bert"]}'),
+            "model_type .'bert'., not a name",
+        ),
         (
             configure(hidden_size="16"),
             "its config.json: .*'hidden_size'.* got",

@@ -71,20 +71,25 @@ def test_plain_means_are_taken(modules, pooling, settings, write, tiny_encoder, 
         (NEW[:1] + NEW, MEAN, None, "has the layers Transformer, Transformer, Pooling, not one"),
         ((TRANSFORMER, NORMALIZE, POOLING), MEAN, None, "Transformer, Normalize, Pooling, not one"),
         ([], MEAN, None, "has the layers none, not one Transformer"),
-        ((OWN_CODE, POOLING), MEAN, None, "names custom_st.Transformer, code of its own"),
+        ((OWN_CODE, POOLING), MEAN, None, "names custom_st.Transformer, custom code"),
         ((TRANSFORMER, POOLING), None, None, "no 1_Pooling/config.json"),
         ((TRANSFORMER, POOLING, DENSE), MEAN, None, "adds a Dense layer"),
-        ((TRANSFORMER, POOLING), {"pooling_mode_cls_token": True}, None, "pools by cls"),
-        ((TRANSFORMER, POOLING), {"pooling_mode_lasttoken": True}, None, "pools by lasttoken"),
-        ((TRANSFORMER, POOLING), {"pooling_mode_max_tokens": True}, None, "pools by max"),
+        ((TRANSFORMER, POOLING), {"pooling_mode_cls_token": True}, None, "pooling by cls"),
+        (
+            (TRANSFORMER, POOLING),
+            {"pooling_mode_lasttoken": True},
+            None,
+            "pooling by lasttoken",
+        ),
+        ((TRANSFORMER, POOLING), {"pooling_mode_max_tokens": True}, None, "pooling by max"),
         ((TRANSFORMER, POOLING), MEAN | {"pooling_mode_cls_token": True}, None, "by cls and mean"),
-        (NEW, {"pooling_mode": "cls"}, None, "pools by cls"),
-        (NEW, {"pooling_mode": ["mean", "max"]}, None, "pools by mean and max"),
-        (NEW, {"pooling_mode": 7}, None, "pools by 7"),
-        (NEW, {"pooling_mode": "weightedmean"}, None, "pools by weightedmean"),
+        (NEW, {"pooling_mode": "cls"}, None, "pooling by cls"),
+        (NEW, {"pooling_mode": ["mean", "max"]}, None, "pooling by mean and max"),
+        (NEW, {"pooling_mode": 7}, None, "pooling by 7"),
+        (NEW, {"pooling_mode": "weightedmean"}, None, "pooling by weightedmean"),
         (NEW, MEAN, {"prompts": {"query": "query: "}}, "prompts .query: 'query: '"),
-        (NEW, MEAN, {"truncate_dim": 8}, "its vectors are cut .truncate_dim = 8."),
-        (NEW, MEAN, {"similarity_fn_name": "dot"}, "vectors of any length by 'dot'"),
+        (NEW, MEAN, {"truncate_dim": 8}, "its vectors are truncated .truncate_dim = 8."),
+        (NEW, MEAN, {"similarity_fn_name": "dot"}, "unnormalised vectors by 'dot'"),
         (NEW, MEAN, {"model_type": "SparseEncoder"}, "a SparseEncoder of sentence-transformers"),
     ],
 )
@@ -97,7 +102,9 @@ def test_anything_else_is_refused(modules, pooling, settings, message, write):
 @pytest.mark.parametrize("prompts", [["query: "], "query: ", 7])
 def test_prompts_are_an_object(prompts, write):
     folder = write(NEW, MEAN, {"prompts": prompts})
-    with pytest.raises(InputError, match=r"sentence_transformers.json has prompts = .*no JSON obj"):
+    with pytest.raises(
+        InputError, match=r"sentence_transformers.json has prompts = .*not a JSON obj"
+    ):
         TextEncoder.pretrained(str(folder))
 
 
@@ -135,7 +142,7 @@ def test_settings_that_leave_the_states_as_they_are_are_taken(settings, write, t
 )
 def test_settings_that_change_the_states_are_refused(settings, message, write):
     folder = write(NEW, MEAN, transformer=settings)
-    with pytest.raises(InputError, match=f"sentence_bert_config.json says {message}.*; give an en"):
+    with pytest.raises(InputError, match=f"sentence_bert_config.json sets {message}.*; give an en"):
         TextEncoder.pretrained(str(folder))
 
 
@@ -149,7 +156,7 @@ def test_lower_case_is_refused_where_the_tokenizer_keeps_capitals(file, write):
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"do_lower_case": False}))
-    with pytest.raises(InputError, match=rf"{file} says do_lower_case, and its tokenizer keeps"):
+    with pytest.raises(InputError, match=rf"{file} sets do_lower_case, but its tokenizer is cased"):
         TextEncoder.pretrained(str(folder))
 
 
@@ -160,12 +167,12 @@ def test_the_transformer_s_own_folder_is_looked_at_in_its_place(tiny_encoder, tm
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
     settings = tmp_path / "0_Transformer" / "sentence_bert_config.json"
-    with pytest.raises(InputError, match=r"pools by cls"):
+    with pytest.raises(InputError, match=r"pooling by cls"):
         require_mean_pooling(str(tmp_path / "0_Transformer"), None)
     with pytest.raises(InputError, match=r"transformer is in 0_Transformer; give"):
         TextEncoder.pretrained(str(tmp_path))
     settings.write_text('{"transformer_task": "fill-mask"}')
-    with pytest.raises(InputError, match=r"0_Transformer/sentence_bert_config.json says tr"):
+    with pytest.raises(InputError, match=r"0_Transformer/sentence_bert_config.json sets tr"):
         require_mean_pooling(str(tmp_path / "0_Transformer"), None)
 
 

@@ -344,7 +344,7 @@ def test_a_source_without_a_start_token_is_refused(tmp_path):
 
 
 def test_identifiers_in_another_vocabulary_are_refused():
-    with pytest.raises(InputError, match=r"vocabulary of \[99\] tokens"):
+    with pytest.raises(InputError, match=r"vocabulary has \[99\] tokens"):
         build().attach(Levels([99], text=True), TABLE, None)
 
 

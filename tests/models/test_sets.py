@@ -160,7 +160,7 @@ def test_a_model_with_sets_is_saved_and_its_corpus_shrinks(retriever, tmp_path):
     assert loaded.search(QUERIES, 9) == retriever.search(QUERIES, 9)
     assert torch.equal(loaded.model.sets.words, retriever.model.sets.words)
     assert loaded.bytes_per_document > 4 * 3
-    with pytest.raises(InputError, match=r"set identifiers \(\[model\] set_words\) takes no"):
+    with pytest.raises(InputError, match=r"\[model\] set_words: documents cannot be added"):
         loaded.add([loaded.documents.find(loaded.table.keys[0])])
     kept = loaded.table.keys[10:]
     loaded.delete(loaded.table.keys[:10])

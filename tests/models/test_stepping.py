@@ -163,7 +163,7 @@ def test_what_no_row_refers_to_is_let_go_of():
 def test_positions_beyond_the_model_s_are_refused():
     rows = Rows("BART")
     rows.read([0], [[5] * 31])
-    with pytest.raises(InputError, match="an identifier of 33 symbols is longer than the 32"):
+    with pytest.raises(InputError, match="an identifier of 33 symbols exceeds the 32"):
         rows.read([0], [[5]])
 
 

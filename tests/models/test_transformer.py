@@ -124,7 +124,7 @@ class Doubled(T5ForConditionalGeneration):
 
 
 def test_an_architecture_that_cannot_be_opened_is_refused():
-    with pytest.raises(InputError, match="a Doubled decodes otherwise in steps"):
+    with pytest.raises(InputError, match="a Doubled decodes differently in steps"):
         Transformer(Doubled(T5Config(**T5)))
 
 

@@ -124,7 +124,7 @@ def spoiled(kind=T5Model):
     [
         (
             lambda: FNetModel(FNetConfig(**SMALL_BERT)),
-            "FNetModel .it reads a text in a batch other",
+            "FNetModel .it encodes a text differently",
         ),
         (lambda: DebertaModel(DebertaConfig(**SMALL_BERT)), "call its DebertaModel .*BFloat16"),
         (
@@ -144,7 +144,7 @@ def test_an_encoder_that_fails_its_trial_is_refused(build, message, tmp_path):
 def test_sets_of_words_need_embeddings_as_wide_as_states(tmp_path):
     source = save(AlbertModel(AlbertConfig(**SMALL_BERT, embedding_size=8)), tmp_path)
     options = validate(BridgeOptions, {"encoder": source, "length": 16, "set_words": 4}, "")
-    with pytest.raises(InputError, match=r"set_words = 4: .*embeddings of 8 dimensions and states"):
+    with pytest.raises(InputError, match=r"set_words = 4: .*embeddings of 8 and states"):
         BridgeModel.build(options, WORDS)
 
 
@@ -192,7 +192,7 @@ REFUSED = {
     ),
     "BERT with RoBERTa": (
         lambda: joined(RobertaConfig(**SMALL_BERT, is_decoder=True, add_cross_attention=True)),
-        "EncoderDecoderModel of BertModel and RobertaForCausalLM .*otherwise in steps than in one",
+        "EncoderDecoderModel of BertModel and RobertaForCausalLM .*differently in steps and in one",
     ),
     "T5 without numbers": (
         lambda: spoiled(T5ForConditionalGeneration),
@@ -200,7 +200,7 @@ REFUSED = {
     ),
     "a start token that is none": (
         lambda: T5ForConditionalGeneration(T5Config(**SMALL_T5 | {"decoder_start_token_id": 999})),
-        r"decoder_start_token_id in its config.json is 999, which is no token of its \d+ embed",
+        r"decoder_start_token_id in its config.json is 999, not one of its \d+ token embed",
     ),
     "T5 without a decoder": (
         lambda: T5EncoderModel(T5Config(**SMALL_T5)),
@@ -260,7 +260,7 @@ def test_a_network_that_learns_nothing_fails():
 
 
 def test_a_network_that_reads_all_texts_alike_fails():
-    with pytest.raises(TrialFailed, match=r"it has the same vector for unlike texts"):
+    with pytest.raises(TrialFailed, match=r"it has the same vector for different texts"):
         try_encoder(Fixed(), torch.tensor([[1, 2], [1, 3]]), torch.ones(2, 2, dtype=torch.long))
 
 

@@ -84,7 +84,7 @@ def short(bart, *settings):
         (["identifiers.max_tokens=40"], r"\[identifiers\] max_tokens = 40: the decoder of .* 39"),
         (
             ["decoding.several=9"],
-            r"the length of identifiers = .*: the decoder of .* 39 tokens beside 1 at the start",
+            r"the length of identifiers = .*: the decoder of .* 39 tokens after 1 at the start",
         ),
         (
             ["decoding.mode=free", "training.target_length=41"],

@@ -145,11 +145,11 @@ def test_a_server_takes_it_and_refuses_the_tree_of_beams(retriever):
         answer = client.post("/v1/search", json={"query": "what lies at bark?", "k": 2})
         assert [hit["key"] for hit in answer.json()["hits"]] == ["bark", "cedar"]
         refused = client.get("/v1/explain", params={"query": "bark", "k": 2})
-        assert refused.status_code == 422 and "answers hold several" in refused.json()["detail"]
+        assert refused.status_code == 422 and "this model emits several" in refused.json()["detail"]
 
 
 def test_what_follows_one_identifier_is_refused(retriever):
-    message = r"answers hold several \(\[decoding\] several = 5\).*a model with several = 1"
+    message = r"this model emits several \(\[decoding\] several = 5\).*a model with several = 1"
     for asked in (
         lambda: explain(retriever, "bark", "bark"),
         lambda: beam_tree(retriever, "bark"),

@@ -158,7 +158,7 @@ def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path
     shutil.copytree(whole, tmp_path / "copy")
     retriever = Retriever.load(tmp_path / "copy")
     (best,) = retriever.search(["erase a disk"], 1)[0]
-    with pytest.raises(InputError, match="two stages takes no further documents"):
+    with pytest.raises(InputError, match="two-stage model does not support insertions"):
         retriever.add([Document("new", "a new text", url="https://a.example/new")])
     retriever.delete([best.key])
     assert best.key not in {hit.key for hit in retriever.search(["erase a disk"], 10)[0]}

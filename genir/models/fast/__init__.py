@@ -1,1 +1,1 @@
-"""Own stepping through the decoders of the commonest families, on the weights as they are."""
+"""Inference runtime for common model families, on the original weights."""

@@ -1,4 +1,4 @@
-"""BART (norms last) and mBART (norms first, one more at the end): learned positions."""
+"""BART (post-norm) and mBART (pre-norm with a final norm): learned positions."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from genir.models.fast.weights import Affine, Decoder, FeedForward, Layer, Norm,
 
 
 def open_bart(net: Any, dtype: torch.dtype) -> Decoder:
-    """Take out the decoder of a BartForConditionalGeneration or MBartForConditionalGeneration."""
+    """Convert the decoder of a BartForConditionalGeneration or MBartForConditionalGeneration."""
     stack = net.get_decoder()
     attention = stack.layers[0].self_attn
     positions = stack.embed_positions
-    last: nn.LayerNorm | None = getattr(stack, "layer_norm", None)  # mBART's alone
+    last: nn.LayerNorm | None = getattr(stack, "layer_norm", None)  # mBART only
     return Decoder(
         layers=[_layer(layer, dtype) for layer in stack.layers],
         heads=attention.num_heads,

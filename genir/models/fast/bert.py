@@ -1,5 +1,5 @@
-"""A BERT as an encoder, or as the decoding half of an EncoderDecoderModel: norms last; a decoder
-has a transform at the end.
+"""BERT as an encoder, or as the decoder of an EncoderDecoderModel: post-norm; a decoder has a final
+transform.
 """
 
 from functools import partial
@@ -13,11 +13,11 @@ from genir.models.fast.weights import Affine, Decoder, FeedForward, Layer, Norm,
 
 
 def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
-    """Take out the decoder of an EncoderDecoderModel whose decoder is a BertLMHeadModel."""
+    """Convert the decoder of an EncoderDecoderModel whose decoder is a BertLMHeadModel."""
     bert, transform = net.decoder.bert, net.decoder.cls.predictions.transform
     words, layers = bert.embeddings, bert.encoder.layer
     attention = layers[0].attention.self
-    bridge = getattr(net, "enc_to_dec_proj", None)  # between halves of unlike width alone
+    bridge = getattr(net, "enc_to_dec_proj", None)  # only if encoder and decoder differ in width
     return Decoder(
         layers=[_layer(layer, dtype) for layer in layers],
         heads=attention.num_attention_heads,
@@ -37,7 +37,7 @@ def open_bert(net: Any, dtype: torch.dtype) -> Decoder:
 
 
 def open_bert_encoder(bert: Any, dtype: torch.dtype) -> Encoder:
-    """Take out a BertModel that reads both ways, all of its tokens of the first type."""
+    """Convert a bidirectional BertModel; all tokens have token type 0."""
     words, attention = bert.embeddings, bert.encoder.layer[0].attention.self
     return Encoder(
         words=words.word_embeddings,

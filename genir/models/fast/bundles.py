@@ -1,8 +1,7 @@
-"""Rows that attend to their own places together: their runs are about equally long.
+"""Length buckets for self-attention over runs of different length.
 
-Attention wants a rectangle, [rows, places]. Where runs are of 1 to 15 symbols, one rectangle for
-all is mostly padding; unless it is small, rows are brought together by the power of two that their
-run reaches.
+Attention needs a rectangle [rows, positions]. For runs of 1 to 15 symbols one rectangle would be
+mostly padding, so rows are grouped by the power of two of their run length, unless it is small.
 """
 
 from collections.abc import Iterator
@@ -13,17 +12,21 @@ import torch
 from torch import Tensor
 
 FEW = 1024
-"""Places, with padding, that are sooner attended to in one call than in several."""
+"""Padded positions up to which one attention call is faster than several."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """N rows, T places that ask, L that are known.
+    """N rows with T query positions and L key positions.
 
-    asked: (N, T); known: (N, L). slots: int64 [N * L], where the known ones lie. mask: added to
-    scores, [N or 1, heads or 1, T, L], or None. places: int64 [N * T], which of all places each one
-    that asks is (any, beyond a run's end), and inside: int64, which of them are within their runs;
-    None where the bundle is all there is, in order.
+    Attributes:
+        asked: (N, T).
+        known: (N, L).
+        slots: Pool slot of each key position, int64 [N * L].
+        mask: Added to scores, [N or 1, heads or 1, T, L], or None.
+        places: Index of each query position among all, int64 [N * T], arbitrary after a run's end;
+            None if the bucket holds all positions in order.
+        inside: Query positions that are within their runs, int64; None likewise.
     """
 
     asked: tuple[int, int]
@@ -35,16 +38,16 @@ class Bundle:
 
     @classmethod
     def whole(cls, slots: Tensor, run: int, mask: Tensor | None) -> Self:
-        """Bundle all rows, whose runs are of one length; slots: int64 [N, L]."""
+        """Return one bucket of all rows, with runs of equal length; slots: int64 [N, L]."""
         return cls((len(slots), run), (len(slots), slots.shape[1]), slots.reshape(-1), mask)
 
     @classmethod
     def split(
         cls, slots: Tensor, before: Tensor, runs: Tensor, mask: Tensor | None
     ) -> Iterator[Self]:
-        """Yield bundles of rows with places [N] read before and runs [N]; slots: int64 [N, L].
+        """Yield buckets of rows with `before` [N] earlier positions and `runs` [N] new ones.
 
-        mask: as it would be for all rows at once. Waits for the device.
+        slots: int64 [N, L]. mask: for all rows at once. Synchronises with the device.
         """
         starts = runs.cumsum(0) - runs
         sizes = (runs - 1).clamp(min=0).float().log2().floor().long().masked_fill(runs < 2, -1)
@@ -67,11 +70,11 @@ class Bundle:
             )
 
     def take(self, places: Tensor) -> Tensor:
-        """Return those of all places [P, ...] that ask: [N * T, ...]."""
+        """Select the query positions from all positions [P, ...]: [N * T, ...]."""
         return places if self.places is None else places.index_select(0, self.places)
 
     def put(self, places: Tensor, found: Tensor) -> None:
-        """Write what was found, [N * T, I], to where it belongs among all places [P, I]."""
+        """Write results [N * T, I] to their positions among all [P, I]."""
         if self.places is None or self.inside is None:
             places.copy_(found)
         else:

@@ -1,7 +1,7 @@
-"""What a decoder remembers of the places that it has read.
+"""Key-value cache of the decoder.
 
-Keys and values are written once and never moved: a row is a list of slots, so that rows with a
-common beginning share it, and to continue other rows is to choose among such lists.
+Keys and values are written once and never moved. A row is a list of slots, so rows share common
+prefixes, and reordering beams only selects slot lists.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from genir.models.fast.weights import Decoder
 
 
 class Pool:
-    """Keys and values of all places read in one search, by layer: [slots, 2, heads, size] each."""
+    """Keys and values of all positions of a search: [slots, 2, heads, size] for each layer."""
 
     def __init__(self, layers: list[Tensor], used: int = 0) -> None:
         self.layers = layers
         self.used = used
 
     def claim(self, count: int) -> int:
-        """Return the first of so many slots that nobody has written to."""
+        """Reserve `count` unused slots and return the first one."""
         first, self.used = self.used, self.used + count
         if self.used > len(self.layers[0]):
             self.layers = [_grown(layer, first, max(self.used, 2 * first)) for layer in self.layers]
         return first
 
     def compact(self, slots: Tensor) -> tuple["Pool", Tensor]:
-        """Return a pool of what the slots, int64 [N, L], still refer to, and where that is there.
+        """Return a pool of the slots in use, int64 [N, L], and their new indices.
 
-        Waits for the device.
+        Synchronises with the device.
         """
         kept, places = torch.unique(slots, return_inverse=True)
         return Pool([layer.index_select(0, kept) for layer in self.layers], len(kept)), places
@@ -43,9 +43,9 @@ def _grown(layer: Tensor, used: int, room: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Memory:
-    """Keys and values of the sources, by layer: [B, S, 2, heads, size]; mask: [B, 1, 1, S].
+    """Cross-attention keys and values, [B, S, 2, heads, size] for each layer; mask: [B, 1, 1, S].
 
-    decoder: what they were made with, and are read with.
+    decoder: the weights that they were computed with.
     """
 
     decoder: Decoder
@@ -55,11 +55,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class State:
-    """Rows under way, each a prefix of a query's answer.
+    """Decoder state of N rows, each a prefix for one query.
 
-    slots: int64 [N, L], where in the pool a row's places lie; beyond its length they mean nothing.
-    lengths: int64 [N], places read. queries: int64 [N]. beams: rows a query, if each has the same
-    number and they lie in order. length: of all rows, if it is the same and the host knows it.
+    Attributes:
+        memory: Cross-attention cache.
+        pool: Self-attention cache.
+        slots: Pool slots of each row, int64 [N, L]; undefined beyond its length.
+        lengths: Positions decoded, int64 [N].
+        queries: Query of each row, int64 [N].
+        beams: Rows of each query, if equal and in order; else None.
+        length: Common length of all rows, if the host knows it; else None.
     """
 
     memory: Memory
@@ -73,11 +78,14 @@ class State:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Rows brought together by query, so that those of one share its keys and values.
+    """Rows grouped by query, so that the rows of a query share its keys and values.
 
-    queries: int64 [Q], those that have rows; None for all. places: int64 [Q, W], the row at each
-    place (any, where there is none), and back: int64 [N], the place of each row; None where the
-    rows lie so already, Q by W.
+    Attributes:
+        width: Rows of a group, W.
+        queries: Queries that have rows, int64 [Q]; None for all.
+        places: Row at each position of a group, int64 [Q, W], arbitrary if unused; None if rows
+            are grouped already.
+        back: Position of each row, int64 [N]; None likewise.
     """
 
     width: int
@@ -87,7 +95,7 @@ class Grouping:
 
     @classmethod
     def of(cls, queries: Tensor, batch: int) -> "Grouping":
-        """Group rows by their queries, int64 [N] below `batch`. Waits for the device."""
+        """Group rows by query, int64 [N] below `batch`. Synchronises with the device."""
         present, group, counts = torch.unique(queries, return_inverse=True, return_counts=True)
         width = int(counts.max())
         order = group.argsort(stable=True)
@@ -104,21 +112,21 @@ class Grouping:
 
     @property
     def even(self) -> int | None:
-        """Return the number of rows a query, if they lie in order and no query is left out."""
+        """Number of rows of each query, if rows are in order and every query has some."""
         return self.width if self.places is None and self.queries is None else None
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Bring rows, [N, T, ...], to their queries: [Q, W * T, ...]."""
+        """Arrange rows, [N, T, ...], by query: [Q, W * T, ...]."""
         if self.places is not None:
             rows = rows[self.places]
             return rows.flatten(1, 2)
         return rows.reshape(-1, self.width * rows.shape[1], *rows.shape[2:])
 
     def scatter(self, groups: Tensor, length: int) -> Tensor:
-        """Put [Q, W * T, ...] back into the order of the rows: [N, T, ...]."""
+        """Restore the order of rows: [Q, W * T, ...] to [N, T, ...]."""
         rows = groups.reshape(-1, length, *groups.shape[2:])
         return rows if self.back is None else rows[self.back]
 
     def select(self, sources: Tensor) -> Tensor:
-        """Keep what belongs to the queries that have rows: [B, ...] to [Q, ...]."""
+        """Select the queries that have rows: [B, ...] to [Q, ...]."""
         return sources if self.queries is None else sources.index_select(0, self.queries)

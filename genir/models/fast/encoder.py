@@ -1,6 +1,6 @@
-"""An encoder on weights joined for it, with fewer and larger steps than transformers takes.
+"""Encoder on fused weights, with fewer and larger kernels than transformers.
 
-Each family has a function that fills the record in. Knows no decoder.
+Each model family has a converter to these records.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from genir.models.fast.weights import MASKED, Affine, FeedForward, Function, res
 
 @dataclass(frozen=True)
 class EncoderLayer:
-    """Attention to itself and feed-forward. own: queries, keys and values in one."""
+    """Self-attention and feed-forward. own: fused query, key and value projection."""
 
     own: Affine
     own_out: Affine
@@ -27,13 +27,20 @@ class EncoderLayer:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A whole encoder, to be called as the one of transformers is.
+    """An encoder, called like the one of transformers.
 
-    words: embeds token ids. heads, size, scale: of attention. norm_first: each part reads
-    normalised states, and not: what a part returns is normalised. visible: float32 [heads, 2 * far
-    + 1], what is added to the score of a place from `far` back to `far` ahead, those farther off
-    counting as these; None where all is seen alike. positions: [P, H], added to the words. enter,
-    leave: the first step and the last.
+    Attributes:
+        words: Token embedding.
+        layers: Layers.
+        heads: Number of attention heads.
+        size: Dimension of a head.
+        scale: Factor of attention scores.
+        norm_first: Pre-norm if true, else post-norm.
+        visible: Relative position bias, float32 [heads, 2 * far + 1], for distances from -far to
+            far, clamped; None without.
+        positions: Absolute position embeddings, [P, H], or None.
+        enter: Applied before the first layer.
+        leave: Applied after the last layer.
     """
 
     words: Function
@@ -61,7 +68,7 @@ class Encoder:
         return BaseModelOutput(last_hidden_state=states.view(*input_ids.shape, -1))
 
     def _enter(self, input_ids: Tensor) -> Tensor:
-        """Return what the first layer reads, float32 [B * S, H], to be changed in its place."""
+        """Return the inputs of the first layer, float32 [B * S, H], which may be overwritten."""
         words = self.words(input_ids)
         if self.positions is not None:
             words = words + self.positions[: input_ids.shape[1]]
@@ -79,7 +86,7 @@ class Encoder:
         return layer.own_out(found.transpose(1, 2).flatten(2).flatten(0, 1))
 
     def _mask(self, attention_mask: Tensor) -> Tensor | None:
-        """Return what is added to scores, [1 or B, heads or 1, S or 1, S]. Looks at the mask."""
+        """Return the attention bias, [1 or B, heads or 1, S or 1, S]. Reads values of the mask."""
         real, mask = attention_mask.bool(), None
         if self.visible is not None:
             places = torch.arange(attention_mask.shape[1], device=attention_mask.device)

@@ -1,4 +1,4 @@
-"""Which architectures have a fast path, and what opens them for it."""
+"""Registry of the architectures with a fast path, and their converters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,16 +26,16 @@ BART = (BartForConditionalGeneration, MBartForConditionalGeneration)
 
 
 def find_opener(net: Any) -> DecoderOpener | None:
-    """Return what opens the decoder of a transformers encoder-decoder, if it has a fast path."""
+    """Return the converter of an encoder-decoder's decoder; None without a fast path."""
     if isinstance(net, EncoderDecoderModel):
         return open_bert if isinstance(net.decoder, BertLMHeadModel) else None
     return open_t5 if isinstance(net, T5) else open_bart if isinstance(net, BART) else None
 
 
 def find_encoder_opener(net: Any) -> Opener | None:
-    """Return what opens an encoder, alone or of an encoder-decoder, if it has a fast path."""
+    """Return the converter of an encoder, alone or in an encoder-decoder; None if it has none."""
     if isinstance(net, T5):
         return open_t5_encoder
     encoder = net.encoder if isinstance(net, EncoderDecoderModel) else net
-    # Not its heirs, which may do otherwise.
+    # Subclasses may differ.
     return open_bert_encoder if type(encoder) is BertModel else None

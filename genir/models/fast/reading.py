@@ -1,4 +1,4 @@
-"""One pass through a decoder, on weights joined for it."""
+"""One forward pass through a decoder with fused weights."""
 
 from functools import partial
 
@@ -13,19 +13,21 @@ from genir.models.fast.weights import Layer, residual
 
 
 class Reading:
-    """One pass over N rows, T places each, through all layers.
+    """A forward pass over N rows of T positions through all layers.
 
-    real: int64 [P], which of the N * T places there are, where runs are of unlike length; None for
-    all. grouping: by query, of the rows, or of the places there are. slots: int64 [N, L], of all
-    places that are then read; L is the longest row's. bundles: rows whose runs are about as long,
-    which attend to their own places together.
+    Attributes:
+        real: Indices of the P real positions among N * T, int64 [P], if runs differ in length; None
+            for all.
+        grouping: Rows, or real positions, grouped by query.
+        slots: Pool slots of all positions after the pass, int64 [N, L].
+        bundles: Buckets of rows with runs of similar length, for self-attention.
     """
 
     def __init__(
         self, state: State, grouping: Grouping, embeds: Tensor, length: int, real: Tensor | None
     ) -> None:
         rows, run, _ = embeds.shape
-        alike = state.length is not None  # then one row's places are those of all
+        alike = state.length is not None  # then all rows have the same positions
         self.decoder = state.memory.decoder
         self.memory = state.memory
         self.pool = state.pool
@@ -44,19 +46,22 @@ class Reading:
         self.source_mask = grouping.select(state.memory.mask)
 
     def run(self) -> Tensor:
-        """Return hidden [N, T, H]."""
+        """Return hidden states [N, T, H]."""
         with torch.autocast(self.embeds.device.type, enabled=False):
-            embeds = self.embeds.to(torch.float32, copy=True)  # added to in its place
+            embeds = self.embeds.to(torch.float32, copy=True)  # modified in place
             hidden = self._pack(self._enter(embeds))
             for number, layer in enumerate(self.decoder.layers):
                 hidden = self._layer(number, layer, hidden)
             return self._leave(hidden)
 
     def run_to(self, final: "Reading", ends: Tensor) -> Tensor:
-        """Return hidden [N, 1, H] of some places alone: `final` reads these through the last layer,
-        where the others have no more to give than keys and values.
+        """Return hidden states [N, 1, H] of one position of each row.
 
-        final: of the same rows and a place each; ends: int64 [N], where those lie among all.
+        Only these positions go through the last layer; the others add their keys and values.
+
+        Args:
+            final: A pass over the same rows with one position each.
+            ends: Index of these positions among all, int64 [N].
         """
         with torch.autocast(self.embeds.device.type, enabled=False):
             embeds = self.embeds.to(torch.float32, copy=True)
@@ -73,12 +78,12 @@ class Reading:
         return self._unpack(hidden if leave is None else leave(hidden))
 
     def _pack(self, whole: Tensor) -> Tensor:
-        """Keep the places there are: [N, T, ...] to [P, ...]."""
+        """Select the real positions: [N, T, ...] to [P, ...]."""
         flat = whole.flatten(0, 1)
         return flat if self.real is None else flat.index_select(0, self.real)
 
     def _unpack(self, packed: Tensor) -> Tensor:
-        """Put [P, ...] where it belongs, [N, T, ...], with zeros between."""
+        """Scatter [P, ...] to [N, T, ...], with zeros elsewhere."""
         if self.real is None:
             return packed.view(*self.shape, *packed.shape[1:])
         whole = packed.new_zeros(self.shape[0] * self.shape[1], *packed.shape[1:])
@@ -95,21 +100,21 @@ class Reading:
         if positions is not None:
             if self.slots.shape[1] > len(positions):
                 raise InputError(
-                    f"an identifier of {self.slots.shape[1]} symbols is longer than the "
+                    f"decoder: an identifier of {self.slots.shape[1]} symbols exceeds the "
                     f"{len(positions)} positions of the model; make shorter identifiers"
                 )
             embeds = embeds + F.embedding(self.places.clamp(max=len(positions) - 1), positions)
         return embeds if enter is None else enter(embeds)
 
     def _bundles(self, before: Tensor, mask: Tensor | None) -> list[Bundle]:
-        """Return all rows as one bundle, or those of unlike length in several."""
+        """Return all rows as one bucket, or in several if runs differ in length."""
         if self.real is None:
             return [Bundle.whole(self.slots, self.shape[1], mask)]
         runs = torch.bincount(self.real // self.shape[1], minlength=self.shape[0])
         return list(Bundle.split(self.slots, before, runs, mask))
 
     def _mask(self, alike: bool) -> Tensor | None:
-        """Return what is added to scores, [N or 1, heads or 1, T, L]; None where all is seen."""
+        """Return the attention bias, [N or 1, heads or 1, T, L]; None if nothing is masked."""
         decoder, width = self.decoder, self.slots.shape[1]
         if alike and self.places.shape[1] == 1 and not decoder.relative:
             return None
@@ -118,7 +123,7 @@ class Reading:
         return decoder.visible[:, column].transpose(0, 1)
 
     def _own(self, number: int, layer: Layer, states: Tensor) -> Tensor:
-        """Attend to the places of the same row."""
+        """Self-attention over the positions of the same row."""
         made = self._remember(number, layer.own(states))
         kept = self.pool.layers[number]
         asked, found = made[:, 0], made.new_empty(len(made), made[0, 0].numel())
@@ -129,13 +134,13 @@ class Reading:
         return layer.own_out(found)
 
     def _remember(self, number: int, made: Tensor) -> Tensor:
-        """Keep keys and values, of [P, 3 * I] with the queries: all, [P, 3, heads, size]."""
+        """Store keys and values; made: [P, 3 * I], with queries. Returns [P, 3, heads, size]."""
         made = made.view(len(made), 3, self.decoder.heads, self.decoder.size)
         self.pool.layers[number][self.claimed] = made[:, 1:]
         return made
 
     def _cross(self, number: int, layer: Layer, states: Tensor) -> Tensor:
-        """Attend to the source, which the rows of a query share."""
+        """Cross-attention to the source, which the rows of a query share."""
         run = self.shape[1] if self.real is None else 1
         asked = layer.query(states).view(-1, run, self.decoder.heads, self.decoder.size)
         source = self.grouping.select(self.memory.layers[number])

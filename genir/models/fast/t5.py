@@ -1,4 +1,4 @@
-"""T5 and mT5 (1.0 and 1.1): norms first, relative positions, no scaling, no biases."""
+"""T5 and mT5 (1.0 and 1.1): pre-norm, relative positions, no scaling, no biases."""
 
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from genir.models.fast.weights import (
 
 
 def open_t5(net: Any, dtype: torch.dtype) -> Decoder:
-    """Take out the decoder of a T5ForConditionalGeneration or MT5ForConditionalGeneration."""
+    """Convert the decoder of a T5ForConditionalGeneration or MT5ForConditionalGeneration."""
     stack, config = net.decoder, net.config
     last = stack.final_layer_norm
     return Decoder(
@@ -35,7 +35,7 @@ def open_t5(net: Any, dtype: torch.dtype) -> Decoder:
 
 
 def open_t5_encoder(stack: Any, dtype: torch.dtype) -> Encoder:
-    """Take out the encoder of a T5ForConditionalGeneration or MT5ForConditionalGeneration."""
+    """Convert the encoder of a T5ForConditionalGeneration or MT5ForConditionalGeneration."""
     first, last = stack.block[0].layer[0].SelfAttention, stack.final_layer_norm
     places = first.relative_attention_max_distance + 1
     bias = first.compute_bias(places, places)[0].detach()  # [heads, places, places]
@@ -93,16 +93,16 @@ def _feed_forward(part: Any, dtype: torch.dtype) -> FeedForward:
 
 
 def _visible(attention: Any) -> Tensor:
-    """Return the bias of each distance; from the farthest known one on they are all the same."""
+    """Return the relative position bias by distance; it is constant beyond the maximum."""
     places = attention.relative_attention_max_distance + 1
     bias = attention.compute_bias(places, places)[0, :, -1].flip(-1)  # [heads, distances]
     return F.pad(bias, (1, 0), value=MASKED)
 
 
 def _factor(net: Any) -> Tensor:
-    """Ask for what states are multiplied by before a tied output matrix.
+    """Measure the factor of decoder states before a tied output matrix.
 
-    Releases of transformers differ in when they do so. The matrix itself must be out by now.
+    Transformers releases differ in when they apply it. The matrix must be detached already.
     """
     embeds = torch.ones(1, 1, net.config.d_model, device=net.device)
     inputs = {"encoder_hidden_states": embeds, "inputs_embeds": embeds}

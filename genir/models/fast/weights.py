@@ -1,6 +1,6 @@
-"""The weights of a decoder as records, so that one engine steps through every family.
+"""Weights of a decoder as records, so that one engine runs every model family.
 
-Each family has a file that fills the records in from a transformers model. Knows no beams.
+Each family has a converter from a transformers model.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from transformers.activations import GELUActivation, NewGELUActivation
 from genir.models.packed import Activation, Product, is_laid_out, product
 
 MASKED = float(torch.finfo(torch.float16).min)
-"""Added to a masked attention score: nothing after the softmax, and finite in every precision."""
+"""Added to a masked attention score: 0 after the softmax, and finite in every dtype."""
 
 Function = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Affine:
-    """A linear map, or several of one input joined into one product: [..., I] to [..., O].
+    """One linear layer, or several with the same input fused into one: [..., I] to [..., O].
 
-    dtype: the precision that it is multiplied in.
+    dtype: precision of the product.
     """
 
     product: Product
@@ -39,9 +39,9 @@ class Affine:
         gain: Tensor | None = None,
         then: Activation | None = None,
     ) -> Self:
-        """Join linear maps, in the precision that they are to be multiplied in.
+        """Fuse linear layers in the given precision.
 
-        gain: [I], what the input would have to be multiplied by before. then: applied after.
+        gain: factor of the input, [I], folded into the weights. then: activation of the output.
         """
         weight = _joined([each.weight for each in maps])
         biases = [each.bias for each in maps if each.bias is not None]
@@ -54,7 +54,7 @@ class Affine:
 
 
 def _joined(parts: list[Any]) -> Tensor:
-    """Return the parts below each other; a single one is shared, not copied."""
+    """Concatenate along the first dimension; a single part is shared, not copied."""
     return parts[0].detach() if len(parts) == 1 else torch.cat([part.detach() for part in parts])
 
 
@@ -68,7 +68,7 @@ class Norm:
 
     @classmethod
     def of(cls, norm: nn.LayerNorm) -> Self:
-        """Take over a layer norm."""
+        """Convert a layer norm."""
         return cls(norm.weight.detach(), norm.bias.detach(), norm.eps)
 
     def __call__(self, states: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class RootMeanSquare:
-    """T5's normalisation, in float32; its gain belongs to the map that follows."""
+    """RMS norm of T5, in float32; its gain is folded into the next linear layer."""
 
     eps: float
 
@@ -94,9 +94,9 @@ class RootMeanSquare:
 
 @dataclass(frozen=True)
 class FeedForward:
-    """Two maps with an activation between them, and a gate if there are three.
+    """Feed-forward layer, gated if it has three linear maps.
 
-    inner: from states [..., H] to what `outer` is given.
+    inner: from states [..., H] to the input of `outer`.
     """
 
     inner: Function
@@ -111,7 +111,7 @@ class FeedForward:
         act: Activation,
         gain: Tensor | None = None,
     ) -> Self:
-        """Take over the maps: the only one, or the gate, which is activated, and the values."""
+        """Convert linear maps: one, or the activated gate and the values."""
         last = Affine.of(dtype, outer)
         if len(maps) == 1:
             return cls(Affine.of(dtype, *maps, gain=gain, then=act), last)
@@ -122,7 +122,7 @@ class FeedForward:
         return cls(partial(_gated_apart, activated, Affine.of(dtype, values, gain=gain)), last)
 
     def __call__(self, states: Tensor) -> Tensor:
-        """Apply the maps to states [..., H]."""
+        """Apply the layer to states [..., H]."""
         return self.outer(self.inner(states))
 
 
@@ -132,15 +132,16 @@ def _gated(both: Affine, act: Function, states: Tensor) -> Tensor:
 
 
 def _gated_apart(gate: Affine, values: Affine, states: Tensor) -> Tensor:
-    states = states.to(gate.dtype)  # once
+    states = states.to(gate.dtype)  # convert once for both
     return values(states).mul_(gate(states))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: attention to itself, attention to the source, feed-forward.
+    """One layer: self-attention, cross-attention, feed-forward.
 
-    own: queries, keys and values in one; memory: keys and values of the source in one.
+    own: fused query, key and value projection; memory: fused cross-attention key and value
+    projection.
     """
 
     own: Affine
@@ -156,12 +157,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A whole decoder between its word embeddings and its output matrix.
+    """A decoder between its word embeddings and its output matrix.
 
-    heads, size, scale: of attention. norm_first: each part reads normalised states, and not: what a
-    part returns is normalised. visible: float32 [heads or 1, far + 2], what is added to the score
-    of a place -1 (hidden), 0, 1, ... steps back, the last for all that are farther. positions:
-    [P, H], added to what is read. bridge: from the encoder's width. leave: the last step.
+    Attributes:
+        layers: Layers.
+        heads: Number of attention heads.
+        size: Dimension of a head.
+        scale: Factor of attention scores.
+        norm_first: Pre-norm if true, else post-norm.
+        visible: Attention bias by distance, float32 [heads or 1, far + 2], for distances -1
+            (future, masked), 0, 1, ..., the last one for all larger distances.
+        positions: Absolute position embeddings, [P, H], or None.
+        enter: Applied before the first layer.
+        bridge: Projection from the encoder's width, or None.
+        leave: Applied after the last layer.
     """
 
     layers: list[Layer]
@@ -177,24 +186,24 @@ class Decoder:
 
     @property
     def relative(self) -> bool:
-        """Tell whether it matters to attention how far back a place is."""
+        """Whether the attention bias depends on the distance."""
         return self.visible.shape[1] > 2
 
 
 def residual(norm_first: bool, norm: Function, states: Tensor, part: Function) -> Tensor:
-    """Add what a part of a layer makes of the states, in their place."""
+    """Add a sublayer's residual to the states in place, with pre-norm or post-norm."""
     if norm_first:
         return states.add_(part(norm(states)))
     return norm(states.add_(part(states)))
 
 
 def seen(device: torch.device) -> Tensor:
-    """Return `Decoder.visible` where the past is seen alike: [1, 2]."""
+    """Return `Decoder.visible` of a plain causal mask: [1, 2]."""
     return torch.tensor([[MASKED, 0.0]], device=device)
 
 
 def activation(module: Any) -> Activation:
-    """Return an activation of transformers, fused where it has it in eight steps."""
+    """Return a transformers activation, fused with the product if oneDNN supports it."""
     if isinstance(module, NewGELUActivation):
         return Activation(partial(F.gelu, approximate="tanh"), ("gelu", "tanh"))
     if isinstance(module, GELUActivation) and module.act is F.gelu:
