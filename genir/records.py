@@ -98,6 +98,24 @@ class Hit:
     url: str = ""
     snippet: str = ""
 
+    def __repr__(self) -> str:
+        """Show rank, key and score first, and no field that is empty; long texts are cut."""
+        shown = {"rank": self.rank, "key": self.key, "score": round(self.score, 4)}
+        shown |= {"title": self.title, "identifier": self.identifier}
+        shown |= {"url": self.url, "snippet": self.snippet}
+        parts = (f"{name}={_shown(value)}" for name, value in shown.items() if value != "")
+        return f"Hit({', '.join(parts)})"
+
+
+MAX_SHOWN = 60
+"""Characters of a text in the repr of a `Hit`."""
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and len(value) > MAX_SHOWN:
+        value = value[: MAX_SHOWN - 1] + "…"
+    return repr(value)
+
 
 T = TypeVar("T")
 
@@ -111,6 +129,11 @@ class Answer(list[T]):
     def __init__(self, found: Iterable[T] = (), proven: bool | None = None) -> None:
         super().__init__(found)
         self.proven = proven
+
+    def __repr__(self) -> str:
+        """Show one result a line."""
+        results = "[" + ",\n ".join(map(repr, self)) + "]"
+        return results if self.proven is None else f"Answer({results}, proven={self.proven})"
 
 
 Filter = Mapping[str, Any]

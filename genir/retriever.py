@@ -10,10 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+from genir import hub
 from genir.arguments import as_count, as_counts, as_keys, as_path, as_text, as_texts
 from genir.config import Recipe, Stage, load_recipe
 from genir.corpus.matches import Matches
@@ -30,7 +28,7 @@ from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable, refuse_foreign_symbols, refuse_short_rows
 from genir.living.collection import stamp
 from genir.living.journal import Moved
-from genir.living.storage import Stored, read_attachments
+from genir.living.storage import Stored, read_attachments, read_facts
 from genir.manifest import check_manifest
 from genir.models.base import DocidModel
 from genir.models.devices import as_device
@@ -51,7 +49,21 @@ ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md", TRAIN_QUERIES)
 
 
 class Retriever(Stored):
-    """Ranks documents with a model, or with two stages: `first` finds passages for `model`."""
+    """A trained generative retrieval model with its documents: load, search, update, save.
+
+    Attributes:
+        recipe: The recipe that it was trained by.
+        documents: The document store; deleted documents included.
+        table: Identifiers of the documents, and which documents are live.
+        model: The network; `first` is that of a first stage, which finds the passages it reads.
+
+    Example:
+        >>> from genir import Retriever
+        >>> retriever = Retriever.load("model")
+        >>> [answer] = retriever.search("how do I rename a file?", k=1)
+        >>> answer[0].key
+        'move'
+    """
 
     recipe: Recipe
 
@@ -73,6 +85,13 @@ class Retriever(Stored):
         self.born = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
         self.manifest: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        live = len(np.unique(self.table.documents[self.table.live]))
+        return (
+            f"Retriever(recipe={self.recipe.name!r}, documents={live:,}, "
+            f"parameters={self.parameters:,}, device={str(self.model.device)!r})"
+        )
 
     @property
     def bytes_per_document(self) -> float:
@@ -110,18 +129,27 @@ class Retriever(Stored):
         beams: int | None = None,
         exact: bool | None = None,
     ) -> list[Answer[Hit]]:
-        """Return the best min(k, matching documents) hits of each query, best first.
+        """Return the hits of each query: min(k, matching documents), best first.
 
         Args:
-            queries: Query texts; a string is one query.
-            k: Number of hits, for all queries or for each.
-            where: Filter for all queries or for each; None for all documents.
-            beams: Beam width, at least the largest k; None follows the recipe.
-            exact: Whether to prove the top k; if the budget runs out, beam search answers with
-                `proven` False. None follows the recipe.
+            queries: Q queries; a string is one query, Q = 1.
+            k: Hits per query: one number, or a list of Q.
+            where: Metadata filter, such as `{"lang": "en"}`: one, or a list of Q. None: no filter.
+            beams: Beam width, raised to the largest k. Default: the recipe's.
+            exact: Prove that no document scores higher; where the recipe's budget is too small,
+                `proven` is False and beam search answers. Default: the recipe's mode.
+
+        Returns:
+            A list of Q answers, each a list of `Hit`s with an attribute `proven`.
 
         Raises:
-            InputError: Wrong type, k or beams below 1, a list of another length, or unknown field.
+            InputError: A query that is not text, k or beams below 1, a list of another length, or
+                a field that no document has.
+
+        Example:
+            >>> answers = retriever.search(["copy a file", "rename a file"], k=2)
+            >>> [hit.key for hit in answers[0]]
+            ['copy', 'move']
         """
         return [found.hits() for found in self.match(queries, k, where, beams, exact)]
 
@@ -272,14 +300,18 @@ class Retriever(Stored):
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
-        """Load a model folder, and check each file against the manifest.
+        """Load a model folder; each file is checked against the manifest's digests.
 
         Args:
-            folder: Model folder.
-            device: Torch device; None uses CUDA if available.
+            folder: The folder that `train` or `save` wrote.
+            device: Such as "cpu" or "cuda:1". Default: CUDA where there is a GPU, else the CPU.
 
         Raises:
-            InputError: A file is missing, truncated or does not match, or the device is unknown.
+            InputError: A file that is missing, truncated or foreign, or an unknown device.
+
+        Example:
+            >>> Retriever.load("model", device="cpu").recipe.name
+            'default'
         """
         folder = as_path(folder, "folder")
         device = as_device(device)
@@ -312,7 +344,9 @@ class Retriever(Stored):
         loaded.to(device)
         loaded.folder, loaded.manifest = folder, manifest
         loaded.attachments = read_attachments(folder, ATTACHMENTS)
-        loaded.query_counts, loaded.born = _facts(folder / "queries.safetensors", len(documents))
+        loaded.query_counts, loaded.born = read_facts(
+            folder / "queries.safetensors", len(documents)
+        )
         loaded.guards = Guards.load(folder, len(documents), loaded.row_width)
         loaded._settle(folder)
         if stamp(folder) != before:
@@ -324,16 +358,7 @@ class Retriever(Stored):
         """Load a local model folder, or one from the Hugging Face hub by name."""
         if as_path(name, "name").is_dir():
             return cls.load(name, device)
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError
-
-        try:
-            return cls.load(snapshot_download(name), device)
-        except (HFValidationError, OSError) as error:
-            raise InputError(
-                f"{name!r}: neither a local model folder nor available from the hub "
-                f"({_reason(error)}); check the name"
-            ) from None
+        return cls.load(hub.download(name), device)
 
     def push_to_hub(self, name: str, private: bool = True) -> str:
         """Upload the saved model folder to the Hugging Face hub, and return its address.
@@ -343,15 +368,7 @@ class Retriever(Stored):
         """
         if self.folder is None:
             raise InputError("save the model to a folder before pushing it to the hub")
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
-
-        api = HfApi()
-        try:
-            api.create_repo(name, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=name, folder_path=self.folder))
-        except (HFValidationError, HTTPError, OSError) as error:
-            raise InputError(f"{name!r} cannot be pushed to the hub: {_reason(error)}") from None
+        return hub.upload(self.folder, name, private)
 
 
 def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidModel]:
@@ -372,29 +389,6 @@ def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidM
         raise
     except Exception as error:  # libraries may raise anything for damaged files
         raise InputError(
-            f"{folder}: cannot be loaded ({type(error).__name__}: {_reason(error)}); restore the "
-            "folder or train it again"
+            f"{folder}: cannot be loaded ({type(error).__name__}: {hub.first_line(error)}); "
+            "restore the folder or train it again"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-def _facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return each document's number of train queries, and the version that added it."""
-    try:
-        arrays = load_file(path)
-        counts = arrays["counts"]
-        born = arrays.get("born", np.zeros_like(counts))
-    except (OSError, KeyError, SafetensorError) as error:
-        raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
-    for array in (counts, born):
-        wrong = ""
-        if array.shape != (documents,) or array.dtype != np.int32:
-            wrong = f"{array.dtype} {list(array.shape)} instead of int32 [{documents}]"
-        elif array.min(initial=0) < 0:
-            wrong = f"a count or version of {array.min()}"
-        if wrong:
-            raise InputError(f"{path}: damaged ({wrong}); restore it or train it again")
-    return counts, born

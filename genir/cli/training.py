@@ -35,13 +35,15 @@ def train(
     """Train a recipe on a corpus; write a model folder."""
     from accelerate import PartialState
 
-    from genir.training.job import Job, train
+    from genir import api
 
     changes = list(settings or [])
     if precision is not None:
         changes.append(f"training.precision={precision}")
-    job = Job(recipe, corpus, out, queries, qrels, changes, resume, overwrite, base_url)
-    retriever = train(job)
+    retriever = api.train(
+        corpus, recipe, out=out, queries=queries, qrels=qrels, settings=changes, resume=resume,
+        overwrite=overwrite, base_url=base_url,
+    )  # fmt: skip
     if PartialState().is_main_process:
         print_line(
             (str(out), "bold"), f": {len(retriever.documents):,} documents. Try:", stderr=True

@@ -188,6 +188,21 @@ def compare(
     )
 
 
+def measure_searcher(
+    searcher: Searcher,
+    queries: Sequence[Query],
+    qrels: Sequence[Qrel],
+    measures: Sequence[Any],
+    k: int,
+) -> Values:
+    """Search for each judged query and return the values of ir_measures' measures.
+
+    Raises InputError as `compare` does for queries and qrels.
+    """
+    answers = _answers("searching", searcher, _judged(queries, qrels), k, Options())
+    return evaluate(answers, qrels, measures=measures)
+
+
 def _refuse_texts(queries: Iterable[Any]) -> None:
     for query in queries:
         if not isinstance(query, Query):

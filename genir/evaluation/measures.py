@@ -6,6 +6,7 @@ not looked at, so that the order of equal scores is the searcher's and not the m
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 import ir_measures
 from ir_measures import RR, R, Success, nDCG
@@ -22,9 +23,14 @@ Values = dict[str, dict[str, float]]
 
 
 def evaluate(
-    answers: Mapping[str, Sequence[Hit]], qrels: Iterable[Qrel], ignore_identical: bool = False
+    answers: Mapping[str, Sequence[Hit]],
+    qrels: Iterable[Qrel],
+    ignore_identical: bool = False,
+    measures: Sequence[Any] = _COMPUTED,
 ) -> Values:
     """Measure answers (key of the query -> hits, best first) against the qrels.
+
+    measures: of ir_measures, by default those of `MEASURES`.
 
     `ignore_identical` drops the hit whose key is the query's own, as BEIR does for ArguAna and
     Quora. Raises InputError for a document that stands twice in an answer, for two grades of one
@@ -36,8 +42,8 @@ def evaluate(
         refuse_duplicates(query, hits)
         keys = [hit.key for hit in hits if not (ignore_identical and hit.key == query)]
         run[query] = {key: -float(rank) for rank, key in enumerate(keys)}
-    values: Values = {measure: dict.fromkeys(grades, 0.0) for measure in MEASURES}
-    for metric in ir_measures.evaluator(_COMPUTED, grades).iter_calc(run):
+    values: Values = {str(measure): dict.fromkeys(grades, 0.0) for measure in measures}
+    for metric in ir_measures.evaluator(measures, grades).iter_calc(run):
         values[str(metric.measure)][metric.query_id] = float(metric.value)
     return values
 

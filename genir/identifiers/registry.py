@@ -1,9 +1,8 @@
-"""Registry of identifier schemes."""
+"""The identifier schemes by name. Other packages add to them by entry points `genir.schemes`."""
 
 from pathlib import Path
 
 from genir.config import IdentifierSection, Strict, validate
-from genir.errors import InputError, nearest
 from genir.identifiers.artefact import read_artefact
 from genir.identifiers.atomic import Atomic
 from genir.identifiers.base import Scheme, Tokenizer
@@ -15,19 +14,20 @@ from genir.identifiers.residual import Residual
 from genir.identifiers.title import Title
 from genir.identifiers.url import Url
 from genir.identifiers.views import Views
+from genir.plugins import Registry
 
-SCHEMES: dict[str, type[Scheme]] = {
-    scheme.name: scheme
-    for scheme in (Atomic, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views)
-}
+SCHEMES: Registry[Scheme] = Registry(
+    "genir.schemes",
+    "[identifiers] scheme",
+    Scheme,
+    (Atomic, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views),
+)
 IdentifierSection.variants = SCHEMES
 
 
 def find_scheme(name: str) -> type[Scheme]:
-    """Return the class of a scheme. Raises InputError, with a suggestion, for an unknown name."""
-    if name not in SCHEMES:
-        raise InputError(f"[identifiers] scheme = {name!r} is unknown{nearest(name, SCHEMES)}")
-    return SCHEMES[name]
+    """Return the scheme of a name. Raises InputError with the nearest one for an unknown name."""
+    return SCHEMES.find(name)
 
 
 def build_scheme(section: IdentifierSection, tokenizer: Tokenizer | None = None) -> Scheme:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from safetensors.numpy import save_file
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from genir.arguments import as_path
 from genir.config import Recipe, dump_recipe
@@ -167,6 +169,28 @@ def _refuse_misshapen(path: Path) -> None:
     for name, kind in sections.items():
         if not isinstance(metrics, dict) or not isinstance(metrics.get(name, kind()), kind):
             raise InputError(f"{path}: damaged ({name}); restore the folder or train it again")
+
+
+def read_facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return how many train queries each document had, and the version that brought it.
+
+    Raises InputError for a missing or damaged file.
+    """
+    try:
+        arrays = load_file(path)
+        counts = arrays["counts"]
+        born = arrays.get("born", np.zeros_like(counts))
+    except (OSError, KeyError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None
+    for array in (counts, born):
+        wrong = ""
+        if array.shape != (documents,) or array.dtype != np.int32:
+            wrong = f"{array.dtype} {list(array.shape)} instead of int32 [{documents}]"
+        elif array.min(initial=0) < 0:
+            wrong = f"a count or version of {array.min()}"
+        if wrong:
+            raise InputError(f"{path}: damaged ({wrong}); restore it or train it again")
+    return counts, born
 
 
 def _same(one: Path, other: Path) -> bool:

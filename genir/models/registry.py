@@ -1,26 +1,26 @@
-"""Registry of model kinds."""
+"""The kinds of model by name. Other packages add to them by entry points `genir.models`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from genir.config import ModelSection, Strict, validate
-from genir.errors import InputError, nearest
 from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
 from genir.models.bridge import BridgeModel
 from genir.models.seq2seq import Seq2SeqModel
+from genir.plugins import Registry
 from genir.records import Document
 
-MODELS: dict[str, type[DocidModel]] = {model.kind: model for model in (BridgeModel, Seq2SeqModel)}
+MODELS: Registry[DocidModel] = Registry(
+    "genir.models", "[model] kind", DocidModel, (BridgeModel, Seq2SeqModel), attribute="kind"
+)
 ModelSection.variants = MODELS
 
 
 def model_class(kind: str) -> type[DocidModel]:
-    """Return the class of a kind. Raises InputError for an unknown kind."""
-    if kind not in MODELS:
-        raise InputError(f"[model] kind: unknown kind {kind!r}{nearest(kind, MODELS)}")
-    return MODELS[kind]
+    """Return the class of a kind. Raises InputError for an unknown one."""
+    return MODELS.find(kind)
 
 
 def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel:

@@ -1,9 +1,9 @@
-"""The tasks by name. To add one, import its class here and name it in the tuple."""
+"""The tasks by name. Other packages add to them by entry points `genir.tasks`."""
 
 from collections.abc import Sequence
 
 from genir.config import Strict, TaskSection, validate
-from genir.errors import InputError, nearest
+from genir.plugins import Registry
 from genir.tasks.anchors import Acm, Qdm, Rdp, Rqp
 from genir.tasks.base import Task
 from genir.tasks.cloze import Bfs, Ict, Wlp
@@ -19,9 +19,9 @@ from genir.tasks.word_sets import BProp, Prop
 from genir.tasks.writing import WriteQueries, WrittenPassages
 
 # fmt: off
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
+TASKS: Registry[Task] = Registry(
+    "genir.tasks", "[[tasks]] task", Task,
+    (
         Lead, Title, TitleLead, Spans, Chunks,
         Queries, PseudoQueries,
         Ict, Bfs, Wlp,
@@ -31,8 +31,8 @@ TASKS: dict[str, type[Task]] = {
         Passages, Terms, Ngrams,
         Iss, Lps, Hip,
         WrittenPassages, WriteQueries, Overlaps,
-    )
-}
+    ),
+)
 # fmt: on
 TaskSection.variants = TASKS
 
@@ -42,9 +42,8 @@ def task_options(section: TaskSection) -> Strict:
 
     Raises InputError for an unknown task or option, with the nearest name.
     """
-    if section.task not in TASKS:
-        raise InputError(f"[[tasks]]: unknown task {section.task!r}{nearest(section.task, TASKS)}")
-    return validate(TASKS[section.task].Options, section.options, f"[[tasks]] {section.task}")
+    kind = TASKS.find(section.task)
+    return validate(kind.Options, section.options, f"[[tasks]] {section.task}")
 
 
 def build_task(section: TaskSection) -> Task:

@@ -239,7 +239,7 @@ def test_a_link_to_a_model_folder_stays_a_link(make_job, tmp_path):
     [
         (("tasks.0.task=query",), "unknown task 'query'; did you mean 'queries'"),
         (("model.kind=bride",), "unknown kind 'bride'; did you mean 'bridge'"),
-        (("identifiers.scheme=atom",), "'atom' is unknown; did you mean 'atomic'"),
+        (("identifiers.scheme=atom",), "unknown scheme 'atom'; did you mean 'atomic'"),
         (("model.encoder=/no/such/model",), "cannot load '/no/such/model'"),
         (("model.start=/no/such/model",), "/no/such/model: no such model folder"),
     ],

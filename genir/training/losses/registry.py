@@ -1,4 +1,4 @@
-"""The losses by name. To add one, import its class here and name it in the tuple."""
+"""The losses by name. Other packages add to them by entry points `genir.losses`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,25 +6,26 @@ from pathlib import Path
 from torch import Tensor
 
 from genir.config import LossSection, Stage, Strict, validate
-from genir.errors import InputError, nearest
+from genir.errors import InputError
 from genir.models.base import Batch, DocidModel
+from genir.plugins import Registry
 from genir.training.losses.base import Loss, Setting
 from genir.training.losses.distillation import Distillation, PrefixDistillation
 from genir.training.losses.likelihood import CrossEntropy
 from genir.training.losses.margins import Margin, Preference, PrefixMargin
 
-_KINDS: tuple[type[Loss], ...] = (
-    CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation,
-)  # fmt: skip
-LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in _KINDS}
+LOSSES: Registry[Loss] = Registry(
+    "genir.losses",
+    "[[losses]] loss",
+    Loss,
+    (CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation),
+)
 LossSection.variants = LOSSES
 
 
 def find_loss(name: str) -> type[Loss]:
     """Return the class of a loss. Raises InputError for an unknown one."""
-    if name not in LOSSES:
-        raise InputError(f"[[losses]]: unknown loss {name!r}{nearest(name, LOSSES)}")
-    return LOSSES[name]
+    return LOSSES.find(name)
 
 
 def check_losses(stage: Stage) -> None:

@@ -1,0 +1,45 @@
+"""Model folders on the Hugging Face hub."""
+
+from pathlib import Path
+
+from genir.errors import InputError
+
+
+def download(name: str) -> str:
+    """Return the local copy of a model folder of the hub.
+
+    Raises:
+        InputError: The hub has no such model, or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return snapshot_download(name)
+    except (HFValidationError, OSError) as error:
+        raise InputError(
+            f"{name!r} is neither a local model folder nor to be had from the hub: "
+            f"{first_line(error)}"
+        ) from None
+
+
+def upload(folder: Path, name: str, private: bool) -> str:
+    """Upload a model folder under a name; return its address.
+
+    Raises:
+        InputError: The hub refuses it, or cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, HTTPError  # type: ignore[attr-defined]
+
+    api = HfApi()
+    try:
+        api.create_repo(name, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=name, folder_path=folder))
+    except (HFValidationError, HTTPError, OSError) as error:
+        raise InputError(f"{name!r} cannot be pushed to the hub: {first_line(error)}") from None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message."""
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,115 @@
+"""A model: the mean of a query's word embeddings, and a linear classifier for each level of codes.
+
+No code depends on the codes before it, so a decoder state is the query vector.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from genir.config import Strict
+from genir.errors import InputError
+from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.table import IdentifierTable
+from genir.models.base import Batch, DocidModel
+from genir.models.files import fill, read_model, read_tokenizer, write_model
+from genir.models.vocabulary import train_vocabulary
+from genir.records import Document
+from genir.tasks.base import TrainQueries
+
+
+class BagOfWordsOptions(Strict):
+    width: int = Field(default=64, ge=1, description="size of a word embedding")
+    vocabulary_size: int = Field(default=1000, ge=300)
+
+
+class BagOfWords(DocidModel):
+    kind = "bag-of-words"
+    Options = BagOfWordsOptions
+
+    def __init__(self, options: BagOfWordsOptions, tokenizer: Any) -> None:
+        super().__init__()
+        self.options = options
+        self.tokenizer = tokenizer
+        self.words = nn.Embedding(len(tokenizer), options.width)
+        self.levels = nn.ModuleList()
+
+    # --- making: the trainer calls `build`, then the scheme is fitted, then `attach` ---
+
+    @classmethod
+    def build(cls, options: BagOfWordsOptions, corpus: Sequence[Document]) -> Self:
+        return cls(options, train_vocabulary(corpus, options.vocabulary_size))
+
+    def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
+        """Return untrained vectors, float32 [documents, width], for schemes that cluster."""
+        texts = [f"{one.title} {one.text}" for one in corpus]
+        read = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.device)
+        return self._query(read["input_ids"], read["attention_mask"]).detach().cpu().numpy()
+
+    def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
+        if scheme.needs_tokenizer:
+            raise InputError("[model] kind: bag-of-words emits codes; take a scheme of codes")
+        sizes = scheme.level_sizes()
+        self.levels = nn.ModuleList(nn.Linear(self.options.width, size) for size in sizes)
+
+    # --- training ---
+
+    def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+        query = self._query(*batch.inputs)
+        losses = [
+            F.cross_entropy(level(query), target, label_smoothing=label_smoothing, reduction="none")
+            for level, target in zip(self.levels, batch.targets.T, strict=True)
+        ]
+        return (sum(losses) * batch.weights).sum() / batch.weights.sum()
+
+    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+        return [self._query(*inputs).unsqueeze(1)] * symbols.shape[2]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return list(self.parameters())
+
+    # --- decoding: B queries, K beams, hidden states of H = width ---
+
+    def start(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self._query(input_ids, attention_mask)
+
+    def step(
+        self, state: Tensor, parents: Tensor | None, symbols: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return state, state.unsqueeze(1)  # [B, 1, H]: alike for every beam
+
+    def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
+        scores = self.level_logits(hidden, depth)
+        return scores.expand(-1, candidates.shape[1], -1).gather(2, candidates)
+
+    def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        return self.levels[depth](hidden)
+
+    def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
+        return self.level_logits(hidden, depth).logsumexp(dim=-1)
+
+    def hidden_after(
+        self, state: Tensor, queries: Tensor, symbols: Tensor, first: int = 0
+    ) -> list[Tensor]:
+        return [state[queries]] * (symbols.shape[1] + 1 - first)
+
+    def _query(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = attention_mask.unsqueeze(2)
+        return (self.words(input_ids) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+    # --- the model folder ---
+
+    def save(self, folder: Path) -> None:
+        write_model(folder, self, self.options)
+
+    @classmethod
+    def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
+        with read_model(folder, cls.kind, cls.Options) as (options, weights):
+            model = cls(options, read_tokenizer(folder))
+            model.attach(scheme, table, None)
+            fill(model, weights)
+        return model

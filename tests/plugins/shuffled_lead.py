@@ -1,0 +1,32 @@
+"""A task: the first words of a document in random order lead to its identifier."""
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from pydantic import Field
+
+from genir.config import Strict
+from genir.identifiers.table import IdentifierTable
+from genir.records import Document, Example
+from genir.tasks.base import Task, TrainQueries, draw_target
+
+
+class ShuffledLeadOptions(Strict):
+    words: int = Field(default=8, ge=1, description="words of a source")
+
+
+class ShuffledLead(Task):
+    name = "shuffled-lead"
+    Options = ShuffledLeadOptions
+
+    def examples(
+        self,
+        corpus: Sequence[Document],
+        table: IdentifierTable,
+        queries: TrainQueries,
+        rng: Random,
+    ) -> Iterator[Example]:
+        for document in corpus:
+            words = document.text.split()[: self.options.words]
+            rng.shuffle(words)
+            yield Example(" ".join(words), draw_target(table, document, rng))

@@ -1,0 +1,186 @@
+"""Schemes, tasks, losses and models of other packages, from training to serving."""
+
+import shutil
+
+import pytest
+from fastapi.testclient import TestClient
+
+from genir import Retriever, evaluate, load_recipe, train
+from genir.cli import app
+from genir.errors import InputError
+from genir.identifiers.registry import SCHEMES
+from genir.models.registry import MODELS
+from genir.serving.app import create_app
+from genir.tasks.registry import TASKS
+from genir.training.losses.registry import LOSSES
+
+TOYS = {
+    "genir.schemes": {"hashed-codes": "hashed_codes:HashedCodes"},
+    "genir.tasks": {"shuffled-lead": "shuffled_lead:ShuffledLead"},
+    "genir.losses": {"focal": "focal:Focal"},
+    "genir.models": {"bag-of-words": "bag_of_words:BagOfWords"},
+}
+RECIPE = """
+[identifiers]
+scheme = "hashed-codes"
+levels = 2
+
+[[tasks]]
+task = "queries"
+
+[[tasks]]
+task = "shuffled-lead"
+words = 6
+
+[[losses]]
+loss = "focal"
+gamma = 1.0
+
+[model]
+kind = "bag-of-words"
+width = 32
+vocabulary_size = 400
+
+[training]
+epochs = 15
+batch_size = 16
+head_learning_rate = 0.05
+evaluations = 1
+dev_queries = 8
+precision = "fp32"
+"""
+QUERY = "how do i clone a text?"
+
+
+@pytest.fixture(scope="module")
+def trained(session_site, tiny_corpus, tmp_path_factory):
+    """The folder of a model whose every part is a plugin."""
+    folder = tmp_path_factory.mktemp("toys")
+    (folder / "toys.toml").write_text(RECIPE)
+    with session_site() as site:
+        site.install("toys", TOYS)
+        train(tiny_corpus, folder / "toys.toml", out=folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def recipe(site, tmp_path):
+    site.install("toys", TOYS)
+    path = tmp_path / "toys.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def retriever(recipe, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "model")
+    return Retriever.load(tmp_path / "model")
+
+
+def test_plugins_are_trained_saved_loaded_evaluated_and_served(retriever, tiny_corpus):
+    parts = [type(part).__name__ for part in (retriever.scheme, retriever.model)]
+    assert parts == ["HashedCodes", "BagOfWords"]
+    result = evaluate(retriever, tiny_corpus, tiny_corpus / "qrels" / "train.tsv", ["RR@10"])
+    assert result.measures["RR@10"] > 0.5  # 0.07 in random order
+    with TestClient(create_app(retriever)) as client:
+        hits = client.post("/search", json={"query": QUERY, "k": 5}).json()["hits"]
+    (answer,) = retriever.search(QUERY, k=5)
+    assert [hit["key"] for hit in hits] == [hit.key for hit in answer]
+
+
+def test_documents_are_added_to_a_model_of_plugins(retriever):
+    retriever.add([{"_id": "new", "text": "Print the calendar of a year."}])
+    everything = retriever.search("calendar", k=41)[0]
+    assert len(everything) == 41 and "new" in [hit.key for hit in everything]
+
+
+def test_exact_search_agrees_with_an_exhaustive_beam(retriever):
+    (exact,) = retriever.search(QUERY, k=3, exact=True)
+    (beam,) = retriever.search(QUERY, k=3, beams=64)
+    assert exact.proven and [hit.key for hit in exact] == [hit.key for hit in beam]
+
+
+def test_options_of_a_plugin_are_checked(recipe, tiny_corpus, tmp_path):
+    with pytest.raises(InputError, match=r"focal: unknown key 'gama'; did you mean 'gamma'"):
+        train(tiny_corpus, recipe, out=tmp_path / "out", settings="losses.0.gama=1")
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "typo"),
+    [
+        (SCHEMES, "hashed-codes", "hash-codes"),
+        (TASKS, "shuffled-lead", "shuffled-leads"),
+        (LOSSES, "focal", "vocal"),
+        (MODELS, "bag-of-words", "bag-of-word"),
+    ],
+    ids=["scheme", "task", "loss", "model"],
+)
+def test_the_nearest_name_may_be_a_plugin_s(recipe, registry, name, typo):
+    with pytest.raises(InputError, match=f"unknown .* '{typo}'; did you mean '{name}'"):
+        registry.find(typo)
+
+
+def test_names_of_plugins_are_listed_with_genirs_own(site):
+    own = set(SCHEMES)
+    site.install("toys", TOYS)
+    assert set(SCHEMES) == own | {"hashed-codes"} and len(SCHEMES) == len(own) + 1
+    assert SCHEMES.get("none") is None
+
+
+def test_a_package_that_cannot_be_imported_is_named_when_it_is_asked_for(site):
+    site.install("broken-toys", {"genir.schemes": {"broken": "broken_toy:Broken"}})
+    (site.folder / "broken_toy.py").write_text("import a_module_that_is_missing\n")
+    assert SCHEMES.find("atomic").name == "atomic"
+    with pytest.raises(InputError) as refusal:
+        SCHEMES.find("broken")
+    assert str(refusal.value) == (
+        "[identifiers] scheme = 'broken': the entry point 'broken_toy:Broken' of the package "
+        "'broken-toys' cannot be imported (ModuleNotFoundError: No module named "
+        "'a_module_that_is_missing'); update or uninstall the package"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("hashed_codes:Missing", "AttributeError"),
+        ("hashed_codes:HashedCodesOptions", r"is no Scheme; subclass genir\.identifiers\.base\."),
+        ("hashed_codes:HashedCodes", "has name = 'hashed-codes'; give both the same name"),
+    ],
+)
+def test_an_entry_point_that_is_no_such_class(site, value, message):
+    site.install("toys", {"genir.schemes": {"odd": value}})
+    with pytest.raises(InputError, match=rf"^\[identifiers\] scheme = 'odd': .*{message}"):
+        SCHEMES.find("odd")
+
+
+def test_a_name_of_genirs_own_cannot_be_taken(site):
+    site.install("toys", {"genir.schemes": {"atomic": "hashed_codes:HashedCodes"}})
+    with pytest.raises(InputError, match=r"'atomic': genir and the package 'toys' have this name"):
+        SCHEMES.find("atomic")
+    assert SCHEMES.find("url").name == "url" and list(SCHEMES).count("atomic") == 1
+
+
+def test_a_name_of_two_packages_is_neither_s(site):
+    for package in ("toys", "more-toys"):
+        site.install(package, {"genir.losses": {"focal": "focal:Focal"}})
+    with pytest.raises(InputError, match=r"the package '.*' and the package '.*' have this name"):
+        LOSSES.find("focal")
+
+
+def test_a_model_folder_of_a_missing_plugin_says_what_is_unknown(retriever, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(InputError, match="unknown scheme 'hashed-codes'"):
+        Retriever.load(tmp_path / "model")
+
+
+def test_load_recipe_takes_settings_of_a_plugin(recipe):
+    changed = load_recipe(recipe, "model.width=16")
+    assert changed.model.options["width"] == 16
+
+
+def test_the_command_line_knows_plugins(recipe, tiny_corpus, tiny_encoder, capsys):
+    options = ["--scheme", "hashed-codes", "--encoder", str(tiny_encoder)]
+    with pytest.raises(SystemExit, match="0"):
+        app(["identifiers", str(tiny_corpus), *options])
+    assert "hashed-codes" in capsys.readouterr().out
