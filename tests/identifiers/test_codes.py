@@ -127,7 +127,7 @@ def test_a_full_place_passes_its_documents_to_the_next_nearest_codeword(name):
     distances = np.square(scheme.full_codebooks()[1] - rest).sum(axis=1)
     assert [i[1] for i in identifiers[::2]] == np.argsort(distances).tolist()
     assert scheme.tied == 7
-    with pytest.raises(InputError, match=r"'d0': all 4 x 2 places .* raise ties, levels or codes"):
+    with pytest.raises(InputError, match=r"'d0': all 4 x 2 identifiers .* raise ties, levels or codes"):
         scheme.encode(documents(1), same[:1], set(identifiers))
 
 
@@ -157,7 +157,7 @@ def test_the_seed_matters_and_suffices(name):
 
 def test_levels_that_do_not_divide_the_dimension_name_those_that_do():
     with pytest.raises(
-        InputError, match=r"levels = 5 .* dimension 12; take one of 1, 2, 3, 4, 6, 12"
+        InputError, match=r"levels = 5 .* dimension 12; use one of 1, 2, 3, 4, 6, 12"
     ):
         fitted("product", gaussian(20, 12), levels=5, codes=4)
 
@@ -171,7 +171,7 @@ def test_bad_vectors_are_named(name):
     with pytest.raises(InputError, match=r"shape \(20, 4\), got \(20, 3\)"):
         scheme.encode(documents(20), vectors[:, :3])
     vectors[7, 1] = np.nan
-    with pytest.raises(InputError, match="'d7' holds NaN"):
+    with pytest.raises(InputError, match="'d7': its vector holds NaN"):
         scheme.encode(documents(20), vectors)
 
 
