@@ -1,0 +1,188 @@
+"""`from genir import ...`: what a program finds, and what it may give."""
+
+import doctest
+import subprocess
+import sys
+from pathlib import Path
+
+import ir_measures
+import pytest
+from datasets import Dataset
+
+import genir
+from genir import api, retriever
+from genir.corpus.folder import read_corpus, read_qrels, read_queries
+from genir.errors import InputError
+from genir.records import Answer, Document, Hit, Query
+
+TOP = Path(__file__).parents[1]
+MEASURES = ["RR@10", "nDCG@3", "AP"]
+CLIENT = """
+from pathlib import Path
+
+from genir import Document, Evaluation, Hit, Recipe, Retriever, evaluate, load_recipe, train
+
+
+def first(retriever: Retriever, query: str) -> Hit:
+    return retriever.search(query, k=5, where={"lang": "en"})[0][0]
+
+
+recipe: Recipe = load_recipe("default", ["training.epochs=1"])
+documents = [Document("a", "A text."), {"_id": "b", "text": "Another one."}]
+retriever = train(documents, recipe, out=Path("model"))
+key: str = first(retriever, "text").key
+result: Evaluation = evaluate(retriever, {"q": "text"}, {"q": {"a": 1}}, measures=["RR@10"])
+mean: float = result.measures["RR@10"]
+rows: int = retriever.search  # an error
+"""
+
+
+def test_importing_genir_loads_neither_torch_nor_typing():
+    code = "import sys; before = set(sys.modules); import genir; print(set(sys.modules) - before)"
+    run = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(TOP)!r}); {code}"]
+    loaded = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "{'genir'}"
+
+
+def test_every_public_name_is_found_and_listed():
+    assert all(getattr(genir, name).__name__ == name for name in genir.__all__)
+    assert set(genir.__all__) <= set(dir(genir))
+    with pytest.raises(AttributeError, match="has no attribute 'retriver'"):
+        genir.retriver  # noqa: B018
+
+
+def test_the_examples_of_the_public_api_run(tmp_path, monkeypatch):
+    """In the order in which a user meets them: train, search, evaluate."""
+    monkeypatch.chdir(tmp_path)
+    found = [*doctest.DocTestFinder().find(api), *doctest.DocTestFinder().find(retriever)]
+    named = {test.name.removeprefix("genir."): test for test in found if test.examples}
+    order = ["api.train", "retriever.Retriever", "retriever.Retriever.load",
+             "retriever.Retriever.search", "api.evaluate", "api.Evaluation"]  # fmt: skip
+    assert set(named) == set(order)
+    names = {}
+    for name in order:
+        named[name].globs = names
+        doctest.DebugRunner(verbose=False).run(named[name], clear_globs=False)
+
+
+@pytest.fixture
+def tiny(tiny_folder):
+    return genir.Retriever.load(tiny_folder("residual"))
+
+
+@pytest.fixture(scope="module")
+def judged(tiny_corpus):
+    return read_queries(tiny_corpus), read_qrels(tiny_corpus / "qrels" / "test.tsv")
+
+
+def test_queries_and_qrels_of_every_form_give_the_same(tiny, tiny_corpus, judged):
+    queries, qrels = judged
+    grades = {}
+    for one in qrels:
+        grades.setdefault(one.query, {})[one.document] = one.grade
+    forms = [
+        (tiny_corpus, tiny_corpus / "qrels" / "test.tsv"),
+        ({key: query.text for key, query in queries.items()}, grades),
+        (queries.values(), qrels),
+        (
+            [{"_id": query.key, "text": query.text} for query in queries.values()],
+            [ir_measures.Qrel(one.query, one.document, one.grade) for one in qrels],
+        ),
+    ]
+    results = [genir.evaluate(tiny, *form, measures=MEASURES) for form in forms]
+    assert all(result == results[0] for result in results)
+    assert list(results[0].measures) == MEASURES and len(results[0].per_query) == len(qrels)
+
+
+def test_measures_are_names_or_objects_and_agree_with_their_rows(tiny, judged):
+    queries, qrels = judged
+    by_name = genir.evaluate(tiny, queries.values(), qrels, MEASURES)
+    objects = [ir_measures.parse_measure(name) for name in MEASURES]
+    assert genir.evaluate(tiny, queries.values(), qrels, objects) == by_name
+    frame = by_name.to_frame()
+    assert frame.shape == (len(qrels), 3) and frame.index.name == "query"
+    assert frame.mean().to_dict() == pytest.approx(by_name.measures)
+    alone = genir.evaluate(tiny, queries.values(), qrels, "RR@10")
+    assert repr(alone) == f"Evaluation(RR@10={alone.measures['RR@10']:.4f}, queries={len(qrels)})"
+
+
+QUERY, QREL = {"q": "copy"}, {"q": {"copy-file": 1}}
+BAD = {
+    "unknown measure": (QUERY, QREL, ["NDGC@10"], "does not know 'NDGC@10'"),
+    "no measure": (QUERY, QREL, [], "measures: got none"),
+    "a number": (QUERY, QREL, [10], "measures: 10 is no measure"),
+    "bare texts": (["copy"], QREL, MEASURES, "queries row 1: 'copy' is no query"),
+    "a query twice": ([Query("q", "a")] * 2, QREL, MEASURES, "duplicate query id 'q'"),
+    "no text": ({"p": "x"}, QREL, MEASURES, "judge 1 queries that have no text"),
+    "tuples": (QUERY, [("q", "copy-file", 1)], MEASURES, "qrels row 1: .* is no judgement"),
+    "no list": (QUERY, 5, MEASURES, "qrels: got 5; give a file or a list"),
+    "a fraction": (QUERY, {"q": {"copy-file": 0.5}}, MEASURES, "give a whole number"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_measured_is_refused(tiny, name):
+    queries, qrels, measures, message = BAD[name]
+    with pytest.raises(InputError, match=message):
+        genir.evaluate(tiny, queries, qrels, measures)
+
+
+def test_fewer_hits_than_a_measure_looks_at_are_refused(tiny):
+    with pytest.raises(InputError, match="k = 10: the measures look at 20 hits"):
+        genir.evaluate(tiny, QUERY, QREL, "RR@20", k=10)
+
+
+@pytest.fixture
+def settings(tiny_encoder):
+    return [f'model.encoder="{tiny_encoder}"', "training.max_steps=2", "training.precision=fp32"]
+
+
+def test_documents_of_every_form_train_the_same_model(tiny_corpus, judged, settings, tmp_path):
+    documents = list(read_corpus(tiny_corpus))
+    rows = [{"_id": one.key, "title": one.title, "text": one.text, "url": one.url}
+            for one in documents]  # fmt: skip
+    plain = [Document(one.key, one.text, one.title, one.url) for one in documents]
+    queries = read_queries(tiny_corpus).values()
+    qrels = read_qrels(tiny_corpus / "qrels" / "train.tsv")
+    forms = [plain, (row for row in rows), Dataset.from_list(rows)]
+    answers = []
+    for number, form in enumerate(forms):
+        out = tmp_path / f"model-{number}"
+        made = genir.train(form, out=out, queries=queries, qrels=qrels, settings=settings)
+        answers.append(made.search("clone a text", k=3))
+        assert made.query_counts.sum() == len(qrels)
+    assert answers[0] == answers[1] == answers[2]
+    again = genir.train(
+        rows, out=tmp_path / "model-0", queries=queries, qrels=qrels, settings=settings, resume=True
+    )
+    assert again.search("clone a text", k=3) == answers[0]
+    with pytest.raises(InputError, match=r"documents: 40 documents.* then, 39 documents"):
+        genir.train(rows[1:], out=tmp_path / "model-0", settings=settings, resume=True)
+
+
+def test_a_recipe_object_takes_no_settings(tiny_corpus, tmp_path):
+    with pytest.raises(InputError, match=r"settings: .*give them to load_recipe"):
+        genir.train(tiny_corpus, genir.load_recipe("default"), out=tmp_path / "m", settings="a=1")
+
+
+def test_reprs_say_what_there_is(tiny):
+    assert repr(tiny).startswith("Retriever(recipe='tiny', documents=40, parameters=")
+    hit = Hit("a", -0.123456, 1, title="A title", snippet="x" * 100)
+    shown = f"Hit(rank=1, key='a', score=-0.1235, title='A title', snippet='{'x' * 59}…')"
+    assert repr(hit) == shown
+    assert repr(Answer([hit, hit])) == f"[{shown},\n {shown}]" and repr(Answer()) == "[]"
+    assert repr(Answer([1], proven=True)) == "Answer([1], proven=True)"
+
+
+def test_a_client_passes_mypy_strict(tmp_path):
+    """One line is wrong, so that types that are lost would be noticed."""
+    (tmp_path / "client.py").write_text(CLIENT)
+    (tmp_path / "mypy.ini").write_text(
+        f"[mypy]\nstrict = true\nmypy_path = {TOP}\n[mypy-genir.*]\nfollow_imports = silent\n"
+        "[mypy-torch.*,transformers.*,numpy.*,scipy.*,pydantic.*,ir_measures.*,faiss.*]\n"
+        "follow_imports = skip\nignore_missing_imports = true\n"
+    )
+    run = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "client.py"]
+    out = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True).stdout
+    lines = [line for line in out.splitlines() if "error:" in line]
+    assert len(lines) == 1 and "client.py:18:" in lines[0] and "[assignment]" in lines[0], out
