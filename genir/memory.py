@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LARGE_BLOCK_BYTES = 4 * 2**20
+M_MMAP_THRESHOLD = -3
+"""The number that glibc's malloc.h gives to this parameter of `mallopt`."""
 KERNELS = 32
 """Matrix kernels that oneDNN keeps for later, instead of 1,024."""
 
@@ -45,6 +48,19 @@ def keep_few_kernels() -> None:
     What the environment says already stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
+
+
+def map_large_blocks() -> None:
+    """Have glibc map blocks of `LARGE_BLOCK_BYTES` or more, and unmap them when they are freed.
+
+    By default glibc raises this bound to the largest block freed so far, at most 32 MiB. Then the
+    copies of rows that a change makes leave holes in the heap, and a server grows. Does nothing
+    where the C library is another, or the environment sets the bound.
+    """
+    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 @contextmanager

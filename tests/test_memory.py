@@ -55,6 +55,41 @@ def test_freed_memory_goes_back_and_what_is_in_use_stays():
     assert [block[0] for block in kept] == list(range(1, 200, 2))
 
 
+FREED = """
+import os, sys
+import numpy as np
+from genir.memory import map_large_blocks
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+if sys.argv[1] == "mapped":
+    map_large_blocks()
+del_first = np.ones(2**20)  # 8 MiB: freed, it raises the bound of glibc
+del del_first
+before, kept = resident(), []
+for _ in range(10):
+    block = np.ones(2**20 - 1000)
+    kept.append(bytes(100_000))  # on the heap behind the block
+    kept.append(block)
+del kept[1::2], block
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, for glibc")
+def test_large_blocks_leave_no_holes_in_the_heap():
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    grown = {}
+    for way in ("default", "mapped"):
+        asked = [sys.executable, "-c", FREED, way]
+        told = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment)
+        grown[way] = int(told.stdout)
+    assert grown["default"] > 40  # glibc alone: this is what the function is for
+    assert grown["mapped"] < 10
+
+
 def test_nothing_of_genir_loads_jax_where_it_is_installed(tmp_path):
     lax = "import numpy\ndef top_k(values, k): return values, values\n"
     (tmp_path / "jax").mkdir()
