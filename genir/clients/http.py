@@ -1,9 +1,13 @@
 """A server of genir as a `Searcher`, over HTTP. Needs no model and no torch."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
@@ -14,6 +18,8 @@ from genir.records import Document, Filter, Hit, as_filter
 
 PATIENCE = 30.0
 """Seconds to wait for an answer."""
+MAX_NAME, MAX_LABEL = 254, 63
+"""Bytes of a host's name with its last dot, and of a part of it between dots."""
 STRANGER = "it answers, but not as a server of genir does; check the address"
 
 
@@ -21,13 +27,20 @@ class RemoteSearcher:
     """Ask a server at an address such as http://127.0.0.1:8000; its own `documents`.
 
     Raises InputError with the server's own sentence where it refuses, where it does not answer or
-    answers something else, and for an address or a token that cannot be one.
+    answers something else, and for an address, a token or a proxy that cannot be one. Proxies are
+    taken from the environment; a server on this machine is asked without.
     """
 
     def __init__(
         self, address: str, token: str | None = "", http: httpx2.Client | None = None
     ) -> None:
-        self._http = http or _client(address, as_text("" if token is None else token, "token"))
+        self._through = ""
+        if http is None:
+            secret = as_text("" if token is None else token, "token")
+            proxy = _proxy_of(_check_address(address))
+            self._through = f" through {proxy}" if proxy else ""
+            http = _client(address, secret, proxy)
+        self._http = http
 
     @property
     def documents(self) -> Self:
@@ -54,7 +67,7 @@ class RemoteSearcher:
         try:
             return [Hit(**hit) for hit in told["hits"]]
         except (TypeError, KeyError):
-            raise InputError(f"{self._http.base_url}: {STRANGER}") from None
+            raise InputError(f"{self._place}: {STRANGER}") from None
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
         """Return documents by their keys; a string is one key.
@@ -71,19 +84,24 @@ class RemoteSearcher:
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
         try:
-            response = self._http.request(method, path, **options)
-        except httpx2.HTTPError as error:
-            raise InputError(f"{self._http.base_url} does not answer: {error}") from None
-        except httpx2.InvalidURL as error:
-            raise InputError(f"{str(self._http.base_url)!r:.80} is no address ({error})") from None
+            request = self._http.build_request(method, path, **options)
         except (TypeError, ValueError) as error:  # an unpaired surrogate, no number, bytes
             raise InputError(f"the request cannot be written as JSON: {error}") from None
+        try:
+            response = self._http.send(request)
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
+            raise InputError(f"{self._place} does not answer{self._through}: {error}") from None
         if response.is_error:
-            raise InputError(f"{self._http.base_url}: {_detail(response)}")
+            raise InputError(f"{self._place}{self._through}: {_detail(response)}")
         try:
             return response.json()
         except ValueError:  # a proxy's page, say
-            raise InputError(f"{self._http.base_url}: {STRANGER}") from None
+            raise InputError(f"{self._place}{self._through}: {STRANGER}") from None
+
+    @property
+    def _place(self) -> str:
+        """Return the server's address for messages."""
+        return str(_shown(str(self._http.base_url)))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -101,30 +119,96 @@ class RemoteSearcher:
         self.close()
 
 
-def _client(address: str, token: str) -> httpx2.Client:
-    """Return a client for an address. Raises InputError for one that cannot be, and for a token."""
+@dataclass(frozen=True)
+class _Proxy:
+    """A proxy that the environment asks for. name: its variable; url: without a scheme, http."""
+
+    name: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"the proxy {_shown(self.url)!r:.80} of {self.name}"
+
+    def refusal(self, reason: object, mend: str) -> InputError:
+        """Return the error for a proxy that cannot be used."""
+        return InputError(f"{self}: {reason}; {mend}, or unset {self.name}")
+
+
+def _client(address: str, token: str, proxy: _Proxy | None) -> httpx2.Client:
+    """Return a client. Raises InputError for a token, a proxy or certificates that cannot be."""
     if not token.isascii() or any(letter <= " " for letter in token):
         raise InputError("the token holds a character that none has; give it as it was printed")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    _check_address(address)
     try:
-        return httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE)
-    except (httpx2.InvalidURL, TypeError, ValueError) as error:
+        if proxy is not None:
+            _check_url(proxy.url)
+        # With a transport of its own, httpx looks for no other proxies.
+        transport = httpx2.HTTPTransport(proxy=proxy.url if proxy else None)
+    except OSError as error:
         raise InputError(
-            f"{address!r:.80} is no address ({error}); write one such as http://127.0.0.1:8000"
+            f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read ({error.strerror}); "
+            "correct the variable, or unset it"
         ) from None
+    except (ImportError, httpx2.InvalidURL, ValueError) as error:
+        if proxy is None:
+            raise
+        if isinstance(error, ImportError):  # it takes SOCKS by an optional package
+            raise proxy.refusal("SOCKS needs a package", "pip install 'httpx2[socks]'") from None
+        raise proxy.refusal("is no address", "write one such as http://host:3128") from None
+    return httpx2.Client(base_url=address, headers=headers, timeout=PATIENCE, transport=transport)
 
 
-def _check_address(address: Any) -> None:
-    """Raise InputError for anything but an http(s) address of a host, without a query."""
+def _proxy_of(address: str) -> _Proxy | None:
+    """Return the proxy for an address by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
+
+    None for this machine itself, which no proxy can reach.
+    """
+    parts = urlsplit(address)
+    host = str(parts.hostname)
+    if _is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)
+    if kind is None:
+        return None
+    url = proxies[kind]
+    return _Proxy(f"{kind.upper()}_PROXY", url if "://" in url else f"http://{url}")
+
+
+def _is_loopback(host: str) -> bool:
     try:
-        parts = urlsplit(address)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname)
-        whole = whole and isinstance(address, str) and not (parts.query or parts.fragment)
-    except (AttributeError, TypeError, ValueError):
-        whole = False
-    if not whole:
-        raise InputError(f"{address!r:.80} is no address; write one such as http://127.0.0.1:8000")
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _check_address(address: Any) -> str:
+    """Return an http(s) address of a host, without a query. Raises InputError for anything else."""
+    try:
+        if not isinstance(address, str) or urlsplit(address).scheme not in ("http", "https"):
+            raise ValueError
+        _check_url(address)
+    except (httpx2.InvalidURL, ValueError):
+        raise InputError(
+            f"{_shown(address)!r:.80} is no address; write one such as http://127.0.0.1:8000"
+        ) from None
+    return address
+
+
+def _check_url(url: str) -> None:
+    """Raise InvalidURL or ValueError unless a URL leads to a host that can be asked for."""
+    if any(letter <= " " or letter in "?#" for letter in url):
+        raise ValueError
+    urlsplit(url).port  # noqa: B018 - of another range, it is an error here alone
+    host = httpx2.URL(url).raw_host
+    labels = host.removesuffix(b".").split(b".")
+    if len(host) > MAX_NAME or not all(0 < len(label) <= MAX_LABEL for label in labels):
+        raise ValueError
+
+
+def _shown(address: Any) -> Any:
+    """Return an address for a message: without a user's name and password."""
+    return re.sub(r"//.*@", "//", address) if isinstance(address, str) else address
 
 
 def _detail(response: httpx2.Response) -> str:
