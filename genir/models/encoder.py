@@ -142,6 +142,9 @@ class TextEncoder(nn.Module):
             backbone = backbone.get_encoder()
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # BERT's: never used here, and DDP refuses unused parameters
+        if getattr(backbone, "attention_type", None) == "block_sparse":
+            # BigBird's first short text does this for all texts after it: do it from the start.
+            backbone.set_attention_type("original_full")
         self.backbone = backbone
         opener = find_encoder_opener(backbone)
         self.precast = Precast(backbone, packed=opener is not None, opener=opener)
@@ -242,6 +245,11 @@ class TextEncoder(nn.Module):
         """Return the last hidden state of each token, [batch, length, dimension]."""
         read = self.precast(input_ids=input_ids, attention_mask=attention_mask)
         return cast(Tensor, read.last_hidden_state)
+
+    def given(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return what `forward` does, by the network as transformers has it."""
+        read = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        return pool(read.last_hidden_state, attention_mask)
 
     @torch.no_grad()
     def read_tokens(self, texts: str | Iterable[str]) -> tuple[Tensor, Tensor]:

@@ -42,8 +42,9 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
         mask: int64 [rows, S].
 
     Raises:
-        TrialFailed: for states of another shape, vectors that depend on the other rows, are no
-            numbers or are the same for unlike rows, or gradients that are none.
+        TrialFailed: for states of another shape, vectors that differ from those of the network as
+            transformers has it, depend on the other rows, are no numbers or are the same for unlike
+            rows, or gradients that are none.
     """
     with untouched(encoder):
         encoder.eval()
@@ -59,6 +60,8 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
                 one = slice(row, row + 1)
                 alone = encoder(inputs[one, :length], mask[one, :length])
                 compare(together[one], alone, "it reads a text in a batch otherwise than alone")
+                given = encoder.given(inputs[one, :length], mask[one, :length])
+                compare(alone, given, "its fast path differs from the network itself")
             if torch.equal(together[0], together[1]) and not torch.equal(inputs[0], inputs[1]):
                 raise TrialFailed("it has the same vector for unlike texts")
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # as processors may prefer

@@ -37,5 +37,6 @@ def find_encoder_opener(net: Any) -> Opener | None:
     if isinstance(net, T5):
         return open_t5_encoder
     encoder = net.encoder if isinstance(net, EncoderDecoderModel) else net
-    # Not its heirs, which may do otherwise.
-    return open_bert_encoder if type(encoder) is BertModel else None
+    # Not its heirs, which may do otherwise, nor a decoder, which reads from left to right.
+    bidirectional = type(encoder) is BertModel and not encoder.config.is_decoder
+    return open_bert_encoder if bidirectional else None
