@@ -23,6 +23,9 @@ RENAME_EXCHANGE = 2
 HUB_SNAPSHOTS, HUB_BLOBS = "snapshots", "blobs"
 """The Hugging Face hub keeps a folder's files in `blobs`, and links to them in `snapshots/*`."""
 
+PARTIAL, REPLACED = ".genir-part", ".genir-old"
+"""Endings of the hidden folders beside a target: one being filled, and one being replaced."""
+
 MAX_DEPTH = 100
 """Folders inside folders, in a folder that may be a stranger's."""
 
@@ -115,7 +118,7 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     target = target.resolve()  # what a link points to is replaced, not the link
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        partial = _hidden_folder(target, PARTIAL)
     except OSError as error:
         raise _cannot_write(target, error) from None
     try:
@@ -150,8 +153,13 @@ def temporary_folder(within: Path | None = None) -> Iterator[Path]:
 def remove_leftovers(target: Path) -> None:
     """Remove what processes that were killed left of `new_folder`; only for who has a lock."""
     target = target.resolve()
-    for path in target.parent.glob(f".{glob.escape(target.name)}.????????"):
+    for path in target.parent.glob(f".{glob.escape(target.name)}.????????{PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _hidden_folder(target: Path, ending: str) -> Path:
+    """Make an empty folder beside `target`, under a name that nobody else gives to a folder."""
+    return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=ending, dir=target.parent))
 
 
 def _let_others_read(folder: Path) -> None:
@@ -198,8 +206,8 @@ def move_folder(source: Path, target: Path) -> None:
     elif _exchange(source, target):
         shutil.rmtree(source)
     else:  # Not Linux: two renames; between them the old folder is complete under its new name.
-        old = target.with_name(f".{target.name}.old")
-        target.rename(old)
+        old = _hidden_folder(target, REPLACED)
+        target.rename(old)  # which replaces an empty folder
         source.rename(target)
         shutil.rmtree(old)
     flush_entry(target.parent)

@@ -46,6 +46,10 @@ MAX_PACKED_RATIO = 200
 """Bytes that one byte of gzip may yield; texts reach 3 to 30, zeros 1,000."""
 FREE_BYTES = 64 * 2**20
 """Unpacked bytes up to which the ratio is not looked at."""
+WIDE_ENCODINGS = {"UTF-32LE": 4, "UTF-32BE": 4, "UTF-16LE": 2, "UTF-16BE": 2}
+"""Bytes of a unit of each encoding whose Latin letters hold NUL bytes."""
+MIN_LATIN_SHARE = 0.7
+"""Share of Latin characters from which on a line is taken to be of a wide encoding."""
 MAX_WESTERN_SHARE = 0.3
 """Share of characters beyond ASCII up to which a line may pass for Windows-1252."""
 
@@ -169,10 +173,31 @@ def _utf8_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
             ) from None
         if "\0" in text:
             raise InputError(
-                f"{name}:{number}: holds a NUL byte, so it is a binary file, or UTF-16 without a "
-                f"byte order mark; convert it: {_iconv('UTF-16LE', name)}"
+                f"{name}:{number}: holds a NUL byte, so {_wide_conversion(line, name, number)}"
             )
         yield number, text.rstrip("\r\n")
+
+
+def _wide_conversion(line: bytes, name: str, number: int) -> str:
+    """Return how to convert a file with this line, which holds a NUL byte.
+
+    A command is given only where the line is mostly Latin letters in its encoding: in a wrong one,
+    iconv makes other text without an error. Only the first line begins with a whole character.
+    """
+    for encoding, width in WIDE_ENCODINGS.items() if number == 1 else ():
+        try:
+            text = line[: len(line) // width * width].decode(encoding).strip()
+        except UnicodeDecodeError:
+            continue
+        latin = sum(character < "\u0100" for character in text)
+        if len(text) > 1 and text.isprintable() and latin >= MIN_LATIN_SHARE * len(text):
+            return (
+                f"it is {encoding} without a byte order mark; convert it: {_iconv(encoding, name)}"
+            )
+    return (
+        "it is a binary file, or of an encoding such as UTF-16LE, or UTF-8 with stray NUL bytes; "
+        f"remove those, or convert it from its encoding: {_iconv('ENCODING', name)}"
+    )
 
 
 def _conversion(line: bytes, name: str) -> str:

@@ -13,7 +13,7 @@ from tokenizers.models import WordLevel
 
 from genir import folders
 from genir.errors import InputError
-from genir.folders import new_folder, refuse_existing
+from genir.folders import new_folder, refuse_existing, remove_leftovers
 
 LARGE = [f"word {number}" for number in range(2000)]
 
@@ -185,3 +185,28 @@ def test_others_may_read_what_is_written(tmp_path):
         (folder / "inner" / "weights").touch(mode=0o600)
     modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*")]
     assert modes == [0o755, 0o644]
+
+
+def test_leftovers_are_removed_and_folders_of_others_are_not(old):
+    theirs = {".model.previous", ".model.20261101", ".model.old", ".model.old12345.genir-old"}
+    for name in theirs:
+        write(old.with_name(name))
+    killed = new_folder(old, overwrite=True)
+    killed.__enter__()  # and the block is never left
+    assert set(os.listdir(old.parent)) > {"model", *theirs}
+    remove_leftovers(old)
+    assert set(os.listdir(old.parent)) == {"model", *theirs}
+
+
+def test_without_an_exchange_no_folder_of_others_is_replaced(old, monkeypatch):
+    monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
+    theirs = old.with_name(".model.old")
+    theirs.mkdir()
+    with new_folder(old, overwrite=True) as partial:
+        write(partial)
+    write(theirs, "theirs")
+    with new_folder(old, overwrite=True) as partial:
+        write(partial, "newer")
+    assert files(theirs) == {"deep/er/new.txt": "theirs"}
+    assert files(old) == {"deep/er/new.txt": "newer"}
+    assert sorted(os.listdir(old.parent)) == [".model.old", "model"]

@@ -131,6 +131,32 @@ def test_the_line_is_named(tmp_path, content, message):
         list(read_lines(tmp_path / "x"))
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
+def test_the_encoding_of_latin_text_with_nul_bytes_is_named(tmp_path, encoding):
+    path = tmp_path / "x"
+    path.write_bytes("hello “world”\nnext\n".encode(encoding))
+    with pytest.raises(InputError, match=f"x:1: .*iconv -f {encoding} -t UTF-8 {path} > NEW"):
+        read_text(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"abc\0def",
+        b"\0\0\0",
+        b"a\0",
+        b"\0",
+        "привет, мир".encode("utf-16-le"),
+        b"a\0\0\0bc\0\0",
+        "ййй\nhello\n".encode("utf-16-le"),
+    ],
+)
+def test_no_encoding_is_guessed_from_a_stray_nul_byte(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(InputError, match=r"x:[12]: .*stray NUL bytes; .*iconv -f ENCODING"):
+        read_text(tmp_path / "x")
+
+
 def test_places_that_are_no_files(tmp_path):
     for path, message in ((tmp_path / "none", "no such file"), (tmp_path, "Is a directory")):
         with pytest.raises(InputError, match=message):

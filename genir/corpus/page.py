@@ -21,6 +21,9 @@ INLINE = frozenset(
      "time", "tt", "u", "var", "wbr"}
 )  # fmt: skip
 
+CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
+MAX_NESTING = 100
+"""Levels of Markdown: a quote is one, a list two. Each takes some frames of Python's stack."""
 MAX_ATTRIBUTES = 5_000_000
 """Characters in addresses and titles of a page's links."""
 
@@ -74,11 +77,20 @@ def parse_markdown(source: str) -> Page:
 
 
 def _markdown(body: str) -> str:
-    """Return Markdown as HTML. Raises ValueError where that is far longer than its text."""
-    parser = MarkdownIt("commonmark")
+    """Return Markdown as HTML.
+
+    Raises ValueError where that is far longer than its text, and where the text is nested too deep.
+    """
+    parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
     enable_tables(parser)
     environment: dict[str, Any] = {}
     tokens = parser.parse(body, environment)
+    deepest = max((token.level for token in tokens if token.type in CONTAINERS), default=0)
+    if deepest >= MAX_NESTING - 1:  # markdown-it leaves out the content without a word
+        raise ValueError(
+            f"its lists and quotes are nested {MAX_NESTING} levels deep or more, two for each "
+            "list; nest them less"
+        )
     # A reference's address and title, written once, are rendered at each of its uses.
     inline = (child for token in tokens for child in token.children or ())
     if sum(len(str(value)) for token in inline for value in token.attrs.values()) > MAX_ATTRIBUTES:

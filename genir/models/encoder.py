@@ -143,6 +143,9 @@ class TextEncoder(nn.Module):
             backbone = backbone.get_encoder()
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None  # unused, and DDP rejects unused parameters
+        if getattr(backbone, "attention_type", None) == "block_sparse":
+            # BigBird switches to full attention at its first short text, for all later texts.
+            backbone.set_attention_type("original_full")
         self.backbone = backbone
         opener = find_encoder_opener(backbone)
         self.precast = Precast(backbone, packed=opener is not None, opener=opener)
@@ -243,6 +246,11 @@ class TextEncoder(nn.Module):
         """Return the last hidden state of each token, [batch, length, dimension]."""
         read = self.precast(input_ids=input_ids, attention_mask=attention_mask)
         return cast(Tensor, read.last_hidden_state)
+
+    def given(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Same as `forward`, computed by the network of transformers."""
+        read = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        return pool(read.last_hidden_state, attention_mask)
 
     @torch.no_grad()
     def read_tokens(self, texts: str | Iterable[str]) -> tuple[Tensor, Tensor]:

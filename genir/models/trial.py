@@ -42,8 +42,8 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
         mask: Attention mask, int64 [rows, S].
 
     Raises:
-        TrialFailed: Wrong shape of states; vectors that depend on other rows, are not finite, or
-            are equal for different rows; or missing gradients.
+        TrialFailed: Wrong shape of states; vectors that differ from those of transformers, depend
+            on other rows, are not finite, or are equal for different rows; or missing gradients.
     """
     with untouched(encoder):
         encoder.eval()
@@ -59,6 +59,8 @@ def try_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
                 one = slice(row, row + 1)
                 alone = encoder(inputs[one, :length], mask[one, :length])
                 compare(together[one], alone, "it encodes a text differently in a batch and alone")
+                given = encoder.given(inputs[one, :length], mask[one, :length])
+                compare(alone, given, "its fast path differs from the network itself")
             if torch.equal(together[0], together[1]) and not torch.equal(inputs[0], inputs[1]):
                 raise TrialFailed("it has the same vector for different texts")
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # may be chosen by `precision`

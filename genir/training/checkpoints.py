@@ -11,6 +11,7 @@ one step.
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from genir.errors import InputError
-from genir.folders import new_folder, sole_use
+from genir.folders import PARTIAL, REPLACED, new_folder, sole_use
 from genir.manifest import sha256
 from genir.signals import on_leave
 
@@ -62,6 +63,10 @@ OWN_NAMES = {
 }
 LOCK = ".lock"
 """In the working folder: held by the process that works there."""
+UNFINISHED = re.compile(
+    rf"\..+\.([0-9]+\.part(-journal|-wal|-shm)?|[a-z0-9_]{{8}}({PARTIAL}|{REPLACED}))"
+)
+"""In the working folder: a file or folder that a killed process had not finished."""
 CHECKSUMS = "checksums.json"
 """In a checkpoint: the sha256 of each of its other files."""
 MODELS = ("start", "first", "generator")
@@ -134,9 +139,9 @@ class WorkFolder:
 
     def refuse_foreign(self) -> None:
         """Raise InputError where a file is not of a training: the name is the same by chance."""
-        own = {*OWN_NAMES, *MODELS, *(f"{name}.training" for name in MODELS)}
+        own = {LOCK, *OWN_NAMES, *MODELS, *(f"{name}.training" for name in MODELS)}
         inside = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        foreign = [p for p in inside if p.name not in own and not p.name.startswith((".", "tmp"))]
+        foreign = [p for p in inside if p.name not in own and not UNFINISHED.fullmatch(p.name)]
         if foreign:
             raise InputError(f"{foreign[0]}: is not of genir's making; give another --out")
 

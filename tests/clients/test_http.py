@@ -101,7 +101,8 @@ def test_what_no_json_can_say_is_refused(remote, where):
 @pytest.mark.parametrize(
     "address",
     ["localhost:8000", "", "ftp://x", "http://h/p?x=1", "http://h#x", "http://", "http:/x", b"http://h",
-     5],
+     5, "http://h/?", " http://h", "http://h ", "http://h\n", "http://a b", "http://a..b", "http://h:65536",
+     f"http://{'a' * 64}.org", f"http://{'a.' * 130}org"],
 )  # fmt: skip
 def test_an_address_of_another_form_is_refused_at_once(address):
     with pytest.raises(InputError, match=r"not an address; write it like http://127\.0\.0\.1"):
@@ -133,3 +134,66 @@ def test_an_answer_of_something_else_is_noticed(answer):
     http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer), base_url="http://x")
     with pytest.raises(InputError, match="not from a genir server"):
         RemoteSearcher("", http=http).search(["copy"])
+
+
+@pytest.fixture
+def proxies(monkeypatch):
+    """Set variables of proxies and certificates, which the surroundings set no more."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    return monkeypatch.setenv
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "ALL_PROXY",
+            "socks5://localhost:1",
+            r"'socks5://localhost:1' of ALL_PROXY: .*pip install",
+        ),
+        ("http_proxy", "http://[::1", r"'http://\[::1' of HTTP_PROXY: not an address; .*or unset"),
+        ("HTTP_PROXY", "ftp://me:secret@x", "'ftp://x' of HTTP_PROXY: not an address"),
+        ("HTTP_PROXY", "a..b", "'http://a..b' of HTTP_PROXY: not an address"),
+        ("HTTP_PROXY", "h:65536", "'http://h:65536' of HTTP_PROXY: not an address"),
+        (
+            "SSL_CERT_FILE",
+            "/nonexistent",
+            r"SSL_CERT_FILE .*\(No such file or directory\); correct",
+        ),
+    ],
+)
+def test_a_setting_of_the_surroundings_that_cannot_be_is_named(proxies, name, value, message):
+    proxies(name, value)
+    with pytest.raises(InputError, match=message) as refused:
+        RemoteSearcher("http://genir.example")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["http://me:secret@127.0.0.1:9", "127.0.0.1:9"])
+def test_a_proxy_that_does_not_answer_is_named(proxies, value):
+    proxies("HTTP_PROXY", value)
+    with (
+        RemoteSearcher("http://genir.example") as gone,
+        pytest.raises(
+            InputError, match=r"no response through the proxy 'http://127.* of"
+        ) as error,
+    ):
+        gone.search("copy")
+    assert "of HTTP_PROXY" in str(error.value) and "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "genir.intern.example"])
+def test_this_machine_and_hosts_of_no_proxy_are_asked_directly(proxies, host):
+    proxies("HTTP_PROXY", "http://127.0.0.1:9")
+    proxies("NO_PROXY", "intern.example")
+    assert RemoteSearcher(f"http://{host}")._through == ""
+    assert "127.0.0.1:9" in RemoteSearcher("http://genir.example")._through
+
+
+def test_a_password_in_an_address_stands_in_no_message():
+    for address in ("http://me:secret@127.0.0.1:9", "http://me:secret@", "http://me:sec/ret@h"):
+        with pytest.raises(InputError) as error:
+            RemoteSearcher(address).search("copy")
+        assert "sec" not in str(error.value)

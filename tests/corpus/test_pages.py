@@ -178,3 +178,13 @@ def test_a_name_that_is_not_utf8_is_named(tmp_path, name):
     file.write_text("Words.\n")
     with pytest.raises(InputError, match=r"name is not UTF-8 \(byte 0xe9\); rename the file"):
         list(read_corpus(tmp_path))
+
+
+def test_deeply_nested_markdown_is_read_whole_or_refused():
+    for depth in (14, 49):
+        source = "".join("  " * level + f"- level{level}\n" for level in range(depth))
+        assert parse_markdown(source).text.split() == [f"level{n}" for n in range(depth)]
+    assert parse_markdown(">" * 99 + " hi\n\nafter").text.split() == ["hi", "after"]
+    for source in (">" * 100 + " hi\n\nafter", "- " * 50 + "hi"):
+        with pytest.raises(ValueError, match="lists and quotes are nested 100 levels deep or more"):
+            parse_markdown(source)

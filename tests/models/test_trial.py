@@ -1,5 +1,7 @@
 """Architectures by name: those that work, as transformers has them, and those that are refused."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from nets import BART, BERT, T5
@@ -10,6 +12,9 @@ from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     BertConfig,
+    BertModel,
+    BigBirdConfig,
+    BigBirdModel,
     DebertaConfig,
     DebertaModel,
     EncoderDecoderConfig,
@@ -45,6 +50,7 @@ from transformers import (
 
 from genir.config import validate
 from genir.errors import InputError
+from genir.models import encoder as encoders
 from genir.models.bridge import BridgeModel, BridgeOptions
 from genir.models.encoder import TextEncoder, encode_texts
 from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
@@ -80,6 +86,8 @@ ENCODERS = {
     "LongT5, without the fused kernel": lambda: LongT5Model(LongT5Config(**SMALL_T5)),
     "BART": lambda: BartForConditionalGeneration(BartConfig(**SMALL_BART)),
     "GPT-2": lambda: GPT2Model(GPT2Config(**GPT2)),
+    "BERT": lambda: BertModel(BertConfig(**SMALL_BERT)),
+    "BERT's decoder": lambda: BertModel(BertConfig(**SMALL_BERT, is_decoder=True)),
     "ALBERT": lambda: AlbertModel(AlbertConfig(**SMALL_BERT, embedding_size=8)),
 }
 
@@ -110,6 +118,28 @@ def test_an_encoder_s_vectors_are_the_means_of_transformers_own_states(name, tmp
     again = TextEncoder.restore(tmp_path / "again", encoder.length, encoder.state_dict())
     again.load_state_dict(encoder.state_dict())
     assert (again.embed(texts) == found).all()
+
+
+def test_a_short_text_changes_nothing_of_how_long_ones_are_read(tmp_path, fp32):
+    torch.manual_seed(0)
+    net = BigBirdModel(BigBirdConfig(**SMALL_BERT, block_size=2, num_random_blocks=1))
+    encoder = TextEncoder.pretrained(save(net, tmp_path))
+    texts = ["copy a file, erase the whole directory tree of a disk " * 3]
+    first = encoder.embed(texts)
+    encoder.embed("a")
+    assert (encoder.embed(texts) == first).all()
+    again = TextEncoder.restore(tmp_path, encoder.length, encoder.state_dict())
+    again.load_state_dict(encoder.state_dict())
+    assert (again.embed(texts) == first).all()
+
+
+def test_a_fast_path_that_differs_from_the_network_fails(tiny_encoder, monkeypatch):
+    def open_otherwise(net, dtype):
+        return lambda **inputs: SimpleNamespace(last_hidden_state=net(**inputs)[0].cumsum(-1))
+
+    monkeypatch.setattr(encoders, "find_encoder_opener", lambda net: open_otherwise)
+    with pytest.raises(InputError, match="its fast path differs from the network itself"):
+        TextEncoder.pretrained(str(tiny_encoder))
 
 
 def spoiled(kind=T5Model):
@@ -251,6 +281,8 @@ class Fixed(torch.nn.Module):
 
     def forward(self, inputs, mask):
         return torch.ones(len(inputs), 4) + 0 * self.weight
+
+    given = forward
 
 
 def test_a_network_that_learns_nothing_fails():

@@ -11,7 +11,7 @@ import pytest
 from genir.config import load_recipe
 from genir.corpus.seen import seen_among
 from genir.errors import InputError
-from genir.folders import sole_use
+from genir.folders import new_folder, sole_use
 from genir.manifest import sha256
 from genir.retriever import TRAIN_QUERIES
 from genir.tasks.registry import build_mixture
@@ -392,14 +392,27 @@ def test_overwriting_replaces_nothing_but_a_model(make_job):
     assert (job.out / "corpus.jsonl").read_text() == "mine"
 
 
-def test_a_folder_that_has_the_work_folders_name_by_chance_is_left_alone(make_job):
+@pytest.mark.parametrize("name", ["notes.txt", ".env", "tmp.txt", ".best.previous", ".x.part"])
+def test_a_folder_that_has_the_work_folders_name_by_chance_is_left_alone(name, make_job):
     job = make_job(overwrite=True)
-    theirs = job.out.with_name(f"{job.out.name}.training") / "notes.txt"
+    theirs = job.out.with_name(f"{job.out.name}.training") / name
     theirs.parent.mkdir()
     theirs.write_text("mine")
-    with pytest.raises(InputError, match=r"notes.txt: is not of genir's making"):
+    with pytest.raises(InputError, match=f"{name}: is not of genir's making"):
         train(job)
     assert theirs.read_text() == "mine"
+
+
+def test_files_that_a_killed_training_left_are_its_own(make_job):
+    work = WorkFolder(make_job().out)
+    work.path.mkdir()
+    for name in (".lock", ".corpus.sqlite.123.part-journal", "precision.json.partial"):
+        (work.path / name).touch()
+    killed = new_folder(work.finished)
+    killed.__enter__()  # and the block is never left
+    work.refuse_foreign()
+    work.remove()
+    assert not work.path.exists()
 
 
 def test_pages_with_queries_of_their_own_and_a_base_url(make_job, tmp_path):

@@ -37,5 +37,6 @@ def find_encoder_opener(net: Any) -> Opener | None:
     if isinstance(net, T5):
         return open_t5_encoder
     encoder = net.encoder if isinstance(net, EncoderDecoderModel) else net
-    # Subclasses may differ.
-    return open_bert_encoder if type(encoder) is BertModel else None
+    # Subclasses may differ, and a decoder attends causally.
+    bidirectional = type(encoder) is BertModel and not encoder.config.is_decoder
+    return open_bert_encoder if bidirectional else None
