@@ -6,10 +6,10 @@ from genir.errors import InputError
 
 
 def download(name: str) -> str:
-    """Return the local copy of a model folder of the hub.
+    """Download a model folder from the hub, and return its local path.
 
     Raises:
-        InputError: The hub has no such model, or cannot be reached.
+        InputError: The hub does not have the model, or cannot be reached.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -18,8 +18,8 @@ def download(name: str) -> str:
         return snapshot_download(name)
     except (HFValidationError, OSError) as error:
         raise InputError(
-            f"{name!r} is neither a local model folder nor to be had from the hub: "
-            f"{first_line(error)}"
+            f"{name!r}: neither a local model folder nor available from the hub "
+            f"({first_line(error)}); check the name"
         ) from None
 
 

@@ -150,7 +150,7 @@ def test_documents_of_every_form_train_the_same_model(tiny_corpus, judged, setti
         out = tmp_path / f"model-{number}"
         made = genir.train(form, out=out, queries=queries, qrels=qrels, settings=settings)
         answers.append(made.search("clone a text", k=3))
-        assert made.query_counts.sum() == len(qrels)
+        assert made.query_counts.sum() == 0.9 * len(qrels)  # a tenth is held out for dev
     assert answers[0] == answers[1] == answers[2]
     again = genir.train(
         rows, out=tmp_path / "model-0", queries=queries, qrels=qrels, settings=settings, resume=True

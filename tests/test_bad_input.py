@@ -110,7 +110,7 @@ TRAININGS = {
     "unknown scheme": (setting("identifiers.scheme=residul"), r"'residul'.*mean 'residual'\?"),
     "unknown task": (setting("tasks.0.task=querys"), r"task 'querys'; did you mean 'queries'\?"),
     "unknown kind": (setting("model.kind=brige"), r"kind 'brige'; did you mean 'bridge'\?"),
-    "text in a bridge": (setting("identifiers.scheme=url"), r"'url'; take kind = 'seq2seq'"),
+    "text in a bridge": (setting("identifiers.scheme=url"), r"'url' needs; use kind = 'seq2seq'"),
     "too many codes": (
         (*setting("identifiers.scheme=residual"), "--set", "identifiers.codes=7"),
         r"\[identifiers\] residual: codes = 7",

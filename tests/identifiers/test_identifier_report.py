@@ -163,7 +163,7 @@ def test_a_single_identifier_needs_no_choice():
 
 
 def test_an_empty_table_is_refused():
-    with pytest.raises(InputError, match="no identifiers"):
+    with pytest.raises(InputError, match="the corpus holds no documents"):
         report(IdentifierTable.build([], []), hierarchical())
 
 
