@@ -165,7 +165,7 @@ def test_a_model_of_an_earlier_genir_is_not_resumed(job):
     told = json.loads(metrics.read_text())
     del told["inputs"]
     rewrite(job.out, "metrics.json", json.dumps(told))
-    with pytest.raises(InputError, match=r"does not say what it was trained on.*--overwrite"):
+    with pytest.raises(InputError, match=r"has no record of its inputs.*--overwrite"):
         train(job)
 
 
@@ -185,7 +185,9 @@ def test_work_without_a_record_of_its_inputs_is_not_resumed(job, monkeypatch):
     monkeypatch.undo()
     work = job.out.with_name("model.training")
     (work / "inputs.json").unlink()
-    with pytest.raises(InputError, match=r"model.training: holds no record of its inputs.*--over"):
+    with pytest.raises(
+        InputError, match=r"model.training: has no valid record of its inputs.*--over"
+    ):
         train(job)
     assert len(train(replace(job, overwrite=True, resume=False)).documents) == 40
 
