@@ -165,7 +165,7 @@ def test_a_damaged_part_file_is_named(tmp_path, line, number):
     lines = part_of(out).read_text().splitlines()
     lines[number - 1] = line
     part_of(out).write_text("\n".join(lines) + "\n")
-    with pytest.raises(InputError, match=rf"out\.jsonl\.part:{number}: damaged; start over"):
+    with pytest.raises(InputError, match=rf"out\.jsonl\.part:{number}: damaged; start again"):
         write(tmp_path, count=2, batch_size=1)
 
 

@@ -246,12 +246,12 @@ def test_another_file_of_queries_is_not_resumed_with(job, tmp_path):
     killed(job, 1)  # in the first of two trainings, before the second is prepared
     before, job = path.read_text(), replace(job, resume=True)
     path.write_text(before.replace("made up", "made otherwise"))
-    with pytest.raises(InputError, match=r"other inputs than these \(file .*made.jsonl: sha256"):
+    with pytest.raises(InputError, match=r"other inputs \(file .*made.jsonl: sha256"):
         train(job)
     path.write_text(before)
     killed(job, 6)  # in the second
     path.write_text(before * 2)
-    with pytest.raises(InputError, match=r"other inputs than these \(file .*made.jsonl: sha256"):
+    with pytest.raises(InputError, match=r"other inputs \(file .*made.jsonl: sha256"):
         train(job)
     path.write_text(before)
     train(job)
