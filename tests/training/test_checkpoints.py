@@ -128,7 +128,7 @@ def test_missing_or_damaged_best_weights_are_named(work, damage):
 
 
 def test_a_folder_at_work_is_left_alone(work):
-    told = "model.training: another process is at work there; wait for it, or end it"
+    told = "model.training: another process uses it; wait for it, or stop it"
     with work.open(resume=False, overwrite=False):
         work.prepared.mkdir()
         for resume, overwrite in ((True, False), (False, True)):

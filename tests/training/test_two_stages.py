@@ -275,8 +275,8 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
         ("decoding.mode=exact", "two stages answer by beam search"),
         ("first.tasks.0.task=query", "unknown task 'query'"),
         ("pseudo.source=default", "this recipe generates no queries; take 'query-generator'"),
-        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); only {title} and {text} stand"),
-        ("pseudo.prompt='{title.no}'", "only {title} and {text} stand in braces"),
+        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); use only {title} and {text} in"),
+        ("pseudo.prompt='{title.no}'", "use only {title} and {text} in braces"),
         ("pseudo.settings=['training.epoch=3']", "did you mean 'epochs'"),
     ],
 )
