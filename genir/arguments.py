@@ -1,6 +1,6 @@
-"""Coercion of arguments of the public API: texts, keys and counts.
+"""Validation and conversion of public API arguments: texts, keys, counts and filters.
 
-A string is one text or one key, never a list of its letters.
+A string is one text or one key, never a list of characters.
 """
 
 import os
@@ -18,27 +18,27 @@ def as_texts(given: Any, name: str = "queries") -> list[str]:
     """Return an ordered collection of texts as a list; a string is a list of one.
 
     Args:
-        given: A string, or an iterable of strings in an order of its own: a list, a tuple, a
-            generator, an array or a column of strings.
-        name: What the argument is called, for messages.
+        given: A string, or an ordered iterable of strings: a list, tuple, generator, array or
+            column.
+        name: Name of the argument, for messages.
 
     Raises:
-        InputError: Bytes, a mapping, a set, None, or an element that is no well-formed string.
+        InputError: Bytes, a mapping, a set, None, or an element that is not a valid string.
     """
     if isinstance(given, Set):
-        raise InputError(f"{name}: got a {_kind(given)}, which has no order; give a list of texts")
+        raise InputError(f"{name}: got a {_kind(given)}, which is unordered; give a list of texts")
     return _texts(given, name)
 
 
 def as_keys(given: Any, name: str = "keys") -> list[str]:
-    """Return a collection of keys, which may be a set, as a list; a string is one key.
+    """Return a collection of keys as a list, sets included; a string is one key.
 
     Args:
         given: A string, or an iterable of strings.
-        name: What the argument is called, for messages.
+        name: Name of the argument, for messages.
 
     Raises:
-        InputError: Bytes, a mapping, None, or an element that is no well-formed string.
+        InputError: Bytes, a mapping, None, or an element that is not a valid string.
     """
     return _texts(given, name)
 
@@ -47,7 +47,7 @@ def as_text(given: Any, name: str) -> str:
     """Return one text as a plain string.
 
     Raises:
-        InputError: Anything but a string, and a string with an unpaired surrogate.
+        InputError: The value is not a string, or has an unpaired surrogate.
     """
     if isinstance(given, bytes | bytearray):
         raise InputError(f"{name}: got bytes, {bytes(given)!r:.60}; decode them to a str first")
@@ -55,24 +55,24 @@ def as_text(given: Any, name: str) -> str:
         raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a str")
     if not is_unicode(given):
         raise InputError(
-            f"{name}: {given!a:.60} holds an unpaired surrogate, which is no character; "
+            f"{name}: {given!a:.60} holds an unpaired surrogate, which is not a character; "
             "read the text as UTF-8"
         )
     return str(given)
 
 
 def as_path(given: Any, name: str) -> Path:
-    """Return a path. Raises InputError for anything but a text or a path."""
+    """Return a path. Raises InputError unless given a string or a path."""
     if not isinstance(given, str | os.PathLike):
         raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a path")
     return Path(given)
 
 
 def as_count(given: Any, name: str, least: int = 1) -> int:
-    """Return a whole number of at least `least` as an int; NumPy's integers are taken too.
+    """Return an integer of at least `least` as an int; NumPy integers are accepted.
 
     Raises:
-        InputError: A boolean, a fraction, a text, or too small a number.
+        InputError: A boolean, a fraction, a text, or a number below `least`.
     """
     try:
         number = index(given)
@@ -86,10 +86,10 @@ def as_count(given: Any, name: str, least: int = 1) -> int:
 
 
 def as_counts(given: Any, name: str, length: int) -> list[int]:
-    """Return one whole number for each of `length` queries; a single number holds for all.
+    """Return one integer per query; a single number applies to all `length` queries.
 
     Raises:
-        InputError: A list of another length, and what `as_count` refuses.
+        InputError: A list of another length, or as `as_count`.
     """
     if isinstance(given, str | Mapping) or not is_listable(given):
         return [as_count(given, name)] * length
@@ -100,12 +100,12 @@ def as_counts(given: Any, name: str, length: int) -> list[int]:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a string has no unpaired surrogate, so that UTF-8 can carry it."""
+    """Return whether a string has no unpaired surrogate, so UTF-8 can encode it."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def is_listable(given: Any) -> bool:
-    """Return whether a value can be iterated; an array without dimensions cannot."""
+    """Return whether a value can be iterated; a 0-dimensional array cannot."""
     return isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
 
 
@@ -116,7 +116,7 @@ def _texts(given: Any, name: str) -> list[str]:
         raise InputError(f"{name}: got a {_kind(given)}; give a list of its keys or its values")
     if not is_listable(given):
         raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a str or a list of str")
-    if getattr(given, "ndim", 1) != 1:  # iterating a table of pandas yields its column names
+    if getattr(given, "ndim", 1) != 1:  # iterating a DataFrame yields its column names
         raise InputError(
             f"{name}: got a {_kind(given)} of {given.ndim} dimensions; give one column"
         )
@@ -128,16 +128,16 @@ def _kind(value: Any) -> str:
 
 
 def as_condition(given: Any, field: str, depth: int = MAX_CONDITION_DEPTH) -> Any:
-    """Return a condition of a filter as dicts, lists and plain values; NumPy's scalars are taken.
+    """Return a filter condition as dicts, lists and plain values; NumPy scalars are converted.
 
     Raises:
-        InputError: A value that is no text, number, boolean or None, an operator that is no text,
-            and conditions inside each other beyond `depth`.
+        InputError: A value is not text, number, boolean or None, an operator is not text, or
+            conditions are nested deeper than `depth`.
     """
     if not depth:
         raise InputError(
             f"filter {field!r}: conditions nested deeper than {MAX_CONDITION_DEPTH}; "
-            "write it flatter"
+            "reduce the nesting"
         )
     if isinstance(given, Mapping):
         wrong = next((name for name in given if not isinstance(name, str)), "")

@@ -1,4 +1,4 @@
-"""A cache bounded by the bytes of what it keeps, and how they are measured."""
+"""LRU cache with a limit in bytes, and the measurement of value sizes."""
 
 import sys
 from collections import OrderedDict
@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 V = TypeVar("V")
 MIB = 1 << 20
 ENTRY_BYTES = 256
-"""What an entry takes besides its value: the digest that is its key, and its place in the map."""
+"""Bytes per entry besides its value: the digest that is its key, and the map's own."""
 
 
 class ByteCache(Generic[V]):
-    """A least-recently-used map whose values take at most `limit` bytes; not thread-safe.
+    """LRU map whose values take at most `limit` bytes. Not thread-safe.
 
-    Keys should be digests (`digest_of`): what they take is not measured. A value that is larger
-    than the limit is not kept.
+    Keys are not measured and should be digests (`digest_of`). A value above the limit is not
+    stored.
 
     Example:
         >>> cache = ByteCache[str](1000)
@@ -36,7 +36,7 @@ class ByteCache(Generic[V]):
         return len(self._kept)
 
     def get(self, key: Hashable) -> V | None:
-        """Return a value and mark it as used, or None."""
+        """Return a value and mark it as most recently used, or None."""
         found = self._kept.get(key)
         if found is None:
             return None
@@ -44,9 +44,10 @@ class ByteCache(Generic[V]):
         return found[0]
 
     def put(self, key: Hashable, value: V, size: int | None = None) -> None:
-        """Keep a value in the place of the least recently used ones.
+        """Store a value, and evict the least recently used ones to stay within the limit.
 
-        size: its bytes; default: measured.
+        Args:
+            size: Bytes of the value; None measures it.
         """
         size = ENTRY_BYTES + (size_of(value) if size is None else size)
         self._drop(key)
@@ -58,7 +59,7 @@ class ByteCache(Generic[V]):
             self._drop(next(iter(self._kept)))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         self._kept.clear()
         self.bytes = 0
 
@@ -68,7 +69,7 @@ class ByteCache(Generic[V]):
 
 
 def size_of(value: Any) -> int:
-    """Return the bytes of a value and all it holds: containers, records, models, arrays."""
+    """Return the bytes of a value including nested containers, dataclasses, models and arrays."""
     seen: set[int] = set()
     waiting, size = [value], 0
     while waiting:
@@ -76,7 +77,7 @@ def size_of(value: Any) -> int:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        # An array that does not own its memory is measured by its elements.
+        # A view is measured by its elements.
         size += max(sys.getsizeof(one), getattr(one, "nbytes", 0))
         waiting.extend(_held_by(one))
     return size
@@ -94,5 +95,5 @@ def _held_by(value: Any) -> Iterable[Any]:
 
 
 def digest_of(text: str) -> bytes:
-    """Return 32 bytes that stand for a text of any length; halves of characters count too."""
+    """Return a 32-byte digest of a text; unpaired surrogates are allowed."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()

@@ -1,8 +1,7 @@
-"""The recipe: a method as a TOML file. Knows the shape of its sections, not the variants in them.
+"""Recipe: the configuration of a method, as a TOML file.
 
 Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model] kind`, `[[losses]]
-loss`) keep the variant's own keys unchecked here; the registry of that layer checks them with
-`validate`.
+loss`) accept any further keys here; the registry of the variant checks them with `validate`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,15 +26,15 @@ from genir.toml import lines_of
 from genir.toml_text import parse_toml
 
 Precision = Literal["auto", "bf16", "fp32"]
-"""Of matrix products; auto: what is faster here (see `genir.models.precision`)."""
+"""Precision of matrix products; auto: the faster one (see `genir.models.precision`)."""
 
 
 class Strict(BaseModel):
-    """A frozen section that refuses unknown keys.
+    """Frozen section that refuses unknown keys.
 
-    An option that names a file or pre-trained weights is returned by `files` or `weights`, so that
-    resuming notices when its contents change. tests/training/test_fingerprints.py holds that no
-    such option of a task, loss, scheme or model is left out.
+    `files` and `weights` must return the files and pre-trained weights that options name, so that
+    resuming detects changes. tests/training/test_fingerprints.py checks it for all tasks, losses,
+    schemes and models.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -43,7 +42,8 @@ class Strict(BaseModel):
     def files(self) -> list[Path]:
         """Return the files that these options name.
 
-        Raises InputError where a named file is missing.
+        Raises:
+            InputError: a file is missing.
         """
         return []
 
@@ -53,16 +53,16 @@ class Strict(BaseModel):
 
 
 class Section(BaseModel):
-    """A frozen section whose further keys belong to the variant it names."""
+    """Frozen section that names a variant; further keys are the variant's options."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     chooser: ClassVar[str]
     variants: ClassVar[Mapping[str, Any]] = {}
-    """Name -> class with `Options`: the registry of the section, which sets it."""
+    """Classes with `Options` by name; set by the registry of the section."""
 
     @classmethod
     def options_of(cls, values: Any) -> type[BaseModel] | None:
-        """Return the class of the variant's own keys, or None where its name is unknown."""
+        """Return the options class of the variant; None if the name is unknown."""
         default = cls.model_fields[cls.chooser].default
         name = values.get(cls.chooser, default) if isinstance(values, Mapping) else default
         found = cls.variants.get(name) if isinstance(name, str) else None
@@ -70,21 +70,21 @@ class Section(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the keys that belong to the variant."""
+        """Return the options of the variant."""
         return dict(self.model_extra or {})
 
 
 class IdentifierSection(Section):
-    """`[identifiers]`: the scheme and its parameters."""
+    """`[identifiers]`: identifier scheme and its options."""
 
     chooser = "scheme"
     scheme: str = "atomic"
 
 
 class TaskSection(Section):
-    """`[[tasks]]`: one task; `weight` is how often an epoch passes over its examples.
+    """`[[tasks]]`: one training task.
 
-    `typos` is the probability that a source gets one typing error.
+    weight: passes over its examples per epoch. typos: probability of one typing error in a source.
     """
 
     chooser = "task"
@@ -94,10 +94,10 @@ class TaskSection(Section):
 
 
 class ModelSection(Section):
-    """`[model]`: the kind of model and its parameters.
+    """`[model]`: kind of model and its options.
 
-    `start` names a recipe or a model folder that this one starts from (a bridge: from its encoder
-    and document vectors; a seq2seq: from all of it); a recipe is trained first.
+    start: recipe or model folder to initialize from (bridge: encoder and document vectors;
+    seq2seq: all weights); a recipe is trained first.
     """
 
     chooser = "kind"
@@ -106,7 +106,7 @@ class ModelSection(Section):
 
 
 class LossSection(Section):
-    """`[[losses]]`: one loss; what training makes small is their sum, each times its `weight`."""
+    """`[[losses]]`: one term of the training loss, multiplied by `weight`."""
 
     chooser = "loss"
     loss: str = "cross-entropy"
@@ -114,25 +114,27 @@ class LossSection(Section):
 
 
 class TrainingSection(Strict):
-    """`[training]`: the one loop's parameters. Rates are AdamW's; lengths are in tokens.
+    """`[training]`: parameters of the training loop. AdamW; lengths are in tokens.
 
-    Newly made parameters, all those of a model from scratch among them, have a learning rate of
-    their own and no weight decay.
+    Newly initialized parameters, including all of a model from scratch, have their own learning
+    rate and no weight decay.
     """
 
     epochs: float = Field(default=2.0, gt=0)
     max_steps: int = Field(default=0, ge=0, description="cut training short; 0 = all epochs")
     batch_size: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=5e-5, gt=0)
-    head_learning_rate: float = Field(default=2e-3, gt=0, description="of newly made parameters")
+    head_learning_rate: float = Field(
+        default=2e-3, gt=0, description="of newly initialized parameters"
+    )
     weight_decay: float = Field(default=0.01, ge=0)
-    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the steps")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="fraction of the steps")
     max_norm: float = Field(default=1.0, gt=0, description="gradient clipping")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    dev_queries: int = Field(default=500, ge=0, description="carved from the train queries")
-    evaluations: int = Field(default=8, ge=1, description="dev measurements in one training")
-    checkpoint_seconds: float = Field(default=60.0, ge=0, description="between checkpoints")
+    dev_queries: int = Field(default=500, ge=0, description="held out of the train queries")
+    evaluations: int = Field(default=8, ge=1, description="dev evaluations per training")
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="seconds between checkpoints")
     source_length: int = Field(default=64, ge=4)
     target_length: int = Field(default=64, ge=2, description="of text targets")
     precision: Precision = "auto"
@@ -140,36 +142,40 @@ class TrainingSection(Strict):
 
 
 class DecodingSection(Strict):
-    """`[decoding]`: how a trained model answers."""
+    """`[decoding]`: search with a trained model."""
 
     mode: Literal["beam", "exact", "free"] = Field(
-        default="beam", description="free: a model that writes text for genir generate-queries"
+        default="beam", description="free: text generation for genir generate-queries"
     )
     beams: int = Field(default=20, ge=1)
-    budget: int = Field(default=1024, ge=1, description="nodes that exact mode expands for a query")
-    look_ahead: float = Field(default=0.0, ge=0, description="weight of a document's prior")
+    budget: int = Field(
+        default=1024, ge=1, description="maximal trie nodes per query in exact mode"
+    )
+    look_ahead: float = Field(
+        default=0.0, ge=0, description="weight of the document prior in beam scores"
+    )
     normalise: Literal["vocabulary", "legal"] = "vocabulary"
     aggregate: Literal["max", "logsumexp", "ngrams", "views"] = Field(
-        default="max", description="a document's score from its identifiers'"
+        default="max", description="document score from identifier scores"
     )
-    several: int = Field(default=1, ge=1, description="identifiers in one answer at most")
+    several: int = Field(default=1, ge=1, description="maximal identifiers per answer")
     query_share: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="of a second stage's answer: the query's own part",
+        description="second stage: weight of the query itself, beside passages",
     )
 
     @property
     def gathers(self) -> bool:
-        """Tell whether documents are scored by all that a beam search comes upon."""
+        """Whether documents are scored from all n-grams or views found by beam search."""
         return self.aggregate in ("ngrams", "views")
 
     @model_validator(mode="after")
     def _gathered(self) -> Self:
         if self.gathers and (self.mode != "beam" or self.look_ahead):
             raise ValueError(
-                f"aggregate = {self.aggregate!r} adds up what a beam search finds; it goes with "
+                f"aggregate = {self.aggregate!r} sums over beam search results; it requires "
                 'mode = "beam" and look_ahead = 0'
             )
         return self
@@ -178,51 +184,51 @@ class DecodingSection(Strict):
     def _joined(self) -> Self:
         if self.several > 1 and (self.mode, self.look_ahead, self.aggregate) != ("beam", 0, "max"):
             raise ValueError(
-                f"several = {self.several}: answers of several identifiers are found by beam "
-                'search alone; it goes with mode = "beam", look_ahead = 0 and aggregate = "max"'
+                f"several = {self.several}: answers of several identifiers need beam search; "
+                'set mode = "beam", look_ahead = 0 and aggregate = "max"'
             )
         return self
 
 
 class PseudoSection(Strict):
-    """`[pseudo]`: queries made up for every document before training; they join the train queries.
-    Under the scheme `views` they are identifiers, too.
+    """`[pseudo]`: generated queries for every document, added to the train queries.
 
-    source: who makes them: a recipe, which is trained first, a model folder of one, a transformers
-    encoder-decoder or causal language model by folder or name, or a `.jsonl` file that has them;
-    "" is nobody. settings: changes to that recipe, as `--set` has them. Sampling: temperature,
-    top_k (0 = all), top_p; noise: of the words' embeddings, in their own spread (UDEG, 2021); drop:
-    the share of words left out, other ones for each query. prompt: what is read, with `{title}` and
-    `{text}`; "" is the title, then the text.
+    Under the scheme `views` they are also identifiers.
+
+    source: a recipe (trained first), a model folder, a transformers encoder-decoder or causal
+    language model, or a `.jsonl` file of queries; "" disables. settings: overrides of the recipe.
+    temperature, top_k (0 = all), top_p: sampling. noise: noise on word embeddings, relative to
+    their standard deviation (UDEG, 2021). drop: fraction of words dropped, randomly per query.
+    prompt: template with `{title}` and `{text}`; "" is the title, then the text.
     """
 
     source: str = ""
     settings: tuple[str, ...] = ()
-    count: int = Field(default=5, ge=1, description="queries sampled a document")
-    words: int = Field(default=64, ge=1, description="of a document's text that are read")
-    length: int = Field(default=24, ge=2, description="tokens of a query")
+    count: int = Field(default=5, ge=1, description="queries sampled per document")
+    words: int = Field(default=64, ge=1, description="words of a document's text in the prompt")
+    length: int = Field(default=24, ge=2, description="maximal tokens of a query")
     temperature: float = Field(default=1.0, gt=0)
     top_k: int = Field(default=10, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
     noise: float = Field(default=0.0, ge=0)
     drop: float = Field(default=0.0, ge=0, lt=1)
     prompt: str = ""
-    batch_size: int = Field(default=32, ge=1, description="documents read together")
+    batch_size: int = Field(default=32, ge=1, description="documents per batch")
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
     @field_validator("prompt")
     @classmethod
     def _fill(cls, prompt: str) -> str:
-        """Try it: the model that reads it may have to be trained first."""
+        """Validate the template now: the generator may have to be trained before its use."""
         try:
             prompt.format(title="", text="")
         except (LookupError, ValueError, AttributeError) as error:
-            raise ValueError(f"{error!r}; only {{title}} and {{text}} stand in braces") from None
+            raise ValueError(f"{error!r}; use only {{title}} and {{text}} in braces") from None
         return prompt
 
 
 class Stage(Strict):
-    """What one model is trained by: identifiers x tasks x losses x model x training x decoding."""
+    """Configuration of one model: identifiers, tasks, losses, model, training and decoding."""
 
     identifiers: IdentifierSection = IdentifierSection()
     tasks: tuple[TaskSection, ...] = Field(min_length=1)
@@ -233,10 +239,10 @@ class Stage(Strict):
 
 
 class Recipe(Stage):
-    """A whole method: one model, or two, of which the second reads what the first has found.
+    """Configuration of a method: one model, or two stages.
 
-    first: a model from queries to passages, trained before; what it leaves out of `[first.model]`
-    (unless it names a kind) and `[first.training]` is as in the recipe's own sections.
+    first: model from queries to passages, trained first, whose passages the second stage reads.
+    Keys missing in `[first.model]` (unless it names a kind) and `[first.training]` are inherited.
     """
 
     name: str
@@ -250,8 +256,8 @@ class Recipe(Stage):
         where, reader = ("decoding", self) if self.first is None else ("first.decoding", self.first)
         if reader.decoding.query_share:
             raise ValueError(
-                f"[{where}] query_share = {reader.decoding.query_share} is for a second stage, "
-                "which reads passages as well; leave it at 0 where only queries are read"
+                f"[{where}] query_share = {reader.decoding.query_share} needs a second stage "
+                "that reads passages; set it to 0"
             )
         return self
 
@@ -261,13 +267,13 @@ class Recipe(Stage):
         for decoding in stages:
             if decoding.gathers:
                 raise ValueError(
-                    f"[decoding] aggregate = {decoding.aggregate!r} is for one stage; take 'max' "
-                    "or 'logsumexp' where there is a [first]"
+                    f"[decoding] aggregate = {decoding.aggregate!r} needs a single stage; take "
+                    "'max' or 'logsumexp' with [first]"
                 )
             if decoding.several > 1:
                 raise ValueError(
-                    f"[decoding] several = {decoding.several} is for one stage; leave it at 1 "
-                    "where there is a [first]"
+                    f"[decoding] several = {decoding.several} needs a single stage; set it to 1 "
+                    "with [first]"
                 )
         return self
 
@@ -277,9 +283,13 @@ MAX_RECIPE_CHARS = 2**20
 
 
 def validate(model: type[M], values: Mapping[str, Any], where: str) -> M:
-    """Build `model` from `values`; `where` (such as "default.toml [training]") opens each message.
+    """Build a `model` from `values`.
 
-    Raises InputError that lists every bad key with its value, the reason and the nearest name.
+    Args:
+        where: Prefix of messages, e.g. "default.toml [training]".
+
+    Raises:
+        InputError: lists every invalid key with its value, the reason and the nearest valid name.
     """
     try:
         return model.model_validate(dict(values))
@@ -308,7 +318,7 @@ def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with genir."""
+    """Return the names of the built-in recipes."""
     folder = resources.files("genir") / "recipes"
     return sorted(
         f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
@@ -316,9 +326,10 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or path, and apply `key=value` settings such as `training.epochs=1`.
+    """Read a recipe by name or path, and apply overrides e.g. `training.epochs=1`.
 
-    Raises InputError for a missing file, bad TOML, an unknown or ill-typed key.
+    Raises:
+        InputError: a file is missing, malformed, or has an unknown key or invalid value.
     """
     text, where = _recipe_text(name)
     try:
@@ -332,14 +343,14 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
 
 
 def _inherit(values: dict[str, Any]) -> None:
-    """Give `[first]` what it leaves out of its model and training: one dial turns both stages."""
+    """Copy missing keys of `[first]` from model and training, so both stages share them."""
     first = values.get("first")
     if not isinstance(first, dict):
         return
     for section in ("model", "training"):
         shared, own = values.get(section, {}), first.get(section, {})
         if not isinstance(shared, dict) or not isinstance(own, dict):
-            continue  # validation says what is wrong with it
+            continue  # reported by validation
         if section != "model" or "kind" not in own:
             first[section] = {**shared, **own}
 
@@ -360,5 +371,5 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Write a recipe as TOML that `load_recipe` reads back to an equal one."""
+    """Return a recipe as TOML, from which `load_recipe` restores an equal one."""
     return "\n".join(lines_of(recipe.model_dump(exclude_none=True))) + "\n"

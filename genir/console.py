@@ -1,8 +1,8 @@
-"""Terminal output: text for people with its control characters escaped, and JSON for programs.
+"""Terminal output with control characters escaped, and JSON output.
 
 All output of the command line goes through this module. Titles, keys, URLs and file names are
-written by strangers: an escape sequence in one of them could clear the screen, write to the
-clipboard or forge lines. Rich markup is never interpreted; styles are given beside the text.
+untrusted: an escape sequence could clear the screen, write to the clipboard or forge lines. Rich
+markup is never interpreted; styles are separate arguments.
 """
 
 import json
@@ -24,17 +24,17 @@ from genir.errors import InputError
 from genir.signals import broken_pipe
 
 UNLIMITED = 100_000
-"""Columns of an output that is not a terminal: nothing is wrapped or cut."""
+"""Columns if the output is not a terminal: no wrapping or truncation."""
 
 _CONTROLS = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0"  # invisible letters and marks
     "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb"  # bidirectional, line ends
     "\ud800-\udfff\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"  # tags, and what Unicode keeps free beside them
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"  # tags and adjacent unassigned code points
 )
-# Part of Persian, Indic and Mongolian scripts, Han and emoji, one at a time: behind ASCII, or in
-# runs, they only hide. A selector behind a digit is part of a keycap.
+# Joiners and selectors belong to Persian, Indic and Mongolian scripts, Han and emoji, one at a
+# time; after ASCII or repeated they only hide text. After a digit, one may be part of a keycap.
 _JOINERS = "\u200c\u200d"
 _SELECTORS = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _SHOWN = f"[^\x00-\x7f{_CONTROLS}{_JOINERS}{_SELECTORS}]"
@@ -43,28 +43,28 @@ _HIDING = (
     f"(?<!{_SHOWN})(?!(?<=[0-9#*])\ufe0f\u20e3)[{_SELECTORS}]",
 )
 UNSAFE = re.compile("|".join((f"[{_CONTROLS}]", *_HIDING)))
-"""A character that is not shown as itself."""
+"""Matches a character that a terminal does not display as itself."""
 _MARKDOWN = re.compile(r"[\\*\[\]~#&]|(?<!\w)_|_(?!\w)|<(?=[A-Za-z/!?])|^(?=```)")
 _BREAKS = re.compile(r"[\t\r\n]+")
 
 
 def escape_controls(text: str) -> str:
-    r"""Return text with control, bidirectional and invisible characters as escapes such as `\x1b`.
+    r"""Return text with control, bidirectional and invisible characters as escapes, e.g. `\x1b`.
 
-    Newlines and tabs stay.
+    Newlines and tabs are kept.
     """
     return UNSAFE.sub(lambda found: _escape(found[0]), text)
 
 
 def one_line(text: str) -> str:
-    """Return text as one line for the terminal: line breaks are spaces, controls are escaped."""
+    """Return text as one line: line breaks become spaces, controls are escaped."""
     return escape_controls(_BREAKS.sub(" ", text))
 
 
 def escape_markdown(text: str) -> str:
-    """Return text as one line that Markdown shows as it is, except for code between backticks.
+    """Return text as one line that Markdown renders literally, except for code in backticks.
 
-    Links, images, emphasis and HTML that the text would open are escaped.
+    Links, images, emphasis and HTML are escaped.
     """
     return _MARKDOWN.sub(lambda found: "\\" + found[0], one_line(text).strip())
 
@@ -75,15 +75,15 @@ def _escape(letter: str) -> str:
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """Return one line of several parts, each a text or a text with its rich style."""
+    """Return one line of rich text from texts and (text, style) pairs."""
     pairs = ((part, "") if isinstance(part, str) else part for part in parts)
     return Text.assemble(*((one_line(text), style) for text, style in pairs))
 
 
 def command(*arguments: object) -> str:
-    """Return a shell command line, its arguments quoted where they need it; a `Path` is no option.
+    """Return a shell command line with quoted arguments; a `Path` cannot be read as an option.
 
-    Names with characters that are not shown are written as `$'...'`, which bash, zsh and ksh read.
+    Arguments with invisible characters are written as `$'...'`, which bash, zsh and ksh support.
     """
     return " ".join(map(_quoted, arguments))
 
@@ -110,10 +110,9 @@ def _ansi_c(found: re.Match[str]) -> str:
 
 
 class Console(RichConsole):
-    """A rich console that escapes controls, reads no markup and wraps only on a terminal.
+    """Rich console that escapes controls, ignores markup and wraps tables on a terminal only.
 
-    A string is printed as one line. Where the output is a terminal, the terminal wraps long lines,
-    so that addresses can be clicked.
+    A string is printed as one line; the terminal wraps it, so URLs stay clickable.
     """
 
     def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
@@ -126,30 +125,30 @@ class Console(RichConsole):
         )  # fmt: skip
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Return a string as rich text, as one line."""
+        """Return a string as one line of rich text."""
         return super().render_str(one_line(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Yield the segments of a renderable; only rich's own control codes stay."""
+        """Yield the segments of a renderable, with controls escaped except rich's own."""
         for segment in super().render(renderable, options):
             text, style, control = segment
             yield segment if control else Segment(escape_controls(text), style)
 
     def on_broken_pipe(self) -> None:
-        """Leave without a word: the reader has gone."""
+        """Exit silently after the reader closed the pipe."""
         leave_broken_pipe()
 
 
 def print_line(*parts: str | tuple[str, str], stderr: bool = False) -> None:
-    """Print one line for people; a part is a text, or a text with its rich style."""
+    """Print one line from texts and (text, style) pairs."""
     with _writing():
         Console(stderr=stderr).print(styled(*parts))
 
 
 def print_table(table: RenderableType) -> None:
-    """Print tables, laid out for the terminal's width; no word is cut."""
+    """Print a table at the terminal's width, without truncating words."""
     console = Console()
     unlimited = console.options.update_width(UNLIMITED)
     least = Measurement.get(console, unlimited, table).minimum
@@ -159,7 +158,7 @@ def print_table(table: RenderableType) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value as one line of JSON, in ASCII where the output's encoding is not Unicode."""
+    """Print a value as one line of JSON; in ASCII if the output's encoding is not Unicode."""
     stream = sys.stdout
     if stream is not None:
         with _writing():
@@ -168,7 +167,7 @@ def print_json(value: object) -> None:
 
 
 def to_json(value: object, letters: bool = True, **options: Any) -> str:
-    r"""Return JSON whose strings hold controls as `\u` escapes; letters: write beyond ASCII."""
+    r"""Return JSON with controls in strings as `\u` escapes. letters: keep non-ASCII letters."""
     text = json.dumps(value, ensure_ascii=not letters, **options)
     return UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
 
@@ -178,7 +177,7 @@ def _is_unicode(encoding: str | None) -> bool:
 
 
 def prepare_streams() -> None:
-    """Let standard output and error escape the characters that their encoding lacks."""
+    """Make standard output and error escape characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -195,5 +194,5 @@ def _writing() -> Iterator[None]:
 
 
 def leave_broken_pipe() -> None:
-    """Exit with 141, 128 + SIGPIPE, as shells report it; what is still buffered is dropped."""
+    """Exit with 141 (128 + SIGPIPE) and drop buffered output."""
     raise SystemExit(broken_pipe())

@@ -1,4 +1,4 @@
-"""The whole story on the embedded corpus: make it, train, evaluate, answer, say what comes next."""
+"""Demo on the embedded corpus: extract it, train, evaluate, search, and suggest next steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,28 +22,28 @@ QUESTIONS = (
 )
 
 QUICK = ("training.max_steps=40", "training.batch_size=64", "training.dev_queries=100")
-"""The short form: proves that everything works, trains too little to be good."""
+"""Settings of the short version: too little training for good results."""
 
 
 def run_demo(folder: Path, quick: bool, serve: bool) -> None:
-    """Make corpus and model below `folder`, evaluate against the baselines, answer questions.
+    """Make corpus and model below `folder`, evaluate against the baselines, and search.
 
-    A corpus or model that stands there from an earlier run is made anew.
+    Corpus and model of an earlier run are replaced.
     """
     corpus, model = folder / "python-docs", folder / "model"
-    _title(1, "the corpus: what this Python's standard library says of itself")
+    _title(1, "the corpus: docstrings of the Python standard library")
     made, modules = make_python_docs(corpus, overwrite=True)
     print_line(
         f"{len(made.documents):,} entries of {len(modules.imported)} modules. "
-        f"{len(made.queries):,} sentences were cut out of their texts to serve as queries: the "
-        "documentation wrote them, not people."
+        f"{len(made.queries):,} sentences were removed from their texts to serve as queries: they "
+        "come from the documentation, not from users."
     )
-    _title(2, "training: every entry becomes an identifier that the model emits")
+    _title(2, "training: the model learns to generate the identifier of each entry")
     settings = QUICK if quick else ()
     retriever = train(Job("default", corpus, model, settings=settings, overwrite=True))
-    _title(3, "evaluation: beside BM25, a dense retriever and the fusion of both")
+    _title(3, "evaluation: against BM25, a dense retriever and their fusion")
     _evaluate(retriever, corpus, folder / "report", quick)
-    _title(4, "answers: five questions that the corpus did not write")
+    _title(4, "search: five questions that are not from the corpus")
     _answer(retriever, QUESTIONS)
     _title(5, "next")
     _next_steps(folder)
@@ -65,7 +65,7 @@ def _evaluate(retriever: Retriever, corpus: Path, report: Path, quick: bool) -> 
     path = write_report(comparison, report, "genir demo: Python's documentation")
     print_line(f"the same with a chart: {path}")
     if quick:
-        print_line("(--quick trains for a minute only: these figures are no measure of genir)")
+        print_line("(--quick trains for one minute only: these figures are not representative)")
 
 
 def _answer(retriever: Retriever, questions: Sequence[str]) -> None:
@@ -79,11 +79,11 @@ def _answer(retriever: Retriever, questions: Sequence[str]) -> None:
 
 def _next_steps(folder: Path) -> None:
     model, corpus = folder / "model", folder / "python-docs"
-    for line, what in (
+    for line, purpose in (
         (". .venv/bin/activate", "if `make demo` set it up"),
-        (command("genir", "search", model) + ' "your question"', "ask it something"),
+        (command("genir", "search", model) + ' "your question"', "search"),
         (command("python", "serve.py", model), "a search page and an HTTP API"),
         (command("genir", "identifiers", corpus, "--scheme", "residual"), "other identifiers"),
         ("python train.py default --corpus YOUR_FOLDER --out my-model", "your own documents"),
     ):
-        print_line(f"  {line}   ", (f"# {what}", "dim"))
+        print_line(f"  {line}   ", (f"# {purpose}", "dim"))

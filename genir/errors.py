@@ -1,4 +1,4 @@
-"""The errors genir raises on purpose, and the nearest-name hint both carry."""
+"""Errors for bad input, and suggestions of the nearest valid name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,21 +7,21 @@ from itertools import pairwise
 
 
 class InputError(Exception):
-    """Say what is wrong with something the user gave, where, and how to mend it.
+    """Invalid user input. The message has place, problem and fix.
 
-    The command line prints the message alone and exits with code 2; the HTTP server answers 4xx.
+    The command line prints the message and exits with code 2; the HTTP server answers 4xx.
     """
 
 
 class FolderError(InputError):
-    """Say that a model folder cannot be read or written: not what was asked is wrong, but the disk.
+    """A model folder cannot be read or written, for reasons independent of the request.
 
     The HTTP server answers 503.
     """
 
 
 class MissingPackage(InputError):
-    """Say which optional package is absent and the pip command that brings it."""
+    """An optional package is missing; the message has the pip command."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -31,15 +31,15 @@ class MissingPackage(InputError):
 
 
 LISTED = 100
-"""Known names that an error lists in full; of more it lists the ten nearest."""
+"""Maximal number of known names listed in full; of more, the ten nearest are listed."""
 COMPARED = 200
-"""Names that are compared letter by letter, in time quadratic in their lengths."""
+"""Maximal number of names compared by edit distance, which is quadratic in their length."""
 MAX_NAME = 200
-"""Characters of a name that is compared."""
+"""Maximal characters of a compared name."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint such as ``; did you mean 'url'? Known: atomic, url`` for an unknown name."""
+    """Return a hint for an unknown name, e.g. ``; did you mean 'url'? Known: atomic, url``."""
     names, name = sorted(known), name[:MAX_NAME]
     if len(names) > LISTED:
         alike = _most_alike(name, names)
@@ -54,7 +54,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _most_alike(name: str, names: Iterable[str]) -> list[str]:
-    """Return the names that share the most pairs of letters with a name, in linear time."""
+    """Return the names with the most common letter pairs, in linear time."""
     pairs = set(pairwise(name))
     short = [known for known in names if len(known) <= MAX_NAME]
     return nlargest(COMPARED, short, key=lambda known: len(pairs.intersection(pairwise(known))))

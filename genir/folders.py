@@ -1,4 +1,4 @@
-"""Whole folders, written so that a crash leaves the old one or the new one and nothing between."""
+"""Atomic writing of folders: a crash leaves the old or the new folder."""
 
 import ctypes
 import errno
@@ -21,20 +21,20 @@ RENAME_EXCHANGE = 2
 
 
 HUB_SNAPSHOTS, HUB_BLOBS = "snapshots", "blobs"
-"""The Hugging Face hub keeps a folder's files in `blobs`, and links to them in `snapshots/*`."""
+"""Folders of the Hugging Face hub cache: files are in `blobs`, links to them in `snapshots/*`."""
 
 PARTIAL, REPLACED = ".genir-part", ".genir-old"
 """Endings of the hidden folders beside a target: one being filled, and one being replaced."""
 
 MAX_DEPTH = 100
-"""Folders inside folders, in a folder that may be a stranger's."""
+"""Maximal nesting of folders, which may be untrusted."""
 
 
 def is_enclosed(path: Path, folder: Path) -> bool:
     """Return whether a path is a regular file inside a folder, or a link to one.
 
-    A link may also lead to the `blobs` of the hub's cache that the folder is a snapshot of. False
-    for what is missing, for pipes, sockets and devices, and for loops of links.
+    Links to the `blobs` of the hub cache that contains the folder are allowed. False for missing
+    files, pipes, sockets, devices and link loops.
     """
     inside = folder.resolve()
     places = [inside]
@@ -43,19 +43,19 @@ def is_enclosed(path: Path, folder: Path) -> bool:
     try:
         target = path.resolve()
         return target.is_file() and any(target.is_relative_to(place) for place in places)
-    except (OSError, RuntimeError, ValueError):  # a loop of links, no rights, a NUL
+    except (OSError, RuntimeError, ValueError):  # link loop, no permission, NUL in the path
         return False
 
 
 def paths_below(folder: Path, skip: Container[str] = ()) -> Iterator[Path]:
-    """Yield the files and folders below a folder in any order; links to folders are not followed.
+    """Yield the files and folders below a folder in any order, without following folder links.
 
     Args:
-        folder: walked with a stack, so that deep nesting is no RecursionError.
-        skip: names of folders that are not entered.
+        folder: Root of the walk.
+        skip: Names of folders that are not entered.
 
     Raises:
-        InputError: a folder cannot be read, or lies more than `MAX_DEPTH` folders deep.
+        InputError: a folder cannot be read, or is nested deeper than `MAX_DEPTH`.
     """
     waiting = [(folder, 0)]
     while waiting:
@@ -69,7 +69,7 @@ def paths_below(folder: Path, skip: Container[str] = ()) -> Iterator[Path]:
                 entries = list(listing)
         except OSError as error:
             raise InputError(
-                f"{place}: the folder cannot be read ({error.strerror}); check its rights"
+                f"{place}: the folder cannot be read ({error.strerror}); check its permissions"
             ) from None
         for entry in entries:
             yield place / entry.name
@@ -78,7 +78,7 @@ def paths_below(folder: Path, skip: Container[str] = ()) -> Iterator[Path]:
 
 
 def refuse_existing(target: Path, overwrite: bool) -> None:
-    """Raise InputError when something stands at `target` and may not be replaced."""
+    """Raise InputError if `target` exists and may not be replaced."""
     if target.exists() and not overwrite:
         raise InputError(
             f"{target}: exists already; give another place, or --overwrite to replace it"
@@ -88,20 +88,23 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def sole_use(file: Path, what: str) -> Iterator[None]:
-    """Hold a lock on a file, made if it is missing, while the block runs.
+def sole_use(file: Path, name: str) -> Iterator[None]:
+    """Hold an exclusive lock on a file, created if missing, within the block.
 
-    what: the folder or file that is worked on, for the message. Raises InputError at once when
-    another process holds the lock; a lock ends with its process.
+    The lock ends with its process.
+
+    Args:
+        name: Folder or file being used, for the message.
+
+    Raises:
+        InputError: another process holds the lock.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{what}: another process is at work there; wait for it, or end it"
-            ) from None
+            raise InputError(f"{name}: another process uses it; wait for it, or stop it") from None
         yield
     finally:
         os.close(descriptor)
@@ -109,13 +112,15 @@ def sole_use(file: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary folder to fill; flush it to the disk and move it to `target` at the end.
+    """Yield a temporary folder; at the end flush it to disk and move it to `target`.
 
-    When the block fails, the temporary folder goes and `target` is as it was. Raises InputError
-    when `target` exists (unless `overwrite`) and when the disk is full or read-only.
+    If the block fails, the temporary folder is removed and `target` is unchanged.
+
+    Raises:
+        InputError: `target` exists and not `overwrite`, or the disk is full or read-only.
     """
     refuse_existing(target, overwrite)
-    target = target.resolve()  # what a link points to is replaced, not the link
+    target = target.resolve()  # a link's destination is replaced, not the link
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = _hidden_folder(target, PARTIAL)
@@ -127,7 +132,7 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
             _let_others_read(partial)
             flush(partial)
             move_folder(partial, target)
-    except Exception as error:  # tokenizers tells of a full disk by nothing more special
+    except Exception as error:  # tokenizers raises Exception on a full disk
         if isinstance(error, InputError) or not _is_system_error(error):
             raise
         raise _cannot_write(target, error) from None
@@ -137,7 +142,7 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(within: Path | None = None) -> Iterator[Path]:
-    """Give a folder that is gone after the block, and when a signal ends the process in it."""
+    """Yield a folder that is removed after the block, also if a signal ends the process."""
     folder = Path(tempfile.mkdtemp(prefix="genir-", dir=within))
 
     def remove() -> None:
@@ -151,21 +156,19 @@ def temporary_folder(within: Path | None = None) -> Iterator[Path]:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what processes that were killed left of `new_folder`; only for who has a lock."""
+    """Remove temporary folders of killed `new_folder` calls; the caller must hold a lock."""
     target = target.resolve()
     for path in target.parent.glob(f".{glob.escape(target.name)}.????????{PARTIAL}"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _hidden_folder(target: Path, ending: str) -> Path:
-    """Make an empty folder beside `target`, under a name that nobody else gives to a folder."""
+    """Make an empty folder beside `target`, with an unused name."""
     return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=ending, dir=target.parent))
 
 
 def _let_others_read(folder: Path) -> None:
-    """Undo the modes of mkdtemp and safetensors, as far as the umask goes: whoever serves a model
-    may be another user.
-    """
+    """Reset the restrictive modes of mkdtemp and safetensors to the umask's, for other users."""
     mask = os.umask(0)
     os.umask(mask)
     for path in [folder, *folder.rglob("*")]:
@@ -173,24 +176,24 @@ def _let_others_read(folder: Path) -> None:
 
 
 def _is_system_error(error: Exception) -> bool:
-    """Tell whether a write failed: safetensors, tokenizers and marisa say so in words alone."""
-    told = any(words in str(error) for words in ("(os error ", "MARISA_IO_ERROR"))
-    return isinstance(error, OSError) or told
+    """Return whether an error is a failed write: some libraries only say it in the message."""
+    reported = any(words in str(error) for words in ("(os error ", "MARISA_IO_ERROR"))
+    return isinstance(error, OSError) or reported
 
 
 def _cannot_write(target: Path, error: Exception) -> InputError:
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(told[1]) if told else getattr(error, "errno", None)
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
     reason = {
-        errno.ENOSPC: "the disk is full; make room and run it again",
+        errno.ENOSPC: "the disk is full; free space and run it again",
         errno.EACCES: "no permission to write there; choose another place",
         errno.EROFS: "the file system is read-only; choose another place",
     }.get(number or 0, f"{error}; choose another place")
-    return FolderError(f"{target}: cannot be written: {reason}. What was there is as it was")
+    return FolderError(f"{target}: cannot be written: {reason}. The old content is unchanged")
 
 
 def flush(folder: Path) -> None:
-    """Force every file and folder below `folder` to the disk."""
+    """Flush every file and folder below `folder` to disk."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -200,28 +203,28 @@ def flush(folder: Path) -> None:
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Move a folder to `target`; one that stands there is exchanged in one step, then removed."""
+    """Move a folder to `target`; an existing folder is exchanged atomically, then removed."""
     if not target.exists():
         source.rename(target)
     elif _exchange(source, target):
         shutil.rmtree(source)
     else:  # Not Linux: two renames; between them the old folder is complete under its new name.
         old = _hidden_folder(target, REPLACED)
-        target.rename(old)  # which replaces an empty folder
+        target.rename(old)  # replaces the empty folder
         source.rename(target)
         shutil.rmtree(old)
     flush_entry(target.parent)
 
 
 def flush_entry(folder: Path) -> None:
-    """Force a folder's own list of names to the disk."""
+    """Flush a folder's list of names to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two folders atomically by renameat2(2); tell whether the system can."""
+    """Swap two folders atomically by renameat2(2); return whether the system supports it."""
     if not sys.platform.startswith("linux"):
         return False
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

@@ -1,7 +1,7 @@
-"""JSON that users send or write, read strictly: nothing is dropped, rounded or too deep.
+"""Strict parsing of JSON from users: duplicate fields, NaN, infinities and deep nesting are errors.
 
-The standard library takes the last of two fields with one name, NaN and infinities. On numbers of
-many digits and on deep nesting it fails with errors that name no place in the text.
+The standard library accepts the first three, and its errors for long integers and deep nesting have
+no position.
 """
 
 import json
@@ -11,21 +11,21 @@ from collections import Counter
 from typing import Any
 
 MAX_DEPTH = 100
-"""Levels of objects and lists; a field of metadata may have 64 of them (`corpus.values`)."""
+"""Maximal nesting; a metadata field may use 64 levels of it (`corpus.values`)."""
 MALFORMED = "malformed JSON"
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
-"""A string, whole or not; unrolled: a match holds the interpreter, and 4 MB took 0.1 s."""
+"""A JSON string, perhaps unterminated; unrolled: a match holds the GIL (4 MB took 0.1 s)."""
 _TOKEN = re.compile(rf"{_STRING}|(?P<open>[\[{{])|(?P<close>[\]}}])", re.DOTALL)
 
 
 class JsonError(ValueError):
-    """A text is no JSON that genir reads. The message says what, where, and what to do.
+    """A text is not acceptable JSON. The message has problem, place and fix.
 
     Attributes:
-        problem: What is wrong.
-        place: Where, such as " at column 7"; "" where a name says it.
-        fix: What to do about it.
-        malformed: Whether it is no JSON at all.
+        problem: Description of the problem.
+        place: Position, e.g. " at column 7"; "" if a field name identifies it.
+        fix: Advice to the user.
+        malformed: Whether the text is not JSON at all.
     """
 
     def __init__(self, problem: str, place: str, fix: str) -> None:
@@ -39,12 +39,12 @@ def parse_json(text: str, max_digits: int | None = None) -> Any:
 
     Args:
         text: The text.
-        max_digits: Of an integer; None: as many as Python reads. Reading one takes the square of
-            their number, without giving way to other threads.
+        max_digits: Maximal digits of an integer; None is Python's limit. Parsing takes quadratic
+            time and holds the GIL.
 
     Raises:
-        JsonError: The text is malformed, nested deeper than `MAX_DEPTH`, holds NaN or an infinity,
-            an integer of too many digits, or an object that names a field twice.
+        JsonError: The text is malformed, is nested deeper than `MAX_DEPTH`, or has NaN, an
+            infinity, an integer of too many digits or a duplicate field.
     """
     _refuse_depth(text)
     digits = max_digits or sys.get_int_max_str_digits()
@@ -82,11 +82,11 @@ class _Constant(ValueError):
 
 
 class _Repeated(ValueError):
-    """A field is given twice."""
+    """A field occurs twice."""
 
 
 def unique_fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a JSON object. Raises ValueError for a name that is given twice."""
+    """Return the fields of a JSON object. Raises ValueError for a duplicate name."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
@@ -107,18 +107,18 @@ def _refuse_depth(text: str) -> None:
         if depth > MAX_DEPTH:
             raise JsonError(
                 f"nested deeper than {MAX_DEPTH} levels", _place(text, found.start()),
-                "write it flatter",
+                "reduce the nesting",
             )  # fmt: skip
 
 
 def _find(text: str, pattern: str) -> str:
-    """Return the place of the first match of a pattern outside of strings."""
+    """Return the position of the first match of a pattern outside strings."""
     tokens = re.finditer(rf"{_STRING}|(?P<found>{pattern})", text, re.DOTALL)
     return next((_place(text, one.start()) for one in tokens if one["found"]), "")
 
 
 def _place(text: str, position: int) -> str:
-    position = min(position, len(text.rstrip()))  # not on the line behind the last
+    position = min(position, len(text.rstrip()))  # not after the last line
     line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
     at_line = f"line {line}, " if "\n" in text.rstrip() else ""
     return f" at {at_line}column {column}"

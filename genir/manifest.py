@@ -1,4 +1,4 @@
-"""The manifest of a model folder: what must be in it, checked at load."""
+"""Manifest of a model folder: lists its files, which are verified at load."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ FORMAT = 1
 NAME = "manifest.json"
 JOURNAL = "journal-"
 SIGNATURE = "manifest.sig"
-"""Of the manifest, so it cannot be listed in it (`genir.signatures`)."""
+"""Signature of the manifest, hence not listed in it (`genir.signatures`)."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_DEPTH = 100
-"""What prints or checks values recurses, and Python's own limit is 1,000 frames."""
+"""Maximal nesting of values, which are processed recursively; Python's limit is 1,000 frames."""
 MAX_NAME = 200
-"""Characters of a file's name with its folders."""
+"""Maximal characters of a file's path in the folder."""
 MAX_VERSION = 2**30
-"""Versions and counts are int32 elsewhere, and rise."""
+"""Maximal version or count; both are int32 elsewhere, and increase."""
 VERSION_FIELDS = {"version", "kind", "made", "documents", "target"}
 UNREAD = ("README.md", "LICENSE")
-"""Beside hidden ones, files that a hub puts into a folder; nothing reads them."""
+"""Files that a hub adds to a folder, besides hidden ones; they are not read."""
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Record the format, some facts, and the size and sha256 of every file below `folder`."""
+    """Write the format, `facts`, and the size and sha256 of every file below `folder`."""
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
@@ -38,23 +38,26 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def is_journal(path: Path) -> bool:
-    """Tell whether a file of a model folder holds the changes since it was written.
+    """Return whether a file belongs to the journal.
 
-    The journal goes on after the manifest is written, and checks itself (`living.journal`).
+    The journal grows after the manifest is written, and verifies itself (`living.journal`).
     """
     return len(path.parts) == 1 and path.name.startswith(JOURNAL)
 
 
 def _is_unlisted(path: Path) -> bool:
-    """Return whether a file belongs to a model folder without being listed in its manifest."""
+    """Return whether a file of a model folder is not listed in its manifest."""
     return path in (Path(NAME), Path(SIGNATURE)) or is_journal(path)
 
 
 def check_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest after checking every file against it.
+    """Verify every file of a model folder, and return the manifest.
 
-    Every file of the folder must be listed (journal and signature aside), and every listed one be
-    there, a regular file inside the folder. Raises InputError naming the first file that is not.
+    Every file must be listed, except the journal and signature, and every listed file must be a
+    regular file inside the folder with the recorded size and sha256.
+
+    Raises:
+        InputError: names the first file that fails.
     """
     path = folder / NAME
     if not folder.is_dir():
@@ -80,7 +83,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         )
     for name in files:
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts or len(name) > MAX_NAME:
-            raise InputError(f"{path}: names {name!r:.80}, which is no file inside the folder")
+            raise InputError(f"{path}: lists {name!r:.80}, which is not a file inside the folder")
     _refuse_unlisted(folder, files)
     for name, (size, digest) in files.items():
         _check_file(folder / name, size, digest)
@@ -88,7 +91,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _has_valid_facts(manifest: Mapping[str, Any]) -> bool:
-    """Return whether versions, their table and the base URL have the types that genir writes."""
+    """Return whether versions, their history and the base URL have valid types."""
     counts = [manifest.get(name, 0) for name in ("version", "learned", "documents", "identifiers")]
     for line in manifest.get("versions", []):
         counts += [
@@ -105,7 +108,8 @@ def _has_valid_facts(manifest: Mapping[str, Any]) -> bool:
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file of a model folder.
 
-    Raises InputError where it is too large (`MAX_JSON_BYTES`), no JSON, or nested too deeply.
+    Raises:
+        InputError: the file is larger than `MAX_JSON_BYTES`, malformed or nested too deeply.
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
@@ -121,7 +125,7 @@ def read_json(path: Path) -> Any:
 
 
 def _is_deep(values: Any) -> bool:
-    """Return whether values are nested more than `MAX_JSON_DEPTH` levels deep."""
+    """Return whether values are nested deeper than `MAX_JSON_DEPTH`."""
     level = [values]
     for _ in range(MAX_JSON_DEPTH):
         inner = [one.values() if isinstance(one, dict) else one for one in level
@@ -135,10 +139,10 @@ def _damaged(path: Path) -> InputError:
 
 
 def refuse_other_files(folder: Path) -> None:
-    """Raise InputError where a folder to be replaced holds anything that is not of its model.
+    """Raise InputError if a folder to be replaced has files of other origin.
 
-    The model may be damaged. Where its manifest cannot be read, its files are not known, and only
-    the manifest's name tells that it is a model folder.
+    The model may be damaged. If its manifest is unreadable, any file is accepted as the model's,
+    because of the manifest's name.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return
@@ -155,13 +159,13 @@ def refuse_other_files(folder: Path) -> None:
 
 
 def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
-    """Raise InputError for a file that the manifest does not list, and for what is no file."""
+    """Raise InputError for a file that the manifest does not list, or a special file."""
     for path in sorted(paths_below(folder)):
         name = path.relative_to(folder)
         if name.parts[0].startswith(".") or name.as_posix() in UNREAD:
             continue
         if is_journal(name) and not path.exists() and not path.is_symlink():
-            continue  # another process has just closed its journal
+            continue  # removed: another process closed its journal
         if path.is_dir() and not path.is_symlink():
             continue
         _refuse_special(folder, path)
@@ -172,10 +176,7 @@ def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
 
 
 def _refuse_special(folder: Path, path: Path) -> None:
-    """Raise InputError for a device or a pipe, and for a link that leads out of the folder.
-
-    `genir.folders.is_enclosed` says which links are allowed.
-    """
+    """Raise InputError for a device, a pipe, or a link out of the folder (`is_enclosed`)."""
     if not is_enclosed(path, folder):
         raise InputError(
             f"{path}: not a regular file inside the model folder; put a copy of the file there"

@@ -1,4 +1,4 @@
-"""Memory that is free, and that libraries keep."""
+"""Memory use of the process: freed memory, and memory that libraries keep."""
 
 import atexit
 import ctypes
@@ -12,11 +12,11 @@ LARGE_BLOCK_BYTES = 4 * 2**20
 M_MMAP_THRESHOLD = -3
 """The number that glibc's malloc.h gives to this parameter of `mallopt`."""
 KERNELS = 32
-"""Matrix kernels that oneDNN keeps for later, instead of 1,024."""
+"""Maximal number of cached oneDNN kernels; the default is 1,024."""
 
 
 def give_back() -> None:
-    """Return freed memory to the system; does nothing where the C library is not glibc."""
+    """Return freed heap memory to the system (glibc only)."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
@@ -24,28 +24,28 @@ def give_back() -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory does not suffice, as Python, NumPy or torch do."""
+    """Return whether an error is an out-of-memory error of Python, NumPy or torch."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def exempt_from_collection() -> None:
-    """Take everything that is loaded out of Python's garbage collection.
+    """Exempt all loaded objects from Python's garbage collection.
 
-    Modules of torch and transformers are 450,000 objects: each full collection stops all threads
-    for half a second, and a request of a few thousand lists causes one.
+    torch and transformers create 450,000 objects; each full collection stops all threads for half a
+    second, and a request with a few thousand lists triggers one.
     """
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # or libraries complain of objects that were never freed
+    atexit.register(gc.unfreeze)  # otherwise libraries report leaked objects at exit
 
 
 def keep_few_kernels() -> None:
-    """Bound what oneDNN keeps, a kernel for each number of rows; only before torch is loaded.
+    """Limit oneDNN's kernel cache, unless the environment does; call it before importing torch.
 
-    A server multiplies ever other numbers of rows: a thousand kernels are hundreds of megabytes.
-    What the environment says already stays.
+    oneDNN caches a kernel per number of rows, which varies in a server: a thousand kernels take
+    hundreds of megabytes.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
@@ -65,15 +65,15 @@ def map_large_blocks() -> None:
 
 @contextmanager
 def hidden(package: str) -> Iterator[None]:
-    """Let imports in the block find no such package, unless it is loaded already.
+    """Make a package unimportable in the block, unless it is loaded already.
 
-    For packages that others load where they are installed, and that nothing here needs: JAX keeps
-    three quarters of a GPU's memory in every process that asks it for anything, as bm25s does.
+    For unneeded optional dependencies of other packages: JAX, which bm25s imports, reserves three
+    quarters of a GPU's memory on first use.
     """
     if package in sys.modules:
         yield
         return
-    sys.modules[package] = None  # type: ignore[assignment]  # how Python spells "not importable"
+    sys.modules[package] = None  # type: ignore[assignment]  # makes imports fail
     try:
         yield
     finally:

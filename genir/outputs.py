@@ -1,4 +1,4 @@
-"""Files that a command writes: checked before its work, so that no result is lost after it."""
+"""Output files of commands: checked before the work, so that results can be written after it."""
 
 import errno
 import os
@@ -9,18 +9,18 @@ from genir.errors import InputError
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError where a file cannot be written: no folder, a folder, no permission."""
+    """Raise InputError if a file cannot be written: missing folder, a folder, no permission."""
     try:
         if not path.parent.is_dir():
             raise InputError(
-                f"{path}: there is no folder {path.parent}; make it, or name another file"
+                f"{path}: there is no folder {path.parent}; create it, or name another file"
             )
         if path.is_dir():
             raise InputError(f"{path}: is a folder; name a file")
         if _is_device(path):
             return
         place, new = path.resolve(), not path.exists()
-        with place.open("ab"):  # the only test that knows everything; it changes nothing
+        with place.open("ab"):  # the only reliable test; appends nothing
             pass
         if new:
             place.unlink()
@@ -29,7 +29,7 @@ def check_output(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise InputError where a folder cannot be made, or nothing can be written into it."""
+    """Raise InputError if a folder cannot be created or written to."""
     try:
         if path.exists() and not path.is_dir():
             raise InputError(f"{path}: is a file, not a folder; give another place")
@@ -43,9 +43,9 @@ def check_folder(path: Path) -> None:
 
 
 def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
-    """Raise InputError where two outputs are one place, an output is an input or in a model folder.
+    """Raise InputError if outputs coincide, an output is an input, or is in a model folder.
 
-    Both map an option, such as `--json`, to its path.
+    Both map an option, e.g. `--json`, to its path.
     """
     given = {option: path for option, path in inputs.items() if path is not None}
     known = {_identity(path): option for option, path in given.items()}
@@ -61,17 +61,20 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
         for folder in models.keys() & set(_place(path).parents):
             raise InputError(
                 f"{option}: {path} is inside the model folder {folder} ({models[folder]}), which "
-                "takes no other files; name a place outside it"
+                "accepts no other files; choose a path outside it"
             )
         other = known.setdefault(_identity(path), option)
         if other != option:
-            raise InputError(f"{other} and {option} are both {path}; give each a place of its own")
+            raise InputError(f"{other} and {option} are both {path}; give different paths")
 
 
 def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) -> None:
-    """Raise InputError where a folder that will be replaced is an input, or holds one.
+    """Raise InputError if a folder to be replaced is or contains an input.
 
-    option: the option that names the folder, such as `--out`. inputs: as in `check_distinct`.
+    Args:
+        option: Option that names the folder, e.g. `--out`.
+        folder: Folder to be replaced.
+        inputs: As in `check_distinct`.
     """
     replaced = _place(folder)
     for name, path in inputs.items():
@@ -86,12 +89,12 @@ def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) 
 
 
 def _is_device(path: Path) -> bool:
-    """Tell whether a path is a device or a pipe, which may be written twice."""
+    """Return whether a path is a device or a pipe, which two outputs may share."""
     return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def _identity(path: Path) -> tuple[int, int] | Path:
-    """Return what two names of one file share, hard links included; of a new file, its path."""
+    """Return an identity shared by all names of one file, hard links included; path if missing."""
     try:
         facts = path.stat()
     except OSError:
@@ -104,7 +107,7 @@ def _place(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file. Raises InputError where it cannot be written."""
+    """Write a text file. Raises InputError if it cannot be written."""
     try:
         path.write_text(text, encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
@@ -112,7 +115,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_all(writers: Mapping[Path, Callable[[], object]]) -> None:
-    """Write each output, also when another one fails; then raise InputError for all that failed."""
+    """Write all outputs, even if some fail; then raise InputError for the failed ones."""
     failed = []
     for path, write in writers.items():
         try:
@@ -126,7 +129,7 @@ def write_all(writers: Mapping[Path, Callable[[], object]]) -> None:
 
 
 def cannot_write(path: Path, error: Exception) -> InputError:
-    """Return the error that says why a path cannot be written."""
+    """Return the error for a path that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    mend = "make room" if getattr(error, "errno", None) == errno.ENOSPC else "name another place"
+    mend = "free space" if getattr(error, "errno", None) == errno.ENOSPC else "choose another path"
     return InputError(f"{path}: cannot be written ({reason}); {mend}")

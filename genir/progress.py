@@ -1,4 +1,4 @@
-"""The progress bar of long work: on a terminal only, and gone when done."""
+"""Progress bar for long work: on a terminal only, removed when done."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 def tracked(items: Sequence[T], description: str) -> Iterable[T]:
-    """Pass over the items, under a bar if there are several and a description."""
+    """Iterate over the items with a progress bar, if there are several and a description."""
     if not description or len(items) < 2:
-        return items  # a bar starts a thread and looks at the terminal, even a disabled one
+        return items  # even a disabled bar starts a thread
     console = Console(stderr=True)
     if not console.is_terminal:
         return items

@@ -1,4 +1,4 @@
-"""Changes to nested values, one `key=value` each, read by the field types of a pydantic model."""
+"""`key=value` overrides of nested values, parsed by the field types of a pydantic model."""
 
 from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
@@ -15,20 +15,20 @@ SCALARS = (str, bool, int, float)
 def apply_settings(
     values: dict[str, Any], settings: Sequence[str], model: type[BaseModel] | None = None
 ) -> None:
-    """Set each `a.b=c` in nested values; a list is indexed by number (`tasks.0.weight=2`).
+    """Apply overrides `a.b=c` to nested values; lists are indexed (`tasks.0.weight=2`).
 
-    The value is TOML where its key takes that type, else text: a key of text keeps `007` and
-    `true`. A section class with `options_of` says which model checks its further keys.
+    A value is TOML if the field accepts its type, otherwise text: a text field keeps `007` and
+    `true`. For a section class with `options_of`, further keys belong to the variant's model.
 
     Args:
-        values: changed in place.
-        settings: each `key=value`.
-        model: the class that the values will be validated by.
+        values: Modified in place.
+        settings: Overrides, each `key=value`.
+        model: Class that validates the values later.
 
     Raises:
-        InputError: for a setting that cannot be set.
+        InputError: an override is malformed or has no valid target.
     """
-    for _ in range(2):  # a key's type may depend on a variant that a later setting names
+    for _ in range(2):  # a later override may choose the variant, and so a key's type
         for setting in settings:
             _apply(values, setting, model)
 
@@ -36,7 +36,7 @@ def apply_settings(
 def _apply(values: dict[str, Any], setting: str, kind: Any) -> None:
     path, equals, raw = setting.partition("=")
     if not equals or not path.strip():
-        raise InputError(f"--set {setting!r}: write it as key=value, such as training.epochs=1")
+        raise InputError(f"--set {setting!r}: write it as key=value, e.g. training.epochs=1")
     node: Any = values
     *parents, last = parts = path.strip().split(".")
     if not all(parts):
@@ -65,7 +65,7 @@ def _child(node: Any, part: str, setting: str) -> Any:
 
 
 def _type_of(kind: Any, part: str, node: Any) -> Any:
-    """Return the annotation of a part below an annotation; Any where it is unknown."""
+    """Return the annotation of a part of an annotation; Any if unknown."""
     for option in _alternatives(kind):
         if get_origin(option) in (tuple, list):
             return get_args(option)[0]
@@ -92,7 +92,7 @@ def _alternatives(kind: Any) -> Iterator[Any]:
 
 
 def read_value(raw: str, kind: Any = Any) -> Any:
-    """Return the right-hand side of a setting as TOML if its key takes that type, else as text."""
+    """Parse the right-hand side as TOML if the field accepts the type, otherwise return text."""
     read = _toml(raw)
     taken = set[type]()
     for option in _alternatives(kind):
@@ -101,16 +101,16 @@ def read_value(raw: str, kind: Any = Any) -> Any:
         elif option in SCALARS:
             taken.add(option)
         elif option is not NoneType:
-            return read  # a list or section, or of unknown type
-    if taken & {int, float}:  # a fraction for a whole number is refused as the number it is
+            return read  # a list, section or unknown type
+    if taken & {int, float}:  # a fraction for an integer field: validation refuses it
         taken |= {int, float}
     return read if type(read) in taken else raw
 
 
 def _toml(raw: str) -> Any:
-    """Return a TOML value; text that is none, or more than one value, stays text."""
+    """Return a TOML value; anything else stays text."""
     try:
         read = parse_toml(f"value = {raw}")
-    except ValueError:  # no TOML, too many digits, or too deep
+    except ValueError:  # not TOML, too many digits, or too deep
         return raw
     return read["value"] if set(read) == {"value"} else raw

@@ -1,10 +1,9 @@
-"""Signals that end a process, at any moment: one line on stderr, exit code 128 + the number.
+"""Termination by signals at any time: one line on stderr, exit code 128 + signal number.
 
-A handler that raises, as Python's own does for SIGINT, raises inside whatever runs: an import, a
-destructor, a library that catches everything. So `leave` raises nothing. It runs the clean-up that
-`on_leave` has registered and ends the process at once. Long work that can be resumed listens for
-itself (`genir.training.signals`), and so does the server. Imports nothing that takes time: entry
-points call `listen` before anything else.
+A handler that raises, like Python's for SIGINT, raises inside imports, destructors or libraries
+that catch everything. `leave` instead runs the clean-up registered by `on_leave` and ends the
+process. Resumable work and the server install their own handlers (`genir.training.signals`). Entry
+points call `listen` first, so this module has only fast imports.
 """
 
 import os
@@ -24,9 +23,9 @@ _state = {"process": 0, "leaving": 0}
 
 
 def listen() -> None:
-    """End this process in order on SIGINT, SIGTERM and SIGHUP from now on.
+    """Install the handlers for SIGINT, SIGTERM and SIGHUP.
 
-    What the parent process has ignored (nohup, a background job of a script) stays ignored.
+    Signals that the parent process ignores (nohup, background jobs) stay ignored.
     """
     _state["process"] = os.getpid()
     for number in ENDING:
@@ -35,15 +34,15 @@ def listen() -> None:
 
 
 def guard(module: str) -> None:
-    """Call `listen` in a module that is run as a script: above its imports that take time."""
+    """Call `listen` if a module runs as a script; to be placed above its slow imports."""
     if module == "__main__":
         listen()
 
 
 def leave(number: int, frame: FrameType | None = None) -> None:
-    """Clean up and end the process; at a second signal, without the clean-up."""
+    """Clean up and end the process; a second signal skips the clean-up."""
     code = 128 + number
-    if _state["leaving"] or os.getpid() != _state["process"]:  # a forked child says nothing
+    if _state["leaving"] or os.getpid() != _state["process"]:  # a forked child exits silently
         os._exit(code)
     _state["leaving"] = code
     with suppress(OSError):
@@ -57,11 +56,10 @@ def leave(number: int, frame: FrameType | None = None) -> None:
 
 @contextmanager
 def on_leave(clean_up: Callable[[], object]) -> Iterator[None]:
-    """Have `leave` call something if the process ends in the block: remove a folder, end a child.
+    """Register a clean-up for `leave` within the block: remove a folder, end a child process.
 
-    It runs in the main thread between any two instructions of the block. In another thread nothing
-    is registered: that thread goes on during the clean-up, and might publish a folder that is being
-    removed.
+    It runs in the main thread between any two instructions of the block. Other threads register
+    nothing: they continue during the clean-up, and might publish a folder being removed.
     """
     if not in_main_thread():
         yield
@@ -74,36 +72,36 @@ def on_leave(clean_up: Callable[[], object]) -> Iterator[None]:
 
 
 def broken_pipe() -> int:
-    """Return the exit code after the reader of our output has gone; write no more to it."""
+    """Return the exit code for a broken pipe, and discard further output."""
     drop_output()
     return 128 + signal.SIGPIPE
 
 
 def output_is_closed() -> bool:
-    """Return whether this process began without a standard output."""
+    """Return whether this process was started without standard output."""
     return sys.stdout is None
 
 
 def flush_output() -> None:
-    """Write what stdout holds, while a failure can still be reported. Raises OSError."""
+    """Flush stdout while a failure can still be reported. Raises OSError."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def drop_output() -> None:
-    """Drop what stdout and stderr hold if they take no more: nothing is written at the exit."""
+    """Discard the buffers of stdout and stderr if they cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        except AttributeError:  # there is no such stream
+        except AttributeError:  # the stream is missing
             continue
 
 
 def forward(number: int, frame: FrameType | None, handler: object) -> None:
-    """Let the handler that stood before deal with a signal."""
+    """Pass a signal to the previous handler."""
     if callable(handler):
         handler(number, frame)
     elif handler == signal.SIG_DFL:
@@ -112,5 +110,5 @@ def forward(number: int, frame: FrameType | None, handler: object) -> None:
 
 
 def in_main_thread() -> bool:
-    """Tell whether this thread is the one to which Python delivers signals."""
+    """Return whether this is the main thread, which receives signals."""
     return threading.current_thread() is threading.main_thread()

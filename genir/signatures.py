@@ -1,7 +1,7 @@
-"""Signatures of model folders that travel: ed25519 over the manifest, by `cryptography`.
+"""Ed25519 signatures of model folders, by `cryptography`.
 
-The manifest holds size and sha256 of every file, so that its signature covers the whole folder.
-Keys are PEM files and a signature is 64 raw bytes, as OpenSSL reads and writes them:
+The manifest has the size and sha256 of every file, so a signature of it covers the whole folder.
+Keys are PEM files and a signature is 64 raw bytes, compatible with OpenSSL:
 `openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in manifest.json -sigfile manifest.sig`.
 """
 
@@ -31,7 +31,7 @@ PUBLIC_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY--
 
 
 def make_keys(path: Path) -> str:
-    """Write a new private key (mode 0600) and beside it the public key; return the key's id.
+    """Write a new private key (mode 0600) and its public key; return the key's id.
 
     Raises:
         InputError: one of the files exists or cannot be written, or `cryptography` is missing.
@@ -48,7 +48,7 @@ def make_keys(path: Path) -> str:
     public_path = path.with_name(path.name + PUBLIC_SUFFIX)
     for place in (path, public_path):
         if os.path.lexists(place):
-            raise InputError(f"{place}: exists already; give another place, keys are not replaced")
+            raise InputError(f"{place}: exists already; give another path, keys are not replaced")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -58,15 +58,15 @@ def make_keys(path: Path) -> str:
 
 
 def key_id(key: "Ed25519PublicKey") -> str:
-    """Return the first 16 hex digits of the sha256 of a public key."""
+    """Return the key's id: the first 16 hex digits of the sha256 of the public key."""
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
 
 
 def read_private_key(path: Path) -> "Ed25519PrivateKey":
-    """Read a private key as `make_keys` writes it.
+    """Read a private key written by `make_keys`.
 
     Raises:
-        InputError: others than its owner may read the file, or it is no such key.
+        InputError: other users may read the file, or it is not a valid key.
     """
     _require_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -80,21 +80,21 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(
-            f"{path}: no private ed25519 key in PEM without a passphrase; genir keygen makes one"
+            f"{path}: not a private ed25519 key in PEM without a passphrase; use genir keygen"
         )
     if path.stat().st_mode & 0o077:
         raise InputError(
-            f"{path}: a private key that others may read; chmod 600 it, and make a new one if it "
-            "was on a shared machine"
+            f"{path}: a private key that others may read; chmod 600 it, and make a new one if "
+            "the machine is shared"
         )
     return key
 
 
 def read_public_keys(path: Path) -> list["Ed25519PublicKey"]:
-    """Read one or more public keys, PEM blocks one after the other; text between is a comment.
+    """Read one or more concatenated public keys in PEM; text in between is ignored.
 
     Raises:
-        InputError: the file has none, holds a private key, or a block is no ed25519 key.
+        InputError: there is no key, a private key, or a key that is not ed25519.
     """
     _require_cryptography()
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -111,20 +111,20 @@ def read_public_keys(path: Path) -> list["Ed25519PublicKey"]:
         except (ValueError, UnsupportedAlgorithm):
             key = None
         if not isinstance(key, Ed25519PublicKey):
-            raise InputError(f"{path}: key {number} is no ed25519 key in PEM; replace it")
+            raise InputError(f"{path}: key {number} is not an ed25519 key in PEM; replace it")
         keys.append(key)
     if not keys or text.count("-----BEGIN") != len(keys):
         raise InputError(
             f"{path}: {len(keys)} public keys in {text.count('-----BEGIN')} PEM blocks; give files "
-            f"that genir keygen wrote with {PUBLIC_SUFFIX}, one after the other"
+            f"written by genir keygen with {PUBLIC_SUFFIX}, concatenated"
         )
     return keys
 
 
 def sign_folder(folder: Path, key: "Ed25519PrivateKey") -> str:
-    """Check a model folder against its manifest and write the manifest's signature into it.
+    """Verify a model folder and write its manifest's signature into it; return the key's id.
 
-    Changes since the folder was written are not covered: compact it first. Returns the key's id.
+    Changes in the journal are not covered: compact the folder first.
 
     Raises:
         InputError: the folder is damaged or cannot be written.
@@ -146,15 +146,15 @@ def sign_folder(folder: Path, key: "Ed25519PrivateKey") -> str:
 
 
 def check_signature(folder: Path, keys: Sequence["Ed25519PublicKey"]) -> str:
-    """Return the id of the key that signed a model folder. The files are left to `check_manifest`.
+    """Verify the manifest's signature and return the id of the key; `check_manifest` does files.
 
     Raises:
-        InputError: the folder is not signed, by none of `keys`, or altered since.
+        InputError: the folder is not signed, not by one of `keys`, or has changed since.
     """
     from cryptography.exceptions import InvalidSignature
 
     if not (folder / MANIFEST).is_file():
-        check_manifest(folder)  # says what is missing
+        check_manifest(folder)  # reports missing files
     if not os.path.lexists(folder / SIGNATURE):
         raise InputError(f"{folder}: not signed; get it from its source again, or genir sign it")
     data = _read(folder, MANIFEST, MAX_JSON_BYTES)
@@ -172,20 +172,22 @@ def check_signature(folder: Path, keys: Sequence["Ed25519PublicKey"]) -> str:
     )
 
 
-def _read(folder: Path, name: str, most: int) -> bytes:
+def _read(folder: Path, name: str, max_bytes: int) -> bytes:
     path = folder / name
     if not is_enclosed(path, folder):
         raise InputError(f"{path}: not a regular file inside the model folder; put a copy there")
     try:
-        if path.stat().st_size > most:
-            raise InputError(f"{path}: more than {most:,} bytes; get the folder again")
+        if path.stat().st_size > max_bytes:
+            raise InputError(f"{path}: more than {max_bytes:,} bytes; get the folder again")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that does not exist yet, never readable by more than its mode allows."""
+    """Write a new file whose permissions never exceed `mode`."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(descriptor, "wb") as file:

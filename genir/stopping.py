@@ -1,7 +1,7 @@
-"""Stop long computations between two of their steps when nobody waits for the result any more.
+"""Cooperative cancellation of long computations.
 
-A computation calls `checkpoint` between steps. Whoever runs it in `stop_when` says when to stop;
-elsewhere a checkpoint does nothing.
+A computation calls `checkpoint` between steps. It may raise within `stop_when`, and does nothing
+elsewhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,15 +12,12 @@ _unwanted: ContextVar[Callable[[], bool] | None] = ContextVar("unwanted", defaul
 
 
 class Abandoned(Exception):
-    """A computation was stopped, because nobody waits for its result."""
+    """A computation was cancelled because its result is not needed any more."""
 
 
 @contextmanager
 def stop_when(unwanted: Callable[[], bool]) -> Iterator[None]:
-    """Have checkpoints in the block raise `Abandoned` once `unwanted` returns true.
-
-    For this thread alone.
-    """
+    """Make checkpoints of this thread in the block raise `Abandoned` once `unwanted` is true."""
     token = _unwanted.set(unwanted)
     try:
         yield
@@ -29,7 +26,7 @@ def stop_when(unwanted: Callable[[], bool]) -> Iterator[None]:
 
 
 def checkpoint() -> None:
-    """Raise Abandoned where the result of the computation around is not wanted any more."""
+    """Raise Abandoned if the enclosing computation was cancelled."""
     unwanted = _unwanted.get()
     if unwanted is not None and unwanted():
         raise Abandoned

@@ -1,8 +1,8 @@
-"""Text files that users give: one place for encodings and compression.
+"""Decoding and decompression of text files from users.
 
 Accepted: UTF-8 with or without a byte order mark, UTF-16 and UTF-32 with one, each plain or gzip.
-gzip is recognised by its first bytes, whatever the name. Everything else is an InputError that
-names the file, the line and the command that converts it.
+gzip is detected by its first bytes, not by the name. Anything else is an InputError with the file,
+the line and a command that converts it.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from genir.console import command
 from genir.errors import InputError
 
 Lines = Iterable[tuple[int, str]]
-"""Lines without their ends, each with its number from 1."""
+"""Lines without line ends, each with its number, from 1."""
 
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARKS = (
@@ -40,34 +40,34 @@ BINARY_FORMATS = (
     (b"SQLite format 3\x00", "an SQLite database"),
 )
 MAX_LINE_BYTES = 64 * 2**20
-"""A line is held in memory as a whole, several times over. Unpacked, as all sizes here."""
+"""Maximal length of a line, which is held in memory several times. All sizes are unpacked."""
 MAX_FILE_BYTES = 2**40
 MAX_PACKED_RATIO = 200
-"""Bytes that one byte of gzip may yield; texts reach 3 to 30, zeros 1,000."""
+"""Maximal ratio of unpacked to packed bytes of gzip; texts reach 3 to 30, zeros 1,000."""
 FREE_BYTES = 64 * 2**20
-"""Unpacked bytes up to which the ratio is not looked at."""
+"""Unpacked bytes up to which the ratio is not checked."""
 WIDE_ENCODINGS = {"UTF-32LE": 4, "UTF-32BE": 4, "UTF-16LE": 2, "UTF-16BE": 2}
 """Bytes of a unit of each encoding whose Latin letters hold NUL bytes."""
 MIN_LATIN_SHARE = 0.7
 """Share of Latin characters from which on a line is taken to be of a wide encoding."""
 MAX_WESTERN_SHARE = 0.3
-"""Share of characters beyond ASCII up to which a line may pass for Windows-1252."""
+"""Maximal share of non-ASCII characters for a line to be taken for Windows-1252."""
 
 
 def read_text(path: Path, most: int = MAX_LINE_BYTES) -> str:
-    """Return a text file's content; every line ends in a line feed.
+    """Return a text file's content with line feeds as line ends.
 
     Args:
-        path: of the file.
-        most: characters that it may have.
+        path: The file.
+        most: Maximal number of characters.
 
     Raises:
-        InputError: the file is longer, and as `read_lines` does.
+        InputError: the file is longer, or as `read_lines`.
     """
     lines, size = list[str](), 0
     for _, line in read_lines(path):
         size += len(line) + 1
-        if size > most + 1:  # the last line may have had no end
+        if size > most + 1:  # a line feed was added to the last line
             raise InputError(
                 f"{path}: more than {most:,} characters, unpacked; split it, or remove it"
             )
@@ -79,8 +79,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers. Only a line feed ends a line.
 
     Raises:
-        InputError: the file is missing, unreadable, damaged, in no accepted encoding, or too large:
-            `MAX_LINE_BYTES`, `MAX_FILE_BYTES` and `MAX_PACKED_RATIO`.
+        InputError: the file is missing, unreadable, damaged, in an unknown encoding, or exceeds
+            `MAX_LINE_BYTES`, `MAX_FILE_BYTES` or `MAX_PACKED_RATIO`.
     """
     with _opened(path) as chunks:
         yield from _numbered(chunks, str(path))
@@ -90,17 +90,17 @@ def number_lines(stream: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of an open binary file with their numbers.
 
     Args:
-        stream: such as a member of an archive.
-        name: of the file, for messages.
+        stream: Binary file, e.g. a member of an archive.
+        name: Name of the file, for messages.
 
     Raises:
-        InputError: the content is in no accepted encoding, or has too long a line.
+        InputError: the encoding is unknown, or a line is too long.
     """
     return _numbered(_chunks(stream), name)
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield what ends in a line feed byte, cut where that is more than a line may be."""
+    """Yield pieces that end in a line feed byte, or at the maximal length of a line."""
     return iter(partial(stream.readline, MAX_LINE_BYTES + 1), b"")
 
 
@@ -119,7 +119,7 @@ def _numbered(chunks: Iterator[bytes], name: str) -> Iterator[tuple[int, str]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Iterator[bytes]]:
-    """Open a file, through gzip if its first bytes say so; turn errors into InputError."""
+    """Open a file, through gzip if detected; convert errors to InputError."""
     try:
         with path.open("rb") as stream:
             if stream.peek(2)[:2] != GZIP:
@@ -138,7 +138,7 @@ def _opened(path: Path) -> Iterator[Iterator[bytes]]:
 
 
 def _bounded(chunks: Iterator[bytes], path: Path, packed: int | None = None) -> Iterator[bytes]:
-    """Yield chunks while their sum is one of an honest file. packed: bytes of a gzip file."""
+    """Yield chunks until a size or ratio limit is exceeded. packed: bytes of a gzip file."""
     most = MAX_FILE_BYTES
     if packed is not None:
         most = min(most, max(FREE_BYTES, MAX_PACKED_RATIO * packed))
@@ -155,8 +155,8 @@ def _bounded(chunks: Iterator[bytes], path: Path, packed: int | None = None) -> 
 
 def _too_long(name: str, number: int) -> InputError:
     return InputError(
-        f"{name}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes; write one record a line, "
-        "and split what is longer"
+        f"{name}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes; write one record per "
+        "line, and split longer ones"
     )
 
 
@@ -201,7 +201,7 @@ def _wide_conversion(line: bytes, name: str, number: int) -> str:
 
 
 def _conversion(line: bytes, name: str) -> str:
-    """Return how to convert a file with this line, which is not UTF-8."""
+    """Return advice for converting a file with this line, which is not UTF-8."""
     try:
         western = line.decode("cp1252").strip()
     except UnicodeDecodeError:
@@ -219,7 +219,7 @@ def _iconv(encoding: str, name: str) -> str:
 
 
 def _wide(chunks: Iterable[bytes], encoding: str, name: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines of UTF-16 or UTF-32, in which a line feed byte may be half a character."""
+    """Yield the lines of UTF-16 or UTF-32, where a line feed byte may be part of a character."""
     decoder = codecs.getincrementaldecoder(encoding)()
     number, parts, size = 1, list[str](), 0
     try:

@@ -1,4 +1,4 @@
-"""A recipe's values as lines of TOML. Knows which keys hold several sections, and no more of it."""
+"""Serialization of a recipe as TOML."""
 
 import json
 import re
@@ -8,13 +8,13 @@ from typing import Any
 from genir.console import UNSAFE
 
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-"""What TOML reads as a key without quotes."""
+"""Keys that TOML allows without quotes."""
 LISTS = ("tasks", "losses")
-"""The keys of a recipe that hold several sections."""
+"""Keys of a recipe that are arrays of sections."""
 
 
 def lines_of(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Write a recipe, or the stage that `prefix` names: its values, its sections, its lists."""
+    """Return the TOML lines of a recipe or stage: values, sections, arrays of sections."""
     lines = [f"{key} = {_value(v)}" for key, v in values.items() if not _is_section(key, v)]
     for key in (key for key, value in values.items() if isinstance(value, dict)):
         section = values[key]

@@ -1,4 +1,4 @@
-"""TOML that users give, read with errors that name the line."""
+"""Parsing of TOML from users, with line numbers in errors."""
 
 import re
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 MAX_NUMBER = sys.float_info.max
 MAX_PARTS = 64
-"""Parts of a dotted key. The parser takes quadratic time for long ones."""
+"""Maximal parts of a dotted key; the parser takes quadratic time in them."""
 _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*(?:{_PART}){{{MAX_PARTS}}}", re.MULTILINE)
 _LONG_INTEGER = re.compile(r"\b(?:0[xob][0-9a-fA-F_]{255,}|[0-9][0-9_]{308,})")
@@ -19,11 +19,11 @@ def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str
 
     Args:
         text: The content of a file.
-        parse_float: Makes a value of a number with a point or an exponent.
+        parse_float: Converts a number with a point or an exponent.
 
     Raises:
-        ValueError: The text is malformed, nested too deeply, or has a key of more than 64 parts or
-            an integer that no double holds; the message says where, and what to do.
+        ValueError: The text is malformed or nested too deeply, or has a key of more than 64 parts
+            or an integer beyond a double; the message has the line and advice.
     """
     key = _LONG_KEY.search(text)
     if key:
@@ -34,7 +34,7 @@ def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"not valid TOML ({error})") from None
     except RecursionError:
-        raise ValueError("nested too deeply; write it flatter") from None
+        raise ValueError("nested too deeply; reduce the nesting") from None
     except ValueError:  # of int()
         raise _long_integer(text) from None
     if _holds_long_integer(values):

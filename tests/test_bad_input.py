@@ -135,9 +135,9 @@ TRAININGS = {
     "output a file": (("train", "tiny.toml", "--corpus", "corpus", "--out", "file", "--overwrite"),
                       r"file: is a file, not a folder; give another place"),
     "output below a file": (("train", "tiny.toml", "--corpus", "corpus", "--out", "file/new"),
-                            r"file/new\.training: cannot be made .*give another --out"),
+                            r"file/new\.training: cannot be created .*give another --out"),
     "interrupted": (("train", "tiny.toml", "--corpus", "corpus", "--out", "begun"),
-                    r"begun\.training: holds an interrupted training; --resume .*--overwrite"),
+                    r"begun\.training: contains an interrupted training; --resume .*--overwrite"),
     "resume another": (("train", "tiny.toml", "--corpus", "corpus", "--out", "begun", "--resume",
                         "--set", "training.seed=7"),
                        r"setting training\.seed: 0 then, 7 now.*--overwrite"),
@@ -149,8 +149,8 @@ TRAININGS = {
     "resume a finished one's": (("train", "tiny.toml", "--corpus", "nowhere", "--out", "model",
                                  "--resume"), r"nowhere: no such file or folder"),
     # queries, the encoder, the start
-    "queries alone": ((*TRAIN, "--queries", "corpus/queries.jsonl"), r"--queries and --qrels go"),
-    "qrels alone": ((*TRAIN, "--qrels", "corpus/qrels/train.tsv"), r"--queries and --qrels go"),
+    "queries alone": ((*TRAIN, "--queries", "corpus/queries.jsonl"), r"--queries and --qrels: "),
+    "qrels alone": ((*TRAIN, "--qrels", "corpus/qrels/train.tsv"), r"--queries and --qrels: "),
     "no queries": ((*TRAIN, "--queries", "no.jsonl", "--qrels", "corpus/qrels/train.tsv"),
                    r"no\.jsonl.*check"),
     "unknown document": ((*TRAIN, "--queries", "corpus/queries.jsonl",
@@ -188,7 +188,7 @@ USES = {
     "no model": (("search", "./no/such/model", "x"), r"'no/such/model': neither a local model"),
     "model a file": (("search", "./file", "x"), r"'file': neither a local model folder nor"),
     "model a corpus": (("search", "corpus", "x"), r"manifest\.json: missing, so this is not a"),
-    "empty query": (("search", "model", " "), r"the query is empty; ask a question"),
+    "empty query": (("search", "model", " "), r"the query is empty; give some text"),
     "k = 0": (("search", "model", "x", "-k", "0"), r"k = 0: give at least 1"),
     "k a word": (("search", "model", "x", "-k", "ten"), r"Invalid value for '-k'"),
     "beams = 0": (("search", "model", "x", "--beams", "0"), r"Invalid value for '--beams'"),
@@ -325,7 +325,7 @@ def test_a_full_disk(place, capsys, monkeypatch, calls):
     code = run("train", "tiny.toml", "--corpus", "corpus", "--out", "model", "--overwrite")
     told = capsys.readouterr().err
     assert code == 2 and "Traceback" not in told
-    assert re.search("the disk is full; make room|No space left on device.*; free space", told)
+    assert re.search("the disk is full; free space|No space left on device.*; free space", told)
     after = contents()
     assert {name: after.get(name) for name in before} == before
     assert all("model.training" in str(path) for path in after.keys() - before.keys())

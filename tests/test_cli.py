@@ -220,7 +220,7 @@ def test_benchmark_latency_alone_searches_for_titles(genir, model, tmp_path):
 
 def test_corpus_python_docs_makes_a_corpus(genir, tmp_path):
     out = genir("corpus", "python-docs", tmp_path / "docs")
-    assert "cut out of the documentation itself" in out
+    assert "removed from the documentation" in out
     assert {"corpus.jsonl", "queries.jsonl", "qrels"} <= {
         p.name for p in (tmp_path / "docs").iterdir()
     }

@@ -44,8 +44,8 @@ def in_shell(redirections, *arguments):
 @pytest.mark.parametrize(
     ("redirections", "message"),
     [
-        (">&-", "standard output is closed; send it to a file"),
-        ("<&- >&-", "standard output is closed; send it to a file"),
+        (">&-", "standard output is closed; redirect it to a file"),
+        ("<&- >&-", "standard output is closed; redirect it to a file"),
         ("1</dev/null", "(Bad file descriptor)"),
         (">/dev/full", "(No space left on device)"),
         (">&- 2>&-", ""), (">&- 2>/dev/full", ""), (">/dev/full 2>&-", ""),

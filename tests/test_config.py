@@ -169,9 +169,9 @@ def test_only_a_second_stage_shares_its_answer_with_the_query(tmp_path):
     assert loaded(path, "decoding.query_share=0.5").decoding.query_share == 0.5
     with pytest.raises(InputError, match=r"query_share = 1\.0"):
         loaded(path, "decoding.query_share=1.0")
-    with pytest.raises(InputError, match=r"\[first\.decoding\] query_share = 0\.5 is for a second"):
+    with pytest.raises(InputError, match=r"\[first\.decoding\] query_share = 0\.5 needs a second"):
         loaded(path, "first.decoding.query_share=0.5")
-    with pytest.raises(InputError, match=r"\[decoding\] query_share = 0\.5 is for a second stage"):
+    with pytest.raises(InputError, match=r"\[decoding\] query_share = 0\.5 needs a second stage"):
         load_recipe("url", ["decoding.query_share=0.5"])
 
 
@@ -350,11 +350,11 @@ def test_a_section_cannot_be_changed_later():
 @pytest.mark.parametrize("other", ["mode=exact", "look_ahead=0.5", "aggregate=logsumexp"])
 def test_answers_of_several_identifiers_are_found_by_plain_beam_search(file, other):
     assert loaded(file, "decoding.several=3").decoding.several == 3
-    with pytest.raises(InputError, match=r"several = 3: .* it goes with mode = \"beam\""):
+    with pytest.raises(InputError, match=r"several = 3: .* set mode = \"beam\""):
         loaded(file, "decoding.several=3", f"decoding.{other}")
 
 
 @pytest.mark.parametrize("stage", ["", "first."])
 def test_answers_of_several_identifiers_are_for_one_stage(stage):
-    with pytest.raises(InputError, match=r"several = 2 is for one stage"):
+    with pytest.raises(InputError, match=r"several = 2 needs a single stage"):
         load_recipe("tome", [f"{stage}decoding.several=2"])

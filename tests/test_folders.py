@@ -119,7 +119,7 @@ def test_a_file_cannot_hold_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("number", "mend"),
     [
-        (errno.ENOSPC, "the disk is full; make room"),
+        (errno.ENOSPC, "the disk is full; free space"),
         (errno.EACCES, "no permission to write there"),
         (errno.EROFS, "the file system is read-only"),
         (errno.EIO, "Input/output error; choose another place"),
@@ -173,7 +173,7 @@ def test_every_library_s_failed_write_is_named(fill, old):
 
 def test_a_full_disk_is_known_by_its_number_in_words(tmp_path):
     with (
-        pytest.raises(InputError, match="the disk is full; make room"),
+        pytest.raises(InputError, match="the disk is full; free space"),
         new_folder(tmp_path / "model"),
     ):
         raise Exception("No space left on device (os error 28)")  # as tokenizers has it

@@ -115,7 +115,9 @@ def test_names_outside_the_folder_are_refused(folder, name):
     values = json.loads(path.read_text())
     values["files"][name] = {"bytes": 1, "sha256": "0" * 64}
     path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match=rf"{path}: names '{name[:70]}.*, which is no file inside"):
+    with pytest.raises(
+        InputError, match=rf"{path}: lists '{name[:70]}.*, which is not a file inside"
+    ):
         check_manifest(folder)
 
 

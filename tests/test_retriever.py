@@ -497,7 +497,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(assembled, tmp_path, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="the disk is full; make room and run it again"):
+    with pytest.raises(InputError, match="the disk is full; free space and run it again"):
         assembled("atomic").save(tmp_path / "model")
     assert os.listdir(tmp_path) == []
 

@@ -147,8 +147,8 @@ def test_a_file_of_queries_is_asked_for_no_more(tiny_encoder, tiny_corpus, tmp_p
 @pytest.mark.parametrize(
     ("decoding", "message"),
     [
-        ({"aggregate": "ngrams", "mode": "exact"}, "aggregate = 'ngrams' adds up what a beam"),
-        ({"aggregate": "views", "look_ahead": 0.5}, "aggregate = 'views' adds up what a beam"),
+        ({"aggregate": "ngrams", "mode": "exact"}, "aggregate = 'ngrams' sums over beam"),
+        ({"aggregate": "views", "look_ahead": 0.5}, "aggregate = 'views' sums over beam"),
         ({"aggregate": "sum"}, "'max', 'logsumexp', 'ngrams' or 'views'"),
     ],
 )
@@ -160,5 +160,5 @@ def test_a_way_that_does_not_go_with_it_is_refused(decoding, message):
 def test_two_stages_do_not_gather():
     first = {"tasks": [{"task": "lead"}]}
     recipe = {"name": "x", "tasks": [{"task": "lead"}], "first": first}
-    with pytest.raises(ValueError, match=r"aggregate = 'ngrams' is for one stage"):
+    with pytest.raises(ValueError, match=r"aggregate = 'ngrams' needs a single stage"):
         Recipe.model_validate(recipe | {"decoding": {"aggregate": "ngrams"}})

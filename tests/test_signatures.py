@@ -114,7 +114,9 @@ def test_what_is_no_private_key_is_refused(key):
                 of_another_kind()[0]]  # fmt: skip
     for content in contents:
         key.write_bytes(content)
-        with pytest.raises(InputError, match=r"key: no private ed25519 key in PEM without a passp"):
+        with pytest.raises(
+            InputError, match=r"key: not a private ed25519 key in PEM without a passp"
+        ):
             read_private_key(key)
 
 
@@ -138,8 +140,8 @@ def test_what_is_no_public_key_is_refused(tmp_path, key):
             good + "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
             "1 public keys in 2",
         ),
-        (good + good.replace("MCow", "MCox"), "key 2 is no ed25519 key"),
-        (good + of_another_kind()[1].decode(), "key 2 is no ed25519 key"),
+        (good + good.replace("MCow", "MCox"), "key 2 is not an ed25519 key"),
+        (good + of_another_kind()[1].decode(), "key 2 is not an ed25519 key"),
     ):
         (tmp_path / "trusted").write_text(content)
         with pytest.raises(InputError, match=rf"^{tmp_path}/trusted: {message}"):

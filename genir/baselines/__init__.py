@@ -1,1 +1,1 @@
-"""The systems genir must beat, behind the same search() signature."""
+"""Baseline retrieval systems with a common `search` method."""

@@ -1,6 +1,6 @@
-"""What the baselines share: the text they read, the filter, and how scores become hits.
+"""Base class of baselines: document text, filters, and conversion of scores to hits.
 
-Hits carry key, score and rank alone: whoever shows them asks the document store for titles.
+Hits have only key, score and rank; titles are read from the document store when shown.
 """
 
 from abc import ABC, abstractmethod
@@ -16,23 +16,23 @@ from genir.errors import InputError
 from genir.records import Document, Filter, Hit, as_filter
 
 Scores = NDArray[np.float32]
-"""One score a document, float32 [documents], in corpus order."""
+"""Scores of all documents, float32 [documents], in corpus order."""
 
 
 @runtime_checkable
 class Filterable(Protocol):
-    """A corpus that knows which of its documents pass a filter."""
+    """Corpus that supports metadata filters."""
 
     def matching(self, where: Filter) -> NDArray[np.bool_]:
-        """Return which documents pass: bool [documents], in corpus order."""
+        """Return which documents pass the filter, bool [documents], in corpus order."""
         ...
 
 
 def corpus_of(given: Any) -> Sequence[Document]:
-    """Return a document store as it is, and records as documents.
+    """Return a document store unchanged, or records converted to documents.
 
     Raises:
-        InputError: an item is neither a `Document` nor a dict that can be one.
+        InputError: an item is neither a `Document` nor a dict with its fields.
     """
     if isinstance(given, Filterable):
         return given  # type: ignore[return-value]
@@ -47,18 +47,19 @@ def corpus_of(given: Any) -> Sequence[Document]:
 
 
 def passage(document: Document) -> str:
-    """Return the text a baseline reads of a document: its title and its text."""
+    """Return the text of a document for a baseline: title and text."""
     return ". ".join(part for part in (document.title, document.text) if part)
 
 
 class Exhaustive(ABC):
-    """A searcher that scores every document of the corpus it was fitted on.
+    """Searcher that scores every document of its corpus. Ties are ordered by key.
 
-    Equal scores are ordered by key. Raises InputError for a corpus without documents.
+    Raises:
+        InputError: the corpus has no documents.
     """
 
     floor: ClassVar[float] = -np.inf
-    """Only documents that score above it are hits."""
+    """Minimal score, exclusive, of a hit."""
 
     def __init__(self, corpus: Sequence[Document], keys: Sequence[str]) -> None:
         if not keys:
@@ -79,18 +80,23 @@ class Exhaustive(ABC):
         where: Filter | None = None,
         among: NDArray[np.bool_] | None = None,
     ) -> list[list[Hit]]:
-        """Return at most `k` hits a query, best first, without duplicates.
+        """Return at most `k` hits per query, best first, without duplicates.
 
-        queries: a string is one query. among: the only documents that may be found, bool
-        [documents]. Raises InputError for queries that are no texts, for k below 1 and for a filter
-        over a corpus that is not a document store.
+        Args:
+            queries: Query texts; a string is one query.
+            k: Maximal number of hits per query.
+            where: Metadata filter; needs a document store as the corpus.
+            among: Documents that may be hits, bool [documents]; None allows all.
+
+        Raises:
+            InputError: a query is not text, k is below 1, or the filter is not supported.
         """
         queries, k = as_texts(queries), as_count(k, "k")
         barred = None if where is None else ~self._matching(where)
         if among is not None:
             among = np.asarray(among, dtype=bool)
             if among.shape != self._places.shape:
-                raise InputError(f"among: got {among.shape}; give a bool for each document")
+                raise InputError(f"among: shape {among.shape}; give one bool per document")
             barred = ~among if barred is None else barred | ~among
         return [self._hits(scores, k, barred) for scores in self.scores(queries)]
 
@@ -105,7 +111,7 @@ class Exhaustive(ABC):
             scores = np.where(barred, -np.inf, scores)
         found = np.flatnonzero(scores > self.floor)
         if len(found) > k:
-            # The k-th best score; those equal to it all stay until the keys decide.
+            # Keep all ties with the k-th best score: the keys decide.
             last = np.partition(scores[found], -k)[-k]
             found = found[scores[found] >= last]
         order = np.lexsort((self._places[found], -scores[found]))[:k]

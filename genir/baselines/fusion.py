@@ -9,10 +9,10 @@ from genir.records import Filter, Hit, Searcher
 
 
 class Fusion:
-    """A searcher that adds 1 / (constant + rank) over the searchers' first `depth` hits.
+    """Sum of 1 / (constant + rank) over each searcher's top `depth` hits.
 
     Raises:
-        InputError: No searcher, something that cannot search, a depth below 1, a negative constant.
+        InputError: no searcher, an object without `search`, a depth below 1, a negative constant.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Fusion:
 
     @property
     def bytes_per_document(self) -> float | None:
-        """Return the sum over the searchers; None if one cannot tell."""
+        """Return the sum over the searchers; None if one is unknown."""
         sizes = [getattr(searcher, "bytes_per_document", None) for searcher in self._searchers]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
@@ -39,9 +39,12 @@ class Fusion:
     def search(
         self, queries: str | Iterable[str], k: int, where: Filter | None = None
     ) -> list[list[Hit]]:
-        """Return at most `k` hits a query, best first, without duplicates.
+        """Return at most `k` hits per query, best first, without duplicates.
 
-        A string is one query.
+        Args:
+            queries: Query texts; a string is one query.
+            k: Maximal number of hits per query.
+            where: Metadata filter, passed to the searchers.
         """
         queries, k = as_texts(queries), as_count(k, "k")
         depth = max(k, self._depth)
@@ -49,7 +52,7 @@ class Fusion:
         return [self._fuse(lists)[:k] for lists in zip(*answers, strict=True)]
 
     def _fuse(self, lists: Sequence[Sequence[Hit]]) -> list[Hit]:
-        """Keep what the first searcher that found a document says of it; order ties by key."""
+        """Merge hit lists; fields come from the first searcher with the document, ties by key."""
         hits: dict[str, Hit] = {}
         scores: dict[str, float] = {}
         for hit in (hit for ranked in lists for hit in ranked):

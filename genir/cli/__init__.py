@@ -1,11 +1,10 @@
-"""The command line. `train.py` and `serve.py` are thin doors into it.
+"""Entry points of the command line, also used by `train.py` and `serve.py`.
 
-Exit codes: 0 fine, 2 bad input (one clear message, no traceback), 1 a bug, 128 + the number of the
-signal that ended it (130 for SIGINT, 143 for SIGTERM), 141 where the reader of a pipe has gone.
+Exit codes: 0 success, 2 bad input (one message, no traceback), 1 a bug, 128 + signal number (130
+for SIGINT, 143 for SIGTERM), 141 for a broken pipe.
 
-This module imports next to nothing, not even `typing`: until `main` listens for signals, one of
-them ends the process with Python's traceback. `app`, `train` and `serve` are those of
-`genir.cli.verbs`, imported when they are used.
+Imports are kept minimal, without even `typing`: a signal before `main` installs its handlers ends
+the process with a traceback. `app`, `train` and `serve` of `genir.cli.verbs` are imported lazily.
 """
 
 import errno
@@ -21,21 +20,21 @@ if TYPE_CHECKING:
 
     from genir.cli.verbs import app, serve, train
 
-FULL = "the disk is full ({}); make room, run it again"
+FULL = "the disk is full ({}); free space and run it again"
 FAULTS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
-    errno.EBADF: "is not open for writing ({}); send it to a file, or to /dev/null",
+    errno.EBADF: "is not open for writing ({}); redirect it to a file or to /dev/null",
 }
-"""Errors of writing that are no bugs, by number."""
+"""Messages for expected write errors, by errno."""
 FIRST_FREE = 3
-"""The first descriptor behind standard input, output and error."""
+"""Lowest file descriptor after standard input, output and error."""
 
 __all__ = ["app", "guarded", "main", "run_serve", "run_train", "serve", "train"]
 
 
 def __getattr__(name: str) -> "Any":
-    """Import the application or one of its verbs."""
+    """Import the application or one of its verbs on first access."""
     if name not in ("app", "serve", "train"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from genir.cli import verbs
@@ -44,7 +43,7 @@ def __getattr__(name: str) -> "Any":
 
 
 def guarded(run: "Callable[[], Any]") -> None:
-    """Run a command; turn the user's mistakes into one message and exit code 2."""
+    """Run a command; print user errors as one message and exit with code 2."""
     from genir.console import prepare_streams
     from genir.errors import InputError
     from genir.training.signals import Stopped
@@ -58,12 +57,12 @@ def guarded(run: "Callable[[], Any]") -> None:
     except InputError as error:
         _fail(f"error: {error}", 2)
     except Stopped as stop:
-        text = "stopped; a checkpoint is saved: the same with --resume goes on from it"
+        text = "stopped; a checkpoint is saved: run the same command with --resume to continue"
         _fail(text, 128 + stop.number, style="")
     except BrokenPipeError:
         sys.exit(broken_pipe())
     except SystemExit as end:
-        # typer and rich meet the closed pipe first, and exit with 1.
+        # typer and rich catch the broken pipe first, and exit with 1.
         if isinstance(end.__context__, BrokenPipeError):
             sys.exit(broken_pipe())
         raise
@@ -76,13 +75,13 @@ def guarded(run: "Callable[[], Any]") -> None:
 
 
 def _fail(message: str, code: int, style: str = "red") -> None:
-    """Print a message on stderr and exit."""
+    """Print a message to stderr and exit."""
     from genir.console import print_line
     from genir.errors import InputError
 
     try:
         print_line((message, style), stderr=True)
-    except (InputError, OSError):  # a message that cannot be written changes no exit code
+    except (InputError, OSError):  # keep the exit code if stderr fails
         drop_output()
     sys.exit(code)
 
@@ -106,14 +105,14 @@ def run_serve() -> None:
 
 
 def _start() -> None:
-    """Listen for signals, and refuse a closed standard output before any work is done for it."""
+    """Install signal handlers, and refuse a closed standard output before any work."""
     listen()
-    # No file may take the number of a closed stream, or a library's own message could end up in it.
+    # No file may get the descriptor of a closed stream: messages of libraries would end up in it.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < FIRST_FREE:
         pass
     os.close(descriptor)
     if output_is_closed():
-        _fail("error: standard output is closed; send it to a file, or to /dev/null", 2)
+        _fail("error: standard output is closed; redirect it to a file or to /dev/null", 2)
 
 
 def _verbs() -> "Any":

@@ -1,4 +1,4 @@
-"""Verbs that ask a model, serve it, and show it off."""
+"""Verbs that query a model, serve it, and run the demo."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -29,22 +29,22 @@ def search(
     as_json: AsJson = False,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Ask a model one question."""
+    """Search with one query."""
     from genir.models.precision import override
     from genir.retriever import Retriever
 
     override(precision)
     if not query.strip():
-        raise InputError("the query is empty; ask a question")
+        raise InputError("the query is empty; give some text")
     retriever = Retriever.from_pretrained(str(model))
     hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[
         0
     ]
     if as_json:
-        told: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
+        values: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
         if hits.proven is not None:
-            told["proven"] = hits.proven
-        print_json(told)
+            values["proven"] = hits.proven
+        print_json(values)
         return
     for hit in hits:
         facts = "  ".join(filter(None, (f"{hit.score:.3f}", hit.url)))
@@ -70,7 +70,7 @@ def explain(
     as_json: AsJson = False,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Show where a document was won or lost, level by level."""
+    """Show at each level how a document was ranked, and where beam search dropped it."""
     from genir.evaluation.explain import explain, to_table
     from genir.models.precision import override
     from genir.retriever import Retriever
@@ -91,7 +91,7 @@ verbs.command()(serve)
 
 @verbs.command()
 def mcp(model: Model) -> None:
-    """Offer a model to language models: the tools search and fetch, over MCP on stdio."""
+    """Serve the tools search and fetch to language models, over MCP on stdio."""
     from genir.serving.mcp import serve_tools
 
     serve_tools(model)
@@ -99,11 +99,11 @@ def mcp(model: Model) -> None:
 
 @verbs.command()
 def demo(
-    quick: Annotated[bool, typer.Option(help="a short form: a minute of training")] = False,
+    quick: Annotated[bool, typer.Option(help="short version: one minute of training")] = False,
     serve: Annotated[bool, typer.Option(help="open the search page at the end")] = False,
-    out: Annotated[Path, typer.Option(help="where corpus and model go")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="folder for corpus and model")] = Path("demo"),
 ) -> None:
-    """Tell the whole story on the embedded corpus: make it, train, evaluate, answer."""
+    """Run everything on the embedded corpus: extract it, train, evaluate and search."""
     from genir.demo import run_demo
 
     run_demo(out, quick, serve)

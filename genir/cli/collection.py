@@ -1,4 +1,4 @@
-"""Verbs that change what a model finds."""
+"""Verbs that update the documents of a model."""
 
 import time
 from collections.abc import Sequence
@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 verbs = typer.Typer()
 
 Queries = Annotated[Path | None, typer.Option(help="queries of documents: queries.jsonl or .tsv")]
-Qrels = Annotated[Path | None, typer.Option(help="what they ask for: BEIR or TREC")]
-Pseudo = Annotated[
-    Path | None, typer.Option(help="made-up queries, as generate-queries writes them")
-]
+Qrels = Annotated[Path | None, typer.Option(help="relevance judgements: BEIR or TREC format")]
+Pseudo = Annotated[Path | None, typer.Option(help="generated queries, written by generate-queries")]
 
 
 @verbs.command()
@@ -32,16 +30,16 @@ def add(
     file: Annotated[
         Path, typer.Argument(help="documents: .jsonl, .tsv, a corpus folder or a folder of pages")
     ],
-    replace: Annotated[bool, typer.Option(help="replace those that are there already")] = False,
+    replace: Annotated[bool, typer.Option(help="replace documents with the same keys")] = False,
     queries: Queries = None,
     qrels: Qrels = None,
     pseudo: Pseudo = None,
     base_url: Annotated[
-        str | None, typer.Option(help="of a folder of pages: URL = this + path [as in training]")
+        str | None, typer.Option(help="prefix of page URLs: URL = prefix + path [as in training]")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add documents, all or none of them; they are found from the next query on."""
+    """Add documents, all or none; they are searchable immediately."""
     from genir.corpus.folder import holds_pages, read_corpus
     from genir.retriever import Retriever
 
@@ -58,18 +56,18 @@ def add(
     keys = change(documents, asked)
     seconds = time.monotonic() - began
     each = f"{1000 * seconds / len(keys):.0f} ms each"
-    told = {"documents": len(keys), "version": retriever.version, "seconds": round(seconds, 3)}
-    _tell(f"{len(keys):,} documents added in {seconds:.1f} s, {each}", told, as_json)
+    values = {"documents": len(keys), "version": retriever.version, "seconds": round(seconds, 3)}
+    _report(f"{len(keys):,} documents added in {seconds:.1f} s, {each}", values, as_json)
 
 
 @verbs.command()
 def delete(
     model: Model,
     keys: Annotated[list[str] | None, typer.Argument(help="keys of documents")] = None,
-    file: Annotated[Path | None, typer.Option(help="further keys, one a line")] = None,
+    file: Annotated[Path | None, typer.Option(help="file of further keys, one per line")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete documents, all or none of them; they are not found from the next query on."""
+    """Delete documents, all or none; they are no longer found."""
     from genir.retriever import Retriever
     from genir.text_files import read_lines
 
@@ -77,24 +75,24 @@ def delete(
     if file is not None:
         wanted += [line for _, line in read_lines(file) if line.strip()]
     if not wanted:
-        raise InputError("no key given; name some, or --file with one a line")
+        raise InputError("no key given; name keys, or a --file with one per line")
     retriever = Retriever.load(model)
     gone = retriever.delete(wanted)
-    told = {"documents": len(gone), "version": retriever.version}
-    _tell(f"{len(gone):,} documents deleted", told, as_json)
+    values = {"documents": len(gone), "version": retriever.version}
+    _report(f"{len(gone):,} documents deleted", values, as_json)
 
 
 @verbs.command()
 def versions(model: Model, as_json: AsJson = False) -> None:
-    """List the versions of a model's collection; rollback goes back to those that are kept."""
+    """List the versions of a model's documents; rollback can restore the kept ones."""
     from genir.retriever import Retriever
 
-    told = Retriever.load(model).versions()
+    listed = Retriever.load(model).versions()
     if as_json:
-        print_json([asdict(one) for one in told])
+        print_json([asdict(one) for one in listed])
         return
     table = Table("version", "change", "documents", "made (UTC)", "kept", box=None)
-    for one in told:
+    for one in listed:
         change = one.kind if one.target is None else f"{one.kind} to {one.target}"
         kept = "yes" if one.kept else ""
         table.add_row(str(one.version), change, f"{one.documents:,}", one.made, kept)
@@ -104,30 +102,30 @@ def versions(model: Model, as_json: AsJson = False) -> None:
 @verbs.command()
 def rollback(
     model: Model,
-    version: Annotated[int, typer.Argument(help="as `genir versions` lists it", min=0)],
+    version: Annotated[int, typer.Argument(help="version listed by `genir versions`", min=0)],
     as_json: AsJson = False,
 ) -> None:
-    """Go back to a former version; that is a version itself, so it can be undone."""
+    """Restore the documents of an earlier version, as a new version."""
     from genir.retriever import Retriever
 
     retriever = Retriever.load(model)
     retriever.rollback(version)
-    told = {"documents": _live(retriever), "version": retriever.version, "target": version}
-    _tell(f"{told['documents']:,} documents, as at version {version}", told, as_json)
+    values = {"documents": _live(retriever), "version": retriever.version, "target": version}
+    _report(f"{values['documents']:,} documents, as at version {version}", values, as_json)
 
 
 @verbs.command()
 def compact(model: Model, as_json: AsJson = False) -> None:
-    """Write the folder anew without what was deleted; ends the ways back to earlier versions."""
+    """Rewrite the folder without deleted documents; earlier versions can no longer be restored."""
     from genir.retriever import Retriever
 
     before = _bytes(model)
     retriever = Retriever.load(model)
     retriever.compact()
     after = _bytes(model)
-    told = {"documents": _live(retriever), "version": retriever.version, "bytes": after}
+    values = {"documents": _live(retriever), "version": retriever.version, "bytes": after}
     size = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
-    _tell(f"{told['documents']:,} documents; {size}", told, as_json)
+    _report(f"{values['documents']:,} documents; {size}", values, as_json)
 
 
 @verbs.command()
@@ -136,56 +134,60 @@ def refresh(
     queries: Queries = None,
     qrels: Qrels = None,
     pseudo: Pseudo = None,
-    replay: Annotated[float, typer.Option(help="examples of old documents a new one", min=0)] = 2.0,
-    adapters: Annotated[int, typer.Option(help="train LoRA adapters of this rank", min=0)] = 0,
-    tolerance: Annotated[float, typer.Option(help="RR@10 that old documents may lose")] = 0.01,
+    replay: Annotated[
+        float, typer.Option(help="examples of old documents per new one", min=0)
+    ] = 2.0,
+    adapters: Annotated[
+        int, typer.Option(help="rank of LoRA adapters; 0: train all weights", min=0)
+    ] = 0,
+    tolerance: Annotated[float, typer.Option(help="maximal RR@10 loss of old documents")] = 0.01,
     settings: Settings = None,
-    resume: Annotated[bool, typer.Option(help="go on with an interrupted refresh")] = False,
-    overwrite: Annotated[bool, typer.Option(help="start an interrupted refresh over")] = False,
+    resume: Annotated[bool, typer.Option(help="continue an interrupted refresh")] = False,
+    overwrite: Annotated[bool, typer.Option(help="restart an interrupted refresh")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the model on what was added; it is replaced if old documents are found as well."""
+    """Train the model on added documents; replace it unless old documents rank worse."""
     from genir.training.refresh import Refresh, refresh
 
     request = Refresh(model, queries, qrels, pseudo, settings or [], replay, adapters, tolerance,
                       resume, overwrite)  # fmt: skip
     found = refresh(request)
     text = (
-        f"{found.documents:,} documents learned in {found.steps:,} steps, {found.seconds:.0f} s; "
+        f"{found.documents:,} documents trained in {found.steps:,} steps, {found.seconds:.0f} s; "
         f"dev RR@10 of old documents {found.old.before:.3f} -> {found.old.after:.3f}, "
         f"of new ones {found.new.before:.3f} -> {found.new.after:.3f}"
     )
-    _tell(text, asdict(found) | {"old": found.old._asdict(), "new": found.new._asdict()}, as_json)
+    _report(text, asdict(found) | {"old": found.old._asdict(), "new": found.new._asdict()}, as_json)
 
 
 @verbs.command()
 def backup(
     model: Model,
-    out: Annotated[Path, typer.Argument(help="the copy, a new folder", show_default=False)],
-    overwrite: Annotated[bool, typer.Option(help="replace a copy that is there already")] = False,
+    out: Annotated[Path, typer.Argument(help="new folder for the copy", show_default=False)],
+    overwrite: Annotated[bool, typer.Option(help="replace an existing copy")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a model folder with its changes, while it is served and changed; the copy is checked."""
+    """Copy and verify a model folder, also while it is served and updated."""
     from genir.living.backup import back_up
 
     version = back_up(model, out, overwrite)
-    told = {"folder": str(out), "version": version, "bytes": _bytes(out)}
-    _tell(f"copied to {out}, {_bytes(out) / 1e6:,.1f} MB", told, as_json)
+    values = {"folder": str(out), "version": version, "bytes": _bytes(out)}
+    _report(f"copied to {out}, {_bytes(out) / 1e6:,.1f} MB", values, as_json)
 
 
 @verbs.command()
 def recover(model: Model, as_json: AsJson = False) -> None:
-    """Keep the intact changes of a model folder whose journal is damaged; stop its server first."""
+    """Keep the intact changes of a model folder with a damaged journal; stop its server first."""
     from genir.living.backup import recover
 
     found = recover(model)
-    told = {"version": found.version, "recorded": found.recorded, "moved": str(found.moved or "")}
+    values = {"version": found.version, "recorded": found.recorded, "moved": str(found.moved or "")}
     if found.moved is None:
-        text = "the journal is intact, nothing was changed"
+        text = "the journal is intact; nothing was changed"
     else:
         known = "unknown" if found.recorded is None else str(found.recorded)
         text = f"last acknowledged version: {known}; the damaged journal is in {found.moved}"
-    _tell(text, told, as_json)
+    _report(text, values, as_json)
 
 
 def _queries(
@@ -194,7 +196,7 @@ def _queries(
     files: tuple[Path | None, Path | None],
     pseudo: Path | None,
 ) -> dict[str, list[str]]:
-    """Return the queries that the files know of the documents, by key; note those of others."""
+    """Return the documents' queries from the files, by key; note unused ones."""
     from genir.corpus.folder import read_train_queries
     from genir.corpus.notes import Notes
     from genir.corpus.pseudo import read_pseudo_queries
@@ -203,27 +205,27 @@ def _queries(
     known, found = new | set(retriever.table.keys), dict[str, list[str]]()
     queries, qrels = files
     if (queries is None) != (qrels is None):
-        raise InputError("--queries and --qrels go together: give both, or neither")
+        raise InputError("--queries and --qrels: give both, or neither")
     if queries is not None and qrels is not None:
         found = read_train_queries(queries, qrels, known)
     for key, texts in (read_pseudo_queries(pseudo, known) if pseudo else {}).items():
         found.setdefault(key, []).extend(texts)
     notes = Notes(" and ".join(str(file) for file in (queries, pseudo) if file))
     for key in found.keys() - new:
-        notes.add("queries of other documents than those added are not read", key)
+        notes.add("ignored queries of other documents", key)
     notes.report()
     return {key: texts for key, texts in found.items() if key in new}
 
 
 def _note_train_files(corpus: Path) -> None:
-    """Say that train queries beside added documents are not read, as training would."""
+    """Note that the train queries in a corpus folder are ignored, unlike in training."""
     from genir.corpus.layout import QUERIES, TRAIN_QRELS, find_file
     from genir.corpus.notes import Notes
 
     found = [find_file(corpus, names) for names in (QUERIES, TRAIN_QRELS) if corpus.is_dir()]
     if found and all(found):
         notes = Notes(str(corpus))
-        notes.add("its train queries are not read; give them by --queries and --qrels")
+        notes.add("its train queries are ignored; give them as --queries and --qrels")
         notes.report()
 
 
@@ -235,8 +237,8 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _tell(text: str, told: dict[str, Any], as_json: bool) -> None:
+def _report(text: str, values: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(told)
+        print_json(values)
     else:
-        print_line(f"{text}; version {told['version']}")
+        print_line(f"{text}; version {values['version']}")

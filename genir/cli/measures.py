@@ -1,4 +1,4 @@
-"""Verbs that measure a model, or tell what is in it."""
+"""Verbs that evaluate, benchmark and inspect models."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from genir.console import print_json, print_table
 from genir.serving.verb import load
 
 verbs = typer.Typer()
-benchmark_app = typer.Typer(help="Measure speed against peers.", no_args_is_help=True)
+benchmark_app = typer.Typer(help="Measure speed against other systems.", no_args_is_help=True)
 verbs.add_typer(benchmark_app, name="benchmark")
 
 
@@ -22,7 +22,7 @@ def evaluate(
     model: Model,
     queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
     qrels: Annotated[Path, typer.Option(help="judgements: BEIR or TREC")],
-    baselines: Annotated[str, typer.Option(help="to measure beside it")] = "bm25,dense,rrf",
+    baselines: Annotated[str, typer.Option(help="baselines to compare with")] = "bm25,dense,rrf",
     run: Annotated[
         Path | None, typer.Option(help="write a TREC run file here", callback=refuse_place)
     ] = None,
@@ -30,19 +30,19 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="write a Markdown report folder here", file_okay=False)
     ] = None,
-    typos: Annotated[bool, typer.Option(help="ask misspelt queries too")] = True,
-    timed: Annotated[int, typer.Option(help="queries to time, one at a time", min=0)] = 200,
-    diagnose: Annotated[bool, typer.Option(help="find out what beam search loses")] = False,
+    typos: Annotated[bool, typer.Option(help="also evaluate misspelt queries")] = True,
+    timed: Annotated[int, typer.Option(help="number of queries for latency", min=0)] = 200,
+    diagnose: Annotated[bool, typer.Option(help="diagnose documents lost by beam search")] = False,
     beams: Annotated[
         int | None,
-        typer.Option(help="beam width, at least the hits wanted; default: the recipe's", min=1),
+        typer.Option(help="beam width, at least the number of hits; default: the recipe's", min=1),
     ] = None,
     former: Annotated[
-        Path | None, typer.Option(help="the model folder, or a run, of before: what is forgotten?")
+        Path | None, typer.Option(help="previous model folder or run, to measure forgetting")
     ] = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Measure a model beside BM25, the dense retriever and their fusion, on the same queries."""
+    """Evaluate a model and BM25, dense retrieval and their fusion on the same queries."""
     from genir.evaluation.compare import Options
     from genir.evaluation.session import Outputs, evaluate
     from genir.models.precision import override
@@ -55,7 +55,7 @@ def evaluate(
 
 @verbs.command()
 def inspect(model: Model, as_json: AsJson = False) -> None:
-    """Show what is in a model folder, checking every file."""
+    """Show the content of a model folder and verify every file."""
     from genir.retriever import Retriever
 
     retriever = Retriever.load(model)
@@ -77,7 +77,7 @@ def inspect(model: Model, as_json: AsJson = False) -> None:
 
 
 def _shown(value: Any) -> str:
-    """Return a value of the manifest for people; empty parts of a section are left out."""
+    """Format a value of the manifest; empty parts of a section are left out."""
     if isinstance(value, dict):
         parts = {name: _shown(part) for name, part in value.items()}
         return ", ".join(f"{name} {part}" for name, part in parts.items() if part) or "none"
@@ -96,12 +96,12 @@ def latency(
     queries: Annotated[
         Path | None, typer.Option(help="queries.jsonl or .tsv; default: titles of documents")
     ] = None,
-    count: Annotated[int, typer.Option(help="queries to time", min=1)] = 200,
-    baselines: Annotated[str, typer.Option(help="to time beside it")] = "dense,bm25",
+    count: Annotated[int, typer.Option(help="number of queries", min=1)] = 200,
+    baselines: Annotated[str, typer.Option(help="baselines to compare with")] = "dense,bm25",
     json_file: JsonFile = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Time single queries: the model, a pass of transformers' encoder, and baselines, by turns."""
+    """Measure single-query latency of the model, a transformers encoder pass, and baselines."""
     from genir.evaluation.session import benchmark_latency
     from genir.models.precision import override
 
@@ -111,31 +111,29 @@ def latency(
 
 @benchmark_app.command("decode")
 def decode(
-    quick: Annotated[bool, typer.Option(help="one small cell: half a minute")] = False,
+    quick: Annotated[bool, typer.Option(help="one small setting: half a minute")] = False,
     corpus: Annotated[
-        Path | None, typer.Option(help="decode the URLs of this corpus folder, not codes")
+        Path | None, typer.Option(help="decode the URLs of this corpus folder instead of codes")
     ] = None,
     sizes: Annotated[
         bool,
-        typer.Option(help="genir alone on 10 thousand to 10 million identifiers, 100 on a GPU"),
+        typer.Option(help="only genir, on 10 thousand to 10 million identifiers, 100 on a GPU"),
     ] = False,
     model: Annotated[
-        Path | None, typer.Option(help="decode what this trained model writes: url, title, genre")
+        Path | None, typer.Option(help="decode with this trained model: url, title, genre")
     ] = None,
-    queries: Annotated[Path | None, typer.Option(help="what --model is asked")] = None,
-    turns: Annotated[int, typer.Option(help="how often each is timed", min=1)] = 3,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one")
-    ] = "auto",
+    queries: Annotated[Path | None, typer.Option(help="queries for --model")] = None,
+    turns: Annotated[int, typer.Option(help="repetitions of each measurement", min=1)] = 3,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if available")] = "auto",
     json_file: JsonFile = None,
     plot: Annotated[
         Path | None, typer.Option(help="write a chart here, a PNG", callback=refuse_place)
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="in the place of auto: bf16, fp32, or auto itself")
+        Precision, typer.Option(help="bf16, fp32, or auto: the faster one")
     ] = "auto",
 ) -> None:
-    """Time genir's decoder and transformers' `generate` on the same weights and identifiers."""
+    """Compare genir's decoder with transformers' `generate` on the same weights and identifiers."""
     from genir.evaluation.decode_speed import Request, run_benchmark
 
     request = Request(quick, corpus, sizes, turns, device, model, queries, precision)

@@ -1,4 +1,4 @@
-"""Arguments and options that several verbs share."""
+"""Arguments and options shared by several verbs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def refuse_place(path: Path | None) -> Path | None:
-    """Refuse a file that could not be written, before the work whose result goes there."""
+    """Refuse a path that cannot be written, before the work starts."""
     if path is not None:
         check_output(path)
     return path
@@ -25,7 +25,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="change a recipe key: training.epochs=1")
 ]
 Conditions = Annotated[
-    list[str] | None, typer.Option("--where", help="metadata a hit must have: lang=en")
+    list[str] | None, typer.Option("--where", help="required metadata of a hit: lang=en")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 JsonFile = Annotated[
@@ -33,16 +33,18 @@ JsonFile = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="of products; auto: what is faster here, as measured"),
+    typer.Option("--precision", help="of matrix products; auto: the faster one, measured"),
 ]
-Overwrite = Annotated[bool, typer.Option(help="replace what stands at the output")]
+Overwrite = Annotated[bool, typer.Option(help="replace an existing output")]
 
 
 def read_conditions(where: list[str] | None, documents: "DocumentStore") -> dict[str, Any]:
-    """Return the filter of `--where field=value` options: field -> values, one of which must match.
+    """Parse `--where field=value` options to a filter: field -> alternative values.
 
-    A value has the type that the field has in the documents. Raises InputError for another type,
-    and for an unknown field.
+    A value is converted to the type of the field in the documents.
+
+    Raises:
+        InputError: a value has another type, or a field is unknown.
     """
     from genir.corpus.conditions import read_value
 
@@ -50,7 +52,7 @@ def read_conditions(where: list[str] | None, documents: "DocumentStore") -> dict
     for item in where or []:
         field, equals, value = item.partition("=")
         if not equals or not field:
-            raise InputError(f"--where {item!r}: write it as field=value, such as lang=en")
+            raise InputError(f"--where {item!r}: write it as field=value, e.g. lang=en")
         values = read_value(field, value, documents.field_types(field))
         conditions.setdefault(field, []).extend(values)
     return conditions

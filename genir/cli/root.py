@@ -1,4 +1,4 @@
-"""The root of the command line: checks that hold for the arguments and help of every verb."""
+"""Root of the command line: checks of arguments and help texts that apply to all verbs."""
 
 import os
 import re
@@ -17,13 +17,13 @@ NUMBERS = {
     int: (re.compile(r"[+-]?[0-9]{1,18}"), "a whole number"),
     float: (re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"), "a number"),
 }
-"""What a number looks like on the command line, and what it is called."""
+"""Accepted syntax of numbers on the command line, and its description in messages."""
 DASHED = re.compile(r"-[^-]\s")
-"""A query that is read as an option with a value: `-k means`."""
+"""A query that typer would parse as an option with a value: `-k means`."""
 
 
 class Root(TyperGroup):
-    """The group of all verbs. Help texts are shown as written: `[pseudo]` is no markup."""
+    """Group of all verbs. Help texts are not markup: `[pseudo]` is printed as it is."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -43,14 +43,14 @@ class Root(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the verb that the arguments name. Raises InputError for bad arguments."""
+        """Run the verb named by the arguments. Raises InputError for bad arguments."""
         run_command(super().main, args, prog_name)
 
 
 def _check_numbers(parameter: Any) -> None:
-    """Let a parameter that is a number take plain digits only, and name the value it refuses.
+    """Restrict a numeric parameter to plain digits, and show a refused value.
 
-    Python's own parsers also take `1_000`, blanks, digits of all scripts, `nan` and `inf`.
+    Python's parsers also accept `1_000`, white space, digits of any script, `nan` and `inf`.
     """
     annotation = parameter.type_descriptor.annotation
     kinds = {annotation, *get_args(annotation)}
@@ -82,7 +82,7 @@ def commands_below(group: TyperGroup) -> Iterator[Command]:
 def run_command(
     main: Callable[..., Any], args: Sequence[str] | None = None, prog: str | None = None
 ) -> None:
-    """Call a command's `main` and exit with its code. Raises InputError for bad arguments."""
+    """Run a command's `main` and exit with its code. Raises InputError for bad arguments."""
     given = sys.argv[1:] if args is None else list(args)
     for number, argument in enumerate(given, start=1):
         _refuse_other_encodings(number, argument)
@@ -90,7 +90,7 @@ def run_command(
         code = main(given, prog, standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message()
-        if not message:  # help was printed, since no verb was named
+        if not message:  # no verb was named: typer printed the help
             sys.exit(2)
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context is not None else ""

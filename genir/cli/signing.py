@@ -1,4 +1,4 @@
-"""Verbs that sign model folders which travel, and verify their signatures."""
+"""Verbs that sign model folders and verify signatures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ def keygen(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Make a pair of keys: one signs model folders, the other verifies them."""
+    """Make a key pair: the private key signs model folders, the public key verifies them."""
     from genir.signatures import PUBLIC_SUFFIX, make_keys
 
     made = make_keys(file)
@@ -26,16 +26,16 @@ def keygen(
     if as_json:
         print_json({"key": made, "private": str(file), "public": str(public)})
     else:
-        print_line(f"key {made}: keep {file} to yourself, give away {public}")
+        print_line(f"key {made}: keep {file} secret, distribute {public}")
 
 
 @verbs.command()
 def sign(
     model: Model,
-    key: Annotated[Path, typer.Option(help="private key, as genir keygen writes it")],
+    key: Annotated[Path, typer.Option(help="private key of genir keygen")],
     as_json: AsJson = False,
 ) -> None:
-    """Sign a model folder: its manifest, and so the sha256 of every file."""
+    """Sign a model folder: its manifest, and thereby the sha256 of every file."""
     from genir.living.signed import sign
     from genir.signatures import read_private_key
 
@@ -49,12 +49,12 @@ def verify(
     key: Annotated[Path, typer.Option(help="public keys, one or more: FILE.pub of genir keygen")],
     as_json: AsJson = False,
 ) -> None:
-    """Verify the signature of a model folder, every file of it, and that it has no changes."""
+    """Verify the signature of a model folder and every file, and that its journal is empty."""
     from genir.living.signed import verify
     from genir.signatures import read_public_keys
 
     found = verify(model, read_public_keys(key))
-    text = f"{model}: signed by key {found}, every file as it was signed"
+    text = f"{model}: signed by key {found}, every file is unchanged"
     _print(text, {"folder": str(model), "key": found}, as_json)
 
 

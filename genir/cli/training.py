@@ -1,4 +1,4 @@
-"""Verbs that make models, and what models are made from."""
+"""Verbs that train models, and prepare their inputs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ verbs = typer.Typer()
 corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
 verbs.add_typer(corpus_app, name="corpus")
 
-BaseUrl = Annotated[str, typer.Option(help="of a folder of pages: URL = this + path")]
+BaseUrl = Annotated[str, typer.Option(help="prefix of page URLs: URL = prefix + path")]
 
 
 @verbs.command()
@@ -25,11 +25,12 @@ def train(
     queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
     qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
     settings: Settings = None,
-    resume: Annotated[bool, typer.Option(help="go on with an interrupted training")] = False,
+    resume: Annotated[bool, typer.Option(help="continue an interrupted training")] = False,
     overwrite: Overwrite = False,
     base_url: BaseUrl = "",
     precision: Annotated[
-        Precision | None, typer.Option(help="of products; auto: measured; default: the recipe's")
+        Precision | None,
+        typer.Option(help="of matrix products; auto: measured; default: the recipe's"),
     ] = None,
 ) -> None:
     """Train a recipe on a corpus; write a model folder."""
@@ -54,16 +55,16 @@ def train(
 @verbs.command()
 def identifiers(
     corpus: Annotated[Path, typer.Argument(help="a corpus")],
-    scheme: Annotated[str, typer.Option(help="such as atomic, residual, url, title")],
+    scheme: Annotated[str, typer.Option(help="for example atomic, residual, url, title")],
     settings: Settings = None,
-    encoder: Annotated[str, typer.Option(help="whose tokenizer and vectors are used")] = "minilm",
+    encoder: Annotated[str, typer.Option(help="encoder for tokenizer and vectors")] = "minilm",
     plot: Annotated[
-        Path | None, typer.Option(help="draw it into this PNG", callback=refuse_place)
+        Path | None, typer.Option(help="write a plot to this PNG", callback=refuse_place)
     ] = None,
     json_file: JsonFile = None,
     base_url: BaseUrl = "",
 ) -> None:
-    """Report the quality of a corpus's identifiers, before any training."""
+    """Report the quality of a corpus's identifiers, without training."""
     from genir.training.preview import preview_identifiers
 
     outputs = plot, json_file
@@ -75,9 +76,9 @@ def recipes() -> None:
     """List the recipes that come with genir."""
     from genir.config import load_recipe, recipe_names
 
-    # A name that is cut short could not be given to `genir train`.
+    # Names are not truncated: they are arguments of `genir train`.
     table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, recipe_names()))),
-                  "what it is", "paper", box=None)  # fmt: skip
+                  "description", "paper", box=None)  # fmt: skip
     for name in recipe_names():
         recipe = load_recipe(name)
         table.add_row(name, recipe.description, recipe.paper)
@@ -96,11 +97,11 @@ def generate_queries(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="change a [pseudo] key: count=10, noise=0.1")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="go on with an interrupted run")] = False,
+    resume: Annotated[bool, typer.Option(help="continue an interrupted run")] = False,
     overwrite: Overwrite = False,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Make up queries for every document: one {"document", "text"} a line."""
+    """Generate queries for every document: one {"document", "text"} per line."""
     from genir.models.precision import override
     from genir.training.generate import Request, generate_queries
 
@@ -114,7 +115,7 @@ def python_docs(
     packages: Annotated[list[str] | None, typer.Option(help="further packages to read")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a corpus from the docstrings of this Python's standard library."""
+    """Make a corpus from the docstrings of the Python standard library."""
     from genir.corpus.python_docs import make_python_docs
 
     made, modules = make_python_docs(out, packages or [], overwrite)
@@ -122,4 +123,4 @@ def python_docs(
         f"{out}: {len(made.documents):,} entries of {len(modules.imported):,} modules "
         f"({len(modules.skipped)} could not be imported), {len(made.queries):,} queries."
     )
-    print_line("The queries are sentences cut out of the documentation itself.")
+    print_line("The queries are sentences removed from the documentation.")

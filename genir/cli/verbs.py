@@ -1,4 +1,4 @@
-"""The verbs of `genir` as one application. A verb is a function in the file of its group."""
+"""Typer application of all verbs. A verb is a function in the module of its group."""
 
 import typer
 

@@ -1,1 +1,1 @@
-"""Queries made up for documents: who writes them, and the file they are written to."""
+"""Query generation for documents: models and output files."""

@@ -1,7 +1,7 @@
-"""Queries for every document, into a file that appears when it is whole.
+"""Writing of generated queries for a corpus to a file, resumable after a kill.
 
-`FILE.part` grows by a line a document; a later run goes on behind its last whole batch, and ends in
-the same bytes: each batch is drawn by a seed of its own. Knows no model but by its `write`.
+`FILE.part` grows by one line per document and is renamed when complete. Each batch has its own
+seed, so a resumed run gives the same bytes. Independent of the model behind `write`.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from genir.records import Document
 from genir.tasks.writing import reading
 
 DIGITS = 16
-"""Hexadecimal digits of the digest of documents."""
+"""Hexadecimal digits of the documents' digest."""
 
 
 class Writes(Protocol):
-    """What continues prompts: see `Writer.write`. precision: of its products."""
+    """Model that continues prompts, see `Writer.write`. precision: of its matrix products."""
 
     precision: str
 
     def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
-        """Return a continuation of each prompt."""
+        """Return one continuation per prompt."""
         ...
 
 
 def part_of(out: Path) -> Path:
-    """Return where the queries of a file to come are collected."""
+    """Return the path of the unfinished file."""
     return out.with_name(f"{out.name}.part")
 
 
@@ -46,11 +46,16 @@ def write_queries(
     out: Path,
     weights: str = "",
 ) -> Iterator[int]:
-    """Write queries for every document to `out`; yield after each batch, when it may be left.
+    """Write queries for every document to `out`, and yield after each batch.
 
-    One JSON object a line: {"document": key, "text": query}, document by document in corpus order,
-    no query of a document twice. weights: identifies the writer's. Raises InputError for a part
-    file of other settings, documents or weights, and for a disk that takes no more.
+    Each line is one JSON object {"document": key, "text": query}, in corpus order, without
+    duplicate queries of a document.
+
+    Args:
+        weights: Identity of the model's weights.
+
+    Raises:
+        InputError: the part file has other settings, documents or weights, or the disk fails.
     """
     part = part_of(out)
     try:
@@ -79,29 +84,30 @@ def write_queries(
             _finish(part, out)
     except OSError as error:
         raise InputError(
-            f"{out}: cannot be written ({error.strerror}); make room or name another file"
+            f"{out}: cannot be written ({error.strerror}); free space or name another file"
         ) from None
 
 
 def begun_precision(out: Path) -> Precision:
-    """Return the precision that a part file was begun with; `auto` where there is none.
+    """Return the precision that a part file was started with; `auto` if there is none.
 
-    A run that goes on in another one would draw other queries than a run that was not interrupted.
+    A run resumed in another precision would sample other queries.
     """
     try:
         with part_of(out).open(encoding="utf-8") as lines:
             taken = json.loads(next(lines))["precision"]
     except (OSError, ValueError, StopIteration, LookupError, TypeError):
-        return "auto"  # `write_queries` says what is wrong with it
+        return "auto"  # `write_queries` reports the problem
     return taken if taken in get_args(Precision) else "auto"
 
 
 def _begin(
     part: Path, options: PseudoSection, corpus: Sequence[Document], facts: Mapping[str, Any]
 ) -> int:
-    """Return how many documents are done, in whole batches; cut off what is beyond them.
+    """Return the number of documents in complete batches, and truncate the file after them.
 
-    Raises InputError for a file of other inputs, and for one that is damaged.
+    Raises:
+        InputError: the file has other inputs or is damaged.
     """
     size = len(corpus)
     head = json.dumps(facts).encode() + b"\n"
@@ -115,11 +121,11 @@ def _begin(
         if name == "layout":
             raise _damaged(part, 1)
         raise InputError(
-            f"{part}: was made from other inputs than these ({name}: {known.get(name, 'absent')} "
-            f"then, {facts[name]} now); restore what has changed to go on with --resume, or start "
-            "over with --overwrite"
+            f"{part}: was made from other inputs ({name}: {known.get(name, 'absent')} then, "
+            f"{facts[name]} now); restore them to continue with --resume, or start again with "
+            "--overwrite"
         )
-    # Bytes: a kill may have cut within a letter, and keys may hold what ends a line of text.
+    # In bytes: a kill may cut a character, and keys may contain line separators.
     whole = [line for line in lines[1:] if line.endswith(b"\n")]
     done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
     for number, (line, document) in enumerate(zip(whole[:done], corpus, strict=False), start=2):
@@ -133,7 +139,7 @@ def _begin(
 
 
 def _record(part: Path, number: int, line: bytes) -> dict[str, Any]:
-    """Return the object of a line. Raises InputError where there is none."""
+    """Return the object of a line. Raises InputError if it is damaged."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -148,11 +154,11 @@ def _is_texts(given: object) -> bool:
 
 
 def _damaged(part: Path, number: int) -> InputError:
-    return InputError(f"{part}:{number}: damaged; start over with --overwrite")
+    return InputError(f"{part}:{number}: damaged; start again with --overwrite")
 
 
 def _digest(corpus: Sequence[Document]) -> str:
-    """Return a digest of all that is read of a corpus."""
+    """Return a digest of all document fields that are read."""
     digest = hashlib.sha256()
     for document in corpus:
         digest.update(json.dumps([document.key, document.title, document.text]).encode())
@@ -162,7 +168,7 @@ def _digest(corpus: Sequence[Document]) -> str:
 def _ask(
     batch: Sequence[Document], writer: Writes, options: PseudoSection, start: int
 ) -> list[list[str]]:
-    """Return the queries of each document: those that are not empty, each once."""
+    """Return the distinct non-empty queries of each document."""
     rng = Random(f"pseudo {options.seed} {start}")
     owners = [n for n, document in enumerate(batch) if reading(document, options.words)]
     owners = [n for n in owners for _ in range(options.count)]
@@ -176,7 +182,7 @@ def _ask(
 
 
 def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
-    """Return what is read for one query; other words are left out of it each time."""
+    """Return the prompt for one query; the dropped words differ each time."""
     if not options.prompt:
         return _drop(reading(document, options.words), options.drop, rng)
     text = first_words(document.text, options.words)
@@ -185,14 +191,14 @@ def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
 
 
 def _drop(text: str, share: float, rng: Random) -> str:
-    """Leave out each word with a chance of `share`, but never all of them."""
+    """Drop each word with probability `share`, but keep at least one."""
     found = words(text)
     kept = [word for word in found if rng.random() >= share] if share else found
     return join_words(kept or found)
 
 
 def _finish(part: Path, out: Path) -> None:
-    """Spread the documents' lines into one a query, and move the file to its place."""
+    """Write one line per query, and move the file to its destination."""
     whole = out.with_name(f".{out.name}.whole")
     with part.open(encoding="utf-8") as lines, whole.open("w", encoding="utf-8") as file:
         next(lines)

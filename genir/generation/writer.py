@@ -1,7 +1,7 @@
-"""Any transformers model that writes text: an encoder-decoder or a causal language model.
+"""Text generation with any transformers encoder-decoder or causal language model.
 
-It reads a prompt and samples what comes next, by transformers' own `generate`. With noise on the
-embeddings of what it reads, samples differ more (UDEG, 2021). Knows no documents.
+Continuations are sampled by transformers' `generate`. Noise on the input embeddings makes them
+more diverse (UDEG, 2021).
 """
 
 from collections.abc import Sequence
@@ -41,37 +41,40 @@ from genir.models.sources import START_TOKEN, refuse_family
 from genir.models.trial import TEXTS, compare
 from genir.retriever import Retriever
 
-OTHER_WRITER = "give a causal language model such as GPT-2, Llama or Qwen, or a T5 or BART model"
+OTHER_WRITER = "give a causal language model like GPT-2, Llama or Qwen, or a T5 or BART model"
 CAUSAL = 0.2
-"""How far logits may be apart, in their own spread, in bf16; without causality they have nothing in
-common."""
+"""Maximal difference between logits in bf16, relative to their standard deviation; a model that is
+not causal exceeds it by far."""
 LONGEST = 512
-"""Tokens of a prompt, where neither model nor tokenizer asks for fewer."""
+"""Maximal tokens of a prompt, unless the model or tokenizer allows fewer."""
 
 
 class Writer:
-    """A model that continues prompts; `longest` is how many tokens of one it reads."""
+    """Text generation model. `longest`: maximal tokens of a prompt."""
 
     def __init__(self, net: Any, tokenizer: Any, longest: int = LONGEST) -> None:
         self.net = net.eval()
-        # Nothing else of the model's own: its limits of time and length, penalties or beams would
-        # change the queries, and a limit of time from run to run.
-        first = net.generation_config.forced_bos_token_id  # a language, for mBART and M2M100
+        # Without the model's own generation settings: its limits, penalties or beams would change
+        # the queries, and a time limit would make them irreproducible.
+        first = net.generation_config.forced_bos_token_id  # language token of mBART and M2M100
         net.generation_config = GenerationConfig(forced_bos_token_id=first)
         self.precision = "bf16" if net.dtype == torch.bfloat16 else "fp32"
         self.tokenizer = tokenizer
         self.causal = not net.config.is_encoder_decoder
-        if self.causal:  # the end of a prompt stands next to what follows, and is never cut
+        if self.causal:  # pad and truncate on the left, next to the continuation
             tokenizer.padding_side = tokenizer.truncation_side = "left"
         self.longest = min(longest, tokenizer.model_max_length)
 
     @classmethod
     def open(cls, source: str, device: torch.device | str, precision: Precision = "auto") -> Self:
-        """Load a model folder of genir's, or a transformers model by folder or name.
+        """Load a model folder of genir, or a transformers model by folder or name.
 
-        precision: of the whole network; auto: bf16 where that is faster on `device`, as a draw
-        among likely tokens needs no more. Raises InputError when the model cannot be loaded, or
-        writes no text.
+        Args:
+            precision: Of the whole network; auto: bf16 where it is faster on `device`, which is
+                accurate enough for sampling.
+
+        Raises:
+            InputError: the model cannot be loaded, or does not generate text.
         """
         if (Path(source) / "manifest.json").is_file():
             return cls._trained(Path(source), device, precision)
@@ -83,7 +86,7 @@ class Writer:
         if tokenizer.model_max_length < 1:
             raise refusal(
                 source, f"model_max_length = {tokenizer.model_max_length} in tokenizer_config.json",
-                "set it to the tokens that the model reads, or remove it",
+                "set it to the model's maximal input length, or remove it",
             )  # fmt: skip
         add_padding(tokenizer, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -96,10 +99,10 @@ class Writer:
         return writer
 
     def _try(self) -> None:
-        """Write a few tokens, and see that a causal model reads from left to right.
+        """Generate a few tokens, and check that a causal model attends to the left only.
 
         Raises:
-            TrialFailed: if what is read depends on what follows.
+            TrialFailed: logits depend on later tokens.
         """
         self._sample(TEXTS, PseudoSection(length=3), 0)
         if not self.causal:
@@ -109,7 +112,7 @@ class Writer:
             whole = self.net(input_ids=ids).logits[:, :-1].float()
             begun = self.net(input_ids=ids[:, :-1]).logits.float()
         spread = whole.std()
-        compare(begun / spread, whole / spread, "its logits depend on what follows", CAUSAL)
+        compare(begun / spread, whole / spread, "its logits depend on later tokens", CAUSAL)
 
     @classmethod
     def _trained(cls, folder: Path, device: torch.device | str, precision: Precision) -> Self:
@@ -118,7 +121,7 @@ class Writer:
             retriever.model, Seq2SeqModel
         ):
             raise InputError(
-                f"{folder}: finds documents, and writes no queries; take a model of the recipe "
+                f"{folder}: finds documents, but generates no queries; take a model of the recipe "
                 "query-generator"
             )
         net = retriever.model.transformer.whole()
@@ -128,9 +131,10 @@ class Writer:
         return cls(net, retriever.model.tokenizer, training.source_length)
 
     def write(self, prompts: str | Sequence[str], options: PseudoSection, seed: int) -> list[str]:
-        """Sample a continuation of each prompt; the same seed gives the same.
+        """Sample one continuation per prompt, reproducibly for a seed. A string is one prompt.
 
-        A string is one prompt. Raises InputError for anything but texts.
+        Raises:
+            InputError: a prompt is not text.
         """
         return self._sample(as_texts(prompts, "prompts"), options, seed)
 
@@ -148,11 +152,12 @@ class Writer:
         return [first_line(text) for text in texts]
 
     def _room(self, length: int) -> int:
-        """Return how many tokens are read, so that both they and what is written have positions.
+        """Return the maximal tokens of a prompt, given the model's positions.
 
-        Raises InputError if the model has too few for texts of `length` tokens.
+        Raises:
+            InputError: the model has too few positions for texts of `length` tokens.
         """
-        if self.causal:  # what is written stands in the same row
+        if self.causal:  # prompt and continuation share the positions
             places = positions(self.net)
             room = (places or self.longest + length) - length
         else:
@@ -160,16 +165,16 @@ class Writer:
             room = self.longest if places is None or length < places else 0
         if room < 1:
             raise InputError(
-                f"[pseudo] length = {length}: the model has {places} positions, which leaves no "
-                "room for as many tokens; set a smaller length"
+                f"[pseudo] length = {length}: the model has {places} positions, too few for "
+                "prompt and text; set a smaller length"
             )
         read = None if self.causal else positions(self.net.get_encoder())
         return min(self.longest, room, read or room)
 
     def _once(self, prompts: Sequence[str], options: PseudoSection) -> tuple[list[str], Tensor]:
-        """Return the prompts to read and, for each one given, its place among them: int64 [B].
+        """Return the prompts to encode and each given prompt's index among them, int64 [B].
 
-        An encoder reads equal ones once, unless each is to have noise of its own.
+        Equal prompts are encoded once, unless they get different noise.
         """
         once = not self.causal and not options.noise
         read = list(dict.fromkeys(prompts)) if once else list(prompts)
@@ -180,7 +185,7 @@ class Writer:
     def _read(
         self, ids: Tensor, mask: Tensor, places: Tensor, options: PseudoSection
     ) -> dict[str, Any]:
-        """Read prompts, int64 [R, S] each; return what B of them, by place, go on from."""
+        """Encode prompts, int64 [R, S] each; return `generate` inputs for B of them, by index."""
         reader = self.net if self.causal else self.net.get_encoder()
         embeds = reader.get_input_embeddings()(ids)
         if options.noise:
@@ -192,7 +197,7 @@ class Writer:
         return {"encoder_outputs": output, "attention_mask": mask[places]}
 
     def _continue(self, given: dict[str, Any], options: PseudoSection) -> Tensor:
-        """Return the tokens that follow what was read: int64 [B, T]."""
+        """Return the generated tokens, int64 [B, T]."""
         end = self.tokenizer.eos_token_id
         settings = GenerationConfig(
             do_sample=not options.top_k,
@@ -215,28 +220,28 @@ class Writer:
 
 
 class Draw(LogitsProcessor):
-    """Draws a token among the best few of each row, and leaves nothing else to choose.
+    """Samples a token by temperature, top-k and top-p, and masks all others.
 
-    The same draw as transformers' own, which makes up a number for each token of the vocabulary:
-    half of the time that a CPU takes to write queries.
+    The distribution is that of transformers' own sampling, which draws over the whole vocabulary
+    and takes half of the generation time on a CPU.
     """
 
     def __init__(self, temperature: float, top_k: int, top_p: float) -> None:
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return scores, float32 [B, V], that are -inf but for the token drawn."""
+        """Return scores, float32 [B, V], with -inf for all tokens but the sampled one."""
         best = scores.topk(min(self.top_k, scores.shape[-1]))
         chances = (best.values / self.temperature).softmax(dim=-1)
         better = chances.cumsum(dim=-1) - chances
-        # The best is never left out: nothing is better than it.
+        # The cumulative probability excludes the token itself: the best one always stays.
         chances = chances.masked_fill(better >= self.top_p, 0.0)
         drawn = best.indices.gather(1, chances.multinomial(1))
         return torch.full_like(scores, -torch.inf).scatter(1, drawn, 0.0)
 
 
 def _check_tokens(source: str, net: Any, tokenizer: Any) -> None:
-    """Raise InputError for a token, of the tokenizer or a configuration, without an embedding."""
+    """Raise InputError if a token id of tokenizer or configuration has no embedding."""
     rows = len(net.get_input_embeddings().weight)
     check_vocabulary(tokenizer, rows, source)
     named = {
@@ -257,13 +262,13 @@ def _dtype(device: torch.device | str, precision: Precision) -> torch.dtype:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Any:
-    """Draw by a seed of one's own, and leave everybody else's draws as they are."""
+    """Seed torch's generators within the block, and restore them afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
 def first_line(text: str) -> str:
-    """Return the first line that is not blank, with single spaces; "" where there is none."""
+    """Return the first non-blank line with white space normalized, or ""."""
     lines = (" ".join(line.split()) for line in text.splitlines())
     return next(filter(None, lines), "")

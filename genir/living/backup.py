@@ -1,4 +1,4 @@
-"""Copies of a model folder that others may be changing, and a folder whose journal is damaged."""
+"""Backup of a model folder that is in use, and recovery of a folder with a damaged journal."""
 
 import shutil
 import sqlite3
@@ -20,15 +20,19 @@ from genir.manifest import NAME as MANIFEST
 from genir.manifest import SIGNATURE, check_manifest
 
 ATTEMPTS = 5
-"""Copies that are begun while other processes compact or replace the folder."""
+"""Copy attempts before giving up; a compaction or replacement of the folder interrupts one."""
 
 
 def back_up(folder: Path, target: Path, overwrite: bool = False) -> int:
-    """Copy a model folder as it is at one version, while others may search and change it.
+    """Copy one consistent version of a model folder while other processes search and update it.
 
-    Returns the version of the copy, which is checked against its manifest and its journal before
-    it takes its place at `target`. Raises InputError for a damaged folder, for a `target` that
-    exists (unless `overwrite`) and where it cannot be written.
+    The copy is verified against its manifest and journal before it is moved to `target`.
+
+    Returns:
+        The version of the copy.
+
+    Raises:
+        InputError: the folder is damaged, `target` exists and not `overwrite`, or the disk fails.
     """
     _refuse_place(folder, target, overwrite)
     for _ in range(ATTEMPTS):
@@ -38,13 +42,13 @@ def back_up(folder: Path, target: Path, overwrite: bool = False) -> int:
                 return _copy(base, partial)
         except Moved:
             continue
-    raise FolderError(f"{folder}: was replaced {ATTEMPTS} times while it was copied; try again")
+    raise FolderError(f"{folder}: was replaced {ATTEMPTS} times during the copy; try again")
 
 
 def _base(folder: Path) -> Base:
-    """Return what a folder is. Raises InputError for one that is damaged, and stays so.
+    """Return the journal base of a folder. Raises InputError if the folder is damaged.
 
-    A folder that takes its place between two files leaves a manifest of one and files of the other.
+    The manifest is read again if the folder was replaced during verification.
     """
     while True:
         before = stamp(folder)
@@ -56,9 +60,9 @@ def _base(folder: Path) -> Base:
 
 
 def _refuse_place(folder: Path, target: Path, overwrite: bool) -> None:
-    """Raise InputError for a target that is the source, inside or above it, or no copy of a model.
+    """Raise InputError unless `target` is free or a model folder, outside and not above `folder`.
 
-    What stands at a target is removed: another model's folder, perhaps, but nothing else.
+    An existing target is removed, hence only a model folder is accepted.
     """
     source, place = folder.resolve(), target.resolve()
     if place == source or place in source.parents or source in place.parents:
@@ -78,7 +82,7 @@ def _copy(base: Base, partial: Path) -> int:
         if _base(base.folder) == base:
             raise
         unchanged = False
-    if not unchanged:  # by a compaction, say: files of two folders may be mixed
+    if not unchanged:  # e.g. compacted: the copy may mix files of two folders
         raise Moved
     check_manifest(partial)
     with closing(Journal(copy)) as journal:
@@ -88,7 +92,7 @@ def _copy(base: Base, partial: Path) -> int:
     try:
         fit_of(partial)(changes)
     except InputError as error:
-        with closing(Journal(base)) as journal:  # names the source, not the copy
+        with closing(Journal(base)) as journal:  # the error names the source, not the copy
             raise journal.damaged(str(error)) from None
     return changes[-1].version
 
@@ -104,9 +108,9 @@ def _copy_files(base: Base, partial: Path) -> None:
 
 
 def _copy_journal(base: Base, copy: Base) -> None:
-    """Copy the journal as it is after its last commit, with the record of that commit."""
+    """Copy the journal up to its last commit, and create the commit record."""
     with closing(Journal(base)) as source:
-        if not source.read():  # checks it, too
+        if not source.read():  # also verifies it
             return
         with closing(sqlite3.connect(copy.path)) as target:
             source.copy_to(target)
@@ -117,10 +121,12 @@ def _copy_journal(base: Base, copy: Base) -> None:
 
 @dataclass(frozen=True)
 class Recovered:
-    """The outcome of `recover`.
+    """Result of `recover`.
 
-    version: of the folder now. recorded: the last acknowledged version, None where the record
-    itself is damaged. moved: the folder with the damaged files, None where nothing was damaged.
+    Attributes:
+        version: Version of the folder after recovery.
+        recorded: Last acknowledged version; None if the commit record is damaged.
+        moved: Folder with copies of the damaged files; None if nothing was damaged.
     """
 
     version: int
@@ -129,12 +135,13 @@ class Recovered:
 
 
 def recover(folder: Path) -> Recovered:
-    """Keep the changes of a journal up to the first that is damaged, missing or of another model.
+    """Truncate a journal before its first damaged, missing or foreign change.
 
-    The folder is written anew beside itself and exchanged in one step, so that a crash leaves the
-    damaged folder or the recovered one. The damaged journal is copied to a folder beside it. Does
-    nothing where the journal is intact and fits the model. Raises InputError where the rest of the
-    folder is damaged.
+    The recovered folder is built beside the damaged one and swapped in atomically; the damaged
+    journal is copied to a sibling folder. Does nothing if the journal is intact and fits the model.
+
+    Raises:
+        InputError: another file of the folder is damaged.
     """
     base = Base.of(folder, check_manifest(folder))
     changes, whole = _readable(base)
@@ -160,7 +167,7 @@ def recover(folder: Path) -> Recovered:
 
 
 def _readable(base: Base) -> tuple[list[Change], bool]:
-    """Return the changes before the first damage, and whether these are all."""
+    """Return the changes before the first damaged one, and whether the journal is intact."""
     try:
         with closing(Journal(base)) as journal:
             return journal.read(), True
@@ -169,7 +176,7 @@ def _readable(base: Base) -> tuple[list[Change], bool]:
 
 
 def _fitting(folder: Path, changes: list[Change]) -> list[Change]:
-    """Return the changes before the first that loading refuses: it does not fit the model."""
+    """Return the changes before the first that does not fit the model."""
     if not changes:
         return []
     refuse_misfits = fit_of(folder)
@@ -185,7 +192,7 @@ def _fitting(folder: Path, changes: list[Change]) -> list[Change]:
 
 
 def _intact(base: Base) -> list[Change]:
-    """Return the changes before the first damage, read from a copy: opening a file changes it."""
+    """Return the changes before the first damaged one, read from a copy: SQLite modifies files."""
     if not base.path.is_file():
         return []
     with tempfile.TemporaryDirectory() as folder:
@@ -197,6 +204,6 @@ def _intact(base: Base) -> list[Change]:
 
 
 def _regular(base: Base) -> list[Path]:
-    """Return the files of a journal, without what is no regular file, and without long records."""
+    """Return the regular files of a journal, without an oversized commit record."""
     files = [path for path in base.files if path.is_file()]
     return [path for path in files if path != base.record.path or path.stat().st_size < 2**20]

@@ -1,4 +1,4 @@
-"""The model folder that a journal belongs to, and the names of the journal's files there."""
+"""Identity of the model folder that a journal extends, and the journal's file names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from genir.manifest import sha256
 
 @dataclass(frozen=True)
 class Base:
-    """The folder that a journal belongs to: its version, and the sha256 of its manifest."""
+    """Model folder of a journal: its version and the sha256 of its manifest."""
 
     folder: Path
     version: int
@@ -20,12 +20,12 @@ class Base:
 
     @property
     def path(self) -> Path:
-        """Return where the journal is, or will be."""
+        """Return the path of the journal; the file may not exist yet."""
         return self.folder / f"journal-{self.version}.sqlite"
 
     @property
     def record(self) -> CommitRecord:
-        """Return the record of the last commit, kept outside the database."""
+        """Return the record of the last commit, stored outside the database."""
         return CommitRecord(self.folder / f"journal-{self.version}.head")
 
     @property
@@ -37,6 +37,6 @@ class Base:
 
     @classmethod
     def of(cls, folder: Path, manifest: Mapping[str, Any]) -> "Base":
-        """Return the base of a folder with this manifest."""
+        """Return the journal base of a folder with this manifest."""
         digest = bytes.fromhex(sha256(folder / MANIFEST))
         return cls(folder, int(manifest.get("version", 0)), digest)

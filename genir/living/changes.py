@@ -1,4 +1,4 @@
-"""What a change of the corpus consists of, and what several come to. Knows no files."""
+"""Changes of a corpus as data: entries, their encoding as rows, and their net effect."""
 
 import hashlib
 import json
@@ -16,15 +16,17 @@ from genir.records import Document, Identifier
 
 Kind = Literal["add", "replace", "put", "delete", "rollback", "refresh"]
 Row = tuple[Any, ...]
-"""An entry as the journal's columns hold it."""
+"""An entry encoded as the columns of the journal's `entries` table."""
 
 
 @dataclass(frozen=True)
 class Put:
-    """A document, new or in the place of the one with its key.
+    """Upsert of one document.
 
-    row: its parameters, and the queries that came with it as vectors, where identifiers have
-    parameters of their own; queries: how many came with it.
+    Attributes:
+        row: Parameters of the document and its query vectors; None if the model has no document
+            rows.
+        queries: Number of known queries of the document.
     """
 
     document: Document
@@ -40,7 +42,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Mark:
-    """A document of the table that may be found from now on, or may not."""
+    """Switch of an existing document to live or deleted."""
 
     key: str
     live: bool
@@ -51,9 +53,12 @@ Entry = Put | Mark
 
 @dataclass(frozen=True)
 class Change:
-    """One acknowledged change. made: the time, UTC, for people only; versions give the order.
+    """One acknowledged transaction.
 
-    target: the version that a rollback went back to.
+    Attributes:
+        version: Version of the index after the change; versions give the order.
+        made: ISO time in UTC, for display only.
+        target: Version that a rollback restores; None for other kinds.
     """
 
     version: int
@@ -65,7 +70,7 @@ class Change:
 
 @dataclass
 class Outcome:
-    """What changes come to: the last word on each key. born: the version of its `Put`."""
+    """Net effect of changes, by key. born: the version of the last `Put` of each key."""
 
     puts: dict[str, Put] = field(default_factory=dict)
     live: dict[str, bool] = field(default_factory=dict)
@@ -73,7 +78,7 @@ class Outcome:
 
     @classmethod
     def of(cls, changes: Iterable[Change]) -> "Outcome":
-        """Fold changes, oldest first."""
+        """Return the net effect of changes, oldest first."""
         outcome = cls()
         for change in changes:
             for entry in change.entries:
@@ -87,7 +92,7 @@ class Outcome:
 
 
 def to_row(entry: Entry) -> Row:
-    """Return an entry as columns: key, live, document, identifiers, row, asked, queries."""
+    """Encode an entry as columns: key, live, document, identifiers, row, asked, queries."""
     if isinstance(entry, Mark):
         return entry.key, int(entry.live), "", "", b"", b"", 0
     row, asked = b"", b""
@@ -105,9 +110,10 @@ def to_row(entry: Entry) -> Row:
 
 
 def from_row(columns: Row, place: str) -> Entry:
-    """Return the entry that `to_row` made columns of; `place` opens messages.
+    """Decode an entry from its columns; `place` is the prefix of error messages.
 
-    Raises InputError for columns that `to_row` could not have made.
+    Raises:
+        InputError: the columns are not a valid encoding.
     """
     key, live, document, identifiers, row, asked, queries = columns
     if not document:
@@ -125,7 +131,7 @@ def from_row(columns: Row, place: str) -> Entry:
     valid = put.key == key and all(put.identifiers) and bool(put.identifiers)
     valid = valid and all(type(symbol) is int and symbol >= 0 for symbol in symbols)
     if not valid or not 0 <= queries < 2**31:
-        raise InputError(f"{place}: {key!r} has another key, or no identifiers")
+        raise InputError(f"{place}: {key!r} has a different key or invalid identifiers")
     return put
 
 
@@ -133,49 +139,54 @@ def _new_row(row: bytes, asked: bytes) -> NewRow:
     found = np.frombuffer(row, dtype="<f4").astype(np.float32)
     vectors = np.frombuffer(asked, dtype="<f2").astype(np.float16)
     if not np.isfinite(found).all() or not np.isfinite(vectors).all():
-        raise ValueError("its row holds no numbers")
+        raise ValueError("its row has values that are not finite")
     return NewRow(found, vectors.reshape(-1, len(found)))
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The bounds of entries that fit a model.
+    """Bounds that entries must respect to fit a model.
 
-    sizes: symbols of each level, as `Scheme.level_sizes` has them. row_width: of a document's row
-    of parameters, None where documents have none.
+    Attributes:
+        sizes: Number of symbols per level, see `Scheme.level_sizes`.
+        row_width: Columns of a document's parameter row; None if the model has no document rows.
     """
 
     sizes: list[int]
     row_width: int | None
 
     def refuse_misfits(self, changes: Iterable[Change], known: Container[str]) -> None:
-        """Raise InputError for an entry of another model, or a mark of an unknown document."""
+        """Raise InputError for an entry that does not fit, or a mark of an unknown document."""
         new, sizes = set[str](), list(self.sizes)
         for change in changes:
             for entry in change.entries:
                 place = f"change {change.version}, document {entry.key!r}"
                 if isinstance(entry, Mark):
                     if entry.key not in known and entry.key not in new:
-                        raise InputError(f"{place}: is marked, but was never added")
+                        raise InputError(f"{place}: is marked live or deleted, but was never added")
                     continue
                 new.add(entry.key)
-                if self.row_width is not None:  # each identifier is a new row of its own
+                if self.row_width is not None:  # each identifier adds a row
                     sizes[0] += len(entry.identifiers)
                 self._refuse(entry, sizes, place)
 
     def _refuse(self, put: Put, sizes: Sequence[int], place: str) -> None:
         for identifier in put.identifiers:
-            repeated = len(sizes) == 1 and self.row_width is None  # text: one size at any depth
+            repeated = (
+                len(sizes) == 1 and self.row_width is None
+            )  # text: one vocabulary at every depth
             bounds = list(sizes) * len(identifier) if repeated else list(sizes)
             if len(identifier) > len(bounds) or any(map(ge, identifier, bounds)):
-                raise InputError(f"{place}: the identifier {identifier} is not of this model")
+                raise InputError(
+                    f"{place}: the identifier {identifier} is outside this model's vocabulary"
+                )
         width = None if put.row is None else len(put.row.row)
         if width != self.row_width:
-            raise InputError(f"{place}: a row of {width} columns instead of {self.row_width}")
+            raise InputError(f"{place}: its row has {width} columns, not {self.row_width}")
 
 
 def digest(before: bytes, head: Row, rows: Iterable[Row]) -> bytes:
-    """Return the sha256 of a change and of all before it. head: version, kind, made, target."""
+    """Return the sha256 of a change and the digest `before`. head: version, kind, made, target."""
     found = hashlib.sha256(before)
     for columns in (head, *rows):
         for value in columns:

@@ -1,6 +1,6 @@
-"""A ranker whose documents come and go. Every change is in the journal before it is acknowledged.
+"""Index that can be updated: every change is committed to the journal, then applied in memory.
 
-What a change is in memory: `state`. How the folder is written: `storage`.
+`state` applies changes in memory; `storage` writes the folder.
 """
 
 import json
@@ -23,15 +23,15 @@ from genir.records import Document
 from genir.tasks.base import TrainQueries
 
 Given = Document | Mapping[str, Any] | Iterable[Document | Mapping[str, Any]]
-"""Documents, or records as a line of corpus.jsonl holds them; one or several."""
+"""One or several documents, or records with the fields of a line of corpus.jsonl."""
 Asked = Mapping[str, str | Sequence[str]]
-"""Queries by the key of the document that answers them."""
+"""Known queries by document key."""
 Check = Callable[[Sequence[str]], None]
-"""Refuses keys by an exception: called while no other process can change them."""
+"""Validates keys inside the write transaction; raises to abort it."""
 
 
 class Living(State):
-    """Add, replace, delete, undo, by way of the journal."""
+    """Index with add, replace, delete and rollback through the journal."""
 
     folder: Path | None = None
     _journal: Journal | None = None
@@ -41,16 +41,16 @@ class Living(State):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path | str, device: Any = None) -> Self:
-        """Read a model folder and the changes in its journal."""
+        """Read a model folder and replay its journal."""
 
     @property
     def version(self) -> int:
-        """Return how many changes were ever acknowledged; it never falls."""
+        """Return the number of acknowledged changes; it never decreases."""
         return self._version
 
     @property
     def closed(self) -> str:
-        """Return why no document can be added or replaced; empty where it can."""
+        """Return why documents cannot be added or replaced; "" if they can."""
         return ""
 
     # --- changes -------------------------------------------------------------------------------
@@ -58,20 +58,22 @@ class Living(State):
     def add(
         self, documents: Given, queries: Asked | None = None, check: Check | None = None
     ) -> list[str]:
-        """Add documents that can be found at once; return their keys.
+        """Add documents as one change; they are searchable on return.
 
-        A deleted document comes back as it was, unless queries are given for it.
+        Adding a deleted document again restores it unchanged, unless queries are given for it.
 
         Args:
             documents: `Document`s, or dicts with the fields of a line of corpus.jsonl (`_id`,
                 `text`, ...); a single one counts as a list of one.
-            queries: known queries of each document by key, a list or a single string.
-            check: called with the keys while other writers are kept out; what it raises leaves
-                everything as it was.
+            queries: Known queries of each document by key, a list or a single string.
+            check: Called with the keys inside the write transaction; its exception aborts it.
+
+        Returns:
+            The keys of the documents.
 
         Raises:
-            InputError: a record is no document, a key is live already, a document cannot be given
-                an identifier, or the folder cannot be written; then nothing has changed.
+            InputError: a record is invalid, a key is already live, a document cannot be assigned
+                an identifier, or the folder cannot be written; nothing has changed.
         """
 
         def refuse(key: str) -> str | None:
@@ -86,9 +88,10 @@ class Living(State):
     def replace(
         self, documents: Given, queries: Asked | None = None, check: Check | None = None
     ) -> list[str]:
-        """Put documents in the place of those with their keys; return the keys.
+        """Replace live documents by key, as one change; return the keys. See `add`.
 
-        Raises InputError for a key that is not live, else as `add` does.
+        Raises:
+            InputError: a key is not live, or as for `add`.
         """
 
         def refuse(key: str) -> str | None:
@@ -97,15 +100,18 @@ class Living(State):
         return self._put("replace", documents, queries, refuse, check)
 
     def put(self, documents: Given, queries: Asked | None = None) -> list[str]:
-        """Add documents, or replace existing ones, as one change; return the keys. See `add`."""
+        """Add or replace documents as one change; return the keys. See `add`."""
         return self._put("put", documents, queries, lambda key: None)
 
     def delete(self, keys: str | Iterable[str], check: Check | None = None) -> list[str]:
-        """Delete documents: none is found from the next query on. Return their keys.
+        """Delete documents; later searches do not return them. Return their keys.
 
-        A string is one key. check: as for `add`.
+        Args:
+            keys: Keys of live documents; a string is one key.
+            check: As for `add`.
 
-        Raises InputError naming the keys that are not live; then nothing is deleted.
+        Raises:
+            InputError: a key is not live; nothing was deleted.
         """
         wanted = list(dict.fromkeys(as_keys(keys)))
 
@@ -124,9 +130,10 @@ class Living(State):
         return wanted
 
     def rollback(self, version: int) -> None:
-        """Go back to what a former version was, as a change of its own.
+        """Restore the documents of an earlier version, as a new change.
 
-        Raises InputError for a version from before the last compaction, or not reached yet.
+        Raises:
+            InputError: the version precedes the last compaction or does not exist yet.
         """
 
         version = as_count(version, "version", 0)
@@ -144,7 +151,7 @@ class Living(State):
         self._reload()
 
     def versions(self) -> list[Version]:
-        """Return the table of versions, oldest first."""
+        """Return the version history, oldest first."""
         self.catch_up()
         return versions_of(self.manifest, self._changes())
 
@@ -152,9 +159,10 @@ class Living(State):
         return self._journal.read() if self._journal else []
 
     def catch_up(self, reload: bool = True) -> bool:
-        """Apply what other processes have changed; tell whether there was anything.
+        """Apply changes of other processes; return whether there were any.
 
-        reload: load the folder anew where nothing less will do; else Moved is raised.
+        Args:
+            reload: Load the folder again if it was replaced; otherwise raise `Moved`.
         """
         if self._journal is None:
             return False
@@ -170,7 +178,7 @@ class Living(State):
             self._reload()
         return True
 
-    # --- how a change is made ------------------------------------------------------------------
+    # --- make a change -------------------------------------------------------------------------
 
     def _put(
         self,
@@ -198,13 +206,13 @@ class Living(State):
             self.catch_up()
         refuse_all()
         fresh = [document for document in given.values() if not self._known(document, queries)]
-        made = vectors_of(self, fresh, queries)  # the long part, before others are kept out
+        made = vectors_of(self, fresh, queries)  # slow, hence before the write lock
         model = self.model
 
         def make() -> list[Entry]:
             refuse_all()
             puts = [one for one in given.values() if not self._known(one, queries)]
-            if self.model is not model:  # the folder was exchanged; another encoder, perhaps
+            if self.model is not model:  # folder replaced: the encoder may differ
                 made.clear()
             missing = [document for document in puts if document.key not in made]
             made.update(vectors_of(self, missing, queries))
@@ -217,16 +225,14 @@ class Living(State):
         return list(given)
 
     def _known(self, document: Document, queries: TrainQueries) -> bool:
-        """Tell whether the table has exactly this document, live or deleted, and no more is known
-        of it.
-        """
+        """Return whether the table has this exact document, live or deleted, and no new query."""
         if document.key not in self.table or queries.get(document.key):
             return False
         stored = self.documents.find(document.key)
         return stored is not None and _text(stored) == _text(document)
 
     def _commit(self, kind: Kind, make: Callable[[], list[Entry]]) -> None:
-        """Write a change of what `make` returns, made while other writers are kept out."""
+        """Commit the entries that `make` returns inside the write transaction."""
         entries: list[Entry] = []
         version = 0
 
@@ -238,11 +244,11 @@ class Living(State):
         self._write(note)
         try:
             self._apply([Change(version, kind, "", entries)] if entries else [])
-        except Moved:  # compacted by another process right after this change
+        except Moved:  # another process compacted right after this change
             self._reload()
 
     def _write(self, note: Callable[[Writing], None]) -> None:
-        """Run a block as the only writer, with all that others wrote before applied."""
+        """Run `note` inside the write transaction, after applying all earlier changes."""
         while True:
             journal = self._writable()
             try:
@@ -257,17 +263,17 @@ class Living(State):
 
     def _writable(self) -> Journal:
         if self._journal is None:
-            raise InputError("the model is in no folder yet; save it before changing documents")
+            raise InputError("update: the model has no folder yet; save it first")
         return self._journal
 
     @property
     def _base(self) -> Base:
         return self._writable().base
 
-    # --- how a change takes effect -------------------------------------------------------------
+    # --- apply changes -------------------------------------------------------------------------
 
     def _settle(self, folder: Path) -> None:
-        """Take a folder as where changes go from now on, and apply those that are there."""
+        """Set the folder that receives changes, and replay its journal."""
         if self._journal is not None:
             self._journal.close()
         self._stamp = stamp(folder)
@@ -278,7 +284,7 @@ class Living(State):
         self._version = changes[-1].version if changes else self._version
 
     def _apply(self, changes: Sequence[Change]) -> None:
-        """Apply changes that follow the version. Raises Moved for what only a load can do."""
+        """Apply the next changes. Raises `Moved` if the folder must be loaded again."""
         if any(change.kind == "rollback" for change in changes):
             raise Moved
         if changes:
@@ -286,7 +292,7 @@ class Living(State):
             self._version = changes[-1].version
 
     def _checked(self, changes: list[Change]) -> list[Change]:
-        """Return changes from the journal. Raises InputError where they are of another model."""
+        """Return changes of the journal. Raises InputError if they do not fit the model."""
         try:
             self.shape.refuse_misfits(changes, self.table)
         except InputError as error:
@@ -294,14 +300,14 @@ class Living(State):
         return changes
 
     def _reload(self) -> None:
-        """Become what the folder holds now."""
+        """Replace the state in memory by the current content of the folder."""
         fresh = self.load(self._base.folder, self.model.device)
         self._writable().close()
         self.__dict__.update(fresh.__dict__)
 
 
 def stamp(folder: Path) -> tuple[int, ...]:
-    """Return what tells a folder from one that has taken its place; nothing if none is there."""
+    """Return device, inode and mtime of the manifest, to detect a replaced folder; () if absent."""
     try:
         facts = (folder / MANIFEST).stat()
     except OSError:

@@ -1,8 +1,7 @@
-"""The last acknowledged version of a journal, recorded outside its database.
+"""Last acknowledged version of a journal, stored outside its database.
 
-SQLite drops a damaged or missing write-ahead log without an error: the database is then older than
-the last commit. The record is written and flushed after each commit, so that a journal which is
-behind it is refused. Knows no SQLite.
+SQLite silently ignores a damaged or missing write-ahead log, and the database falls behind the last
+commit. This record is flushed after each commit; a journal that is behind it is refused.
 """
 
 import fcntl
@@ -18,36 +17,36 @@ from typing import NamedTuple
 from genir.living.waits import seconds_to_wait
 
 SLOT_BYTES = 512
-"""One disk sector: the two slots are written in turn, so a torn write damages only the new one."""
+"""Size of a slot, one disk sector: the slots are written in turn, so one survives a torn write."""
 
 
 LOCK_PAUSE_S = 0.005
-"""Seconds between two tries to take the lock; others hold it for a few milliseconds."""
+"""Seconds between two attempts to take the lock, which is held for a few milliseconds."""
 
 
 class Commit(NamedTuple):
-    """An acknowledged version, and the digest of its change (which covers all changes before)."""
+    """Acknowledged version and the chained digest of its change."""
 
     version: int
     digest: bytes
 
 
 class RecordError(Exception):
-    """The record is missing or neither of its slots is intact."""
+    """The record is missing, or both slots are damaged."""
 
 
 class CommitRecord:
-    """A file of two checksummed slots; the intact one with the higher version counts."""
+    """File with two checksummed slots; the intact slot with the higher version is valid."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def exists(self) -> bool:
-        """Return whether there is a record."""
+        """Return whether the file exists."""
         return self.path.exists()
 
     def read(self) -> Commit:
-        """Return the last recorded commit. Raises RecordError where none can be read."""
+        """Return the last recorded commit. Raises RecordError if missing or damaged."""
         try:
             with self.path.open("rb") as file:
                 data = file.read(2 * SLOT_BYTES)
@@ -56,22 +55,24 @@ class CommitRecord:
         return self._newest(data)
 
     def create(self, commit: Commit) -> None:
-        """Write a record with one commit, unless there is a record already. Raises OSError."""
+        """Write a record with one commit unless the file exists. Raises OSError."""
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
             with part.open("wb") as file:
                 file.write(_slot(commit) * 2)
                 file.flush()
                 os.fsync(file.fileno())
-            with suppress(FileExistsError):  # another process was faster
+            with suppress(FileExistsError):  # another process created it
                 os.link(part, self.path)
         finally:
             part.unlink(missing_ok=True)
 
     def advance(self, commit: Commit) -> None:
-        """Record a commit, flushed to the disk; an older one than the record's changes nothing.
+        """Record a commit, flushed to disk; a commit older than the recorded one is ignored.
 
-        Raises OSError where the file cannot be written, RecordError where it is damaged.
+        Raises:
+            OSError: the file cannot be written.
+            RecordError: the file is damaged.
         """
         with self._locked() as file:
             if commit.version > self._newest(os.pread(file, 2 * SLOT_BYTES, 0)).version:
@@ -80,7 +81,7 @@ class CommitRecord:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Open the file and keep out other processes: commits may be recorded out of order."""
+        """Open the file and lock it: processes may record commits out of order."""
         file = os.open(self.path, os.O_RDWR)
         try:
             _lock(file)
@@ -97,7 +98,7 @@ class CommitRecord:
 
 
 def _lock(file: int) -> None:
-    """Take the lock of a file. Raises OSError where another process does not give it back."""
+    """Lock a file. Raises OSError after `seconds_to_wait`."""
     until = monotonic() + seconds_to_wait()
     while True:
         try:
@@ -116,7 +117,7 @@ def _slot(commit: Commit) -> bytes:
 
 
 def _commit(slot: bytes) -> Commit | None:
-    """Return the commit of a slot, None where it is damaged."""
+    """Decode a slot; None if it is damaged."""
     try:
         values = json.loads(slot)
         commit = Commit(values["version"], bytes.fromhex(values["digest"]))

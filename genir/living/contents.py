@@ -1,4 +1,4 @@
-"""What a model folder is written from: all of a living collection, or what is left of it."""
+"""Content of a model folder to write: a full or a compacted snapshot of an index."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -21,19 +21,21 @@ from genir.models.guards import Guards
 from genir.records import Document
 
 CHUNK = 4096
-"""Documents read together."""
+"""Documents per read from the store."""
 VERSIONS = 1000
-"""Lines of the table of versions that outlive a compaction, the last ones."""
+"""Maximal lines of the version history that a folder keeps; the newest ones."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """facts: int32 [documents], by name: what is known of each document beside its text.
+    """Snapshot of an index.
 
-    symbols: int64, the atomic identifiers whose rows are kept, in their new order.
-
-    numbers: int64 [documents], the new number of each document, or -1 where it is left out.
-    write_documents: makes the document store at a path.
+    Attributes:
+        write_documents: Writes the document store to a path.
+        facts: Attributes of each document by name, int32 [documents].
+        symbols: Atomic identifiers whose rows are kept, in their new order, int64.
+        numbers: New number of each document, int64 [documents]; -1 if dropped.
+        versions: Version history as stored in the manifest.
     """
 
     scheme: Scheme
@@ -47,7 +49,7 @@ class Contents:
 
 
 def whole(living: Living, changes: Sequence[Change]) -> Contents:
-    """Return everything as it is, deleted documents too. changes: those since the last folder."""
+    """Return all documents, including deleted ones. changes: all since the folder was written."""
 
     def write_documents(path: Path) -> None:
         if isinstance(living.documents, LayeredStore):
@@ -63,20 +65,21 @@ def whole(living: Living, changes: Sequence[Change]) -> Contents:
         living.guards,
         np.arange(living.scheme.level_sizes()[0]),
         np.arange(len(living.table.keys)),
-        _told(living, changes),
+        _history(living, changes),
     )
 
 
 def compacted(living: Living, changes: Sequence[Change]) -> Contents:
-    """Return the live documents, numbered anew; atomic identifiers too. changes: as in `whole`.
+    """Return the live documents, with numbers and atomic identifiers renumbered densely.
 
-    Raises InputError where none is left: a model folder needs one.
+    Raises:
+        InputError: no document is live.
     """
     table = living.table
     alive = np.zeros(len(table.keys), dtype=bool)
     alive[table.documents[table.live]] = True
     if not alive.any():
-        raise InputError("every document is deleted; add one before the model is compacted")
+        raise InputError("compact: every document is deleted; add one first")
     kept = np.flatnonzero(alive)
     numbers = np.where(alive, alive.cumsum() - 1, -1)
     rows = np.flatnonzero(alive[table.documents])
@@ -101,12 +104,12 @@ def compacted(living: Living, changes: Sequence[Change]) -> Contents:
         None if living.guards is None else living.guards.renumber(numbers),
         old,
         numbers,
-        _told(living, changes),
+        _history(living, changes),
     )
 
 
-def _told(living: Living, changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """Return the table of versions as the manifest holds it."""
+def _history(living: Living, changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Return the newest `VERSIONS` lines of the version history as stored in the manifest."""
     return [
         {name: value for name, value in asdict(one).items() if name != "kept"}
         for one in versions_of(living.manifest, changes)[-VERSIONS:]

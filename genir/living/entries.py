@@ -1,4 +1,4 @@
-"""From documents to what the journal says of them: checked, placed, with identifiers."""
+"""Preparation of documents for a change: validation, embedding and identifier assignment."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import copy
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from genir.living.collection import Living
 
 Made = dict[str, NewRow | NDArray[np.float32]]
-"""By key: rows of parameters, or the vectors that identifiers are made of."""
+"""New embeddings by key: document rows, or vectors from which the scheme derives identifiers."""
 
 
 def checked(documents: Any) -> dict[str, Document]:
-    """Return documents by key. Raises InputError as `documents_of` does."""
+    """Return validated documents by key. Raises InputError as `documents_of` does."""
     return {document.key: document for document in documents_of(documents)}
 
 
 def queries_by_key(given: Any, keys: Container[str]) -> dict[str, list[str]]:
-    """Return the queries that come with documents, by key; a string counts as a list of one.
+    """Validate the queries of documents, by key; a string counts as a list of one.
 
     Raises:
-        InputError: a key is none of `keys`, or a query is empty or no text.
+        InputError: a key is not in `keys`, or a query is empty or not text.
     """
     if not isinstance(given, Mapping):
         raise InputError(f"queries {shorten(given)}: give a dict from key to a list of queries")
     found: dict[str, list[str]] = {}
     for key, texts in given.items():
         if key not in keys:
-            raise InputError(f"queries: {shorten(key)} is none of the documents given")
+            raise InputError(f"queries: {shorten(key)} is not the key of a given document")
         if not isinstance(texts, str | list | tuple):
             raise InputError(f"queries of {key!r}: {shorten(texts)} is not a list of strings")
         listed = [texts] if isinstance(texts, str) else texts
@@ -48,7 +48,7 @@ def queries_by_key(given: Any, keys: Container[str]) -> dict[str, list[str]]:
 
 
 def vectors_of(living: "Living", documents: Sequence[Document], queries: TrainQueries) -> Made:
-    """Return what documents are given by the model: rows, or vectors to make identifiers of."""
+    """Embed documents: rows for atomic identifiers, vectors for a scheme that needs them, or {}."""
     if not documents or not (living.model.makes_rows or living.scheme.needs_vectors):
         return {}
     made: Iterable[NewRow | NDArray[np.float32]]
@@ -60,7 +60,7 @@ def vectors_of(living: "Living", documents: Sequence[Document], queries: TrainQu
 
 
 def standing_for(living: "Living", documents: Sequence[Document]) -> Standing:
-    """Return what new documents have to reckon with: not what they are about to replace."""
+    """Return the live identifiers and protected queries, without the documents to be replaced."""
     replaced = [living.table.number(one.key) for one in documents if one.key in living.table]
     stays = living.table.live & ~np.isin(living.table.documents, replaced)
     rivals = np.zeros(living.scheme.level_sizes()[0], dtype=bool)
@@ -75,7 +75,7 @@ def standing_for(living: "Living", documents: Sequence[Document]) -> Standing:
 def puts_of(
     living: "Living", documents: Sequence[Document], made: Made, queries: TrainQueries
 ) -> list[Put]:
-    """Return documents with identifiers that are free. Raises InputError where there is none."""
+    """Assign unused identifiers to documents. Raises InputError if none is left."""
     keys = [document.key for document in documents]
     if not keys:
         return []
@@ -83,7 +83,7 @@ def puts_of(
     vectors = (
         np.stack([_vector(made[key]) for key in keys]) if living.scheme.needs_vectors else None
     )
-    # A copy, so that one whose change fails has given no identifier.
+    # Encode with a copy: a failed change must not reserve identifiers in the scheme.
     identifiers: list[list[Identifier]] = copy(living.scheme).encode(
         documents, vectors, Taken(living.table, free)
     )
@@ -104,6 +104,6 @@ def _vector(made: NewRow | NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def as_row(made: NewRow | NDArray[np.float32] | None) -> NewRow:
-    """Return the row that must be there where identifiers have parameters of their own."""
+    """Return an embedding as a row; the model must have document rows."""
     assert isinstance(made, NewRow)
     return made

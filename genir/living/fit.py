@@ -1,4 +1,4 @@
-"""The bounds of a folder's journal, read without its weights."""
+"""Bounds of a folder's journal, read without loading the weights."""
 
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,10 @@ from genir.models.files import read_row_width, read_tokenizer
 
 
 def fit_of(folder: Path) -> partial[None]:
-    """Return `Shape.refuse_misfits` for the model in a folder, as loading it checks its journal.
+    """Return `Shape.refuse_misfits` bound to the model in a folder.
 
-    Raises InputError for a folder whose identifiers or weights cannot be read.
+    Raises:
+        InputError: the identifiers or weights cannot be read.
     """
     scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
     table = IdentifierTable.load(folder / "identifiers")

@@ -1,12 +1,11 @@
-"""The journal of a model folder: every change since the folder was written, in SQLite (WAL).
+"""Append-only journal of a model folder, in SQLite (WAL): all changes since the folder was written.
 
-Append-only: a change is one transaction, on the disk before it is acknowledged. Each carries the
-sha256 of itself and all before it, the first of the folder's manifest, so that a change that is
-missing, altered or another model's is noticed. The last acknowledged version also stands in a file
-of its own (`commit_record`): a database that has lost its end is refused. The files are named after
-the version that the folder holds without them (`journal-12.sqlite`, `journal-12.head`): a process
-that still has the journal of a folder since compacted shares no file name, and so no write-ahead
-log, with the new one.
+A change is one transaction, flushed before it is acknowledged. Its sha256 covers the previous
+change's, starting from the folder's manifest; a missing, altered or foreign change is detected.
+`commit_record` stores the last acknowledged version in a separate file, which detects a truncated
+database. File names contain the version of the folder (`journal-12.sqlite`, `journal-12.head`):
+processes with the journal of a folder that was compacted since do not share a write-ahead log
+with the new journal.
 """
 
 import os
@@ -47,11 +46,11 @@ ENTRY = "key, live, document, identifiers, row, asked, queries"
 
 
 class Moved(Exception):
-    """The folder was replaced by another since it was opened: load it again."""
+    """The folder was replaced since it was opened; load it again."""
 
 
 class Journal:
-    """The changes of one folder. Safe to use from several threads and processes."""
+    """Changes of one folder. Safe for concurrent threads and processes."""
 
     def __init__(self, base: Base) -> None:
         self.base = base
@@ -59,12 +58,12 @@ class Journal:
         self.record = base.record
         self._lock = threading.RLock()
         self._open: tuple[sqlite3.Connection, int, tuple[int, int]] | None = None
-        self._still = False  # whether it was opened as a file that nobody writes to
+        self._still = False  # opened as immutable
 
     # --- reading -------------------------------------------------------------------------------
 
     def head(self) -> int:
-        """Return the version of the last change. Raises Moved, and InputError as `read` does."""
+        """Return the version of the last change. Raises as `read` does."""
         if self._is_absent():
             return self.base.version
         with self._reading() as (connection, recorded):
@@ -74,9 +73,11 @@ class Journal:
             return int(last)
 
     def read(self, after: int | None = None) -> list[Change]:
-        """Return the changes after a version, checked, oldest first; by default all.
+        """Return verified changes after a version, oldest first; None reads all.
 
-        Raises Moved, and InputError naming what is damaged or another model's.
+        Raises:
+            Moved: the folder was replaced.
+            InputError: the journal is damaged or belongs to another model.
         """
         after = self.base.version if after is None else after
         if self._is_absent():
@@ -90,7 +91,7 @@ class Journal:
                 connection.rollback()
 
     def _is_absent(self) -> bool:
-        """Return whether the folder has no journal. Raises InputError where it has lost one."""
+        """Return whether there is no journal. Raises InputError if it was lost."""
         if self._open is not None or self.path.exists():
             return False
         if self.record.exists() and not self.path.exists():
@@ -100,7 +101,7 @@ class Journal:
         return True
 
     def _recorded(self) -> Commit:
-        """Return the last recorded commit; a folder that has been replaced has no record."""
+        """Return the last recorded commit. Raises Moved if the files are gone."""
         try:
             return self.record.read()
         except RecordError as error:
@@ -109,12 +110,12 @@ class Journal:
             raise self.damaged(str(error)) from None
 
     def _refuse_lost(self, connection: sqlite3.Connection, recorded: Commit) -> None:
-        """Raise InputError unless the database holds the recorded commit, unchanged."""
+        """Raise InputError unless the database contains the recorded commit."""
         (last,) = connection.execute("SELECT version FROM head").fetchone()
         if last < recorded.version:
             raise self._lost(last, recorded)
         if self._digest_at(connection, recorded.version) != recorded.digest:
-            raise self.damaged(f"change {recorded.version} is not the one that was acknowledged")
+            raise self.damaged(f"change {recorded.version} differs from the acknowledged one")
 
     def _lost(self, last: int, recorded: Commit) -> InputError:
         return self.damaged(
@@ -123,18 +124,19 @@ class Journal:
         )
 
     def intact(self) -> list[Change]:
-        """Return the changes up to the first that is missing or altered, whatever the record says.
+        """Return the changes before the first missing or altered one, ignoring the record.
 
-        Raises Moved where there is no journal.
+        Raises:
+            Moved: there is no journal.
         """
         found = list[Change]()
         with suppress(InputError, sqlite3.Error, TypeError, ValueError):
             for change in self._chain(self._connection(), self.base.version):
-                found.append(change)  # kept when the next one raises
+                found.append(change)  # one by one: kept if the next raises
         return found
 
     def copy_to(self, target: sqlite3.Connection) -> None:
-        """Copy the database as it is after its last commit. Raises as `read` does."""
+        """Copy the database up to its last commit. Raises as `read` does."""
         with self._reading() as (connection, _):
             connection.backup(target)
 
@@ -146,19 +148,19 @@ class Journal:
         return found
 
     def _chain(self, connection: sqlite3.Connection, after: int) -> Iterator[Change]:
-        """Yield the changes after a version. Raises InputError at the first that is damaged."""
+        """Yield the changes after a version. Raises InputError at the first damaged one."""
         before = self._digest_at(connection, after)
         heads = connection.execute(
             "SELECT version, kind, made, target, digest FROM changes WHERE version > ? "
             "ORDER BY version", (after,),
         ).fetchall()  # fmt: skip
-        for expected, (*columns, told) in enumerate(heads, after + 1):
+        for expected, (*columns, stored) in enumerate(heads, after + 1):
             version, kind, made, target = columns
             rows = connection.execute(
                 f"SELECT {ENTRY} FROM entries WHERE version = ? ORDER BY place", (version,)
             ).fetchall()
             before = digest(before, tuple(columns), rows)
-            if version != expected or before != told:
+            if version != expected or before != stored:
                 raise self.damaged(f"change {expected} is missing or altered")
             if target is not None and not self.base.version <= target < version:
                 raise self.damaged(f"change {version} goes back to version {target}")
@@ -183,17 +185,18 @@ class Journal:
 
     @contextmanager
     def writing(self) -> Iterator["Writing"]:
-        """Keep other writers out of the block. What it appends is on the disk when it ends.
+        """Open a write transaction; its changes are on disk when the block ends.
 
-        Raises Moved, and InputError when the folder cannot be written or another process does not
-        stop writing; then nothing has changed.
+        Raises:
+            Moved: the folder was replaced.
+            InputError: the folder cannot be written or stays locked; nothing has changed.
         """
         self._create()
         with self._lock:
             connection = self._connection()
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                self._refuse_moved()  # nobody can replace the folder while this lock is held
+                self._refuse_moved()  # the lock prevents replacement from here on
                 self._refuse_lost(connection, self._recorded())
                 writing = Writing(self, connection)
                 yield writing
@@ -212,11 +215,11 @@ class Journal:
         except (OSError, RecordError) as error:
             raise FolderError(
                 f"{self.record.path}: cannot be written ({error}); version {commit.version} is in "
-                "the journal, but may be lost with the disk: mend the disk and change it again"
+                "the journal, but may be lost with the disk: repair the disk and repeat the change"
             ) from None
 
     def append(self, connection: sqlite3.Connection, change: Change) -> Commit:
-        """Write a change as the next version; return its version and digest."""
+        """Write a change as the next version; return its commit."""
         (last,) = connection.execute("SELECT version FROM head").fetchone()
         head: Row = (last + 1, change.kind, change.made, change.target)
         rows = [to_row(entry) for entry in change.entries]
@@ -230,7 +233,7 @@ class Journal:
         return Commit(int(last) + 1, signed)
 
     def _create(self) -> None:
-        """Make the files if there are none: whole under other names, then put into place."""
+        """Create the files atomically if there are none."""
         if not self._is_absent():
             return
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
@@ -240,11 +243,11 @@ class Journal:
                 with connection:
                     connection.executescript(SCHEMA)
                     connection.execute("INSERT INTO head VALUES (?)", (self.base.version,))
-                # Here, where nobody else has it open: the switch does not wait for others.
+                # Before the file is shared: switching the mode would wait for other connections.
                 connection.execute("PRAGMA journal_mode = WAL")
-            # The record first, so that no journal is ever without one.
+            # The record first: a journal without a record counts as damaged.
             self.record.create(Commit(self.base.version, self.base.digest))
-            with suppress(FileExistsError):  # another process was faster
+            with suppress(FileExistsError):  # another process created it
                 os.link(part, self.path)
             flush_entry(self.path.parent)
         except (OSError, sqlite3.Error) as error:
@@ -258,7 +261,7 @@ class Journal:
 
     @contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, Commit]]:
-        """Yield the connection, and the last commit recorded before it is read."""
+        """Yield the connection and the last commit, recorded before the read."""
         with self._lock:
             try:
                 recorded = self._recorded()
@@ -270,11 +273,11 @@ class Journal:
                     raise self._refused(error) from None
                 raise self.damaged(str(error)) from None
             finally:
-                if self._still:  # somebody else may begin to write: it would not be seen
+                if self._still:  # immutable: later writes would be invisible
                     self.close()
 
     def _connection(self) -> sqlite3.Connection:
-        """Return the connection; a forked process must not use its parent's."""
+        """Return the connection of this process; one is not inherited across a fork."""
         if self._open is None or self._open[1] != os.getpid():
             try:
                 connection = self._connect()
@@ -288,7 +291,7 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         uri, before = self.path.resolve().as_uri(), identity(self.path)
         writable = os.access(self.path.parent, os.W_OK) and os.access(self.path, os.W_OK)
-        # Where nobody can write, a log would have to be made first; without one, none is needed.
+        # A read-only folder cannot hold a new log; without a log the file is immutable.
         log = self.path.with_name(f"{self.path.name}-wal")
         still = not writable and not (log.exists() and log.stat().st_size)
         mode = "mode=rw" if writable else "immutable=1" if still else "mode=ro"
@@ -301,10 +304,10 @@ class Journal:
             isolation_level=None,
         )
         try:
-            told = [connection.execute(f"PRAGMA {name}").fetchone()[0]
-                    for name in ("application_id", "user_version")]  # fmt: skip
-            if told != [APPLICATION, FORMAT] or tables_of(connection) != schema_of(SCHEMA):
-                raise sqlite3.DatabaseError("it is no journal of this genir")
+            header = [connection.execute(f"PRAGMA {name}").fetchone()[0]
+                      for name in ("application_id", "user_version")]  # fmt: skip
+            if header != [APPLICATION, FORMAT] or tables_of(connection) != schema_of(SCHEMA):
+                raise sqlite3.DatabaseError("it is not a journal of this version of genir")
             if writable:
                 connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
@@ -318,7 +321,7 @@ class Journal:
         return connection
 
     def _refuse_moved(self) -> None:
-        """Raise Moved when the path leads to another file than the one that is open."""
+        """Raise Moved if the path is no longer the open file."""
         try:
             there = identity(self.path)
         except OSError:
@@ -327,50 +330,50 @@ class Journal:
             raise Moved
 
     def close(self) -> None:
-        """Close the connection; the next use opens another."""
+        """Close the connection; the next use opens a new one."""
         with self._lock:
             if self._open is not None and self._open[1] == os.getpid():
                 self._open[0].close()
             self._open = None
 
     def damaged(self, what: str) -> InputError:
-        """Return the error for a journal that is damaged or another model's."""
+        """Return the error for a damaged or foreign journal."""
         return FolderError(
             f"{self.path}: damaged: {what}. Restore the folder from a backup; or "
-            f"{command('genir', 'recover', self.path.parent)} keeps the changes that are "
-            f"intact (the folder itself is that of version {self.base.version})"
+            f"{command('genir', 'recover', self.path.parent)} keeps the intact changes "
+            f"(the folder without its journal is version {self.base.version})"
         )
 
     def _refused(self, error: Exception) -> InputError:
         text = str(error)
         if "locked" in text:
-            mend = "another process goes on writing, or was stopped while it wrote; try again"
+            mend = "another process holds the write lock; try again"
         elif "full" in text or "disk I/O" in text:
-            mend = f"the disk is full or fails ({text}); make room and do it again"
+            mend = f"the disk is full or fails ({text}); free space and try again"
         elif any(word in text for word in ("readonly", "read-only", "Read-only", "ermission")):
-            mend = f"the model folder is read-only ({text}); change a copy that can be written"
+            mend = f"the model folder is read-only ({text}); update a writable copy"
         else:
-            mend = f"{text}; choose a place that can be written"
+            mend = f"{text}; choose a writable folder"
         return FolderError(f"{self.path}: cannot be written: {mend}. Nothing has changed")
 
 
 class Writing:
-    """A journal that no other process can write to."""
+    """Write transaction on a journal."""
 
     def __init__(self, journal: Journal, connection: sqlite3.Connection) -> None:
         self._journal, self._connection = journal, connection
         self.last: Commit | None = None
 
     def changes(self, after: int) -> list[Change]:
-        """Return the changes after a version, checked."""
+        """Return the verified changes after a version."""
         return self._journal._checked(self._connection, after)
 
     def append(self, kind: Kind, entries: list[Entry], target: int | None = None) -> int:
-        """Write a change; it is acknowledged when the block ends. Return its version."""
+        """Append a change, acknowledged when the transaction ends; return its version."""
         made = datetime.now(UTC).isoformat(timespec="seconds")
         return self.copy(Change(0, kind, made, entries, target))
 
     def copy(self, change: Change) -> int:
-        """Write a change with the time it was made at, as the next version. Return the version."""
+        """Append a change with its original time as the next version; return the version."""
         self.last = self._journal.append(self._connection, change)
         return self.last.version

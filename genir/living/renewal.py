@@ -1,4 +1,4 @@
-"""A model that was made of a snapshot of a collection, brought up to what that is now."""
+"""Replay of the changes since a snapshot on a model that was trained on the snapshot."""
 
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def bring_up_to(fresh: "Living", now: "Living") -> None:
-    """Change in `fresh` what was changed since its snapshot: it ends with the documents of `now`.
+    """Update `fresh` to the documents of `now`.
 
-    A document's key and the version that brought it tell which text it has. What is placed anew is
-    placed by its text alone: the queries that came with it are not kept.
+    Documents are compared by key and by the version that added them. Inserted documents are
+    embedded from their text only; the queries given for them are not stored.
     """
     wanted, had = _born(now), _born(fresh)
     changed = [key for key, version in wanted.items() if had.get(key) != version]
@@ -31,6 +31,6 @@ def bring_up_to(fresh: "Living", now: "Living") -> None:
 
 
 def _born(living: "Living") -> dict[str, int]:
-    """Return the version that brought each live document, by key."""
+    """Return the version that added each live document, by key."""
     numbers = np.unique(living.table.documents[living.table.live])
     return {living.table.keys[number]: int(living.born[number]) for number in numbers.tolist()}

@@ -1,4 +1,4 @@
-"""Signed model folders and their journals: a signature covers the folder, not what came after."""
+"""Signatures of model folders: a signature covers the folder, not later changes in the journal."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def changes_since(folder: Path) -> int:
-    """Return how many changes the journal of a model folder holds.
+    """Return the number of changes in the journal of a model folder.
 
     Raises:
         InputError: the journal or the manifest is damaged.
@@ -31,27 +31,27 @@ def changes_since(folder: Path) -> int:
 
 
 def refuse_changes(folder: Path) -> None:
-    """Raise InputError for a model folder with changes, which no signature covers."""
+    """Raise InputError if the journal of a folder has changes: a signature does not cover them."""
     count = changes_since(folder)
     if count:
         raise InputError(
-            f"{folder}: holds {count:,} changes that no signature covers; genir compact it, then "
-            "genir sign it"
+            f"{folder}: the journal has {count:,} changes that a signature does not cover; run "
+            "genir compact, then genir sign"
         )
 
 
 def sign(folder: Path, key: "Ed25519PrivateKey") -> str:
-    """Sign a model folder without changes; return the key's id. Raises InputError otherwise."""
+    """Sign a model folder and return the key's id. Raises InputError if its journal has changes."""
     check_manifest(folder)
     refuse_changes(folder)
     return sign_folder(folder, key)
 
 
 def verify(folder: Path, keys: Sequence["Ed25519PublicKey"]) -> str:
-    """Return the id of the key that signed a folder, all of whose files and documents it covers.
+    """Verify that a signature covers all files and documents of a folder; return the key's id.
 
     Raises:
-        InputError: the folder is not signed by one of `keys`, damaged, or changed since.
+        InputError: the folder is not signed by one of `keys`, is damaged or has changed since.
     """
     signer = check_signature(folder, keys)
     check_manifest(folder)

@@ -1,7 +1,7 @@
-"""What a collection holds in memory, and how changes take effect there. Knows no journal.
+"""In-memory state of an index, and the application of changes to it.
 
-A change is a new table (and trie), a layer over the document store, rows of parameters where
-identifiers are atomic, and the live mask; a deletion is the mask alone.
+A change builds a new table and trie, a layer over the document store and, for atomic identifiers,
+parameter rows. A deletion only updates the live mask.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,12 @@ from genir.models.guards import Guards
 
 
 class State(Ranker):
-    """A ranker over documents that change.
+    """Searchable index over documents that change.
 
-    query_counts: int32 [documents], how many train queries each had. born: int32 [documents], the
-    version that brought each; 0 for those of the first training.
+    Attributes:
+        query_counts: Number of training queries per document, int32 [documents].
+        born: Version that added each document, int32 [documents]; 0 for the first training.
+        guards: Protected queries of the documents; None without them.
     """
 
     scheme: Scheme
@@ -36,22 +38,22 @@ class State(Ranker):
 
     @property
     def unlearned(self) -> NDArray[np.bool_]:
-        """Tell which documents the model was never trained on, bool [documents]."""
+        """Return the documents that the model was not trained on, bool [documents]."""
         learned: NDArray[np.bool_] = self.born > int(self.manifest.get("learned", 0))
         return learned
 
     @property
     def shape(self) -> Shape:
-        """Return the bounds of entries that fit the model."""
+        """Return the bounds that entries must respect."""
         return Shape(self.scheme.level_sizes(), self.row_width)
 
     @property
     def row_width(self) -> int | None:
-        """Return the columns of a document's row of parameters, None where it has none."""
+        """Return the columns of a document's parameter row; None if the model has no rows."""
         return self.model.row_width if self.model.makes_rows else None
 
     def fold(self, changes: Sequence[Change]) -> None:
-        """Apply changes, oldest first. Raises Moved where another store took this one's place."""
+        """Apply changes, oldest first. Raises Moved if the document store was replaced."""
         outcome = Outcome.of(changes)
         if outcome.puts:
             self.place(outcome.puts, outcome.born)
@@ -60,7 +62,7 @@ class State(Ranker):
             self.table.set_live(map(self.table.number, keys), live)
 
     def place(self, puts: Mapping[str, Put], born: Mapping[str, int]) -> None:
-        """Have documents, by key, in memory alone; born: the version that brought each."""
+        """Insert or replace documents in memory, by key. born: the version that added each."""
         new = [key for key in puts if key not in self.table]
         places = {key: number for number, key in enumerate(new, len(self.table.keys))}
         numbers = {key: places.get(key, -1) for key in puts}
@@ -72,7 +74,7 @@ class State(Ranker):
             left = self.table.symbols[np.isin(self.table.documents, replaced), 0].tolist()
             new_rows = {key: as_row(put.row) for key, put in puts.items()}
             blank = np.zeros_like(next(iter(new_rows.values())).row)
-            rows |= dict.fromkeys(left, blank)  # as a process that loads it later would find it
+            rows |= dict.fromkeys(left, blank)  # equal to a later load from disk
             rows |= {puts[key].identifiers[0][0]: own.row for key, own in new_rows.items()}
             self._guard({numbers[key]: own.asked for key, own in new_rows.items()})
         if not isinstance(self.documents, LayeredStore):
@@ -89,7 +91,7 @@ class State(Ranker):
         self.born = _with(self.born, {numbers[key]: born[key] for key in puts}, len(table.keys))
 
     def _guard(self, asked: Mapping[int, NDArray[np.float16]]) -> None:
-        """Let the queries that came with documents, by number, guard these from now on."""
+        """Add the query vectors given for documents, by number, to the protected queries."""
         guards = self.guards
         if guards is None and any(map(len, asked.values())):
             width = next(iter(asked.values())).shape[1]
@@ -98,7 +100,7 @@ class State(Ranker):
 
 
 def _with(known: NDArray[np.int32], values: Mapping[int, int], length: int) -> NDArray[np.int32]:
-    """Return an array of a length that holds what is known, and values at their places."""
+    """Return `known` extended to `length` with zeros, with `values` assigned by index."""
     longer = np.zeros(length, dtype=np.int32)
     longer[: len(known)] = known
     longer[list(values)] = list(values.values())

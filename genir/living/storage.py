@@ -1,4 +1,4 @@
-"""The folder of a living collection, written anew: saved, compacted, or with another model."""
+"""Writing of an index to its folder: save, compact, snapshot, and replacement by a new model."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,9 +28,11 @@ MAX_ATTACHMENT_BYTES = 256 * 2**20
 
 
 class Stored(Living):
-    """Save, compact, renew: what the facade inherits.
+    """Index that can be saved, compacted and replaced.
 
-    first: of two stages, the one that finds passages. attachments: what training left, by name.
+    Attributes:
+        first: Passage stage of a two-stage search.
+        attachments: Files that training left in the folder, by name.
     """
 
     recipe: Recipe
@@ -39,13 +41,13 @@ class Stored(Living):
 
     @property
     def base_url(self) -> str:
-        """Return what opens the URLs of pages; "" where training was given none."""
+        """Return the prefix of page URLs; "" if training had none."""
         return str(self.manifest.get("base_url", ""))
 
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
-        """Write the model folder in one step: a crash leaves the old one or the new one.
+        """Write the model folder atomically.
 
-        Its own folder is written with all that others have changed there, while they wait.
+        Saving to its own folder includes the changes of other processes and locks them out.
         """
         target = as_path(folder, "folder")
         refuse_existing(target, overwrite)
@@ -58,19 +60,20 @@ class Stored(Living):
         if self.folder is not None and self._journal and _same(target, self.folder):
             self._write(note)
         else:
-            self.catch_up()  # else the store in a folder exchanged since would not fit the table
+            self.catch_up()  # the store may belong to a folder replaced since
             note()
         self.folder, self.manifest = target, check_manifest(target)
         self.documents = DocumentStore(target / "documents.sqlite")
         self._settle(target)
 
     def compact(self) -> None:
-        """Write the folder anew without what was deleted or replaced, and with an empty journal.
+        """Rewrite the folder without deleted and replaced documents, with an empty journal.
 
-        Other writers wait, readers go on; a crash leaves the old folder or the new one. Versions
-        stay in the table of versions, but those before this one cannot be gone back to. Does
-        nothing where nothing has changed and nothing deleted is there. Raises InputError as `save`
-        does.
+        Atomic; writers wait, readers continue. The version history is kept, but versions before
+        this one can no longer be restored. Does nothing if there is nothing to remove.
+
+        Raises:
+            InputError: as for `save`.
         """
 
         def note(writing: Writing) -> None:
@@ -85,16 +88,19 @@ class Stored(Living):
             self._reload()
 
     def snapshot(self, folder: Path) -> None:
-        """Write the live documents and the model to another folder; this one stays open."""
+        """Write the live documents and the model to a new folder, without switching to it."""
         self.catch_up()
         with new_folder(folder) as partial:
             self._write_folder(partial, compacted(self, self._changes()))
 
     def renew(self, fresh: Self, learned: int) -> None:
-        """Let a model made from a snapshot of this one take its place, as a version of its own.
+        """Replace this model by one trained on a snapshot of it, as a new version.
 
-        Other writers wait, readers go on; what was changed since the snapshot is changed in it
-        too. learned: the version of the snapshot. A crash leaves the old folder or the new one.
+        Changes since the snapshot are replayed on it. Atomic; writers wait, readers continue.
+
+        Args:
+            fresh: The new model.
+            learned: Version of the snapshot.
         """
 
         def note(writing: Writing) -> None:
@@ -114,7 +120,7 @@ class Stored(Living):
         self._reload()
 
     def _write_folder(self, folder: Path, contents: Contents) -> None:
-        """Write recipe, weights, tokenizer, identifiers and documents into an existing folder."""
+        """Write recipe, weights, tokenizer, identifiers and documents to an existing folder."""
         (folder / "recipe.toml").write_text(dump_recipe(self.recipe), encoding="utf-8")
         kept = np.flatnonzero(contents.numbers >= 0)
         with self.model.keeping(contents.symbols, kept):
@@ -145,10 +151,10 @@ class Stored(Living):
 
 
 def read_attachments(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Return what training left in a model folder, by name.
+    """Return the files that training left in a model folder, by name.
 
     Raises:
-        InputError: a file is too large, or `metrics.json` is not as training writes it.
+        InputError: a file is too large, or `metrics.json` is malformed.
     """
     found = {}
     for path in (folder / name for name in names if (folder / name).is_file()):
@@ -163,7 +169,7 @@ def read_attachments(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 
 def _refuse_misshapen(path: Path) -> None:
-    """Raise InputError where a section of `metrics.json` has another type than is relied on."""
+    """Raise InputError if a section of `metrics.json` has the wrong type."""
     metrics = read_json(path)
     sections = {"inputs": dict, "precision": dict, "dev": dict, "refreshes": list}
     for name, kind in sections.items():

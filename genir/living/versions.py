@@ -1,4 +1,4 @@
-"""The table of versions, and which changes count after a rollback."""
+"""Version history of an index, and the resolution of rollbacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +9,7 @@ from genir.living.changes import Change
 
 @dataclass(frozen=True)
 class Version:
-    """A line of the table of versions.
-
-    kept: whether `rollback` can go back to it, which ends with the next compaction.
-    """
+    """One line of the version history. kept: whether `rollback` can restore it (not compacted)."""
 
     version: int
     kind: str
@@ -23,7 +20,7 @@ class Version:
 
 
 def effective(changes: Sequence[Change], base: int) -> list[Change]:
-    """Return the changes that count at the end: a rollback undoes those after its target."""
+    """Return the changes in effect at the end: a rollback removes those after its target."""
     known = {change.version: change for change in changes}
     found, version = list[Change](), changes[-1].version if changes else base
     while version > base:
@@ -35,8 +32,8 @@ def effective(changes: Sequence[Change], base: int) -> list[Change]:
 
 
 def versions_of(manifest: Mapping[str, Any], changes: Sequence[Change]) -> list[Version]:
-    """Return the table of versions of a folder with this manifest, and changes since."""
-    told = [Version(**one, kept=False) for one in manifest.get("versions", [])]
+    """Return the version history: that of the manifest, then the changes since."""
+    former = [Version(**one, kept=False) for one in manifest.get("versions", [])]
     base = Version(manifest.get("version", 0), "trained", "", manifest.get("documents", 0), None)
     made = [Version(c.version, c.kind, c.made, len(c.entries), c.target) for c in changes]
-    return [*told[:-1], replace(told[-1], kept=True) if told else base, *made]
+    return [*former[:-1], replace(former[-1], kept=True) if former else base, *made]

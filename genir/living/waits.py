@@ -1,4 +1,4 @@
-"""How long a change waits for other processes that write to the same folder."""
+"""Timeouts for the write lock of a model folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,18 +7,19 @@ from math import inf
 from time import monotonic
 
 WAIT = 60.0
-"""Seconds to wait for another process that is writing, where no deadline is nearer."""
+"""Maximal seconds to wait for the write lock."""
 MIN_WAIT = 0.25
-"""Seconds to wait even where the deadline has passed: others write for milliseconds."""
+"""Minimal seconds to wait, even after the deadline: locks are usually held for milliseconds."""
 
 _until: ContextVar[float] = ContextVar("until", default=inf)
 
 
 @contextmanager
 def waiting_until(deadline: float) -> Iterator[None]:
-    """Let waits for other processes in the block, in this thread, end at a deadline.
+    """Limit waits for write locks in this thread to a deadline.
 
-    deadline: by the monotonic clock.
+    Args:
+        deadline: In seconds of the monotonic clock.
     """
     token = _until.set(deadline)
     try:
@@ -28,5 +29,5 @@ def waiting_until(deadline: float) -> Iterator[None]:
 
 
 def seconds_to_wait() -> float:
-    """Return how long to wait for another process from now on."""
+    """Return the seconds to wait for the write lock from now."""
     return max(MIN_WAIT, min(WAIT, _until.get() - monotonic()))

@@ -1,6 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al., 2022) by peft: trained in the place of a network's weights,
-and added to them at the end, so that nothing of them is left in a model folder.
-"""
+"""LoRA adapters (Hu et al., 2022) by peft, merged into the weights at the end of training."""
 
 from torch import nn
 
@@ -9,17 +7,18 @@ from genir.models.base import DocidModel
 
 
 def add_adapters(model: DocidModel, rank: int) -> None:
-    """Freeze a model's pre-trained network and train low-rank additions to its linear maps.
+    """Freeze a model's pre-trained network and add trainable LoRA adapters to its linear layers.
 
-    Raises InputError for a model that takes none, and where peft is not installed.
+    Raises:
+        InputError: the model does not support adapters, or peft is not installed.
     """
     network = model.adaptable()
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise InputError(
-            "adapters are by peft, which is not installed; pip install 'genir[adapters]', or "
-            "leave them at 0"
+            "--adapters: peft is not installed; pip install 'genir[adapters]', or leave adapters "
+            "at 0"
         ) from None
     names = sorted({name for name, part in network.named_modules() if isinstance(part, nn.Linear)})
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names)
@@ -27,7 +26,7 @@ def add_adapters(model: DocidModel, rank: int) -> None:
 
 
 def merge_adapters(model: DocidModel) -> None:
-    """Add adapters to the weights that they stand beside, and take them out."""
+    """Merge the adapters into their base weights and remove them."""
     network = model.adaptable()
     from peft.tuners.lora import LoraLayer
 

@@ -1,6 +1,4 @@
-"""From a recipe and a corpus to a model that is ready to train: the order in which parts depend on
-each other (model and tokenizer, vectors, identifiers, head).
-"""
+"""Construction of an untrained retriever: model, tokenizer, vectors, identifiers and head."""
 
 from pathlib import Path
 
@@ -29,14 +27,17 @@ def assemble(
     first: Path | None = None,
     made: TrainQueries | None = None,
 ) -> Retriever:
-    """Build everything a recipe names around a corpus.
+    """Build the retriever of a recipe for a corpus.
 
-    start: a trained model folder whose encoder and document vectors this model starts from.
-    first: the trained model folder of the recipe's first stage. made: queries made up for
-    documents, which may be identifiers.
-    Raises InputError when the recipe's parts do not fit each other.
+    Args:
+        start: Trained model folder that provides the initial encoder and document vectors.
+        first: Trained model folder of the recipe's first stage.
+        made: Generated queries by document, used by schemes with query identifiers.
+
+    Raises:
+        InputError: parts of the recipe are incompatible.
     """
-    torch.manual_seed(recipe.training.seed)  # new parameters are drawn on the way
+    torch.manual_seed(recipe.training.seed)  # new parameters are random
     parent = None if start is None else _parent(start, recipe, documents)
     model = build_model(recipe.model, documents)
     model.refuse_source(recipe.training.source_length)
@@ -61,9 +62,9 @@ def assemble(
 def _refuse_long_targets(
     recipe: Recipe, model: DocidModel, scheme: Scheme, table: IdentifierTable
 ) -> None:
-    """Raise InputError if what the model is to write has more symbols than it has positions."""
+    """Raise InputError if a target can be longer than the model's positions."""
     limit = int(getattr(scheme, "limit", 0))
-    if limit > table.depth:  # of documents that are added later
+    if limit > table.depth:  # documents added later may be longer
         model.refuse_target(limit + 1, "[identifiers] max_tokens", 1)
     together = recipe.decoding.several * table.depth
     model.refuse_target(together + 1, "the length of identifiers", 1)
@@ -79,7 +80,7 @@ def _identifiers(
     model: DocidModel,
     vectors: Vectors | None,
 ) -> IdentifierTable:
-    """Fit the scheme, name the documents and let the model emit the names."""
+    """Fit the scheme, assign identifiers and attach the head to the model."""
     if vectors is None and not scheme.needs_tokenizer:
         vectors = model.to(PartialState().device).document_vectors(documents, queries)
         model.to("cpu")
@@ -91,7 +92,7 @@ def _identifiers(
 
 
 def _keeps(model: DocidModel, recipe: Recipe, parent: Retriever) -> bool:
-    """Tell whether identifiers are the parent's. Raises InputError if it has lost some of them."""
+    """Return whether to keep the parent's identifiers. Raises InputError if some are missing."""
     if not model.keeps_identifiers or parent.recipe.identifiers != recipe.identifiers:
         return False
     if not parent.table.live.all():

@@ -1,4 +1,4 @@
-"""From examples to length-bucketed batches, the same for one process or many."""
+"""Conversion of examples to length-bucketed batches, deterministic for any number of processes."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,17 +18,19 @@ from genir.tasks.base import TrainQueries
 from genir.tasks.passages import clean
 
 Answers = Mapping[str, Mapping[int, None]]
-"""The numbers of the documents that a text is known to be answered by, in order."""
+"""Numbers of the documents that answer a text, in order."""
 POOL = 16
-"""Batches whose examples are sorted by length together: little padding, yet well mixed."""
+"""Batches per length-sorted pool: less padding, while the order stays well mixed."""
 
 
 class Batcher:
-    """Turns an epoch's examples into batches of tensors.
+    """Converts an epoch's examples to batches of tensors.
 
-    batch_size: examples a process; lengths: tokens at most of (source, text or joined target);
-    known: what answers train queries, where batches are to know the `answers` of their sources;
-    separator: the symbol between identifiers of a joined target, if there are any.
+    Args:
+        batch_size: Examples per process.
+        lengths: Maximal tokens of (source, text or joined target).
+        known: Answers of train queries, to fill `Batch.answers`; None if no loss needs them.
+        separator: Symbol between the identifiers of a joined target; None without such targets.
     """
 
     def __init__(
@@ -48,13 +50,13 @@ class Batcher:
         self.source_length, self.target_length = lengths
 
     def count(self, examples: Sequence[Example]) -> int:
-        """Return the number of batches that the examples make."""
+        """Return the number of batches of the examples."""
         size = self.batch_size * POOL
         pools = (examples[start : start + size] for start in range(0, len(examples), size))
         return sum(len(self._cuts(pool)) for pool in pools)
 
     def batches(self, examples: Sequence[Example], rng: Random, skip: int = 0) -> Iterator[Batch]:
-        """Yield one epoch's batches, leaving out the first `skip` without reading them."""
+        """Yield one epoch's batches without the first `skip`, which are not tokenized."""
         size = self.batch_size * POOL
         answers = {} if self.known is None else self._answers(examples, self.known)
         for start in range(0, len(examples), size):
@@ -70,7 +72,7 @@ class Batcher:
             skip = 0
 
     def _answers(self, examples: Sequence[Example], known: Answers) -> Answers:
-        """Return the documents that each source leads to: all that hold one of its identifiers."""
+        """Return the documents of each source: all owners of one of its target identifiers."""
         owners = cache(self._owners)
         numbers: dict[str, dict[int, None]] = {}
         for example in examples:
@@ -87,7 +89,7 @@ class Batcher:
         return numbers
 
     def _cuts(self, pool: Sequence[Example]) -> list[slice]:
-        """Cut a pool, identifier targets first, into batches that hold one kind of target each."""
+        """Split a pool into batches of one target kind each, identifiers before texts."""
         texts = sum(isinstance(example.target, str) for example in pool)
         middle, end, step = len(pool) - texts, len(pool), self.batch_size
         starts = [*range(0, middle, step), *range(middle, end, step)]
@@ -125,9 +127,9 @@ class Batcher:
         return [*ids[: self.target_length - 1], end]
 
     def _joined(self, first: Identifier, others: Sequence[Identifier]) -> Sequence[int]:
-        """Return identifiers as one target: the first, and as many others as there is room for.
+        """Concatenate identifiers, the first and as many others as fit, with the separator between.
 
-        The separator takes the place of the end of all but the last.
+        The separator replaces the end symbol of all but the last.
         """
         symbols = list(first)
         for other in others:
@@ -139,7 +141,7 @@ class Batcher:
 
 
 def known_answers(queries: TrainQueries, table: IdentifierTable) -> Answers:
-    """Return the documents that each train query is answered by, be it drawn or not."""
+    """Return the documents that answer each train query, whether or not a task samples it."""
     numbers: dict[str, dict[int, None]] = {}
     for key, texts in queries.items():
         for text in texts if key in table else ():
@@ -148,7 +150,7 @@ def known_answers(queries: TrainQueries, table: IdentifierTable) -> Answers:
 
 
 def _padded(lists: Sequence[Collection[int]]) -> torch.Tensor:
-    """Return lists of numbers as rows, int64 [lists, longest], padded with -1."""
+    """Stack lists of numbers as rows, int64 [lists, longest], padded with -1."""
     filled = np.full((len(lists), max(map(len, lists))), PAD, dtype=np.int64)
     for row, numbers in zip(filled, lists, strict=True):
         row[: len(numbers)] = list(numbers)

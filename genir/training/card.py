@@ -1,4 +1,4 @@
-"""The model card: what a model folder says of itself to a person."""
+"""Model card of a model folder, in Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from genir.retriever import Retriever
 
 
 def model_card(retriever: Retriever, metrics: Mapping[str, Any], recipe: str) -> str:
-    """Return the card as Markdown, with the front matter that the hub reads."""
+    """Return the model card with the front matter of the Hugging Face hub."""
     dev, seconds = metrics["dev"], metrics["seconds"]
     kind = "spans cut from the documents" if dev["made_up"] else "train queries held out"
     return f"""---

@@ -1,12 +1,16 @@
-"""The working folder of a training: what a killed run goes on from.
+"""Working folder of a training run, from which an interrupted run resumes.
 
-`inputs.json` says what it was begun with; `corpus.sqlite` has the documents until `prepared/` is
-there, the assembled model folder before the first step; `checkpoint/` the latest state of
-model, optimiser, schedule and random generators (accelerate's files) with the loop's own counts;
-`best/` the weights that did best on dev; `start/` the model that this one starts from, `first/` the
-first of two stages, `generator/` what makes up `pseudo.jsonl`; `finished/` the model folder about
-to be moved to its place; `precision.json` the precision of each kind of work. Each is replaced in
-one step.
+- `inputs.json`: fingerprints of the inputs
+- `corpus.sqlite`: documents, until `prepared/` exists
+- `prepared/`: untrained model folder
+- `checkpoint/`: model, optimizer, schedule and random states (accelerate), and `Progress`
+- `best/`: weights with the best dev score
+- `start/`, `first/`, `generator/`: parent model, first stage and query generator
+- `pseudo.jsonl`: generated queries
+- `finished/`: model folder before it is moved to its destination
+- `precision.json`: precision of each kind of work
+
+Each is replaced atomically.
 """
 
 import json
@@ -28,15 +32,16 @@ from genir.folders import PARTIAL, REPLACED, new_folder, sole_use
 from genir.manifest import sha256
 from genir.signals import on_leave
 
-# It warns of tied weights at each checkpoint; they are tied again before they are read back.
+# accelerate warns of tied weights at each checkpoint; they are tied again before loading.
 logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
 
 
 @dataclass
 class Progress:
-    """Where a training stands. `history` holds one row a dev measurement; `schedule` is torch's.
+    """Position of a training run.
 
-    The schedule is kept here, in JSON: accelerate would pickle it.
+    `history` has one row per dev evaluation; `schedule` is the scheduler's state, stored as JSON
+    because accelerate would pickle it.
     """
 
     step: int = 0
@@ -62,22 +67,22 @@ OWN_NAMES = {
     "precision.json.partial",
 }
 LOCK = ".lock"
-"""In the working folder: held by the process that works there."""
+"""Lock file of the working folder, held by the process that uses it."""
 UNFINISHED = re.compile(
     rf"\..+\.([0-9]+\.part(-journal|-wal|-shm)?|[a-z0-9_]{{8}}({PARTIAL}|{REPLACED}))"
 )
-"""In the working folder: a file or folder that a killed process had not finished."""
+"""Unfinished files and folders of a killed process, in the working folder."""
 CHECKSUMS = "checksums.json"
-"""In a checkpoint: the sha256 of each of its other files."""
+"""File with the sha256 of each other file of a checkpoint."""
 MODELS = ("start", "first", "generator")
-"""Models trained before this one, each with a working folder of its own."""
+"""Models trained before this one, each in its own working folder."""
 
 
 class WorkFolder:
-    """`<model>.training` beside the model folder to come, `target`; `.refresh` of one there is."""
+    """Folder `<model>.training` beside the model folder `target`, or `.refresh` for an update."""
 
     def __init__(self, model_folder: Path, ending: str = ".training") -> None:
-        # What a link points to is replaced, not the link.
+        # A link's destination is replaced, not the link.
         self.target = model_folder.resolve() if model_folder.is_symlink() else model_folder
         self.path = self.target.with_name(self.target.name + ending)
         self.prepared = self.path / "prepared"
@@ -93,20 +98,21 @@ class WorkFolder:
 
     @property
     def begun(self) -> bool:
-        """Tell whether there is work to go on with: a preparation, or what is made before it."""
+        """Return whether there is work to resume."""
         earlier = (path for name in (*MODELS, "pseudo") for path in self.path.glob(f"{name}*"))
         return self.prepared.is_dir() or any(earlier)
 
     @contextmanager
     def open(self, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Make the folder; when the block meets bad input before a checkpoint, remove it again.
+        """Create and lock the folder; remove it if the block fails before the first checkpoint.
 
-        Raises InputError when an interrupted training is in the way, and when it cannot be made.
+        Raises:
+            InputError: an interrupted run exists, or the folder cannot be created.
         """
         if self.begun and not resume and not overwrite:
             raise InputError(
-                f"{self.path}: holds an interrupted training; --resume goes on with it, "
-                "--overwrite starts over"
+                f"{self.path}: contains an interrupted training; --resume continues it, "
+                "--overwrite starts again"
             )
         self.refuse_foreign()
         if self.path.is_dir():
@@ -119,7 +125,7 @@ class WorkFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be made ({error.strerror}); give another --out"
+                f"{self.path}: cannot be created ({error.strerror}); give another --out"
             ) from None
 
         def abandon() -> None:
@@ -138,29 +144,34 @@ class WorkFolder:
             raise
 
     def refuse_foreign(self) -> None:
-        """Raise InputError where a file is not of a training: the name is the same by chance."""
+        """Raise InputError if the folder has a file that training did not write."""
         own = {LOCK, *OWN_NAMES, *MODELS, *(f"{name}.training" for name in MODELS)}
         inside = sorted(self.path.iterdir()) if self.path.is_dir() else []
         foreign = [p for p in inside if p.name not in own and not UNFINISHED.fullmatch(p.name)]
         if foreign:
-            raise InputError(f"{foreign[0]}: is not of genir's making; give another --out")
+            raise InputError(f"{foreign[0]}: was not written by genir; give another --out")
 
     def save(self, accelerator: Accelerator, progress: Progress) -> None:
-        """Write a checkpoint; the one before stands until this one is whole.
+        """Write a checkpoint; it replaces the previous one only when complete.
 
-        Raises InputError when it cannot be written, on a full disk say.
+        Raises:
+            InputError: the checkpoint cannot be written, for example on a full disk.
         """
         try:
             self._save(accelerator, progress)
-        except (OSError, RuntimeError, SafetensorError) as error:  # as safetensors, torch say it
+        except (
+            OSError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:  # torch and safetensors raise the latter two
             raise InputError(
-                f"{self.checkpoint}: cannot be written ({error}); the checkpoint before it is as "
-                "it was: make room, then --resume"
+                f"{self.checkpoint}: cannot be written ({error}); the previous checkpoint is "
+                "intact: free space, then --resume"
             ) from None
 
     def _save(self, accelerator: Accelerator, progress: Progress) -> None:
         accelerator.wait_for_everyone()
-        # Every process writes its own random state, so all need the folder that the first makes.
+        # Every process writes its random state into the folder that the main process creates.
         partial = self.path / "checkpoint.partial"
         if accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
@@ -179,11 +190,11 @@ class WorkFolder:
         shutil.rmtree(partial)
 
     def load(self, accelerator: Accelerator) -> Progress:
-        """Go back to the last checkpoint, or to the beginning when there is none."""
+        """Restore the last checkpoint; return the initial progress if there is none."""
         if not self.checkpoint.is_dir():
             return Progress()
         try:
-            self._refuse_changed()  # accelerate passes over a missing or damaged random state
+            self._refuse_changed()  # accelerate ignores a missing or damaged random state
             text = (self.checkpoint / "progress.json").read_text(encoding="utf-8")
             progress = Progress(**json.loads(text))
             self._refuse_other_number(progress.processes, accelerator.num_processes)
@@ -191,12 +202,12 @@ class WorkFolder:
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"{self.checkpoint}: the checkpoint cannot be read ({error}); "
-                "--overwrite starts over"
+                "--overwrite starts again"
             ) from None
         return progress
 
     def _refuse_changed(self) -> None:
-        """Raise ValueError for a file that is missing or not the one that was saved."""
+        """Raise ValueError if a file is missing or differs from its checksum."""
         checksums = json.loads((self.checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
         for name, digest in checksums.items():
             if not (self.checkpoint / name).is_file():
@@ -205,22 +216,26 @@ class WorkFolder:
                 raise ValueError(f"{name} is damaged")
 
     def _refuse_other_number(self, before: int, now: int) -> None:
-        """The batches are dealt out by process, and each process has a random state of its own."""
+        """Raise InputError unless the number of processes is the same.
+
+        Batches are split by process, and each process has its own random state.
+        """
         if before != now:
             raise InputError(
-                f"{self.checkpoint}: was written by {before} processes, but {now} are to go on "
-                f"with it; start {before}, or --overwrite to start over"
+                f"{self.checkpoint}: was written by {before} processes, not {now}; start {before}, "
+                "or --overwrite to start again"
             )
 
     def keep_best(self, model: Any) -> None:
-        """Keep the present weights as the best on dev."""
+        """Save the current weights as the best on dev."""
         with new_folder(self.best, overwrite=True) as folder:
             save_model(model, str(folder / "model.safetensors"))
 
     def restore_best(self, model: Any, progress: Progress) -> None:
-        """Load the weights that did best on dev, if dev was measured.
+        """Load the weights with the best dev score, if dev was measured.
 
-        Raises InputError where they are missing or damaged.
+        Raises:
+            InputError: the weights are missing or damaged.
         """
         if not progress.history:
             return
@@ -229,13 +244,14 @@ class WorkFolder:
             load_model(model, str(weights))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise InputError(
-                f"{weights}: the best weights cannot be read ({error}); --overwrite starts over"
+                f"{weights}: the best weights cannot be read ({error}); --overwrite starts again"
             ) from None
 
     def remove(self) -> None:
-        """Remove the folder, if there is one, and no process works there.
+        """Remove the folder if it exists.
 
-        Raises InputError where another process does, and where it holds files of others.
+        Raises:
+            InputError: another process uses it, or it has files that training did not write.
         """
         if self.path.is_dir():
             self.refuse_foreign()
@@ -243,5 +259,5 @@ class WorkFolder:
                 shutil.rmtree(self.path)
 
     def close(self) -> None:
-        """Remove the folder, whose lock this process holds: the model stands in its own."""
+        """Remove the folder, which this process has locked, after the model has been published."""
         shutil.rmtree(self.path)

@@ -1,4 +1,4 @@
-"""The training curve as a picture."""
+"""Plot of the training curve."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from genir.console import one_line
 
 
 def draw_curve(history: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
-    """Draw loss and dev retrieval over the steps into a PNG."""
+    """Plot training loss and dev scores against steps, and write a PNG."""
     figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     left = figure.add_subplot()
@@ -24,7 +24,7 @@ def draw_curve(history: Sequence[Mapping[str, Any]], title: str, path: Path) -> 
     for name, colour in (("RR@10", "#1d4ed8"), ("Success@10", "#0f766e")):
         right.plot(steps, [r[name] for r in history], color=colour, marker="o", ms=3, label=name)
     left.set(xlabel="step", ylabel="training loss", title=one_line(title))
-    left.title.set_parse_math(False)  # a dollar sign in a name is no formula
+    left.title.set_parse_math(False)  # a dollar sign in a name is not a formula
     left.set_ylim(bottom=0)
     right.set(ylabel="dev retrieval", ylim=(0, 1))
     left.spines[["top", "right"]].set_visible(False)

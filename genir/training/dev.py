@@ -1,4 +1,4 @@
-"""Retrieval on the dev questions while training, sharded over the processes."""
+"""Evaluation on the dev queries during training, sharded over the processes."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,11 @@ def measure_dev(
     questions: Mapping[str, frozenset[str]],
     accelerator: Accelerator | None = None,
 ) -> dict[str, float]:
-    """Return RR@10 and Success@10 over the questions (text -> keys that answer it).
+    """Return RR@10 and Success@10 on dev queries.
 
-    accelerator: of the processes that all call this and share the work; without, one does it all.
+    Args:
+        questions: Keys of the answering documents by query text.
+        accelerator: Processes that share the work, all of which call this; None for one process.
     """
     place, places = 0, 1
     if accelerator is not None:

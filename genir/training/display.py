@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar on a terminal, a line a measurement elsewhere."""
+"""Progress output of training: a bar on a terminal, otherwise one line per evaluation."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,11 +17,11 @@ from rich.progress import (
 from genir.console import Console, print_line
 
 SHOW_EVERY = 5
-"""Steps between looks at the loss: each one waits for the device."""
+"""Steps between updates of the displayed loss; each one synchronizes with the device."""
 
 
 class Display:
-    """Steps, loss, dev RR@10 and the time left."""
+    """Progress bar with steps, loss, dev RR@10 and remaining time."""
 
     def __init__(self, total: int, done: int, shown: bool) -> None:
         self.console = Console(stderr=True, quiet=not shown)
@@ -55,18 +55,18 @@ class Display:
         self.bar.stop()
 
     def advance(self, loss: torch.Tensor) -> None:
-        """Count a step."""
+        """Count one step."""
         self.steps += 1
         if self.steps % SHOW_EVERY == 0:
             self.bar.update(self.task, loss=f"{float(loss):.3f}")
         self.bar.update(self.task, advance=1, note="")
 
     def note(self, text: str) -> None:
-        """Say what is being done between steps."""
+        """Show the activity between steps."""
         self.bar.update(self.task, note=text)
 
     def measured(self, row: Mapping[str, Any], asked: bool) -> None:
-        """Show a measurement. asked: whether there were any dev questions to have figures of."""
+        """Show an evaluation. asked: whether there were dev queries."""
         loss = "-" if row["loss"] is None else f"{row['loss']:.3f}"
         line = f"step {row['step']:>6}/{self.total}  {row['seconds']:>6.0f} s  loss {loss}"
         if asked:
@@ -77,6 +77,6 @@ class Display:
 
 
 def say(text: str, shown: bool) -> None:
-    """Print a line to stderr, beside the measurements."""
+    """Print a line to stderr without breaking the progress bar."""
     if shown:
         print_line(text, stderr=True)

@@ -1,8 +1,8 @@
-"""Digests of everything that a training reads, to notice a change when it goes on.
+"""Fingerprints of the inputs of a training run, to detect changes when it resumes.
 
-The documents are digested as they were read, in their order: a file that was touched, packed or
-moved is the same input. Files are digested byte by byte, pre-trained models by their folder or by
-the commit on the hub. `Inputs` maps the name of an input, as messages show it, to its value.
+Documents are hashed in reading order, so touching, compressing or moving a file does not matter.
+Other files are hashed byte by byte; pre-trained models by folder or hub commit. `Inputs` maps the
+name of an input, as shown in messages, to its fingerprint.
 """
 
 import hashlib
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 Inputs = dict[str, str]
 QUERIES = "train queries"
 FILE = "inputs.json"
-"""Where a working folder keeps its inputs. A model folder has them in metrics.json."""
+"""File with the fingerprints in a working folder; a model folder has them in metrics.json."""
 SHOWN = 12
-"""Hexadecimal digits of a digest in messages."""
+"""Hexadecimal digits of a digest that messages show."""
 
 
 class DocumentDigest:
-    """A running digest of documents in their order: keys, texts, titles, URLs, links, metadata."""
+    """Running digest of documents: keys, texts, titles, URLs, links and metadata."""
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
         self.keys: set[str] = set()
 
     def over(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Yield the documents, digesting each on the way."""
+        """Yield the documents and update the digest."""
         for document in documents:
             links = [(link.start, link.end, link.target) for link in document.links]
             fields = [document.key, document.title, document.text, document.url, links,
@@ -57,12 +57,12 @@ class DocumentDigest:
 
     @property
     def value(self) -> str:
-        """Return the number of documents so far, and their digest."""
+        """Return the number of documents and their digest."""
         return f"{len(self.keys):,} documents, sha256 {self._sha.hexdigest()}"
 
 
 def queries_digest(queries: TrainQueries) -> str:
-    """Return the number of train queries and a digest of them, by document."""
+    """Return the number of train queries and their digest, grouped by document."""
     digest = hashlib.sha256()
     for key in sorted(queries):
         digest.update(json.dumps([key, *queries[key]]).encode())
@@ -71,10 +71,13 @@ def queries_digest(queries: TrainQueries) -> str:
 
 
 def training_inputs(job: "Job", recipe: Recipe, store: Path | None = None) -> Inputs:
-    """Read everything that a training reads, and return its digests.
+    """Read all inputs of a training run and return their fingerprints.
 
-    store: where the documents are to be kept, if anywhere: the corpus is read once. Raises
-    InputError for an input that is missing or bad.
+    Args:
+        store: Path to write the document store to, so that the corpus is read once.
+
+    Raises:
+        InputError: an input is missing or invalid.
     """
     found = recipe_inputs(recipe, [job.recipe] if isinstance(job.recipe, str) else [])
     digest = DocumentDigest()
@@ -91,7 +94,7 @@ def training_inputs(job: "Job", recipe: Recipe, store: Path | None = None) -> In
 
 
 def files_read(job: "Job", recipe: Recipe) -> dict[str, Path | None]:
-    """Return the paths that a training reads, by the option or key that names each."""
+    """Return the paths that a training run reads, by the option or key that names them."""
     named: dict[str, Path | None] = {
         "CORPUS": job.corpus,
         "--queries": job.queries,
@@ -105,10 +108,13 @@ def files_read(job: "Job", recipe: Recipe) -> dict[str, Path | None]:
 
 
 def recipe_inputs(recipe: Recipe, trained: Sequence[str] = ()) -> Inputs:
-    """Return what a recipe reads: its settings, and files, weights and recipes that it names.
+    """Return the fingerprints of a recipe: its settings, files, weights and parent recipes.
 
-    trained: the recipes that start from this one, or have it make up queries. Raises InputError for
-    an input that is missing, and for a recipe that starts from itself.
+    Args:
+        trained: Recipes that depend on this one.
+
+    Raises:
+        InputError: an input is missing, or a recipe starts from itself.
     """
     options = [one for stage in stages_of(recipe) for one in stage_options(stage)]
     found = recipe_settings(recipe) | options_inputs(options)
@@ -116,19 +122,19 @@ def recipe_inputs(recipe: Recipe, trained: Sequence[str] = ()) -> Inputs:
 
 
 def recipe_settings(recipe: Recipe) -> Inputs:
-    """Return every key of a recipe, with its value as JSON."""
+    """Return the value of every recipe key as JSON."""
     return {f"setting {name}": text for name, text in _flat(recipe.model_dump(mode="json"))}
 
 
 def options_inputs(options: Sequence[Strict]) -> Inputs:
-    """Return digests of the files and weights that options name. Raises InputError as they do."""
+    """Return digests of the files and weights named by options. Raises InputError."""
     found = {f"file {file}": file_digest(file) for one in options for file in one.files()}
     names = dict.fromkeys(name for one in options for name in one.weights())
     return found | {f"weights {name!r}": weights_digest(name) for name in names}
 
 
 def _named_inputs(recipe: Recipe) -> Inputs:
-    """Return the inputs that `[pseudo] source` and `[model] start` name, unless it is a recipe."""
+    """Return the inputs named by `[pseudo] source` and `[model] start`, except recipes."""
     found: Inputs = {}
     source = recipe.pseudo.source
     if is_file(source):
@@ -143,7 +149,7 @@ def _named_inputs(recipe: Recipe) -> Inputs:
 
 
 def _earlier_inputs(recipe: Recipe, trained: Sequence[str]) -> Inputs:
-    """Return the inputs of the recipes that are trained before one."""
+    """Return the inputs of the recipes that are trained before this one."""
     parts = []
     if recipe.model.start and names_recipe(recipe.model.start):
         parts.append((recipe.model.start, [*shared(recipe), *same_as_start(recipe)]))
@@ -161,7 +167,7 @@ def _earlier_inputs(recipe: Recipe, trained: Sequence[str]) -> Inputs:
 
 
 def stage_options(stage: Stage) -> list[Strict]:
-    """Return the options of all variants that a stage names. Raises InputError for a bad one."""
+    """Return the options of all variants of a stage. Raises InputError if one is invalid."""
     return [
         scheme_options(stage.identifiers),
         *map(task_options, stage.tasks),
@@ -171,12 +177,12 @@ def stage_options(stage: Stage) -> list[Strict]:
 
 
 def names_recipe(name: str) -> bool:
-    """Tell whether `[model] start` names a recipe, which is trained first, or a model folder."""
+    """Return whether `[model] start` is a recipe name instead of a model folder."""
     return name in recipe_names() or name.endswith(".toml")
 
 
 def _flat(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the path and the JSON text of each value that is no section and no list of sections."""
+    """Yield the path and JSON text of each leaf value."""
     if isinstance(values, dict) and values:
         for name, value in values.items():
             yield from _flat(value, f"{path}.{name}" if path else name)
@@ -187,11 +193,11 @@ def _flat(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, json.dumps(values)
 
 
-# --- comparing ---------------------------------------------------------------------------------
+# --- comparison --------------------------------------------------------------------------------
 
 
 def changed(known: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Return which input is another one now than it was, with both values; "" for none."""
+    """Return the name of the first changed input with both values, or ""."""
     for name in dict.fromkeys([*now, *known]):
         before, after = known.get(name, "absent"), now.get(name, "absent")
         if before != after:
@@ -204,20 +210,21 @@ def _short(value: str) -> str:
 
 
 def refuse_changed(where: Path, known: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise InputError that names the first input that has changed since they were noted."""
+    """Raise InputError with the first input that differs from the recorded ones."""
     if difference := changed(known, now):
         raise InputError(
-            f"{where}: was made from other inputs than these ({difference}); restore what has "
-            "changed to go on with --resume, or start over with --overwrite"
+            f"{where}: was made from other inputs ({difference}); restore them to continue with "
+            "--resume, or start again with --overwrite"
         )
 
 
 def refuse_changed_since(folder: Path, job: "Job", recipe: Recipe) -> None:
-    """Raise InputError for a file, weights or a recipe that changed since the inputs were noted.
+    """Raise InputError if a file, weights or a recipe changed since the inputs were recorded.
 
-    To call once they are read: hours may lie between, where other models are trained first.
+    Called after reading them, which may be hours later if other models are trained first.
 
-    folder: the working folder, which has the inputs.
+    Args:
+        folder: Working folder with the recorded inputs.
     """
     known = read_inputs(folder)
     now = recipe_inputs(recipe, [job.recipe] if isinstance(job.recipe, str) else [])
@@ -225,30 +232,33 @@ def refuse_changed_since(folder: Path, job: "Job", recipe: Recipe) -> None:
 
 
 def refuse_other_data(folder: Path, known: Inputs, inputs: Inputs) -> None:
-    """Raise InputError where a model was trained on other documents or queries than are known.
+    """Raise InputError if a model was trained on other documents or queries.
 
-    folder: of the model. inputs: of its training.
+    Args:
+        folder: Model folder.
+        known: Current inputs.
+        inputs: Inputs of the model's training.
     """
     data = {name: known[name] for name in ("base URL", "documents", QUERIES)}
     refuse_changed(folder, inputs, inputs | data)
 
 
 def write_inputs(folder: Path, inputs: Mapping[str, str]) -> None:
-    """Note the inputs of a working folder."""
+    """Record the inputs in a working folder."""
     part = folder / f".{FILE}.part"
     part.write_text(json.dumps(inputs, indent=1), encoding="utf-8")
     part.replace(folder / FILE)
 
 
 def read_inputs(folder: Path) -> Inputs:
-    """Return the inputs that a working folder was begun with. Raises InputError without any."""
+    """Return the recorded inputs of a working folder. Raises InputError if there are none."""
     try:
         known: Inputs = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if not isinstance(known, dict) or not all(isinstance(one, str) for one in known.values()):
             raise ValueError("not an object of texts")
     except (OSError, ValueError, RecursionError):
         raise InputError(
-            f"{folder}: holds no record of its inputs ({FILE}), so it cannot be resumed safely; it "
-            "was begun by an earlier genir, or is damaged: start over with --overwrite"
+            f"{folder}: has no valid record of its inputs ({FILE}), so it cannot be resumed; start "
+            "again with --overwrite"
         ) from None
     return known

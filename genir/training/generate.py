@@ -1,4 +1,4 @@
-"""`genir generate-queries`: queries for every document of a corpus, as a file."""
+"""`genir generate-queries`: writes generated queries for every document of a corpus to a file."""
 
 import shutil
 from collections.abc import Sequence
@@ -23,9 +23,11 @@ from genir.training.pseudo import is_file, is_recipe, make_queries
 
 @dataclass(frozen=True)
 class Request:
-    """What `genir generate-queries` is asked for; `settings` are keys of `[pseudo]`.
+    """Arguments of `genir generate-queries`.
 
-    resume and overwrite together go on with what is to replace a whole file.
+    Attributes:
+        settings: Overrides of `[pseudo]` keys.
+        resume: Continue an interrupted run; with `overwrite`, one that replaces a complete file.
     """
 
     corpus: Path
@@ -39,9 +41,11 @@ class Request:
 
 
 def generate_queries(request: Request) -> None:
-    """Write the file of queries, training the generator first where a recipe is named.
+    """Write the file of queries; a recipe's generator is trained first.
 
-    Raises InputError for bad input, Stopped on Ctrl-C: `resume` goes on from there.
+    Raises:
+        InputError: bad input.
+        Stopped: on Ctrl-C; `resume` continues.
     """
     out, generator = request.out, request.out.with_name(f"{request.out.name}.generator")
     values: dict[str, object] = {}
@@ -58,9 +62,7 @@ def generate_queries(request: Request) -> None:
     elif out.exists() and not request.overwrite:
         raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
     elif begun and not request.resume:
-        raise InputError(
-            f"{out}: was begun already; --resume goes on with it, --overwrite starts over"
-        )
+        raise InputError(f"{out}: is incomplete; --resume continues it, --overwrite starts again")
     source = request.model
     if trains:
         job = Job(source, request.corpus, out, request.queries, request.qrels)
@@ -78,9 +80,10 @@ def generate_queries(request: Request) -> None:
 
 
 def _refuse_inputs(request: Request, generator: Path | None) -> None:
-    """Raise InputError where an output is one of the inputs, or cannot be written.
+    """Raise InputError if an output is also an input or cannot be written.
 
-    generator: the folder of the generator, None where none is trained.
+    Args:
+        generator: Folder of the generator; None if none is trained.
     """
     inputs = {"--queries": request.queries, "--qrels": request.qrels}
     inputs |= {"--model": Path(request.model), **corpus_files(request.corpus)}
@@ -96,7 +99,7 @@ def _refuse_inputs(request: Request, generator: Path | None) -> None:
 
 
 def _clear(out: Path, generator: Path | None) -> None:
-    """Remove what an earlier run has begun; a whole file stays until the new one is whole."""
+    """Remove partial results of an earlier run; a complete file is kept until replaced."""
     part_of(out).unlink(missing_ok=True)
     if generator is not None:
         WorkFolder(generator).remove()

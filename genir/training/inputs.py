@@ -1,6 +1,4 @@
-"""Recipe and train queries of a training, checked before the hard work. `fingerprints.py` digests
-them, to notice a change when the training goes on.
-"""
+"""Early validation of a training run's recipe and train queries."""
 
 import json
 from collections.abc import Container
@@ -20,7 +18,7 @@ from genir.training.losses.registry import check_losses, loss_files
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise InputError for what would not be noticed before the hard work is done."""
+    """Raise InputError for mistakes in a recipe that would otherwise surface late."""
     stages = stages_of(recipe)
     for stage in stages:
         build_mixture(stage.tasks, stage.training.seed)
@@ -34,14 +32,14 @@ def check_recipe(recipe: Recipe) -> None:
     if not find_scheme(recipe.first.identifiers.scheme).needs_tokenizer:
         raise InputError(
             f"[first.identifiers] scheme = {recipe.first.identifiers.scheme!r}: the second stage "
-            "reads what the first has found, so it must be text; take 'passage'"
+            "reads the passages of the first, so they must be text; take 'passage'"
         )
 
 
 def check_networks(recipe: Recipe) -> None:
-    """Raise InputError for a pre-trained network that cannot be used, before others are trained.
+    """Raise InputError for an unusable pre-trained network before other models are trained.
 
-    Where nothing is trained before, `assemble` loads the model's own network first, and finds out.
+    If no other model is trained first, `assemble` loads the network right away and checks it.
     """
     earlier = bool(recipe.pseudo.source or recipe.model.start or recipe.first)
     for stage in stages_of(recipe):
@@ -53,23 +51,23 @@ def check_networks(recipe: Recipe) -> None:
 
 
 def stages_of(recipe: Recipe) -> list[Stage]:
-    """Return the stages of a recipe: its own, and `[first]` where it has one."""
+    """Return the stages of a recipe: its own, and `[first]` if present."""
     return [recipe] if recipe.first is None else [recipe, recipe.first]
 
 
 def same_as_start(recipe: Recipe) -> list[str]:
-    """Return settings for a recipe to start from, where its model must be like this one's."""
+    """Return overrides for the parent recipe, where parent and child must be equal."""
     options, same = recipe.model.options, model_class(recipe.model.kind).same_as_start
     names = sorted(same & options.keys())
     settings = [f"model.{name}={json.dumps(options[name], ensure_ascii=False)}" for name in names]
-    if "encoder" in names:  # another encoder may take fewer tokens than its recipe reads
+    if "encoder" in names:  # another encoder may accept fewer tokens
         lengths = [one.training.source_length for one in (recipe, load_recipe(recipe.model.start))]
         settings.append(f"training.source_length={min(lengths)}")
     return settings
 
 
 def shared(recipe: Recipe) -> list[str]:
-    """Return settings for what is trained before: it must not see what this training holds out."""
+    """Return overrides for models trained first: they must hold out the same dev queries."""
     training = recipe.training
     settings = [f"training.{name}={getattr(training, name)}" for name in ("dev_queries", "seed")]
     if training.max_steps:
@@ -78,10 +76,13 @@ def shared(recipe: Recipe) -> list[str]:
 
 
 def held_out_otherwise(recipe: Recipe, folder: Path, queries: str) -> str:
-    """Return a warning about a trained model that may have learned from a recipe's dev questions.
+    """Return a warning if a trained model may have seen the recipe's dev queries.
 
-    queries: the digest of the train queries. "" for a model that held out the same of the same
-    queries, and for a folder that is no model of genir's.
+    Args:
+        queries: Digest of the train queries.
+
+    Returns:
+        "" if the model held out the same queries, or if the folder is not a genir model.
     """
     if not recipe.training.dev_queries or not (folder / "recipe.toml").is_file():
         return ""
@@ -92,18 +93,18 @@ def held_out_otherwise(recipe: Recipe, folder: Path, queries: str) -> str:
         if known in ("", queries):
             return ""
         return (
-            f"{folder}: was trained on other queries than this training is given ({known}), and "
-            "may have learned from its dev questions: dev figures say too much"
+            f"{folder}: was trained on other queries ({known}), perhaps including dev queries of "
+            "this training: dev figures may be too high"
         )
     same = " ".join(f"--set training.{key}={value}" for key, value in pairs)
     return (
-        f"{folder}: held out other queries than this training does, and may have learned from its "
-        f"dev questions: dev figures say too much ({same} holds out the same)"
+        f"{folder}: held out other queries, and was perhaps trained on dev queries of this "
+        f"training: dev figures may be too high ({same} holds out the same)"
     )
 
 
 def _known_queries(folder: Path) -> str:
-    """Return the digest of the train queries of a model folder, "" where it is not known."""
+    """Return the digest of the train queries of a model folder; "" if unknown."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         return str(metrics["inputs"]["train queries"])
@@ -114,13 +115,17 @@ def _known_queries(folder: Path) -> str:
 def train_queries(
     corpus: Path, queries: Path | None, qrels: Path | None, known: Container[str]
 ) -> TrainQueries:
-    """Return the train queries in these files, by default in the corpus folder's; perhaps none.
+    """Return the train queries of these files, by default those of the corpus folder, if any.
 
-    known: the keys of the documents. Raises InputError for one file without the other.
+    Args:
+        known: Keys of the documents.
+
+    Raises:
+        InputError: only one of the two files is given, or a file is invalid.
     """
     if queries is None and qrels is None:
         own = train_files(corpus)
         return {} if own is None else read_train_queries(*own, known)
     if queries is None or qrels is None:
-        raise InputError("--queries and --qrels go together: give both, or neither")
+        raise InputError("--queries and --qrels: give both, or neither")
     return read_train_queries(queries, qrels, known)

@@ -1,4 +1,4 @@
-"""A training from files to a model folder: read, assemble, train, save; resumable at any moment."""
+"""Training of a recipe, from corpus files to a model folder; resumable at any point."""
 
 import json
 import time
@@ -69,9 +69,10 @@ from genir.training.split import DevSplit, carve_dev
 
 @dataclass(frozen=True)
 class Job:
-    """What `train.py` is asked for. Without queries, the corpus folder's train split is used.
+    """Arguments of a training run. Without queries, the corpus folder's train split is used.
 
-    recipe: a name, the path of a file, or a recipe that another one holds.
+    Attributes:
+        recipe: Recipe name, path of a recipe file, or a recipe.
     """
 
     recipe: str | Recipe
@@ -88,21 +89,26 @@ class Job:
 def train(job: Job, prepare_only: bool = False) -> Retriever:
     """Train a recipe on a corpus and return the saved retriever.
 
-    prepare_only: stop before the first step and return what is in the working folder; `resume`
-    goes on from there. Raises InputError for bad input, Stopped on Ctrl-C; what was at `out` stays
-    until the new model is whole.
+    A model folder at `out` is replaced only when the new one is complete.
+
+    Args:
+        prepare_only: Return the untrained retriever; `resume` continues with the first step.
+
+    Raises:
+        InputError: bad input.
+        Stopped: on Ctrl-C; `resume` continues.
     """
     recipe = job.recipe
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, job.settings)
-    check_recipe(recipe)  # a mistake there shows before the hard work
+    check_recipe(recipe)  # fail early
     if job.resume and job.out.exists() and not job.overwrite:
         return _finished(job, recipe)
     refuse_existing(job.out, job.overwrite)
     work = WorkFolder(job.out)
     _refuse_loss(job, recipe, work)
-    # As Accelerator would ask: this is the first to know how many processes there are.
-    # The others wait for the one that embeds the corpus, for hours where it is large.
+    # Before Accelerator exists: other processes wait here, up to hours, for the one that embeds
+    # the corpus.
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(days=1))
     with work.open(job.resume, job.overwrite) if state.is_main_process else nullcontext():
         state.wait_for_everyone()
@@ -116,7 +122,7 @@ def train(job: Job, prepare_only: bool = False) -> Retriever:
 
 
 def _refuse_loss(job: Job, recipe: Recipe, work: WorkFolder) -> None:
-    """Raise InputError where the training would remove a file that is not its own to remove."""
+    """Raise InputError if the training would remove one of its inputs."""
     refuse_other_files(job.out)
     read = files_read(job, recipe)
     refuse_inside("--out", job.out, read)
@@ -126,9 +132,10 @@ def _refuse_loss(job: Job, recipe: Recipe, work: WorkFolder) -> None:
 
 
 def _note_inputs(job: Job, recipe: Recipe, work: WorkFolder) -> None:
-    """Note what the training reads; of one that goes on, refuse what has changed since.
+    """Record the inputs; on resume, refuse changed ones.
 
-    Raises InputError that names the input.
+    Raises:
+        InputError: an input is invalid or has changed; names it.
     """
     known = read_inputs(work.path) if work.begun else None
     inputs = training_inputs(job, recipe, None if work.prepared.is_dir() else work.corpus)
@@ -139,7 +146,7 @@ def _note_inputs(job: Job, recipe: Recipe, work: WorkFolder) -> None:
 
 
 def _get_ready(job: Job, recipe: Recipe, work: WorkFolder) -> None:
-    """Fill `prepared/`, unless an earlier run has."""
+    """Create `prepared/` if it does not exist."""
     state = PartialState()
     if not work.prepared.is_dir():
         check_networks(recipe)
@@ -167,16 +174,17 @@ def _train(job: Job, recipe: Recipe, work: WorkFolder, taken: Mapping[str, str])
 
 
 def _finished(job: Job, recipe: Recipe) -> Retriever:
-    """Resume a training that had ended, perhaps just before removing its working folder.
+    """Resume a completed training, which may have left its working folder.
 
-    Raises InputError where it was trained on other inputs than these.
+    Raises:
+        InputError: it was trained on other inputs.
     """
     retriever = Retriever.load(job.out)
     known = json.loads(retriever.attachments.get("metrics.json", b"{}")).get("inputs")
     if known is None:
         raise InputError(
-            f"{job.out}: does not say what it was trained on, so --resume cannot tell whether that "
-            "has changed; an earlier genir made it: train it again with --overwrite"
+            f"{job.out}: has no record of its inputs, so --resume cannot compare them; train it "
+            "again with --overwrite"
         )
     refuse_changed(job.out, known, training_inputs(job, recipe))
     if PartialState().is_main_process:
@@ -185,14 +193,15 @@ def _finished(job: Job, recipe: Recipe) -> Retriever:
 
 
 def _remove_finished(work: WorkFolder, inputs: Inputs) -> None:
-    """Remove the working folder of a training that ended; leave one that had other inputs.
+    """Remove the working folder of a completed training, unless it is of other inputs.
 
-    Raises InputError as `WorkFolder.remove` does.
+    Raises:
+        InputError: as `WorkFolder.remove`.
     """
     work.refuse_foreign()
     if (work.path / FILE).is_file() and read_inputs(work.path) != inputs:
         print_line(
-            f"{work.path}: holds an interrupted training of other inputs; it is left there",
+            f"{work.path}: contains an interrupted training of other inputs; it is kept",
             stderr=True,
         )
         return
@@ -220,7 +229,7 @@ def _prepare(
 def _queries_known(
     recipe: Recipe, split: DevSplit, made: TrainQueries, earlier: tuple[Path | None, Path | None]
 ) -> bytes:
-    """Return digests of the queries that the model, or one that it is made of, is trained on."""
+    """Return digests of all queries that the model or its ancestors are trained on."""
     asked = [text for own in (split.train, made) for texts in own.values() for text in texts]
     for stage in stages_of(recipe):
         for task, _ in build_mixture(stage.tasks, stage.training.seed).tasks:
@@ -232,7 +241,7 @@ def _queries_known(
 
 
 def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
-    """Return the model folder to start from, training its recipe first if that is what is named."""
+    """Return the model folder to start from, after training it if a recipe is named."""
     name = recipe.model.start
     if not name:
         return None
@@ -244,16 +253,17 @@ def _start(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
     if kind != recipe.model.kind:
         raise InputError(
             f"[model] start = {name!r} makes a {kind!r} model, but this recipe a "
-            f"{recipe.model.kind!r} one; start from one of its own kind"
+            f"{recipe.model.kind!r} one; start from a model of the same kind"
         )
     _train_before(replace(job, recipe=name, out=work.start, settings=settings), work)
     return work.start
 
 
 def _train_before(job: Job, work: WorkFolder) -> None:
-    """Train a model that another training, in `work`, needs.
+    """Train a model that the training in `work` depends on.
 
-    Raises InputError where the corpus or the queries have changed between the two.
+    Raises:
+        InputError: the corpus or the queries have changed in between.
     """
     made = train(replace(job, resume=True, overwrite=False))
     inputs = json.loads(made.attachments["metrics.json"])["inputs"]
@@ -266,11 +276,11 @@ def _tell(text: str) -> None:
 
 
 def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
-    """Train the first of two stages, on the same queries, and return its model folder."""
+    """Train the first of two stages on the same queries, and return its model folder."""
     if recipe.first is None:
         return None
     stage = {name: getattr(recipe.first, name) for name in type(recipe.first).model_fields}
-    # The queries are made up already, for both stages.
+    # The queries of both stages have been generated already.
     source = str(work.pseudo.resolve()) if recipe.pseudo.source else ""
     pseudo = recipe.pseudo.model_copy(update={"source": source})
     first = Recipe(name=f"{recipe.name}, first stage", pseudo=pseudo, **stage)
@@ -279,7 +289,7 @@ def _first(job: Job, recipe: Recipe, work: WorkFolder) -> Path | None:
 
 
 def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
-    """Fill the file of made-up queries, training first what makes them if that is a recipe."""
+    """Write the file of generated queries; a recipe's generator is trained first."""
     source, state = recipe.pseudo.source, PartialState()
     if not source or work.pseudo.exists():
         return
@@ -302,28 +312,32 @@ def _make_up(job: Job, recipe: Recipe, work: WorkFolder) -> None:
 
 
 def _made(recipe: Recipe, documents: DocumentStore, work: WorkFolder) -> TrainQueries:
-    """Return the made-up queries, none where the recipe has none."""
+    """Return the generated queries; empty if the recipe has none."""
     if not recipe.pseudo.source:
         return {}
     return read_pseudo_queries(work.pseudo, set(documents.keys()))
 
 
 def generator_job(job: Job, options: PseudoSection, out: Path, settings: Sequence[str]) -> Job:
-    """Return the training of the recipe that `options.source` names, on the job's corpus.
+    """Return the training job of the recipe that `options.source` names, on the same corpus.
 
-    settings: changes to it, before those of the options. Raises InputError without train queries.
+    Args:
+        settings: Overrides, applied before those of the options.
+
+    Raises:
+        InputError: there are no train queries, or the recipe does not generate text.
     """
     if job.queries is None and train_files(job.corpus) is None:
         raise InputError(
-            f"[pseudo] source = {options.source!r} learns from train queries, and {job.corpus} has "
+            f"[pseudo] source = {options.source!r} is trained on queries, and {job.corpus} has "
             "none; name a transformers model or a .jsonl file of queries, or set pseudo.source= to "
-            "do without"
+            "disable"
         )
     changes = (*settings, *options.settings)
     recipe = load_recipe(options.source, changes)
     if recipe.decoding.mode != "free":
         raise InputError(
-            f"[pseudo] source = {options.source!r}: this recipe writes no queries; take "
+            f"[pseudo] source = {options.source!r}: this recipe generates no queries; take "
             "'query-generator', or one with mode = \"free\" under [decoding]"
         )
     return replace(job, recipe=recipe, out=out, settings=(), resume=True, overwrite=False)
@@ -331,19 +345,19 @@ def generator_job(job: Job, options: PseudoSection, out: Path, settings: Sequenc
 
 def _split(job: Job, recipe: Recipe, documents: DocumentStore, work: WorkFolder) -> DevSplit:
     queries = train_queries(job.corpus, job.queries, job.qrels, set(documents.keys()))
-    known = read_inputs(work.path)  # preparing takes long enough for a file to change meanwhile
+    known = read_inputs(work.path)  # a file may have changed during preparation
     refuse_changed(work.path, known, known | {QUERIES: queries_digest(queries)})
     split = carve_dev(documents, queries, recipe.training.dev_queries, recipe.training.seed)
-    # What writes text is not asked for documents, but keeps off what others are measured on.
+    # A query generator is not evaluated on dev queries, but must not be trained on them either.
     return split._replace(questions={}) if recipe.decoding.mode == "free" else split
 
 
 def _finish(
     job: Job, retriever: Retriever, split: DevSplit, progress: Progress, work: WorkFolder
 ) -> None:
-    """Save the best weights with figures, curve and card.
+    """Write the model folder with the best weights, metrics, curve and card.
 
-    In the working folder first, so that a kill leaves nothing beside the model folder.
+    It is written to the working folder and then moved, so a kill leaves no partial folder.
     """
     prepared = json.loads(retriever.attachments["metrics.json"])
     work.restore_best(retriever.model, progress)

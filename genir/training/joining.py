@@ -1,4 +1,4 @@
-"""What a recipe must be like whose targets or answers hold several identifiers (CorpusBrain)."""
+"""Checks for recipes with several identifiers per target or answer (CorpusBrain)."""
 
 from genir.config import Stage
 from genir.errors import InputError
@@ -10,14 +10,14 @@ from genir.training.losses.registry import find_loss
 
 
 def check_joining(stage: Stage) -> None:
-    """Raise InputError where targets or answers of several identifiers make no sense."""
+    """Raise InputError if a recipe does not support several identifiers."""
     asked, mend = _asked(stage)
     if not asked:
         return
     if not find_scheme(stage.identifiers.scheme).joins:
         raise InputError(
-            f"{asked}: identifiers of the scheme {stage.identifiers.scheme!r} are not written one "
-            f"after the other; take [identifiers] scheme = 'title' or 'url', or {mend}"
+            f"{asked}: identifiers of the scheme {stage.identifiers.scheme!r} cannot be "
+            f"concatenated; take [identifiers] scheme = 'title' or 'url', or {mend}"
         )
     if not model_class(stage.model.kind).writes_text:
         raise InputError(
@@ -28,23 +28,23 @@ def check_joining(stage: Stage) -> None:
         legal = section.options.get("normalise") == "legal"
         if legal or not find_loss(section.loss).takes_text:
             raise InputError(
-                f"{asked}: [[losses]] {section.loss}{' over legal symbols' if legal else ''} knows "
-                f"one identifier a source; take 'cross-entropy' over the vocabulary, or {mend}"
+                f"{asked}: [[losses]] {section.loss}{' over legal symbols' if legal else ''} needs "
+                f"one identifier per source; take 'cross-entropy' over the vocabulary, or {mend}"
             )
 
 
 def require_separator(stage: Stage, model: DocidModel) -> None:
-    """Raise InputError where the model's vocabulary has no symbol to put between identifiers."""
+    """Raise InputError if the model's vocabulary has no separator for identifiers."""
     asked, mend = _asked(stage)
     if asked and model.separator is None:
         raise InputError(
-            f"{asked}: the model has nothing to put between identifiers: its tokenizer has neither "
-            f"a mask token nor {' nor '.join(SEPARATORS)}; add a mask token to it, or {mend}"
+            f"{asked}: no separator between identifiers: the tokenizer has neither a mask token "
+            f"nor {' nor '.join(SEPARATORS)}; add a mask token to it, or {mend}"
         )
 
 
 def _asked(stage: Stage) -> tuple[str, str]:
-    """Return the key that asks for several identifiers, and how to do without; "" if none does."""
+    """Return the key that requests several identifiers, and how to disable it; "" if none does."""
     for section in stage.tasks:
         if section.options.get("join"):
             return f"[[tasks]] {section.task}: join = true", "leave join out"

@@ -1,6 +1,4 @@
-"""The one training loop: any recipe, one process or many (accelerate). Knows no scheme and no task
-by name.
-"""
+"""Training loop for any recipe, on one process or many (accelerate)."""
 
 import math
 import time
@@ -33,13 +31,14 @@ from genir.training.split import DevSplit
 Choice = Callable[[int, list[Example]], list[Example]]
 
 AGREE_EVERY = 10
-"""Steps between the rounds in which many processes agree on stopping: each round waits for all."""
+"""Steps between synchronizations of the stop and checkpoint flags of all processes."""
 
 
 class Trainer:
-    """Trains an assembled retriever in place, keeping the weights that did best on dev.
+    """Trains a retriever in place and keeps the weights with the best dev score.
 
-    choose: picks from the examples of an epoch, by its number, those that are trained on.
+    Args:
+        choose: Selects the examples to train on from an epoch's number and examples.
     """
 
     def __init__(
@@ -55,12 +54,12 @@ class Trainer:
         self.choose = choose
         self.settings = retriever.recipe.training
         require_separator(retriever.recipe, retriever.model)
-        # A recipe need not use every parameter of the network it is given.
+        # A recipe may leave parameters of the network unused.
         options = DistributedDataParallelKwargs(
             find_unused_parameters=True, broadcast_buffers=False
         )
-        # Precision is this loop's own: accelerate's stands for the whole process, and a recipe
-        # that starts from another may differ from it.
+        # This loop sets its own precision: accelerate's applies to the whole process, and a
+        # parent recipe may differ.
         self.accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[options])
         torch.manual_seed(self.settings.seed)
         self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
@@ -76,16 +75,16 @@ class Trainer:
             retriever.model.separator,
         )
         self._prepare()
-        # One process embeds the documents for a teacher, the others read what it has kept.
+        # The main process embeds documents for a teacher; the others read the cached vectors.
         with self.accelerator.main_process_first():
             self.losses = Losses(Setting(retriever, work.prepared, work.path, self.first_epoch))
 
     def _prepare(self) -> None:
-        """Find the number of steps, and hand model and optimiser to accelerate."""
+        """Compute the number of steps and prepare model and optimizer with accelerate."""
         self.first_epoch = self._examples(0)
         if self.mixture.idle:
             shown = self.accelerator.is_main_process
-            say(f"tasks without any example here: {', '.join(self.mixture.idle)}", shown)
+            say(f"tasks without an example in this corpus: {', '.join(self.mixture.idle)}", shown)
         shared = self.settings.batch_size * self.accelerator.num_processes
         wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
         self.total = min(wanted, self.settings.max_steps or wanted)
@@ -105,11 +104,11 @@ class Trainer:
         return examples if self.choose is None else self.choose(epoch, examples)
 
     def _refuse_text(self) -> None:
-        """Refuse a model or losses that text targets are nothing to."""
+        """Raise InputError if the model or the losses do not support text targets."""
         if not self.retriever.model.writes_text:
             raise InputError(
-                f"[[tasks]]: a {self.retriever.model.kind!r} model cannot write text, which a task "
-                "has as its target; take target = 'identifier', or [model] kind = 'seq2seq'"
+                f"[[tasks]]: a {self.retriever.model.kind!r} model cannot generate text, which is "
+                "a task's target; take target = 'identifier', or [model] kind = 'seq2seq'"
             )
         refuse_text(self.retriever.recipe)
         self.retriever.model.refuse_target(self.settings.target_length, "[training] target_length")
@@ -130,7 +129,9 @@ class Trainer:
     def run(self) -> Progress:
         """Train to the last step, from the last checkpoint if there is one.
 
-        Raises InputError when the loss is not a number, Stopped on Ctrl-C or SIGTERM.
+        Raises:
+            InputError: the loss is not finite.
+            Stopped: on Ctrl-C or SIGTERM.
         """
         progress = self.work.load(self.accelerator)
         if progress.step:
@@ -143,7 +144,7 @@ class Trainer:
     def _steps(self, progress: Progress, wish: StopWish, display: Display) -> None:
         earlier, began = progress.seconds, time.monotonic()
         saved = began
-        self.model.train()  # once: a search in between restores the mode itself
+        self.model.train()  # once: evaluation restores the mode
         if not progress.history:
             self._measure(progress, math.nan, display)
         for batch in islice(self._batches(progress.step), self.total - progress.step):
@@ -164,11 +165,11 @@ class Trainer:
                 raise wish.stopped()
 
     def _batches(self, skip: int) -> Iterator[Batch]:
-        """Yield this process's batches from step `skip` on, epoch after epoch."""
+        """Yield this process's batches from step `skip` on, over all epochs."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         epoch, examples = 0, self.first_epoch
         while True:
-            # Whole rounds only, so that every process takes the same number of steps.
+            # Only complete rounds: every process must take the same number of steps.
             rounds = self.batcher.count(examples) // world
             if not rounds:
                 raise InputError(
@@ -198,24 +199,24 @@ class Trainer:
         return detached
 
     def _finite(self, loss: torch.Tensor, step: int) -> float:
-        """Return the loss. Raises InputError unless it, and the weights after it, are numbers."""
+        """Return the loss. Raises InputError unless loss and weights are finite."""
         value = float(loss)
         if not math.isfinite(value):
             raise self._diverged(f"the loss is {value}", step)
         if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
-            raise self._diverged("some weights are no numbers", step)
+            raise self._diverged("some weights are not finite", step)
         return value
 
-    def _diverged(self, what: str, step: int) -> InputError:
+    def _diverged(self, problem: str, step: int) -> InputError:
         kept = self.work.checkpoint
         return InputError(
-            f"{what} at step {step}; lower training.learning_rate or training.head_learning_rate, "
-            "and start over with --overwrite"
-            + (f". The last good checkpoint stays in {kept}" if kept.is_dir() else "")
+            f"{problem} at step {step}; lower training.learning_rate or "
+            "training.head_learning_rate, and start again with --overwrite"
+            + (f". The last good checkpoint is in {kept}" if kept.is_dir() else "")
         )
 
     def _due(self, step: int) -> bool:
-        """Tell whether to measure dev: evenly over the training, and once early on."""
+        """Return whether to measure dev: at regular intervals, and once early."""
         every = max(1, self.total // self.settings.evaluations)
         return step % every == 0 or step == max(1, every // 4) or step == self.total
 
@@ -224,19 +225,19 @@ class Trainer:
         try:
             figures = measure_dev(self.retriever, self.split.questions, self.accelerator)
         except InputError:
-            raise self._diverged("some scores are no numbers", progress.step) from None
+            raise self._diverged("some scores are not finite", progress.step) from None
         progress.history.append(
             {"step": progress.step, "seconds": round(progress.seconds, 1),
              "loss": None if math.isnan(loss) else round(loss, 4), **figures}
         )  # fmt: skip
-        # Of equals the later is kept: it has seen more, above all where nothing is measured.
+        # On a tie the later weights are kept: they were trained longer, e.g. without dev queries.
         if self.accelerator.is_main_process and figures["RR@10"] >= progress.best:
             self.work.keep_best(self.retriever.model)
         progress.best = max(progress.best, figures["RR@10"])
         display.measured(progress.history[-1], asked=bool(self.split.questions))
 
     def _agree(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
-        """Tell whether to stop and whether the checkpoint is old, alike in every process."""
+        """Return (stop, checkpoint is due), with the same result in every process."""
         wishes = [stop, age > self.settings.checkpoint_seconds]
         if self.accelerator.num_processes > 1:
             if step % AGREE_EVERY:
@@ -247,11 +248,11 @@ class Trainer:
 
 
 _SHARES = ("dropout", "attention_dropout", "activation_dropout")
-"""What networks of transformers call the shares that they drop without a module of its own."""
+"""Attributes of transformers modules with functional dropout probabilities."""
 
 
 def set_dropout(model: torch.nn.Module, share: float) -> None:
-    """Have a network drop this share wherever it drops anything."""
+    """Set the dropout probability of all modules."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share

@@ -1,6 +1,6 @@
-"""The precision of each kind of work in a training: chosen at its start and recorded.
+"""Record of the precision chosen for each kind of work at the start of training.
 
-A resumed training takes the recorded choices: it ends in the same bits, whatever is measured then.
+A resumed run uses the recorded precision, so its result is bit-identical.
 """
 
 import json
@@ -22,10 +22,16 @@ Recorded = dict[str, dict[Work, Taken]]
 
 @contextmanager
 def recorded_precision(path: Path, asked: Precision) -> Iterator[Mapping[str, str]]:
-    """Hold the choices recorded in a file in the block; first record those that it lacks.
+    """Apply the precision recorded in a file within the block; record missing choices first.
 
-    asked: the recipe's precision. Yields the choices on this device as `metrics.json` has them.
-    Raises InputError for a damaged file.
+    Args:
+        asked: Precision of the recipe.
+
+    Yields:
+        The choices on this device, as stored in `metrics.json`.
+
+    Raises:
+        InputError: the file is damaged.
     """
     state = PartialState()
     kind = state.device.type
@@ -40,14 +46,14 @@ def recorded_precision(path: Path, asked: Precision) -> Iterator[Mapping[str, st
 def _record(path: Path, kind: str, asked: Precision) -> None:
     known = _read(path)
     if kind in known:
-        say(f"precision on {kind}: {line_of(known[kind], 'as recorded at the start')}", True)
+        say(f"precision on {kind}: {line_of(known[kind], 'recorded at the start')}", True)
         return
     if not known and (path.parent / "prepared").is_dir():
         raise InputError(
-            f"{path}: missing or empty, so a resumed training might go on in another precision; "
-            "--overwrite starts the training over"
+            f"{path}: missing or empty, so a resumed run could differ in precision; --overwrite "
+            "starts again"
         )
-    for each in {kind, "cpu"} - known.keys():  # models of earlier trainings may answer on the CPU
+    for each in {kind, "cpu"} - known.keys():  # parent models may run on the CPU
         known[each] = {work: _choice(work, each, asked) for work in WORKS}
     say(f"precision on {kind}: {line_of(known[kind], reason_for(kind, WORKS, asked))}", True)
     partial = path.with_name(f"{path.name}.partial")
@@ -56,7 +62,7 @@ def _record(path: Path, kind: str, asked: Precision) -> None:
 
 
 def _choice(work: Work, device_type: str, asked: Precision) -> Taken:
-    """Return the recipe's own precision, else the outer training's or the measured one."""
+    """Return the recipe's precision, else the outer training's, else the measured choice."""
     return choose(work, device_type) if asked == "auto" else asked
 
 
@@ -68,5 +74,5 @@ def _read(path: Path) -> Recorded:
     except ValidationError:
         known = {"": {}}
     if any(own.keys() != set(WORKS) for own in known.values()):
-        raise InputError(f"{path}: damaged; --overwrite starts the training over")
+        raise InputError(f"{path}: damaged; --overwrite starts again")
     return known

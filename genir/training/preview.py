@@ -1,6 +1,6 @@
-"""`genir identifiers`: what a scheme makes of the documents of a corpus, before any training.
+"""`genir identifiers`: identifiers that a scheme assigns to a corpus, without training.
 
-Training fits codes on the mean of a document's vector and those of its train queries.
+Training fits codes to the mean of a document's vector and the vectors of its train queries.
 """
 
 import json
@@ -29,10 +29,15 @@ def preview_identifiers(
     outputs: tuple[Path | None, Path | None],
     base_url: str = "",
 ) -> None:
-    """Fit a scheme and print its report; outputs: a PNG and a JSON file, where wanted.
+    """Fit a scheme and print its report.
 
-    settings: the scheme's own keys, such as `levels=8`. base_url: of a folder of pages.
-    Raises InputError for an unknown key.
+    Args:
+        settings: Scheme options, such as `levels=8`.
+        outputs: Paths of an optional PNG and JSON file.
+        base_url: URL prefix for a folder of pages.
+
+    Raises:
+        InputError: an option is unknown.
     """
     check_distinct({"--plot": outputs[0], "--json": outputs[1]}, corpus_files(corpus))
     with temporary_folder() as folder:
@@ -46,7 +51,7 @@ def preview_identifiers(
         found = report(table, fitted)
     try:
         print_table(render(found))
-    finally:  # a closed pipe costs no file
+    finally:  # also when stdout is a closed pipe
         picture, json_file = outputs
         writers: dict[Path, Callable[[], object]] = {}
         if picture is not None:

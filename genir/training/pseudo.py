@@ -1,4 +1,4 @@
-"""Making queries up for the documents of a training, or of a corpus on its own."""
+"""Generated queries for the documents of a training run or of a corpus."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -23,21 +23,22 @@ FILES = (".jsonl", ".jsonl.gz")
 
 
 def is_file(source: str) -> bool:
-    """Tell whether a source of queries is a file that has them."""
+    """Return whether a source of queries is a file."""
     return source.endswith(FILES)
 
 
 def is_recipe(source: str) -> bool:
-    """Tell whether a source of queries is a recipe, whose model must be trained first."""
+    """Return whether a source of queries is a recipe, whose model must be trained first."""
     return source in recipe_names() or source.endswith(".toml")
 
 
 def make_queries(
     source: str, corpus: Sequence[Document], options: PseudoSection, out: Path
 ) -> None:
-    """Let a model write the queries of a corpus, from where an earlier run left off.
+    """Generate the queries of a corpus with a model; an earlier run is continued.
 
-    Raises Stopped on Ctrl-C or SIGTERM, after the batch that is being written.
+    Raises:
+        Stopped: on Ctrl-C or SIGTERM, after the current batch.
     """
     device: torch.device = PartialState().device
     writer = Writer.open(source, device, begun_precision(out))
@@ -51,10 +52,11 @@ def make_queries(
 def copy_queries(
     source: Path, documents: Sequence[str], out: Path, check: Callable[[], None]
 ) -> None:
-    """Keep a file of queries, after a look at every line: it may change while it is used.
+    """Copy a file of queries after validating every line: the original may change later.
 
-    check: called once the file is read and before the copy is kept; raises InputError where the
-    file is not the one that the training began with.
+    Args:
+        check: Called between reading and copying; raises InputError if the file has changed since
+            the training began.
     """
     if not read_pseudo_queries(source, set(documents)):
         raise InputError(f"{source}: no queries; the file is empty")
@@ -69,7 +71,7 @@ def _whole(source: Path) -> str:
 
 
 def leave_out(questions: Iterable[str], made: TrainQueries) -> TrainQueries:
-    """Return made-up queries other than the dev questions, in whatever case they are written."""
+    """Return generated queries without the dev queries, ignoring case."""
     asked = set(map(plain, questions))
     kept = {
         key: [text for text in texts if plain(text) not in asked] for key, texts in made.items()
@@ -78,7 +80,7 @@ def leave_out(questions: Iterable[str], made: TrainQueries) -> TrainQueries:
 
 
 def join_queries(split: DevSplit, made: TrainQueries) -> DevSplit:
-    """Return a split whose train queries include made-up ones, other than the dev questions."""
+    """Add generated queries, except dev queries, to the train queries of a split."""
     train = {key: list(texts) for key, texts in split.train.items()}
     for key, texts in leave_out(split.questions, made).items():
         train.setdefault(key, []).extend(texts)

@@ -1,8 +1,7 @@
-"""A refresh: a model learns the documents that were added to it, while it goes on serving.
+"""Incremental training of a model on documents added since its training, while it is served.
 
-In a working folder, `<model>.refresh`, a snapshot of what is live is trained on the new documents
-and on a replay of old ones; it takes the model's place only if the old ones are found as well as
-before. Killed at any moment, it leaves the model as it was or as it is to be.
+A snapshot of the live documents is trained in `<model>.refresh` on the new documents and a replay
+of old ones. It replaces the model atomically, and only if old documents rank as well as before.
 """
 
 import json
@@ -54,16 +53,18 @@ from genir.training.split import DevSplit, carve_dev
 
 ENDING = ".refresh"
 DEFAULTS = ("training.epochs=2", "training.learning_rate=2e-5", "training.evaluations=2")
-"""Settings of a refresh where they differ from the model's own training."""
+"""Overrides of the model's own training settings."""
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """What `genir refresh` is asked for.
+    """Arguments of `genir refresh`.
 
-    queries, qrels, pseudo: what is asked of documents, old or new. replay: examples of old
-    documents for each of a new one. adapters: their rank; 0 trains the encoder itself. tolerance:
-    by how much RR@10 on old documents' dev questions may fall.
+    Attributes:
+        queries: Queries of old or new documents; likewise `qrels` and `pseudo`.
+        replay: Examples of old documents per example of a new one.
+        adapters: LoRA rank; 0 trains all weights of the encoder.
+        tolerance: Maximal decrease of RR@10 on dev queries of old documents.
     """
 
     model: Path
@@ -79,7 +80,7 @@ class Refresh:
 
 
 class Judged(NamedTuple):
-    """How many dev questions there are, and RR@10 on them before and after."""
+    """Number of dev queries, and RR@10 on them before and after."""
 
     questions: int
     before: float
@@ -88,7 +89,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh has come to: documents it was about; old and new ones on dev questions."""
+    """Result of a refresh: number of documents, and dev scores of old and new documents."""
 
     version: int
     documents: int
@@ -99,10 +100,13 @@ class Refreshed:
 
 
 def refresh(request: Refresh) -> Refreshed:
-    """Train a model on what was added to it, and let the result take its place.
+    """Train a model on added documents and replace it by the result.
 
-    Raises InputError for bad input, where nothing was added, and where old documents would be
-    found worse than the tolerance allows; Stopped on Ctrl-C. Then the model is as it was.
+    The model is unchanged after an exception.
+
+    Raises:
+        InputError: bad input, no added documents, or a loss on old documents above the tolerance.
+        Stopped: on Ctrl-C.
     """
     _check_numbers(request)
     retriever = Retriever.load(request.model)
@@ -115,9 +119,7 @@ def refresh(request: Refresh) -> Refreshed:
     if recipe.training.source_length > retriever.recipe.training.source_length:
         retriever.model.refuse_source(recipe.training.source_length)
     if not work.prepared.is_dir() and not _new(retriever).any():
-        raise InputError(
-            f"{request.model}: nothing was added since it was trained; genir add adds documents"
-        )
+        raise InputError(f"{request.model}: no document was added since training; use genir add")
     began = time.monotonic()
     asked = recipe.training.precision
     with (
@@ -147,7 +149,7 @@ def _check_numbers(request: Refresh) -> None:
     for name in ("replay", "tolerance"):
         value = getattr(request, name)
         if not isfinite(value):
-            raise InputError(f"{name} {value} is not a finite number; give one such as 0.01")
+            raise InputError(f"{name} {value} is not a finite number; give e.g. 0.01")
 
 
 def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
@@ -157,7 +159,7 @@ def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def _forget_finished(retriever: Retriever, work: WorkFolder) -> None:
-    """Remove the work of a refresh that was killed right after its model took its place."""
+    """Remove the working folder of a refresh that was killed after replacing the model."""
     if (work.prepared / "manifest.json").is_file():
         manifest = json.loads((work.prepared / "manifest.json").read_text(encoding="utf-8"))
         if int(retriever.manifest.get("learned", 0)) >= int(manifest["version"]) > 0:
@@ -165,19 +167,19 @@ def _forget_finished(retriever: Retriever, work: WorkFolder) -> None:
 
 
 def _new(retriever: Retriever) -> NDArray[np.bool_]:
-    """Tell which documents are live and were never trained on, bool [documents]."""
+    """Return which documents are live and untrained, bool [documents]."""
     alive = np.zeros(len(retriever.table.keys), dtype=bool)
     alive[retriever.table.documents[retriever.table.live]] = True
     new: NDArray[np.bool_] = alive & retriever.unlearned
     return new
 
 
-# --- what is learned ---------------------------------------------------------------------------
+# --- training data -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Halves:
-    """Train queries and dev questions of all documents, and the questions of old and new apart."""
+    """Train and dev queries of all documents, and dev queries of old and of new documents."""
 
     all: DevSplit
     old: DevSplit
@@ -199,7 +201,7 @@ def _split(request: Refresh, recipe: Recipe, snapshot: Retriever) -> Halves:
     questions = dict(old.questions)
     for text, answers in fresh.questions.items():
         questions[text] = questions.get(text, frozenset()) | answers
-    # A question that is held out of one half is held out of the other.
+        # A query held out of one half must not be trained on in the other.
     whole = join_queries(DevSplit({}, questions, old.made_up), {**old.train, **fresh.train})
     if request.pseudo is not None:
         made = read_pseudo_queries(request.pseudo, set(snapshot.table.keys))
@@ -210,21 +212,21 @@ def _split(request: Refresh, recipe: Recipe, snapshot: Retriever) -> Halves:
 def _queries(request: Refresh, snapshot: Retriever) -> TrainQueries:
     queries, qrels = request.queries, request.qrels
     if (queries is None) != (qrels is None):
-        raise InputError("--queries and --qrels go together: give both, or neither")
+        raise InputError("--queries and --qrels: give both, or neither")
     if queries is None or qrels is None:
         return {}
     return read_train_queries(queries, qrels, set(snapshot.table.keys))
 
 
 class Replay:
-    """Picks all examples of new documents, and so many of old ones for each of them."""
+    """Selects all examples of new documents and `share` examples of old ones for each."""
 
     def __init__(self, retriever: Retriever, share: float) -> None:
         self.table, self.new = retriever.table, _new(retriever)
         self.share, self.seed = share, retriever.recipe.training.seed
 
     def __call__(self, epoch: int, examples: list[Example]) -> list[Example]:
-        """Return the examples to train on, in a new order. Raises InputError if none is new."""
+        """Return the selected examples, shuffled. Raises InputError if none is new."""
         rng = Random(f"replay {self.seed} {epoch}")
         new = [one for one in examples if self._is_new(one)]
         old = [one for one in examples if not self._is_new(one)]
@@ -239,7 +241,7 @@ class Replay:
 
     def _is_new(self, example: Example) -> bool:
         if isinstance(example.target, str):
-            return False  # a text, which belongs to no document
+            return False  # a text target has no document
         rows = [self.table.row_of(target) for target in (example.target, *example.also)]
         return bool(self.new[self.table.documents[rows]].any())
 
@@ -247,9 +249,10 @@ class Replay:
 def _train(
     request: Refresh, recipe: Recipe, work: WorkFolder, split: Halves, check: Callable[[], None]
 ) -> tuple[Retriever, int]:
-    """Train the snapshot from its last checkpoint on; return it as it is to be, and the steps.
+    """Train the snapshot from its last checkpoint; return the result and the number of steps.
 
-    check: called once everything is read; raises InputError where a file has changed meanwhile.
+    Args:
+        check: Called after all reading; raises InputError if an input file has changed.
     """
     fresh = Retriever.load(work.prepared, "cpu")
     fresh.recipe = recipe
@@ -263,8 +266,8 @@ def _train(
     work.restore_best(fresh.model, progress)
     if request.adapters:
         merge_adapters(fresh.model)
-    fresh.model.eval()  # not finished: placed rows hold the encoder's view of the document already
-    # Those of another encoder say little; where queries are not known, rows stand in for them.
+    fresh.model.eval()  # skip `finish`: rows already include the encoder's vector
+    # Vectors of another encoder are not comparable; without known queries, rows replace them.
     fresh.guards = fresh.model.guard(split.all.train, fresh.table)
     texts = [text for own in split.all.train.values() for text in own]
     learned = digests_of([*texts, *split.all.questions])
@@ -276,10 +279,13 @@ def _train(
 def _note_inputs(
     request: Refresh, recipe: Recipe, work: WorkFolder, models: tuple[Retriever, Retriever]
 ) -> None:
-    """Note what a refresh reads; of one that goes on, refuse what has changed since.
+    """Record the inputs of a refresh; on resume, refuse changed ones.
 
-    models: the one to refresh, and the snapshot of it that is trained. Raises InputError that names
-    the input.
+    Args:
+        models: The served model, and the snapshot that is trained.
+
+    Raises:
+        InputError: an input has changed; names it.
     """
     if any(path.exists() for path in (work.path / FILE, work.checkpoint, work.best)):
         _refuse_changed(request, recipe, work, models)
@@ -289,12 +295,12 @@ def _note_inputs(
 def _refuse_changed(
     request: Refresh, recipe: Recipe, work: WorkFolder, models: tuple[Retriever, Retriever]
 ) -> None:
-    """Raise InputError that names an input which is another one than was noted."""
+    """Raise InputError with the name of an input that differs from the recorded one."""
     refuse_changed(work.path, read_inputs(work.path), _inputs(request, recipe, models))
 
 
 def _inputs(request: Refresh, recipe: Recipe, models: tuple[Retriever, Retriever]) -> Inputs:
-    """Return what a refresh reads, as `fingerprints.py` does for a training."""
+    """Return the fingerprints of a refresh, in the form of `fingerprints.py`."""
     model, snapshot = models
     options = [*map(task_options, recipe.tasks), *map(loss_options, recipe.losses)]
     found: Inputs = {
@@ -311,19 +317,19 @@ def _inputs(request: Refresh, recipe: Recipe, models: tuple[Retriever, Retriever
 
 
 def _identity(model: Retriever) -> str:
-    """Return what tells a trained model from another that took its place: its training's record."""
+    """Return a digest of a model's training metrics, to detect a replaced model."""
     record = json.loads(model.attachments.get("metrics.json", b"{}"))
     record.pop("refreshes", None)
     return f"sha256 {sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()}"
 
 
-# --- what becomes of it ------------------------------------------------------------------------
+# --- evaluation and publication ----------------------------------------------------------------
 
 
 def _judge(
     request: Refresh, split: Halves, before: Retriever, after: Retriever
 ) -> tuple[Judged, Judged]:
-    """Return RR@10 before and after. Raises InputError where too much would be forgotten."""
+    """Return dev scores of old and new documents. Raises InputError if a decrease is too large."""
     old, new = (
         Judged(len(asked), measure_dev(before, asked)["RR@10"], measure_dev(after, asked)["RR@10"])
         for asked in (split.old.questions, split.new.questions)

@@ -1,6 +1,4 @@
-"""Signals as a wish to stop at the next step. Brings no tensors: the command line catches `Stopped`
-without waiting for torch.
-"""
+"""Signals as a request to stop after the current step. Imports no torch: the CLI uses `Stopped`."""
 
 import signal
 from collections.abc import Iterator
@@ -12,9 +10,10 @@ from genir.signals import ENDING, forward, in_main_thread
 
 
 class Stopped(Exception):
-    """A signal has come: what is done is saved, and the run can be resumed.
+    """A signal stopped the run; its state is saved and can be resumed.
 
-    number: the signal's; of many processes, SIGINT for those that did not get it themselves.
+    Args:
+        number: Signal number; SIGINT in processes that did not receive it themselves.
     """
 
     def __init__(self, number: int = signal.SIGINT) -> None:
@@ -23,26 +22,28 @@ class Stopped(Exception):
 
 
 class StopWish:
-    """Whether a signal has asked the work to stop, and which."""
+    """Records the first stop signal."""
 
     number = 0
 
     @property
     def made(self) -> bool:
-        """Tell whether a signal has come."""
+        """Return whether a signal was received."""
         return bool(self.number)
 
     def stopped(self) -> Stopped:
-        """Return the exception that ends the work."""
+        """Return the exception that ends the run."""
         return Stopped(self.number or signal.SIGINT)
 
 
 @contextmanager
 def stop_wish() -> Iterator[StopWish]:
-    """Listen for SIGINT, SIGTERM and SIGHUP in a `with` block; a second one does not wait.
+    """Record SIGINT, SIGTERM and SIGHUP within the block; a second signal acts immediately.
 
-    Raises Stopped at the end of a block that has not heeded the wish. Outside the main thread,
-    where Python delivers no signals, nothing is listened for.
+    No effect outside the main thread, where Python delivers no signals.
+
+    Raises:
+        Stopped: at the end of the block, if a signal was received.
     """
     wish = StopWish()
 

@@ -1,4 +1,4 @@
-"""Carving a dev split from the train queries. Test queries never come here."""
+"""Dev split of the train queries. Test queries are never used."""
 
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -10,14 +10,16 @@ from genir.records import Document
 from genir.tasks.base import TrainQueries
 
 FEWEST = 10
-"""Train queries of which one can be spared."""
+"""Minimal number of train queries to hold one out."""
 
 
 class DevSplit(NamedTuple):
-    """What training may see, and the questions it is measured on.
+    """Train queries and dev queries.
 
-    train: queries by document key. questions: dev query text -> keys of the documents that answer.
-    made_up: whether the questions had to be cut from the documents, for want of train queries.
+    Attributes:
+        train: Queries by document key.
+        questions: Keys of the answering documents by dev query.
+        made_up: Whether the dev queries are spans of documents, for lack of train queries.
     """
 
     train: TrainQueries
@@ -26,13 +28,13 @@ class DevSplit(NamedTuple):
 
 
 def carve_dev(corpus: Sequence[Document], queries: TrainQueries, count: int, seed: int) -> DevSplit:
-    """Hold out `count` train queries, at most a tenth of them, drawn by `seed`.
+    """Hold out `count` random train queries, at most a tenth of them.
 
-    Spellings of one query, which differ in case or white space alone, are held out together: the
-    first in code point order is the question, and what any of them asks for answers it.
+    Queries that are equal up to case and white space are held out together: the first in code point
+    order is the dev query, and the answers of all are merged.
 
-    With fewer than ten train queries, spans of documents are the questions: they show whether
-    training works, not how well the model will answer people.
+    With fewer than ten train queries, spans of documents serve as dev queries: these show whether
+    training works, not the quality on real queries.
     """
     answers: dict[str, set[str]] = {}
     spellings: dict[str, str] = {}

@@ -164,7 +164,7 @@ def test_a_repeated_character_is_looked_up_once():
 def test_arguments_of_other_types_are_refused():
     found = Bm25.fit([Document("a", "one"), Document("b", "two")])
     assert [hit.key for hit in found.search("one two", 3, among=[False, True])[0]] == ["b"]
-    with pytest.raises(InputError, match=r"among: got \(3,\); give a bool for each document"):
+    with pytest.raises(InputError, match=r"among: shape \(3,\); give one bool per document"):
         found.search("one", 3, among=[True] * 3)
     with pytest.raises(InputError, match=r"text: got \['a'\] \(list\); give a str"):
         Bm25.reads(["a"])

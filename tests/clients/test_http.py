@@ -176,9 +176,7 @@ def test_a_proxy_that_does_not_answer_is_named(proxies, value):
     proxies("HTTP_PROXY", value)
     with (
         RemoteSearcher("http://genir.example") as gone,
-        pytest.raises(
-            InputError, match=r"no response through the proxy 'http://127.* of"
-        ) as error,
+        pytest.raises(InputError, match=r"no response through the proxy 'http://127.* of") as error,
     ):
         gone.search("copy")
     assert "of HTTP_PROXY" in str(error.value) and "secret" not in str(error.value)

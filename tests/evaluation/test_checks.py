@@ -158,7 +158,7 @@ def outputs_of(place, **names):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"run": "a", "json_file": "a"}, r"--run and --json are both .*a; give each a place"),
+        ({"run": "a", "json_file": "a"}, r"--run and --json are both .*a; give different paths"),
         ({"json_file": "q.tsv"}, r"--qrels and --json are both .*q\.tsv"),
         ({"report": "model"}, r"MODEL and --report are both"),
         ({"run": "no/run"}, r"no/run: there is no folder"),
@@ -183,7 +183,7 @@ def test_an_output_that_fails_costs_no_other(model, judged, tmp_path, monkeypatc
 
     monkeypatch.setattr("genir.evaluation.session.write_json", full)
     outputs = outputs_of(tmp_path, json_file="e.json", run="r.trec", report="report")
-    with pytest.raises(InputError, match=r"e\.json: cannot be written \(No space .*make room"):
+    with pytest.raises(InputError, match=r"e\.json: cannot be written \(No space .*free space"):
         evaluate(model, *judged(four()), "", outputs, QUIET)
     assert len((tmp_path / "r.trec").read_text().splitlines()) == 160
     assert "RR@10" in capsys.readouterr().out

@@ -165,7 +165,7 @@ def test_a_damaged_part_file_is_named(tmp_path, line, number):
     lines = part_of(out).read_text().splitlines()
     lines[number - 1] = line
     part_of(out).write_text("\n".join(lines) + "\n")
-    with pytest.raises(InputError, match=rf"out\.jsonl\.part:{number}: damaged; start over"):
+    with pytest.raises(InputError, match=rf"out\.jsonl\.part:{number}: damaged; start again"):
         write(tmp_path, count=2, batch_size=1)
 
 
@@ -173,6 +173,6 @@ def test_two_runs_on_one_file_are_refused(tmp_path):
     section = PseudoSection(count=2, batch_size=1)
     first = write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl")
     next(first)
-    with pytest.raises(InputError, match=r"out\.jsonl\.part: another process is at work there"):
+    with pytest.raises(InputError, match=r"out\.jsonl\.part: another process uses it"):
         next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl"))
     assert list(first) == [2, 3]

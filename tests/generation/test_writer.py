@@ -268,7 +268,7 @@ def small_bert(folder, net):
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        (BertForMaskedLM, "cannot use its BertLMHeadModel .its logits depend on what follows"),
+        (BertForMaskedLM, "cannot use its BertLMHeadModel .its logits depend on later tokens"),
         (BertModel, "weights lack cls.predictions.*and [0-9] more, which would be initialised"),
     ],
 )
@@ -384,7 +384,7 @@ def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, 
 
 def test_a_model_that_finds_documents_writes_no_queries(tiny_corpus, tmp_path, recipe):
     train(Job(str(recipe(mode="beam")), tiny_corpus, tmp_path / "model"))
-    with pytest.raises(InputError, match="finds documents, and writes no queries"):
+    with pytest.raises(InputError, match="finds documents, but generates no queries"):
         Writer.open(str(tmp_path / "model"), "cpu")
     made = tmp_path / "made.jsonl"
     with pytest.raises(InputError, match="is a file of queries; name a model"):
@@ -452,8 +452,8 @@ def test_a_prompt_for_a_causal_model_comes_from_the_settings(tiny_corpus, tmp_pa
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        (0, r"model_max_length = 0 in tokenizer_config\.json; set it to the tokens"),
-        (-3, r"model_max_length = -3 in tokenizer_config\.json; set it to the tokens"),
+        (0, r"model_max_length = 0 in tokenizer_config\.json; set it to the model's maximal"),
+        (-3, r"model_max_length = -3 in tokenizer_config\.json; set it to the model's maximal"),
     ],
 )
 def test_a_limit_of_the_tokenizer_that_is_none_is_named(gpt2, tmp_path, limit, message):

@@ -227,7 +227,9 @@ def misfit(folder):
 
 def test_a_folder_that_loading_refuses_is_not_copied(misfit, tmp_path):
     for use in (lambda: Retriever.load(misfit, "cpu"), lambda: back_up(misfit, tmp_path / "copy")):
-        with pytest.raises(InputError, match="'no-such-key': is marked, but was never") as refused:
+        with pytest.raises(
+            InputError, match="'no-such-key': is marked live or deleted, but was never"
+        ) as refused:
             use()
         assert f"{misfit}/journal-0.sqlite: damaged" in str(refused.value)
     assert not (tmp_path / "copy").exists()

@@ -243,7 +243,9 @@ def test_a_writer_who_waits_too_long_is_told(base, monkeypatch):
     with (
         waits.waiting_until(0.0),
         first.writing() as writing,
-        pytest.raises(InputError, match=r"another process goes on writing.* Nothing has changed"),
+        pytest.raises(
+            InputError, match=r"another process holds the write lock.* Nothing has changed"
+        ),
         second.writing(),
     ):
         raise AssertionError

@@ -44,7 +44,9 @@ def test_changes_after_the_signature_are_named(folder, key, trusted):
     retriever.delete(["copy-file"])
     assert changes_since(folder) == 2
     for work in (lambda: verify(folder, trusted), lambda: sign(folder, read_private_key(key))):
-        with pytest.raises(InputError, match=r"holds 2 changes that no signature covers; genir co"):
+        with pytest.raises(
+            InputError, match=r"has 2 changes that a signature does not cover; run "
+        ):
             work()
     Retriever.load(folder, "cpu").compact()
     with pytest.raises(InputError, match="not signed"):

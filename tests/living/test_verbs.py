@@ -77,7 +77,7 @@ def test_queries_come_with_documents(folder, tmp_path):
         (["delete"], "no key given; name some"),
         (["delete", "nothing"], "no document with the key 'nothing'; nothing was deleted"),
         (["rollback", 3], "version 3: choose one from 0"),
-        (["add", "new.jsonl", "--queries", "q.jsonl"], "--queries and --qrels go together"),
+        (["add", "new.jsonl", "--queries", "q.jsonl"], "--queries and --qrels: give both"),
         (["add", "none.jsonl"], r"none.jsonl: no such file"),
         (["add", "new.jsonl", "--pseudo", "made.jsonl"], "document 'x' is unknown"),
     ],
@@ -139,14 +139,12 @@ def test_queries_that_are_not_read_are_said(folder, tmp_path, caplog):
     (corpus / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n1\tcopy-file\t1\n")
     genir("add", folder, corpus)
     assert caplog.messages == [
-        f"{corpus}: its train queries are not read; give them by --queries and --qrels"
+        f"{corpus}: its train queries are ignored; give them as --queries and --qrels"
     ]
     caplog.clear()
     files = ("--queries", corpus / "queries.jsonl", "--qrels", corpus / "qrels/train.tsv")
     genir("add", folder, corpus, "--replace", *files)
-    assert "queries of other documents than those added are not read: 1 ('copy-file')" in (
-        caplog.text
-    )
+    assert "ignored queries of other documents: 1 ('copy-file')" in (caplog.text)
 
 
 def test_keys_to_delete_may_be_utf_16_or_gzip(folder, tmp_path):

@@ -139,7 +139,7 @@ def test_only_signed_folders_without_changes_pass(folder, key):
     sign(folder, read_private_key(key))
     examine(folder)
     Retriever.load(folder, "cpu").delete(["copy-file"])
-    with pytest.raises(InputError, match="holds 1 changes that no signature covers"):
+    with pytest.raises(InputError, match="has 1 changes that a signature does not cover"):
         examine(folder)
     assert examine.refuse_unsigned(folder) == 1  # at the start of a server: its own changes
     Examination(Settings(trial_s=0))(folder.parent / "other")

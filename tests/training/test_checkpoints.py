@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_named(work, damage):
         work.save(run.accelerator, Progress(1))
         path = work.checkpoint / damage
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        message = f"{re.escape(str(work.checkpoint))}: .*cannot be read.*--overwrite starts over"
+        message = f"{re.escape(str(work.checkpoint))}: .*cannot be read.*--overwrite starts again"
         with pytest.raises(InputError, match=message):
             work.load(run.accelerator)
 
@@ -121,12 +121,14 @@ def test_missing_or_damaged_best_weights_are_named(work, damage):
     with work.open(resume=False, overwrite=False):
         work.keep_best(run.net)
         damage(work.best / "model.safetensors")
-        with pytest.raises(InputError, match=r"best/model\.safetensors: .*--overwrite starts over"):
+        with pytest.raises(
+            InputError, match=r"best/model\.safetensors: .*--overwrite starts again"
+        ):
             work.restore_best(run.net, Progress(history=[{"step": 1}]))
 
 
 def test_a_folder_at_work_is_left_alone(work):
-    told = "model.training: another process is at work there; wait for it, or end it"
+    told = "model.training: another process uses it; wait for it, or stop it"
     with work.open(resume=False, overwrite=False):
         work.prepared.mkdir()
         for resume, overwrite in ((True, False), (False, True)):
@@ -143,7 +145,7 @@ def test_a_folder_at_work_is_left_alone(work):
 def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
     with work.open(resume=False, overwrite=False):
         work.prepared.mkdir()
-    refused = r"holds an interrupted training; --resume goes on with it, --overwrite starts over"
+    refused = r"contains an interrupted training; --resume continues it, --overwrite starts again"
     with pytest.raises(InputError, match=refused), work.open(resume=False, overwrite=False):
         pytest.fail("opened")
     with work.open(resume=True, overwrite=False):
@@ -180,7 +182,7 @@ def test_a_place_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     work = WorkFolder(tmp_path / "file" / "model")
     with (
-        pytest.raises(InputError, match=r"cannot be made .*another --out"),
+        pytest.raises(InputError, match=r"cannot be created .*another --out"),
         work.open(False, False),
     ):
         pytest.fail("opened")
@@ -205,7 +207,7 @@ def test_another_number_of_processes_is_refused(work):
         checksums = work.checkpoint / "checksums.json"
         signed = json.loads(checksums.read_text()) | {"progress.json": sha256(written)}
         checksums.write_text(json.dumps(signed))
-        with pytest.raises(InputError, match="written by 2 processes, but 1 are to go on"):
+        with pytest.raises(InputError, match="written by 2 processes, not 1"):
             work.load(run.accelerator)
 
 

@@ -291,7 +291,7 @@ def test_a_start_that_held_out_other_questions_is_told_of(make_job, codes_file, 
         given = (start, f"training.seed={seed}", "training.max_steps=2")
         train(make_job(*given, recipe=str(codes_file), out=tmp_path / str(seed)))
         found = capsys.readouterr().err
-        assert ("parent: held out other queries than this training does" in found) == told
+        assert ("parent: held out other queries" in found) == told
     assert "--set training.dev_queries=500 --set training.seed=0 holds out the same" in found
 
 
@@ -398,7 +398,7 @@ def test_a_folder_that_has_the_work_folders_name_by_chance_is_left_alone(name, m
     theirs = job.out.with_name(f"{job.out.name}.training") / name
     theirs.parent.mkdir()
     theirs.write_text("mine")
-    with pytest.raises(InputError, match=f"{name}: is not of genir's making"):
+    with pytest.raises(InputError, match=f"{name}: was not written by genir"):
         train(job)
     assert theirs.read_text() == "mine"
 
@@ -437,7 +437,7 @@ def test_resuming_a_finished_training_leaves_foreign_files(make_job, whole):
     work = WorkFolder(job.out)
     work.path.mkdir()
     (work.path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"notes\.txt: is not of genir's making"):
+    with pytest.raises(InputError, match=r"notes\.txt: was not written by genir"):
         train(job)
     assert (work.path / "notes.txt").read_text() == "mine"
 
@@ -447,7 +447,7 @@ def test_resuming_a_finished_training_leaves_the_work_of_another(make_job, whole
     job = make_job(resume=True)
     shutil.copytree(whole, job.out)
     train(job)
-    assert "holds an interrupted training of other inputs" in capfd.readouterr().err
+    assert "contains an interrupted training of other inputs" in capfd.readouterr().err
     assert WorkFolder(job.out).checkpoint.is_dir()
     train(make_job("training.max_steps=3", resume=True, overwrite=True))
 

@@ -162,14 +162,14 @@ def test_what_follows_one_identifier_is_refused(retriever):
 
 REFUSED = [
     (["identifiers.scheme=residual"], "iss: join = true: .* scheme 'residual' .* 'title' or 'url'"),
-    (["identifiers.scheme=passage"], "iss: join = true: .* scheme 'passage' are not written one"),
+    (["identifiers.scheme=passage"], "iss: join = true: .* scheme 'passage' cannot be concat"),
     (
         ['model={kind="bridge"}'],
         r"iss: join = true: a 'bridge' model .* kind = 'seq2seq', or leave",
     ),
     (
         ['losses=[{loss="margin"}]', "training.label_smoothing=0"],
-        r"join = true: \[\[losses\]\] margin knows one identifier",
+        r"join = true: \[\[losses\]\] margin needs one identifier",
     ),
     (['losses=[{loss="cross-entropy", normalise="legal"}]'], "cross-entropy over legal symbols"),
     (['tasks=[{task="queries"}]', "identifiers.scheme=atomic"], r"several = 5: .* or set several"),

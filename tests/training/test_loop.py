@@ -138,7 +138,7 @@ def test_a_gradient_that_is_no_number_is_caught_although_the_loss_was_one(make_j
             handle.remove()
 
     monkeypatch.setattr(Trainer, "_step", step)
-    with pytest.raises(InputError, match="some weights are no numbers at step 1;"):
+    with pytest.raises(InputError, match="some weights are not finite at step 1;"):
         train(make_job("training.checkpoint_seconds=0"))
 
 

@@ -84,7 +84,7 @@ def test_going_on_under_another_measurement_ends_at_the_same_bits(
     capsys.readouterr()
     train(replace(job, resume=True))
     assert asked == []
-    assert "(as recorded at the start)" in capsys.readouterr().err
+    assert "(recorded at the start)" in capsys.readouterr().err
     assert weights_of(job.out) == weights_of(whole.out) and told(job.out) == told(whole.out)
     assert precision_of(job.out) == precision_of(whole.out)
 

@@ -27,7 +27,7 @@ IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
 def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, capsys):
     settings = small(name, tiny_encoder, tmp_path)
     train(Job(name, tiny_corpus, tmp_path / "model", settings=settings))
-    told = f"tasks without any example here: {', '.join(IDLE.get(name, ()))}\n"
+    told = f"tasks without an example in this corpus: {', '.join(IDLE.get(name, ()))}\n"
     assert (told in capsys.readouterr().err) == (name in IDLE)
     retriever = Retriever.load(tmp_path / "model")
     assert retriever.recipe.name == name
@@ -71,7 +71,9 @@ def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
 
 
 def test_a_model_without_words_refuses_text_targets(make_job):
-    with pytest.raises(InputError, match=r"a 'bridge' model cannot write text.*kind = 'seq2seq'"):
+    with pytest.raises(
+        InputError, match=r"a 'bridge' model cannot generate text.*kind = 'seq2seq'"
+    ):
         train(make_job("tasks.1.task=ict", "tasks.1.target=rest"))
 
 

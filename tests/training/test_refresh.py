@@ -80,7 +80,7 @@ def test_new_documents_are_learned_and_the_folder_says_so(model, files):
     assert noted["documents"] == 8 and noted["precision"]["device"] == "cpu"
     assert after.recipe == Retriever.load(model).recipe and after.recipe.training.epochs == 4
     assert sorted(os.listdir(model.parent)) == ["model", "q.jsonl", "q.tsv"]
-    with pytest.raises(InputError, match="nothing was added since it was trained"):
+    with pytest.raises(InputError, match="no document was added since training"):
         refresh(request(model, files))
 
 
@@ -116,7 +116,7 @@ def test_a_model_that_would_forget_is_not_replaced(model, files):
 @pytest.mark.parametrize("name", ["tolerance", "replay"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_of_a_refresh_are_finite(tmp_path, name, value):
-    with pytest.raises(InputError, match=rf"{name} {value} is not a finite number; give one"):
+    with pytest.raises(InputError, match=rf"{name} {value} is not a finite number; give e.g."):
         refresh(Refresh(tmp_path, **{name: value}))
 
 
@@ -137,7 +137,7 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         refresh(request(model, files, *settings, adapters=adapters))
     assert Retriever.load(model).version == 1
-    with pytest.raises(InputError, match=r"--resume goes on with it"):
+    with pytest.raises(InputError, match=r"--resume continues it"):
         refresh(request(model, files, *settings, adapters=adapters))
     with pytest.raises(InputError, match=r"setting replay: 2.0 then, 1.0 now"):
         refresh(request(model, files, *settings, adapters=adapters, replay=1.0, resume=True))
@@ -159,7 +159,7 @@ def teacher(tiny_corpus, tmp_path):
 def test_a_teacher_s_file_must_be_there_before_a_refresh_costs_anything(model, files, teacher):
     run, settings = teacher
     run.unlink()
-    with pytest.raises(InputError, match=r"teacher.run' is no run file"):
+    with pytest.raises(InputError, match=r"teacher.run' is not a run file"):
         refresh(request(model, files, *settings))
     assert not model.with_name("model.refresh").exists()
 
@@ -173,7 +173,7 @@ def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher, m
     monkeypatch.undo()
     before = run.read_text()
     run.write_text(before.replace("2.0", "3.0"))
-    with pytest.raises(InputError, match=r"other inputs than these \(file .*teacher.run: sha256"):
+    with pytest.raises(InputError, match=r"other inputs \(file .*teacher.run: sha256"):
         refresh(request(model, files, *settings, resume=True))
     run.write_text(before)
     assert refresh(request(model, files, *settings, resume=True)).steps == 3
@@ -207,7 +207,7 @@ def test_a_file_that_changes_while_a_refresh_prepares(model, files, tmp_path, mo
         real(self, *args)
 
     monkeypatch.setattr(Trainer, "__init__", init)
-    with pytest.raises(InputError, match=r"made from other inputs than these \("):
+    with pytest.raises(InputError, match=r"made from other inputs \("):
         refresh(request(model, files, "training.epochs=1", pseudo=made))
 
 
@@ -232,7 +232,7 @@ def test_a_refresh_that_was_killed_after_the_exchange_is_over(model, files, monk
     refresh(request(model, files, "training.max_steps=1"))
     monkeypatch.undo()
     assert model.with_name("model.refresh").is_dir()
-    with pytest.raises(InputError, match="nothing was added"):
+    with pytest.raises(InputError, match="no document was added"):
         refresh(request(model, files, resume=True))
     assert not model.with_name("model.refresh").exists()
 

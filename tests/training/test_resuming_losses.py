@@ -90,7 +90,7 @@ def test_another_run_file_is_not_resumed_with(tiny_encoder, tiny_corpus, tmp_pat
     killed(job, 3)
     before = run.read_text()
     run.write_text(before.replace("2.0", "3.0"))
-    with pytest.raises(InputError, match=r"other inputs than these \(file .*teacher.run: sha256"):
+    with pytest.raises(InputError, match=r"other inputs \(file .*teacher.run: sha256"):
         train(job)
     run.write_text(before)
     train(job)

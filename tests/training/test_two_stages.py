@@ -205,7 +205,7 @@ def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, 
 
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
     killed(job, 2)  # the generator's
-    with pytest.raises(InputError, match="holds an interrupted training"):
+    with pytest.raises(InputError, match="contains an interrupted training"):
         train(job)
     job = replace(job, resume=True)
     killed(job, 6)  # the first stage's, after the generator's four
@@ -246,12 +246,12 @@ def test_another_file_of_queries_is_not_resumed_with(job, tmp_path):
     killed(job, 1)  # in the first of two trainings, before the second is prepared
     before, job = path.read_text(), replace(job, resume=True)
     path.write_text(before.replace("made up", "made otherwise"))
-    with pytest.raises(InputError, match=r"other inputs than these \(file .*made.jsonl: sha256"):
+    with pytest.raises(InputError, match=r"other inputs \(file .*made.jsonl: sha256"):
         train(job)
     path.write_text(before)
     killed(job, 6)  # in the second
     path.write_text(before * 2)
-    with pytest.raises(InputError, match=r"other inputs than these \(file .*made.jsonl: sha256"):
+    with pytest.raises(InputError, match=r"other inputs \(file .*made.jsonl: sha256"):
         train(job)
     path.write_text(before)
     train(job)
@@ -274,9 +274,9 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
         ("first.identifiers.scheme=atomic", "must be text; take 'passage'"),
         ("decoding.mode=exact", "two stages answer by beam search"),
         ("first.tasks.0.task=query", "unknown task 'query'"),
-        ("pseudo.source=default", "this recipe writes no queries; take 'query-generator'"),
-        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); only {title} and {text} stand"),
-        ("pseudo.prompt='{title.no}'", "only {title} and {text} stand in braces"),
+        ("pseudo.source=default", "this recipe generates no queries; take 'query-generator'"),
+        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); use only {title} and {text} in"),
+        ("pseudo.prompt='{title.no}'", "use only {title} and {text} in braces"),
         ("pseudo.settings=['training.epoch=3']", "did you mean 'epochs'"),
     ],
 )
@@ -287,7 +287,7 @@ def test_what_cannot_work_is_refused_before_it_costs_anything(job, tmp_path, set
 
 
 def test_a_generator_needs_train_queries(job, tiny_corpus):
-    with pytest.raises(InputError, match=r"learns from train queries.*pseudo.source= to do with"):
+    with pytest.raises(InputError, match=r"is trained on queries.*pseudo.source= to dis"):
         train(replace(job, corpus=tiny_corpus / "corpus.jsonl"))
 
 

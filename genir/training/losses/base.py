@@ -1,4 +1,4 @@
-"""The contract of a loss: a number of a model and a batch. Knows no loop.
+"""Base class of losses, independent of the training loop.
 
 To add a loss: write a subclass in the file of its family, and name it in `registry.py`.
 """
@@ -23,11 +23,13 @@ from genir.retriever import Retriever
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a loss is measured.
+    """Context in which a loss is computed.
 
-    retriever: what is trained. start: the model folder of what it was before the first step. work:
-    a folder for what is dear to make, kept until the training is done. examples: those of the first
-    epoch.
+    Attributes:
+        retriever: Retriever being trained.
+        start: Model folder with the weights before the first step.
+        work: Cache folder for expensive results, kept until training ends.
+        examples: Examples of the first epoch.
     """
 
     retriever: Retriever
@@ -37,7 +39,7 @@ class Setting:
 
     @property
     def recipe(self) -> Stage:
-        """Return the recipe."""
+        """Return the recipe's stage."""
         return self.retriever.recipe
 
     @property
@@ -47,11 +49,11 @@ class Setting:
 
     @property
     def trie(self) -> Trie:
-        """Return the trie, on the device where the model is by now."""
+        """Return the trie, on the model's current device."""
         return self.retriever.trie
 
     def documents(self, rows: Tensor) -> Tensor:
-        """Return the numbers of the documents that rows belong to; of rows below 0, any."""
+        """Return the document numbers of rows; arbitrary for rows below 0."""
         return self._documents[rows.clamp(min=0)]
 
     @cached_property
@@ -59,9 +61,11 @@ class Setting:
         return torch.from_numpy(self.table.documents).to(self.trie.symbols.device)
 
     def held_by(self, rows: Tensor, documents: Tensor) -> Tensor:
-        """Tell whose identifiers are also of some documents: bool [B, C] of rows int64 [B, C].
+        """Return whether a row's identifier also belongs to given documents, bool [B, C].
 
-        documents: numbers, int64 [B, A], padded with -1.
+        Args:
+            rows: Rows of the table, int64 [B, C].
+            documents: Document numbers, int64 [B, A], padded with -1.
         """
         numbers, owned = self._owned
         wanted = numbers[rows.clamp(min=0)].unsqueeze(2) * len(self.table.keys)
@@ -71,7 +75,7 @@ class Setting:
 
     @cached_property
     def _owned(self) -> tuple[Tensor, Tensor]:
-        """Return the number of each row's identifier, and (that, document) as sorted numbers."""
+        """Return each row's identifier number, and sorted (identifier, document) pair codes."""
         symbols = self.trie.symbols
         new = (symbols[1:] != symbols[:-1]).any(dim=1)
         numbers = torch.cat([new.new_zeros(1), new]).long().cumsum(dim=0)
@@ -79,34 +83,33 @@ class Setting:
 
 
 class Loss(ABC):
-    """A loss of the recipe. What it draws at random comes from torch's generator, or nowhere.
+    """Loss of the recipe. Randomness comes only from torch's generator.
 
-    Whatever it needs beside weights and batch is made from the `Setting` anew, so that a resumed
-    training goes on with the same bits.
+    All other state is rebuilt from the `Setting`, so a resumed training is bit-identical.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[Strict]]
     takes_text: ClassVar[bool] = False
-    """Whether targets may be text; batches of such targets are left to these losses."""
+    """Whether the loss supports text targets; other losses skip batches with text targets."""
     takes_lists: ClassVar[bool] = False
-    """Whether batches must know which documents answer their sources."""
+    """Whether the loss needs the documents that answer each source."""
 
     def __init__(self, options: Any, setting: Setting) -> None:
-        """Make what the loss needs. Raises InputError when it cannot be had."""
+        """Prepare the loss. Raises InputError if an input is missing or invalid."""
         self.options = options
         self.setting = setting
 
     @classmethod
     def check(cls, options: Any, stage: Stage) -> None:
-        """Raise InputError where the loss makes no sense in a recipe. By default nothing."""
+        """Raise InputError if the loss does not fit the stage. By default it always does."""
         return
 
     @abstractmethod
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
-        """Return the mean over the batch's examples by their weights: a scalar float32 tensor."""
+        """Return the weighted mean over the batch's examples, a float32 scalar."""
 
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean of losses [B] by weights [B]; 0, with gradients, where no weight is."""
+    """Return the mean of losses [B] by weights [B]; 0, with gradients, if all weights are 0."""
     return (losses * weights).sum() / weights.sum().clamp(min=1e-9)

@@ -1,4 +1,4 @@
-"""A teacher's ranking as the target: of a list, or of each choice on the way to the answer."""
+"""Distillation of a teacher's ranking, over a list of candidates or at each prefix."""
 
 import torch
 from pydantic import Field
@@ -12,9 +12,9 @@ from genir.training.losses.teachers import TeacherOptions, open_teacher
 
 
 class DistillationOptions(TeacherOptions):
-    """count: the teacher's first candidates that are compared.
+    """Options of list distillation.
 
-    temperature: what the teacher's scores are divided by, before their softmax.
+    count: number of the teacher's top candidates. temperature: divisor of the teacher's scores.
     """
 
     count: int = Field(default=16, ge=2)
@@ -22,10 +22,10 @@ class DistillationOptions(TeacherOptions):
 
 
 class Distillation(Loss):
-    """KL(teacher || model), both as a softmax over the teacher's first candidates.
+    """KL(teacher || model) between softmaxes over the teacher's top candidates.
 
-    The model's scores are log p of whole identifiers. Sources that the teacher finds fewer than two
-    documents for are left out.
+    The model's scores are log p of whole identifiers. Sources with fewer than two candidates are
+    skipped.
     """
 
     name = "distillation"
@@ -49,9 +49,9 @@ class Distillation(Loss):
 
 
 class PrefixDistillationOptions(DistillationOptions):
-    """share: how much of the target is the teacher's; the rest is the answer's own.
+    """Options of prefix distillation; the defaults suit cosine scores.
 
-    The other defaults suit cosines.
+    share: weight of the teacher's distribution; the target's own identifier has the rest.
     """
 
     teacher: str = Field(default="dense", min_length=1)
@@ -61,12 +61,12 @@ class PrefixDistillationOptions(DistillationOptions):
 
 
 class PrefixDistillation(Loss):
-    """Cross-entropy along the answer's identifier, over legal symbols, with a teacher's opinion.
+    """Cross-entropy along the target's identifier, over legal symbols, with soft labels.
 
-    The target is a distribution over documents: `share` of it is the teacher's softmax over its
-    first candidates, the rest lies on the answer, as all of it does where the teacher says nothing.
-    At each prefix of the answer, every symbol is to have its part of what lies below the prefix.
-    One pass along one identifier, however many candidates there are. No paper's.
+    The label distribution over documents is `share` times the teacher's softmax over its top
+    candidates plus the rest on the target; all of it is on the target if the teacher has no
+    candidates. At each prefix, a symbol's label is the mass below it. The cost is one decoder pass
+    per source, independent of the number of candidates. Not from a paper.
     """
 
     name = "prefix-distillation"
@@ -77,7 +77,7 @@ class PrefixDistillation(Loss):
         self.teacher = open_teacher(options, setting)
 
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
-        """Return the cross-entropy, a mean over the symbols of the targets."""
+        """Return the cross-entropy, averaged over target symbols."""
         rows, mass = self._wanted(batch)
         losses = []
         for one in legal_choices(model, self.setting.trie, batch.inputs, batch.rows.unsqueeze(1)):
@@ -87,9 +87,9 @@ class PrefixDistillation(Loss):
         return mean_of_symbols(losses, batch)
 
     def _wanted(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return rows in ascending order, and how much of the target lies on each.
+        """Return the label distribution: rows in ascending order, int64 [B, C], and mass, float32.
 
-        int64 and float32 [B, C]; -1 is no row, and has nothing.
+        Padding has row -1 and mass 0.
         """
         lists = ask(self.teacher, self.setting, batch, self.options.count)
         real = lists.rows >= 0
@@ -102,7 +102,7 @@ class PrefixDistillation(Loss):
 
 
 def _below(one: Choices, rows: Tensor, mass: Tensor) -> Tensor:
-    """Return how much mass lies on the rows of each edge: float32, in the shape of the choices."""
+    """Return the mass below each edge, float32, in the shape of the choices."""
     running = torch.cat([mass.new_zeros(len(mass), 1), mass.cumsum(dim=1)], dim=1)
 
     def before(bound: Tensor) -> Tensor:
@@ -113,5 +113,5 @@ def _below(one: Choices, rows: Tensor, mass: Tensor) -> Tensor:
 
 
 def _log_softmax(scores: Tensor, real: Tensor) -> Tensor:
-    """Return the log-softmax of the real scores of each row; what is not real is far below."""
+    """Return the log-softmax over the real scores of each row; the rest is far below."""
     return scores.masked_fill(~real, -1e9).log_softmax(dim=1)

@@ -1,4 +1,4 @@
-"""Cross-entropy: over all symbols, or over those that the trie allows."""
+"""Cross-entropy over all symbols or over the trie's legal symbols."""
 
 from typing import Literal
 
@@ -13,19 +13,19 @@ from genir.training.losses.scores import legal_choices, mean_of_symbols
 
 
 class CrossEntropyOptions(Strict):
-    """normalise: the softmax is over the "vocabulary", or over the "legal" symbols alone.
+    """Options of cross-entropy.
 
-    Best the same as under `[decoding]`.
+    normalise: softmax over the "vocabulary" or the "legal" symbols; best as under `[decoding]`.
     """
 
     normalise: Literal["vocabulary", "legal"] = "vocabulary"
 
 
 class CrossEntropy(Loss):
-    """-log p of the target, a mean over its symbols, smoothed by `training.label_smoothing`.
+    """-log p of the target, averaged over its symbols, with `training.label_smoothing`.
 
-    Over the vocabulary it is the model's own `loss`; a bridge's is over documents and prefixes.
-    Text targets are always written in the whole vocabulary.
+    Over the vocabulary it is the model's own `loss`; for a bridge, over documents and prefixes.
+    Text targets always use the whole vocabulary.
     """
 
     name = "cross-entropy"
@@ -34,7 +34,7 @@ class CrossEntropy(Loss):
 
     @classmethod
     def check(cls, options: CrossEntropyOptions, stage: Stage) -> None:
-        """Refuse a choice that makes no difference."""
+        """Raise InputError for an option without effect."""
         if options.normalise == "legal" and stage.identifiers.scheme == "atomic":
             raise InputError(
                 "[[losses]] normalise = 'legal': every symbol of the scheme 'atomic' is legal; "

@@ -1,4 +1,4 @@
-"""The answer above others: by a margin, by a teacher's margin, by more than a frozen model's."""
+"""Pairwise losses: fixed margin, teacher's margin, and preference relative to a frozen model."""
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from genir.training.losses.teachers import TeacherOptions, open_teacher
 
 
 class MarginOptions(NegativeOptions):
-    """margin: by how much log p of the answer must exceed that of the others."""
+    """margin: minimal difference of log p between the target and a negative."""
 
     margin: float = Field(default=1.0, ge=0)
 
@@ -25,7 +25,8 @@ class MarginOptions(NegativeOptions):
 class Margin(Loss):
     """LTRGR (arXiv:2306.15222): max(0, margin - s(answer) + s(other)), s = log p of an identifier.
 
-    The first of the others, and the mean over all of them: the expectation of a random draw.
+    Sum of the hinge of the top negative and the mean over all negatives, which is the expectation
+    of a random draw.
     """
 
     name = "margin"
@@ -37,7 +38,7 @@ class Margin(Loss):
         self.negatives = Negatives(options, setting)
 
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
-        """Return the two hinges; sources without another document are left out."""
+        """Return the sum of the two hinges; sources without negatives are skipped."""
         rows = self.negatives.of(model, batch)
         scores = whole_scores(model, self.setting, batch, rows)
         real = rows >= 0
@@ -47,11 +48,11 @@ class Margin(Loss):
 
 
 class PrefixMarginOptions(TeacherOptions):
-    """lengths: of the prefixes that are measured beside the whole identifier.
+    """Options of the prefix margin.
 
-    scale: of the teacher's scores, to bring them to the size of log p. count: others a source, the
-    teacher's first. depth: how far down the teacher's list the answer may stand. decay: how much
-    less margin shorter prefixes are asked for.
+    lengths: prefix lengths besides the whole identifier. scale: factor that brings the teacher's
+    scores to the magnitude of log p. count: negatives per source, the teacher's top candidates.
+    depth: maximal rank of the answer in the teacher's list. decay: margin reduction of prefixes.
     """
 
     lengths: tuple[int, ...] = (4, 8, 16, 32)
@@ -64,9 +65,9 @@ class PrefixMarginOptions(TeacherOptions):
 class PrefixMargin(Loss):
     """RIPOR (arXiv:2311.09134), section 3.1: MarginMSE at several prefix lengths.
 
-    (s_i(answer) - s_i(other) - a_i (T(answer) - T(other)))^2, with s_i the log p of the first i
-    symbols, T the teacher and a_i = (1 - decay / i) / (1 - decay / L), 1 for the whole identifier
-    of L symbols. Sources whose answer the teacher does not find are left out.
+    (s_i(answer) - s_i(other) - a_i (T(answer) - T(other)))^2, where s_i is the log p of the first i
+    symbols, T the teacher and a_i = (1 - decay / i) / (1 - decay / L), which is 1 for the whole
+    identifier of L symbols. Sources whose answer the teacher does not rank are skipped.
     """
 
     name = "prefix-margin"
@@ -79,16 +80,16 @@ class PrefixMargin(Loss):
 
     @classmethod
     def check(cls, options: PrefixMarginOptions, stage: Stage) -> None:
-        """Refuse identifiers that documents share: a teacher's score is of one document."""
+        """Raise InputError for schemes with shared identifiers: teachers score single documents."""
         if not find_scheme(stage.identifiers.scheme).unique:
             raise InputError(
                 f"[[losses]] prefix-margin: documents share identifiers of the scheme "
-                f"{stage.identifiers.scheme!r}, and a teacher's score is of one document; take "
+                f"{stage.identifiers.scheme!r}, but a teacher scores single documents; take "
                 "another scheme, or loss = 'margin'"
             )
 
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
-        """Return the mean over prefix lengths and other documents."""
+        """Return the mean over prefix lengths and negatives."""
         lists = ask(self.teacher, self.setting, batch, self.options.depth)
         own = self.setting.documents(batch.rows).unsqueeze(1)
         same = self.setting.documents(lists.rows) == own
@@ -106,7 +107,7 @@ class PrefixMargin(Loss):
         return weighted_mean(torch.stack(losses).mean(dim=0) * kept, batch.weights * kept)
 
     def _shares(self) -> list[tuple[int, float]]:
-        """Return prefix lengths, and which share of the teacher's margin each is asked for."""
+        """Return (prefix length, a_i) pairs."""
         whole, decay = self.setting.table.depth, self.options.decay
         most = 1 - decay / whole
         lengths = [n for n in sorted(set(self.options.lengths)) if 0 < n < whole]
@@ -115,7 +116,7 @@ class PrefixMargin(Loss):
 
 
 class PreferenceOptions(NegativeOptions):
-    """beta: how hard the model is held to its start: the greater, the harder."""
+    """beta: strength of the penalty for moving away from the frozen model."""
 
     teacher: str = Field(default="bm25", min_length=1)
     count: int = Field(default=3, ge=1)
@@ -125,8 +126,8 @@ class PreferenceOptions(NegativeOptions):
 class Preference(Loss):
     """DDRO (arXiv:2504.05181), after DPO: -log sigmoid(beta (r(answer) - r(other))).
 
-    r = log p of an identifier less what the frozen model says of it: the model as it was before the
-    first step.
+    r = log p of an identifier minus its log p under the frozen model, which has the weights before
+    the first step.
     """
 
     name = "preference"
@@ -140,15 +141,15 @@ class Preference(Loss):
 
     @classmethod
     def check(cls, options: PreferenceOptions, stage: Stage) -> None:
-        """Refuse a frozen model that knows nothing."""
+        """Raise InputError if the frozen model is untrained."""
         if stage.model.kind == "seq2seq" and not stage.model.start:
             raise InputError(
-                "[[losses]] preference: compares with the model as it was at the start, which "
-                "knows nothing here; name a trained one as [model] start"
+                "[[losses]] preference: needs a trained reference model, but training starts from "
+                "scratch; name a trained model as [model] start"
             )
 
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
-        """Return the mean over other documents."""
+        """Return the mean over negatives."""
         rows = self.negatives.of(model, batch)
         with torch.no_grad():
             known = whole_scores(self.frozen, self.setting, batch, rows)
@@ -159,30 +160,30 @@ class Preference(Loss):
 
 
 def open_frozen(setting: Setting) -> DocidModel:
-    """Return the model as it was before the first step, to be compared with."""
+    """Return a frozen copy of the model before the first step."""
     frozen = Retriever.load(setting.start, setting.retriever.model.device)
     frozen.documents.close()
     return frozen.model.requires_grad_(False)
 
 
 def scores(model: DocidModel, setting: Setting, batch: Batch, others: Tensor) -> Tensor:
-    """Return log p of each symbol, of the answer and then of `others` [B, C]: [B, 1 + C, T]."""
+    """Return log p of each symbol of the answer, then of `others` [B, C]: float32 [B, 1 + C, T]."""
     rows = torch.cat([batch.rows.unsqueeze(1), others], dim=1)
     normalise = setting.recipe.decoding.normalise
     return log_p(model, setting.trie, batch.inputs, rows, normalise)
 
 
 def whole_scores(model: DocidModel, setting: Setting, batch: Batch, others: Tensor) -> Tensor:
-    """Return log p of whole identifiers, float32 [B, 1 + C]."""
+    """Return log p of whole identifiers, answer first, float32 [B, 1 + C]."""
     return scores(model, setting, batch, others).sum(dim=2)
 
 
 def row_mean(values: Tensor, real: Tensor) -> Tensor:
-    """Return the mean of each row's real values, [B]; 0 where there are none."""
+    """Return the mean of each row's real values, [B]; 0 if there are none."""
     return (values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
 
 
 def _margin(prefixes: Tensor, length: int) -> Tensor:
-    """Return by how much the answer's prefix is likelier, [B, C], of scores [B, 1 + C, T]."""
+    """Return log p of the answer's prefix minus the others', [B, C], from scores [B, 1 + C, T]."""
     found = prefixes[..., min(length, prefixes.shape[2]) - 1]
     return found[:, :1] - found[:, 1:]

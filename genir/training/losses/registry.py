@@ -29,39 +29,39 @@ def find_loss(name: str) -> type[Loss]:
 
 
 def check_losses(stage: Stage) -> None:
-    """Raise InputError for an unknown loss or option, and for one that makes no sense there."""
+    """Raise InputError for an unknown loss or option, or a loss that does not fit the stage."""
     for section in stage.losses:
         kind = find_loss(section.loss)
         options = loss_options(section)
         if stage.decoding.mode == "free" and not kind.takes_text:
             raise InputError(
-                f"[[losses]] {section.loss}: ranks documents, which a model in mode 'free' does "
-                "not find; leave it out"
+                f"[[losses]] {section.loss}: ranks documents, but a model in mode 'free' generates "
+                "text; leave it out"
             )
         kind.check(options, stage)
     if stage.training.label_smoothing and not _takes_text(stage):
         raise InputError(
-            "training.label_smoothing is of the loss 'cross-entropy', which is not among the "
-            "[[losses]]; add it, or set label_smoothing = 0"
+            "training.label_smoothing: only the loss 'cross-entropy' uses it, which is not among "
+            "the [[losses]]; add it, or set label_smoothing = 0"
         )
 
 
 def loss_files(stages: Sequence[Stage]) -> list[Path]:
-    """Return the files that the losses of stages read. Raises InputError where one is missing."""
+    """Return the files that the losses of stages read. Raises InputError if one is missing."""
     made = [loss_options(section) for stage in stages for section in stage.losses]
     return [file for options in made for file in options.files()]
 
 
 def takes_lists(stage: Stage) -> bool:
-    """Tell whether a loss must know which documents answer a source."""
+    """Return whether a loss needs the documents that answer a source."""
     return any(find_loss(section.loss).takes_lists for section in stage.losses)
 
 
 def refuse_text(stage: Stage) -> None:
-    """Raise InputError unless some loss takes text targets, which a task has."""
+    """Raise InputError unless a loss supports text targets."""
     if not _takes_text(stage):
         raise InputError(
-            "[[losses]]: only 'cross-entropy' learns targets of text, which a task has; add it, or "
+            "[[losses]]: only 'cross-entropy' supports text targets, which a task has; add it, or "
             "take target = 'identifier'"
         )
 
@@ -77,17 +77,17 @@ def loss_options(section: LossSection) -> Strict:
 
 
 class Losses:
-    """The weighted sum of a recipe's losses: what `DocidModel.forward` asks for."""
+    """Weighted sum of a recipe's losses, called by `DocidModel.forward`."""
 
     def __init__(self, setting: Setting) -> None:
-        """Make each of them. Raises InputError when something it needs cannot be had."""
+        """Create the losses. Raises InputError if an input is missing or invalid."""
         self.parts = [
             (section.weight, find_loss(section.loss)(loss_options(section), setting))
             for section in setting.recipe.losses
         ]
 
     def __call__(self, model: DocidModel, batch: Batch) -> Tensor:
-        """Return the sum; of a batch of text targets, that of the losses that take them."""
+        """Return the sum; for text targets, only of the losses that support them."""
         text = bool(batch.rows[0] < 0)
         parts = [(weight, loss) for weight, loss in self.parts if loss.takes_text or not text]
         values = [loss.value(model, batch) * weight for weight, loss in parts]

@@ -1,4 +1,4 @@
-"""log p of identifiers, symbol by symbol, as search would have it, but with gradients."""
+"""Differentiable log-probabilities of identifiers, per symbol, equal to the search scores."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 
 TOGETHER = 1 << 22
-"""Edges, unused slots included, that are scored together at most: some 200 MB."""
+"""Maximal number of edges, including padding, scored at once: about 200 MB."""
 
 
 def log_p(
@@ -24,10 +24,17 @@ def log_p(
     rows: Tensor,
     normalise: Normalise,
 ) -> Tensor:
-    """Return log p of each symbol of C rows of the table a source: float32 [B, C, T].
+    """Return log p of each symbol of C rows per source, float32 [B, C, T].
 
-    rows: int64 [B, C]; of what is below 0, some row's figures come back. 0 past an identifier's
-    end. A bridge's word channel, which no training changes, stays out.
+    A bridge's lexical channel, which is not trained, is excluded.
+
+    Args:
+        inputs: `input_ids` and `attention_mask` of the sources, int64 [B, S] each.
+        rows: Rows of the table, int64 [B, C]; the result is arbitrary for rows below 0.
+        normalise: Softmax over the vocabulary or over the legal symbols.
+
+    Returns:
+        Log-probabilities, 0 after an identifier's end.
     """
     rows = rows.clamp(min=0)
     symbols = trie.symbols[rows].long()
@@ -45,10 +52,10 @@ def log_p(
 
 @dataclass(frozen=True)
 class Choices:
-    """What some rows' prefixes may go on with, at some depths: [B, C, depths, slots] each.
+    """Legal next symbols of row prefixes at some depths, [B, C, depths, slots] each.
 
-    log_p: float32, by the softmax over a prefix's legal edges, -inf where there is no edge. legal,
-    chosen: which of them there are, and which one the row takes. low, high: which rows lie there.
+    log_p: softmax over a prefix's legal edges, float32, -inf for padding. legal: whether a slot is
+    an edge. chosen: whether the row takes the edge. low, high: row range below the edge.
     """
 
     log_p: Tensor
@@ -61,11 +68,11 @@ class Choices:
 def legal_choices(
     model: DocidModel, trie: Trie, inputs: tuple[Tensor, Tensor], rows: Tensor
 ) -> Iterator[Choices]:
-    """Yield the choices along C rows of the table a source, int64 [B, C], from the first depth on.
+    """Yield the choices along the prefixes of rows, int64 [B, C], by increasing depth.
 
-    They end where all rows are told apart: what follows is forced, and the model is not asked about
-    it. Where all depths have the same symbols, several are scored together: the gradient of a
-    product is as large as the output matrix, however few of its rows were wanted.
+    Stops at the depth where each prefix has a single continuation. Levels with a common vocabulary
+    are scored in one product: its gradient is as large as the output matrix, whatever the number
+    of rows used.
     """
     symbols = trie.symbols[rows, : int(trie.told_apart(rows).max())].long()
     hidden = model.along(inputs, symbols)
@@ -84,9 +91,9 @@ def legal_choices(
 
 
 def mean_of_symbols(losses: Sequence[Tensor], batch: Batch) -> Tensor:
-    """Return the mean over the batch's target symbols, by the weights of their examples.
+    """Return the mean over the batch's target symbols, weighted by example.
 
-    losses: float32 [B, 1, depths] each, of `legal_choices`; 0 is the loss of what is forced.
+    losses: float32 [B, 1, depths] each, from `legal_choices`; forced symbols have loss 0.
     """
     own = torch.cat(list(losses), dim=-1).squeeze(1)
     weights = batch.weights[:, None] * (batch.targets != PAD)
@@ -101,7 +108,7 @@ class _Depth(NamedTuple):
 
 
 def _score(model: DocidModel, depths: Sequence[_Depth]) -> Choices:
-    """Score the edges of some depths in one product."""
+    """Score the edges of several depths in one product."""
     slots = max(one.chosen.shape[-1] for one in depths)
 
     def together(tensors: Iterable[Tensor]) -> Tensor:
@@ -123,9 +130,9 @@ def _score(model: DocidModel, depths: Sequence[_Depth]) -> Choices:
 
 
 def follow(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:
-    """Yield, depth by depth, the edges out of rows' prefixes, and which of them each row takes.
+    """Yield per depth the edges out of the rows' prefixes, and which edge each row takes.
 
-    rows: int64 [B, C]. Edges, and a bool tensor, of [B, C, slots].
+    rows: int64 [B, C]. The edges and the bool tensor are [B, C, slots].
     """
     low = torch.zeros_like(rows)
     high = low + trie.rows
@@ -138,12 +145,12 @@ def follow(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:
 
 
 def _of_all(model: DocidModel, hidden: Tensor, depth: int, symbols: Tensor) -> Tensor:
-    """Return log p of symbols [B, C] by the softmax over the level: float32 [B, C]."""
+    """Return log p of symbols [B, C] by the softmax over the level, float32 [B, C]."""
     real = symbols != PAD
-    if hidden.shape[1] < symbols.shape[1]:  # alike for all of a source
+    if hidden.shape[1] < symbols.shape[1]:  # one state per source, shared by its rows
         every = model.level_logits(hidden.squeeze(1), depth).log_softmax(dim=-1)
         return every.gather(1, symbols.clamp(min=0)).masked_fill(~real, 0.0)
-    # Only what is real is multiplied by a vocabulary, which may be large.
+    # Only real positions are multiplied by the vocabulary matrix, which may be large.
     found = -F.cross_entropy(
         model.level_logits(hidden[real], depth), symbols[real], reduction="none"
     )

@@ -1,7 +1,4 @@
-"""Who ranks documents for a model to learn from: BM25, a dense retriever, their fusion, a file.
-
-Knows no model that is trained, and no tensors.
-"""
+"""Teachers that rank documents for distillation: BM25, dense retrieval, RRF, a run file."""
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -25,17 +22,17 @@ from genir.training.display import say
 from genir.training.losses.base import Setting
 
 ENOUGH = 0.5
-"""Share of a run's queries that training should ask."""
+"""Minimal share of a run's queries that training uses; below it a warning is shown."""
 SEARCHERS = ("bm25", "dense", "rrf")
 VECTORS = ".teacher.safetensors"
-"""Where a dense teacher keeps the documents' vectors."""
+"""File with the document vectors of a dense teacher."""
 
 
 class TeacherOptions(Strict):
-    """Who ranks.
+    """Options of a teacher.
 
-    teacher: "bm25", "dense", "rrf" (their fusion) or a TREC run file, whose `queries` are the file
-    that says what was asked. encoder: of dense and rrf. language: of bm25 and rrf.
+    teacher: "bm25", "dense", "rrf" (their fusion) or the path of a TREC run file, with the path of
+    its `queries`. encoder: used by dense and rrf. language: used by bm25 and rrf.
     """
 
     teacher: str = Field(default="rrf", min_length=1)
@@ -44,38 +41,38 @@ class TeacherOptions(Strict):
     language: str = ENGLISH
 
     def files(self) -> list[Path]:
-        """Return the run and its queries. Raises InputError where one is missing."""
+        """Return the run file and its queries. Raises InputError if one is missing."""
         return run_files(self.teacher, self.queries) if is_run(self.teacher) else []
 
     def weights(self) -> list[str]:
-        """Return the encoder of a dense teacher, or of the dense half of a fusion."""
+        """Return the encoder of a dense or fused teacher."""
         return [self.encoder] if self.teacher in ("dense", "rrf") else []
 
 
 class Teacher(Protocol):
-    """Anything that ranks documents for texts."""
+    """Ranks documents for texts."""
 
     def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
-        """Return the best documents of each text, at most `count`, best first."""
+        """Return the top `count` documents of each text, best first."""
         ...
 
 
 def is_run(teacher: str) -> bool:
-    """Tell whether a teacher is a run file."""
+    """Return whether a teacher is a run file."""
     return teacher not in SEARCHERS
 
 
 def run_files(teacher: str, queries: str) -> list[Path]:
-    """Return the run and the file of its queries. Raises InputError where one is missing."""
+    """Return the run file and the file of its queries. Raises InputError if one is missing."""
     if not Path(teacher).is_file():
         raise InputError(
-            f"[[losses]]: {teacher!r} is no run file; give a file's path, or one of "
+            f"[[losses]]: {teacher!r} is not a run file; give a file's path, or one of "
             f"{', '.join(SEARCHERS)}"
         )
     if not queries:
         raise InputError(
-            f"[[losses]]: {teacher}: a run file names queries by their keys; give the file that "
-            "has their texts as queries"
+            f"[[losses]]: {teacher}: a run file has only the keys of queries; give the file with "
+            "their texts as queries"
         )
     if not Path(queries).is_file():
         raise InputError(f"[[losses]] queries = {queries!r}: no such file; check the path")
@@ -83,9 +80,10 @@ def run_files(teacher: str, queries: str) -> list[Path]:
 
 
 def open_teacher(options: TeacherOptions, setting: Setting) -> Teacher:
-    """Fit or read a teacher of the corpus; a dense one keeps the vectors in the work folder.
+    """Fit or read the teacher; a dense one caches document vectors in the work folder.
 
-    Raises InputError for a file that cannot be read, or that knows other documents or queries.
+    Raises:
+        InputError: a file cannot be read, or has unknown documents or queries.
     """
     if is_run(options.teacher):
         run, queries = run_files(options.teacher, options.queries)
@@ -108,18 +106,18 @@ def _searcher(options: TeacherOptions, setting: Setting) -> Searcher:
 
 
 class Asked:
-    """A searcher that is asked anew each time: the same texts together get the same bits."""
+    """Teacher that searches at each call; the same batch of texts gives bit-equal scores."""
 
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
 
     def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
-        """Search."""
+        """Search the texts."""
         return [list(hits) for hits in self.searcher.search(list(texts), count)]
 
 
 class RunFile:
-    """A run, by the texts of its queries; it says nothing of other texts."""
+    """Teacher from a run file; texts that are not queries of the run have no candidates."""
 
     def __init__(self, hits: Mapping[str, Sequence[Hit]]) -> None:
         self.hits = hits
@@ -137,7 +135,7 @@ class RunFile:
             unknown = next((hit.key for hit in found if hit.key not in table), None)
             if unknown is not None:
                 raise InputError(
-                    f"{run}: document {unknown!r} is not in the corpus; make a run of this corpus"
+                    f"{run}: document {unknown!r} is not in the corpus; give a run on this corpus"
                 )
             hits[clean(texts[query].text)] = found
         if not hits:
@@ -145,20 +143,21 @@ class RunFile:
         return cls(hits)
 
     def check(self, run: Path, asked: Set[str]) -> None:
-        """Hold the run's queries against the texts that training asks; few in common are told of.
+        """Warn if few of the run's queries are used in training.
 
-        Raises InputError where there are none.
+        Raises:
+            InputError: none is used.
         """
         common = len(self.hits.keys() & asked)
-        told = f"{run}: {common:,} of its {len(self.hits):,} queries are asked in this training"
+        usage = f"{run}: {common:,} of its {len(self.hits):,} queries are used in this training"
         if not common:
             raise InputError(
-                f"{told}, so it teaches nothing; give a run of the train queries, and a task that "
-                "asks them"
+                f"{usage}, so it has no effect; give a run on the train queries, and a task that "
+                "uses them"
             )
         if common < ENOUGH * len(self.hits):
-            say(f"warning: {told}; it says nothing of other texts", PartialState().is_main_process)
+            say(f"warning: {usage}; other texts have no candidates", PartialState().is_main_process)
 
     def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
-        """Look the texts up."""
+        """Look up the texts."""
         return [list(self.hits.get(text, ()))[:count] for text in texts]
