@@ -379,20 +379,6 @@ def test_a_start_reads_no_more_tokens_than_the_encoder_that_is_handed_down(
     assert same_as_start(recipe)[2] == "training.source_length=8"
 
 
-def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):
-    with pytest.raises(InputError, match="a recipe cannot start from itself"):
-        train(make_job(f"model.start={recipe_file}"))
-
-
-def test_overwriting_replaces_nothing_but_a_model(make_job):
-    job = make_job(overwrite=True)
-    job.out.mkdir()
-    (job.out / "corpus.jsonl").write_text("mine")
-    with pytest.raises(InputError, match=r"not a model folder.*another place"):
-        train(job)
-    assert (job.out / "corpus.jsonl").read_text() == "mine"
-
-
 def test_what_appears_at_the_target_during_the_training_stays(make_job, monkeypatch):
     job = make_job(BRIEF, overwrite=True)
     theirs = job.out / "notes.txt"
@@ -407,6 +393,20 @@ def test_what_appears_at_the_target_during_the_training_stays(make_job, monkeypa
     with pytest.raises(InputError, match="not a model folder"):
         train(job)
     assert theirs.read_text() == "mine"
+
+
+def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):
+    with pytest.raises(InputError, match="a recipe cannot start from itself"):
+        train(make_job(f"model.start={recipe_file}"))
+
+
+def test_overwriting_replaces_nothing_but_a_model(make_job):
+    job = make_job(overwrite=True)
+    job.out.mkdir()
+    (job.out / "corpus.jsonl").write_text("mine")
+    with pytest.raises(InputError, match=r"not a model folder.*another place"):
+        train(job)
+    assert (job.out / "corpus.jsonl").read_text() == "mine"
 
 
 def test_a_folder_that_has_the_work_folders_name_by_chance_is_left_alone(make_job):
