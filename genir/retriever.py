@@ -33,6 +33,7 @@ from genir.manifest import check_manifest
 from genir.models.base import DocidModel
 from genir.models.devices import as_device
 from genir.models.files import read_tokenizer
+from genir.models.foreign import may_be_of_hub
 from genir.models.guards import Guards
 from genir.models.limits import refuse_longer
 from genir.models.registry import load_model
@@ -320,8 +321,8 @@ class Retriever(Stored):
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
-        if as_path(name, "name").is_dir():
-            return cls.load(name, device)
+        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
+            return cls.load(name, device)  # which says what is wrong with a path
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError
 
@@ -375,7 +376,8 @@ def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidM
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    """Return the first line of an error, without the hub's advice on a parameter of its own."""
+    return str(error).strip().partition("\n")[0].partition(" Use `repo_type`")[0]
 
 
 def _facts(path: Path, documents: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from genir.arguments import is_blank
 from genir.corpus.documents import MAX_KEY
 from genir.corpus.lines import shorten
 from genir.corpus.values import MAX_NUMBER
@@ -53,12 +54,12 @@ System = Literal["genir", "bm25"]
 
 
 def _readable(query: str) -> str:
-    if not query.strip():
-        raise ValueError("the query is empty; ask something")
     if "\0" in query:
         raise ValueError("the query holds a NUL character; take it out")
     if not _whole(query):
         raise ValueError(f"the query {query[:60]!a} holds half a character; give a whole text")
+    if is_blank(query):
+        raise ValueError("the query is empty; ask something")
     return query
 
 

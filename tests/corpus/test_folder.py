@@ -6,6 +6,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genir.arguments import is_blank
 from genir.corpus.documents import document_of, record_of
 from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
 from genir.corpus.writing import write_corpus
@@ -22,7 +23,7 @@ QUERIES = [Query("q1", "first?"), Query("q2", "second?")]
 QRELS = {"train": [Qrel("q1", "a"), Qrel("q2", "a", 0)], "test": [Qrel("q2", "b", 2)]}
 
 characters = st.characters(exclude_categories=["Cs"])
-texts = st.text(characters, min_size=1).filter(str.strip)
+texts = st.text(characters, min_size=1).filter(lambda text: not is_blank(text))
 keys = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)
 
 
