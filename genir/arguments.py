@@ -9,6 +9,7 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
+from genir.console import BLANK
 from genir.errors import InputError
 
 MAX_CONDITION_DEPTH = 64
@@ -102,6 +103,11 @@ def as_counts(given: Any, name: str, length: int) -> list[int]:
 def is_unicode(text: str) -> bool:
     """Return whether a string has no unpaired surrogate, so UTF-8 can encode it."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def is_blank(text: str) -> bool:
+    """Return whether nothing of a text is shown: white space, invisible characters, controls."""
+    return BLANK.fullmatch(text) is not None
 
 
 def is_listable(given: Any) -> bool:

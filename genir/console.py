@@ -42,6 +42,8 @@ _HIDING = (
     f"(?<!{_SHOWN})(?<!{_SHOWN}[{_SELECTORS}])[{_JOINERS}]",
     f"(?<!{_SHOWN})(?!(?<=[0-9#*])\ufe0f\u20e3)[{_SELECTORS}]",
 )
+BLANK = re.compile(rf"[\s{_CONTROLS}{_JOINERS}{_SELECTORS}]*")
+"""White space, controls and characters that are never shown by themselves."""
 UNSAFE = re.compile("|".join((f"[{_CONTROLS}]", *_HIDING)))
 """Matches a character that a terminal does not display as itself."""
 _MARKDOWN = re.compile(r"[\\*\[\]~#&]|(?<!\w)_|_(?!\w)|<(?=[A-Za-z/!?])|^(?=```)")

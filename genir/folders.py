@@ -7,9 +7,10 @@ import glob
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,10 +112,18 @@ def sole_use(file: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(
+    target: Path, overwrite: bool = False, keep: Callable[[str], bool] | None = None
+) -> Iterator[Path]:
     """Yield a temporary folder; at the end flush it to disk and move it to `target`.
 
     If the block fails, the temporary folder is removed and `target` is unchanged.
+
+    Args:
+        target: Folder to write.
+        overwrite: Whether to replace an existing folder with all its files; the caller checks
+            first that they may be removed.
+        keep: Predicate on the names of entries of a replaced folder that are copied to the new one.
 
     Raises:
         InputError: `target` exists and not `overwrite`, or the disk is full or read-only.
@@ -130,6 +139,8 @@ def new_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
         with on_leave(lambda: shutil.rmtree(partial, ignore_errors=True)):
             yield partial
             _let_others_read(partial)
+            if keep is not None and target.is_dir():
+                _copy_entries(target, partial, keep)
             flush(partial)
             move_folder(partial, target)
     except Exception as error:  # tokenizers raises Exception on a full disk
@@ -192,9 +203,31 @@ def _cannot_write(target: Path, error: Exception) -> InputError:
     return FolderError(f"{target}: cannot be written: {reason}. The old content is unchanged")
 
 
+def _copy_entries(source: Path, target: Path, keep: Callable[[str], bool]) -> None:
+    """Copy the entries that `keep` accepts and `target` lacks, with their modes.
+
+    Links stay links, pipes are left out.
+    """
+    there = set(os.listdir(target))
+    for path in (path for path in source.iterdir() if keep(path.name) and path.name not in there):
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, target / path.name, symlinks=True, ignore=_special)
+        elif not _special(source, [path.name]):
+            shutil.copy2(path, target / path.name, follow_symlinks=False)
+
+
+def _special(folder: str | Path, names: list[str]) -> list[str]:
+    """Return the names of pipes, sockets and devices, which cannot be copied."""
+    modes = ((name, os.lstat(os.path.join(folder, name)).st_mode) for name in names)
+    return [name for name, mode in modes
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))]  # fmt: skip
+
+
 def flush(folder: Path) -> None:
     """Flush every file and folder below `folder` to disk."""
     for path in [*folder.rglob("*"), folder]:
+        if path.is_symlink():  # part of its folder, and perhaps a link to nothing
+            continue
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -41,5 +41,5 @@ def upload(folder: Path, name: str, private: bool) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return str(error).strip().partition("\n")[0]
+    """First line of an error's message, without the hub's advice on its own parameter."""
+    return str(error).strip().partition("\n")[0].partition(" Use `repo_type`")[0]

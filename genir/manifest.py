@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
 from genir.errors import InputError
-from genir.folders import is_enclosed, paths_below
+from genir.folders import is_enclosed, new_folder, paths_below
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -141,28 +142,66 @@ def _damaged(path: Path) -> InputError:
 def refuse_other_files(folder: Path) -> None:
     """Raise InputError if a folder to be replaced has files of other origin.
 
-    The model may be damaged. If its manifest is unreadable, any file is accepted as the model's,
-    because of the manifest's name.
+    The files of the model may be damaged, but the manifest has to list them. Hidden files and those
+    of `UNREAD` are not the model's.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    if not (folder / NAME).is_file():
+    files = _listed(folder)
+    if files is None:
         raise InputError(
-            f"{folder}: is not a model folder, so it is not replaced; give another --out"
+            f"{folder}: is not a model folder, so it is not replaced; give another place, or "
+            "remove it yourself"
         )
+    _refuse_unlisted(folder, files)
+    for path in sorted(folder.iterdir()):
+        if is_unread(path.name):
+            raise InputError(
+                f"{path}: would be removed with the model that is replaced; move it elsewhere, or "
+                "give another place"
+            )
+
+
+@contextmanager
+def rewritten_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of a model folder after the block.
+
+    Hidden entries, such as the history of a clone, and those of `UNREAD` are copied to it.
+
+    Raises:
+        InputError: the folder holds files that are neither of the model nor copied, or cannot be
+            written.
+    """
+    if folder.is_dir():
+        _refuse_unlisted(folder, _listed(folder) or ())
+    with new_folder(folder, overwrite=True, keep=is_unread) as partial:
+        yield partial
+
+
+def is_unread(name: str) -> bool:
+    """Return whether an entry of a model folder is hidden or one of `UNREAD`: it is not listed."""
+    return name.startswith(".") or name in UNREAD
+
+
+def _listed(folder: Path) -> frozenset[str] | None:
+    """Return the names that a manifest of genir's lists, None where there is none.
+
+    Web apps and browser extensions have a `manifest.json`, too.
+    """
     try:
-        files = json.loads((folder / NAME).read_text(encoding="utf-8"))["files"]
-        names = frozenset(files)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return
-    _refuse_unlisted(folder, names)
+        manifest = read_json(folder / NAME)
+        if not (type(manifest["format"]) is int and isinstance(manifest["files"], dict)):
+            return None
+        return frozenset(name for name, facts in manifest["files"].items() if facts["sha256"])
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
     """Raise InputError for a file that the manifest does not list, or a special file."""
     for path in sorted(paths_below(folder)):
         name = path.relative_to(folder)
-        if name.parts[0].startswith(".") or name.as_posix() in UNREAD:
+        if is_unread(name.parts[0]):
             continue
         if is_journal(name) and not path.exists() and not path.is_symlink():
             continue  # removed: another process closed its journal

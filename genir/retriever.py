@@ -33,6 +33,7 @@ from genir.manifest import check_manifest
 from genir.models.base import DocidModel
 from genir.models.devices import as_device
 from genir.models.files import read_tokenizer
+from genir.models.foreign import may_be_of_hub
 from genir.models.guards import Guards
 from genir.models.limits import refuse_longer
 from genir.models.registry import load_model
@@ -356,8 +357,8 @@ class Retriever(Stored):
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
-        if as_path(name, "name").is_dir():
-            return cls.load(name, device)
+        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
+            return cls.load(name, device)  # whose error names what is wrong with a path
         return cls.load(hub.download(name), device)
 
     def push_to_hub(self, name: str, private: bool = True) -> str:

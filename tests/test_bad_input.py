@@ -185,10 +185,11 @@ def evaluation(queries="corpus/queries.jsonl", qrels="corpus/qrels/test.tsv", *m
 
 
 USES = {
-    "no model": (("search", "./no/such/model", "x"), r"'no/such/model': neither a local model"),
-    "model a file": (("search", "./file", "x"), r"'file': neither a local model folder nor"),
+    "no model": (("search", "./no/such/model", "x"), r"no/such/model: no such model folder"),
+    "model a file": (("search", "./file", "x"), r"file: no such model folder"),
     "model a corpus": (("search", "corpus", "x"), r"manifest\.json: missing, so this is not a"),
     "empty query": (("search", "model", " "), r"the query is empty; give some text"),
+    "invisible query": (("search", "model", "\u200b\ufe0f"), r"the query is empty; give some text"),
     "k = 0": (("search", "model", "x", "-k", "0"), r"k = 0: give at least 1"),
     "k a word": (("search", "model", "x", "-k", "ten"), r"Invalid value for '-k'"),
     "beams = 0": (("search", "model", "x", "--beams", "0"), r"Invalid value for '--beams'"),

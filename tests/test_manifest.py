@@ -5,7 +5,13 @@ import os
 import pytest
 
 from genir.errors import InputError
-from genir.manifest import check_manifest, sha256, write_manifest
+from genir.manifest import (
+    check_manifest,
+    refuse_other_files,
+    rewritten_folder,
+    sha256,
+    write_manifest,
+)
 
 
 @pytest.fixture
@@ -170,3 +176,62 @@ def test_a_table_of_versions_is_read(folder):
     line = {"version": 1, "kind": "add", "made": "now", "documents": 3, "target": None}
     write_manifest(folder, {"version": 2, "versions": [line, line | {"version": 2, "target": 1}]})
     assert check_manifest(folder)["version"] == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"name": "my app"}', '{"format": 1}', '{"format": 1, "files": ["a"]}', "[]", "{", "",
+     '{"manifest_version": 3, "files": {"weights": {"sha256": "0"}}}',
+     '{"format": 1, "files": {"weights": 5}}'],
+)  # fmt: skip
+def test_a_manifest_of_another_program_makes_no_model_folder(folder, content):
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=f"^{folder}: is not a model folder, .*give another place"):
+        refuse_other_files(folder)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", ".git/HEAD", ".notes", "README.md", "LICENSE"])
+def test_a_model_folder_with_files_of_others_is_not_replaced(folder, name):
+    refuse_other_files(folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("precious")
+    with pytest.raises(InputError, match=f"^{folder / name.partition('/')[0]}: "):
+        refuse_other_files(folder)
+
+
+def test_a_damaged_model_may_be_replaced(folder):
+    (folder / "weights").write_bytes(b"1")
+    (folder / "empty").unlink()
+    refuse_other_files(folder)
+
+
+def test_a_model_folder_written_anew_keeps_hidden_files_and_those_about_it(folder):
+    (folder / ".git" / "hooks").mkdir(parents=True)
+    (folder / ".git" / "hooks" / "run").write_text("x")
+    (folder / ".git" / "hooks" / "run").chmod(0o755)
+    (folder / ".git" / "link").symlink_to("nothing")
+    os.mkfifo(folder / ".git" / "pipe")
+    os.mkfifo(folder / ".pipe")
+    (folder / ".secret").write_text("s")
+    (folder / ".secret").chmod(0o600)
+    (folder / "README.md").symlink_to("../card")
+    with rewritten_folder(folder) as partial:
+        (partial / "weights").write_bytes(b"new")
+        write_manifest(partial, {})
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    kept = {".git", ".git/hooks", ".git/hooks/run", ".git/link", ".secret", "README.md"}
+    assert found == {"weights", "manifest.json", *kept}
+    assert (folder / ".git" / "hooks" / "run").stat().st_mode & 0o777 == 0o755
+    assert (folder / ".secret").stat().st_mode & 0o777 == 0o600
+    assert os.readlink(folder / ".git" / "link") == "nothing"
+    assert os.readlink(folder / "README.md") == "../card"
+
+
+def test_a_model_folder_with_an_unlisted_file_is_not_written_anew(folder):
+    (folder / "notes.txt").write_text("precious")
+    with (
+        pytest.raises(InputError, match=r"notes\.txt: not listed in manifest"),
+        rewritten_folder(folder),
+    ):
+        pass
+    assert (folder / "notes.txt").read_text() == "precious"

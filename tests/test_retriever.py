@@ -450,7 +450,13 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
         Retriever.load(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("name", ["nobody/no-such-model", "/no/such/folder"])
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "a/b/c", "~/x", __file__])
+def test_a_path_without_a_model_folder_is_no_name_of_the_hub(name):
+    with pytest.raises(InputError, match="no such model folder; train one"):
+        Retriever.from_pretrained(name)
+
+
+@pytest.mark.parametrize("name", ["nobody/no-such-model"])
 def test_what_is_nowhere_to_be_had_is_refused(name, offline):
     with pytest.raises(InputError, match=f"'{name}': neither a local model folder nor"):
         Retriever.from_pretrained(name)

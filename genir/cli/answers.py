@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from genir.arguments import is_blank
 from genir.cli.options import AsJson, Conditions, Model, PrecisionOption, read_conditions
 from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
@@ -34,7 +35,7 @@ def search(
     from genir.retriever import Retriever
 
     override(precision)
-    if not query.strip():
+    if is_blank(query):
         raise InputError("the query is empty; give some text")
     retriever = Retriever.from_pretrained(str(model))
     hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[

@@ -91,7 +91,7 @@ def versions(model: Model, as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(one) for one in listed])
         return
-    table = Table("version", "change", "documents", "made (UTC)", "kept", box=None)
+    table = Table("version", "change", "documents changed", "made (UTC)", "kept", box=None)
     for one in listed:
         change = one.kind if one.target is None else f"{one.kind} to {one.target}"
         kept = "yes" if one.kept else ""

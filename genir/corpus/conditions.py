@@ -31,7 +31,7 @@ BOOLEANS = (b"\x00", b"\x01")
 OPAQUE = b"{"
 """In the index: a value that cannot be filtered by, such as an object. Sorts behind all others."""
 HIGHEST = "\U0010ffff"
-"""Sorts behind every character that texts use."""
+"""The last code point; a text may hold it like any other."""
 PARAMETERS = 10_000
 """Values in one SQL statement; SQLite takes 32,766."""
 
@@ -146,9 +146,23 @@ def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
     if name == "prefix":
         if not text:
             raise InputError(f"filter {field!r}: prefix {shorten(value)} is not a text; quote it")
-        return "value >= ? AND value < ?", [value, value + HIGHEST]
+        end = _end_of_prefix(value)
+        below, values = ("", [value]) if end is None else (" AND value < ?", [value, end])
+        return f"typeof(value) = 'text' AND value >= ?{below}", values
     kinds = "'text'" if text else "'integer', 'real'"
     return f"typeof(value) IN ({kinds}) AND value {RANGES[name]} ?", [_bound(value)]
+
+
+def _end_of_prefix(prefix: str) -> str | None:
+    """Return the first text behind all that begin with `prefix`, None where there is none.
+
+    SQLite orders texts by code point, as their bytes in UTF-8; surrogates are none of these.
+    """
+    stem = prefix.rstrip(HIGHEST)
+    if not stem:
+        return None
+    after = ord(stem[-1]) + 1
+    return stem[:-1] + chr(0xE000 if after == 0xD800 else after)
 
 
 def _bound(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pprint import saferepr
 from types import MappingProxyType
 from typing import Any
 
+from genir.arguments import is_blank
 from genir.corpus.lines import check_mark, shorten
 from genir.corpus.values import check_name, check_text, check_value
 from genir.errors import InputError
@@ -41,7 +42,7 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
     _refuse_unaddressable(key, where)
     place = f"{where}: document {key!r}"
     text = _string(values, "text", where)
-    if not text.strip():
+    if is_blank(text):
         raise InputError(f"{place} has an empty text; give it one or remove the line")
     metadata = {name: value for name, value in values.items() if name not in FIELDS}
     links = values.get("links", ())
@@ -133,7 +134,7 @@ def query_of(record: Mapping[str, Any], where: str) -> Query:
     """Return the query of a record. Raises InputError for a missing or empty field."""
     key = key_of(record, where)
     text = _string(record, "text", where)
-    if not text.strip():
+    if is_blank(text):
         raise InputError(
             f"{where}: query {key!r} has an empty text; give it one or remove the line"
         )

@@ -78,9 +78,13 @@ def _note_other_qrels(corpus: Path) -> None:
     notes.report()
 
 
+def is_about(name: str) -> bool:
+    """Return whether an entry of a corpus folder is hidden, or a text about the corpus."""
+    return name.lower().startswith((*ABOUT, "."))
+
+
 def note_unread(folder: Path, notes: Notes) -> None:
     """Count the entries of a corpus folder that no reader takes."""
     for path in sorted(folder.iterdir()):
-        about = path.name.lower().startswith((*ABOUT, "."))
-        if path.name not in READ and not about:
+        if path.name not in READ and not is_about(path.name):
             notes.add("beside the collection, other files and folders are not read", path.name)

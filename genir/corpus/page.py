@@ -222,8 +222,10 @@ class _Parser(HTMLParser):
             self._title.append(data)
         elif self._hidden:
             return
-        elif self._verbatim and self._length:
-            self._put(data)
+        elif self._verbatim:
+            shown = data if self._length else data.lstrip()  # a text begins with its first word
+            if shown:
+                self._put(shown)
         else:
             self._put_words(data)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from genir.arguments import is_blank
 from genir.corpus.documents import FIELDS, document_of, key_of
 from genir.corpus.front_matter import title_name
 from genir.corpus.layout import READ
@@ -172,7 +173,7 @@ def _parse(file: Path) -> Page:
         page = PARSERS[file.suffix.lower()](read_text(file, MAX_PAGE_CHARS).lstrip("\ufeff"))
     except ValueError as error:
         raise InputError(f"{file}: {error}; mend the page") from None
-    if not page.text:
+    if is_blank(page.text):
         if page.unclosed:
             raise InputError(
                 f"{file}: no text, for all stands in a <{page.unclosed}> that never ends; close it"

@@ -3,6 +3,7 @@
 from collections.abc import Container
 from pathlib import Path
 
+from genir.arguments import is_blank
 from genir.corpus.lines import json_records, shorten
 from genir.errors import InputError
 from genir.text_files import read_lines
@@ -16,7 +17,7 @@ def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list
     texts: dict[str, list[str]] = {}
     for number, record in json_records(read_lines(path), str(path)):
         key, text = record.get("document"), record.get("text")
-        if not isinstance(key, str) or not isinstance(text, str) or not text.strip():
+        if not isinstance(key, str) or not isinstance(text, str) or is_blank(text):
             raise InputError(
                 f'{path}:{number}: {shorten(record)}; write {{"document": key, "text": query}}'
             )

@@ -236,8 +236,9 @@ class DocumentStore(Sequence[Document]):
     def unknown_field(self, field: str, known: Iterable[str]) -> str:
         """Return why a filter cannot name a field: no document has it, or no value to compare.
 
-        known: the fields that a filter may name.
+        known: the metadata fields that a filter may name, beside title and url.
         """
+        known = {*known, *FILTERED}
         if self.has_field(field):
             return (
                 f"metadata field {field!r:.200} holds only objects, nested lists or empty "

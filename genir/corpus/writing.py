@@ -10,7 +10,7 @@ from typing import Any
 
 from genir.arguments import is_listable
 from genir.corpus.documents import document_of, query_of, record_from
-from genir.corpus.layout import find_file
+from genir.corpus.layout import READ, find_file, is_about
 from genir.corpus.lines import shorten
 from genir.corpus.tables import HEADER, judgements
 from genir.errors import InputError
@@ -19,6 +19,8 @@ from genir.outputs import check_folder
 from genir.records import Document, Qrel, Query
 
 SPLIT = re.compile(r"[\w-][\w.-]*")
+TABLE = re.compile(r"^[^.].*[.]tsv([.]gz)?$")
+"""Names of files of judgements."""
 
 
 def write_corpus(
@@ -33,15 +35,16 @@ def write_corpus(
 
     Everything is written beside `folder`, flushed to the disk and moved, so that a crash leaves
     what was there. Documents may be dicts, as for `read_corpus`. A split without judgements has no
-    file.
+    file. In a corpus folder that is replaced, hidden entries and texts about the corpus, such as
+    LICENSE, stay.
 
     Raises:
-        InputError: an existing folder (unless `overwrite`, which replaces a corpus folder only),
-            what the readers would refuse, and qrels with unknown keys.
+        InputError: an existing folder (unless `overwrite`, which replaces a corpus folder without
+            other files only), what the readers would refuse, and qrels with unknown keys.
     """
     target = Path(os.path.abspath(folder))
     check_free(target, overwrite)
-    with new_folder(target, overwrite) as part:
+    with new_folder(target, overwrite, keep=is_about) as part:
         keys = _write_lines(part / "corpus.jsonl", _documents(documents), "corpus")
         known = _write_lines(part / "queries.jsonl", _queries(queries), "queries")
         if not keys:
@@ -59,8 +62,22 @@ def check_free(folder: Path, overwrite: bool) -> None:
     """Raise InputError unless a corpus folder may be written here: nothing else is replaced."""
     refuse_existing(folder, overwrite)
     check_folder(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not find_file(folder, ["corpus.jsonl"]):
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not find_file(folder, ["corpus.jsonl"]):
         raise InputError(f"{folder}: exists and is no corpus folder; choose another name")
+    others = [path for path in folder.iterdir() if not (_is_own(path) or is_about(path.name))]
+    others += [p for p in folder.glob("qrels/*") if not (p.is_file() and TABLE.search(p.name))]
+    if others:
+        raise InputError(
+            f"{min(others)}: would be removed with the corpus that is replaced; move it elsewhere, "
+            "or choose another name"
+        )
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether an entry of a corpus folder has the name and type of one that is read."""
+    return path.name in READ and (path.is_dir() if path.name == "qrels" else path.is_file())
 
 
 def _documents(documents: Any) -> Iterator[Mapping[str, Any]]:

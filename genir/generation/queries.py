@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol, get_args
 
+from genir.arguments import is_blank
 from genir.config import Precision, PseudoSection
 from genir.corpus.tokens import first_words, join_words, words
 from genir.errors import InputError
@@ -176,7 +177,7 @@ def _ask(
     texts = writer.write(prompts, options, rng.getrandbits(63)) if prompts else []
     made: list[dict[str, None]] = [{} for _ in batch]
     for owner, text in zip(owners, texts, strict=True):
-        if text:
+        if not is_blank(text):
             made[owner][text] = None
     return [list(own) for own in made]
 

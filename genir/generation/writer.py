@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from genir.arguments import as_texts
+from genir.arguments import as_texts, is_blank
 from genir.config import Precision, PseudoSection
 from genir.errors import InputError
 from genir.models.encoder import load_network, load_pretrained
@@ -271,4 +271,4 @@ def _seeded(seed: int, device: torch.device) -> Any:
 def first_line(text: str) -> str:
     """Return the first non-blank line with white space normalized, or ""."""
     lines = (" ".join(line.split()) for line in text.splitlines())
-    return next(filter(None, lines), "")
+    return next((line for line in lines if not is_blank(line)), "")

@@ -17,7 +17,7 @@ from genir.living.commit_record import Commit, RecordError
 from genir.living.fit import fit_of
 from genir.living.journal import Journal, Moved
 from genir.manifest import NAME as MANIFEST
-from genir.manifest import SIGNATURE, check_manifest
+from genir.manifest import SIGNATURE, check_manifest, refuse_other_files, rewritten_folder
 
 ATTEMPTS = 5
 """Copy attempts before giving up; a compaction or replacement of the folder interrupts one."""
@@ -68,8 +68,7 @@ def _refuse_place(folder: Path, target: Path, overwrite: bool) -> None:
     if place == source or place in source.parents or source in place.parents:
         raise InputError(f"{target}: is {folder}, inside it or above it; give another place")
     refuse_existing(target, overwrite)
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise InputError(f"{target}: is not a model folder, so it is not replaced")
+    refuse_other_files(target)
 
 
 def _copy(base: Base, partial: Path) -> int:
@@ -157,7 +156,7 @@ def recover(folder: Path) -> Recovered:
     kept = Path(tempfile.mkdtemp(prefix=f"{place.name}.damaged-", dir=place.parent))
     for path in _regular(base):
         shutil.copyfile(path, kept / path.name)
-    with new_folder(folder, overwrite=True) as partial:
+    with rewritten_folder(folder) as partial:
         _copy_files(base, partial)
         with closing(Journal(replace(base, folder=partial))) as journal:
             for change in fitting:

@@ -21,7 +21,13 @@ from genir.living.collection import Living, stamp
 from genir.living.contents import Contents, compacted, whole
 from genir.living.journal import Writing
 from genir.living.renewal import bring_up_to
-from genir.manifest import check_manifest, read_json, write_manifest
+from genir.manifest import (
+    check_manifest,
+    read_json,
+    refuse_other_files,
+    rewritten_folder,
+    write_manifest,
+)
 
 METRICS = "metrics.json"
 MAX_ATTACHMENT_BYTES = 256 * 2**20
@@ -47,17 +53,25 @@ class Stored(Living):
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
         """Write the model folder atomically.
 
-        Saving to its own folder includes the changes of other processes and locks them out.
+        Saving to its own folder includes the changes of other processes and locks them out; hidden
+        files, README.md and LICENSE are kept.
+
+        Raises:
+            InputError: The folder exists and not `overwrite`, holds files that are not a model's,
+                or cannot be written.
         """
         target = as_path(folder, "folder")
+        own = self.folder is not None and _same(target, self.folder)
         refuse_existing(target, overwrite)
+        if not own:
+            refuse_other_files(target)
 
         def note(writing: Writing | None = None) -> None:
             changes = writing.changes(self._base.version) if writing else self._changes()
-            with new_folder(target, overwrite) as partial:
+            with rewritten_folder(target) if own else new_folder(target, overwrite) as partial:
                 self._write_folder(partial, whole(self, changes))
 
-        if self.folder is not None and self._journal and _same(target, self.folder):
+        if own and self._journal:
             self._write(note)
         else:
             self.catch_up()  # the store may belong to a folder replaced since
@@ -80,7 +94,7 @@ class Stored(Living):
             if self.version > self._base.version or not self.table.live.all():
                 remove_leftovers(self._base.folder)
                 changes = writing.changes(self._base.version)
-                with new_folder(self._base.folder, overwrite=True) as partial:
+                with rewritten_folder(self._base.folder) as partial:
                     self._write_folder(partial, compacted(self, changes))
 
         self._write(note)
@@ -113,7 +127,7 @@ class Stored(Living):
             fresh.manifest = {**self.manifest, "learned": learned}
             fresh._version = version
             contents = compacted(fresh, changes)
-            with new_folder(self._base.folder, overwrite=True) as partial:
+            with rewritten_folder(self._base.folder) as partial:
                 fresh._write_folder(partial, contents)
 
         self._write(note)

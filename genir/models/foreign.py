@@ -113,8 +113,13 @@ def check_place(name: str) -> None:
         raise refusal(name, "it is empty")
     if folder.is_dir():
         return
-    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if folder.exists() or not may_be_of_hub(name):
         raise refusal(name, "it is a file" if folder.exists() else "there is no such folder")
+
+
+def may_be_of_hub(name: str) -> bool:
+    """Return whether a name may be one of the hub: `name` or `owner/name`, and not a path."""
+    return not name.startswith((".", "/", "~")) and name.count("/") <= 1
 
 
 def _without_config(name: str) -> InputError:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from genir.arguments import is_blank
 from genir.corpus.store import DocumentStore
 from genir.corpus.tokens import join_words, words
 from genir.errors import InputError
@@ -303,4 +304,4 @@ def _pieces(model: Path, count: int = 5_000) -> list[str]:
         start = rng.randrange(max(1, len(read) - 3))
         found.append(join_words(read[start : start + rng.randint(3, 8)])[:500])
     store.close()
-    return [text for text in found if text.strip()]
+    return [text for text in found if not is_blank(text)]

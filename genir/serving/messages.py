@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from genir.arguments import is_blank
 from genir.corpus.documents import MAX_KEY
 from genir.corpus.lines import shorten
 from genir.corpus.values import MAX_NUMBER
@@ -53,14 +54,14 @@ System = Literal["genir", "bm25"]
 
 
 def _readable(query: str) -> str:
-    if not query.strip():
-        raise ValueError("the query is empty; enter one")
     if "\0" in query:
         raise ValueError("the query contains a NUL character; remove it")
     if not _whole(query):
         raise ValueError(
             f"the query {query[:60]!a} contains an unpaired surrogate; send valid Unicode"
         )
+    if is_blank(query):
+        raise ValueError("the query is empty; enter one")
     return query
 
 

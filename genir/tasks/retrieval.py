@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from genir.arguments import is_blank
 from genir.config import Strict
 from genir.corpus.lines import json_records, shorten
 from genir.corpus.seen import plain
@@ -121,6 +122,6 @@ def _text(record: Mapping[str, Any], name: str, where: str) -> str:
             f"(the fields given: {', '.join(record) or 'none'})"
         )
     value = record[name]
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or is_blank(value):
         raise InputError(f"{where}: {name} {shorten(value)} is not a text; write one in quotes")
     return value

@@ -129,7 +129,8 @@ class WorkFolder:
             ) from None
 
         def abandon() -> None:
-            kept = (self.checkpoint, *(self.path / name for name in MODELS), self.pseudo)
+            models = (self.path / name for name in MODELS)
+            kept = (self.checkpoint, self.finished, *models, self.pseudo)
             if fresh and not any(path.exists() for path in kept):
                 shutil.rmtree(self.path, ignore_errors=True)
 

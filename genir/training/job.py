@@ -390,5 +390,6 @@ def _finish(
     retriever.save(work.finished, overwrite=True)
     retriever.documents.close()
     refuse_existing(job.out, job.overwrite)
+    refuse_other_files(job.out)
     move_folder(work.finished, work.target)
     work.close()

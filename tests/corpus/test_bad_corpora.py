@@ -41,6 +41,10 @@ CORPORA = {
     "_id with tab": (b'{"_id": "a\\tb", "text": "one"}\n', r":1: _id 'a\\tb' holds .*replace"),
     "duplicate _id": (GOOD + b"\n" + GOOD, r"c\.jsonl:3: duplicate _id 'a'.*line 1; give"),
     "empty text": (b'{"_id": "a", "title": "t", "text": " "}\n', r":1: document 'a' has an empty"),
+    "invisible text": (
+        b'{"_id": "a", "text": "\\u200b\\u00ad"}\n',
+        r":1: document 'a' has an empty",
+    ),
     "no text": (b'{"_id": "a"}\n', r":1: document 'a' has an empty text; .*remove the line"),
     "null text": (b'{"_id": "a", "text": null}\n', r":1: document 'a' has an empty text"),
     "text a list": (b'{"_id": "a", "text": ["one"]}\n', r":1: text \['one'\] is not a string"),
@@ -96,6 +100,7 @@ PAGES = {
     "no page": ({"a.png": b"x"}, r"no documents; put corpus\.jsonl"),
     "empty page": ({"a.md": b"# \n"}, r"a\.md: an empty text; write something or remove"),
     "page not UTF-8": ({"a.txt": b"x\ny\xff"}, r"a\.txt:2: not UTF-8 \(byte 0xff at 1\); convert"),
+    "invisible page": ({"a.txt": b"\xe2\x80\x8b\n"}, r"a\.txt: an empty text; write"),
     "page no HTML": ({"a.html": b"<![nonsense[ x"}, r"a\.html: (not HTML|an empty text)"),
 }
 
@@ -138,6 +143,7 @@ def test_bad_qrels(tmp_path, name):
     ("content", "message"),
     [
         (b"", r"q\.jsonl: no queries"),
+        (b'{"_id": "q", "text": "\\u200b"}\n', r":1: query 'q' has an empty text"),
         (b'{"_id": "q", "text": ""}\n', r":1: query 'q' has an empty text"),
         (QUERIES + QUERIES, r"q\.jsonl:2: duplicate _id 'q'.*line 1"),
         (b'{"text": "which?"}\n', r":1: no _id"),

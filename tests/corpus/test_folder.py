@@ -6,6 +6,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genir.arguments import is_blank
 from genir.corpus.documents import document_of, record_of
 from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
 from genir.corpus.writing import write_corpus
@@ -22,7 +23,7 @@ QUERIES = [Query("q1", "first?"), Query("q2", "second?")]
 QRELS = {"train": [Qrel("q1", "a"), Qrel("q2", "a", 0)], "test": [Qrel("q2", "b", 2)]}
 
 characters = st.characters(exclude_categories=["Cs"])
-texts = st.text(characters, min_size=1).filter(str.strip)
+texts = st.text(characters, min_size=1).filter(lambda text: not is_blank(text))
 keys = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)
 
 
@@ -113,6 +114,29 @@ def test_what_is_no_corpus_folder_is_never_overwritten(tmp_path):
     with pytest.raises(InputError, match="is no corpus folder"):
         write_corpus(tmp_path / "home", DOCUMENTS, overwrite=True)
     assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
+
+
+@pytest.mark.parametrize(
+    "name", ["build.py", "img/plan", "qrels/notes.txt", "qrels/.x", "qrels/a/b", "queries.tsv/a"]
+)
+def test_a_corpus_folder_with_other_files_is_not_overwritten(corpus, name):
+    (corpus / name).parent.mkdir(exist_ok=True)
+    (corpus / name).write_text("precious")
+    with pytest.raises(InputError, match=f"^{corpus}/.*: would be removed with the corpus"):
+        write_corpus(corpus, [Document("z", "new")], overwrite=True)
+    assert (corpus / name).read_text() == "precious" and list(read_corpus(corpus)) == DOCUMENTS
+
+
+def test_hidden_files_and_texts_about_a_corpus_stay_when_it_is_overwritten(corpus):
+    (corpus / ".git").mkdir()
+    names = [".git/HEAD", "LICENSE", "README.md"]
+    for name in names:
+        (corpus / name).write_text(name)
+    write_corpus(corpus, [Document("z", "new")], overwrite=True)
+    assert [d.key for d in read_corpus(corpus)] == ["z"]
+    assert [(corpus / name).read_text() for name in names] == names
+    write_corpus(corpus, [Document("z", "new")], card="new", overwrite=True)
+    assert [(corpus / name).read_text() for name in names] == [*names[:2], "new"]
 
 
 def test_a_failing_overwrite_keeps_the_old_folder(corpus):

@@ -24,6 +24,24 @@ def test_html_text_title_and_spans():
     assert page.text[anchor.start : anchor.end] == "four"
 
 
+@pytest.mark.parametrize("before", ["", "first"])
+def test_lines_of_code_stay_wherever_a_page_has_them(before):
+    lines = "line one\n  line two"
+    right = f"{before}\n{lines}" if before else lines
+    for page in (
+        parse_markdown(f"{before}\n\n```\n{lines}\n```"),
+        parse_html(f"<title>T</title>{before}<pre>{lines}\n</pre>"),
+        parse_html(f"{before}<pre><b>line</b> one\n  line two</pre>"),
+    ):
+        assert page.text == right
+
+
+def test_a_page_that_begins_with_blank_code_begins_with_its_first_word():
+    page = parse_html('<pre>\n \n</pre><pre>\n\n  <a href="x">a\n b</a>\nc</pre>d')
+    assert page.text == "a\n b\nc\nd"
+    assert page.anchors == (Anchor(0, 4, "x"),)
+
+
 def test_html_without_title_has_its_first_heading():
     assert parse_html("<p>x</p><h2>First <i>one</i></h2><h1>Second</h1>").title == "First one"
 

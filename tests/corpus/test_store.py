@@ -77,6 +77,10 @@ def test_bad_filters(store):
     assert store.metadata_fields() == ["lang", "ok", "tags", "year"]
     with pytest.raises(InputError, match=r"unknown metadata field 'lnag'; did you mean 'lang'"):
         store.matching({"lnag": "en"})
+    with pytest.raises(
+        InputError, match=r"field 'titel'; did you mean 'title'\? Known: .*, url, y"
+    ):
+        store.matching({"titel": "x"})
     with pytest.raises(InputError, match=r"filter 'lang': None cannot be compared"):
         store.matching({"lang": None})
 
@@ -240,6 +244,22 @@ def test_a_filter_finds_exactly_the_value_it_names(tmp_path, layered):
     assert np.flatnonzero(store.matching({"v": {"prefix": "a\0"}})).tolist() == [7, 8]
     assert store.field_types("v") == {"text", "number", "boolean"}
     assert {1 / 3, 0.1 + 0.2, "a\0b", True} < {value for value, _ in store.field_values("w", 20)}
+    store.close()
+
+
+TOP = "\U0010ffff"
+TEXTS = ["", "a", TOP, f"{TOP}x", f"{TOP}{TOP}x", f"a{TOP}", f"a{TOP}{TOP}b", "b", "\ud7ff",
+         "\ud7ffx", "\ue000", "\ue000x", f"\ud7ff{TOP}", "\uffff", "\U00010000"]  # fmt: skip
+
+
+def test_a_prefix_finds_all_texts_that_begin_with_it(tmp_path):
+    values = [*TEXTS, 1, True, {"a": 1}, [2, "ab"]]
+    documents = [Document(str(n), "x", metadata={"v": value}) for n, value in enumerate(values)]
+    store = DocumentStore.create(tmp_path / "d.sqlite", documents)
+    for prefix in {text[:length] for text in TEXTS for length in range(len(text) + 1)}:
+        found = np.flatnonzero(store.matching({"v": {"prefix": prefix}})).tolist()
+        right = [n for n, text in enumerate(TEXTS) if text.startswith(prefix)]
+        assert found == right + [len(values) - 1] * "ab".startswith(prefix), ascii(prefix)
     store.close()
 
 

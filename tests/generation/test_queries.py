@@ -44,7 +44,7 @@ def test_queries_stand_one_a_line_document_by_document(tmp_path):
 
         def write(self, prompts, options, seed):
             assert prompts == ["tar. Archive files and extract them"] * 3 + ["Edit text"] * 3
-            return ["how to pack", "unpack", "how to pack", "", "swap words", ""]
+            return ["how to pack", "unpack", "how to pack", "", "swap words", "\u200b"]
 
     out = write(tmp_path, writer=Fixed(), count=3)
     assert [json.loads(line) for line in out.read_text().splitlines()] == [

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 from changing import found, make_document, state
@@ -182,6 +183,41 @@ def test_a_backup_replaces_no_folder_but_a_model(folder, tmp_path):
     with pytest.raises(InputError, match="is not a model folder, so it is not replaced"):
         back_up(folder, tmp_path / "home", overwrite=True)
     assert (tmp_path / "home" / "file").read_text() == "x"
+    (tmp_path / "home" / "manifest.json").write_text('{"name": "a web app"}')
+    retriever = Retriever.load(folder, "cpu")
+    for write in (partial(back_up, folder), retriever.save):
+        with pytest.raises(InputError, match="is not a model folder, so it is not replaced"):
+            write(tmp_path / "home", overwrite=True)
+    assert (tmp_path / "home" / "file").read_text() == "x"
+
+
+def about(folder):
+    """Put files into a model folder as a clone of a hub has them; return how to read them."""
+    (folder / ".git").mkdir()
+    names = (".git/HEAD", "README.md", "LICENSE")
+    for name in names:
+        (folder / name).write_text(name)
+    return lambda: [(folder / name).read_text() for name in names] == list(names)
+
+
+def test_a_folder_written_anew_keeps_the_files_of_a_clone(changed):
+    still = about(changed)
+    retriever = Retriever.load(changed, "cpu")
+    inode = changed.stat().st_ino
+    retriever.compact()
+    assert still() and changed.stat().st_ino != inode
+    retriever.save(changed, overwrite=True)
+    assert still()
+    (changed / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"notes\.txt: not listed"):
+        retriever.save(changed, overwrite=True)
+    assert (changed / "notes.txt").read_text() == "x"
+
+
+def test_a_recovered_folder_keeps_the_files_of_a_clone(changed):
+    still = about(changed)
+    lose(changed, "journal-0.head")
+    assert recover(changed).moved is not None and still()
 
 
 def test_a_recovery_that_is_killed_leaves_the_damaged_folder(changed, monkeypatch):

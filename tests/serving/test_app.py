@@ -66,6 +66,7 @@ BAD_BODIES = {
     "queries a text": ({"queries": "copy"}, "queries: "),
     "no queries": ({"queries": []}, "queries: "),
     "too many queries": ({"queries": ["a"] * (MAX_QUERIES + 1)}, f"at most {MAX_QUERIES} queries"),
+    "invisible query": ({"query": "\u200b \u00ad"}, "the query is empty"),
     "one bad of several": ({"queries": ["a", " "]}, "queries.1: the query is empty"),
     "where a text": ({"query": "a", "where": "lang=en"}, "where: "),
     "where a list": ({"query": "a", "where": ["en"]}, "where: "),

@@ -15,6 +15,7 @@ from genir.folders import new_folder, sole_use
 from genir.manifest import sha256
 from genir.retriever import TRAIN_QUERIES
 from genir.tasks.registry import build_mixture
+from genir.training import job as jobs
 from genir.training.checkpoints import LOCK, WorkFolder
 from genir.training.inputs import same_as_start
 from genir.training.job import Job, train
@@ -378,6 +379,22 @@ def test_a_start_reads_no_more_tokens_than_the_encoder_that_is_handed_down(
     assert same_as_start(recipe)[2] == "training.source_length=8"
 
 
+def test_what_appears_at_the_target_during_the_training_stays(make_job, monkeypatch):
+    job = make_job(BRIEF, overwrite=True)
+    theirs = job.out / "notes.txt"
+    draw = jobs.draw_curve
+
+    def draw_late(*arguments):
+        theirs.parent.mkdir()
+        theirs.write_text("mine")
+        draw(*arguments)
+
+    monkeypatch.setattr(jobs, "draw_curve", draw_late)
+    with pytest.raises(InputError, match="not a model folder"):
+        train(job)
+    assert theirs.read_text() == "mine"
+
+
 def test_a_recipe_cannot_start_from_itself(make_job, recipe_file):
     with pytest.raises(InputError, match="a recipe cannot start from itself"):
         train(make_job(f"model.start={recipe_file}"))
@@ -387,7 +404,7 @@ def test_overwriting_replaces_nothing_but_a_model(make_job):
     job = make_job(overwrite=True)
     job.out.mkdir()
     (job.out / "corpus.jsonl").write_text("mine")
-    with pytest.raises(InputError, match=r"not a model folder.*another --out"):
+    with pytest.raises(InputError, match=r"not a model folder.*another place"):
         train(job)
     assert (job.out / "corpus.jsonl").read_text() == "mine"
 
