@@ -40,6 +40,7 @@ def test_documents_come_and_go(folder, tmp_path):
     assert keys_of(folder) == before - {"copy-file", "copy-disk"}
     assert genir("rollback", folder, 1) == "42 documents, as at version 1; version 4\n"
     shown = genir("versions", folder)
+    assert "documents changed" in shown  # and not the number there are
     assert "rollback to 1" in shown and shown.count("yes") == 5
     told = json.loads(genir("versions", folder, "--json"))
     assert [one["version"] for one in told] == [0, 1, 2, 3, 4] and told[4]["target"] == 1
