@@ -13,6 +13,7 @@ from typing import Any
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 
+import plugins  # noqa: E402
 import reference  # noqa: E402
 
 ROOT_FILES = {
@@ -28,7 +29,10 @@ FOREIGN = re.compile(
 )
 PARTS: dict[str, Callable[..., str]] = {
     "cli": reference.cli,
+    "entry-point": plugins.entry_point,
     "figures": reference.figures,
+    "plugin": plugins.plugin,
+    "plugin-recipe": plugins.plugin_recipe,
     "recipe": reference.recipe,
     "recipe-keys": reference.recipe_keys,
     "recipe-list": reference.recipe_list,

@@ -84,6 +84,8 @@ def check_target(words):
 
 def check_install(words):
     assert words[1] == "install"
+    if words[-1] == ".":  # a package of the reader
+        return
     name, _, extras = words[-1].partition("[")
     assert name == "genir" and set(extras.rstrip("]").split(",")) <= set(EXTRAS)
 

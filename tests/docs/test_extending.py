@@ -1,47 +1,42 @@
-"""The Python blocks of docs/extending/ run, on a corpus of 40 documents."""
+"""The pages of docs/extending show the example plugins, which tests/plugins installs and trains."""
 
-import json
+import sys
+import tomllib
 
 import pytest
-from doc_pages import TOP, blocks
+from doc_pages import TOP
 
-from genir.identifiers.registry import SCHEMES
-from genir.models.registry import MODELS
-from genir.retriever import Retriever
-from genir.tasks.registry import TASKS
-from genir.training.losses.registry import LOSSES
+sys.path.insert(0, str(TOP / "docs" / "_build"))
 
-PAGES = sorted(path.stem for path in (TOP / "docs" / "extending").glob("*.md"))
-MODELS_MADE = {
-    "loss": "focal-model",
-    "model": "title-start-model",
-    "scheme": "key-words-model",
-    "task": "tags-model",
-}
+import hooks
+
+PLUGINS = TOP / "tests" / "plugins"
+PROJECT = (PLUGINS / "pyproject.toml").read_text(encoding="utf-8")
+RECIPE = (PLUGINS / "plugins.toml").read_text(encoding="utf-8")
+POINTS = tomllib.loads(PROJECT)["project"]["entry-points"]
+PAGES = {"scheme": "schemes", "task": "tasks", "loss": "losses", "model": "models"}
 
 
-@pytest.fixture
-def registries(monkeypatch):
-    """Forget what a page registers."""
-    for registry in (SCHEMES, TASKS, LOSSES, MODELS):
-        for name in ("key-words", "tags", "focal", "title-start"):
-            monkeypatch.setitem(registry, name, None)
-            del registry[name]
+def shown(page):
+    """Return a page as the site shows it."""
+    text = (TOP / "docs" / "extending" / f"{page}.md").read_text(encoding="utf-8")
+    return hooks.MARK.sub(hooks.fill, text)
 
 
-@pytest.mark.parametrize("page", MODELS_MADE)
-def test_the_part_is_trained_saved_loaded_and_searched(
-    page, registries, tiny_corpus, tiny_encoder, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "my-corpus").symlink_to(tiny_corpus)
-    names = {"__name__": "page"}
-    for block in blocks(TOP / "docs" / "extending" / f"{page}.md", "python"):
-        exec(block.replace('"minilm"', json.dumps(str(tiny_encoder))), names)
-    (hits,) = Retriever.load(MODELS_MADE[page], "cpu").search("clone a text", k=3)
-    assert len(hits) == 3
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_its_plugin_and_how_it_is_registered_and_used(page):
+    text, group = shown(page), f"genir.{PAGES[page]}"
+    ((name, value),) = POINTS[group].items()
+    assert (PLUGINS / f"{value.partition(':')[0]}.py").read_text(encoding="utf-8") in text
+    assert f'[project.entry-points."{group}"]\n{name} = "{value}"\n' in text
+    section = next(one for one in RECIPE.split("\n\n") if f'"{name}"' in one)
+    assert section.strip() in text
+    assert "genir train plugins.toml " in text and "## The contract" in text
 
 
-def test_every_page_with_code_is_run():
-    with_code = {p for p in PAGES if blocks(TOP / "docs" / "extending" / f"{p}.md", "python")}
-    assert with_code == set(MODELS_MADE)
+def test_the_index_shows_the_whole_package_and_recipe():
+    assert PROJECT in shown("index") and RECIPE in shown("index")
+
+
+def test_every_group_of_entry_points_has_a_page():
+    assert set(POINTS) == {f"genir.{group}" for group in PAGES.values()}

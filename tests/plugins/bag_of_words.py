@@ -1,6 +1,6 @@
-"""A model: the mean of a query's word embeddings, and a linear classifier for each level of codes.
+"""Model: mean of the query's token embeddings, and a linear classifier per level of codes.
 
-No code depends on the codes before it, so a decoder state is the query vector.
+Levels are independent given the query, so the decoder state is the query vector.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,15 @@ from genir.tasks.base import TrainQueries
 
 
 class BagOfWordsOptions(Strict):
-    width: int = Field(default=64, ge=1, description="size of a word embedding")
-    vocabulary_size: int = Field(default=1000, ge=300)
+    """Keys of `[model]` besides `kind`."""
+
+    width: int = Field(default=64, ge=1, description="dimension of an embedding")
+    vocabulary_size: int = Field(default=1000, ge=300, description="tokens of the vocabulary")
 
 
 class BagOfWords(DocidModel):
+    """Generates codes from a bag of words. B queries, S tokens, K beams, H = width."""
+
     kind = "bag-of-words"
     Options = BagOfWordsOptions
 
@@ -38,27 +42,34 @@ class BagOfWords(DocidModel):
         self.words = nn.Embedding(len(tokenizer), options.width)
         self.levels = nn.ModuleList()
 
-    # --- making: the trainer calls `build`, then the scheme is fitted, then `attach` ---
+    # --- construction: `build`, then the scheme is fitted, then `attach` ---
 
     @classmethod
     def build(cls, options: BagOfWordsOptions, corpus: Sequence[Document]) -> Self:
+        """Train a tokenizer on the corpus and create the embeddings."""
         return cls(options, train_vocabulary(corpus, options.vocabulary_size))
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return untrained vectors, float32 [documents, width], for schemes that cluster."""
+        """Return vectors for schemes that cluster documents, float32 [documents, H]."""
         texts = [f"{one.title} {one.text}" for one in corpus]
-        read = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.device)
-        return self._query(read["input_ids"], read["attention_mask"]).detach().cpu().numpy()
+        inputs = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.device)
+        return self._query(inputs["input_ids"], inputs["attention_mask"]).detach().cpu().numpy()
 
     def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
+        """Create a classifier for each level of the scheme.
+
+        Raises:
+            InputError: The scheme's identifiers are text.
+        """
         if scheme.needs_tokenizer:
-            raise InputError("[model] kind: bag-of-words emits codes; take a scheme of codes")
+            raise InputError("[model] kind: bag-of-words generates codes; use a scheme of codes")
         sizes = scheme.level_sizes()
         self.levels = nn.ModuleList(nn.Linear(self.options.width, size) for size in sizes)
 
     # --- training ---
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
+        """Return the sum of the levels' cross-entropies, averaged over the batch by weight."""
         query = self._query(*batch.inputs)
         losses = [
             F.cross_entropy(level(query), target, label_smoothing=label_smoothing, reduction="none")
@@ -67,47 +78,58 @@ class BagOfWords(DocidModel):
         return (sum(losses) * batch.weights).sum() / batch.weights.sum()
 
     def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+        """Return a hidden state per level, [B, 1, H]: the same for all identifiers."""
         return [self._query(*inputs).unsqueeze(1)] * symbols.shape[2]
 
     def head_parameters(self) -> list[nn.Parameter]:
+        """Return all parameters: none is pre-trained."""
         return list(self.parameters())
 
-    # --- decoding: B queries, K beams, hidden states of H = width ---
+    # --- decoding ---
 
     def start(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the query vectors, [B, H]."""
         return self._query(input_ids, attention_mask)
 
     def step(
         self, state: Tensor, parents: Tensor | None, symbols: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        return state, state.unsqueeze(1)  # [B, 1, H]: alike for every beam
+        """Return the state and hidden states [B, 1, H], the same for all beams."""
+        return state, state.unsqueeze(1)
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
+        """Return the logits of candidates [B, K, C], float32 [B, K, C]."""
         scores = self.level_logits(hidden, depth)
         return scores.expand(-1, candidates.shape[1], -1).gather(2, candidates)
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return the logits of all codes of a level, float32 [..., size]."""
         return self.levels[depth](hidden)
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
+        """Return the log-sum-exp of the level's logits, float32 [B, 1]."""
         return self.level_logits(hidden, depth).logsumexp(dim=-1)
 
     def hidden_after(
         self, state: Tensor, queries: Tensor, symbols: Tensor, first: int = 0
     ) -> list[Tensor]:
+        """Return the hidden states [N, H] of N prefixes at each depth, for exact search."""
         return [state[queries]] * (symbols.shape[1] + 1 - first)
 
     def _query(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return the mean embedding of the tokens [B, S], float32 [B, H]."""
         mask = attention_mask.unsqueeze(2)
         return (self.words(input_ids) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
     # --- the model folder ---
 
     def save(self, folder: Path) -> None:
+        """Write weights (safetensors), options (JSON) and the tokenizer."""
         write_model(folder, self, self.options)
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
+        """Load a saved model."""
         with read_model(folder, cls.kind, cls.Options) as (options, weights):
             model = cls(options, read_tokenizer(folder))
             model.attach(scheme, table, None)

@@ -1,4 +1,4 @@
-"""A loss: focal loss (Lin et al., 2017), which weighs symbols that are already likely less."""
+"""Loss: focal loss (Lin et al., 2017), cross-entropy with less weight on well-predicted symbols."""
 
 from pydantic import Field
 from torch import Tensor
@@ -10,18 +10,21 @@ from genir.training.losses.scores import log_p
 
 
 class FocalOptions(Strict):
-    gamma: float = Field(default=2.0, ge=0, description="0 is cross-entropy")
+    """Keys of `[[losses]]` besides `loss` and `weight`."""
+
+    gamma: float = Field(default=2.0, ge=0, description="exponent; 0 is cross-entropy")
 
 
 class Focal(Loss):
-    """Mean over the target's symbols of -(1 - p)^gamma log p."""
+    """Mean of -(1 - p)^gamma log p over the symbols of the target identifiers."""
 
     name = "focal"
     Options = FocalOptions
 
     def value(self, model: DocidModel, batch: Batch) -> Tensor:
-        rows = batch.rows.unsqueeze(1)  # one row of the identifier table a source
-        own = log_p(model, self.setting.trie, batch.inputs, rows, "vocabulary").squeeze(1)
-        losses = -((1 - own.exp()) ** self.options.gamma) * own  # [B, T]; 0 past the end
-        weights = batch.weights[:, None] * (batch.targets >= 0)
+        """Return the weighted mean over B examples with identifiers of up to T symbols."""
+        rows = batch.rows.unsqueeze(1)  # [B, 1]: row of the target in the identifier table
+        logs = log_p(model, self.setting.trie, batch.inputs, rows, "vocabulary").squeeze(1)
+        losses = -((1 - logs.exp()) ** self.options.gamma) * logs  # [B, T]
+        weights = batch.weights[:, None] * (batch.targets >= 0)  # 0 after the end
         return (losses * weights).sum() / weights.sum()

@@ -1,32 +1,41 @@
-"""A scheme: codes that are a hash of the document's key, as in a hash table of several levels."""
+"""Identifier scheme: a hash of the document's key, split into codes."""
 
 import hashlib
 from collections.abc import Sequence, Set
+from itertools import count
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field
 
 from genir.config import Strict, validate
+from genir.errors import InputError
 from genir.identifiers.artefact import read_artefact, write_artefact
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
 from genir.records import Document, Identifier
 
 
 class HashedCodesOptions(Strict):
-    levels: int = Field(default=3, ge=1, description="codes of an identifier")
-    codes: int = Field(default=16, ge=2, le=256, description="different codes at a level")
+    """Keys of `[identifiers]` besides `scheme`."""
+
+    levels: int = Field(default=3, ge=1, le=32, description="codes per identifier")
+    codes: int = Field(default=16, ge=2, le=256, description="number of codes at each level")
 
 
 class HashedCodes(Scheme):
-    """Give each document one identifier of fixed length; a taken one is hashed again."""
+    """Assign each document one unique identifier of fixed length.
+
+    Unlike learned codes, hashed codes do not place similar documents under one prefix: a baseline
+    for the benefit of learned identifiers.
+    """
 
     name = "hashed-codes"
     Options = HashedCodesOptions
-    full_depth = True
+    full_depth = True  # every identifier has all levels, so none is a prefix of another
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        return self  # nothing to learn
+        """Return the scheme unchanged; it has nothing to learn."""
+        return self
 
     def encode(
         self,
@@ -34,30 +43,46 @@ class HashedCodes(Scheme):
         vectors: Vectors | None = None,
         taken: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
+        """Return one identifier per document; after a collision, hash again.
+
+        Raises:
+            InputError: All identifiers are taken.
+        """
         used = set(taken)
         identifiers = []
         for document in documents:
-            identifier = self._hash(document.key)
-            while identifier in used:
-                identifier = self._hash(f"{document.key} {identifier}")
+            if len(used) == self.options.codes**self.options.levels:
+                raise InputError(
+                    f"document {document.key!r}: all {len(used)} identifiers are taken; increase "
+                    "[identifiers] levels or codes"
+                )
+            identifier = self._free(document.key, used)
             used.add(identifier)
             identifiers.append([identifier])
         return identifiers
+
+    def _free(self, key: str, used: Set[Identifier]) -> Identifier:
+        attempts = (self._hash(f"{key} {attempt}") for attempt in count())
+        return next(identifier for identifier in attempts if identifier not in used)
 
     def _hash(self, text: str) -> Identifier:
         digest = hashlib.sha256(text.encode()).digest()
         return tuple(byte % self.options.codes for byte in digest[: self.options.levels])
 
     def level_sizes(self) -> list[int]:
+        """Return the number of codes of each level."""
         return [self.options.codes] * self.options.levels
 
     def describe(self, identifier: Identifier) -> str:
+        """Return the codes joined by hyphens, such as `3-15-0`."""
         return "-".join(map(str, identifier))
 
     def save(self, folder: Path) -> None:
+        """Write `scheme.json` with the name and the options."""
         write_artefact(self, folder)
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
+        """Load a saved scheme."""
         saved = read_artefact(folder, cls.name)
         return cls(validate(cls.Options, saved.options, str(folder)), tokenizer)

@@ -1,4 +1,4 @@
-"""A task: the first words of a document in random order lead to its identifier."""
+"""Training task: the first words of a document, in random order -> its identifier."""
 
 from collections.abc import Iterator, Sequence
 from random import Random
@@ -12,10 +12,14 @@ from genir.tasks.base import Task, TrainQueries, draw_target
 
 
 class ShuffledLeadOptions(Strict):
-    words: int = Field(default=8, ge=1, description="words of a source")
+    """Keys of `[[tasks]]` besides `task`, `weight` and `typos`."""
+
+    words: int = Field(default=8, ge=1, description="words per source")
 
 
 class ShuffledLead(Task):
+    """Generate one example per document and epoch; keyword queries have no word order either."""
+
     name = "shuffled-lead"
     Options = ShuffledLeadOptions
 
@@ -26,6 +30,7 @@ class ShuffledLead(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
+        """Yield the examples of one epoch, in corpus order."""
         for document in corpus:
             words = document.text.split()[: self.options.words]
             rng.shuffle(words)

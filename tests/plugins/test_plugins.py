@@ -1,6 +1,8 @@
 """Schemes, tasks, losses and models of other packages, from training to serving."""
 
 import shutil
+import tomllib
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,45 +12,15 @@ from genir.cli import app
 from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
+from genir.records import Document
 from genir.serving.app import create_app
 from genir.tasks.registry import TASKS
 from genir.training.losses.registry import LOSSES
 
-TOYS = {
-    "genir.schemes": {"hashed-codes": "hashed_codes:HashedCodes"},
-    "genir.tasks": {"shuffled-lead": "shuffled_lead:ShuffledLead"},
-    "genir.losses": {"focal": "focal:Focal"},
-    "genir.models": {"bag-of-words": "bag_of_words:BagOfWords"},
-}
-RECIPE = """
-[identifiers]
-scheme = "hashed-codes"
-levels = 2
-
-[[tasks]]
-task = "queries"
-
-[[tasks]]
-task = "shuffled-lead"
-words = 6
-
-[[losses]]
-loss = "focal"
-gamma = 1.0
-
-[model]
-kind = "bag-of-words"
-width = 32
-vocabulary_size = 400
-
-[training]
-epochs = 15
-batch_size = 16
-head_learning_rate = 0.05
-evaluations = 1
-dev_queries = 8
-precision = "fp32"
-"""
+HERE = Path(__file__).parent
+PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+TOYS = PROJECT["entry-points"]
+RECIPE = (HERE / "plugins.toml").read_text(encoding="utf-8")
 QUERY = "how do i clone a text?"
 
 
@@ -172,6 +144,18 @@ def test_a_model_folder_of_a_missing_plugin_says_what_is_unknown(retriever, tmp_
     monkeypatch.setattr("sys.path", [])
     with pytest.raises(InputError, match="unknown scheme 'hashed-codes'"):
         Retriever.load(tmp_path / "model")
+
+
+def test_hashed_codes_are_distinct_until_all_are_taken(recipe):
+    Codes = SCHEMES.find("hashed-codes")
+    scheme = Codes(Codes.Options(levels=1, codes=3))
+    documents = [Document(str(number), "text") for number in range(4)]
+    first = scheme.encode(documents[:2])
+    taken = {one for own in first for one in own}
+    ((last,),) = scheme.encode(documents[2:3], taken=taken)
+    assert taken | {last} == {(0,), (1,), (2,)}
+    with pytest.raises(InputError, match="document '3': all 3 identifiers are taken"):
+        scheme.encode(documents[3:], taken=taken | {last})
 
 
 def test_load_recipe_takes_settings_of_a_plugin(recipe):
