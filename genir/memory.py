@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LARGE_BLOCK_BYTES = 4 * 2**20
-M_MMAP_THRESHOLD = -3
-"""The number that glibc's malloc.h gives to this parameter of `mallopt`."""
+"""Blocks of this size are mapped on their own, and unmapped when they are freed."""
+MAX_HEAPS = 2
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Parameters of `mallopt`, as numbered in glibc's malloc.h."""
 KERNELS = 32
 """Maximal number of cached oneDNN kernels; the default is 1,024."""
 
@@ -50,17 +52,23 @@ def keep_few_kernels() -> None:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
 
-def map_large_blocks() -> None:
-    """Have glibc map blocks of `LARGE_BLOCK_BYTES` or more, and unmap them when they are freed.
+def limit_heap_growth() -> None:
+    """Keep glibc's heap small and whole in a process that runs for weeks.
 
-    By default glibc raises this bound to the largest block freed so far, at most 32 MiB. Then the
-    copies of rows that a change makes leave holes in the heap, and a server grows. Does nothing
-    where the C library is another, or the environment sets the bound.
+    By default glibc raises the bound from which blocks are mapped to the largest block freed so
+    far, at most 32 MiB, and has eight heaps for each core. The copies of rows that a change makes
+    leave holes there, and a server grows. Does nothing for other C libraries; variables of the
+    environment take precedence.
     """
-    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    for variable, parameter, value in (
+        ("MALLOC_MMAP_THRESHOLD_", M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES),
+        ("MALLOC_ARENA_MAX", M_ARENA_MAX, MAX_HEAPS),
+    ):
+        if mallopt is not None and variable not in os.environ:
+            mallopt(parameter, value)
 
 
 @contextmanager

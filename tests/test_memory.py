@@ -58,14 +58,14 @@ def test_freed_memory_goes_back_and_what_is_in_use_stays():
 FREED = """
 import os, sys
 import numpy as np
-from genir.memory import map_large_blocks
+from genir.memory import limit_heap_growth
 
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 if sys.argv[1] == "mapped":
-    map_large_blocks()
+    limit_heap_growth()
 del_first = np.ones(2**20)  # 8 MiB: freed, it raises the bound of glibc
 del del_first
 before, kept = resident(), []

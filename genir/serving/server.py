@@ -21,7 +21,7 @@ import uvicorn
 
 from genir.console import Console, print_line, styled
 from genir.errors import InputError
-from genir.memory import exempt_from_collection, map_large_blocks
+from genir.memory import exempt_from_collection, limit_heap_growth
 from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
 from genir.serving.connections import Place, places
@@ -74,7 +74,7 @@ def serve(
     if changes:
         print_line(f"{folder.name}: {changes:,} changes since the signature", stderr=True)
     sys.setswitchinterval(SWITCH_SECONDS)
-    map_large_blocks()
+    limit_heap_growth()
     with claim(host, port) as listener, logging_json():
 
         def load() -> Served:
