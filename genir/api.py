@@ -67,7 +67,7 @@ def train(
             `overwrite`; with `resume`, an input that has changed.
         Stopped: A signal such as Ctrl-C ended the training; `resume=True` continues it.
 
-    Example:
+    Examples:
         >>> from genir import train
         >>> documents = [
         ...     {"_id": "copy", "text": "Copy a file to another folder."},
@@ -105,7 +105,7 @@ class Evaluation:
         measures: Name of each measure, such as "RR@10", and its mean over all judged queries.
         per_query: A row for each judged query: its id under "query", and each measure's value.
 
-    Example:
+    Examples:
         >>> from genir import Evaluation
         >>> Evaluation({"RR@10": 0.5}, [{"query": "q1", "RR@10": 0.5}])
         Evaluation(RR@10=0.5000, queries=1)
@@ -152,7 +152,7 @@ def evaluate(
         InputError: An unknown measure, a measure that needs more than `k` hits, a judged query
             without text, contradictory judgements, or none at all.
 
-    Example:
+    Examples:
         >>> from genir import Retriever, evaluate
         >>> retriever = Retriever.load("model")
         >>> queries = {"q1": "how do I rename a file?"}

@@ -58,7 +58,7 @@ class Retriever(Stored):
         table: Identifiers of the documents, and which documents are live.
         model: The network; `first` is that of a first stage, which finds the passages it reads.
 
-    Example:
+    Examples:
         >>> from genir import Retriever
         >>> retriever = Retriever.load("model")
         >>> [answer] = retriever.search("how do I rename a file?", k=1)
@@ -147,7 +147,7 @@ class Retriever(Stored):
             InputError: A query that is not text, k or beams below 1, a list of another length, or
                 a field that no document has.
 
-        Example:
+        Examples:
             >>> answers = retriever.search(["copy a file", "rename a file"], k=2)
             >>> [hit.key for hit in answers[0]]
             ['copy', 'move']
@@ -310,7 +310,7 @@ class Retriever(Stored):
         Raises:
             InputError: A file that is missing, truncated or foreign, or an unknown device.
 
-        Example:
+        Examples:
             >>> Retriever.load("model", device="cpu").recipe.name
             'default'
         """
