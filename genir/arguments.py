@@ -143,7 +143,7 @@ def as_condition(given: Any, field: str, depth: int = MAX_CONDITION_DEPTH) -> An
     if not depth:
         raise InputError(
             f"filter {field!r}: conditions nested deeper than {MAX_CONDITION_DEPTH}; "
-            "reduce the nesting"
+            "write it flatter"
         )
     if isinstance(given, Mapping):
         wrong = next((name for name in given if not isinstance(name, str)), "")

@@ -107,7 +107,7 @@ def _refuse_depth(text: str) -> None:
         if depth > MAX_DEPTH:
             raise JsonError(
                 f"nested deeper than {MAX_DEPTH} levels", _place(text, found.start()),
-                "reduce the nesting",
+                "write it flatter",
             )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"not valid TOML ({error})") from None
     except RecursionError:
-        raise ValueError("nested too deeply; reduce the nesting") from None
+        raise ValueError("nested too deeply; write it flatter") from None
     except ValueError:  # of int()
         raise _long_integer(text) from None
     if _holds_long_integer(values):

@@ -130,7 +130,7 @@ def test_a_system_error_is_told_with_its_mend(number, mend, old, monkeypatch):
         raise OSError(number, os.strerror(number))
 
     with (
-        pytest.raises(InputError, match=f"^{old}: cannot be written: .*{mend}.*as it was$"),
+        pytest.raises(InputError, match=f"^{old}: cannot be written: .*{mend}.*is unchanged$"),
         new_folder(old, overwrite=True) as partial,
     ):
         write(partial)
@@ -161,7 +161,7 @@ def test_every_library_s_failed_write_is_named(fill, old):
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
         with (
-            pytest.raises(InputError, match=f"^{old}: cannot be written: .*as it was$"),
+            pytest.raises(InputError, match=f"^{old}: cannot be written: .*is unchanged$"),
             new_folder(old, overwrite=True) as partial,
         ):
             fill(partial)

@@ -490,7 +490,7 @@ def test_a_write_that_fails_leaves_the_old_model(name, assembled, model_folder, 
     before, retriever = contents(model_folder), assembled("residual")
     with (
         no_file_above((saved / name).stat().st_size - 1),
-        pytest.raises(InputError, match=f"{model_folder}: cannot be written: .*as it was"),
+        pytest.raises(InputError, match=f"{model_folder}: cannot be written: .*is unchanged"),
     ):
         retriever.save(model_folder, overwrite=True)
     assert contents(model_folder) == before

@@ -312,7 +312,7 @@ def test_a_full_disk_is_named_and_loses_nothing(folder):
     with no_file_above(limit), pytest.raises(InputError, match=r"disk is full.*Nothing has chang"):
         retriever.add([make_document("b", "long " * 20_000)])
     assert state(retriever) == before == state(Retriever.load(folder, "cpu"))
-    with no_file_above(1000), pytest.raises(InputError, match=r"cannot be written: .*as it was"):
+    with no_file_above(1000), pytest.raises(InputError, match=r"cannot be written: .*is unchanged"):
         retriever.compact()
     assert state(retriever) == before == state(Retriever.load(folder, "cpu"))
     retriever.add([make_document("b")])

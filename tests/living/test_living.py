@@ -450,7 +450,7 @@ def test_the_queries_of_a_document_may_be_one_string(folder):
     retriever.add([make_document("a"), make_document("b")], {"a": "how to?", "b": ["x", "y"]})
     assert retriever.query_counts[-2:].tolist() == [1, 2]
     for queries, message in (
-        ({"z": ["x"]}, "queries: 'z' is none of the documents given"),
+        ({"z": ["x"]}, "queries: 'z' is not the key of a given document"),
         ({"c": [" "]}, "queries: query 'c' has an empty text"),
         ({"c": ["\ud800"]}, "unpaired surrogate"),
         ({"c": [7]}, "text 7 is not a string"),

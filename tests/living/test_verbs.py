@@ -75,7 +75,7 @@ def test_queries_come_with_documents(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["delete"], "no key given; name some"),
+        (["delete"], "no key given; name keys"),
         (["delete", "nothing"], "no document with the key 'nothing'; nothing was deleted"),
         (["rollback", 3], "version 3: choose one from 0"),
         (["add", "new.jsonl", "--queries", "q.jsonl"], "--queries and --qrels: give both"),
