@@ -165,7 +165,7 @@ TRAININGS = {
     "nothing to learn": (
         ("train", "tiny.toml", "--corpus", "corpus/corpus.jsonl", "--out", "new",
          "--set", "tasks=[{task = 'queries'}]"),
-        r"the tasks queries make no example of this corpus",
+        r"tasks\]\]: queries make no example of this corpus",
     ),
     # what typer itself refuses
     "no output": (("train", "tiny.toml", "--corpus", "corpus"), r"Missing option.*--out"),

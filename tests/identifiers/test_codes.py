@@ -127,7 +127,9 @@ def test_a_full_place_passes_its_documents_to_the_next_nearest_codeword(name):
     distances = np.square(scheme.full_codebooks()[1] - rest).sum(axis=1)
     assert [i[1] for i in identifiers[::2]] == np.argsort(distances).tolist()
     assert scheme.tied == 7
-    with pytest.raises(InputError, match=r"'d0': all 4 x 2 identifiers .* raise ties, levels or codes"):
+    with pytest.raises(
+        InputError, match=r"'d0': all 4 x 2 identifiers .* raise ties, levels or codes"
+    ):
         scheme.encode(documents(1), same[:1], set(identifiers))
 
 
