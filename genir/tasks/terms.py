@@ -61,7 +61,7 @@ class Language:
         return -log2(self.probability(word))
 
     def idf(self, word: str) -> float:
-        """Return log(documents / (document frequency + 1)); negative for a word in all documents."""
+        """Return log(documents / (document frequency + 1)); negative if all have the word."""
         return log(self.documents / (self.holders[word] + 1))
 
 
