@@ -1,1 +1,1 @@
-"""The systems genir must beat, behind the same search() signature."""
+"""Baseline searchers with the `search` signature of a retriever."""

@@ -1,6 +1,6 @@
-"""What the baselines share: the text they read, the filter, and how scores become hits.
+"""Shared parts of the baselines: document text, filter, and conversion of scores to hits.
 
-Hits carry key, score and rank alone: whoever shows them asks the document store for titles.
+Hits have only key, score and rank; titles come from the document store.
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +16,12 @@ from genir.errors import InputError
 from genir.records import Document, Filter, Hit, as_filter
 
 Scores = NDArray[np.float32]
-"""One score a document, float32 [documents], in corpus order."""
+"""One score per document, float32 [documents], in corpus order."""
 
 
 @runtime_checkable
 class Filterable(Protocol):
-    """A corpus that knows which of its documents pass a filter."""
+    """A corpus that supports metadata filters."""
 
     def matching(self, where: Filter) -> NDArray[np.bool_]:
         """Return which documents pass: bool [documents], in corpus order."""
@@ -29,10 +29,10 @@ class Filterable(Protocol):
 
 
 def corpus_of(given: Any) -> Sequence[Document]:
-    """Return a document store as it is, and records as documents.
+    """Return a document store unchanged, and records as documents.
 
     Raises:
-        InputError: an item is neither a `Document` nor a dict that can be one.
+        InputError: An item is neither a `Document` nor a valid dict.
     """
     if isinstance(given, Filterable):
         return given  # type: ignore[return-value]
@@ -47,18 +47,18 @@ def corpus_of(given: Any) -> Sequence[Document]:
 
 
 def passage(document: Document) -> str:
-    """Return the text a baseline reads of a document: its title and its text."""
+    """Return the text of a document for a baseline: title and text."""
     return ". ".join(part for part in (document.title, document.text) if part)
 
 
 class Exhaustive(ABC):
-    """A searcher that scores every document of the corpus it was fitted on.
+    """A searcher that scores every document of its corpus.
 
-    Equal scores are ordered by key. Raises InputError for a corpus without documents.
+    Ties are ordered by key. Raises InputError for a corpus without documents.
     """
 
     floor: ClassVar[float] = -np.inf
-    """Only documents that score above it are hits."""
+    """Minimum score (exclusive) of a hit."""
 
     def __init__(self, corpus: Sequence[Document], keys: Sequence[str]) -> None:
         if not keys:
@@ -79,11 +79,16 @@ class Exhaustive(ABC):
         where: Filter | None = None,
         among: NDArray[np.bool_] | None = None,
     ) -> list[list[Hit]]:
-        """Return at most `k` hits a query, best first, without duplicates.
+        """Return at most `k` hits per query, best first, without duplicates.
 
-        queries: a string is one query. among: the only documents that may be found, bool
-        [documents]. Raises InputError for queries that are no texts, for k below 1 and for a filter
-        over a corpus that is not a document store.
+        Args:
+            queries: Query texts; a string is one query.
+            k: Number of hits.
+            where: Metadata filter; needs a document store as the corpus.
+            among: Searchable documents, bool [documents].
+
+        Raises:
+            InputError: Queries are not strings, k < 1, or a filter without a document store.
         """
         queries, k = as_texts(queries), as_count(k, "k")
         barred = None if where is None else ~self._matching(where)
@@ -105,7 +110,7 @@ class Exhaustive(ABC):
             scores = np.where(barred, -np.inf, scores)
         found = np.flatnonzero(scores > self.floor)
         if len(found) > k:
-            # The k-th best score; those equal to it all stay until the keys decide.
+            # The k-th best score; ties with it stay until they are ordered by key.
             last = np.partition(scores[found], -k)[-k]
             found = found[scores[found] >= last]
         order = np.lexsort((self._places[found], -scores[found]))[:k]

@@ -1,4 +1,4 @@
-"""BM25 by bm25s: k1 0.9, b 0.4, with stemmer and stop words for English (Lucene's variant)."""
+"""BM25 by bm25s (Lucene's variant): k1 0.9, b 0.4, with stemmer and stop words for English."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ STOP_WORDS = frozenset(STOPWORDS_EN)
 
 
 class Bm25(Exhaustive):
-    """The lexical baseline. A document without any word of the query is no hit."""
+    """Lexical baseline. A document without any word of the query is not a hit."""
 
     floor = 0.0
 
@@ -37,33 +37,33 @@ class Bm25(Exhaustive):
 
     @classmethod
     def fit(cls, corpus: Sequence[Document], language: str = ENGLISH) -> Self:
-        """Index titles and texts; any language but English is neither stemmed nor stopped.
+        """Index titles and texts; languages other than English have no stemmer and stop words.
 
-        Raises InputError when no document has a word to index.
+        Raises InputError if no document has a term.
         """
         corpus = corpus_of(corpus)
         documents = [(document.key, passage(document)) for document in corpus]
         tokens = _tokens([index_terms(text) for _, text in documents], language)
         if not any(tokens):
-            raise InputError("no document has a word that BM25 could index; give them text")
+            raise InputError("corpus: no document has a word that BM25 can index; add text")
         index = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
         index.index(tokens, show_progress=False)
         return cls(corpus, [key for key, _ in documents], index, language)
 
     @staticmethod
     def reads(text: str, language: str = ENGLISH) -> bool:
-        """Return whether a text has a term: one of signs, or of English stop words, has none."""
+        """Whether a text has a term; punctuation and English stop words have none."""
         return bool(_tokens([index_terms(as_text(text, "text"))], language)[0])
 
     @property
     def bytes_per_document(self) -> float:
-        """Return the size of the postings and the vocabulary, divided by the documents."""
+        """Return the size of postings and vocabulary per document."""
         postings = sum(self._index.scores[name].nbytes for name in ("data", "indices", "indptr"))
         words = sum(len(word.encode()) for word in self._index.vocab_dict)
         return float(postings + words) / len(self._keys)
 
     def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
-        """Yield each query's BM25 scores; a word that stands twice in the query counts twice."""
+        """Yield each query's BM25 scores; repeated query words count repeatedly."""
         for tokens in _tokens(list(map(index_terms, as_texts(queries))), self._language):
             if tokens and all(len(token) == 1 for token in tokens):
                 yield self._character_scores(tokens)
@@ -71,11 +71,10 @@ class Bm25(Exhaustive):
                 yield self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
 
     def _character_scores(self, characters: list[str]) -> Scores:
-        """Return the scores of the bigrams that hold the characters.
+        """Return the scores of the bigrams that contain the characters.
 
-        Only for queries without a bigram: in longer ones they cost more than they find (RR@10 on
-        Chinese XQuAD 0.960 without, 0.946 with them). Each character is looked up once, however
-        often it is repeated.
+        Only for queries without a bigram; for longer queries it lowers RR@10 (Chinese XQuAD: 0.960
+        without, 0.946 with single characters). Repeated characters are looked up once.
         """
         repeated = defaultdict(list)
         for character, times in Counter(characters).items():
@@ -87,7 +86,7 @@ class Bm25(Exhaustive):
 
     @cached_property
     def _holding(self) -> dict[str, list[int]]:
-        """The numbers of the terms of one or two characters, by each of their characters."""
+        """Character -> numbers of the terms of one or two characters that contain it."""
         holding = defaultdict(list)
         for term, number in self._index.vocab_dict.items():
             if len(term) <= 2:
@@ -97,7 +96,7 @@ class Bm25(Exhaustive):
 
 
 def _tokens(found: list[list[str]], language: str) -> list[list[str]]:
-    """Return terms, for English without stop words and stemmed."""
+    """Return terms, for English stemmed and without stop words."""
     if language != ENGLISH:
         return found
     distinct = list({term for own in found for term in own} - STOP_WORDS)

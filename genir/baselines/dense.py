@@ -1,4 +1,4 @@
-"""Dense retrieval: the exact inner product of a text encoder's vectors, without an index."""
+"""Dense retrieval by exact inner products of a text encoder's vectors, without an ANN index."""
 
 import hashlib
 import os
@@ -20,11 +20,11 @@ from genir.models.precision import choose
 from genir.records import Document
 
 CELLS = 2**24
-"""Scores held in memory at a time: queries of a chunk times documents (64 MB as float32)."""
+"""Maximum number of scores in memory, queries of a chunk times documents (64 MB as float32)."""
 
 
 class Dense(Exhaustive):
-    """The semantic baseline: every document's vector is compared with the query's."""
+    """Dense baseline: inner product of the query vector with every document vector."""
 
     def __init__(
         self,
@@ -42,10 +42,12 @@ class Dense(Exhaustive):
     def fit(
         cls, corpus: Sequence[Document], encoder: TextEncoder, cache: Path | None = None
     ) -> Self:
-        """Embed titles and texts, or read the vectors from `cache` if they are of these very texts.
+        """Embed titles and texts, or read their vectors from `cache`.
 
-        A cache of other texts or of another encoder is written anew.
-        Raises InputError when `cache` is a file of another kind.
+        The cache is rewritten if it is of other texts or another encoder.
+
+        Raises:
+            InputError: `cache` is another kind of file.
         """
         corpus = corpus_of(corpus)
         documents = [(document.key, passage(document)) for document in corpus]
@@ -62,8 +64,8 @@ class Dense(Exhaustive):
         """Yield each query's inner products with all documents, float32 [documents]."""
         vectors = self._encoder.embed(queries, work="answering")
         if len(vectors) == 1:
-            # Numpy's threads would go on spinning after the product, beside torch's in the encoder
-            # pass of the next query: both take several times as long.
+            # NumPy's threads would keep spinning after the product and compete with torch's threads
+            # in the encoder pass of the next query: both would take several times as long.
             with self._blas.limit(limits=1):
                 yield (vectors @ self.vectors.T)[0]
             return
@@ -86,7 +88,7 @@ def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[
         except (SafetensorError, OSError) as error:
             raise InputError(f"{cache}: not a cache of vectors ({error}); delete it") from None
     vectors = _embed(texts, encoder)
-    with suppress(OSError, SafetensorError):  # a full disk or a read-only home costs time alone
+    with suppress(OSError, SafetensorError):  # without a cache, the next run embeds again
         cache.parent.mkdir(parents=True, exist_ok=True)
         unfinished = cache.with_name(f"{cache.name}.{os.getpid()}")
         save_file({"vectors": vectors}, unfinished, {"digest": digest})
@@ -95,7 +97,7 @@ def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[
 
 
 def _digest(texts: Sequence[str], encoder: TextEncoder) -> str:
-    """Hash all that the vectors depend on: precision, length and weights of the encoder; texts."""
+    """Hash all inputs of the vectors: precision, length and weights of the encoder, and texts."""
     taken = choose("embedding", next(encoder.parameters()).device.type)
     digest = hashlib.sha256(f"{encoder.length} {taken}".encode())
     for name, weights in encoder.state_dict().items():

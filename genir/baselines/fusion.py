@@ -9,10 +9,15 @@ from genir.records import Filter, Hit, Searcher
 
 
 class Fusion:
-    """A searcher that adds 1 / (constant + rank) over the searchers' first `depth` hits.
+    """Reciprocal-rank fusion: the sum of 1 / (constant + rank) over the searchers' first hits.
+
+    Args:
+        searchers: Searchers with a `search` method.
+        depth: Number of hits of each searcher.
+        constant: Added to each rank.
 
     Raises:
-        InputError: No searcher, something that cannot search, a depth below 1, a negative constant.
+        InputError: No searcher, an object without `search`, depth < 1, or a negative constant.
     """
 
     def __init__(
@@ -31,7 +36,7 @@ class Fusion:
 
     @property
     def bytes_per_document(self) -> float | None:
-        """Return the sum over the searchers; None if one cannot tell."""
+        """Return the sum over the searchers, or None if one does not report it."""
         sizes = [getattr(searcher, "bytes_per_document", None) for searcher in self._searchers]
         known = [size for size in sizes if size is not None]
         return sum(known) if len(known) == len(sizes) else None
@@ -39,17 +44,14 @@ class Fusion:
     def search(
         self, queries: str | Iterable[str], k: int, where: Filter | None = None
     ) -> list[list[Hit]]:
-        """Return at most `k` hits a query, best first, without duplicates.
-
-        A string is one query.
-        """
+        """Return at most `k` unique hits per query, best first; a string is one query."""
         queries, k = as_texts(queries), as_count(k, "k")
         depth = max(k, self._depth)
         answers = [searcher.search(queries, depth, where) for searcher in self._searchers]
         return [self._fuse(lists)[:k] for lists in zip(*answers, strict=True)]
 
     def _fuse(self, lists: Sequence[Sequence[Hit]]) -> list[Hit]:
-        """Keep what the first searcher that found a document says of it; order ties by key."""
+        """Merge hits; other fields come from the first searcher with the document; ties by key."""
         hits: dict[str, Hit] = {}
         scores: dict[str, float] = {}
         for hit in (hit for ranked in lists for hit in ranked):
