@@ -1,4 +1,4 @@
-"""Whatever answers on the CPU answers the same on another device, for every search."""
+"""All searches give the same answers on the CPU and on another device."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ FILTERS = [{"verb": ["copy", "move"]}, None, {"tags": "disk"}]
 
 
 def hits_of(retriever):
-    """Return what is found, with and without filters."""
+    """Return the hits with and without filters."""
     plain, few = retriever.search(QUERIES, 7), retriever.search(QUERIES, 5, FILTERS)
     found = [(hit.key, hit.identifier, hit.score) for hits in (*plain, *few) for hit in hits]
     return [(key, name) for key, name, _ in found], [score for _, _, score in found]

@@ -18,7 +18,7 @@ def work(tmp_path):
 
 
 class Run:
-    """A small network under accelerate, as the loop has it."""
+    """A small network under accelerate, as in the training loop."""
 
     def __init__(self):
         torch.manual_seed(0)
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_named(work, damage):
 def test_the_best_weights_come_back(work):
     run = Run()
     with work.open(resume=False, overwrite=False):
-        work.restore_best(run.net, Progress())  # nothing kept yet, nothing changed
+        work.restore_best(run.net, Progress())  # nothing is saved yet, so nothing changes
         best = run.step()
         work.keep_best(run.net)
         run.step()

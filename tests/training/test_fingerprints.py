@@ -32,7 +32,7 @@ LINE = '{"document": "copy-file", "text": "made up"}\n'
 
 @pytest.fixture
 def job(make_job, tiny_corpus, tiny_encoder, tmp_path):
-    """A job whose corpus, encoder and file of made-up queries may be changed."""
+    """A job whose corpus, encoder and file of pseudo-queries may be changed."""
     shutil.copytree(tiny_corpus, tmp_path / "corpus")
     shutil.copytree(tiny_encoder, tmp_path / "encoder")
     (tmp_path / "made.jsonl").write_text(LINE)
@@ -42,7 +42,7 @@ def job(make_job, tiny_corpus, tiny_encoder, tmp_path):
 
 
 def edit(path, change):
-    """Change a JSON record in the middle of a file of lines."""
+    """Change a JSON record in the middle of a JSONL file."""
     lines = path.read_text().splitlines()
     record = json.loads(lines[7])
     change(record)
@@ -190,13 +190,13 @@ def test_work_without_a_record_of_its_inputs_is_not_resumed(job, monkeypatch):
     assert len(train(replace(job, overwrite=True, resume=False)).documents) == 40
 
 
-# --- a change while a training prepares ----------------------------------------------------------
+# --- a change while a training starts ------------------------------------------------------------
 
 OTHER = '{"document": "copy-file", "text": "another one"}\n'
 
 
 def changing(monkeypatch, place, act):
-    """Have a function act first, and the rest of a module's callers not know."""
+    """Run an action before a function of a module, unknown to its callers."""
     module, name = place
     real = getattr(module, name)
 
@@ -210,7 +210,7 @@ def changing(monkeypatch, place, act):
 @pytest.mark.parametrize("place", [(job_module, "assemble"), (Trainer, "__init__")])
 @pytest.mark.parametrize("name", ["made.jsonl", "encoder/config.json"])
 def test_a_file_that_changes_while_a_training_prepares(job, tmp_path, monkeypatch, place, name):
-    """What is trained on is what the record of inputs says, or nothing."""
+    """The training data match the recorded inputs, or training stops."""
     path = tmp_path / name
     before = path.read_bytes()
     with monkeypatch.context() as patch:
@@ -267,11 +267,11 @@ def digest(documents):
     return found.value
 
 
-# --- no option can be forgotten ------------------------------------------------------------------
+# --- every option is covered ---------------------------------------------------------------------
 
 VARIANTS = [*TASKS.values(), *LOSSES.values(), *SCHEMES.values(), *MODELS.values()]
 PLAIN = {"language", "prefix"}
-"""Texts that name no file and no model."""
+"""Strings that are neither a file nor a model."""
 
 
 def all_options():
@@ -280,7 +280,7 @@ def all_options():
 
 @pytest.mark.parametrize("options", sorted(all_options(), key=lambda kind: kind.__name__))
 def test_every_option_that_names_a_file_or_a_model_is_declared(options, tmp_path):
-    """Each free text or path of an option shows in `files` or `weights`, or is known as plain."""
+    """Each string or path option is in `files` or `weights`, or is listed as plain."""
     for name, field in options.model_fields.items():
         if field.annotation not in (str, Path, str | None, Path | None) or name in PLAIN:
             continue

@@ -1,4 +1,4 @@
-"""From files to a model folder: what is written, what resumes to the bit, what is refused."""
+"""Training from files to a model folder: outputs, bit-equal resuming, errors."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def ctrl_c():
 
 
 def crash():
-    raise KeyboardInterrupt  # as a kill does: nothing is saved on the way out
+    raise KeyboardInterrupt  # like a kill: nothing is saved on exit
 
 
 def interrupted(job, steps, how=ctrl_c):
@@ -111,7 +111,7 @@ def test_another_seed_is_another_training(whole, make_job):
 
 @pytest.fixture(scope="module")
 def whole(tiny_recipe, tiny_corpus, tmp_path_factory):
-    """The model folder of a training that nobody interrupted."""
+    """The model folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "tiny.toml").write_text(tiny_recipe)
     train(Job(str(folder / "tiny.toml"), tiny_corpus, folder / "model"))
@@ -125,7 +125,7 @@ EVERY_STEP, LATER = "training.checkpoint_seconds=0", "training.checkpoint_second
     ("steps", "how", "saved"),
     [
         ([1], ctrl_c, LATER),
-        ([9, 12], ctrl_c, LATER),  # in the second epoch, and in the third
+        ([9, 12], ctrl_c, LATER),  # in the second and in the third epoch
         ([20], crash, LATER),  # before the first checkpoint
         ([2, 20], crash, EVERY_STEP),
     ],
@@ -142,7 +142,7 @@ def test_a_resumed_training_ends_at_the_same_bits(whole, make_job, steps, how, s
 
 
 def told(folder):
-    """Return the figures of a training without the time it took."""
+    """Return the metrics of a training without its duration."""
     metrics = json.loads((folder / "metrics.json").read_text())
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in metrics["history"]]
     return metrics["steps"], metrics["dev"]["RR@10"], rows
@@ -179,7 +179,7 @@ def test_ctrl_c_in_the_last_step_stops_before_the_model_is_finished(make_job):
     assert len(train(make_job(BRIEF, resume=True)).documents) == 40
 
 
-# --- what is refused -----------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 def test_resuming_with_other_settings_is_refused(make_job):
@@ -258,7 +258,7 @@ def test_tasks_with_nothing_to_say_leave_no_trace(make_job, tiny_corpus, recipe_
     assert sorted(os.listdir(tmp_path)) == ["tiny.toml"]
 
 
-# --- one recipe from another ---------------------------------------------------------------------
+# --- a recipe that starts from another -----------------------------------------------------------
 
 
 @pytest.fixture

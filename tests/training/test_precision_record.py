@@ -1,4 +1,4 @@
-"""A training records the precision that it takes, and keeps to it when it goes on."""
+"""A training records its precision, and keeps it when it is resumed."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ FASTER, SLOWER = 0.5, 2.0
 
 @pytest.fixture
 def dtypes(monkeypatch):
-    """What training steps and texts were multiplied in."""
+    """Precisions of training steps and of embedded texts."""
     seen = {"training": set(), "embedding": set()}
 
     def note(kind, owner, name):
@@ -34,7 +34,7 @@ def dtypes(monkeypatch):
 
         monkeypatch.setattr(owner, name, noting)
 
-    monkeypatch.setattr(TextEncoder, "_try", lambda self, name: None)  # in both precisions
+    monkeypatch.setattr(TextEncoder, "_try", lambda self, name: None)  # no measurement
     note("embedding", TextEncoder, "forward")
     real = Trainer._step
 
@@ -124,7 +124,7 @@ def test_a_recipe_s_own_precision_is_not_measured(make_job, measured, dtypes):
 
 
 def test_a_model_trained_on_the_way_takes_the_same(make_job, measured, tmp_path):
-    """Its own recipe's precision, where it has one, wins for it alone."""
+    """A precision in a recipe applies to this recipe only."""
     path = tmp_path / "precision.json"
     measured(FASTER)
     with recorded_precision(path, "auto") as outer:

@@ -1,4 +1,4 @@
-"""The recipes that come with genir: two steps of each on a tiny corpus, up to a model that answers.
+"""Built-in recipes: two training steps of each on a tiny corpus, then search.
 
 A recipe that starts from others is trained after them, two steps each.
 """
@@ -18,9 +18,9 @@ from genir.serving.app import create_app
 from genir.training.job import Job, train
 
 FINDING = [name for name in recipe_names() if load_recipe(name).decoding.mode != "free"]
-"""All but those that write queries, which find no documents."""
+"""All recipes except query generators, which find no documents."""
 IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
-"""Which tasks of a recipe find nothing in short pages without links."""
+"""Tasks of a recipe that make no example of short pages without links."""
 
 
 @pytest.mark.parametrize("name", FINDING)
@@ -65,7 +65,7 @@ def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
     start = f"model.start={tmp_path / 'before.toml'}"
     settings = [*small("genre", tiny_encoder, tmp_path), start]
     tuned = train(Job("genre", tiny_corpus, tmp_path / "model", settings=settings))
-    assert "here: iss, lps, hip\n" in capsys.readouterr().err  # its tasks, in pages without links
+    assert "here: iss, lps, hip\n" in capsys.readouterr().err  # there are no links
     assert [task.task for task in tuned.recipe.tasks] == ["queries"]
     assert len(tuned.search(["clone a text"], 3)[0]) == 3
 
