@@ -126,12 +126,12 @@ def test_missing_or_damaged_best_weights_are_named(work, damage):
 
 
 def test_a_folder_at_work_is_left_alone(work):
-    told = "model.training: another process is at work there; wait for it, or end it"
+    message = "model.training: another process is at work there; wait for it, or end it"
     with work.open(resume=False, overwrite=False):
         work.prepared.mkdir()
         for resume, overwrite in ((True, False), (False, True)):
             with (
-                pytest.raises(InputError, match=told),
+                pytest.raises(InputError, match=message),
                 WorkFolder(work.target).open(resume, overwrite),
             ):
                 pytest.fail("opened")
@@ -190,8 +190,8 @@ def test_progress_is_plain_json(work):
     run = Run()
     with work.open(resume=False, overwrite=False):
         work.save(run.accelerator, Progress(7, 1.0, 0.5, []))
-        told = json.loads((work.checkpoint / "progress.json").read_text())
-    assert told == {
+        output = json.loads((work.checkpoint / "progress.json").read_text())
+    assert output == {
         "step": 7, "seconds": 1.0, "best": 0.5, "history": [], "schedule": {}, "processes": 1
     }  # fmt: skip
 

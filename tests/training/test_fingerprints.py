@@ -122,8 +122,8 @@ def test_another_base_url_is_named(make_job, tmp_path):
     known = training_inputs(pages, recipe)
     assert changed(known, training_inputs(pages, recipe)) == ""
     other = training_inputs(replace(pages, base_url="https://y.example/"), recipe)
-    told = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
-    with pytest.raises(InputError, match=told):
+    message = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
+    with pytest.raises(InputError, match=message):
         refuse_changed(tmp_path / "m", known, other)
 
 
@@ -155,16 +155,16 @@ def test_a_recipe_trained_before_is_an_input_too(make_job, recipe_file, tmp_path
     before = recipe_inputs(recipe)
     assert changed(before, recipe_inputs(recipe)) == ""
     start.write_text(start.read_text().replace("batch_size = 16", "batch_size = 8"))
-    told = f"recipe {start}: setting training.batch_size: 16 then, 8 now"
-    assert changed(before, recipe_inputs(recipe)) == told
+    output = f"recipe {start}: setting training.batch_size: 16 then, 8 now"
+    assert changed(before, recipe_inputs(recipe)) == output
 
 
 def test_a_model_of_an_earlier_genir_is_not_resumed(job):
     train(job)
     metrics = job.out / "metrics.json"
-    told = json.loads(metrics.read_text())
-    del told["inputs"]
-    rewrite(job.out, "metrics.json", json.dumps(told))
+    output = json.loads(metrics.read_text())
+    del output["inputs"]
+    rewrite(job.out, "metrics.json", json.dumps(output))
     with pytest.raises(InputError, match=r"does not say what it was trained on.*--overwrite"):
         train(job)
 

@@ -138,10 +138,10 @@ def test_a_resumed_training_ends_at_the_same_bits(whole, make_job, steps, how, s
         job = replace(job, resume=True)
     train(job)
     assert weights_of(job.out) == weights_of(whole)
-    assert told(job.out) == told(whole)
+    assert figures(job.out) == figures(whole)
 
 
-def told(folder):
+def figures(folder):
     """Return the metrics of a training without its duration."""
     metrics = json.loads((folder / "metrics.json").read_text())
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in metrics["history"]]
@@ -185,11 +185,11 @@ def test_ctrl_c_in_the_last_step_stops_before_the_model_is_finished(make_job):
 def test_resuming_with_other_settings_is_refused(make_job):
     interrupted(make_job(BRIEF), 2)
     other = make_job("training.learning_rate=0.001", resume=True)
-    told = r"setting training.max_steps: 4 then, 0 now\); restore .* --overwrite"
-    with pytest.raises(InputError, match=rf"model.training: was made from .*{told}"):
+    message = r"setting training.max_steps: 4 then, 0 now\); restore .* --overwrite"
+    with pytest.raises(InputError, match=rf"model.training: was made from .*{message}"):
         train(other)
     train(make_job(BRIEF, resume=True))
-    with pytest.raises(InputError, match=rf"model: was made from other inputs .*{told}"):
+    with pytest.raises(InputError, match=rf"model: was made from other inputs .*{message}"):
         train(other)
 
 
@@ -198,8 +198,8 @@ def test_resuming_with_other_queries_is_refused(make_job, tiny_corpus, tmp_path)
     lines = (tiny_corpus / "qrels" / "train.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "fewer.tsv").write_text("".join(lines[:-1]))
     other = make_job(BRIEF, queries=tiny_corpus / "queries.jsonl", qrels=tmp_path / "fewer.tsv")
-    told = r"train queries: 80 queries, sha256 \w{12} then, 79 queries, sha256 \w{12} now"
-    with pytest.raises(InputError, match=told):
+    message = r"train queries: 80 queries, sha256 \w{12} then, 79 queries, sha256 \w{12} now"
+    with pytest.raises(InputError, match=message):
         train(replace(other, resume=True))
     train(make_job(BRIEF, resume=True))
 
@@ -230,8 +230,8 @@ def test_a_link_to_a_model_folder_stays_a_link(make_job, tmp_path):
     (tmp_path / "model").symlink_to(tmp_path / "disk" / "real")
     train(make_job("training.max_steps=2", overwrite=True))
     assert (tmp_path / "model").is_symlink()
-    told = json.loads((tmp_path / "disk" / "real" / "metrics.json").read_text())
-    assert told["steps"] == 2 and os.listdir(tmp_path / "disk") == ["real"]
+    output = json.loads((tmp_path / "disk" / "real" / "metrics.json").read_text())
+    assert output["steps"] == 2 and os.listdir(tmp_path / "disk") == ["real"]
 
 
 @pytest.mark.parametrize(
@@ -287,11 +287,11 @@ def test_a_start_that_held_out_other_questions_is_told_of(make_job, codes_file, 
     parent = make_job("training.max_steps=2", out=tmp_path / "parent")
     train(parent)
     start = f"model.start={parent.out}"
-    for seed, told in ((0, False), (5, True)):
+    for seed, output in ((0, False), (5, True)):
         given = (start, f"training.seed={seed}", "training.max_steps=2")
         train(make_job(*given, recipe=str(codes_file), out=tmp_path / str(seed)))
         found = capsys.readouterr().err
-        assert ("parent: held out other queries than this training does" in found) == told
+        assert ("parent: held out other queries than this training does" in found) == output
     assert "--set training.dev_queries=500 --set training.seed=0 holds out the same" in found
 
 

@@ -121,16 +121,16 @@ def test_documents_come_and_go(retriever, tmp_path):
 
 
 def test_evaluate_and_search_take_it(model, linked_corpus, tmp_path):
-    told = tmp_path / "told.json"
+    output = tmp_path / "output.json"
     files = (
         "--queries",
         linked_corpus / "queries.jsonl",
         "--qrels",
         linked_corpus / "qrels/test.tsv",
     )
-    quick = ("--baselines", "bm25", "--no-typos", "--timed", 2, "--json", told)
+    quick = ("--baselines", "bm25", "--no-typos", "--timed", 2, "--json", output)
     assert genir("evaluate", model, *files, *quick).exit_code == 0
-    measured = json.loads(told.read_text())["systems"]
+    measured = json.loads(output.read_text())["systems"]
     assert set(measured) == {"genir", "bm25"} and measured["genir"]["R@100"] == 1
     found = genir("search", model, "what lies at dune?", "-k", "2", "--json")
     assert [hit["key"] for hit in json.loads(found.stdout)["hits"]] == ["dune", "ember"]
@@ -183,8 +183,8 @@ def test_a_recipe_that_cannot_join_is_refused_at_once(changes, message, tmp_path
 
 
 def test_a_vocabulary_without_a_separator_is_refused(linked_corpus, tmp_path):
-    told = train_vocabulary([Document("a", "abc the side")], 400).backend_tokenizer.to_str()
-    plain = Tokenizer.from_str(told.replace("<0xFF>", "<other>"))
+    result = train_vocabulary([Document("a", "abc the side")], 400).backend_tokenizer.to_str()
+    plain = Tokenizer.from_str(result.replace("<0xFF>", "<other>"))
     marks = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, **marks)
     tokenizer.save_pretrained(tmp_path / "bart")

@@ -175,9 +175,9 @@ def test_a_second_ctrl_c_does_not_wait():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_signal_is_told(number):
-    with pytest.raises(Stopped) as told, stop_wish():
+    with pytest.raises(Stopped) as result, stop_wish():
         signal.raise_signal(number)
-    assert told.value.number == number
+    assert result.value.number == number
 
 
 def test_bad_input_comes_before_a_wish_to_stop():

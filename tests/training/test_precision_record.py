@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_job import EVERY_STEP, crash, interrupted, told, weights_of
+from test_job import EVERY_STEP, crash, figures, interrupted, weights_of
 
 from genir.errors import InputError
 from genir.manifest import sha256
@@ -63,8 +63,8 @@ def test_a_training_takes_and_tells_what_was_measured(
     job = make_job("training.max_steps=2", "training.dev_queries=0")
     train(job)
     assert dtypes == {"training": {taken}, "embedding": {taken}}
-    told = json.loads((job.out / "metrics.json").read_text())["precision"]
-    assert told == {"device": "cpu"} | dict.fromkeys(precision.WORKS, taken)
+    output = json.loads((job.out / "metrics.json").read_text())["precision"]
+    assert output == {"device": "cpu"} | dict.fromkeys(precision.WORKS, taken)
     works = ", ".join(f"{work} {taken}" for work in precision.WORKS)
     assert f"precision on cpu: {works} (measured: bf16 takes {share:.2f}" in capsys.readouterr().err
     assert f"| precision | {works} (cpu) |" in (job.out / "MODEL_CARD.md").read_text()
@@ -85,7 +85,7 @@ def test_going_on_under_another_measurement_ends_at_the_same_bits(
     train(replace(job, resume=True))
     assert asked == []
     assert "(as recorded at the start)" in capsys.readouterr().err
-    assert weights_of(job.out) == weights_of(whole.out) and told(job.out) == told(whole.out)
+    assert weights_of(job.out) == weights_of(whole.out) and figures(job.out) == figures(whole.out)
     assert precision_of(job.out) == precision_of(whole.out)
 
 

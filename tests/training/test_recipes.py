@@ -27,8 +27,8 @@ IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
 def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, capsys):
     settings = small(name, tiny_encoder, tmp_path)
     train(Job(name, tiny_corpus, tmp_path / "model", settings=settings))
-    told = f"tasks without any example here: {', '.join(IDLE.get(name, ()))}\n"
-    assert (told in capsys.readouterr().err) == (name in IDLE)
+    output = f"tasks without any example here: {', '.join(IDLE.get(name, ()))}\n"
+    assert (output in capsys.readouterr().err) == (name in IDLE)
     retriever = Retriever.load(tmp_path / "model")
     assert retriever.recipe.name == name
     hits = retriever.search(["how do i clone a text?", "erase"], k=5)
@@ -41,13 +41,13 @@ def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, 
 
 @pytest.mark.parametrize("name", ["tome", "dynamic-retriever-vanilla", "corpusbrain"])
 def test_the_founding_systems_are_measured_and_served(name, tiny_encoder, tiny_corpus, tmp_path):
-    model, told = tmp_path / "model", tmp_path / "told.json"
+    model, output = tmp_path / "model", tmp_path / "output.json"
     train(Job(name, tiny_corpus, model, settings=small(name, tiny_encoder, tmp_path)))
     asked = ["--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv"]
-    quick = ["--baselines", "", "--no-typos", "--timed", 1, "--json", told]
+    quick = ["--baselines", "", "--no-typos", "--timed", 1, "--json", output]
     words = ["evaluate", model, *asked, *quick]
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
-    assert json.loads(told.read_text())["systems"]["genir"]["R@100"] == 1  # 40 documents
+    assert json.loads(output.read_text())["systems"]["genir"]["R@100"] == 1  # 40 documents
     found = CliRunner().invoke(app, ["search", str(model), "clone a text", "-k", "3", "--json"])
     retriever = Retriever.load(model)
     with TestClient(create_app(retriever)) as client:

@@ -201,8 +201,8 @@ def test_what_an_answer_has_too_is_no_negative(setting):
     one = batch(A)
     for answers, expected in (([1], [False, False, True]), ([2], [False, True, False]),
                               ([0, -1], [False, False, True])):  # fmt: skip
-        told = replace(one, rows=torch.tensor([rows[0]]), answers=torch.tensor([answers]))
-        assert wrong(where, told, torch.tensor([rows])).tolist() == [expected]
+        result = replace(one, rows=torch.tensor([rows[0]]), answers=torch.tensor([answers]))
+        assert wrong(where, result, torch.tensor([rows])).tolist() == [expected]
     assert wrong(where, one, torch.tensor([[-1]])).tolist() == [[False]]
 
 
