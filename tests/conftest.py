@@ -1,4 +1,4 @@
-"""An encoder and a corpus folder small enough to be made on the spot."""
+"""Shared fixtures: a tiny encoder and a tiny corpus folder, created on the spot."""
 
 import json
 import re
@@ -16,11 +16,11 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from genir.models import precision
 
-# A busy machine is no failure; what hangs is stopped by pytest's timeout.
+# No deadline: machines may be busy; pytest's timeout stops hanging tests.
 settings.register_profile("genir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("genir")
 
-# Models this small take 20 times longer on many threads, which wait for each other, than on one.
+# Models this small take 20 times longer on many threads, which wait for each other.
 torch.set_num_threads(1)
 
 SYNONYMS = {
@@ -46,7 +46,7 @@ COMMANDS = tuple(product(SYNONYMS, THINGS))
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Keep what evaluations cache out of the home folder."""
+    """Keep the cache of evaluations out of the home folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -54,7 +54,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory) -> Path:
-    """A folder with an untrained BERT of 16 dimensions, and a tokenizer that knows the corpus."""
+    """A folder with an untrained BERT of 16 dimensions, and a tokenizer trained on the corpus."""
     folder = tmp_path_factory.mktemp("encoder")
     asked = " ".join(question(form, *command) for command in COMMANDS for form in range(3))
     words = set(re.findall(r"\w{2,}", asked + json.dumps([document(*c) for c in COMMANDS]).lower()))
@@ -68,7 +68,7 @@ def tiny_encoder(tmp_path_factory) -> Path:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=16,
-        initializer_range=0.5,  # wide enough to tell texts apart without training
+        initializer_range=0.5,  # large enough to distinguish texts without training
     )
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)
@@ -80,7 +80,7 @@ def tiny_encoder(tmp_path_factory) -> Path:
 def tiny_corpus(tmp_path_factory) -> Path:
     """A corpus folder: 40 documents with titles, URLs and metadata, 80 train and 20 test queries.
 
-    Every document has two train queries, every other one a test query.
+    Every document has two train queries, and every second one a test query.
     """
     folder = tmp_path_factory.mktemp("corpus")
     commands = list(enumerate(COMMANDS))
@@ -99,9 +99,9 @@ def tiny_corpus(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tiny_encoder, tiny_corpus, tmp_path_factory):
-    """Return what gives the folder of a scheme's untrained model, made at its first use.
+    """Return a function: scheme -> folder of its untrained model, created on first use.
 
-    To be copied before it is changed.
+    Copy the folder before changing it.
     """
     made, place = {}, tmp_path_factory.mktemp("saved")
 
@@ -142,15 +142,15 @@ def write_lines(path, records):
 
 @pytest.fixture
 def fp32(monkeypatch):
-    """Multiply in float32 where `auto` may choose, whatever this processor is good at."""
+    """Compute in float32 if `auto` may choose, independent of this processor."""
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Return what has bf16 measured at a share of float32's time: for all work, or for each kind.
+    """Return a function that simulates bf16 at a fraction of float32's time, for all or some work.
 
-    It returns the list of the kinds of work that were measured since.
+    It returns the list of kinds of work that were measured afterwards.
     """
 
     def at(shares):
@@ -172,5 +172,5 @@ def measured(monkeypatch):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Ask the hub for nothing, network or not."""
+    """Forbid access to the hub, with or without network."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -1,4 +1,4 @@
-"""Has Triton interpret its kernels where there is no GPU. To be imported before Triton is."""
+"""Select Triton's interpreter if there is no GPU. Import this before Triton."""
 
 import os
 

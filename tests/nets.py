@@ -1,4 +1,4 @@
-"""Tiny encoder-decoders of every family, and what transformers itself makes of a target."""
+"""Tiny encoder-decoders of every family, and transformers' own scores of a target."""
 
 import torch
 from transformers import (
@@ -24,7 +24,7 @@ VOCABULARY = 40
 T5 = {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 2, "num_heads": 4} | {
     "vocab_size": VOCABULARY,
     "decoder_start_token_id": 0,
-    # So few that the targets of the tests reach the farthest.
+    # Few positions, so that the targets of the tests reach the last one.
     "relative_attention_num_buckets": 6,
     "relative_attention_max_distance": 7,
 }
@@ -46,7 +46,7 @@ GEMMA = {"vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 32, "
 
 
 def bert2bert(width):
-    """Halves of unlike width make transformers project between them."""
+    """Different widths of encoder and decoder make transformers project between them."""
     config = EncoderDecoderConfig.from_encoder_decoder_configs(
         BertConfig(**BERT, hidden_size=16),
         BertConfig(**BERT, hidden_size=width, is_decoder=True, add_cross_attention=True),
@@ -82,7 +82,7 @@ GENERAL = {
 
 
 def make(name):
-    """Return a net with no zero bias, so that a forgotten one shows."""
+    """Return a net without zero biases, so that a forgotten bias is detected."""
     torch.manual_seed(0)
     net = (FAST | GENERAL)[name]().eval()
     for values in (*net.parameters(), getattr(net, "final_logits_bias", torch.empty(1))):
@@ -93,7 +93,7 @@ def make(name):
 
 @torch.inference_mode()
 def whole(net, sources, targets):
-    """Logits [N, T + 1, V] of transformers' own forward pass over a target a source."""
+    """Logits [N, T + 1, V] of transformers' own forward pass, one target per source."""
     start = torch.full((len(targets), 1), net.config.decoder_start_token_id)
     inputs = torch.cat([start, targets], dim=1)
     ids, mask = sources

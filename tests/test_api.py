@@ -1,4 +1,4 @@
-"""`from genir import ...`: what a program finds, and what it may give."""
+"""The public API: `from genir import ...`, its arguments and results."""
 
 import doctest
 import subprocess
@@ -52,7 +52,7 @@ def test_every_public_name_is_found_and_listed():
 
 
 def test_the_examples_of_the_public_api_run(tmp_path, monkeypatch):
-    """In the order in which a user meets them: train, search, evaluate."""
+    """In the order of use: train, search, evaluate."""
     monkeypatch.chdir(tmp_path)
     found = [*doctest.DocTestFinder().find(api), *doctest.DocTestFinder().find(retriever)]
     named = {test.name.removeprefix("genir."): test for test in found if test.examples}
@@ -175,7 +175,7 @@ def test_reprs_say_what_there_is(tiny):
 
 
 def test_a_client_passes_mypy_strict(tmp_path):
-    """One line is wrong, so that types that are lost would be noticed."""
+    """One line is wrong, to check that mypy sees the types."""
     (tmp_path / "client.py").write_text(CLIENT)
     (tmp_path / "mypy.ini").write_text(
         f"[mypy]\nstrict = true\nmypy_path = {TOP}\n[mypy-genir.*]\nfollow_imports = silent\n"

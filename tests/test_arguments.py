@@ -1,4 +1,4 @@
-"""A string is one text or one key wherever a list of them is taken; other types are refused."""
+"""A string is one text or one key where a list of them is accepted; other types are rejected."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def retriever(tiny_encoder, tiny_corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def searchers(retriever, tiny_encoder):
-    """Every kind of searcher over one corpus."""
+    """Every kind of searcher on one corpus."""
     lexical = Bm25.fit(retriever.documents)
     dense = Dense.fit(retriever.documents, TextEncoder.pretrained(str(tiny_encoder)))
     return {

@@ -1,6 +1,6 @@
-"""Every mistake at the command line is one message that names it and its mend, and exit code 2.
+"""Every wrong command line gives one message with the problem and its fix, and exit code 2.
 
-What was there before is there after, to the byte. Mistakes inside collections are in
+Existing files stay unchanged, to the byte. Errors inside collections are in
 tests/corpus/test_bad_corpora.py.
 """
 
@@ -36,7 +36,7 @@ batch_size = 16
 
 @pytest.fixture(scope="module")
 def finished(tiny_encoder, tiny_corpus, tmp_path_factory):
-    """A folder with all that can be spoilt: corpus, recipe, model, interrupted training."""
+    """A folder with everything that tests damage: corpus, recipe, model, interrupted training."""
     folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(tiny_corpus, folder / "corpus")
     (folder / "tiny.toml").write_text(RECIPE.format(encoder=json.dumps(str(tiny_encoder))))
@@ -56,28 +56,28 @@ def finished(tiny_encoder, tiny_corpus, tmp_path_factory):
 
 @pytest.fixture
 def place(finished, tmp_path, monkeypatch):
-    """A copy of that folder, to be spoilt, as the working directory."""
+    """A copy of this folder, to be damaged, as the working directory."""
     shutil.copytree(finished, tmp_path / "place")
     monkeypatch.chdir(tmp_path / "place")
     return tmp_path / "place"
 
 
 def refused(capsys, message, *arguments):
-    """Run a command; hold it to exit code 2, one message and an untouched folder."""
+    """Run a command; check exit code 2, one message and an unchanged folder."""
     before = contents()
     capsys.readouterr()
     code = run(*arguments)
-    told = capsys.readouterr().err
-    assert code == 2, told
-    assert "Traceback" not in told
-    told = " ".join(told.replace("\u2502", " ").split())  # out of the box that typer draws
-    assert re.search(message, told), told
-    assert told.count("error:") <= 1
+    output = capsys.readouterr().err
+    assert code == 2, output
+    assert "Traceback" not in output
+    output = " ".join(output.replace("\u2502", " ").split())  # without typer's box
+    assert re.search(message, output), output
+    assert output.count("error:") <= 1
     assert contents() == before
 
 
 def contents():
-    """Return every file and folder below the working directory with what is in it."""
+    """Return every file and folder below the working directory with its content."""
     return {path: path.read_bytes() if path.is_file() else b"" for path in Path.cwd().rglob("*")}
 
 
@@ -115,13 +115,13 @@ TRAININGS = {
         (*setting("identifiers.scheme=residual"), "--set", "identifiers.codes=7"),
         r"\[identifiers\] residual: codes = 7",
     ),
-    # --set itself
+    # syntax of --set
     "set without =": (setting("training.epochs"), r"--set 'training\.epochs': write it as key="),
     "set without key": (setting("=1"), r"--set '=1': write it as key=value"),
     "set beyond tasks": (setting("tasks.7.task=lead"), r"'7' is not an index below 2"),
     "set no index": (setting("tasks.lead.words=2"), r"'lead' is not an index below 2"),
     "set below a value": (setting("name.x=1"), r"'name' holds a value, not a section"),
-    # places
+    # paths
     "no corpus": (("train", "tiny.toml", "--corpus", "nowhere", "--out", "new"),
                   r"nowhere: no such file or folder; check the path"),
     "corpus empty": (("train", "tiny.toml", "--corpus", "empty", "--out", "new"),
@@ -165,9 +165,9 @@ TRAININGS = {
     "nothing to learn": (
         ("train", "tiny.toml", "--corpus", "corpus/corpus.jsonl", "--out", "new",
          "--set", "tasks=[{task = 'queries'}]"),
-        r"the tasks queries make no example of this corpus",
+        r"tasks\]\]: queries make no example of this corpus",
     ),
-    # what typer itself refuses
+    # errors of typer
     "no output": (("train", "tiny.toml", "--corpus", "corpus"), r"Missing option.*--out"),
     "unknown option": ((*TRAIN, "--epochs", "3"), r"No such option.*--epochs"),
     "unknown verb": (("trian",), r"No such command 'trian'"),
@@ -301,7 +301,7 @@ def test_a_bad_manifest(place, capsys, name):
 
 
 def test_a_recipe_spoilt_and_signed(place, capsys):
-    """Even with its checksum right, a bad recipe in a model folder is one message."""
+    """An invalid recipe in a model folder with a valid checksum gives one message."""
     from genir.manifest import write_manifest
 
     recipe = place / "model" / "recipe.toml"
@@ -312,7 +312,7 @@ def test_a_recipe_spoilt_and_signed(place, capsys):
 
 @pytest.mark.parametrize("calls", [0, 1, 30])
 def test_a_full_disk(place, capsys, monkeypatch, calls):
-    """At the first file flushed, at the next, and in the middle of it all."""
+    """At the first flushed file, at the next, and in the middle."""
     real, made = os.fsync, []
 
     def fsync(descriptor):
@@ -324,9 +324,9 @@ def test_a_full_disk(place, capsys, monkeypatch, calls):
     before = contents()
     monkeypatch.setattr(os, "fsync", fsync)
     code = run("train", "tiny.toml", "--corpus", "corpus", "--out", "model", "--overwrite")
-    told = capsys.readouterr().err
-    assert code == 2 and "Traceback" not in told
-    assert re.search("the disk is full; free space|No space left on device.*; free space", told)
+    output = capsys.readouterr().err
+    assert code == 2 and "Traceback" not in output
+    assert re.search("the disk is full; free space|No space left on device.*; free space", output)
     after = contents()
     assert {name: after.get(name) for name in before} == before
     assert all("model.training" in str(path) for path in after.keys() - before.keys())

@@ -1,4 +1,4 @@
-"""A cache that is bounded by bytes, and what a value is measured to take."""
+"""A cache bounded by bytes, and the measured size of its values."""
 
 import sys
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def test_values_are_measured_with_all_they_hold():
     text = "x" * 100_000
     for value in ([text], (text,), {text: 1}, {"a": [text]}, {text}, Slotted(text), Plain(text)):
         assert 100_000 < size_of(value) < 102_000
-    assert size_of([text, text]) < 102_000  # held once
+    assert size_of([text, text]) < 102_000  # counted once
     assert size_of(np.zeros(1000)[::2]) >= 4_000
     assert size_of(text.encode()) == sys.getsizeof(text.encode())
     circle = []

@@ -1,4 +1,4 @@
-"""Every verb on the tiny corpus, in this process; the doors beside them in their own."""
+"""Every verb on the tiny corpus in this process; train.py and serve.py in processes."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ MEASURES = {"Success@1", "Success@10", "RR@10", "nDCG@10", "R@100"}
 
 @pytest.fixture
 def genir(capsys):
-    """Return what runs a verb that must succeed, and gives what it printed."""
+    """Return a function that runs a verb that must succeed, and returns its output."""
 
     def succeed(*arguments):
         capsys.readouterr()
@@ -45,9 +45,9 @@ def model(tiny_encoder, tiny_corpus, tmp_path_factory):
 
 
 def test_train_says_what_to_do_with_the_model(genir, model, tiny_corpus):
-    recipe = model / "recipe.toml"  # a saved model's recipe is a recipe
-    told = genir("train", recipe, "--corpus", tiny_corpus, "--out", model, "--resume")
-    assert told.strip() == f'genir search {model} "your question"'
+    recipe = model / "recipe.toml"  # a saved model's recipe is a valid recipe
+    result = genir("train", recipe, "--corpus", tiny_corpus, "--out", model, "--resume")
+    assert result.strip() == f'genir search {model} "your question"'
 
 
 def test_search_prints_hits(genir, model):
@@ -58,11 +58,11 @@ def test_search_prints_hits(genir, model):
 
 
 def test_search_as_json_has_the_agreed_shape(genir, model):
-    told = json.loads(genir("search", model, "how do i copy a file?", "-k", "5", "--json"))
-    assert list(told) == ["hits"] and len(told["hits"]) == 5
-    assert all(sorted(hit) == sorted(FIELDS) for hit in told["hits"])
-    assert [hit["rank"] for hit in told["hits"]] == [1, 2, 3, 4, 5]
-    scores = [hit["score"] for hit in told["hits"]]
+    output = json.loads(genir("search", model, "how do i copy a file?", "-k", "5", "--json"))
+    assert list(output) == ["hits"] and len(output["hits"]) == 5
+    assert all(sorted(hit) == sorted(FIELDS) for hit in output["hits"])
+    assert [hit["rank"] for hit in output["hits"]] == [1, 2, 3, 4, 5]
+    scores = [hit["score"] for hit in output["hits"]]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -78,13 +78,13 @@ def test_search_as_json_has_the_agreed_shape(genir, model):
 )
 def test_every_hit_fulfils_the_conditions(genir, model, conditions, expected):
     flags = [flag for condition in conditions for flag in ("--where", condition)]
-    told = json.loads(genir("search", model, "copy", "-k", "40", "--json", *flags))
-    keys = {hit["key"] for hit in told["hits"]}
+    output = json.loads(genir("search", model, "copy", "-k", "40", "--json", *flags))
+    keys = {hit["key"] for hit in output["hits"]}
     assert expected <= keys and len(keys) == (len(expected) and matching(conditions))
 
 
 def matching(conditions):
-    """Return how many of the 8 x 5 documents fulfil them."""
+    """Return how many of the 8 x 5 documents pass."""
     fields = {"verb": 5, "section": 8, "tags": 8}
     names = [condition.split("=")[0] for condition in conditions]
     if set(names) == {"verb", "section"}:
@@ -101,12 +101,12 @@ def test_evaluate_measures_all_systems_and_writes_everything(genir, model, tiny_
                 "--qrels", tiny_corpus / "qrels" / "test.tsv", "--json", tmp_path / "e.json",
                 "--run", tmp_path / "run.trec", "--report", tmp_path / "report")  # fmt: skip
     assert all(name in out for name in ("genir", "bm25", "dense", "rrf", "RR@10"))
-    told = json.loads((tmp_path / "e.json").read_text())
-    assert set(told["systems"]) == {"genir", "bm25", "dense", "rrf"}
-    assert all(set(row) == MEASURES for row in told["systems"].values())
-    assert set(told["p_values"]["RR@10"]) == {"genir>bm25", "genir>dense", "genir>rrf"}
-    assert told["queries"] == told["seen"]["queries"] + told["unseen"]["queries"] == 20
-    assert set(told["latency_ms"]) == {"p50", "p95"}
+    output = json.loads((tmp_path / "e.json").read_text())
+    assert set(output["systems"]) == {"genir", "bm25", "dense", "rrf"}
+    assert all(set(row) == MEASURES for row in output["systems"].values())
+    assert set(output["p_values"]["RR@10"]) == {"genir>bm25", "genir>dense", "genir>rrf"}
+    assert output["queries"] == output["seen"]["queries"] + output["unseen"]["queries"] == 20
+    assert set(output["latency_ms"]) == {"p50", "p95"}
     rows = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
     assert {len(row) for row in rows} == {6} and {row[0][:5] for row in rows} == {"test-"}
     assert len({(row[0], row[2]) for row in rows}) == len(rows) == 20 * 40
@@ -135,17 +135,19 @@ def test_identifiers_reports_before_any_training(
 
 
 def test_inspect_tells_what_is_in_a_model(genir, model):
-    told = json.loads(genir("inspect", model, "--json"))
-    assert told["documents"] == told["live documents"] == told["identifiers"] == 40
-    assert told["recipe"] == "default" and told["scheme"] == "atomic" and told["bytes"] > 10_000
-    assert set(told["dev"]) == {"RR@10", "Success@10"}
+    output = json.loads(genir("inspect", model, "--json"))
+    assert output["documents"] == output["live documents"] == output["identifiers"] == 40
+    assert (
+        output["recipe"] == "default" and output["scheme"] == "atomic" and output["bytes"] > 10_000
+    )
+    assert set(output["dev"]) == {"RR@10", "Success@10"}
     assert "live documents" in genir("inspect", model)
 
 
 def test_inspect_tells_the_precision_of_the_training(genir, model):
-    told = json.loads(genir("inspect", model, "--json"))["precision"]
-    assert told.keys() == {"device", "training", "embedding", "answering", "writing"}
-    assert told["device"] == "cpu" and told["training"] in ("bf16", "fp32")
+    output = json.loads(genir("inspect", model, "--json"))["precision"]
+    assert output.keys() == {"device", "training", "embedding", "answering", "writing"}
+    assert output["device"] == "cpu" and output["training"] in ("bf16", "fp32")
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
@@ -201,21 +203,21 @@ def test_benchmark_latency_times_the_model_an_encoder_pass_and_baselines(
 ):
     out = genir("benchmark", "latency", model, "--queries", tiny_corpus / "queries.jsonl",
                 "--count", "4", "--json", tmp_path / "l.json")  # fmt: skip
-    told = json.loads((tmp_path / "l.json").read_text())
-    rows = told["latency_ms"]
-    assert list(rows) == ["genir", "encoder", "dense", "bm25"] and told["queries"] == 4
+    output = json.loads((tmp_path / "l.json").read_text())
+    rows = output["latency_ms"]
+    assert list(rows) == ["genir", "encoder", "dense", "bm25"] and output["queries"] == 4
     assert all(0 < row["p50"] <= row["p95"] for row in rows.values())
-    assert told["p50_to_encoder"] == pytest.approx(rows["genir"]["p50"] / rows["encoder"]["p50"])
-    assert told["p95_to_p50"] == pytest.approx(rows["genir"]["p95"] / rows["genir"]["p50"])
-    assert f"p50 is {told['p50_to_encoder']:.2f} times that of transformers' encoder pass" in out
-    assert f"p95 {told['p95_to_p50']:.2f} times its own p50, of 4 queries" in out
+    assert output["p50_to_encoder"] == pytest.approx(rows["genir"]["p50"] / rows["encoder"]["p50"])
+    assert output["p95_to_p50"] == pytest.approx(rows["genir"]["p95"] / rows["genir"]["p50"])
+    assert f"p50 is {output['p50_to_encoder']:.2f} times that of transformers' encoder pass" in out
+    assert f"p95 {output['p95_to_p50']:.2f} times its own p50, of 4 queries" in out
 
 
 def test_benchmark_latency_alone_searches_for_titles(genir, model, tmp_path):
     genir("benchmark", "latency", model, "--baselines", "", "--count", "7",
           "--json", tmp_path / "l.json")  # fmt: skip
-    told = json.loads((tmp_path / "l.json").read_text())
-    assert list(told["latency_ms"]) == ["genir", "encoder"] and told["queries"] == 7
+    output = json.loads((tmp_path / "l.json").read_text())
+    assert list(output["latency_ms"]) == ["genir", "encoder"] and output["queries"] == 7
 
 
 def test_corpus_python_docs_makes_a_corpus(genir, tmp_path):

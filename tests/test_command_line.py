@@ -1,4 +1,4 @@
-"""Encodings of arguments and output, a reader that goes away, help texts, quoting, inspect."""
+"""Encodings of arguments and output, closed pipes, help texts, quoting, inspect."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ENGLISH = re.compile(r"\[[^\]]*\]")
 
 
 def genir(*arguments, **environment):
-    """Run the command in a process of its own."""
+    """Run the command in a process."""
     return subprocess.run(
         [sys.executable, "-c", MAIN, *arguments],
         capture_output=True, env={**os.environ, **environment}, check=False,
@@ -30,7 +30,7 @@ def genir(*arguments, **environment):
 
 
 def in_shell(redirections, *arguments):
-    """Run the command with redirections of a shell."""
+    """Run the command with shell redirections."""
     script = f'exec "$@" {redirections}'
     return subprocess.run(
         ["sh", "-c", script, "sh", sys.executable, "-c", MAIN, *arguments],
@@ -54,9 +54,9 @@ def in_shell(redirections, *arguments):
 def test_results_that_cannot_be_printed_are_an_error(tmp_path, redirections, message, arguments):
     file = tmp_path / "tokens.json"
     done = in_shell(redirections, *[str(file) if one == "T" else one for one in arguments])
-    told = done.stderr.decode()
-    assert done.returncode == 2, told
-    assert message in told and bool(told) == bool(message) and "Traceback" not in told
+    output = done.stderr.decode()
+    assert done.returncode == 2, output
+    assert message in output and bool(output) == bool(message) and "Traceback" not in output
     if ">&-" in redirections.split():  # known before any work: no secret is made and lost
         assert not file.exists()
 

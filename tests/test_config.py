@@ -59,7 +59,7 @@ def test_a_recipe_without_a_name_is_called_after_its_file(tmp_path):
     assert loaded(tmp_path / "short.toml").name == "short"
 
 
-# --- the recipes that come with genir ----------------------------------------------------------
+# --- built-in recipes --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -252,7 +252,7 @@ def test_a_bad_setting_is_named(file, setting, message):
         loaded(file, setting)
 
 
-# --- bad files ---------------------------------------------------------------------------------
+# --- invalid files -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

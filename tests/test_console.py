@@ -1,4 +1,4 @@
-"""Terminal output: what is escaped, what is kept, and that nothing else prints."""
+"""Terminal output: escaping, kept characters, and that only the console prints."""
 
 import ast
 import errno
@@ -136,7 +136,7 @@ def test_piped_output_is_never_cut_or_wrapped(capsys, monkeypatch):
 
 
 class Stream(io.TextIOWrapper):
-    """Standard output with an encoding of its own."""
+    """Standard output with another encoding."""
 
     def __init__(self, encoding, terminal=False):
         super().__init__(io.BytesIO(), encoding=encoding)
@@ -264,7 +264,7 @@ what a closed pipe does not take."""
 
 
 def test_only_the_console_prints():
-    """A verb that opens a console of its own, or writes to a stream, forgets to escape."""
+    """A verb that opens another console, or writes to a stream, would not escape."""
     for path in Path(genir.__file__).parent.rglob("*.py"):
         names = {
             f"{node.value.id}.{node.attr}"

@@ -1,4 +1,4 @@
-"""The image file, as far as it can be held to something without building it."""
+"""Checks of the Dockerfile that need no build."""
 
 import json
 import re
@@ -12,17 +12,17 @@ import typer
 from genir.cli import app
 
 TOP = Path(__file__).parents[1]
-# Instruction and what follows it, with continued lines joined and comments left out.
+# Instruction and its arguments, with continued lines joined and comments removed.
 TEXT = re.sub(r"^#.*\n", "", (TOP / "Dockerfile").read_text(), flags=re.MULTILINE)
 LINES = [line.split(maxsplit=1) for line in TEXT.replace("\\\n", " ").splitlines() if line]
 
 
-def told(instruction):
+def arguments_of(instruction):
     return [text for name, text in LINES if name == instruction]
 
 
 def sent(path):
-    """Tell whether .dockerignore lets a path into the build: the last pattern that fits decides."""
+    """Whether .dockerignore lets a path into the build: the last matching pattern decides."""
     inside = True
     for pattern in (TOP / ".dockerignore").read_text().split("\n"):
         name = pattern.removeprefix("!")
@@ -40,7 +40,7 @@ def fits(path, name):
 
 
 def test_what_is_copied_is_there_and_is_sent():
-    copied = [shlex.split(text) for text in told("COPY") if not text.startswith("--from")]
+    copied = [shlex.split(text) for text in arguments_of("COPY") if not text.startswith("--from")]
     sources = [source for words in copied for source in words[:-1]]
     assert {"genir", "pyproject.toml", "constraints.txt", "README.md"} == set(sources)
     assert all((TOP / source).exists() and sent(source) for source in sources)
@@ -58,29 +58,29 @@ def test_the_package_needs_no_file_that_is_left_out():
 
 
 def test_the_entry_command_parses():
-    program, *words = json.loads(told("ENTRYPOINT")[0])
+    program, *words = json.loads(arguments_of("ENTRYPOINT")[0])
     group = typer.main.get_command(app)
     assert program == "genir"
     serve = group.commands[words[0]]
     context = serve.make_context("serve", [*words[1:], "--tokens", "/tokens.json"])
-    assert str(context.params["model"]) == told("VOLUME")[0] == "/model"
+    assert str(context.params["model"]) == arguments_of("VOLUME")[0] == "/model"
     assert context.params["host"] == "0.0.0.0"
-    assert str(context.params["port"]) == told("EXPOSE")[0]
+    assert str(context.params["port"]) == arguments_of("EXPOSE")[0]
 
 
 def test_it_is_not_run_by_root_and_its_health_is_asked_for():
-    users = told("USER")
+    users = arguments_of("USER")
     assert users and users[-1].isdigit() and users[-1] != "0"
     instructions = [name for name, _ in LINES]
     last = instructions.index("USER")
     assert "RUN" not in instructions[last:]
-    check = told("HEALTHCHECK")[0]
-    assert f":{told('EXPOSE')[0]}/healthz" in check
+    check = arguments_of("HEALTHCHECK")[0]
+    assert f":{arguments_of('EXPOSE')[0]}/healthz" in check
     code = json.loads(check[check.index("[") :])[2]
     compile(code, "healthcheck", "exec")
 
 
 def test_every_build_argument_without_a_default_is_asked_for():
-    bare = {text for text in told("ARG") if "=" not in text}
+    bare = {text for text in arguments_of("ARG") if "=" not in text}
     assert bare == {"TORCH_INDEX"}
-    assert any(text.startswith('test -n "$TORCH_INDEX"') for text in told("RUN"))
+    assert any(text.startswith('test -n "$TORCH_INDEX"') for text in arguments_of("RUN"))

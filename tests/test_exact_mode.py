@@ -1,4 +1,4 @@
-"""Exact mode, from the recipe to the hits."""
+"""Exact search, from the recipe to the hits."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_where_the_budget_runs_out_beam_search_answers(retriever):
         retriever.recipe = recipe
     assert again == beam
     if len(retriever.table) <= 1024 and retriever.model.kind == "bridge":
-        assert all(hits.proven for hits in exact)  # one expansion completes so small a table
+        assert all(hits.proven for hits in exact)  # one expansion completes a table this small
     else:
         assert not any(hits.proven for hits in exact)
         assert exact == beam

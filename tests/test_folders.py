@@ -20,7 +20,7 @@ LARGE = [f"word {number}" for number in range(2000)]
 
 @pytest.fixture
 def old(tmp_path):
-    """A folder that stands there already."""
+    """An existing folder."""
     folder = tmp_path / "model"
     (folder / "inner").mkdir(parents=True)
     (folder / "inner" / "old.txt").write_text("old")
@@ -56,7 +56,7 @@ def test_a_folder_in_the_way_is_refused(old):
 
 @pytest.mark.parametrize("atomic", [True, False])
 def test_a_folder_is_replaced_when_the_new_one_is_full(old, atomic, monkeypatch):
-    if not atomic:  # a system that cannot exchange two folders in one step
+    if not atomic:  # a system that cannot exchange two folders atomically
         monkeypatch.setattr(folders, "_exchange", lambda one, other: False)
     with new_folder(old, overwrite=True) as partial:
         write(partial)
@@ -156,7 +156,7 @@ def save_tokenizer(folder):
     ids=["text", "numpy", "torch", "marisa", "tokenizer"],
 )
 def test_every_library_s_failed_write_is_named(fill, old):
-    """The system refuses what is written beyond 100 bytes of a file."""
+    """The system rejects writes beyond 100 bytes of a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     try:
@@ -176,7 +176,7 @@ def test_a_full_disk_is_known_by_its_number_in_words(tmp_path):
         pytest.raises(InputError, match="the disk is full; free space"),
         new_folder(tmp_path / "model"),
     ):
-        raise Exception("No space left on device (os error 28)")  # as tokenizers has it
+        raise Exception("No space left on device (os error 28)")  # like tokenizers
 
 
 def test_others_may_read_what_is_written(tmp_path):

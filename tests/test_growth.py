@@ -1,9 +1,9 @@
-"""Work on texts grows as its input does: the input is doubled four times, on ordinary texts and on
-ones made to be slow.
+"""Time complexity of text processing: the input is doubled four times, with ordinary and with
+adversarial texts.
 
-CPU time of this thread, for each size the best of all rounds so far: a busy machine only adds time,
-and one quiet moment for each size is enough. A quadratic function takes twice its share at each
-doubling, and 1.3 times is the limit.
+The measure is CPU time of this thread, the minimum over all rounds for each size, because a busy
+machine only adds time. A quadratic function takes twice its linear time at each doubling; the limit
+is 1.3 times.
 """
 
 import gc
@@ -37,7 +37,7 @@ DOUBLINGS = 4
 LIMIT = 1.3
 ROUNDS = 12
 SLOW = 2.0
-"""Seconds after which a run is not worth measuring further."""
+"""Maximum seconds of a measured run."""
 
 
 def seconds(work, given):
@@ -53,12 +53,12 @@ def seconds(work, given):
 
 
 def growth(times):
-    """Return by how much more than twice the time each doubling takes, in the geometric mean."""
+    """Return the factor per doubling beyond twice the time, as a geometric mean."""
     return (times[-1] / times[0]) ** (1 / (len(times) - 1)) / 2
 
 
 def times_of(make, work, size):
-    """Return the seconds at each size, up to the first that is too slow to go on."""
+    """Return the seconds at each size, up to the first that is too slow."""
     times = [seconds(work, make(size))]
     for doubling in range(1, DOUBLINGS + 1):
         times.append(seconds(work, make(size * 2**doubling)))
@@ -69,7 +69,7 @@ def times_of(make, work, size):
 
 @pytest.fixture(autouse=True)
 def _without_collector():
-    """Collect no garbage meanwhile: it takes time when it likes."""
+    """Disable garbage collection during a measurement."""
     gc.disable()
     yield
     gc.enable()
@@ -161,7 +161,7 @@ def test_a_snippet_reads_a_bounded_part_of_a_text():
 
 
 def linked(text):
-    """Return a page of links, one each 40 characters, and the page that they lead to."""
+    """Return a page with one link per 40 characters, and the linked page."""
     links = tuple(Link(at, at + 3, "b") for at in range(0, len(text) - 4, 40))
     return [Document("a", text, "a title", links=links), Document("b", "Other words.", "a title")]
 
@@ -176,7 +176,7 @@ def test_tasks(name):
     def work(corpus):
         return list(kind(kind.Options(**options)).examples(corpus, table, queries, Random(0)))
 
-    # These two leave out the links of a page's first sentences: most links of a short page.
+    # These two skip the links of a page's first sentences, which are most links of a short page.
     smallest = 8_000 if name in ("hip", "rqp") else 1_000
     for text in ("prose", "one word", "full stops", "Han", "Latin in Han", "marks alone"):
         assert_linear(lambda size: linked(TEXTS[text](size)), work, smallest)  # noqa: B023
@@ -313,7 +313,7 @@ def test_front_matter(name):
     start, part, end = FRONT_MATTER[name]
 
     def work(source):
-        with suppress(ValueError):  # refused, in as little time
+        with suppress(ValueError):  # an error must take linear time, too
             split_front_matter(source)
 
     assert_linear(lambda size: start + part * size + end, work, 500)

@@ -1,4 +1,4 @@
-"""Every verb over documents, paths and queries that hold escape sequences, markup and overrides."""
+"""Every verb with documents, paths and queries that contain escape sequences, markup, overrides."""
 
 import json
 import logging
@@ -24,11 +24,11 @@ CONTROLS = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b31m\x08\x7f\u202e\u2066\u200f\u2028
 BAD = f"{CONTROLS}[bold]red[/] [link=http://e.org]l[/link]"
 HOSTILE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\u061c]")
 COLOURS = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh])|\r?\x1b\[(?:2K|1A)")
-"""Colours, and the cursor of rich's own progress bars."""
+"""Colours, and the cursor movements of rich's progress bars."""
 ELSEWHERE = {
     "benchmark decode", "benchmark load", "demo", "generate-queries", "mcp", "refresh", "serve",
 }  # fmt: skip
-"""Verbs that take long: they print through genir.console, as tests/test_console.py checks."""
+"""Verbs that take long; tests/test_console.py checks that they print through genir.console."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def model(corpus, training):
 
 
 def calls(model, corpus, training, encoder):
-    """Return arguments of each verb, and its exit code."""
+    """Return the arguments of each verb, and its exit code."""
     key, judged = f"0 {BAD}", ("--queries", corpus / "queries.jsonl",
                                "--qrels", corpus / "qrels" / "test.tsv")  # fmt: skip
     new = corpus / f"new {CONTROLS}.jsonl"
@@ -157,7 +157,7 @@ def test_no_verb_lets_a_control_character_through(
         shown = COLOURS.sub("", out + err) if colour else out + err
         if "--json" not in arguments:
             assert not re.search(r"\n\s+1  forged", shown)
-        # Progress bars of other libraries draw over themselves.
+        # Progress bars of other libraries write control sequences.
         lines = [line for line in shown.split("\n") if "it/s" not in line]
         assert not HOSTILE.search("\n".join(lines)), (arguments, ascii(shown))
 
@@ -187,7 +187,7 @@ def test_the_model_card_is_plain(model):
 
 
 def test_a_terminal_gets_colours_and_nothing_else(model):
-    """In a pseudo-terminal of 60 columns: no address is folded, no escape but colours."""
+    """In a pseudo-terminal of 60 columns, URLs are not wrapped, and only colours are escapes."""
     parent, child = pty.openpty()
     program = "from genir.cli import main; main()"
     process = subprocess.Popen(
@@ -216,5 +216,5 @@ def test_logs_stay_json_with_the_raw_text(capsys):
         logging.getLogger("genir.serving").info(f"event {BAD}", extra={"path": BAD})
     line = capsys.readouterr().out
     assert not HOSTILE.search(line.rstrip("\n")) and line.count("\n") == 1
-    told = json.loads(line)
-    assert told["event"] == f"event {BAD}" and told["path"] == BAD
+    output = json.loads(line)
+    assert output["event"] == f"event {BAD}" and output["path"] == BAD

@@ -1,4 +1,4 @@
-"""Strict JSON: what is refused, and where it says the fault is."""
+"""Strict JSON: rejected inputs, and the position in the message."""
 
 import json
 import os

@@ -35,17 +35,17 @@ def test_kernels_are_bounded_unless_the_environment_says_otherwise(monkeypatch):
     monkeypatch.delenv(NAME)
     keep_few_kernels()
     assert os.environ[NAME] == str(KERNELS)
-    monkeypatch.delenv(NAME)  # also after the test
+    monkeypatch.delenv(NAME)  # is restored after the test
 
 
 def test_the_command_line_loads_no_torch_before_a_verb_asks_for_it():
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", "import sys, genir.cli; print('torch' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == "False"
+    assert output.stdout.strip() == "False"
 
 
 def test_freed_memory_goes_back_and_what_is_in_use_stays():

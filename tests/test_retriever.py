@@ -42,7 +42,7 @@ QUERIES = ["clone a text", "how do i monitor a drive?", "erase", "", "☃"]
 
 @pytest.fixture(scope="module")
 def assembled(tiny_encoder, tiny_corpus, tmp_path_factory):
-    """Assemble a scheme's model on the tiny corpus, with `[decoding]` as given."""
+    """Assemble a scheme's model on the tiny corpus, with the given `[decoding]`."""
     path = tmp_path_factory.mktemp("store") / "documents.sqlite"
     documents = DocumentStore.create(path, read_corpus(tiny_corpus))
     queries = read_train_queries(
@@ -79,7 +79,7 @@ def atomic(assembled):
 
 
 def check_hits(retriever, hits, k, matching):
-    """Hold one query's hits to the contract; `matching` are the keys that may be found."""
+    """Check the decoding contract for one query's hits; `matching`: keys that pass the filter."""
     keys = [hit.key for hit in hits]
     assert len(set(keys)) == len(keys) == min(k, len(matching))
     assert set(keys) <= set(matching)
@@ -125,7 +125,7 @@ def test_every_hit_passes_the_filter(retriever, where, passes, k):
 @pytest.mark.parametrize("k", [3, 50])
 def test_every_query_may_have_a_filter_of_its_own(retriever, k):
     filters = [{"section": 2}, None, {"verb": "fly"}, {"section": 2}, {"tags": "disk"}, {}] * 6
-    queries = [QUERIES[n % 4] for n in range(len(filters))]  # more than are decoded together
+    queries = [QUERIES[n % 4] for n in range(len(filters))]  # more than one decoding batch
     found = retriever.search(queries, k, filters)
     for query, where, hits in list(zip(queries, filters, found, strict=True))[::5]:
         (alone,) = retriever.search([query], k, where)
@@ -138,9 +138,9 @@ def test_a_filter_compiled_ahead_is_not_compiled_again(assembled, monkeypatch):
     expected = assembled("atomic").search(["erase"], 40, where)
     with ThreadPoolExecutor(1) as other:
         other.submit(retriever.prepare, where).result()
-    monkeypatch.setattr(DocumentStore, "matching", None)  # would fail if it were called
+    monkeypatch.setattr(DocumentStore, "matching", None)  # fails if it is called
     assert retriever.search(["erase"], 40, where) == expected
-    retriever.table.set_live([3], False)  # a change: the mask is of another version
+    retriever.table.set_live([3], False)  # a change invalidates the mask
     with pytest.raises(TypeError):
         retriever.search(["erase"], 40, where)
 
@@ -148,7 +148,7 @@ def test_a_filter_compiled_ahead_is_not_compiled_again(assembled, monkeypatch):
 def test_a_search_walks_no_modules_where_the_mode_is_right(retriever, monkeypatch):
     before = retriever.search(QUERIES, 5)
     with monkeypatch.context() as patch:
-        patch.setattr(torch.nn.Module, "train", None)  # would fail if it were called
+        patch.setattr(torch.nn.Module, "train", None)  # fails if it is called
         assert retriever.search(QUERIES, 5) == before
     retriever.model.train()
     assert retriever.search(QUERIES, 5) == before
@@ -197,7 +197,7 @@ def test_deleted_documents_are_never_found(retriever, monkeypatch):
 
 
 def test_a_batch_answers_as_its_queries_alone(retriever):
-    queries = [f"{QUERIES[n % 3]} {n}" for n in range(35)]  # more than are decoded together
+    queries = [f"{QUERIES[n % 3]} {n}" for n in range(35)]  # more than one decoding batch
     together = retriever.search(queries, 5)
     for query, hits in list(zip(queries, together, strict=True))[::8]:
         (alone,) = retriever.search([query], 5)
@@ -250,7 +250,7 @@ def test_atomic_hits_are_those_of_a_softmax_over_all(atomic):
 def test_several_identifiers_of_a_document_take_no_one_s_place(assembled, aggregate, join):
     retriever, rng = assembled("residual", aggregate=aggregate), np.random.default_rng(0)
     keys = retriever.table.keys[:20]
-    # Three codes a document, on the two levels of 8 and the level of ties.
+    # Three codes per document: two levels of 8 codes and the tie-breaker.
     codes = [[(*rng.integers(0, 8, 2).tolist(), 3 * n + i) for i in range(3)] for n in range(20)]
     table = IdentifierTable.build(codes, keys)
     retriever.model.attach(retriever.scheme, table, None)
@@ -261,7 +261,7 @@ def test_several_identifiers_of_a_document_take_no_one_s_place(assembled, aggreg
         query, head = query_vectors(several.model), several.model.head
         levels = [head.scores(query, level).log_softmax(dim=1).numpy() for level in range(3)]
     live = LiveRows.build([table.live])
-    for width in (1, len(table)):  # one beam finds a single document; it must be doubled
+    for width in (1, len(table)):  # a beam of one is doubled until there are enough hits
         for number, ranked in enumerate(several.rank(QUERIES, 20, live, width)):
             scores = {
                 key: join([sum(levels[n][number, s] for n, s in enumerate(c)) for c in own])
@@ -391,7 +391,7 @@ def turn_a_bit(path):
 
 
 def swap(path):
-    """Put another file's content there: the weights, or the recipe in place of the weights."""
+    """Write another file's content there: the weights, or the recipe instead of the weights."""
     folder = next(p for p in path.parents if (p / "manifest.json").exists())
     other = "recipe.toml" if path.name == "model.safetensors" else "model.safetensors"
     path.write_bytes((folder / other).read_bytes())
@@ -431,8 +431,8 @@ def test_a_length_beyond_the_positions_of_the_encoder_is_refused(model_folder):
     values["options"]["length"] = 400_000
     path.write_text(json.dumps(values))
     write_manifest(model_folder, {})
-    told = f"^{path}: length = 400000: the encoder takes at most \\d+ tokens"
-    with pytest.raises(InputError, match=told):
+    message = f"^{path}: length = 400000: the encoder takes at most \\d+ tokens"
+    with pytest.raises(InputError, match=message):
         Retriever.load(model_folder)
 
 
@@ -471,12 +471,12 @@ def test_pushing_needs_a_saved_model_and_the_hub(assembled, tmp_path, offline):
         retriever.push_to_hub("nobody/model")
 
 
-# --- disks that fill up ------------------------------------------------------------------------
+# --- full disks --------------------------------------------------------------------------------
 
 
 @contextmanager
 def no_file_above(size):
-    """Let the system refuse every write beyond `size` bytes of a file."""
+    """Make the system reject writes beyond `size` bytes of a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The newcomer's page does what it says: its shell blocks are run, in order, as one session."""
+"""The page on serving your own data works: its shell blocks run in order, in one session."""
 
 import json
 import os
@@ -17,11 +17,11 @@ TOP = Path(__file__).parents[1]
 PAGE = (TOP / "docs" / "getting-started" / "your-own-data.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 PATIENCE = 560
-"""Seconds: a busy machine takes minutes over what an idle one does in half of one."""
+"""Timeout in seconds; a busy machine takes minutes where an idle one takes half of one."""
 MARK = "@@@ next block @@@"
 
 GENIR = "exec {python} -W ignore -c 'from genir.cli import main; main()' \"$@\""
-# Everything is installed already: what is asked for must be something that can be.
+# All packages are installed already; requirements must only be satisfiable.
 PIP = """exec {python} - "$@" <<'END'
 import re, sys, tomllib
 verb, *wanted = sys.argv[1:]
@@ -35,7 +35,7 @@ END"""
 
 @pytest.fixture
 def programs(tmp_path):
-    """Make `genir` and `pip` as a shell would find them."""
+    """Provide `genir` and `pip` as a shell would find them."""
     folder = tmp_path / "bin"
     folder.mkdir()
     facts = {"python": sys.executable, "project": str(TOP / "pyproject.toml")}
@@ -64,10 +64,10 @@ def test_every_command_block_runs_and_leads_where_the_page_says(programs, tmp_pa
         "COLUMNS": "200",
         "http_proxy": "",
     }
-    told = run(session, tmp_path, environment)
-    _, _, _, train, serve, refused, asked, changed, deleted, stopped = told.split(MARK)
+    output = run(session, tmp_path, environment)
+    _, _, _, train, serve, refused, asked, changed, deleted, stopped = output.split(MARK)
     assert first_key(train) == "expenses"
-    assert serve.strip() == ""  # the secret went into the variable
+    assert serve.strip() == ""  # the secret is in the variable
     assert json.loads(refused)["status"] == 401
     assert json.loads(asked)["hits"][0]["key"] == "printer"
     added, found = (json.loads(line) for line in changed.replace("}{", "}\n{").split("\n") if line)
@@ -78,7 +78,7 @@ def test_every_command_block_runs_and_leads_where_the_page_says(programs, tmp_pa
 
 
 def run(session, folder, environment):
-    """Return what a shell session printed; whatever it started ends with it."""
+    """Return the output of a shell session; its background processes end with it."""
     shell = subprocess.Popen(
         ["bash", "-c", session],
         cwd=folder,
@@ -89,14 +89,14 @@ def run(session, folder, environment):
         start_new_session=True,
     )
     try:
-        told, complaints = shell.communicate(timeout=PATIENCE)
+        output, complaints = shell.communicate(timeout=PATIENCE)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
     assert shell.returncode == 0, complaints
-    return told
+    return output
 
 
 def first_key(printed):
-    """Return the key of the hit that `genir search` printed first."""
+    """Return the key of the first hit that `genir search` prints."""
     return re.search(r"^ +1 +(\S+) ", printed, re.MULTILINE)[1]

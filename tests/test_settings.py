@@ -1,4 +1,4 @@
-"""Values of --set: read by the type of the key that they change."""
+"""Values of --set: parsed by the type of their key."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Retrievers whose documents share identifiers and have several: from a search to a change."""
+"""Retrievers with shared and multiple identifiers: from search to updates."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def living(retriever, tmp_path):
 
 
 def check(retriever, hits, k, matching):
-    """Hold one query's hits to what decoding promises."""
+    """Check the decoding contract for one query's hits."""
     keys = [hit.key for hit in hits]
     assert len(set(keys)) == len(keys) == min(k, len(matching)) and set(keys) <= set(matching)
     assert [(-hit.score, hit.key) for hit in hits] == sorted((-h.score, h.key) for h in hits)

@@ -1,4 +1,4 @@
-"""A signal at any moment ends a command with one line on stderr and the code 128 + its number."""
+"""A signal at any moment ends a command with one line on stderr and exit code 128 + its number."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from genir.signals import on_leave
 TOP = Path(__file__).parents[1]
 GENIR = (sys.executable, "-c", "from genir.cli import main; main()")
 DELAYS = (0.0, 0.15, 0.4, 0.9, 2.0, 4.0)
-"""Seconds after the process has begun to listen: imports, loading, work, the way out."""
+"""Seconds after the process has installed its handlers: imports, loading, work, exit."""
 PATIENCE = 120
 
 
@@ -30,12 +30,12 @@ def start(*command, **options):
 
 
 def hear():
-    """Undo what a test run in the background inherits."""
+    """Undo the signal settings that a background test run inherits."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until_it_listens(process):
-    """Wait until the process has a handler for SIGTERM, as /proc says."""
+    """Wait until the process has a handler for SIGTERM, according to /proc."""
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -208,16 +208,16 @@ guarded(work)
 
 
 @pytest.mark.parametrize(
-    ("rest", "code", "told"),
+    ("rest", "code", "message"),
     [
         ("pass", 143, "stopped; a checkpoint is saved"),
         ("raise ValueError('of work that was cut short')", 143, "stopped; a checkpoint is saved"),
         ("os.kill(os.getpid(), signal.SIGINT)", 130, "stopped by SIGINT"),
     ],
 )
-def test_a_wish_that_nobody_heeds_is_heeded_at_the_end(rest, code, told):
+def test_a_wish_that_nobody_heeds_is_heeded_at_the_end(rest, code, message):
     found, errors = ended(start(sys.executable, "-c", WISHING.format(rest=rest)))
-    assert found == code and errors.startswith(told) and "Traceback" not in errors
+    assert found == code and errors.startswith(message) and "Traceback" not in errors
 
 
 def test_a_reader_that_has_gone_is_no_error_of_ours():

@@ -1,4 +1,4 @@
-"""Keys and signatures of model folders: OpenSSL agrees, and everything else is refused by name."""
+"""Keys and signatures of model folders: OpenSSL agrees, and all else is rejected by name."""
 
 import builtins
 import os
@@ -45,9 +45,9 @@ def test_a_folder_is_signed_and_verified(folder, key):
     (own,) = read_public_keys(public(key))
     assert check_signature(folder, [own]) == signed_by == key_id(own)
     assert check_manifest(folder)["documents"] == 3  # the signature is no unlisted file
-    assert sign_folder(folder, read_private_key(key)) == signed_by  # signed again
+    assert sign_folder(folder, read_private_key(key)) == signed_by  # sign again
     assert sorted(os.listdir(folder)) == ["manifest.json", "manifest.sig", "weights"]
-    write_manifest(folder, {"documents": 4})  # which does not list the signature either
+    write_manifest(folder, {"documents": 4})  # does not list the signature either
     assert set(check_manifest(folder)["files"]) == {"weights"}
 
 

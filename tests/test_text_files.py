@@ -1,4 +1,4 @@
-"""Every reader of a text file takes the same encodings, and names what it cannot read."""
+"""Every reader of a text file supports the same encodings, and names unreadable bytes."""
 
 import bz2
 import gzip

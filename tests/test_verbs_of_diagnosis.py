@@ -21,10 +21,10 @@ def genir(*arguments):
 
 
 def test_explain_tells_level_by_level(model):
-    told = json.loads(genir("explain", model, "clone a text", "copy-file", "--json"))
-    assert told["key"] == "copy-file" and told["beams"] == 4
-    assert told["verdict"] in ("found", "pruned")
-    assert [set(level) for level in told["levels"]] == [
+    output = json.loads(genir("explain", model, "clone a text", "copy-file", "--json"))
+    assert output["key"] == "copy-file" and output["beams"] == 4
+    assert output["verdict"] in ("found", "pruned")
+    assert [set(level) for level in output["levels"]] == [
         {
             "symbol",
             "log_p",
@@ -50,27 +50,27 @@ def test_explain_refuses_an_unknown_key(model):
 
 
 def test_an_exact_search_says_that_it_is_proven(model):
-    told = json.loads(genir("search", model, "clone", "-k", "3", "--exact", "--json"))
-    assert (list(told), told["proven"]) == (["hits", "proven"], True)
+    output = json.loads(genir("search", model, "clone", "-k", "3", "--exact", "--json"))
+    assert (list(output), output["proven"]) == (["hits", "proven"], True)
     assert list(json.loads(genir("search", model, "clone", "--json"))) == ["hits"]
     assert genir("search", model, "clone", "--exact").splitlines()[-1] == "proven"
 
 
 def test_evaluate_diagnoses_when_asked(model, tiny_corpus, tmp_path):
     files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
-    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "told.json")
+    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "output.json")
     assert "Beam against exact" in genir("evaluate", model, *files, *quick, "--diagnose")
-    told = json.loads((tmp_path / "told.json").read_text())["decoding"]
-    assert told["gold"] == 20 and told["beam_against_exact"]["proven"] == 1
-    assert told["beams"] == 10  # the recipe's 4 are fewer than the hits
+    output = json.loads((tmp_path / "output.json").read_text())["decoding"]
+    assert output["gold"] == 20 and output["beam_against_exact"]["proven"] == 1
+    assert output["beams"] == 10  # the recipe's 4 are fewer than the hits
 
 
 def test_evaluate_diagnoses_the_beams_asked_for(model, tiny_corpus, tmp_path):
     files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
-    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "told.json")
+    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "output.json")
     shown = genir("evaluate", model, *files, *quick, "--diagnose", "--beams", 40)
-    told = json.loads((tmp_path / "told.json").read_text())["decoding"]
-    assert "beam 40" in shown and told["beams"] == 40
-    assert sum(told["pruned"]) == 0  # as many beams as documents lose none
-    against = told["beam_against_exact"]
+    output = json.loads((tmp_path / "output.json").read_text())["decoding"]
+    assert "beam 40" in shown and output["beams"] == 40
+    assert sum(output["pruned"]) == 0  # with as many beams as documents nothing is pruned
+    against = output["beam_against_exact"]
     assert against["beam"] == against["exact"] and against["missed"] == 0

@@ -1,4 +1,4 @@
-"""Untrained models of the tiny corpus, as whole retrievers; recipes made as small."""
+"""Untrained models of the tiny corpus as complete retrievers; recipes reduced to the same size."""
 
 import json
 
@@ -17,7 +17,7 @@ SCHEMES = {
     "url": {},
 }
 SHARED = {"ngram": {"n": 3}, "views": {"n": 3, "ngrams": 4}}
-"""Schemes whose identifiers documents share, and of which each has several."""
+"""Schemes with shared identifiers, and several per document."""
 GATHERED = {"ngram": "ngrams", "views": "views"}
 SCRATCH = {
     "kind": "seq2seq",
@@ -33,7 +33,7 @@ QUERIES = ["clone a text", "how do i monitor a drive?", "erase"]
 
 
 def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
-    """Assemble a scheme's model; `path` is where the document store goes.
+    """Assemble a scheme's model; `path` is the path of the document store.
 
     model: options of the bridge, or, with a `kind`, of another model.
     """
@@ -66,7 +66,7 @@ TINY_SCHEMES = {
 
 
 def small(name, encoder, folder):
-    """Return the settings that swap a recipe's models for tiny ones, and its start for a file."""
+    """Return the settings that replace a recipe's models by tiny ones, and its parent by a file."""
     recipe = load_recipe(name)
     settings = [f"model.encoder={json.dumps(str(encoder))}", "training.max_steps=2"]
     settings += ["training.precision=fp32", "training.evaluations=1"]

@@ -1,1 +1,1 @@
-"""Reading and writing collections of documents, queries and judgements."""
+"""Reading and writing collections of documents, queries and relevance judgements."""

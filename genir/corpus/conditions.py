@@ -1,9 +1,9 @@
-"""Filters on metadata, read into tests of single values in SQL. Knows no database.
+"""Metadata filters, translated to SQL tests of single values.
 
-A condition on a field is a value (equal), a list (any of), or a mapping of operators, all of which
-must hold: `gt`, `gte`, `lt`, `lte` (numbers with numbers, texts with texts), `prefix` (texts) and
-`not`, any condition. Booleans equal booleans only: `true` is not 1. Of a list in the metadata, one
-element that passes is enough; a document without the field passes none but `not`.
+A condition on a field is a value (equality), a list (any of its values), or a mapping of operators
+that are joined by AND: `gt`, `gte`, `lt`, `lte` (numbers with numbers, strings with strings),
+`prefix` (strings) and `not` (any condition). Booleans equal only booleans: `true` is not 1. A list
+in the metadata passes if one of its elements does. A document without the field passes only `not`.
 """
 
 import json
@@ -20,40 +20,42 @@ from genir.corpus.values import MAX_NUMBER
 from genir.errors import InputError, nearest
 
 COLUMNS = ("title", "url")
-"""Fields of every document, beside its metadata, that a filter may name."""
+"""Filterable fields of every document besides its metadata."""
 
 RANGES = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 OPERATORS = (*RANGES, "not", "prefix")
 NAMES = {"boolean": "true or false", "number": "a number", "text": "a text"}
 NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?")
 BOOLEANS = (b"\x00", b"\x01")
-"""False and true in the index."""
+"""Index values of false and true."""
 OPAQUE = b"{"
-"""In the index: a value that cannot be filtered by, such as an object. Sorts behind all others."""
+"""Index value of anything that cannot be filtered, for example an object. Sorts last."""
 HIGHEST = "\U0010ffff"
 """The last code point; a text may hold it like any other."""
 PARAMETERS = 10_000
-"""Values in one SQL statement; SQLite takes 32,766."""
+"""Maximum number of parameters of one SQL statement; SQLite allows 32,766."""
 
 Passing = NDArray[np.bool_]
 Having = Callable[[str, str, list[Any]], Passing]
-"""(field, SQL over `value`, its parameters) -> the documents with such a value, bool [documents].
+"""(field, SQL test of `value`, parameters) -> documents with a value that passes, bool [documents].
 """
 
 
 def passing(field: str, condition: Any, having: Having) -> Passing:
     """Return which documents fulfil a condition on a field, bool [documents].
 
-    Raises InputError for an unknown operator, naming the nearest, and for a value that cannot be
-    compared.
+    Raises:
+        InputError: Unknown operator (the message suggests the nearest) or incomparable value.
     """
     if not isinstance(condition, Mapping):
         return _any_of(field, condition, having)
     if not condition:
-        raise InputError(f"filter {field!r}: {{}} asks for nothing; give a value or an operator")
+        raise InputError(
+            f"filter {field!r}: {{}} is an empty condition; give a value or an operator"
+        )
     tests = [_test(field, name, value) for name, value in condition.items() if name != "not"]
     parts = []
-    if tests:  # together, so that it is one value that lies in a range
+    if tests:  # one test, so that a single value of a list must lie in the range
         sql = " AND ".join(test for test, _ in tests)
         parts.append(having(field, sql, [value for _, values in tests for value in values]))
     if "not" in condition:
@@ -62,10 +64,13 @@ def passing(field: str, condition: Any, having: Having) -> Passing:
 
 
 def read_value(field: str, text: str, types: Collection[str]) -> list[Any]:
-    """Return the values that a text stands for in a field whose values have these types.
+    """Parse a command-line text into the values that it may mean for a field of these types.
 
-    In a field of numbers, `007` is 7; where there are texts too, it is the text, and `7` is both.
-    Raises InputError where the text is of none of the types, naming them.
+    In a field of numbers, `007` is 7; if the field also has strings, it is the string, and `7` is
+    both.
+
+    Raises:
+        InputError: The text has none of the types.
     """
     values: list[Any] = []
     if "boolean" in types and text.lower() in ("true", "false"):
@@ -85,7 +90,7 @@ def read_value(field: str, text: str, types: Collection[str]) -> list[Any]:
 
 
 def read_texts(field: str, condition: Any, types: Collection[str]) -> Any:
-    """Return a condition whose texts are read by the types of a field that holds no text."""
+    """Parse the strings of a condition for a field without string values."""
     if "text" in types or not types:
         return condition
     if isinstance(condition, str):
@@ -107,9 +112,9 @@ def _number(text: str) -> int | float | None:
 
 
 def index_values(value: Any) -> list[str | int | float | bytes]:
-    """Return what the index holds of a field's value: itself, or the elements of a list.
+    """Return the index values of a field: its value, or the elements of its list.
 
-    Of what cannot be filtered by, such as an object or an empty list, it holds `OPAQUE`.
+    A value that cannot be filtered, for example an object or an empty list, is indexed as `OPAQUE`.
     """
     elements = value if isinstance(value, list | tuple) else [value]
     found = [
@@ -141,7 +146,7 @@ def _test(field: str, name: Any, value: Any) -> tuple[str, list[Any]]:
     if isinstance(value, bool) and name != "prefix":
         raise InputError(
             f"filter {field!r}: true and false have no order, so {name} cannot compare them; "
-            f"ask for the value itself: {{{json.dumps(field)}: {json.dumps(value)}}}"
+            f"filter by the value itself: {{{json.dumps(field)}: {json.dumps(value)}}}"
         )
     if name == "prefix":
         if not text:
@@ -166,7 +171,7 @@ def _end_of_prefix(prefix: str) -> str | None:
 
 
 def _bound(value: Any) -> Any:
-    """Return a value as the index holds it."""
+    """Return a value in its index representation."""
     if isinstance(value, bool):
         return BOOLEANS[value]
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value

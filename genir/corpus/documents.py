@@ -1,7 +1,6 @@
-"""Documents and queries as the mappings that files hold, and back. Knows no files.
+"""Conversion of documents and queries from and to the records that files hold.
 
-The one place that decides whether a record is a document: training, `genir add`, the HTTP server
-and `Retriever.add` all ask it.
+The only validation of documents: training, `genir add`, the HTTP server and `Retriever.add` use it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,26 +15,27 @@ from genir.errors import InputError
 from genir.records import Document, Link, Query
 
 FIELDS = ("_id", "title", "text", "url", "links")
-"""The fields with a meaning of their own; all others are metadata."""
+"""Fields with a fixed meaning; all other fields are metadata."""
 SPAN = {"start", "end", "target"}
 
 MAX_KEY = 1_024
-"""Characters of a document's key: it is a part of addresses, and of requests."""
+"""Maximum number of characters of a document key, which is part of URLs."""
 
 
 def document_of(record: Mapping[str, Any], where: str) -> Document:
     """Return the document of a record.
 
-    A null is an absent field. The object `metadata` that BEIR nests is spread over the record; a
-    `metadata` that is no object is a metadata field of that name. `links` are hyperlinks where
-    they are spans {start, end, target}; addresses under `links` are a metadata field of that name.
+    A null is an absent field. BEIR's nested object `metadata` is merged into the record; a
+    `metadata` that is not an object is a metadata field of this name. `links` are hyperlinks if
+    they are spans {start, end, target}; URLs in `links` are a metadata field.
 
     Args:
-        record: fields by name, as a line of corpus.jsonl holds them.
-        where: opens each message, such as "corpus.jsonl:3".
+        record: Fields by name, as in a line of corpus.jsonl.
+        where: Prefix of error messages, for example "corpus.jsonl:3".
 
     Raises:
-        InputError: a field is missing, ill-typed, given twice or not JSON, or the text is empty.
+        InputError: A field is missing, has a wrong type, is given twice or is not JSON, or the text
+            is empty.
     """
     values = _spread(record, where)
     key = key_of(values, where)
@@ -60,7 +60,7 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
 
 
 def _refuse_unaddressable(key: str, where: str) -> None:
-    """Raise InputError for a key that the address of a document over HTTP cannot hold."""
+    """Raise InputError for a key that cannot be part of a document's URL."""
     if key in (".", ".."):
         raise InputError(
             f"{where}: _id {key!r} cannot be a part of an address: browsers and proxies take it "
@@ -82,15 +82,17 @@ def _check_metadata(metadata: Mapping[str, Any], place: str) -> None:
 
 
 def documents_of(given: Any) -> list[Document]:
-    """Return the documents of what a caller gives: mappings, `Document`s, or a single one.
+    """Return the documents of mappings, of `Document`s, or of a single one of either.
 
     Raises:
-        InputError: one is neither, cannot be a document, or has the key of another.
+        InputError: An item is neither, is not a valid document, or repeats a key.
     """
     if isinstance(given, Mapping | Document):
         given = [given]
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise InputError(f"documents {shorten(given)}: give a list of dicts with _id and text")
+        raise InputError(
+            f"documents {shorten(given)}: not documents; give a list of dicts with _id and text"
+        )
     documents: dict[str, Document] = {}
     for number, one in enumerate(given, 1):
         document = document_of(record_from(one, f"document {number}"), f"document {number}")
@@ -106,20 +108,20 @@ def record_from(item: Any, where: str) -> Mapping[str, Any]:
         return record_of(item)
     if not isinstance(item, Mapping):
         raise InputError(
-            f"{where}: {shorten(item)} is not a mapping; give one split, such as "
+            f"{where}: {shorten(item)} is not a mapping; give one split, for example "
             "dataset['train'], or a list of dicts with _id and text"
         )
     return item
 
 
 def _spread(record: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the fields that are not null, those of a nested `metadata` among them."""
+    """Return the non-null fields, including the fields of a nested `metadata`."""
     values = {name: value for name, value in record.items() if value is not None}
     if not isinstance(values.get("metadata"), Mapping):
         return values
     nested = {name: one for name, one in values.pop("metadata").items() if one is not None}
     for name, value in nested.items():
-        # saferepr: in Python, true equals 1.
+        # saferepr distinguishes True from 1.
         if name in values and saferepr(values[name]) != saferepr(value):
             raise InputError(
                 f"{where}: {name!r} is {shorten(values[name], 40)} in the record, but "
@@ -131,7 +133,7 @@ def _spread(record: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def query_of(record: Mapping[str, Any], where: str) -> Query:
-    """Return the query of a record. Raises InputError for a missing or empty field."""
+    """Return the query of a record. Raises `InputError` for a missing or empty field."""
     key = key_of(record, where)
     text = _string(record, "text", where)
     if is_blank(text):
@@ -142,7 +144,7 @@ def query_of(record: Mapping[str, Any], where: str) -> Query:
 
 
 def key_of(record: Mapping[str, Any], where: str) -> str:
-    """Return a record's `_id`. Raises InputError unless it is a printable, non-empty string."""
+    """Return a record's `_id`. Raises `InputError` unless it is a printable, non-empty string."""
     if "_id" not in record:
         names = ", ".join(map(str, record)) or "nothing"
         raise InputError(f"{where}: no _id; add one (the fields given: {names})")
@@ -176,7 +178,7 @@ def _whole(text: str, name: str, where: str) -> str:
 
 
 def holds_addresses(links: Any) -> bool:
-    """Return whether a `links` field holds strings, such as addresses, instead of spans."""
+    """Whether a `links` field holds strings, for example URLs, instead of spans."""
     if isinstance(links, str):
         return True
     listed = isinstance(links, list | tuple) and len(links) > 0
@@ -184,7 +186,7 @@ def holds_addresses(links: Any) -> bool:
 
 
 def links_of(values: Any, text: str, where: str) -> tuple[Link, ...]:
-    """Return the links of a text. Raises InputError for a span that is not inside it."""
+    """Return the links of a text. Raises `InputError` for a span outside of it."""
     if not isinstance(values, list | tuple):
         raise InputError(
             f"{where}: links {shorten(values)} is not a list; write spans {{start, end, target}} "
@@ -208,11 +210,11 @@ def _link(value: Any, text: str, where: str) -> Link:
 
 
 def record_of(document: Document) -> dict[str, Any]:
-    """Return the record that `document_of` reads back to an equal document.
+    """Return the record of a document; the inverse of `document_of`.
 
     Raises:
-        InputError: metadata or links are of another type, or a metadata field has the name and the
-            form of a field of the document.
+        InputError: Metadata or links have a wrong type, or a metadata field has the name and the
+            shape of a field of the document.
     """
     _check_types(document)
     clash = set(document.metadata) & {"_id", "title", "text", "url"}
@@ -247,6 +249,6 @@ def _check_types(document: Document) -> None:
 
 
 def link_records(document: Document) -> list[dict[str, Any]]:
-    """Return a document's links as `links_of` reads them back."""
+    """Return a document's links as records; the inverse of `links_of`."""
     return [{"start": link.start, "end": link.end, "target": link.target}
             for link in document.links]  # fmt: skip

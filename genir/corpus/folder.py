@@ -1,4 +1,4 @@
-"""Reading collections: finds out which of the known formats a path holds, and checks each line."""
+"""Readers of collections, queries and qrels: detect the format of a path and validate each line."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,15 +27,15 @@ def read_corpus(
 ) -> Iterator[Document]:
     """Return the documents of a collection in any known format.
 
-    Whatever is left out or altered is counted and logged as a warning once the source is read.
+    Skipped or altered input is counted and logged as warnings after the source is read.
 
     Args:
-        source: a corpus folder, a JSONL or MS MARCO file, a folder of Markdown, HTML and text
+        source: A corpus folder, a JSONL or MS MARCO file, a folder of Markdown, HTML and text
             files, or rows: dicts, `Document`s or a `datasets.Dataset`.
-        base_url: opens the URLs of a folder of pages.
+        base_url: Prefix of the URLs of a folder of pages.
 
     Raises:
-        InputError: names file, line, value and the fix, as soon as a bad line is reached.
+        InputError: Names file, line, value and fix, when the invalid line is reached.
     """
     if not isinstance(source, str | Path):
         if base_url:
@@ -51,10 +51,10 @@ def read_corpus(
 
 
 def holds_pages(path: Path) -> bool:
-    """Return whether a path is a folder of pages and no collection.
+    """Whether a path is a folder of pages rather than a corpus folder.
 
     Raises:
-        InputError: there is nothing at the path, or a folder holds neither or several collections.
+        InputError: The path does not exist, or the folder has no documents or several collections.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
@@ -95,7 +95,7 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
 
 def _records(path: Path, columns: Columns, notes: Notes) -> Records:
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not a regular file; put what it yields into a file, give that")
+        raise InputError(f"{path}: not a regular file; write its content to a file first")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes[-1:] == [".tsv"]:
         return tsv_records(read_lines(path), str(path), columns, notes)
@@ -107,10 +107,10 @@ def _records(path: Path, columns: Columns, notes: Notes) -> Records:
 def _unique(
     items: Iterable[tuple[int, Item]], name: str, kind: str, seen: dict[str, int]
 ) -> Iterator[Item]:
-    """Yield the items while no key comes twice; `seen` gets the line of each.
+    """Yield the items and record the line of each key in `seen`.
 
     Raises:
-        InputError: names both lines of a key that comes twice, or there is no item.
+        InputError: A key occurs twice (the message names both lines), or there is no item.
     """
     for number, item in items:
         first = seen.setdefault(item.key, number)
@@ -127,7 +127,7 @@ def _unique(
 def _documents(
     numbered: Iterable[tuple[int, Document]], name: str, notes: Notes
 ) -> Iterator[Document]:
-    """Yield unique documents; then log the notes, with links that lead nowhere among them."""
+    """Yield unique documents; then log the notes, including links to unknown documents."""
     keys: dict[str, int] = {}
     targets: dict[str, str] = {}
     for document in _unique(numbered, name, "documents", keys):
@@ -145,7 +145,8 @@ def _documents(
 def read_queries(path: str | Path) -> dict[str, Query]:
     """Return the queries of a JSONL or `qid<tab>text` file (or of a corpus folder) by key.
 
-    Raises InputError for a bad line, a duplicate key and an empty file.
+    Raises:
+        InputError: Invalid line, duplicate key or empty file.
     """
     file = as_path(path, "queries")
     if file.is_dir():
@@ -175,7 +176,8 @@ def read_qrels(
 ) -> list[Qrel]:
     """Return the judgements of a BEIR or TREC qrels file.
 
-    Raises InputError for a bad line and, where known keys are given, for an unknown one.
+    Raises:
+        InputError: Invalid line, or a key that is not in `queries` or `documents`, where given.
     """
     file = as_path(path, "qrels")
     qrels = []
@@ -195,9 +197,10 @@ def read_qrels(
 def read_train_queries(
     queries: str | Path, qrels: str | Path, documents: Container[str]
 ) -> dict[str, list[str]]:
-    """Return the texts of the queries that each document answers (grade > 0), by document key.
+    """Return the texts of the train queries by the key of each relevant document (grade > 0).
 
-    `documents` holds the keys of the corpus. Raises InputError for an unknown key.
+    Raises:
+        InputError: Invalid files, or a key that is not in `documents`, the keys of the corpus.
     """
     known = read_queries(queries)
     texts: dict[str, list[str]] = {}

@@ -1,8 +1,8 @@
-"""The front matter of a page: fields before its text, as Jekyll, Hugo and MkDocs write them.
+"""Front matter of pages: fields before the text, as in Jekyll, Hugo and MkDocs.
 
-YAML between `---` lines, TOML between `+++` lines, or a JSON object. Values stay as written: a
-number or boolean becomes one only where JSON writes it in the same way (`10`, `true`), so that
-`007`, `1.10`, `yes` and dates are texts.
+YAML between `---` lines, TOML between `+++` lines, or a JSON object. Values are kept as written: a
+number or boolean is converted only if JSON writes it in the same way (`10`, `true`), so `007`,
+`1.10`, `yes` and dates stay strings.
 """
 
 import json
@@ -22,33 +22,33 @@ YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
 JSON = re.compile(r'\A\{[ \t]*(?:\n|"[^"\n]*"[ \t]*:)')
 JSON_FIELD = re.compile(r'\A\{\s*"[^"\n]*"\s*:')
-"""Opens an object; other braces, such as those of a template, open a text."""
+"""Start of an object; other braces, for example of a template, start a text."""
 LINE_END = re.compile(r"[ \t]*(?:\n|\Z)")
 OPENED = re.compile(r"\A(?:---[ \t]*\n[\w \"'-]+:|\+\+\+[ \t]*\n[\w \"'.-]+=)")
-"""Opens front matter with a first field."""
+"""Start of front matter with a first field."""
 INTEGER = re.compile(r"-?[1-9][0-9]*")
 MAX_DIGITS = 309
-"""Characters of an integer that a double may hold; longer ones need not be converted."""
+"""Maximum number of characters of an integer; a double holds no longer ones."""
 MAX_CHARS = 2**18
-"""Front matter is a page of fields at most; the YAML parser takes 10 seconds for a million."""
+"""Maximum number of characters; the YAML parser takes 10 seconds for a million."""
 MAX_DEPTH = 100
-"""Lists and mappings of YAML inside each other."""
+"""Maximum nesting depth of YAML lists and mappings."""
 NUMBER = "tag:genir,2026:number"
 STANDARD = "tag:yaml.org,2002:"
 
 
 def split_front_matter(source: str) -> tuple[dict[str, Any], str]:
-    """Return the fields of a page's front matter, and the text behind it.
+    """Return the fields of a page's front matter, and the text after it.
 
     Raises:
-        ValueError: the front matter is malformed; the message names the line.
+        ValueError: The front matter is malformed; the message names the line.
     """
     for shape, parse in ((YAML, _yaml), (TOML, _toml)):
         found = shape.match(source)
         if found:
             _refuse_long(found["fields"])
             try:
-                # The line of the opening mark is kept, so that messages count the page's lines.
+                # The opening line is kept, so that line numbers in messages match the page.
                 fields = parse("\n" + found["fields"])
             except RecursionError:
                 raise ValueError("front matter nested too deeply; write it flatter") from None
@@ -71,7 +71,7 @@ def _named(fields: dict[Any, Any]) -> dict[str, Any]:
 
 
 def never_ends(text: str) -> bool:
-    """Return whether the text behind front matter begins with front matter that never ends."""
+    """Whether the text after front matter starts with unterminated front matter."""
     return OPENED.match(text) is not None
 
 
@@ -81,10 +81,10 @@ def _text(value: Any) -> Any:
 
 
 def title_of(fields: Mapping[str, Any]) -> str:
-    """Return the title of front matter as written, "" without one.
+    """Return the title field as written, "" without one.
 
     Raises:
-        ValueError: the title is a list or a mapping.
+        ValueError: The title is a list or a mapping.
     """
     title = _text(fields.get(title_name(fields)))
     if title is None:
@@ -95,17 +95,17 @@ def title_of(fields: Mapping[str, Any]) -> str:
 
 
 def title_name(fields: Mapping[str, Any]) -> str:
-    """Return the name of the field that holds the title: `title`, else such as `Title`."""
+    """Return the name of the title field: `title`, else a variant in upper case, e.g. `Title`."""
     names = [name for name in fields if name.lower() == "title"]
     return "title" if "title" in names else next(iter(names), "title")
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which plain scalars are text, null, or a number that JSON writes alike.
+    """Safe YAML loader; plain scalars are strings, null, or numbers that JSON writes alike.
 
-    The tags of other scalars (`!!int`, `!!timestamp`) change nothing; a tag without a constructor
-    here (`!!binary`, `!!set`) is refused with its line. PyYAML's own constructors fail with
-    internal errors for malformed scalars, and take quadratic time for base 60.
+    Tags of other scalars (`!!int`, `!!timestamp`) are ignored; a tag without a constructor here
+    (`!!binary`, `!!set`) is an error that names its line. PyYAML's own constructors raise internal
+    errors for malformed scalars, and take quadratic time for base 60.
     """
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
@@ -114,16 +114,16 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = 0
-        self._values = 0  # up to here, with aliases written out
-        self._sizes: dict[int, int] = {}  # by id, of the nodes that aliases may name
+        self._values = 0  # so far, aliases expanded
+        self._sizes: dict[int, int] = {}  # of anchored nodes, by id
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Build a node.
 
         Raises:
-            ComposerError: aliases make too many values of few bytes.
-            RecursionError: the node is nested too deeply; the scanner's time grows with the square
-                of the depth, up to a second.
+            ComposerError: Aliases expand to too many values.
+            RecursionError: The node is nested too deeply; the scanner takes time quadratic in the
+                depth, up to a second.
         """
         before = self._values
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -133,18 +133,18 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
-            # Without a size, it is an alias inside its own value.
+            # No size yet: an alias inside its own value.
             self._values += self._sizes.get(id(node), MAX_VALUES)
         else:
             self._values += 1
             self._sizes[id(node)] = self._values - before
         if self._values > MAX_VALUES:
-            problem = f"more than {MAX_VALUES:,} values, those of aliases included"
+            problem = f"more than {MAX_VALUES:,} values, including aliases"
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping. Raises ConstructorError for a key that is given twice."""
+        """Build a mapping. Raises ConstructorError for a duplicate key."""
         known: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and key.value in known:
@@ -167,7 +167,7 @@ def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
 
 
 class LongInteger(ValueError):
-    """An integer is too long for a field; `written`: its digits."""
+    """An integer has too many digits for a field; `written`: its digits."""
 
     def __init__(self, written: str) -> None:
         super().__init__("an integer of more than 308 digits; write it in quotes")
@@ -175,9 +175,9 @@ class LongInteger(ValueError):
 
 
 def _scalar(written: str) -> Any:
-    """Return the number or boolean that JSON writes as `written`, else the text itself.
+    """Return the number or boolean that JSON writes as `written`, else the string itself.
 
-    Raises LongInteger for an integer that no field may hold.
+    Raises LongInteger for an integer with too many digits.
     """
     if len(written) > MAX_DIGITS and INTEGER.fullmatch(written):
         raise LongInteger(written)
@@ -223,7 +223,7 @@ def _toml(text: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with dates as text."""
+    """Return a value with dates converted to strings."""
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list):

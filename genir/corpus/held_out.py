@@ -1,7 +1,7 @@
-"""Queries from a collection itself: whole sentences cut out of its documents.
+"""Queries made from a collection itself: whole sentences cut out of its documents.
 
-A measure for collections without judgements, and an honest one only if it says where its queries
-come from: from the author of the document, not from a person who searches.
+For collections without judgements. The queries are in the words of the document's author, not of
+a searcher, so any report of figures on them must name their origin.
 """
 
 import random
@@ -23,19 +23,19 @@ from genir.errors import InputError
 from genir.records import Document, Qrel, Query
 
 SENTENCES = 3
-"""Sentences that a document of the split `test` has at least before one is cut."""
+"""Minimum number of sentences of a document before the split `test` takes one."""
 SHORTEST, LONGEST = 5, 30
-"""Words of a query."""
+"""Minimum and maximum number of words of a query."""
 MAX_CHARACTERS = 1000
-"""Of a query. It bounds the work of looking for other places where a sentence stands."""
+"""Maximum number of characters of a query; bounds the search for repeated sentences."""
 START = 16
-"""Characters by which a sentence is looked for, before it is compared as a whole."""
+"""Number of leading characters that a sentence is searched by, before a full comparison."""
 LEANING = frozenset(
     {"also", "and", "as", "both", "but", "he", "here", "however", "it", "its", "note", "or",
      "otherwise", "see", "she", "so", "such", "that", "their", "then", "there",
      "therefore", "these", "they", "this", "those", "thus"}
 )  # fmt: skip
-"""First words of sentences that say little without the sentence before."""
+"""First words of sentences that depend on the previous sentence."""
 
 _PARAGRAPH = re.compile(r"(?:^[^\s>*\-#|.:=~+].*(?:\n|\Z))+", re.MULTILINE)
 _SENTENCE = re.compile(
@@ -48,7 +48,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A collection with sentences cut out, and these as queries of the splits train and test."""
+    """A collection with sentences cut out, which are the queries of the splits train and test."""
 
     documents: list[Document]
     queries: list[Query]
@@ -58,7 +58,7 @@ class HeldOut:
 def sentences(text: str) -> list[Span]:
     """Return the spans [start, end) of the sentences in a text's prose, in order.
 
-    Prose: paragraphs at the margin, without bullets, examples and tables.
+    Prose is unindented paragraphs, except bullets, examples and tables.
     """
     return [
         (paragraph.start() + start, paragraph.start() + end)
@@ -68,7 +68,7 @@ def sentences(text: str) -> list[Span]:
 
 
 def _sentences(paragraph: str) -> list[Span]:
-    """Return the spans of sentences; one in Latin letters begins with a capital."""
+    """Return the spans of sentences; in Latin script they must start with a capital."""
     if _is_latin(paragraph):
         return [sentence.span() for sentence in _SENTENCE.finditer(paragraph)]
     *spans, last = sentence_spans(paragraph)
@@ -76,22 +76,25 @@ def _sentences(paragraph: str) -> list[Span]:
 
 
 def _is_latin(text: str) -> bool:
-    """Return whether the first letter of a text is a Latin one."""
+    """Whether the first letter of a text is Latin."""
     letter = _LETTER.search(text)
     return letter is None or letter[0] < "\u0370" or "\u1e00" <= letter[0] < "\u1f00"
 
 
 def held_out(documents: Iterable[Document], share: float, seed: int) -> HeldOut:
-    """Cut whole sentences out of documents, and make each a query for its document.
+    """Cut whole sentences out of documents, and make each of them a query for its document.
 
-    Each document loses up to half of its sentences, to `train`; but a `share` of those with at
-    least three give one of theirs to `test`. A query has 5 to 30 words, is never a text's first
-    sentence, does not lean on the one before, and stands in no text any more. The same seed makes
-    the same cut. Cut documents lose their links, whose spans no longer hold.
-    Raises InputError for a share outside (0, 1).
+    Up to half of the sentences of each document become `train` queries. A `share` of the documents
+    with at least three sentences each give one sentence to `test`. A query has 5 to 30 words, is
+    not the first sentence of a text, does not depend on the previous sentence, and occurs in no
+    text after the cut. The same seed gives the same cut. Links of cut documents are dropped,
+    because their spans become invalid.
+
+    Raises:
+        InputError: `share` is outside (0, 1).
     """
     if not 0 < share < 1:
-        raise InputError(f"share = {share}: write a number above 0 and below 1, such as 0.2")
+        raise InputError(f"share = {share}: write a number above 0 and below 1, for example 0.2")
     result = HeldOut(list(documents), [], {"train": [], "test": []})
     rng = random.Random(seed)
     found = [sentences(document.text) for document in result.documents]
@@ -107,7 +110,7 @@ def held_out(documents: Iterable[Document], share: float, seed: int) -> HeldOut:
 def _choose(
     documents: list[Document], found: list[list[Span]], rng: random.Random
 ) -> dict[int, list[Span]]:
-    """Return the spans that may be cut, in random order, by the number of their document."""
+    """Return document number -> spans that may be cut, in random order."""
     everything = "\n".join(_flat(f"{document.title}\n{document.text}") for document in documents)
     asking = [
         {span: _flat(document.text[slice(*span)]) for span in spans[1:]
@@ -125,7 +128,7 @@ def _choose(
 
 
 def _asks(sentence: str) -> bool:
-    """Return whether a sentence is prose that is understood alone."""
+    """Whether a sentence is prose that can be understood alone."""
     found = words(sentence)
     if not SHORTEST <= len(found) <= LONGEST or len(sentence) > MAX_CHARACTERS:
         return False
@@ -140,9 +143,9 @@ def _is_other_word(word: str) -> bool:
 
 
 def _standing_once(wanted: set[str], everything: str) -> set[str]:
-    """Return the texts that stand in `everything` once.
+    """Return the texts that occur exactly once in `everything`.
 
-    Reads it once: at each character, the texts that begin with the next few are compared.
+    Reads it once: at each character, the texts with the same next few characters are compared.
     """
     starts: dict[int, dict[str, set[int]]] = {}
     for text in wanted:
@@ -163,7 +166,7 @@ def _flat(text: str) -> str:
 
 
 def _cut(result: HeldOut, number: int, spans: list[tuple[Span, str]]) -> None:
-    """Move spans, in their order in the text, from a document to the split named beside each."""
+    """Move the spans of a document, in text order, to the split that is paired with each."""
     document = result.documents[number]
     for (start, end), split in spans:
         text = _flat(document.text[start:end])
@@ -175,8 +178,8 @@ def _cut(result: HeldOut, number: int, spans: list[tuple[Span, str]]) -> None:
 
 
 def _without(text: str, spans: list[Span]) -> str:
-    """Return a text without the spans, and without the white space that they leave behind."""
-    kept: list[str] = []  # behind the gap, from the last part to the first
+    """Return a text without the spans and the white space around them."""
+    kept: list[str] = []  # parts after the gap, last first
     gap, breaks = _gap(text[spans[-1][1] :], kept)
     befores = [0, *(end for _, end in spans[:-1])]
     for before, (start, _) in zip(reversed(befores), reversed(spans), strict=True):
@@ -184,15 +187,15 @@ def _without(text: str, spans: list[Span]) -> str:
         if breaks or not kept:  # the span ended a paragraph
             part = part.rstrip()
             if not part:
-                continue  # the gap stays
+                continue  # keep the gap
             kept.append(gap)
         gap, breaks = _gap(part, kept)
     return gap + "".join(reversed(kept))
 
 
 def _gap(part: str, kept: list[str]) -> tuple[str, bool]:
-    """Keep a part but for the white space that it begins with; return that, and whether it holds
-    the end of a paragraph.
+    """Append a part without its leading white space; return the white space, and whether it ends a
+    paragraph.
     """
     rest = part.lstrip()
     if rest:

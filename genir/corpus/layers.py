@@ -1,4 +1,4 @@
-"""A document store with changes laid over it: what was added or replaced since it was written."""
+"""Document store with an in-memory overlay of documents added or replaced since it was written."""
 
 import sqlite3
 import threading
@@ -18,7 +18,7 @@ from genir.records import Document
 
 
 class Additions(DocumentStore):
-    """Documents by number in memory, asked with the same SQL as those on the disk."""
+    """In-memory documents by number, queried with the same SQL as the store on disk."""
 
     def __init__(self) -> None:
         self.path = Path(":memory:")
@@ -26,35 +26,35 @@ class Additions(DocumentStore):
         self._masks = mask_cache()
         self._index = MetadataIndex(self.path, self._rows)
         self._length = 0
-        # One connection for all threads; SQLite takes their calls in turn.
+        # One connection for all threads; SQLite serializes their calls.
         self._memory = sqlite3.connect(":memory:", check_same_thread=False)
         self._memory.executescript(SCHEMA)
 
     def put(self, documents: Mapping[int, Document]) -> None:
-        """Add documents under their numbers, or put them in the place of others."""
+        """Insert documents under their numbers, or replace the existing ones."""
         with self._lock, self._memory as connection:
             for number, document in documents.items():
                 connection.execute("DELETE FROM documents WHERE number = ?", (number,))
                 connection.execute("DELETE FROM fields WHERE number = ?", (number,))
                 insert(connection, number, document)
-            # Within the lock: who reads a number from another thread must find it below the length.
+            # Within the lock: a number that another thread reads must be below the length.
             self._length = max([self._length, *(number + 1 for number in documents)])
 
     def numbers(self) -> list[int]:
-        """Return the numbers there are, in order."""
+        """Return the numbers of the documents in order."""
         return [number for (number,) in self._rows("SELECT number FROM documents ORDER BY number")]
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._memory.close()
 
     def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        with self._lock:  # read whole, so that no change falls between two rows
+        with self._lock:  # fetch all rows, so that no change happens between them
             return iter(self._memory.execute(query, values).fetchall())
 
 
 class LayeredStore(DocumentStore):
-    """A store on the disk under additions, which hide what they replace. Numbers go on."""
+    """A store on disk with additions, which replace documents of the same number."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
@@ -62,11 +62,11 @@ class LayeredStore(DocumentStore):
         self._added = Additions()
 
     def put(self, documents: Mapping[int, Document]) -> None:
-        """Add documents under their numbers; those from the length on must leave no gap."""
+        """Insert or replace documents by number; new numbers must continue from the length."""
         self._added.put(documents)
         self._length = max(self._below, len(self._added))
         with self._lock:
-            self._masks = mask_cache()  # another, so that a mask still being made is not kept
+            self._masks = mask_cache()  # a new cache, so that a mask in the making is discarded
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
         """Return the documents of the numbers that exist."""
@@ -84,7 +84,7 @@ class LayeredStore(DocumentStore):
         yield from (document for number, document in added.items() if number >= self._below)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let worker processes open the file for themselves."""
+        """Pickle by path: worker processes open the file themselves."""
         documents = dict(zip(self._added.numbers(), self._added, strict=True))
         return _layered, (type(self), self.path, documents)
 
@@ -96,10 +96,7 @@ class LayeredStore(DocumentStore):
             return super().number(key)
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
-        """Return the documents of the keys that exist, in the order of `keys`.
-
-        A string is one key.
-        """
+        """Return the documents of the existing keys, in `keys` order; a string is one key."""
         keys = as_keys(keys)
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
@@ -113,19 +110,19 @@ class LayeredStore(DocumentStore):
         return [*super().keys(), *(appended[number].key for number in sorted(appended))]
 
     def metadata_fields(self) -> list[str]:
-        """Return the metadata fields that a filter may name, sorted."""
+        """Return the filterable metadata fields, sorted."""
         return sorted({*super().metadata_fields(), *self._added.metadata_fields()})
 
     def has_field(self, field: str) -> bool:
-        """Return whether any document has a metadata field, those of replaced ones included."""
+        """Whether any document, replaced ones included, has a metadata field."""
         return super().has_field(field) or self._added.has_field(field)
 
     def field_types(self, field: str) -> set[str]:
-        """Return the types of a field's values, those of replaced documents included."""
+        """Return the types of a field's values, replaced documents included."""
         return super().field_types(field) | self._added.field_types(field)
 
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
-        """Yield values of a metadata field, each with the number of a document that has it."""
+        """Yield up to `most` values of a field, each with the number of a document with it."""
         hidden = set(self._added.numbers())
         yield from self._added.field_values(field, most)
         for value, number in super().field_values(field, most):
@@ -133,9 +130,9 @@ class LayeredStore(DocumentStore):
                 yield value, number
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
-        """Return which documents have a value of a field that passes a test, bool [documents]."""
+        """Return the documents with a value of a field that passes a test, bool [documents]."""
         mask = super().having(field, sql, values)
-        # Documents may be added meanwhile, in another thread: they lie behind the mask.
+        # Documents that another thread adds meanwhile are beyond the mask.
         hidden = np.array(self._added.numbers(), dtype=np.int64)
         mask[hidden[hidden < len(mask)]] = False
         added = self._added.having(field, sql, values)[: len(mask)]

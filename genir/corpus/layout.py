@@ -1,4 +1,4 @@
-"""The files of a corpus folder by name: collection, queries, judgements, and what is not read."""
+"""File names of a corpus folder: collection, queries, qrels; and files that are not read."""
 
 import os
 from collections.abc import Iterable
@@ -12,15 +12,15 @@ COLLECTIONS = ("corpus.jsonl", "collection.tsv", "msmarco-docs.tsv")
 QUERIES = ("queries.jsonl", "queries.tsv")
 TRAIN_QRELS = ("qrels/train.tsv",)
 READ = {name + suffix for name in (*COLLECTIONS, *QUERIES) for suffix in ("", ".gz")} | {"qrels"}
-"""What a corpus folder may hold beside texts about it, such as README.md."""
+"""Entries of a corpus folder that are read; others, e.g. README.md, are not."""
 ABOUT = ("readme", "license", "licence", "notice", "copying", "changelog")
 
 
 def find_file(folder: Path, names: Iterable[str]) -> Path | None:
-    """Return the one of the named files that a folder holds, plain or with the suffix .gz.
+    """Return the one of the named files that exists in a folder, plain or with the suffix .gz.
 
     Raises:
-        InputError: the folder holds several of them, or one that is no regular file inside it.
+        InputError: Several of them exist, or one that is not a regular file inside the folder.
     """
     options = (folder / (name + suffix) for name in names for suffix in ("", ".gz"))
     found = [path for path in options if os.path.lexists(path)]
@@ -36,10 +36,10 @@ def find_file(folder: Path, names: Iterable[str]) -> Path | None:
 
 
 def train_files(corpus: Path) -> tuple[Path, Path] | None:
-    """Return the train queries and judgements in a corpus folder, None where it has none.
+    """Return the train queries and qrels of a corpus folder, or None.
 
     Raises:
-        InputError: there are judgements without queries, or several files of one kind.
+        InputError: There are qrels without queries, or several files of one kind.
     """
     if not corpus.is_dir():
         if find_file(corpus.parent, TRAIN_QRELS) is not None:
@@ -61,9 +61,9 @@ def train_files(corpus: Path) -> tuple[Path, Path] | None:
 
 
 def _refuse_broken_qrels(qrels: Path) -> None:
-    """Raise InputError for a link to nothing, as where a disk is not mounted."""
+    """Raise InputError for a dangling link, for example to a disk that is not mounted."""
     if os.path.lexists(qrels) and not qrels.exists():
-        raise InputError(f"{qrels}: a symbolic link to nothing; mend or remove it")
+        raise InputError(f"{qrels}: a symbolic link to nothing; restore its target or remove it")
 
 
 def _note_other_qrels(corpus: Path) -> None:
@@ -84,7 +84,7 @@ def is_about(name: str) -> bool:
 
 
 def note_unread(folder: Path, notes: Notes) -> None:
-    """Count the entries of a corpus folder that no reader takes."""
+    """Note the entries of a corpus folder that are not read."""
     for path in sorted(folder.iterdir()):
         if path.name not in READ and not is_about(path.name):
             notes.add("beside the collection, other files and folders are not read", path.name)

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, each with the number of its line. Knows no documents."""
+"""JSON lines: parsing with line numbers, and short representations for messages."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from genir.text_files import Lines
 
 
 def json_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the JSON object of each line that is not blank. Raises InputError for a bad line."""
+    """Yield the JSON object of each non-blank line. Raises InputError for an invalid line."""
     for number, text in lines:
         if text.strip():
             yield number, _object(text, f"{name}:{number}")
@@ -19,14 +19,14 @@ def json_records(lines: Lines, name: str) -> Iterator[tuple[int, dict[str, Any]]
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
         record = parse_json(text)
-        if "\\ud" in text or "\\uD" in text:  # an escape may name half of a character
+        if "\\ud" in text or "\\uD" in text:  # an escape may be an unpaired surrogate
             json.dumps(record, ensure_ascii=False).encode()
     except JsonError as error:
         fix = "write one JSON object a line" if error.malformed else error.fix
         raise InputError(f"{where}: {error.problem}{error.place}: {shorten(text)}; {fix}") from None
     except UnicodeEncodeError:
         raise InputError(
-            f"{where}: an unpaired surrogate such as \\ud800: {shorten(text)}; "
+            f"{where}: an unpaired surrogate, e.g. \\ud800: {shorten(text)}; "
             "write the whole character"
         ) from None
     if not isinstance(record, dict):
@@ -35,7 +35,7 @@ def _object(text: str, where: str) -> dict[str, Any]:
 
 
 def shorten(value: object, width: int = 80) -> str:
-    """Return the repr of a value, cut to a width; long values cost no more than short ones."""
+    """Return the repr of a value, cut to a width, in time independent of the value's length."""
     shown, length = [], 0
     for piece in _repr_pieces(value, width):
         shown.append(piece)
@@ -46,7 +46,7 @@ def shorten(value: object, width: int = 80) -> str:
 
 
 def _repr_pieces(value: object, width: int) -> Iterator[str]:
-    """Yield the repr of a JSON value piece by piece, so that a reader may stop early."""
+    """Yield the repr of a JSON value in pieces, so that the caller can stop early."""
     if isinstance(value, dict):
         yield "{"
         for number, (name, one) in enumerate(value.items()):
@@ -66,7 +66,7 @@ def _repr_pieces(value: object, width: int) -> Iterator[str]:
 
 
 def check_mark(key: str, where: str) -> None:
-    """Raise InputError for a key behind a byte order mark, which nobody sees or types."""
+    """Raise InputError for a key that starts with a byte order mark, which is invisible."""
     if key.startswith("\ufeff"):
         raise InputError(
             f"{where}: the key {key!a} begins with a byte order mark, as where files were joined; "

@@ -1,7 +1,7 @@
-"""The table rule of GitHub's Markdown for markdown-it, with the cells that are written and no more.
+"""GitHub's Markdown table rule for markdown-it, with exactly the cells that the source has.
 
-markdown-it fills each row up to the columns of the header, so that 1,500 characters of text make
-60,000 cells, and leaves out cells beyond them, such as those behind a `|` that was not escaped.
+markdown-it pads each row to the columns of the header, so that 1,500 characters can make 60,000
+cells, and drops surplus cells, for example after an unescaped `|`.
 """
 
 from markdown_it import MarkdownIt
@@ -10,19 +10,19 @@ from markdown_it.rules_block.table import escapedSplit, getLine, table
 
 
 def enable_tables(parser: MarkdownIt) -> None:
-    """Let a parser read tables."""
+    """Enable tables in a parser."""
     parser.block.ruler.at("table", _table, {"alt": ["paragraph", "reference"]})
     parser.enable("table")
 
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Read a table that begins on a line; return whether there is one. A rule of markdown-it."""
+    """Parse a table that starts on a line; return whether there is one. A markdown-it rule."""
     found = table(state, start, end, True)
     if not found or silent:
         return found
     outer, state.parentType = state.parentType, "table"
     _push_row(state, start)
-    line = start + 2  # behind the header and the row of hyphens
+    line = start + 2  # after the header and the delimiter row
     while line < end and _is_row(state, line, end):
         _push_row(state, line)
         line += 1
@@ -31,7 +31,7 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _is_row(state: StateBlock, line: int, end: int) -> bool:
-    """Return whether a line goes on with the table: no other block begins there."""
+    """Whether a line continues the table, that is, starts no other block."""
     if state.sCount[line] < state.blkIndent or state.is_code_block(line):
         return False
     if not getLine(state, line).strip():

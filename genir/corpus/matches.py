@@ -1,4 +1,4 @@
-"""Ranked documents whose snippets are still to be made."""
+"""Ranked documents with lazily computed snippets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +9,10 @@ from genir.records import Answer, Hit
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The hits of one query without snippets, and the texts to make them from.
+    """The hits of one query without snippets, and their texts.
 
-    It holds everything that it shows: `hits` may run in any thread, while documents are changed or
-    after their store was closed. texts: one for each hit.
+    Holds all the data that it shows: `hits` may run in any thread, while documents change or after
+    the store is closed. texts: one for each hit.
     """
 
     query: str
@@ -21,11 +21,11 @@ class Matches:
 
     @property
     def proven(self) -> bool | None:
-        """Whether exact search has shown that nothing better exists; None if it was not asked."""
+        """Whether exact search has proved the hits to be the best; None without exact search."""
         return self.bare.proven
 
     def __iter__(self) -> Iterator[Hit]:
-        """Yield the hits with their snippets, each made when it is asked for."""
+        """Yield the hits with their snippets, computed one by one."""
         for hit, text in zip(self.bare, self.texts, strict=True):
             yield replace(hit, snippet=snippet(text, self.query))
 

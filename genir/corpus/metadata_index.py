@@ -1,4 +1,4 @@
-"""The index of metadata in a document store: the values that filters and facets read."""
+"""The metadata index of a document store, used by filters and facets."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ WITH RECURSIVE walk(field) AS (
 SELECT field FROM walk
 WHERE EXISTS (SELECT 1 FROM fields WHERE fields.field = walk.field AND fields.value < ?)
 """
-"""Jumps from field to field in the index, where DISTINCT would read all of it."""
+"""Skips from field to field in the index; DISTINCT would scan all of it."""
 TYPES = """
 SELECT DISTINCT CASE typeof(value) WHEN 'text' THEN 'text' WHEN 'blob' THEN 'boolean'
 ELSE 'number' END FROM fields WHERE field = ? AND value < ?
@@ -29,18 +29,18 @@ ELSE 'number' END FROM fields WHERE field = ? AND value < ?
 
 
 class MetadataIndex:
-    """The table `fields` of a store: (field, value, number of a document) in this order."""
+    """The table `fields` of a store: (field, value, document number), in this order."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         self._path = path
         self._rows = rows
 
     def names(self) -> list[str]:
-        """Return the fields with a value that can be filtered by, sorted."""
+        """Return the fields with a filterable value, sorted."""
         return [field for (field,) in self._rows(NAMES, OPAQUE)]
 
     def has(self, field: str) -> bool:
-        """Return whether any document has a field."""
+        """Whether any document has a field."""
         return any(self._rows("SELECT 1 FROM fields WHERE field = ? LIMIT 1", field))
 
     def types(self, field: str) -> set[str]:
@@ -48,9 +48,9 @@ class MetadataIndex:
         return {kind for (kind,) in self._rows(TYPES, field, OPAQUE)}
 
     def values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
-        """Yield up to `most` values of a field, each with the number of a document that has it.
+        """Yield up to `most` values of a field, each with the number of a document with it.
 
-        Raises FolderError for a value that is no text, number or boolean.
+        Raises FolderError for a value that is not a string, number or boolean.
         """
         query = "SELECT value, number FROM fields WHERE field = ? AND value <> ? LIMIT ?"
         for value, number in self._rows(query, field, OPAQUE, most):
@@ -67,7 +67,7 @@ class MetadataIndex:
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.int64]:
         """Return the numbers of the documents with a value of a field that passes a test.
 
-        sql: the test, over `value`; values: its parameters.
+        sql: test of `value`; values: its parameters.
         """
         if field in COLUMNS:
             source, own = f"SELECT number, {field} AS value FROM documents", []

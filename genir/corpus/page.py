@@ -1,4 +1,4 @@
-"""One page of HTML, Markdown or plain text -> title, text and anchors. Knows no files.
+"""Conversion of one HTML, Markdown or plain text page to title, text and links.
 
 Markdown is rendered to HTML first, so that one parser finds titles and links in both.
 """
@@ -25,12 +25,12 @@ CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 MAX_NESTING = 100
 """Levels of Markdown: a quote is one, a list two. Each takes some frames of Python's stack."""
 MAX_ATTRIBUTES = 5_000_000
-"""Characters in addresses and titles of a page's links."""
+"""Maximum number of characters in the URLs and titles of a page's links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Characters [start, end) of a page's text, and what they link to."""
+    """Characters [start, end) of a page's text, and the URL that they link to."""
 
     start: int
     end: int
@@ -39,11 +39,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a reader of the page sees.
+    """Content of a page.
 
-    fields: those of its front matter. unclosed: the element, such as "nav", that hides all the rest
-    of the page since it never ends; "" where there is none. endless: front matter that never ends
-    was read as text.
+    fields: its front matter. unclosed: an unclosed element, for example "nav", that hides the rest
+    of the page, or "". endless: unterminated front matter was read as text.
     """
 
     title: str
@@ -58,7 +57,7 @@ def parse_html(source: str) -> Page:
     """Return a page's title (front matter, `<title>` or first heading), visible text and links.
 
     Raises:
-        ValueError: bad front matter, or a declaration that the standard library cannot read.
+        ValueError: Invalid front matter, or a declaration that the standard library cannot parse.
     """
     fields, body = split_front_matter(source)
     page = _rendered(body, INLINE)
@@ -66,10 +65,10 @@ def parse_html(source: str) -> Page:
 
 
 def parse_markdown(source: str) -> Page:
-    """Return a page's title (front matter, or first heading), text and links.
+    """Return a page's title (front matter or first heading), text and links.
 
     Raises:
-        ValueError: as `parse_html` does.
+        ValueError: Like `parse_html`.
     """
     fields, body = split_front_matter(source)
     html = _markdown(body)
@@ -96,7 +95,7 @@ def _markdown(body: str) -> str:
     if sum(len(str(value)) for token in inline for value in token.attrs.values()) > MAX_ATTRIBUTES:
         raise ValueError(
             f"the addresses and titles of its links are more than {MAX_ATTRIBUTES:,} characters, "
-            "counted at each use; shorten those of its references"
+            "counted at each use; shorten the references"
         )
     return str(parser.renderer.render(tokens, parser.options, environment))
 
@@ -106,7 +105,7 @@ def _rendered(html: str, inline: Collection[str]) -> Page:
     try:
         parser.feed(html)
         parser.close()
-    except AssertionError as error:  # what html.parser raises for a bad `<![...`
+    except AssertionError as error:  # html.parser raises it for an invalid `<![...`
         raise ValueError(f"not HTML ({error})") from None
     return parser.page()
 
@@ -122,9 +121,9 @@ def parse_text(source: str) -> Page:
 
 
 class _Parser(HTMLParser):
-    """Collects text with single spaces, and counts characters as it goes, so that spans hold.
+    """Collects text with single spaces and counts its characters, so that link spans are valid.
 
-    inline: elements that end no line; a `title` among them, as in Markdown, is text.
+    inline: elements that do not end a line; `title` is text if it is one of them, as in Markdown.
     """
 
     def __init__(self, inline: Collection[str]) -> None:
@@ -132,8 +131,8 @@ class _Parser(HTMLParser):
         self._inline = inline
         self._parts: list[str] = []
         self._length = 0
-        self._gap = ""  # the white space owed before the next word
-        self._hidden: list[str] = []  # elements that are open and not shown
+        self._gap = ""  # pending white space before the next word
+        self._hidden: list[str] = []  # open invisible elements
         self._verbatim = 0
         self._in_title = False
         self._title: list[str] = []
@@ -144,27 +143,27 @@ class _Parser(HTMLParser):
         self._endless: dict[str, str] = {}  # kind of section -> text without its end
 
     def feed(self, data: str) -> None:
-        """Read a whole page in linear time.
+        """Parse a whole page in linear time.
 
-        html.parser looks for the end of each unclosed tag and comment up to the end of the text.
-        Behind the last > there can be no end, so a < there is read as text, which it is anyway.
+        html.parser searches the end of each unclosed tag and comment up to the end of the text.
+        There is none after the last >, so a < after it is passed as text, which it is anyway.
         """
         end = data.rfind(">") + 1
         super().feed(data[:end])
-        # A section is left to the parser, which refuses unknown ones.
+        # Sections go to the parser, which rejects unknown ones.
         super().feed(data[end:].replace("<", "&lt;").replace("&lt;![", "<!["))
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """Return where a section such as <![CDATA[ ends, -1 if nowhere."""
+        """Return where a section, for example <![CDATA[, ends, or -1."""
         kind = self.rawdata[i : i + 5].lower()
         return self._end_of(kind, i, super().parse_marked_section)
 
     def parse_comment(self, i: int, report: bool = True) -> int:
-        """Return where a comment ends, -1 if nowhere."""
+        """Return where a comment ends, or -1."""
         return self._end_of("<!--", i, super().parse_comment)
 
     def _end_of(self, kind: str, i: int, find: Callable[[int], int]) -> int:
-        """Look for an end, unless there was none behind an earlier place of the same text."""
+        """Search an end, unless an earlier search in the same text found none."""
         if self._endless.get(kind) is self.rawdata:
             return -1
         end = find(i)
@@ -207,7 +206,7 @@ class _Parser(HTMLParser):
         elif tag == "title":
             self._in_title = False
         elif tag in HEADINGS and self._heading and self._heading[1] < 0 and not self._hidden:
-            start = self._heading[0]  # a heading without text, such as a logo, is none
+            start = self._heading[0]  # ignore a heading without text, e.g. a logo
             self._heading = (start, len(self._parts)) if len(self._parts) > start else None
         elif tag == "a":
             self._close_anchor()

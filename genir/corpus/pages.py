@@ -1,4 +1,4 @@
-"""A folder of Markdown, HTML and text files as documents."""
+"""Reader of a folder of Markdown, HTML and text files: one document for each page."""
 
 import os
 import posixpath
@@ -30,24 +30,24 @@ ASSETS = frozenset(
     {".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".map", ".mp3",
      ".mp4", ".otf", ".png", ".svg", ".ttf", ".wav", ".webm", ".webp", ".woff", ".woff2"}
 )  # fmt: skip
-"""Suffixes of a site's pictures, sounds, fonts, styles and scripts, which hold no text."""
+"""Suffixes of a site's images, sounds, fonts, styles and scripts, which have no text."""
 SILENT = ("read elsewhere or hidden", "holds no text")
 MAX_PAGE_CHARS = 16 * 2**20
-"""A longer page is generated, or hostile: Markdown takes a minute for as much."""
+"""Maximum number of characters of a page; Markdown takes a minute for this many."""
 REPOSITORIES = (".git", ".hg", ".svn")
-"""Hidden folders that hold no pages of their own."""
+"""Hidden version control folders, which have no pages."""
 
 
 def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
-    """Return the pages below a folder in the order of their paths.
+    """Return the pages below a folder in path order.
 
     Args:
-        folder: walked without following symbolic links to folders.
-        notes: takes what is left out: hidden pages, files of other kinds, links to folders and to
+        folder: Traversed without following symbolic links to folders.
+        notes: Collects skipped entries: hidden pages, other file types, links to folders and to
             files outside the folder, pipes and devices.
 
     Raises:
-        InputError: a folder cannot be read, or is nested too deeply.
+        InputError: A folder cannot be read, or is nested too deeply.
     """
     notes = Notes(str(folder)) if notes is None else notes
     found = []
@@ -66,7 +66,7 @@ def page_files(folder: Path, notes: Notes | None = None) -> list[Path]:
 
 
 def corpus_files(corpus: Path) -> dict[str, Path]:
-    """Return a corpus and the files that are read in its folder, each by its name for messages."""
+    """Return a corpus and the files that are read in its folder, by their name in messages."""
     named = {"CORPUS": corpus}
     for path in paths_below(corpus, REPOSITORIES) if corpus.is_dir() else ():
         place = path.relative_to(corpus)
@@ -76,7 +76,7 @@ def corpus_files(corpus: Path) -> dict[str, Path]:
 
 
 def _unread(place: str) -> str:
-    """Return why the file at a path below a folder of pages is not read, "" for a page."""
+    """Return why the file at a path is not read, "" for a page."""
     suffix = posixpath.splitext(place)[1].lower()
     hidden = any(part.startswith(".") for part in place.split("/"))
     if suffix in PARSERS:
@@ -88,7 +88,7 @@ def _unread(place: str) -> str:
 
 
 def _unreadable(path: Path, folder: Path) -> str:
-    """Return why a page is not read although its name is one, "" for a file of the folder."""
+    """Return why a path with the name of a page is not read, "" for a file of the folder."""
     if is_enclosed(path, folder):
         return ""
     if not path.exists():
@@ -101,12 +101,12 @@ def _unreadable(path: Path, folder: Path) -> str:
 def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> Iterator[Document]:
     """Yield a document for each page below a folder.
 
-    Key: the path from the folder. URL: `base_url` and that path without its extension. Title: the
-    page's own, or the file's name. Links to other pages of the folder are kept. The other fields
-    of front matter are metadata.
+    Key: the path relative to the folder. URL: `base_url` and this path without its extension.
+    Title: the page's own, or the file name. Links to other pages of the folder are kept. Other
+    front matter fields are metadata.
 
     Raises:
-        InputError: `base_url` is no address, or a page is in another encoding, malformed or empty.
+        InputError: `base_url` is not a URL, or a page has another encoding, is malformed or empty.
     """
     notes = Notes(str(folder)) if notes is None else notes
     check_base_url(base_url)
@@ -131,7 +131,7 @@ def read_pages(folder: Path, base_url: str = "", notes: Notes | None = None) -> 
 
 
 def _readable(path: str) -> str:
-    """Return a path. Raises InputError for one in another encoding than UTF-8."""
+    """Return a path. Raises InputError if it is not UTF-8."""
     try:
         os.fsencode(path).decode()
     except UnicodeDecodeError as error:
@@ -143,7 +143,7 @@ def _readable(path: str) -> str:
 
 
 def check_base_url(base_url: str) -> None:
-    """Raise InputError unless a base URL is empty or an absolute address without a query."""
+    """Raise InputError unless a base URL is empty or an absolute URL without a query."""
     try:
         parts = urlsplit(base_url)
         whole = bool(parts.scheme and (parts.netloc or parts.scheme == "file"))
@@ -151,9 +151,7 @@ def check_base_url(base_url: str) -> None:
     except ValueError:
         whole = False
     if base_url and not whole:
-        raise InputError(
-            f"base URL {base_url!r}: write an address such as https://example.org/docs"
-        )
+        raise InputError(f"base URL {base_url!r}: write a URL like https://example.org/docs")
 
 
 def _metadata(page: Page, key: str, notes: Notes) -> dict[str, Any]:
@@ -172,11 +170,11 @@ def _parse(file: Path) -> Page:
     try:
         page = PARSERS[file.suffix.lower()](read_text(file, MAX_PAGE_CHARS).lstrip("\ufeff"))
     except ValueError as error:
-        raise InputError(f"{file}: {error}; mend the page") from None
+        raise InputError(f"{file}: {error}; correct the page") from None
     if is_blank(page.text):
         if page.unclosed:
             raise InputError(
-                f"{file}: no text, for all stands in a <{page.unclosed}> that never ends; close it"
+                f"{file}: no visible text: all of it is in an unclosed <{page.unclosed}>; close it"
             )
         raise InputError(f"{file}: an empty text; write something or remove the file")
     return page
@@ -205,11 +203,11 @@ def _links(
 
 
 def _path_of(href: str, key: str, base_url: str) -> str | None:
-    """Return the path in the folder that an href leads to, None if it leads elsewhere."""
+    """Return the path in the folder that an href leads to, or None."""
     root = _join(base_url or "file://", "")
     try:
         parts = urlsplit(urljoin(_join(root, quote(key)), href))
-    except ValueError:  # such as `http://[`: a link, but to no file
+    except ValueError:  # e.g. `http://[`: a link, but not to a file
         return None
     home = urlsplit(root)
     path = unquote(parts.path)
@@ -219,16 +217,16 @@ def _path_of(href: str, key: str, base_url: str) -> str | None:
 
 
 def _names(path: str) -> Iterator[str]:
-    """Yield the names under which `_targets` may hold the page of a path."""
+    """Yield the names under which `_targets` may have the page of a path."""
     yield path
     yield from (posixpath.join(path, front) for front in FRONT_PAGES)
     stem, suffix = posixpath.splitext(path)
-    if suffix.lower() in (".html", ".htm"):  # how a page of Markdown is published
+    if suffix.lower() in (".html", ".htm"):  # a Markdown page is published as HTML
         yield stem
 
 
 def _targets(keys: list[str]) -> dict[str, str]:
-    """Return keys by what a link may call them: the path with or without its extension."""
+    """Return link target (a path with or without its extension) -> key."""
     order = list(PARSERS)
     by_kind = sorted(keys, key=lambda key: order.index(posixpath.splitext(key)[1].lower()))
     stems = {posixpath.splitext(key)[0]: key for key in reversed(by_kind)}

@@ -1,4 +1,4 @@
-"""Files of made-up queries: a JSON object a line, {"document": key, "text": query}."""
+"""Files of pseudo-queries: JSON lines {"document": key, "text": query}."""
 
 from collections.abc import Container
 from pathlib import Path
@@ -10,9 +10,10 @@ from genir.text_files import read_lines
 
 
 def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list[str]]:
-    """Return the queries made up for each document, by its key.
+    """Return the pseudo-queries of each document, by its key.
 
-    Raises InputError for a bad line and for a key that the corpus has not.
+    Raises:
+        InputError: Invalid line, or a key that is not in the corpus.
     """
     texts: dict[str, list[str]] = {}
     for number, record in json_records(read_lines(path), str(path)):
@@ -23,7 +24,7 @@ def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list
             )
         if key not in documents:
             raise InputError(
-                f"{path}:{number}: document {key!r} is unknown; remove the line, or make the "
+                f"{path}:{number}: document {key!r} is unknown; remove the line, or generate the "
                 "queries of this corpus"
             )
         texts.setdefault(key, []).append(text)

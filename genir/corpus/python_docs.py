@@ -1,6 +1,6 @@
-"""The embedded corpus: the documentation of the running Python, read from its docstrings.
+"""Demo corpus: the documentation of the running Python, read from its docstrings.
 
-Nothing is downloaded and nothing is run but the import of modules known to be safe.
+Nothing is downloaded, and no code runs except the import of modules known to be safe.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from genir.errors import InputError
 from genir.records import Document
 
 MINIMUM = 40
-"""Characters of the shortest text that says enough to be found."""
+"""Minimum number of characters of a docstring."""
 
-# Imports that act (open a browser, print, touch the terminal or need a display), what is no
-# library (tests, demos, the editor), the private halves of public modules, and modules that may
-# be another's (distutils). `encodings` has a codec per file, each documented by its number.
+# Skipped: imports with side effects (open a browser, print, use the terminal or need a display),
+# modules that are not libraries (tests, demos, the editor), private halves of public modules, and
+# modules that may belong to another package (distutils). `encodings` has one codec per file.
 LEFT_OUT = frozenset(
     {"antigravity", "this", "idlelib", "test", "tkinter", "turtle", "turtledemo", "lib2to3",
      "readline", "rlcompleter", "distutils", "ensurepip", "pydoc_data", "encodings", "msilib",
@@ -36,13 +36,13 @@ LEFT_OUT = frozenset(
      "sre_compile", "sre_constants", "sre_parse"}
 )  # fmt: skip
 TESTS = frozenset({"test", "tests", "testing", "conftest"})
-ALIASES = ("os.path",)  # public names of left-out modules
+ALIASES = ("os.path",)  # public names of skipped modules
 IMPORT_FAILURES = (ImportError, AttributeError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """What was imported, in the order of names, and why the rest was not."""
+    """Imported modules in name order, and the reason for each skipped one."""
 
     imported: dict[str, ModuleType]
     skipped: dict[str, str]
@@ -51,8 +51,11 @@ class Modules:
 def import_modules(packages: Sequence[str] = ()) -> Modules:
     """Import the public modules of the standard library and of `packages`.
 
-    A module that does not import here (another system's, an absent dependency) is skipped with
-    its reason. Raises InputError when a whole package of `packages` does not import.
+    A module that cannot be imported here (other platform, missing dependency) is skipped with its
+    reason.
+
+    Raises:
+        InputError: A package of `packages` cannot be imported.
     """
     modules = Modules({}, {})
     roots = [name for name in sys.stdlib_module_names if name not in LEFT_OUT]
@@ -69,7 +72,7 @@ def import_modules(packages: Sequence[str] = ()) -> Modules:
 
 
 def _import(name: str, modules: Modules) -> None:
-    """Import a module and, if it is a package, what is public in it."""
+    """Import a module and, for a package, its public submodules."""
     try:
         with _quiet(), contextlib.redirect_stdout(io.StringIO()):
             module = importlib.import_module(name)
@@ -84,7 +87,7 @@ def _import(name: str, modules: Modules) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence warnings: that a module or a class is deprecated is no matter here."""
+    """Silence warnings, e.g. deprecations."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -93,8 +96,10 @@ def _quiet() -> Iterator[None]:
 def python_docs(packages: Sequence[str] = ()) -> Iterator[Document]:
     """Yield the modules, classes, functions and methods that have a docstring, sorted by key.
 
-    Of objects with one and the same text one stays, that with the shortest name.
-    Raises InputError for a package that does not import.
+    Of objects with the same text, the one with the shortest name is kept.
+
+    Raises:
+        InputError: A package cannot be imported.
     """
     yield from documents_of(import_modules(packages))
 
@@ -113,7 +118,7 @@ def documents_of(modules: Modules) -> list[Document]:
 
 
 Rank = tuple[int, bool, str]
-"""Which of two names of one object stays: the shorter, its own, the first by letters."""
+"""Sort key among the names of one object: length, foreign module, name. The lowest is kept."""
 
 
 def _entries(name: str, module: ModuleType) -> Iterator[tuple[Rank, Document]]:
@@ -129,9 +134,9 @@ def _entries(name: str, module: ModuleType) -> Iterator[tuple[Rank, Document]]:
 
 
 def _members(name: str, module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """Yield what a module offers: its `__all__`, and the public names that it defines itself."""
+    """Yield a module's public members: its `__all__`, and public names that it defines itself."""
     listed = getattr(module, "__all__", ())
-    homes = (name, f"_{name}")  # `_bisect` is the fast half of `bisect`
+    homes = (name, f"_{name}")  # `_bisect` is the C part of `bisect`
     for member, value in sorted(vars(module).items()):
         if member.startswith("_") or not (inspect.isclass(value) or inspect.isroutine(value)):
             continue
@@ -141,7 +146,7 @@ def _members(name: str, module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _methods(cls: type) -> list[tuple[str, Any]]:
-    """Return a class's public members, those of private bases (`_socket.socket`) included."""
+    """Return a class's public members, including members of private bases (`_socket.socket`)."""
     members: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         if base is cls or base.__module__.startswith("_") or base.__name__.startswith("_"):
@@ -169,9 +174,9 @@ def _entry(key: str, module: str, value: Any, kind: str) -> Iterator[tuple[Rank,
 
 
 def _docstring(value: Any) -> str:
-    """Return the docstring that an object has of its own.
+    """Return an object's docstring, but not that of its type.
 
-    A plain value (a constant of a class, say) answers with the docstring of its type.
+    A plain value, for example a class constant, returns the docstring of its type.
     """
     text = getattr(value, "__doc__", None)
     if not isinstance(text, str) or text == type(value).__doc__:
@@ -180,12 +185,12 @@ def _docstring(value: Any) -> str:
 
 
 def _signature(value: Any) -> str:
-    """Return `(src, dst, *, follow_symlinks)`: defaults would name addresses and paths."""
+    """Return `(src, dst, *, follow_symlinks)`, without defaults, which may show local paths."""
     if not callable(value):
         return ""
     try:
         parameters = inspect.signature(value).parameters.values()
-    except (ValueError, TypeError, AttributeError):  # many built-in functions do not tell
+    except (ValueError, TypeError, AttributeError):  # many built-in functions have no signature
         return ""
     marks: dict[Any, str] = {
         inspect.Parameter.VAR_POSITIONAL: "*",
@@ -195,7 +200,7 @@ def _signature(value: Any) -> str:
 
 
 def _url(key: str, module: str, value: Any, kind: str) -> str:
-    """Return the place in the library reference (a package of others has none)."""
+    """Return the URL in the library reference, "" for other packages."""
     if module.partition(".")[0] not in sys.stdlib_module_names:
         return ""
     page, anchor = module.lower(), f"module-{module}" if kind == "module" else key
@@ -232,9 +237,10 @@ from real users. A sentence of a docstring may fit others too; only its own coun
 def make_python_docs(
     out: Path, packages: str | Sequence[str] = (), overwrite: bool = False
 ) -> tuple[HeldOut, Modules]:
-    """Write the embedded corpus with queries and a card; return it and what was imported.
+    """Write the demo corpus with queries and a card; return it and the imported modules.
 
-    Raises InputError for an existing folder and for a package that does not import.
+    Raises:
+        InputError: The folder exists, or a package cannot be imported.
     """
     check_free(out, overwrite)
     packages = as_texts(packages, "packages")

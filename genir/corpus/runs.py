@@ -1,8 +1,7 @@
-"""TREC run files: `qid Q0 key rank score tag`, rank from 1, no document twice.
+"""TREC run files: `qid Q0 key rank score tag`, ranks from 1, no duplicate document.
 
-White space separates the fields, so keys that hold some are written escaped: a space as ␠ (U+2420),
-other white space, and the two signs themselves, as ␛ (U+241B) and four hexadecimal digits. Reading
-undoes it. Other keys are written as they are.
+White space separates the fields, so white space in keys is escaped: a space as ␠ (U+2420); other
+white space, and these two signs, as ␛ (U+241B) and four hexadecimal digits. Reading unescapes it.
 """
 
 import json
@@ -20,9 +19,9 @@ from genir.text_files import read_lines
 
 
 def tag_with_digest(name: str, queries: Iterable[Query]) -> str:
-    """Return a tag with a digest of queries' keys and texts: `genir-q0123456789abcdef`.
+    """Return a tag with a digest of the queries' keys and texts: `genir-q0123456789abcdef`.
 
-    Another run of the same keys, as 1 to n are in many collections, has another one.
+    It distinguishes runs of different queries with equal keys, for example 1 to n.
     """
     pairs = sorted((query.key, " ".join(query.text.split())) for query in queries)
     text = json.dumps(pairs, ensure_ascii=True)
@@ -30,20 +29,21 @@ def tag_with_digest(name: str, queries: Iterable[Query]) -> str:
 
 
 def read_digest(path: Path) -> str:
-    """Return the digest in the tags of a run file, "" where they hold none or not the same one."""
+    """Return the digest in the tags of a run file, "" if there is none or more than one."""
     tags = {line.split()[-1] for _, line in read_lines(path) if line.strip()}
     found = re.search(r"-q([0-9a-f]{16})$", tags.pop()) if len(tags) == 1 else None
     return found[1] if found else ""
 
 
 def write_run(path: Path, answers: Mapping[str, Sequence[Hit]], tag: str = "genir") -> None:
-    """Write answers (key of the query -> hits, best first) as a run file.
+    """Write query key -> hits, best first, as a run file.
 
-    Raises InputError, before anything is written, for an empty key, a tag with white space in it,
-    and a document that stands twice in an answer; then for a file that cannot be written.
+    Raises:
+        InputError: An empty key, a tag with white space, or a duplicate document (nothing is
+            written then); or the file cannot be written.
     """
     if tag.split() != [tag]:
-        raise InputError(f"tag {tag!r}: is empty or has white space in it; name another")
+        raise InputError(f"tag {tag!r}: empty or with white space; choose another tag")
     write_text(path, "".join(_lines(answers, tag)))
 
 
@@ -74,10 +74,11 @@ def unescape_key(text: str) -> str:
 
 
 def read_run(path: Path) -> dict[str, list[Hit]]:
-    """Read a run file: key of the query -> hits, ranked from 1 by score, then by the file's rank.
+    """Read a run file: query key -> hits, ranked from 1 by score, ties by the file's rank.
 
-    Raises InputError that names file and line for a missing file, a line without six
-    fields, a rank or score that is no number, and a document that stands twice.
+    Raises:
+        InputError: The file is missing, a line has not six fields, a rank or score is not a number,
+            or a document occurs twice; the message names file and line.
     """
     rows: dict[str, list[tuple[float, int, str]]] = {}
     for number, line in read_lines(path):
@@ -99,7 +100,9 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
     try:
         value, place = float(score), int(rank)
         written = rank + score
-        if "_" in written or not written.isascii():  # Python reads 1_000 and digits of all scripts
+        if (
+            "_" in written or not written.isascii()
+        ):  # Python also parses 1_000 and digits of all scripts
             raise ValueError
     except ValueError:
         raise InputError(
@@ -121,7 +124,7 @@ def _ranked(query: str, rows: Sequence[tuple[float, int, str]], path: Path) -> l
 
 
 def refuse_duplicates(query: str, hits: Sequence[Hit]) -> None:
-    """Raise InputError when a document stands twice in an answer (nDCG could exceed 1)."""
+    """Raise InputError if a document occurs twice in an answer (nDCG could exceed 1)."""
     ranks: dict[str, int] = {}
     for rank, hit in enumerate(hits, start=1):
         first = ranks.setdefault(hit.key, rank)

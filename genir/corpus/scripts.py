@@ -1,4 +1,4 @@
-"""Classes of characters by script, as the inside of a regular expression's [...]."""
+"""Character classes by script, for use inside [...] of a regular expression."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -24,14 +24,14 @@ UNSPACED_BLOCKS = (
     (0x17000, 0x18DFF),  # Tangut, Khitan
     (0x1AFF0, 0x1B2FF),  # kana, Nüshu
 )
-"""Scripts that Unicode's line breaking (UAX 14) knows as ideographic or as South-East Asian."""
+"""Scripts that are ideographic or South-East Asian in Unicode's line breaking (UAX 14)."""
 FIRST_UNSPACED = "\u0e00"
 HAN_PLANES = "\U00020000-\U0003fffd"
 HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7a3\ud7b0-\ud7fb\uffa0-\uffdc"
 MARK_BLOCKS = (
     (0x300, 0x64A),
-    # Arabic vowel signs are left out and so part words: few words have one. Left out of the words
-    # instead, they change RR@10 of BM25 on XQuAD from 0.874 to 0.871.
+    # Arabic vowel signs are left out, so they separate words: few words have one. Deleting them
+    # from words instead changes RR@10 of BM25 on XQuAD from 0.874 to 0.871.
     (0x653, 0x66F),
     (0x671, 0x30FF),
     (0xA600, 0xABFF),
@@ -39,36 +39,36 @@ MARK_BLOCKS = (
     (0x101FD, 0x1E94A),
 )
 EXTENDERS = "\u200d\U000e0100-\U000e01ef\u0e33\u0eb3\uff9e\uff9f"
-"""Are no marks, but belong to the letter before: the joiner, variation selectors, Thai and Lao AM,
+"""Extend the previous letter without being marks: joiner, variation selectors, Thai and Lao AM,
 half-width voice marks."""
 STACKERS = "\u1039\u17d2\u1a60"
-"""Put the next letter below the one before."""
+"""Stack the next letter below the previous one."""
 NOT_LATIN = "\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20ff\u2cef-\U0010ffff"
-"""All that is neither a Latin, Greek, Cyrillic or Armenian letter nor a common sign: the texts
-without any of it need no class of this module, which take time to make."""
+"""All characters except Latin, Greek, Cyrillic and Armenian letters and common signs. Texts without
+them do not need the classes of this module, which take time to build."""
 
 
 @cache
 def unspaced() -> str:
-    """Return the letters of scripts that are written without spaces; digits are left out."""
+    """Return the letters of scripts without spaces; no digits."""
     return _ranges(_of_category(UNSPACED_BLOCKS, ("Lo", "Lm", "Nl"))) + HAN_PLANES
 
 
 @cache
 def marks() -> str:
-    """Return what belongs to the letter before."""
+    """Return the characters that belong to the previous letter."""
     return _ranges(_of_category(MARK_BLOCKS, ("Mn", "Mc", "Me"))) + EXTENDERS
 
 
 @cache
 def opening() -> str:
-    """Return the brackets and quotation marks that belong to what follows."""
+    """Return the brackets and quotation marks that belong to the next word."""
     return _ranges(_of_category([(0x21, 0x2FFF), (0x3000, 0xFF63)], ("Ps", "Pi")))
 
 
 @cache
 def combining() -> str:
-    """Return what normalisation sorts behind a letter: characters with a combining class."""
+    """Return the characters with a combining class, which normalization reorders."""
     codes = (code for code in range(0x300, 0x20000) if unicodedata.combining(chr(code)))
     return _ranges(codes) + "\uff9e\uff9f"
 
@@ -79,7 +79,7 @@ def _of_category(blocks: Iterable[tuple[int, int]], wanted: tuple[str, ...]) -> 
 
 
 def _ranges(codes: Iterable[int]) -> str:
-    """Return codes, in their order, joined to ranges."""
+    """Return the codes as ranges, in their order."""
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and code == ranges[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""The part of a text that shows why it answers a query."""
+"""Snippets: the part of a text that best matches a query."""
 
 import unicodedata
 from functools import lru_cache
@@ -7,23 +7,23 @@ from genir.corpus.scripts import FIRST_UNSPACED
 from genir.corpus.tokens import is_unspaced, terms
 
 MAX_SNIPPET_CHARS = 20_000
-"""Characters of a text that are read, from its first word on: some 3,000 words."""
+"""Number of characters of a text that are searched, about 3,000 words."""
 MAX_SNIPPET_TERMS = 64
-"""Terms of a query that are looked for, the longest."""
+"""Maximum number of query terms that are matched, longest first."""
 MAX_FORM_CHARS = 100
-"""Characters of a term up to which it is looked for in other normal forms."""
+"""Maximum length of a term that is matched in other Unicode normal forms, too."""
 MAX_KEPT_CHARS = 4_000
-"""Characters of a query up to which its terms are kept."""
+"""Maximum length of a query whose terms are cached."""
 _WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _HALF = {ord(unicodedata.normalize("NFKC", chr(c))): c for c in range(0xFF61, 0xFFA0)}
 
 
 def snippet(text: str, query: str, width: int = 200) -> str:
-    """Return the window of at most `width` characters that holds most of the query's terms.
+    """Return the window of at most `width` characters that matches most of the query's terms.
 
-    A term counts by its length, once in a window; a word of the text counts too if it only begins
-    with the query's. Of equal windows the first wins. An ellipsis marks a cut. The time is linear
-    in the text, of which the first `MAX_SNIPPET_CHARS` characters are read.
+    A term counts by its length, once per window; it also matches a longer word that starts with it.
+    Ties go to the first window. Ellipses mark cuts. The time is linear in the text, of which the
+    first `MAX_SNIPPET_CHARS` characters are read.
     """
     read = " ".join(text[:MAX_SNIPPET_CHARS].split())
     rest = len(text) > MAX_SNIPPET_CHARS
@@ -32,15 +32,15 @@ def snippet(text: str, query: str, width: int = 200) -> str:
     if len(read) <= width and not rest:
         return read
     room = max(1, width - 2)  # for two ellipses
-    margin = room // 5  # by which the cuts may move to find a word's end
+    margin = room // 5  # distance that a cut may move to a word boundary
     start = _best_start(_lower(read), query, room - 2 * margin)
     return _cut(read, max(0, start - margin), room, margin, rest)
 
 
 def _terms(query: str) -> tuple[tuple[str, bool], ...]:
-    """Return the distinct terms of a query, the longest first, and whether each is unspaced.
+    """Return the distinct terms of a query, longest first, and whether each is unspaced.
 
-    Of short queries they are kept for the next text: a few megabytes.
+    Cached for short queries, in a few megabytes.
     """
     return _kept_terms(query) if len(query) <= MAX_KEPT_CHARS else _kept_terms.__wrapped__(query)
 
@@ -53,9 +53,9 @@ def _kept_terms(query: str) -> tuple[tuple[str, bool], ...]:
 
 
 def _forms(term: str) -> tuple[str, ...]:
-    """Return a term as it is written, composed, decomposed, in full and in half width.
+    """Return a term as written, composed, decomposed, in full and in half width.
 
-    The search finds a text in any of these forms.
+    Search matches texts in any of these forms.
     """
     if len(term) > MAX_FORM_CHARS:
         return (term,)
@@ -65,7 +65,7 @@ def _forms(term: str) -> tuple[str, ...]:
 
 
 def _lower(text: str) -> str:
-    """Return a text in lower case and of the same length."""
+    """Lower-case a text without changing its length."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -73,10 +73,10 @@ def _lower(text: str) -> str:
 
 
 def _best_start(text: str, query: str, reach: int) -> int:
-    """Return where the window of `reach` characters that weighs most begins.
+    """Return the start of the window of `reach` characters with the highest weight.
 
-    A window begins at a match. Two pointers pass the matches once: `end` is the first that does
-    not fit into the window of the current one.
+    Windows start at matches. Two pointers scan the matches once: `end` is the first match beyond
+    the current window.
     """
     found = _matches(text, query)
     possible = sum(map(len, {term for _, term in found}))
@@ -101,17 +101,17 @@ def _best_start(text: str, query: str, reach: int) -> int:
 
 
 def _matches(text: str, query: str) -> list[tuple[int, str]]:
-    """Return (place, term) where a term of the query stands, at each place the longest.
+    """Return (position, term) of all matches, the longest term at each position.
 
-    In scripts with spaces only the beginnings of words count. Each term is looked for on its own:
-    a regular expression of all terms takes twice the time, and must be compiled for each query.
+    In scripts with spaces only word starts match. Terms are searched one by one: a regular
+    expression of all terms takes twice the time and a compilation for each query.
     """
     found: dict[int, str] = {}
     ascii_text = text.isascii()
     for term, unspaced in _terms(query):
         if ascii_text and not term.isascii():
             continue
-        step = 1 if unspaced else len(term)  # no word begins within a word
+        step = 1 if unspaced else len(term)  # no match starts within a word
         place = text.find(term)
         while place >= 0:
             if place not in found and (unspaced or not place or not _continues(text[place - 1])):
@@ -121,16 +121,16 @@ def _matches(text: str, query: str) -> list[tuple[int, str]]:
 
 
 def _continues(before: str) -> bool:
-    """Return whether a word that this character belongs to goes on behind it."""
+    """Whether a word with this last character continues after it."""
     if not (before.isalnum() or before == "_"):
         return False
     return before < FIRST_UNSPACED or not is_unspaced(before)
 
 
 def _cut(text: str, start: int, room: int, margin: int, rest: bool) -> str:
-    """Cut at word ends where there is one near; a script without spaces is cut anywhere.
+    """Cut at a nearby word boundary if there is one; scripts without spaces are cut anywhere.
 
-    rest: the text goes on behind what was read.
+    rest: the text continues after the part that was read.
     """
     start = max(0, min(start, len(text) - room))
     if start and (space := text.find(" ", start - 1, start + margin)) >= 0:

@@ -1,6 +1,6 @@
-"""The document store: a read-only SQLite file with a collection's titles, texts and metadata.
+"""Document store: a read-only SQLite file with the titles, texts and metadata of a collection.
 
-Never consulted to rank; filters and result pages read it. `corpus.layers` lays changes over it.
+Not used for ranking; filters and result pages read it. `corpus.layers` overlays changes.
 """
 
 import json
@@ -27,14 +27,14 @@ from genir.folders import flush_entry
 from genir.records import Document, Filter, Link, as_filter
 
 MAX_MASK_BYTES = 32 * MIB
-"""Bytes of the masks of filters that are kept, those asked last."""
+"""Maximum size of the cached filter masks; least recently used ones are dropped."""
 PREVIEW_CHARACTERS = 1 << 15
-"""Characters of a text that a hit is shown from, from the first word on: more than a snippet reads,
-and few, since an answer holds the texts of all of its hits."""
+"""Number of leading characters of a text that a hit keeps: more than a snippet reads, and bounded
+because an answer holds the texts of all of its hits."""
 
 
 class Preview(NamedTuple):
-    """What a hit shows of a document; text: its first `PREVIEW_CHARACTERS`."""
+    """The fields of a document that a hit shows; text: its first `PREVIEW_CHARACTERS`."""
 
     title: str
     url: str
@@ -42,10 +42,10 @@ class Preview(NamedTuple):
 
 
 class DocumentStore(Sequence[Document]):
-    """A collection on disk, by number (its order) and by key. Safe to use from several threads."""
+    """A collection on disk, by number (position) and by key. Thread-safe."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open a store. Raises InputError when it is missing, truncated or something else."""
+        """Open a store. Raises InputError if it is missing, truncated or another kind of file."""
         self.path = Path(path)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -65,10 +65,11 @@ class DocumentStore(Sequence[Document]):
 
     @classmethod
     def create(cls, path: str | Path, documents: Iterable[Document]) -> Self:
-        """Write documents in their order to a new file, flush it to the disk, and open it.
+        """Write documents in their order to a new file, flush it to disk, and open it.
 
-        Raises InputError for an existing file, a duplicate key, no documents and a full disk; then
-        nothing is left behind.
+        Raises:
+            InputError: The file exists, a key is duplicate, there are no documents, or the disk is
+                full; no file is left behind.
         """
         target = Path(path)
         if target.exists():
@@ -90,7 +91,7 @@ class DocumentStore(Sequence[Document]):
         return cls(target)
 
     def _refuse_gaps(self) -> None:
-        """Raise InputError unless the documents are numbered from 0."""
+        """Raise InputError unless the documents are numbered consecutively from 0."""
         first, last = (self._one(f"SELECT {end}(number) FROM documents") for end in ("min", "max"))
         if (first, last) != (0, self._length - 1):
             raise FolderError(f"{self.path}: damaged: documents are missing; restore it")
@@ -104,7 +105,7 @@ class DocumentStore(Sequence[Document]):
     @overload
     def __getitem__(self, number: slice) -> list[Document]: ...
     def __getitem__(self, number: int | slice) -> Document | list[Document]:
-        """Return the document of a number, or those of a slice in its order."""
+        """Return the document with a number, or the documents of a slice."""
         if isinstance(number, slice):
             wanted = list(range(*number.indices(self._length)))
             found = self.numbered(wanted)
@@ -124,7 +125,7 @@ class DocumentStore(Sequence[Document]):
         return {row[0]: self._document(row[1:]) for row in rows}
 
     def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Return the metadata of the documents of the numbers that exist, without their texts."""
+        """Return the metadata of the documents that exist, without reading their texts."""
         rows = self._rows(
             "SELECT number, key, metadata FROM documents "
             "WHERE number IN (SELECT value FROM json_each(?))",
@@ -133,15 +134,15 @@ class DocumentStore(Sequence[Document]):
         return {number: self._fields(key, metadata) for number, key, metadata in rows}
 
     def __iter__(self) -> Iterator[Document]:
-        """Yield all documents in order, streamed from the disk."""
+        """Yield all documents in order, streamed from disk."""
         return map(self._document, self._rows(f"SELECT {COLUMNS} FROM documents ORDER BY number"))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
-        """Let worker processes open the file for themselves."""
+        """Pickle by path: worker processes open the file themselves."""
         return type(self), (self.path,)
 
     def find(self, key: str) -> Document | None:
-        """Return the document of a key, if there is one."""
+        """Return the document with a key, or None."""
         return self.fetch([key]).get(key)
 
     def number(self, key: str) -> int:
@@ -152,7 +153,7 @@ class DocumentStore(Sequence[Document]):
         return int(number)
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
-        """Return the documents of the keys that exist, in one query, in the order of `keys`.
+        """Return the documents of the existing keys in one SQL query, in the order of `keys`.
 
         A string is one key.
         """
@@ -165,9 +166,9 @@ class DocumentStore(Sequence[Document]):
         return {key: found[key] for key in keys if key in found}
 
     def previews(self, keys: Sequence[str], strict: bool = False) -> dict[str, Preview]:
-        """Return title, URL and the beginning of the text of the keys that exist, in one query.
+        """Return title, URL and start of the text of the existing keys in one SQL query.
 
-        Raises FolderError, if strict, for a key that does not exist.
+        Raises FolderError, if strict, for an unknown key.
         """
         found = self._previews(keys)
         missing = next((key for key in keys if key not in found), None) if strict else None
@@ -188,7 +189,7 @@ class DocumentStore(Sequence[Document]):
                     f"{self.path}: damaged: document {key!r}: a column is not text; restore it"
                 )
             title, url, text = values
-            # Cut here: SQL's substr takes a NUL for the end of a text.
+            # Cut here: SQL's substr ends a text at a NUL.
             start = len(text) - len(text.lstrip()) if text[:1].isspace() else 0
             found[key] = Preview(title, url, text[start : start + PREVIEW_CHARACTERS])
         return found
@@ -197,15 +198,20 @@ class DocumentStore(Sequence[Document]):
         """Return all keys in order."""
         keys = [""] * len(self)
         for key, number in self._rows("SELECT key, number FROM documents ORDER BY key"):
-            keys[number] = key  # by the index of the keys: texts are not read
+            keys[number] = key  # uses the key index; texts are not read
         return keys
 
     def matching(self, where: Filter, strict: bool = True) -> NDArray[np.bool_]:
-        """Return which documents pass a filter, bool [documents], not to be written to.
+        """Return which documents pass a filter, read-only bool [documents].
 
-        Every field's condition must hold (`corpus.conditions` says what there is). Raises
-        InputError for an unknown operator, naming the nearest, for a value that cannot be compared
-        and, if strict, for an unknown field; else none has such a field.
+        The conditions of all fields must hold (see `corpus.conditions`).
+
+        Args:
+            where: Field -> condition.
+            strict: Reject an unknown field; otherwise no document has it.
+
+        Raises:
+            InputError: Unknown operator, incomparable value or, if strict, unknown field.
         """
         where = as_filter(where)
         if strict:
@@ -234,7 +240,7 @@ class DocumentStore(Sequence[Document]):
                 raise InputError(self.unknown_field(field, known))
 
     def unknown_field(self, field: str, known: Iterable[str]) -> str:
-        """Return why a filter cannot name a field: no document has it, or no value to compare.
+        """Return why a filter cannot use a field: it is unknown or has no comparable value.
 
         known: the metadata fields that a filter may name, beside title and url.
         """
@@ -247,29 +253,23 @@ class DocumentStore(Sequence[Document]):
         return f"unknown metadata field {field!r:.200}{nearest(field, known)}"
 
     def metadata_fields(self) -> list[str]:
-        """Return the metadata fields that a filter may name, sorted."""
+        """Return the filterable metadata fields, sorted."""
         return self._index.names()
 
     def has_field(self, field: str) -> bool:
-        """Return whether any document has a metadata field, one that no filter may name included.
-
-        Those of replaced documents count too.
-        """
+        """Whether any document, replaced ones included, has a metadata field, filterable or not."""
         return self._index.has(field)
 
     def field_types(self, field: str) -> set[str]:
-        """Return the types of a field's values: `text`, `number`, `boolean`; none if unknown."""
+        """Return the types of a field's values: `text`, `number`, `boolean`; empty if unknown."""
         return {"text"} if field in FILTERED else self._index.types(field)
 
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
-        """Yield values of a metadata field, each with the number of a document that has it.
-
-        most: how many are looked at; what lies behind is left out.
-        """
+        """Yield up to `most` values of a field, each with the number of a document with it."""
         return self._index.values(field, most)
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
-        """Return which documents have a value of a field that passes a test, bool [documents]."""
+        """Return the documents with a value of a field that passes a test, bool [documents]."""
         numbers = self._index.having(field, sql, values)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self._length:
             raise FolderError(f"{self.path}: damaged: a field is of no document; restore it")
@@ -318,7 +318,7 @@ class DocumentStore(Sequence[Document]):
             yield from self._connection().execute(query, values)
         except UnicodeEncodeError as error:
             raise InputError(
-                f"{error.object!a} holds half of a surrogate pair, which no document has"
+                f"{error.object!a} holds an unpaired surrogate, which no document has"
             ) from None
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise FolderError(
@@ -327,7 +327,7 @@ class DocumentStore(Sequence[Document]):
 
     @property
     def replaced(self) -> bool:
-        """Return whether another file has taken this one's place."""
+        """Whether another file has replaced this one."""
         with suppress(OSError):
             return identity(self.path) != self.identity
         return False
@@ -335,8 +335,8 @@ class DocumentStore(Sequence[Document]):
     def _connection(self) -> sqlite3.Connection:
         """Return this thread's connection; a forked process must not use its parent's.
 
-        A file that was written to, as where it is restored in place, is opened anew: SQLite may
-        have kept pages of before. One that another has replaced stays open.
+        A file that was written to, for example restored in place, is opened again: SQLite may have
+        cached old pages. A file that was replaced by another stays open.
         """
         process, written = os.getpid(), self._written()
         if getattr(self._local, "process", None) == process and written not in (
@@ -346,11 +346,9 @@ class DocumentStore(Sequence[Document]):
         if getattr(self._local, "process", None) != process:
             uri = f"{self.path.resolve().as_uri()}?mode=ro"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
-            if identity(self.path) != self.identity:  # numbers would be those of other documents
+            if identity(self.path) != self.identity:  # numbers would refer to other documents
                 connection.close()
-                raise FolderError(
-                    f"{self.path}: another has taken its place; load the folder again"
-                )
+                raise FolderError(f"{self.path}: replaced by another file; load the folder again")
             self._local.connection = connection
             self._local.process, self._local.written = process, written
             with self._lock:
@@ -359,7 +357,7 @@ class DocumentStore(Sequence[Document]):
         return own
 
     def _written(self) -> tuple[int, ...] | None:
-        """Return what changes when the file is written to; None where it is another, or gone."""
+        """Return a stamp that changes when the file is written to; None if it is gone."""
         with suppress(OSError):
             facts = self.path.stat()
             if (facts.st_dev, facts.st_ino) == self.identity:
@@ -368,12 +366,12 @@ class DocumentStore(Sequence[Document]):
 
     def _leave(self) -> None:
         """Close this thread's connection."""
-        with self._lock, suppress(ValueError):  # `close` may have taken it out
+        with self._lock, suppress(ValueError):  # `close` may have removed it
             self._connections.remove(self._local.connection)
         self._local.connection.close()
         self._local.process = None
 
 
 def mask_cache() -> ByteCache[NDArray[np.bool_]]:
-    """Return an empty cache of masks by the digest of their filter."""
+    """Return an empty cache of filter masks by filter digest."""
     return ByteCache(MAX_MASK_BYTES)

@@ -1,7 +1,7 @@
-"""The file of a document store: its tables, and how documents are written into them.
+"""File format of the document store: its tables, and the insertion of documents.
 
-Tables: `documents`, a row each, and `fields`, the index of metadata for filters. A value in the
-index is a text, a number, or a BLOB (`corpus.conditions`), since SQLite has no booleans.
+Tables: `documents`, one row each, and `fields`, the metadata index for filters. An index value is a
+string, a number, or a BLOB (see `corpus.conditions`), since SQLite has no booleans.
 """
 
 import json
@@ -19,7 +19,7 @@ from genir.records import Document
 
 APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
 VERSION = 2
-"""Of the tables and of the values in them. In version 1, the index held true as 1."""
+"""Format version of tables and values. In version 1, the index held true as 1."""
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
@@ -38,14 +38,14 @@ COLUMNS = "key, title, text, url, links, metadata"
 
 
 Rows = Callable[..., Iterator[tuple[Any, ...]]]
-"""(SQL, its parameters) -> rows of a store."""
+"""(SQL, parameters) -> rows of a store."""
 
 
 def check_file(path: Path, rows: Rows) -> None:
     """Check that a file has exactly the tables of a document store.
 
     Raises:
-        InputError: It is no document store, one of another version, or has views or triggers.
+        InputError: Not a document store, another version, or one with views or triggers.
     """
     (application,), (version,) = (
         next(rows(f"PRAGMA {name}")) for name in ("application_id", "user_version")
@@ -65,7 +65,7 @@ def check_file(path: Path, rows: Rows) -> None:
 
 
 def fill(path: Path, documents: Iterable[Document]) -> None:
-    """Write documents to a new file in their order. Raises InputError for none, and as `insert`."""
+    """Write documents to a new file in order. Raises InputError for none, and like `insert`."""
     with _writing(path) as connection:
         connection.executescript(SCHEMA)
         for number, document in enumerate(documents):
@@ -81,16 +81,16 @@ def _writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
-    """Write a document's row, and its metadata into the index of fields.
+    """Insert a document's row, and its metadata into the index.
 
-    Raises InputError for a key that is there, or for what is no JSON.
+    Raises InputError for a duplicate key or a value that is not JSON.
     """
     try:
         links = json.dumps(link_records(document)) if document.links else ""
         metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
         values = (document.key, document.title, document.text, document.url, links, metadata)
         connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values))
-        # Not by SQLite's JSON functions: they round numbers to 15 digits and cut texts at a NUL.
+        # SQLite's JSON functions would round numbers to 15 digits and cut texts at a NUL.
         entries = (
             (field, one, number)
             for field, value in document.metadata.items()
@@ -103,19 +103,19 @@ def insert(connection: sqlite3.Connection, number: int, document: Document) -> N
             f"duplicate _id {document.key!r}: document {number} has the key of document "
             f"{first.fetchone()[0]}; give each its own"
         ) from None
-    except (TypeError, ValueError) as error:  # no JSON, or an unpaired surrogate
+    except (TypeError, ValueError) as error:  # not JSON, or an unpaired surrogate
         raise InputError(f"document {document.key!r} cannot be stored ({error})") from None
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from one that takes its place; raises OSError if there is none."""
+    """Return an ID of a file that differs for its replacement. Raises OSError if it is missing."""
     facts = path.stat()
     return facts.st_dev, facts.st_ino
 
 
 @cache
 def schema_of(script: str) -> list[tuple[Any, ...]]:
-    """Return the tables and indexes that a script makes, as `tables_of` returns them."""
+    """Return the tables and indexes that a script creates, in the form of `tables_of`."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(script)
         return tables_of(connection)

@@ -1,4 +1,4 @@
-"""Tab-separated files: MS MARCO collections and queries, qrels of BEIR and of TREC."""
+"""Tab-separated files: MS MARCO collections and queries, BEIR and TREC qrels."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from genir.text_files import Lines
 
 HEADER = ("query-id", "corpus-id", "score")
 DOCUMENT_COLUMNS = {2: ("_id", "text"), 4: ("_id", "url", "title", "text")}
-"""Columns of MS MARCO by their number: passages have two, documents four."""
+"""Number of columns -> their names in MS MARCO: 2 for passages, 4 for documents."""
 QUERY_COLUMNS = {2: ("_id", "text")}
 KEY_NAMES = re.compile(r"_?id|(p|q|d|doc|query|passage|document|corpus|topic)[-_ ]?(id|no)|key")
 TEXT_NAME = "|".join(
@@ -19,7 +19,7 @@ TEXT_NAME = "|".join(
      "doc", "abstract", "summary", "description", "query", "question", "topic")
 )  # fmt: skip
 TEXT_NAMES = re.compile(f"({TEXT_NAME})([-_ ]?({TEXT_NAME}))?")
-"""Names that a header gives to columns other than the key, such as `text` or `passage_text`."""
+"""Header names of columns other than the key, for example `text` or `passage_text`."""
 GRADE = re.compile(r"[+-]?0*[0-9]{1,4}")
 
 
@@ -29,16 +29,16 @@ def tsv_records(
     columns: Mapping[int, tuple[str, ...]] = DOCUMENT_COLUMNS,
     notes: Notes | None = None,
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of an MS MARCO file as records; a header in the first row is left out.
+    """Yield the rows of an MS MARCO file as records; a header row is skipped.
 
     Args:
-        lines: of the file.
-        name: of the file, for messages.
-        columns: names of the columns by how many there are.
-        notes: takes what is left out, and texts in quotes, which are kept as they are.
+        lines: Lines of the file.
+        name: Name of the file, for messages.
+        columns: Number of columns -> their names.
+        notes: Collects skipped lines, and texts in quotes, which are kept unchanged.
 
     Raises:
-        InputError: a row has another number of columns, or the header another order.
+        InputError: A row has another number of columns, or the header another order.
     """
     notes = Notes(name) if notes is None else notes
     expected = rows = quoted = 0
@@ -64,7 +64,7 @@ def tsv_records(
 
 
 def _is_header(values: list[str], where: str) -> bool:
-    """Return whether a row names columns. Raises InputError if the key is not the first."""
+    """Whether a row is a header. Raises InputError if its first column is not the key."""
     names = [value.strip().strip("\"'").lower() for value in values]
     keys = [KEY_NAMES.fullmatch(name) is not None for name in names]
     texts = [TEXT_NAMES.fullmatch(name) is not None for name in names]
@@ -83,11 +83,13 @@ def _is_quoted(text: str) -> bool:
 
 
 def judgements(lines: Lines, name: str) -> Iterator[tuple[int, Qrel]]:
-    """Yield the judgements of the lines of a qrels file, with their line numbers.
+    """Yield the judgements of a qrels file, with their line numbers.
 
-    The first line decides: BEIR's header `query-id corpus-id score`, or TREC's four columns
-    `query 0 document grade`. A judgement given twice alike counts once.
-    Raises InputError for anything else and for two grades of one pair.
+    The first line decides the format: BEIR's header `query-id corpus-id score`, or TREC's four
+    columns `query 0 document grade`. Repeated equal judgements count once.
+
+    Raises:
+        InputError: Another format, or two grades of one pair.
     """
     seen: dict[tuple[str, str], tuple[int, int]] = {}
     split: Callable[[str], list[str]] | None = None
@@ -118,7 +120,7 @@ def _beir(text: str) -> list[str]:
 
 def _trec(text: str) -> list[str]:
     values = text.split("\t")
-    if len(values) != 4:  # between tabs, keys may hold spaces
+    if len(values) != 4:  # tab-separated keys may contain spaces
         values = text.split()
     return [values[0], *values[2:]] if len(values) == 4 else []
 

@@ -1,11 +1,10 @@
-"""Words, index terms and sentences of texts in any script. Knows no corpus.
+"""Words, index terms and sentences of texts in any script.
 
-Two units are in use. *Words* are what lengths are counted in (spans, windows, passages): the parts
-between white space; in scripts written without spaces, characters. *Terms* are what texts are
-compared by (BM25, word statistics): runs of letters and digits in lower case; in scripts written
-without spaces, overlapping pairs of characters (bigrams), since single characters are too common,
-and words could be found only with a dictionary of the language. A character is a letter with its
-combining marks.
+*Words* are the unit of lengths (spans, windows, passages): the parts between white space; in
+scripts without spaces, characters. *Terms* are the unit of comparison (BM25, word statistics):
+lower-case runs of letters and digits; in scripts without spaces, overlapping character bigrams,
+because single characters are too frequent, and word segmentation needs a dictionary. A character is
+a letter with its combining marks.
 """
 
 import re
@@ -18,32 +17,32 @@ from typing import Literal
 from genir.corpus.scripts import HANGUL, NOT_LATIN, STACKERS, combining, marks, opening, unspaced
 
 Span = tuple[int, int]
-"""Where a part of a text starts and ends: [start, end)."""
+"""Start and end offsets of a part of a text: [start, end)."""
 
 _NOT_LATIN = re.compile(f"[{NOT_LATIN}]")
 _WORD = re.compile(r"\w+")
 _CORE = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 _FULL_WIDTH = re.compile("[\uff01-\uffef]")
 _OPTIONAL = re.compile(
-    "[\ufe00-\ufe0f\U000e0100-\U000e01ef"  # select a form of a letter
+    "[\ufe00-\ufe0f\U000e0100-\U000e01ef"  # variation selectors
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"  # Hebrew points
 )
-"""Marks that the same word may be written with or without."""
+"""Optional marks: the same word may be written with or without them."""
 MOST_MARKS = 30
-"""Combining marks in a row that are normalised, as in Unicode's stream-safe format (UAX 15)."""
+"""Maximum number of consecutive combining marks, as in Unicode's stream-safe format (UAX 15)."""
 _PART = "\u0f0b\u1361"  # Tibetan and Ethiopic marks between words
 
 
 class Glued(str):
-    """A word that follows the one before without a space."""
+    """A word that follows the previous word without a space."""
 
     __slots__ = ()
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, with the punctuation around them; only white space is lost.
+    """Split a text into words with their punctuation; only white space is lost.
 
-    `join_words` puts them together again.
+    `join_words` is the inverse, with single spaces.
     """
     chunks = text.split()
     if _NOT_LATIN.search(text) is None or _splittable().search(text) is None:
@@ -57,7 +56,7 @@ def words(text: str) -> list[str]:
 
 
 def join_words(parts: Sequence[str]) -> str:
-    """Return words as a text: a single space before each that had white space before it."""
+    """Join words with single spaces, except before `Glued` words."""
     if not any(isinstance(part, Glued) for part in parts):
         return " ".join(parts)
     return "".join(part if isinstance(part, Glued) else f" {part}" for part in parts).strip()
@@ -69,7 +68,7 @@ def count_words(text: str) -> int:
 
 
 def first_words(text: str, count: int) -> str:
-    """Return the first words of a text, with single spaces."""
+    """Return the first `count` words of a text, joined with single spaces."""
     return join_words(words(text)[:count])
 
 
@@ -80,7 +79,7 @@ def _splittable() -> re.Pattern[str]:
 
 @cache
 def _pieces() -> re.Pattern[str]:
-    """Match a character or word with the marks around it; an opening bracket goes with the next."""
+    """Match a character or word with its marks; an opening bracket belongs to the next word."""
     between, spaced = rf"[^\w{marks()}]", _spaced(unspaced())
     return re.compile(
         rf"{between}*(?:{_character(unspaced())}|{spaced}+(?:[!-/:-@\\-`|~]+{spaced}+)*)"
@@ -100,46 +99,46 @@ def _spaced(others: str) -> str:
 
 
 def terms(text: str, composed: bool = True) -> list[str]:
-    """Return the terms of a text in their order.
+    """Return the terms of a text in order.
 
-    composed: full-width forms become the usual ones, and decomposed letters composed ones; else
-    terms stand in the text in lower case.
+    composed: normalize full-width forms and decomposed letters; otherwise terms are substrings of
+    the lower-case text.
     """
     return [term for run in _read(text, composed=composed) for term in _bigrams(run)]
 
 
 def index_terms(text: str) -> list[str]:
-    """Return the terms that a lexical index holds of a text; words of one letter are left out.
+    """Return the terms of a text for a lexical index, without single-letter words.
 
-    Korean has spaces, but particles are written together with the nouns, so that the same noun is
-    seldom the same word: here it is read in bigrams too.
+    Korean has spaces, but attaches particles to nouns, so that the same noun is rarely the same
+    word: it is indexed by bigrams, too.
     """
     return [term for run in _read(text, HANGUL, shortest=2) for term in _bigrams(run)]
 
 
 def characters(text: str) -> list[str]:
-    """Return the terms of a text, with single characters in the place of bigrams."""
+    """Return the terms of a text, with single characters instead of bigrams."""
     return [term for run in _read(text) for term in run]
 
 
 def is_alphabetic(term: str) -> bool:
-    """Return whether a term consists of letters and their marks."""
+    """Whether a term consists of letters and their marks."""
     return term.isalpha() or (term[:1].isalpha() and all(map(is_letter, term)))
 
 
 def is_letter(character: str, digits: bool = False) -> bool:
-    """Return whether a character is a letter or its mark or, if asked, a digit."""
+    """Whether a character is a letter, its mark or, if `digits`, a digit."""
     known = character.isalnum() if digits else character.isalpha()
     return known or unicodedata.category(character).startswith("M")
 
 
 def is_unspaced(character: str) -> bool:
-    """Return whether a character is a letter of a script that is written without spaces."""
+    """Whether a character is a letter of a script without spaces."""
     return _NOT_LATIN.match(character) is not None and _unspaced().match(character) is not None
 
 
 def without_punctuation(word: str) -> str:
-    """Return a word without the signs around it; "" if it has no letter and no digit."""
+    """Return a word without surrounding punctuation; "" if it has no letter or digit."""
     core = (_CORE if _NOT_LATIN.search(word) is None else _marked_core()).search(word)
     return core[0] if core else ""
 
@@ -151,8 +150,8 @@ def _bigrams(run: list[str]) -> list[str]:
 def _read(
     text: str, also: str = "", shortest: int = 1, composed: bool = True
 ) -> Iterator[list[str]]:
-    """Yield runs of letters and digits: a word of `shortest` letters or more, or the characters of
-    an unspaced run. also: letters that are read as unspaced ones are.
+    """Yield runs of letters and digits: a word of at least `shortest` letters, or the characters of
+    an unspaced run. also: further letters that are treated as unspaced.
     """
     lower = text.lower()
     if _NOT_LATIN.search(lower) is None:
@@ -194,16 +193,16 @@ def _normal(run: str) -> str:
 
 
 def _composed(run: str) -> str:
-    # Without marks a run stays as it is: NFC would replace single letters, such as the kelvin sign.
+    # A run without marks is not changed: NFC would replace single letters, e.g. the kelvin sign.
     if _NOT_LATIN.search(run) is None:
         return run
     return normalize("NFC", _OPTIONAL.sub("", run))
 
 
 def normalize(form: Literal["NFC", "NFKC"], text: str) -> str:
-    """Return a text in a normal form; of a longer row of combining marks, the first 30 are kept.
+    """Normalize a text; only the first 30 marks of a longer sequence of combining marks are kept.
 
-    Python sorts the marks of a row in quadratic time.
+    Python sorts a sequence of marks in quadratic time.
     """
     if len(text) > MOST_MARKS and _NOT_LATIN.search(text) is not None:
         text = _surplus().sub(r"\1", text)
@@ -242,11 +241,11 @@ _LAST_STOP = re.compile(rf"(?:[.!?\uff0e{_STOPS}][{_CLOSING}]*|[{_PHRASE}])\Z")
 
 
 def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterator[Span]:
-    """Yield where the sentences of a line of text, or of text[start:end], start and end.
+    """Yield the start and end offsets of the sentences of a line of text, or of text[start:end].
 
-    A sentence ends at . ! or ? before white space that no small letter follows, at a full stop,
-    question or exclamation mark of another script or, in Thai and Lao, which have no full stop, at
-    a space.
+    A sentence ends at . ! or ? before white space and no lower-case letter, at a full stop,
+    question mark or exclamation mark of another script or, in Thai and Lao, which have no full
+    stop, at a space.
     """
     end = len(text) if end is None else end
     begin = start
@@ -257,10 +256,10 @@ def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterato
 
 
 def ends_sentence(text: str) -> bool:
-    """Return whether a text ends where a sentence does, or behind a full stop."""
+    """Whether a text ends with a sentence end or a full stop."""
     return _LAST_STOP.search(text) is not None
 
 
 def split_sentences(line: str) -> Iterator[str]:
-    """Yield the sentences of a line; "" for a blank one, or behind a last full stop."""
+    """Yield the sentences of a line; "" for a blank line, or after a final full stop."""
     return (line[start:end] for start, end in sentence_spans(line))

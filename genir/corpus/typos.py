@@ -1,4 +1,4 @@
-"""Texts with one typing error each: a letter swapped, dropped, inserted or replaced."""
+"""Typing errors: one letter of a text swapped, dropped, inserted or replaced."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from genir.records import Query
 
 
 def misspell(queries: Sequence[Query], seed: int) -> list[Query]:
-    """Return the queries with one random edit each, the same for the same seed and query."""
+    """Return the queries with one random edit each, determined by seed and query key."""
     letters = letters_of(query.text for query in queries)
     return [
         replace(query, text=misspelt(query.text, letters, Random(f"{seed} {query.key}")))
@@ -17,12 +17,12 @@ def misspell(queries: Sequence[Query], seed: int) -> list[Query]:
 
 
 def letters_of(texts: Iterable[str]) -> list[str]:
-    """Return the letters that texts use, sorted: new ones come from there, in any script."""
+    """Return the sorted letters that texts use, from which inserted letters are drawn."""
     return sorted({c for text in texts for c in text.lower() if c.isalpha()})
 
 
 def misspelt(text: str, letters: Sequence[str], rng: Random) -> str:
-    """Edit at a random letter; a text without letters stays as it is."""
+    """Edit at a random letter; a text without letters is unchanged."""
     places = [place for place, character in enumerate(text) if character.isalpha()]
     if not places:
         return text

@@ -1,20 +1,20 @@
-"""What a document's fields may hold: JSON values, in characters that UTF-8 can encode."""
+"""Validation of field values: JSON values whose strings UTF-8 can encode."""
 
 import math
 from typing import Any
 
 MAX_NUMBER = 1.7976931348623157e308
-"""Of an integer: the highest double, since filters compare numbers as doubles."""
+"""Maximum absolute value of an integer: the largest double; filters compare numbers as doubles."""
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
-"""Values in one field; aliases in YAML can write many in few bytes."""
+"""Maximum number of values in one field; YAML aliases can expand to many."""
 
 
 def check_value(value: Any) -> None:
-    """Check that a value is JSON that is stored unchanged.
+    """Check that a value can be stored as JSON without change.
 
     Raises:
-        ValueError: it is not; the message says why and what to do.
+        ValueError: It cannot; the message says why and how to fix it.
     """
     waiting: list[tuple[Any, int]] = [(value, 1)]
     seen = 0
@@ -36,22 +36,22 @@ def check_value(value: Any) -> None:
 
 
 def check_name(name: Any) -> None:
-    """Check that the name of a field is a string. Raises ValueError as `check_value` does."""
+    """Check that a field name is a string. Raises ValueError like `check_value`."""
     if not isinstance(name, str):
         raise ValueError(f"the name {name!r:.80} is not a string; write it in quotes")
     check_text(name)
 
 
 def check_text(text: str) -> None:
-    """Check that UTF-8 can encode a text. Raises ValueError as `check_value` does."""
+    """Check that UTF-8 can encode a text. Raises ValueError like `check_value`."""
     if text.isascii():
         return
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"{text!a:.60} cannot be stored: an unpaired surrogate such as \\ud800, half a "
-            "character; write the whole character"
+            f"{text!a:.60} cannot be stored: an unpaired surrogate, e.g. \\ud800; "
+            "write the whole character"
         ) from None
 
 

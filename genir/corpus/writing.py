@@ -1,4 +1,4 @@
-"""Writing corpus folders: all of it or nothing."""
+"""Atomic writing of corpus folders."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def write_corpus(
     card: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Write a corpus folder: documents, queries, one qrels file a split, `card` as README.md.
+    """Write a corpus folder: documents, queries, one qrels file per split, `card` as README.md.
 
     Everything is written beside `folder`, flushed to the disk and moved, so that a crash leaves
     what was there. Documents may be dicts, as for `read_corpus`. A split without judgements has no
@@ -49,7 +49,7 @@ def write_corpus(
         known = _write_lines(part / "queries.jsonl", _queries(queries), "queries")
         if not keys:
             raise InputError(f"{folder}: no documents to write; a corpus needs at least one")
-        if not known:  # a file without queries would be refused
+        if not known:  # readers reject a file without queries
             (part / "queries.jsonl").unlink()
         (part / "qrels").mkdir()
         for split, judged in _splits(qrels):
@@ -59,7 +59,7 @@ def write_corpus(
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise InputError unless a corpus folder may be written here: nothing else is replaced."""
+    """Raise InputError unless the path is free or a corpus folder that may be overwritten."""
     refuse_existing(folder, overwrite)
     check_folder(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -84,7 +84,7 @@ def _documents(documents: Any) -> Iterator[Mapping[str, Any]]:
     one = isinstance(documents, Document | Mapping)
     for number, given in enumerate(_listed([documents] if one else documents, "documents"), 1):
         record = record_from(given, f"document {number}")
-        document_of(record, f"document {number}")  # what cannot be read back is not written
+        document_of(record, f"document {number}")  # validate before writing
         yield record
 
 
@@ -106,10 +106,10 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
 
 
 def _splits(qrels: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the judgements of each split that has some."""
+    """Yield the non-empty splits with their judgements."""
     if not isinstance(qrels, Mapping | None):
         raise InputError(
-            f"qrels: got {shorten(qrels)}; give judgements by the name of their split, such as "
+            f"qrels: got {shorten(qrels)}; give judgements by the name of their split, for example "
             '{"train": [...]}'
         )
     for split, judged in (qrels or {}).items():
@@ -158,7 +158,7 @@ def _write_qrels(
             if not isinstance(key, str) or key not in keys:
                 raise InputError(f"qrels {split}: {shorten(key)} is unknown; write only known keys")
         lines.append(f"{qrel.query}\t{qrel.document}\t{qrel.grade}")
-    # What cannot be read back is not written. A pair that is given twice alike counts once.
+    # Validate before writing. Repeated equal judgements count once.
     deque(judgements(enumerate(lines, 1), f"qrels {split}"), maxlen=0)
     _write_text(folder / f"{split}.tsv", (f"{line}\n" for line in lines))
 

@@ -1,4 +1,4 @@
-"""Bar charts: all measures and RR@10 by kind of query; gold documents pruned at each level."""
+"""Bar charts: measures, RR@10 by query type, and gold documents pruned at each level."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ INK, GRID = "#1f2937", "#e5e7eb"
 
 
 def draw(comparison: Comparison, path: Path, title: str) -> None:
-    """Write the chart as a PNG."""
+    """Write the chart of a comparison as a PNG."""
     by_kind = {
         f"{kind}\n{means.queries:,}": {n: own[MAIN_MEASURE] for n, own in means.systems.items()}
         for kind, means in comparison.kinds.items()
@@ -37,7 +37,7 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
     right.set_title(f"{MAIN_MEASURE} by kind of query", color=INK, loc="left")
     place = {"x": 0.01, "ha": "left"}
     heading = figure.suptitle(one_line(title), color=INK, fontsize=15, fontweight="bold", **place)
-    heading.set_parse_math(False)  # a dollar sign in a name is no formula
+    heading.set_parse_math(False)  # a dollar sign in a name does not start a formula
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
     with warnings.catch_warnings():
@@ -46,7 +46,7 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
 
 
 def draw_pruned(decoding: Decoding, path: Path) -> None:
-    """Write the share of gold documents that the beam lost at each level as a PNG."""
+    """Write a PNG with the share of gold documents that the beam pruned at each level."""
     figure = Figure(figsize=(13, 3.2), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -58,7 +58,7 @@ def draw_pruned(decoding: Decoding, path: Path) -> None:
 
 
 def _bars(axes: Any, groups: Mapping[str, Mapping[str, float]], systems: Sequence[str]) -> None:
-    """Draw one group of bars a key of `groups`, one bar a system, its value above it."""
+    """Draw a group of bars for each key of `groups`: one labelled bar per system."""
     width = 0.84 / len(systems)
     top = max((value for own in groups.values() for value in own.values()), default=0.0)
     for number, name in enumerate(systems):

@@ -1,7 +1,7 @@
-"""Judgements, runs and models that do not fit each other, and would give misleading figures.
+"""Consistency checks of judgements, runs and models.
 
-A check raises InputError where a figure would mean nothing, and returns notes where it is over
-fewer queries, or other ones, than a reader would take it to be.
+A check raises InputError if a figure would be meaningless, and returns notes if it covers fewer or
+other queries than a reader would assume.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from genir.records import Hit, Qrel, Query
 from genir.retriever import TRAIN_QUERIES, Retriever
 
 ENOUGH = 0.5
-"""Share of queries or documents that a run must have in common with what it is held against."""
+"""Minimum share of a run's queries and documents that the compared data must have, too."""
 
 Notes = list[str]
 
@@ -24,7 +24,7 @@ Notes = list[str]
 def check_judgements(
     retriever: Retriever, texts: Mapping[str, Query], qrels: Sequence[Qrel], where: Path
 ) -> Notes:
-    """Check judgements of queries. Raises InputError where none is above 0."""
+    """Check the qrels of a set of queries. Raises InputError if no grade is above 0."""
     judged = judgements(qrels)
     answered = {qrel.query for qrel in qrels if qrel.grade > 0}
     if not answered:
@@ -63,13 +63,13 @@ def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Note
 
 
 def _added_with(retriever: Retriever, where: Path) -> Notes:
-    """Return a note where documents were added with queries, of which no texts are kept."""
+    """Return a note if documents were added with queries, whose texts are not stored."""
     count = int(((retriever.query_counts > 0) & retriever.unlearned).sum())
     if not count:
         return []
     return [
-        f"{where}: {count:,} documents were added with queries of their own (genir add --queries, "
-        "--pseudo), which their rows were made to answer; if these are among the judged ones, "
+        f"{where}: {count:,} documents were added with queries (genir add --queries, "
+        "--pseudo), which their rows were fitted to; if these are among the judged ones, "
         "figures on them do not say how well the model answers new queries"
     ]
 
@@ -77,13 +77,13 @@ def _added_with(retriever: Retriever, where: Path) -> Notes:
 def check_run(
     run: Mapping[str, Sequence[Hit]], queries: Sequence[str], known: set[str], where: str
 ) -> Notes:
-    """Check a run against the queries that it is measured on, and the documents there are.
+    """Check a run against the judged queries and the documents of the model.
 
-    Raises InputError where fewer than half of them are in common.
+    Raises InputError if it shares fewer than half of its documents, or of the queries.
     """
     if not queries:
         raise InputError(
-            f"{where}: no judged query asks for a document that was there before, so nothing can "
+            f"{where}: no judged query has an older relevant document, so nothing can "
             "have been forgotten; leave the option out, or judge older documents"
         )
     found = sum(key in run for key in queries)
@@ -97,17 +97,17 @@ def check_run(
         raise InputError(f"{named}; give a run on this collection")
     notes = []
     if found < len(queries):
-        notes.append(f"{asked}; what is forgotten is measured on these alone")
+        notes.append(f"{asked}; forgetting is measured on these only")
     return [*notes, named] if shared < len(documents) else notes
 
 
 def check_texts(run: Sequence[str], digest: str, texts: Mapping[str, Query], where: str) -> Notes:
-    """Check that the queries of a run, by their keys, had the texts that they have now.
+    """Check that the texts of a run's queries have not changed.
 
-    digest: that of the run's file. Raises InputError where it is another one; returns a note where
-    it cannot be compared.
+    digest: digest of the run file. Raises InputError if it differs; returns a note if it cannot be
+    compared.
     """
-    alone = "queries are compared by their keys alone, so make sure that their texts are the same"
+    alone = "queries are matched by key only; make sure that their texts are the same"
     if not digest:
         return [
             f"{where}: holds no digest of its queries (genir evaluate --run writes one); {alone}"
@@ -117,27 +117,26 @@ def check_texts(run: Sequence[str], digest: str, texts: Mapping[str, Query], whe
         return [f"{where}: {missing:,} of its queries are not among the queries given; {alone}"]
     if tag_with_digest("", [texts[key] for key in run]) != f"-q{digest}":
         raise InputError(
-            f"{where}: is a run of other texts under the keys of these queries; give the run of "
-            "these queries, or the model folder of before"
+            f"{where}: is a run of other queries with the same keys; give the run of "
+            "these queries, or the previous model folder"
         )
     return []
 
 
 def check_former(former: Retriever, now: Retriever, keys: Sequence[str], where: str) -> Notes:
-    """Check that relevant documents have the text that they had in a former model.
+    """Check that relevant documents have the same text in a previous model.
 
-    keys: of the relevant documents that both have. Raises InputError where there are none, or where
-    most texts differ: then it is a model of another collection.
+    keys: relevant documents that both models have. Raises InputError if there are none or if most
+    texts differ, since the model is then of another collection.
     """
-    mend = "give the model that this one was changed from"
+    fix = "give the model that this one was changed from"
     if not keys:
         raise InputError(
-            f"{where}: has no document that a judged query asks for, so it is a model of another "
-            f"collection; {mend}"
+            f"{where}: has no relevant document, so it is a model of another collection; {fix}"
         )
     before, after = former.documents.fetch(keys), now.documents.fetch(keys)
     other = sum(before[key].text != after[key].text for key in keys)
-    told = f"{where}: {other:,} of {len(keys):,} relevant documents had another text"
+    changed = f"{where}: {other:,} of {len(keys):,} relevant documents had another text"
     if other > ENOUGH * len(keys):
-        raise InputError(f"{told}, so it is a model of another collection; {mend}")
-    return [told] if other else []
+        raise InputError(f"{changed}, so it is a model of another collection; {fix}")
+    return [changed] if other else []

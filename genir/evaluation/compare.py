@@ -1,4 +1,4 @@
-"""Systems side by side: the same queries, measures, typing errors and minutes for all of them."""
+"""Comparison of systems on the same queries, measures and typing errors."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,23 +16,27 @@ from genir.progress import tracked
 from genir.records import Hit, Qrel, Query, Searcher
 
 DEPTH = 100
-"""The least number of hits a query that R@100 can be computed from."""
+"""Minimum number of hits per query, needed for R@100."""
 CHUNK = 128
-"""Queries searched between two steps of the progress bar."""
+"""Number of queries between two updates of the progress bar."""
 
 Answers = dict[str, list[Hit]]
-"""Key of the query -> its hits."""
+"""Query key -> hits, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a comparison does beside measuring.
+    """Options of a comparison.
 
-    typos: search misspelt queries too. timed: how many queries are timed, 0 for none. diagnose:
-    follow gold documents through the beam, and search exactly too (of a model, not of any system).
-    ignore_identical: drop a query's own document from its hits (ArguAna, Quora). former: the model
-    folder, or a run file, of what the model was before: what has it forgotten? beams: of the model,
-    where not its recipe's; at least as many as hits are asked for (100, in a diagnosis 10).
+    Attributes:
+        typos: Also search with misspelled queries.
+        timed: Number of queries whose latency is measured, 0 for none.
+        diagnose: Track gold documents through the beam, and compare with exact search (models
+            only).
+        ignore_identical: Drop a query's own document from its hits (ArguAna, Quora).
+        former: Previous model folder, or a run file of it, to measure forgetting.
+        beams: Beam width instead of the recipe's; at least the number of hits (100, or 10 in a
+            diagnosis).
     """
 
     typos: bool = True
@@ -46,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Each system's means over a number of queries; no systems where there are no queries."""
+    """Each system's means over a number of queries; no systems if there are no queries."""
 
     queries: int = 0
     systems: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -56,8 +60,8 @@ class Means:
 class AgainstExact:
     """Gold documents among the first k hits of beam search and of exact search.
 
-    beam, exact: found by each. missed: found by exact search alone. proven: the share of queries
-    whose budget sufficed. beam_ms, exact_ms: the mean of a query, in batches.
+    beam, exact: number found by each. missed: found by exact search only. proven: share of queries
+    within the node budget. beam_ms, exact_ms: mean time per query, batched.
     """
 
     k: int
@@ -71,9 +75,9 @@ class AgainstExact:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """What beam search of a width did to gold documents (a query, a document): see `diagnosis`.
+    """Effect of beam search on gold documents (pairs of query and document); see `diagnosis`.
 
-    pruned: the share of them lost at each level.
+    pruned: share of them pruned at each level.
     """
 
     gold: int
@@ -84,14 +88,18 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What became of a corpus that has changed: see `life`.
+    """Figures of a corpus with added or deleted documents; see `life`.
 
-    old, added: over queries that no added document answers, and those that one does. deleted:
-    documents. orphans: queries that such alone answer; no mean counts them. leaks: hits that are
-    deleted documents; short: answers of fewer hits than could be had; both are 0, or it is a bug.
-    forgotten: measure -> what the former model had more on the old queries; {} without one. A run
-    of fewer hits than a measure looks at says nothing of that measure. compared: the old queries
-    that the former model, or its run, has answered.
+    Attributes:
+        old: Means over queries without a relevant added document.
+        added: Means over queries with a relevant added document.
+        deleted: Number of deleted documents.
+        orphans: Number of queries whose relevant documents are all deleted; no mean includes them.
+        leaks: Number of hits that are deleted documents; not 0 is a bug.
+        short: Number of answers with fewer hits than possible; not 0 is a bug.
+        forgotten: Measure -> previous minus current mean on the old queries; {} without a previous
+            model. Measures deeper than the hits of a previous run are left out.
+        compared: Number of old queries that the previous model or run has answered.
     """
 
     old: Means
@@ -106,15 +114,15 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All that a comparison found; the first system is the one held against the others.
+    """All results of a comparison; the first system is tested against the others.
 
-    queries: the judged ones, in the order of the qrels. answers, values, latency: by system.
-    timed: how many queries the latency is of.
-    p_values: measure -> `first>other` -> Holm-corrected p. seen, unseen: by whether a relevant
-    document had training queries; empty when that is not known. bytes_per_document: of the
-    systems that can tell. decoding: of the first system, where it was diagnosed. life: where
-    documents came or went. notes: warnings about queries, judgements and baselines that were left
-    out.
+    queries: the judged ones, in qrels order. answers, values, latency: by system. timed: number of
+    queries behind the latency. p_values: measure -> `first>other` -> Holm-corrected p. seen,
+    unseen: queries with and without a relevant document that had training queries; empty if
+    unknown.
+    bytes_per_document: of systems that report it. decoding: of the first system, if diagnosed.
+    life: if documents were added or deleted. notes: warnings about queries, judgements and skipped
+    baselines.
     """
 
     queries: Sequence[Query]
@@ -134,12 +142,12 @@ class Comparison:
 
     @property
     def systems(self) -> list[str]:
-        """Return the systems' names, the one held against the others first."""
+        """Return the systems' names, the tested one first."""
         return list(self.answers)
 
     @property
     def kinds(self) -> dict[str, Means]:
-        """Return the means by kind of query, the kinds without queries left out."""
+        """Return the means by query type, without types that have no queries."""
         kinds = {
             "all": self.overall,
             "seen": self.seen,
@@ -157,11 +165,19 @@ def compare(
     seen: Collection[str] | None = None,
     options: Options | None = None,
 ) -> Comparison:
-    """Compare systems on every judged query; the first one is tested against each other one.
+    """Compare systems on all judged queries; the first one is tested against each other one.
 
-    `seen`: the keys of the documents that had training queries, if known.
-    Raises InputError for a judged query without text, empty qrels, fewer than 100 hits a query,
-    no system, or a system that returns a document twice.
+    Args:
+        systems: Searchers by name.
+        queries: Queries with texts.
+        qrels: Relevance judgements.
+        k: Number of hits per query, at least 100.
+        seen: Keys of the documents that had training queries, if known.
+        options: Optional measurements.
+
+    Raises:
+        InputError: A judged query without text, empty qrels, k < 100, no system, or a system that
+            returns a document twice.
     """
     if not systems:
         raise InputError("no system to evaluate; name at least one")
@@ -197,7 +213,7 @@ def measure_searcher(
 ) -> Values:
     """Search for each judged query and return the values of ir_measures' measures.
 
-    Raises InputError as `compare` does for queries and qrels.
+    Raises InputError for queries and qrels like `compare`.
     """
     answers = _answers("searching", searcher, _judged(queries, qrels), k, Options())
     return evaluate(answers, qrels, measures=measures)
@@ -226,7 +242,7 @@ def _judged(queries: Sequence[Query], qrels: Sequence[Qrel]) -> list[Query]:
 def _answers(
     name: str, searcher: Searcher, queries: Sequence[Query], k: int, options: Options
 ) -> Answers:
-    depth = k + options.ignore_identical  # one more, since one may be dropped
+    depth = k + options.ignore_identical  # one hit may be dropped
     chunks = [queries[start : start + CHUNK] for start in range(0, len(queries), CHUNK)]
     return {
         query.key: hits
@@ -250,7 +266,7 @@ def _means(values: Mapping[str, Values], queries: Sequence[str]) -> Means:
 
 
 def _split(qrels: Sequence[Qrel], seen: Collection[str] | None) -> tuple[list[str], list[str]]:
-    """Return the queries with a relevant document in `seen`, and the others."""
+    """Return the queries with a relevant document in `seen`, and the other queries."""
     if seen is None:
         return [], []
     keys = frozenset(as_keys(seen, "seen"))

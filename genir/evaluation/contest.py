@@ -1,4 +1,4 @@
-"""Two decoders over the same weights, identifiers and queries: genir's, and transformers'."""
+"""Comparison of genir's and transformers' decoders on the same weights, identifiers and queries."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -35,15 +35,15 @@ from genir.records import Document
 from genir.retriever import Retriever
 
 SOURCE = 16
-"""Tokens of a query."""
+"""Number of tokens of a query."""
 TOP = 10
-"""Hits a query that the systems are compared by."""
+"""Number of hits per query on which the systems are compared."""
 SPREAD = 3.0
-"""Standard deviation of the logits of a random model: about that of a trained one."""
+"""Standard deviation of the logits of a random model, similar to a trained one."""
 FIRST_WORD = 3
-"""Tokens below are special."""
+"""First token that is not special."""
 ROUNDING = 1e-2
-"""By how much log p of ten identifiers may differ from itself, added up in another order."""
+"""Maximum difference of the log p of ten identifiers due to the order of summation."""
 
 Inputs = tuple[Tensor, Tensor]
 Answers = list[list[tuple[int, ...]]]
@@ -51,7 +51,7 @@ Answers = list[list[tuple[int, ...]]]
 
 @dataclass(frozen=True)
 class Setting:
-    """How many queries come at once, how many beams each has, what they are scored over and in."""
+    """Batch size, beam width, precision, softmax and device of a measurement."""
 
     batch: int
     beams: int
@@ -61,15 +61,15 @@ class Setting:
 
     @property
     def decoding(self) -> DecodingSection:
-        """Return it as a recipe would say it."""
+        """Return the decoding section of a recipe with this setting."""
         return DecodingSection(beams=self.beams, normalise=self.normalise)
 
 
 @dataclass
 class Contest:
-    """A genir model with its trie, and, if it takes part, transformers with the same identifiers.
+    """A genir model with its trie and, optionally, transformers with the same identifiers.
 
-    batches: of `setting.batch` queries each. tokens: by row, what transformers writes for it.
+    batches: each of `setting.batch` queries. tokens: row -> tokens that transformers generates.
     """
 
     model: Seq2SeqModel
@@ -99,11 +99,11 @@ class Contest:
 
     @property
     def queries(self) -> int:
-        """Return how many queries a system answers in one run."""
+        """Return the number of queries per run."""
         return sum(len(ids) for ids, _ in self.batches)
 
     def genir(self) -> Answers:
-        """Return the best rows of each query, as what transformers would write for them."""
+        """Return the best rows of each query as the tokens that transformers would generate."""
         lows: list[Any] = []
         for inputs in self.batches:
             with autocast(self.device, "answering", self.precision):
@@ -125,7 +125,7 @@ class Contest:
         return answers
 
     def as_likely(self, ours: Answers, theirs: Answers) -> float:
-        """Return the share of queries whose best are together no less likely in `ours`."""
+        """Return the share of queries whose total likelihood is at least as high in `ours`."""
         peer, held = self.peers[0], []
         for start, inputs in zip(count(0, self.setting.batch), self.batches, strict=False):
             own, other = (
@@ -136,17 +136,17 @@ class Contest:
         return float(torch.cat(held).float().mean())
 
     def steps(self, wanted: int | None = TOP) -> list[Step]:
-        """Return the levels of one search for the best `wanted`, or for all."""
+        """Return the levels of one search for the best `wanted` answers, or for all."""
         with autocast(self.device, "answering", self.precision):
             steps = beam_steps(self.model, self.trie, self.inputs, self.live, self.decoding, wanted)
             return list(steps)
 
     @torch.inference_mode()
     def pace(self, turns: int = 15) -> Pace:
-        """Return what a step takes with and without the constraint.
+        """Return the time of a decoder step with and without the constraint.
 
-        A step reads one symbol a beam. Constrained, it scores the children of each beam's node;
-        unconstrained, the whole level, or vocabulary. On a GPU both are recorded as graphs.
+        A step extends each beam by one symbol. Constrained, it scores the children of each beam's
+        node; unconstrained, all symbols of the level or vocabulary. On a GPU both are CUDA graphs.
         """
         with autocast(self.device, "answering", self.precision):
             if self.device.type == "cpu":
@@ -155,12 +155,12 @@ class Contest:
                 given = (self.model, self.trie, self.inputs, self.live, self.decoding)
                 time = recorded_steps(*given)
             times = np.array([time() for _ in range(turns)])
-        # The steps themselves are in both, and what disturbs them: the difference is told by pairs.
+        # Paired differences cancel the time of the step itself and shared noise.
         free = float(np.median(times[:, 1]))
         return Pace(free + float(np.median(times[:, 0] - times[:, 1])), free)
 
     def _time_steps(self) -> tuple[float, float]:
-        """Return the milliseconds of a step at full width: (constrained, unconstrained)."""
+        """Return milliseconds per step at full beam width: (constrained, unconstrained)."""
         model, spent = self.model, [0.0, 0.0]
         batch = len(self.inputs[0])
         state, current = model.start(*self.inputs), root(self.trie, batch)
@@ -198,9 +198,10 @@ def code_contest(
     setting: Setting,
     peers: bool,
 ) -> Contest:
-    """Set up codes, sorted [rows, levels], a size for each level.
+    """Set up code identifiers, sorted [rows, levels], with `sizes` codes per level.
 
-    With peers, transformers gets the codes as tokens behind its vocabulary, with the same weights.
+    With peers, the codes are also added to transformers' vocabulary as tokens with the same
+    weights.
     """
     net = small_t5(vocabulary)
     twin = copy.deepcopy(net) if peers else None
@@ -216,7 +217,7 @@ def code_contest(
 
 
 def url_contest(corpus: Sequence[Document], vocabulary: int, setting: Setting) -> Contest:
-    """Set up the URLs of a corpus, in a vocabulary learned from it."""
+    """Set up the URLs of a corpus as identifiers, with a vocabulary trained on it."""
     tokenizer = train_vocabulary(corpus, vocabulary)
     scheme = build_scheme(IdentifierSection(scheme="url"), tokenizer)
     scheme.fit(corpus, None)
@@ -231,10 +232,9 @@ def url_contest(corpus: Sequence[Document], vocabulary: int, setting: Setting) -
 
 
 def model_contest(folder: Path, queries: Sequence[str], setting: Setting) -> Contest:
-    """Set up a trained model that writes text identifiers, to answer queries, batch by batch.
+    """Set up a trained model with text identifiers and queries in batches.
 
-    Raises InputError for any other model, one with deleted documents, and for fewer queries than a
-    batch.
+    Raises InputError for another kind of model, deleted documents, or less than one batch.
     """
     if len(queries) < setting.batch:
         raise InputError(
@@ -244,12 +244,12 @@ def model_contest(folder: Path, queries: Sequence[str], setting: Setting) -> Con
     ours.require_one_stage("the decoding benchmark")
     if not isinstance(ours.model, Seq2SeqModel) or not ours.model.text:
         raise InputError(
-            f"{folder}: does not write identifiers as text, as transformers can too; take a model "
+            f"{folder}: its identifiers are not text, which transformers needs; give a model "
             "of the recipe url, title or genre"
         )
     if not ours.table.live.all():
         raise InputError(
-            f"{folder}: documents were deleted from it, which transformers' trie would still hold; "
+            f"{folder}: has deleted documents, which transformers' trie would contain; "
             "run `genir compact` on it, or on a copy"
         )
     assert isinstance(theirs.model, Seq2SeqModel)
@@ -264,7 +264,7 @@ def model_contest(folder: Path, queries: Sequence[str], setting: Setting) -> Con
 
 
 def small_t5(vocabulary: int, padding: int = 0, end: int = 1) -> Any:
-    """Return an untrained T5 of version 1.1's small shape."""
+    """Return an untrained T5 of the shape of t5-v1_1-small."""
     config = T5Config(
         vocab_size=vocabulary,
         d_model=512,
@@ -284,7 +284,7 @@ def small_t5(vocabulary: int, padding: int = 0, end: int = 1) -> Any:
 
 
 def _spread(rows: Tensor) -> Tensor:
-    """Scale random rows so that logits of normed states, [..., H], deviate by SPREAD."""
+    """Scale random rows so that logits of normalized states, [..., H], have deviation SPREAD."""
     return rows * (SPREAD / rows.shape[1] ** 0.5)
 
 

@@ -1,4 +1,4 @@
-"""What the decoding benchmark measures: the cells of its grids, and what each came to."""
+"""Grid cells and result rows of the decoding benchmark."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -12,11 +12,11 @@ NORMALISATIONS: tuple[Normalise, ...] = get_args(Normalise)
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid. `levels` codes, each below `codes`; no levels: the URLs of a corpus,
-    or what a trained model writes.
+    """One cell of the grid: `levels` codes below `codes` each; without levels, the URLs of a corpus
+    or the identifiers of a trained model.
 
-    vocabulary: the model's own tokens. peers: whether transformers takes part; it normalises over
-    all tokens of its own, so that codes can be compared with it over legal symbols only.
+    vocabulary: size of the model's own vocabulary. peers: whether transformers takes part; it
+    normalizes over all of its tokens, so codes are comparable only over legal symbols.
     """
 
     batch: int
@@ -34,7 +34,7 @@ QUICK = (Cell(4, 5, 1_000, vocabulary=1_000),)
 BOTH: tuple[Precision, ...] = ("fp32", "auto")
 CODES = tuple(
     Cell(*shape, 100_000, levels=levels, precision=precision)
-    for levels in (4, 16)  # short ones, and those of the recipe `residual`
+    for levels in (4, 16)  # short, and the length in the recipe `residual`
     for shape in ((8, 10), (32, 100))
     for precision in BOTH
 )
@@ -66,18 +66,16 @@ URLS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What a cell came to; times in milliseconds a query, medians of the turns, which last at least
-    a second each.
+    """Results of a cell; times are milliseconds per query, medians of turns of at least one second.
 
-    taken: the precision that `precision` comes to on this machine. speedup: transformers_ms /
-    genir_ms; marisa_ms: transformers over a marisa trie. same: the share
-    of queries whose ten best identifiers are alike in both; as_likely: whose ten of genir's are
-    together no less likely, as transformers scores them in float32. overhead: what the constraint
-    adds to a decoder step, as a share of it, and in milliseconds; step_ms: of a step without it.
-    floor_ms: of reading the decoder's weights once, on a GPU. passes: of the model, to write
-    `symbols` symbols a beam.
-    bytes_per_identifier: of the trie. resident_bytes: also an identifier, of a process that holds
-    trie, live mask and row -> document map, for cells without peers.
+    taken: resolved value of `precision`. speedup: transformers_ms / genir_ms. marisa_ms:
+    transformers over a marisa trie. same: share of queries with the same ten best identifiers.
+    as_likely: share of queries whose ten genir identifiers are in total at least as likely, scored
+    by transformers in float32. overhead: cost of the constraint relative to a decoder step, and in
+    milliseconds; step_ms: an unconstrained step. floor_ms: time to read the decoder's weights once,
+    on a GPU. passes: forward passes to generate `symbols` symbols per beam. bytes_per_identifier:
+    size of the trie. resident_bytes: per identifier, of a process with only trie, live mask and row
+    -> document map, for cells without peers.
     """
 
     batch: int

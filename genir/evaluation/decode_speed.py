@@ -1,5 +1,5 @@
-"""`genir benchmark decode`: how fast identifiers are decoded, by genir and by transformers, in one
-process and by turns, over a grid of sizes.
+"""`genir benchmark decode`: decoding time of genir and transformers over a grid of sizes, measured
+alternately in one process.
 """
 
 import json
@@ -49,29 +49,29 @@ from genir.progress import tracked
 from genir.records import Document
 
 TURN = 1.0
-"""Seconds that a system's turn lasts at least."""
+"""Minimum duration of a system's turn in seconds."""
 ASKED = 32
-"""Queries that a trained model is asked, from all over the file."""
+"""Number of queries for a trained model, spread evenly over the file."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A trained model, and what it is asked."""
+    """A trained model and its queries."""
 
     model: Path
     queries: Sequence[str]
 
 
 Given = Asked | Sequence[Document]
-"""What is decoded where the cell does not say it: a model's answers, or the URLs of a corpus."""
+"""Identifiers for cells without codes: of a trained model, or the URLs of a corpus."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `genir benchmark decode` is asked for.
+    """Options of `genir benchmark decode`.
 
-    corpus: whose URLs are decoded, not codes. model: a trained one that writes text, which answers
-    `ASKED` of the queries in the file `queries`. precision: in the place of `auto`.
+    corpus: decode its URLs instead of codes. model: a trained model with text identifiers, measured
+    on `ASKED` queries of the file `queries`. precision: instead of `auto`.
     """
 
     quick: bool = False
@@ -85,7 +85,7 @@ class Request:
 
 
 def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
-    """Measure, print a table, and write JSON (`{"rows": [...]}`) and a chart if asked to."""
+    """Measure, print a table, and optionally write JSON (`{"rows": [...]}`) and a chart."""
     inputs = {"--queries": request.queries, "--model": request.model}
     if request.corpus is not None:
         inputs |= corpus_files(request.corpus)
@@ -100,31 +100,31 @@ def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -
     rows = []
     for row in measure_grid(cells, given, request.turns, device):
         rows.append(row)
-        if json_file is not None:  # each time: a later cell may take longer than one waits
+        if json_file is not None:  # after each cell: the user may interrupt a later one
             made = {"rows": [asdict(row) for row in rows]}
             write_text(json_file, json.dumps(made, indent=2) + "\n")
     try:
         print_table(to_tables(rows))
-    finally:  # a closed pipe costs no file
+    finally:  # write files even if stdout is closed
         if plot is not None:
             write_all({plot: lambda: draw(rows, plot)})
     return rows
 
 
 def _settled(cell: Cell, precision: Precision) -> Cell:
-    """Return a cell with its `auto` replaced."""
+    """Return a cell with `auto` replaced by the resolved precision."""
     return replace(cell, precision=precision) if cell.precision == "auto" else cell
 
 
 def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
-    """Return the cells, and what is decoded in them. Raises InputError for a clash of options."""
+    """Return the cells and their identifiers. Raises InputError for conflicting options."""
     if (request.model is None) != (request.queries is None):
         raise InputError("--model and --queries belong together: name both, or neither")
     if (request.quick or request.sizes) and (request.corpus or request.model):
-        raise InputError("--quick and --sizes are about codes; leave out --corpus and --model")
+        raise InputError("--quick and --sizes apply to codes only; leave out --corpus and --model")
     if request.model is not None and request.queries is not None:
         if request.corpus is not None:
-            raise InputError("--corpus and --model: both say what is decoded; take one of them")
+            raise InputError("--corpus and --model: mutually exclusive; give one of them")
         texts = [query.text for query in read_queries(request.queries).values()]
         return URLS, Asked(request.model, texts[:: max(1, len(texts) // ASKED)][:ASKED])
     if request.corpus is not None:
@@ -134,7 +134,7 @@ def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
 
 
 def _device(asked: str) -> str:
-    """Return `cpu` or `cuda`. Raises InputError for anything else, and where there is no GPU."""
+    """Return `cpu` or `cuda`. Raises InputError for another value, or without a GPU."""
     there = torch.cuda.is_available()
     if asked not in ("auto", "cpu", "cuda"):
         raise InputError(f"--device {asked!r}: take cpu, cuda or auto")
@@ -146,7 +146,7 @@ def _device(asked: str) -> str:
 def measure_grid(
     cells: Sequence[Cell], given: Given, turns: int, device: str = "cpu"
 ) -> Iterator[Row]:
-    """Measure the cells, each `turns` times; those that differ in size alone take turns."""
+    """Measure each cell `turns` times; cells that differ only in size alternate."""
     groups = [list(group) for _, group in groupby(cells, partial(replace, identifiers=0))]
     for group in tracked(groups, "decoding"):
         contests = []
@@ -171,11 +171,11 @@ def _contest(cell: Cell, given: Given, device: str) -> Contest:
 def _by_turns(
     contests: Sequence[Contest], turns: int
 ) -> tuple[list[dict[str, Answers]], list[dict[str, float]]]:
-    """Return what the systems of each contest answer, and their median milliseconds a query."""
+    """Return the answers of each contest's systems, and their median milliseconds per query."""
     answers = [{name: run() for name, run in own.systems.items()} for own in contests]  # warms up
     for contest in contests:
         if contest.recorded is not None:
-            contest.genir()  # a search is recorded when it comes a second time
+            contest.genir()  # a CUDA graph is captured on the second search
     times: list[dict[str, list[float]]] = [{name: [] for name in own.systems} for own in contests]
     for _ in range(turns):
         for contest, taken in zip(contests, times, strict=True):
@@ -222,9 +222,9 @@ def _row(
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Return the mean of as many runs as fill `TURN`: one alone may fall on a busy moment.
+    """Return the mean time of repeated runs over `TURN` seconds, which averages out noise.
 
-    The first run is not timed: threads of the system before may still be spinning.
+    The first run is not timed: threads of the previous system may still be spinning.
     """
     run()
     began, runs = perf_counter(), 0
@@ -239,10 +239,9 @@ def _alike(ours: Sequence[Sequence[object]], theirs: Sequence[Sequence[object]])
 
 
 def draw_codes(identifiers: int, levels: int, codes: int, device: str = "cpu") -> Symbols:
-    """Draw distinct identifiers, sorted [identifiers, levels], the same in every run on a device.
+    """Sample distinct identifiers, sorted [identifiers, levels], deterministic for a device.
 
-    Some codes are more common than others, as with real ones: their likelihood falls with the
-    square root of their rank.
+    Like real codes, some are more frequent: the probability is proportional to 1 / sqrt(rank).
     """
     generator = torch.Generator(device).manual_seed(0)
     likelihood = torch.arange(1, codes + 1, device=device, dtype=torch.float64).rsqrt()
@@ -258,7 +257,7 @@ def draw_codes(identifiers: int, levels: int, codes: int, device: str = "cpu") -
 
 
 def _distinct(rows: Tensor) -> Tensor:
-    """Return the distinct ones of int16 [rows, levels], none negative, in order."""
+    """Return the distinct rows of a non-negative int16 tensor [rows, levels], sorted."""
     order = torch.arange(len(rows), device=rows.device)
     for last in range(rows.shape[1], 0, -4):  # four levels are one key
         key = torch.zeros_like(order)

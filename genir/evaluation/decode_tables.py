@@ -1,4 +1,4 @@
-"""What the decoding benchmark shows: two tables that fit a terminal, and a chart."""
+"""Tables for the terminal and the chart of the decoding benchmark."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ from genir.evaluation.decode_grid import Row
 
 
 def to_tables(rows: Sequence[Row]) -> Group:
-    """Return what the terminal shows, of at most 80 columns: the contest, and the constraint."""
+    """Return two tables of at most 80 columns: systems compared, and cost of the constraint."""
     cell = ("batch", "ids", "bits", "softmax")
     contest = Table(*cell, "genir", "HF", "marisa", "x", "same", ">=",
-                    "passes", caption="ms a query; HF, marisa: transformers over such a trie; "
+                    "passes", caption="ms a query; HF, marisa: transformers over a trie; "
                     ">=: no less likely than HF's")  # fmt: skip
     cost = Table(*cell, "adds", "ms", "step", "floor", "B/id", "RSS", "build",
                  caption="added to a step; ms; bytes an identifier; s")  # fmt: skip
@@ -41,7 +41,7 @@ def to_tables(rows: Sequence[Row]) -> Group:
 
 
 def _size(identifiers: int) -> str:
-    """Return a number in the fewest places: 10M, 21k, 60."""
+    """Format a number with a unit prefix: 10M, 21k, 60."""
     for unit, name in ((1_000_000, "M"), (1_000, "k")):
         if identifiers >= unit:
             return f"{identifiers / unit:.0f}{name}"
@@ -57,7 +57,7 @@ def _shown(value: float | None) -> str:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw the milliseconds a query of both systems, cell by cell, as a PNG."""
+    """Draw the milliseconds per query of both systems for each cell, as a PNG."""
     figure = Figure(figsize=(11, 4.8), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

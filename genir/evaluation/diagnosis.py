@@ -1,4 +1,4 @@
-"""What beam search costs: the gold documents it prunes, by level, and those that exact finds."""
+"""Losses of beam search: gold documents pruned at each level, and found by exact search only."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from genir.retriever import BATCH, Retriever
 def diagnose(
     retriever: Retriever, queries: Sequence[Query], qrels: Sequence[Qrel], k: int = 10
 ) -> Decoding:
-    """Follow every gold document through the recipe's beam, then hold beam against exact search.
+    """Track gold documents through the recipe's beam, then compare beam and exact search.
 
-    Gold documents are live and judged above 0. k: how deep both searches go.
+    Gold documents are live and judged above 0. k: number of hits of both searches.
     """
     retriever.require_one_stage("--diagnose")
     gold = _gold(retriever, qrels)
@@ -49,7 +49,7 @@ def diagnose(
 
 
 def _gold(retriever: Retriever, qrels: Sequence[Qrel]) -> dict[str, set[int]]:
-    """Return the numbers of each query's gold documents, by its key."""
+    """Return query key -> numbers of its gold documents."""
     table, gold = retriever.table, dict[str, set[int]]()
     for qrel in qrels:
         if qrel.grade > 0 and qrel.document in table:
@@ -63,7 +63,7 @@ def _gold(retriever: Retriever, qrels: Sequence[Qrel]) -> dict[str, set[int]]:
 def _pruned_at(
     retriever: Retriever, texts: Sequence[str], wanted: Sequence[set[int]], width: int
 ) -> list[int]:
-    """Return the level, from 0, at which each gold document that is lost was lost."""
+    """Return the level, from 0, at which each pruned gold document was pruned."""
     table = retriever.table
     followed = {
         (place, number): table.rows_of(number)[table.live[table.rows_of(number)]]
@@ -95,7 +95,7 @@ def _both(
     k: int,
     width: int,
 ) -> dict[str, int]:
-    """Count what beam search and exact search find, and their nanoseconds."""
+    """Count the gold documents that beam and exact search find, and their nanoseconds."""
     live, times, hits = LiveRows.build([retriever.table.live]), [], []
     for exact in (False, True):
         begin = perf_counter_ns()

@@ -1,4 +1,4 @@
-"""A pass of transformers' own encoder over a query: the least that a neural search can take."""
+"""Encoder forward pass of transformers, as the lower bound of a neural search's latency."""
 
 import copy
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from genir.records import Filter, Hit
 
 
 class EncoderPass:
-    """A searcher that encodes queries in fp32, tokenisation included, and finds nothing.
+    """A searcher that tokenizes and encodes queries in fp32, and returns no hits.
 
-    It runs a copy of the model's encoder as transformers implements it, without genir's converted
-    weights. length: tokens that queries are cut at.
+    It runs a copy of the model's encoder in transformers, without genir's converted weights.
+    length: maximum number of tokens of a query.
     """
 
     def __init__(self, model: DocidModel, length: int) -> None:
@@ -44,4 +44,4 @@ def _encoder_of(model: DocidModel) -> Any:
         return model.encoder.backbone
     if isinstance(model, Seq2SeqModel):
         return model.transformer.net.get_encoder()
-    raise TypeError(f"a {model.kind!r} model has no encoder of transformers")
+    raise TypeError(f"a {model.kind!r} model has no transformers encoder")

@@ -1,4 +1,4 @@
-"""Where a document was won or lost: the beam search of one query, watched level by level."""
+"""Explanation of one document's rank: the beam search of one query, level by level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +24,11 @@ from genir.retriever import Retriever
 
 @dataclass(frozen=True)
 class Level:
-    """A symbol of the document's identifier, and how its prefix fared in the beam.
+    """One symbol of the document's identifier, and the fate of its prefix in the beam.
 
-    log_p: of the symbol, which is number `rank` of `choices` legal ones, share: its probability
-    among these. score: of the prefix,
-    which is number `place` of `candidates`, or would be had its parent been kept. threshold: the
-    score of the last beam kept; None where the beams outnumber the candidates.
+    log_p: of the symbol, with number `rank` of `choices` legal symbols. share: its probability
+    among them. score: of the prefix, which is number `place` of `candidates`, or would be if its
+    parent had been kept. threshold: lowest score kept in the beam; None if all candidates fit.
     """
 
     symbol: str
@@ -46,11 +45,11 @@ class Level:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of a document.
+    """Result of tracing a document through a search.
 
     verdict: `found` at `rank`, `pruned` at level `pruned_at` (from 1), `filtered` or `deleted`.
-    identifier, levels: of the document's identifier that came furthest, of several. share: of that
-    identifier, among those of all documents that can be found (`decoding.shares`).
+    identifier, levels: of the document's identifier that survived longest. share: its probability
+    among the identifiers of all reachable documents (`decoding.shares`).
     """
 
     key: str
@@ -65,7 +64,7 @@ class Explanation:
 
     @property
     def text(self) -> str:
-        """Return the verdict as a sentence."""
+        """Return the verdict as text."""
         return {
             "found": f"{self.key}: found at rank {self.rank}{self._share}",
             "pruned": f"{self.key}: pruned at level {self.pruned_at} of {len(self.levels)}, "
@@ -78,7 +77,7 @@ class Explanation:
     def _share(self) -> str:
         if self.share is None:
             return ""
-        return f"; {percent(self.share)} of the probability of all that can be found"
+        return f"; {percent(self.share)} of the probability of all reachable documents"
 
 
 @torch.inference_mode()
@@ -89,9 +88,17 @@ def explain(
     beams: int | None = None,
     where: Filter | None = None,
 ) -> Explanation:
-    """Tell where beam search won or lost a document, by its key.
+    """Trace one document through beam search.
 
-    beams: by default the recipe's. Raises InputError for an unknown key or field.
+    Args:
+        retriever: The model.
+        query: Query text.
+        key: Key of the document.
+        beams: Beam width; the recipe's by default.
+        where: Metadata filter.
+
+    Raises:
+        InputError: Unknown key or field.
     """
     retriever.require_one_stage("explain")
     query, key = as_text(query, "query"), as_text(key, "key")
@@ -129,7 +136,7 @@ def explain(
 
 
 def _survived(levels: Sequence[Level]) -> int:
-    """Return how many levels in a row the identifier was kept."""
+    """Return for how many levels the identifier was kept."""
     return next((n for n, level in enumerate(levels) if not level.kept), len(levels))
 
 
@@ -143,9 +150,10 @@ def _rank(retriever: Retriever, last: Step, mask: Mask, number: int) -> int:
 def _trace(
     retriever: Retriever, query: str, row: int, live: LiveRows, steps: Sequence[Step]
 ) -> list[Level]:
-    """Let the model write the identifier of a row, whatever the beam had kept of it.
+    """Score the identifier of a row symbol by symbol, even after it was pruned.
 
-    A finished identifier waits for longer ones: a level after its end is told of if it lost there.
+    A finished identifier competes with longer ones: a later level is included if it was pruned
+    there.
     """
     model, trie, decoding = retriever.model, retriever.trie, retriever.recipe.decoding
     state = model.start(*retriever.encode([query]))
@@ -181,13 +189,13 @@ def _fared(
     score: float,
     ended: bool,
 ) -> tuple[float, int, int, float | None, bool]:
-    """Return score, place, candidates, threshold, and whether it was kept, of a prefix.
+    """Return a prefix's score, place, candidates, threshold, and whether it was kept.
 
-    Its rivals are prefixes under way as well, or, where it has ended, what has ended so far.
+    It competes with unfinished prefixes or, if `ended`, with the finished identifiers so far.
     """
     (low, high), step, totals = node, steps[depth], steps[depth].totals[0]
     among = (step.edges.low[0] == low) & (step.edges.high[0] == high) & (totals > -inf)
-    if among.any():  # the beam's own figure, which may differ in rounding
+    if among.any():  # the beam's own score, which may differ by rounding
         score = float(totals[among].max())
     ends = retriever.trie.ended(step.edges.low[0], depth + 1)
     rivals = totals[(totals > -inf) & (ends if ended else ~torch.as_tensor(ends))]
@@ -206,7 +214,7 @@ def _fared(
 
 
 def shown_symbol(retriever: Retriever, symbol: int) -> str:
-    """Return a symbol as a person reads it: the token of a text identifier, or the code."""
+    """Format a symbol for display: the token of a text identifier, or the code."""
     if symbol == PAD:
         return "(ended)"
     if not retriever.scheme.needs_tokenizer:
@@ -215,13 +223,13 @@ def shown_symbol(retriever: Retriever, symbol: int) -> str:
 
 
 WHOLE = 1 - 1e-6
-"""A share from which on there is no other, up to the rounding of float32."""
+"""Probability from which on the rest is only rounding of float32."""
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage with two digits that count, down to a tenth of a percent.
+    """Format a probability as a percentage with two significant digits, at least 0.1%.
 
-    The rest counts too: only what leaves nothing to others is 100%.
+    100% is reserved for probabilities without any remainder.
     """
     if share < 0.0005:
         return "< 0.1%"
@@ -232,9 +240,9 @@ def percent(share: float) -> str:
 
 
 def to_table(explanation: Explanation) -> Table:
-    """Lay the levels out for the terminal, the one that lost the document in red.
+    """Return the levels as a table for the terminal, the level that pruned the document in red.
 
-    share: of a symbol, among those that lead to a document that can be found.
+    share: probability of a symbol among symbols that lead to a reachable document.
     """
     table = Table(
         "level", "symbol", "log p", "share", "rank", "score", "place", "threshold", "", box=None

@@ -1,10 +1,10 @@
-"""How long one query takes: systems in blocks by turns, so that none disturbs another.
+"""Latency of single queries, measured in alternating blocks per system.
 
-After a query, the threads of a matrix library spin for some milliseconds, waiting for more work. A
-system that is timed meanwhile, with threads of another library, competes with them for the cores:
-alternating query by query measures that competition. So each system answers a block of queries in a
-row. A block starts with queries that are not timed, while the threads of the system before go to
-sleep; the blocks alternate (A B C, B C A, ...), so that all systems share the machine's noise.
+Threads of a matrix library spin for some milliseconds after a query. A system with another library
+that runs meanwhile competes with them, so alternating query by query would measure this
+competition. Therefore each system answers a block of queries in a row. A block starts with untimed
+queries, while the threads of the previous system go to sleep. Blocks alternate (A B C, B C A, ...),
+so that all systems share the machine's noise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +18,16 @@ from genir.progress import tracked
 from genir.records import Searcher
 
 WARM_UP = 5
-"""Queries that each block starts with before the clock starts: of the block before, or others."""
+"""Number of untimed queries at the start of each block."""
 BLOCK = 25
-"""Timed queries of a block."""
+"""Number of timed queries per block."""
 FEW = 20
-"""Fewer timed queries than these have no 95th percentile apart from their longest time."""
+"""Minimum number of timed queries; with fewer, the 95th percentile is close to the maximum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The median and the 95th percentile of one query's time, in milliseconds."""
+    """Median and 95th percentile of the time per query, in milliseconds."""
 
     p50: float
     p95: float
@@ -36,7 +36,7 @@ class Latency:
 def latencies(
     systems: Mapping[str, Searcher], texts: str | Sequence[str], k: int = 10
 ) -> dict[str, Latency]:
-    """Time single queries in blocks, the systems by turns. {} without queries."""
+    """Time single queries in blocks that alternate between the systems; {} without queries."""
     texts = as_texts(texts, "texts")
     if not texts:
         return {}
@@ -54,16 +54,16 @@ def latencies(
 
 
 def few_timed(count: int) -> str:
-    """Return a note where the 95th percentile of so many timed queries says little, else ""."""
+    """Return a note if there are too few timed queries for a 95th percentile, else ""."""
     if count >= FEW:
         return ""
     return f"p95 is close to the longest of {count} times; time at least {FEW} queries"
 
 
 def _other_queries(texts: Sequence[str]) -> list[str]:
-    """Return queries as long as the last ones, none of which is timed: a cache may answer those.
+    """Return untimed queries as long as the last ones, but different, to avoid cache hits.
 
-    Their words in reverse, and once more as often as needed.
+    Their words are reversed, and repeated as often as needed.
     """
     other, timed = list[str](), set(texts)
     for text in texts[-WARM_UP:]:

@@ -1,4 +1,4 @@
-"""A corpus that changes: queries of old and of added documents apart, deleted ones, forgetting."""
+"""Evaluation after changes of the corpus: old and added documents, deletions, forgetting."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from genir.retriever import Retriever
 
 
 class Parts(NamedTuple):
-    """Judgements of a corpus that has changed.
+    """Judgements of a changed corpus, by query type.
 
-    judged: of live documents, for queries that are no orphans. old, added: queries that no added
-    document answers, and those that one does. orphans: queries that only deleted documents answer
-    (grade > 0). deleted: keys of those documents.
+    judged: judgements of live documents, without orphans. old, added: queries without and with a
+    relevant added document. orphans: queries whose relevant documents (grade > 0) are all deleted.
+    deleted: keys of deleted documents.
     """
 
     judged: list[Qrel]
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
 
     @classmethod
     def of(cls, retriever: Retriever, qrels: Sequence[Qrel], former: Retriever | None) -> Self:
-        """Part judgements by when their documents came: after the former model, or the training."""
+        """Split judgements; added documents are newer than `former`, or than the training."""
         table, live = retriever.table, set(_live(retriever))
         deleted = frozenset(set(table.keys) - live)
         if former is None:
@@ -46,12 +46,12 @@ class Parts(NamedTuple):
 
     @property
     def changed(self) -> bool:
-        """Tell whether there is anything to tell apart."""
+        """Whether there are queries of added documents or deletions."""
         return bool(self.added or self.deleted)
 
 
 class Former:
-    """What a model was before: a model folder, or the run file of its evaluation."""
+    """A previous version of the model: its folder, or a run file of it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +60,7 @@ class Former:
         self._digest = "" if path.is_dir() else read_digest(path)
 
     def check(self, now: Retriever, parts: Parts, texts: Mapping[str, Query]) -> list[str]:
-        """Return notes. Raises InputError for a model or a run of other queries or documents."""
+        """Return notes. Raises InputError for a model or run of other queries or documents."""
         where = f"--former {self.path}"
         if self.retriever is None:
             notes = check_run(self._run, parts.old, set(now.table.keys), where)
@@ -69,10 +69,10 @@ class Former:
             missing = [one for one in MEASURES if int(one.partition("@")[2]) > deep]
             if missing:
                 known = [len(self._run[query]) for query in parts.old if query in self._run]
-                told = (
+                problem = (
                     f"{where}: has {deep} hits of {known.count(deep):,} of {len(known):,} queries"
                 )
-                notes.append(f"{told}; {', '.join(missing)} cannot be compared")
+                notes.append(f"{problem}; {', '.join(missing)} cannot be compared")
             return notes
         old = frozenset(parts.old)
         wanted = [one.document for one in parts.judged if one.grade > 0 and one.query in old]
@@ -80,10 +80,10 @@ class Former:
         return check_former(self.retriever, now, both, where)
 
     def depth(self, now: Retriever, queries: Iterable[str]) -> int:
-        """Return down to which rank the answers to all queries are known.
+        """Return the rank down to which the answers to all queries are known.
 
-        All documents of a small collection are enough. A run may lack hits of some queries, where
-        it was cut by a score; a measure that looks deeper would take them for forgotten.
+        All documents of a small collection are enough. A run may have fewer hits of some queries,
+        e.g. after a score threshold; a deeper measure would count the missing ones as forgotten.
         """
         if self.retriever is not None:
             return DEPTH
@@ -91,7 +91,7 @@ class Former:
         return DEPTH if fewest >= min(DEPTH, len(_live(now))) else fewest
 
     def answers(self, queries: Sequence[Query]) -> Answers:
-        """Return what it answered, or answers; a run has no answer to queries that it lacks."""
+        """Return its answers; a run has none for queries that it lacks."""
         if self.retriever is None:
             return {one.key: self._run[one.key] for one in queries if one.key in self._run}
         found = self.retriever.search([query.text for query in queries], DEPTH)
@@ -105,7 +105,7 @@ def life_of(
     parts: Parts,
     former: Former | None,
 ) -> Life:
-    """Return what a comparison's first system makes of the parts of its queries."""
+    """Return the figures of a comparison's first system on the parts of the queries."""
     name = comparison.systems[0]
     asked = [texts[key].text for key in parts.orphans]
     answers = [*comparison.answers[name].values(), *retriever.search(asked, DEPTH)]
@@ -119,7 +119,7 @@ def life_of(
         given = former.answers([texts[key] for key in parts.old])
         judged = [qrel for qrel in parts.judged if qrel.query in given]
         before = means(evaluate(given, judged))
-        now = means(comparison.values[name], given)  # the same queries
+        now = means(comparison.values[name], given)  # on the same queries
         deep, compared = former.depth(retriever, given), len(given)
         forgotten = {
             one: before[one] - now[one] for one in before if int(one.partition("@")[2]) <= deep

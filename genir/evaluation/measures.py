@@ -1,7 +1,7 @@
-"""The measures of every comparison, by ir_measures, one value a query. Knows no searcher.
+"""Measures of every comparison, computed per query by ir_measures.
 
-Every judged query counts: one without an answer has the value 0. Ranks alone decide; scores are
-not looked at, so that the order of equal scores is the searcher's and not the measure's.
+Every judged query counts: a query without an answer has the value 0. Hits are ranked by their
+order, not by their scores, so the searcher decides the order of equal scores.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ _COMPUTED = (Success @ 1, Success @ 10, RR @ 10, nDCG @ 10, R @ 100)
 MEASURES = tuple(str(measure) for measure in _COMPUTED)
 
 Values = dict[str, dict[str, float]]
-"""Measure (`RR@10`) -> key of the query -> value, the queries in the order of the qrels."""
+"""Measure (`RR@10`) -> query key -> value, queries in qrels order."""
 
 
 def evaluate(
@@ -28,13 +28,16 @@ def evaluate(
     ignore_identical: bool = False,
     measures: Sequence[Any] = _COMPUTED,
 ) -> Values:
-    """Measure answers (key of the query -> hits, best first) against the qrels.
+    """Measure answers (query key -> hits, best first) against the qrels.
 
-    measures: of ir_measures, by default those of `MEASURES`.
+    Args:
+        answers: Query key -> hits, best first.
+        qrels: Relevance judgements.
+        ignore_identical: Drop the hit with the query's own key, as BEIR does for ArguAna and Quora.
+        measures: Of ir_measures; `MEASURES` by default.
 
-    `ignore_identical` drops the hit whose key is the query's own, as BEIR does for ArguAna and
-    Quora. Raises InputError for a document that stands twice in an answer, for two grades of one
-    document and query, and for empty qrels.
+    Raises:
+        InputError: A document occurs twice in an answer, two grades of one pair, or empty qrels.
     """
     grades = judgements(qrels)
     run: dict[str, dict[str, float]] = {}
@@ -49,7 +52,7 @@ def evaluate(
 
 
 def means(values: Values, queries: Iterable[str] | None = None) -> dict[str, float]:
-    """Return each measure's mean over the named queries, or over all; {} over no query."""
+    """Return each measure's mean over the given queries, or over all; {} if there are none."""
     if queries is None:
         return {measure: fmean(by_query.values()) for measure, by_query in values.items()}
     chosen = list(queries)
@@ -62,14 +65,14 @@ def judgements(qrels: Iterable[Qrel]) -> dict[str, dict[str, int]]:
     """Return query -> document -> grade.
 
     Raises:
-        InputError: the qrels are empty or contradict each other, or a grade is beyond `MAX_GRADE`.
+        InputError: The qrels are empty or contradictory, or a grade is beyond `MAX_GRADE`.
     """
     grades: dict[str, dict[str, int]] = {}
     for qrel in qrels:
         if abs(qrel.grade) > MAX_GRADE:
             raise InputError(
                 f"qrels: query {qrel.query!r} grades document {qrel.document!r} {qrel.grade}; "
-                f"grades go from {-MAX_GRADE:,} to {MAX_GRADE:,}"
+                f"grades must be from {-MAX_GRADE:,} to {MAX_GRADE:,}"
             )
         own = grades.setdefault(qrel.query, {})
         if own.setdefault(qrel.document, qrel.grade) != qrel.grade:

@@ -1,4 +1,4 @@
-"""What a decoder step takes: with the constraint, without it, and at least."""
+"""Time of a decoder step: constrained, unconstrained, and its lower bound."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from genir.models.precision import DTYPES, Taken
 from genir.models.seq2seq import Seq2SeqModel
 
 COPIED = 1 << 30
-"""Bytes of the copy that tells a GPU's bandwidth: each is read and written."""
+"""Bytes of the copy that measures a GPU's bandwidth; each is read and written."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Milliseconds of a decoder step with the constraint, and without it."""
+    """Milliseconds of a decoder step with and without the constraint."""
 
     constrained: float
     free: float
 
     @property
     def overhead(self) -> float:
-        """Return what the constraint adds, as a share of a step."""
+        """Return the cost of the constraint as a share of a step."""
         return self.constrained / self.free - 1
 
 
@@ -39,11 +39,11 @@ def recorded_steps(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> Callable[[], tuple[float, float]]:
-    """Record a search with the constraint and one without; return what times both, in milliseconds
-    a step. Raises InputError without Triton.
+    """Capture a search with and one without the constraint as CUDA graphs; return a function that
+    times both, in milliseconds per step. Raises InputError without Triton.
     """
     if not has_triton():
-        raise InputError("Triton, which searches on a GPU need, is not installed: install triton")
+        raise InputError("Triton is not installed, but search on a GPU needs it; install triton")
     from genir.decoding.resident import resident_search
 
     given = (model, trie, inputs, live, decoding)
@@ -67,7 +67,7 @@ def free_search(
     live: LiveRows,
     decoding: DecodingSection,
 ) -> Tensor:
-    """Write as many symbols as identifiers have, whatever they are: the best scores, [B, beams]."""
+    """Generate unconstrained symbols of the identifiers' length; return best scores, [B, beams]."""
     state = model.start(*inputs)
     score = torch.zeros(len(inputs[0]), 1, device=model.device)
     moves: tuple[Tensor, Tensor] | tuple[None, None] = (None, None)
@@ -82,7 +82,7 @@ def free_search(
 
 
 def timed_on_gpu(run: Callable[[], object]) -> float:
-    """Return the milliseconds that the GPU takes."""
+    """Return the milliseconds of GPU time."""
     event: Any = torch.cuda.Event
     begin, end = event(enable_timing=True), event(enable_timing=True)
     begin.record()
@@ -94,8 +94,8 @@ def timed_on_gpu(run: Callable[[], object]) -> float:
 
 
 def floor(model: Seq2SeqModel, taken: Taken) -> float:
-    """Return the milliseconds that reading the decoder's weights once takes on this GPU, at the
-    rate of a large copy.
+    """Return the milliseconds that this GPU needs to read the decoder's weights once, at the
+    bandwidth of a large copy.
     """
     decoder = model.transformer.net.get_decoder()
     words = decoder.get_input_embeddings().weight

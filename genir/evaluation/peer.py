@@ -1,5 +1,5 @@
-"""What genir's decoder is measured against: transformers' `generate` with
-`prefix_allowed_tokens_fn`, the way of GENRE and its followers, over a trie in Python or in marisa.
+"""Baseline decoder: transformers' `generate` with `prefix_allowed_tokens_fn`, as in GENRE, over a
+trie of Python dicts or marisa.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 Children = Callable[[Sequence[int]], list[int]]
-"""From the tokens of a prefix to those that may follow."""
+"""Tokens of a prefix -> tokens that may follow."""
 
 PLANE = 0x10000
-"""Tokens are written as characters from here on, clear of the surrogates."""
+"""Code point of token 0; beyond the surrogates."""
 
 
 def dict_children(identifiers: Sequence[Sequence[int]]) -> Children:
-    """Build a trie of nested dicts, as most research code has it."""
+    """Build a trie of nested dicts, as in most research code."""
     root: dict[int, Any] = {}
     for identifier in identifiers:
         node = root
@@ -34,7 +34,7 @@ def dict_children(identifiers: Sequence[Sequence[int]]) -> Children:
 
 
 def marisa_children(identifiers: Sequence[Sequence[int]]) -> Children:
-    """Build a marisa trie with the first branchings kept in memory, as GENRE has it."""
+    """Build a marisa trie with the first branchings cached, as in GENRE."""
     words = ["".join(chr(PLANE + token) for token in identifier) for identifier in identifiers]
     trie = marisa_trie.Trie(words)
     kept: dict[str, list[int]] = {"": sorted({ord(word[0]) - PLANE for word in words})}
@@ -53,10 +53,10 @@ def marisa_children(identifiers: Sequence[Sequence[int]]) -> Children:
 
 
 class Peer:
-    """A transformers encoder-decoder that may only write identifiers.
+    """A transformers encoder-decoder, constrained to identifiers.
 
-    steps: tokens to write, the length of the longest identifier. legal: whether probabilities are
-    those among legal tokens only (`renormalize_logits`), as with `normalise = "legal"`.
+    steps: number of tokens of the longest identifier. legal: normalize over legal tokens only
+    (`renormalize_logits`), like `normalise = "legal"`.
     """
 
     def __init__(self, net: Any, children: Children, steps: int, legal: bool) -> None:
@@ -86,9 +86,9 @@ class Peer:
 
     @torch.inference_mode()
     def log_p(self, inputs: tuple[Tensor, Tensor], answers: list[list[tuple[int, ...]]]) -> Tensor:
-        """Return log p of each query's identifiers, all added up, in the net's precision: [B].
+        """Return the total log p of each query's identifiers, in the net's precision: [B].
 
-        The judge of two systems that found other ones: the greater, the better its search.
+        Compares two systems with different answers: the higher, the better its search.
         """
         totals = []
         for ids, mask, rows in zip(*inputs, answers, strict=True):
@@ -111,11 +111,11 @@ class Peer:
         return total
 
     def _written(self, row: list[int]) -> list[int]:
-        """Cut what transformers fills a row up with, which may be more ends."""
+        """Cut the padding after a row, which may be repeated end tokens."""
         end = self.net.config.eos_token_id
         length = row.index(end) + 1 if end in row else len(row)
         return [token for token in row[:length] if token != self.padding]
 
     def _allowed(self, query: int, written: Tensor) -> list[int]:
-        """Answer for one beam; a finished one may only go on with padding."""
+        """Return the allowed tokens of one beam; a finished beam may only be padded."""
         return self.children(written[1:].tolist()) or [self.padding]

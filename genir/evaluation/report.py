@@ -1,4 +1,4 @@
-"""A comparison written down: JSON for programs, a Markdown report with a chart, a TSV by query."""
+"""Output of a comparison: JSON, a Markdown report with charts, and a TSV by query."""
 
 import csv
 import json
@@ -17,15 +17,15 @@ BY_QUERY = ("RR@10", "nDCG@10")
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return what `genir evaluate --json` writes.
+    """Return the JSON of `genir evaluate --json`.
 
     `systems`: system -> measure -> mean. `p_values`: measure -> `first>other` -> corrected p.
-    `seen`, `unseen`, `typos`: {"queries", "systems"} each, with 0 and {} where not measured.
-    `latency_ms`: the first system's; `latency_ms_by_system`: everyone's; {} where not timed.
-    `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent where not diagnosed.
-    `life`: {"old", "added", "deleted", "orphans", "leaks", "short", "forgotten"}; absent where
-    nothing has changed. `notes`: warnings about queries, judgements and baselines that were left
-    out; absent without any.
+    `seen`, `unseen`, `typos`: {"queries", "systems"} each, with 0 and {} if not measured.
+    `latency_ms`: of the first system; `latency_ms_by_system`: of all systems; {} if not timed.
+    `decoding`: {"gold", "beams", "pruned", "beam_against_exact"}; absent if not diagnosed.
+    `life`: {"old", "added", "deleted", "orphans", "leaks", "short", "forgotten"}; absent without
+    changes of the corpus. `notes`: warnings about queries, judgements and skipped baselines; absent
+    if there are none.
     """
     latency = {name: asdict(own) for name, own in comparison.latency.items()}
     found = {
@@ -55,7 +55,7 @@ def write_json(comparison: Comparison, path: Path) -> None:
 
 
 def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
-    """Write `report.md`, its charts, `queries.tsv` and `evaluation.json`; return the first."""
+    """Write `report.md`, its charts, `queries.tsv` and `evaluation.json`; return `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(comparison, folder / "evaluation.json")
     write_queries(comparison, folder / "queries.tsv")
@@ -68,7 +68,7 @@ def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
 
 
 def to_report(comparison: Comparison, title: str) -> str:
-    """Return the Markdown report, with its charts under the names `chart.png`, `pruned.png`."""
+    """Return the Markdown report, which refers to `chart.png` and `pruned.png`."""
     tables = sheets(comparison)
     if len(comparison.systems) > 1:
         tables.append(significance_sheet(comparison))
@@ -82,9 +82,9 @@ def to_report(comparison: Comparison, title: str) -> str:
 
 
 def write_queries(comparison: Comparison, path: Path) -> None:
-    """Write each query's text, RR@10 and nDCG@10 by system as TSV.
+    """Write each query's text, and RR@10 and nDCG@10 of each system, as TSV.
 
-    The queries that the first system loses most nDCG@10 on, against the best other, come first.
+    Sorted by the first system's loss of nDCG@10 against the best other system, largest first.
     """
     heads = [f"{name} {measure}" for name in comparison.systems for measure in BY_QUERY]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -100,6 +100,6 @@ def write_queries(comparison: Comparison, path: Path) -> None:
 
 
 def _gain(comparison: Comparison, query: str) -> float:
-    """Return by how much the first system's nDCG@10 exceeds the best other's."""
+    """Return the first system's nDCG@10 minus the best other system's."""
     first, *others = (own["nDCG@10"][query] for own in comparison.values.values())
     return first - max(others, default=0.0)

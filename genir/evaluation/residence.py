@@ -1,4 +1,4 @@
-"""How much memory the decoder's tables take: a process of its own that holds nothing else.
+"""Memory of the decoder's tables, measured in a separate process that holds nothing else.
 
 Run as `python -m genir.evaluation.residence FILE`, with `symbols` in a safetensors file.
 """
@@ -22,9 +22,9 @@ PAGE = 4096
 
 
 def resident_bytes(symbols: NDArray[np.int32]) -> float | None:
-    """Return the resident bytes an identifier of trie, live mask and row -> document map.
+    """Return the resident bytes per identifier of trie, live mask and row -> document map.
 
-    symbols: sorted, [rows, levels]. None where the system does not tell (no /proc).
+    symbols: sorted, [rows, levels]. None if the system does not report memory (no /proc).
     """
     if not STATUS.is_file():
         return None
@@ -32,8 +32,8 @@ def resident_bytes(symbols: NDArray[np.int32]) -> float | None:
         path = folder / "symbols.safetensors"
         save_file({"symbols": np.ascontiguousarray(narrowest(symbols))}, path)
         command = [sys.executable, "-m", "genir.evaluation.residence", str(path)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(told) / len(symbols)
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(output) / len(symbols)
 
 
 def _resident() -> int:

@@ -1,4 +1,4 @@
-"""A whole evaluation from files: load the model, fit the baselines beside it, compare, report."""
+"""Evaluation from files: load the model, fit the baselines, compare, write reports."""
 
 import json
 import os
@@ -31,14 +31,14 @@ from genir.retriever import Retriever
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where an evaluation is written beside the terminal, if anywhere."""
+    """Output files of an evaluation besides the terminal."""
 
     run: Path | None = None
     json_file: Path | None = None
     report: Path | None = None
 
     def check(self, inputs: Mapping[str, Path | None]) -> None:
-        """Raise InputError for an output that cannot be written, or that is an input; by option."""
+        """Raise InputError for an output that is not writable or is an input (option -> path)."""
         outputs = {"--run": self.run, "--json": self.json_file, "--report": self.report}
         if self.report is not None:
             outputs |= {f"--report's {name}": self.report / name for name in REPORT_FILES}
@@ -52,7 +52,7 @@ class Outputs:
                 check_output(self.report / name)
 
     def write(self, comparison: Comparison, title: str) -> None:
-        """Write all outputs, also when one fails. Raises InputError that names the failed ones."""
+        """Write all outputs, even if one fails. Raises InputError that names the failed ones."""
         writers: dict[Path, Callable[[], object]] = {}
         if (json_file := self.json_file) is not None:
             writers[json_file] = lambda: write_json(comparison, json_file)
@@ -72,11 +72,11 @@ BASELINES = ("bm25", "dense", "rrf")
 GENIR = "genir"
 ENCODER = "encoder"
 TITLE_WORDS = 8
-"""Words of a document without a title that stand for one."""
+"""Number of words that replace a missing title."""
 
 
 def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searcher]:
-    """Fit BM25, the dense retriever on the recipe's encoder as it came, and their fusion.
+    """Fit BM25, the dense retriever on the recipe's unchanged encoder, and their fusion.
 
     Raises InputError for an unknown name.
     """
@@ -97,7 +97,7 @@ def fit_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searc
 
 
 def _live_documents(retriever: Retriever) -> Sequence[Document]:
-    """Return what can be found: a baseline knows of no deletions."""
+    """Return the live documents; baselines do not support deletions."""
     table = retriever.table
     if table.live.all():
         return retriever.documents
@@ -105,14 +105,14 @@ def _live_documents(retriever: Retriever) -> Sequence[Document]:
 
 
 def _cache(retriever: Retriever) -> Path | None:
-    """Return where the dense baseline keeps the vectors of these documents between evaluations."""
+    """Return the path where the dense baseline caches the vectors of these documents."""
     files = retriever.manifest.get("files")
     if (
         not files
         or not retriever.table.live.all()
         or retriever.version != retriever.manifest.get("version")
     ):
-        return None  # the store on the disk is not all there is
+        return None  # the store on disk is not complete
     root = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
     return root / "genir" / f"dense-{files['documents.sqlite']['sha256'][:16]}.safetensors"
 
@@ -154,7 +154,7 @@ def compare_model(
 
 
 def _beaming(retriever: Retriever, beams: int) -> Retriever:
-    """Return the same model under another number of beams; the one given stays as it is."""
+    """Return a copy of the model with another beam width."""
     decoding = retriever.recipe.decoding.model_copy(update={"beams": beams})
     other = copy(retriever)
     other.recipe = retriever.recipe.model_copy(update={"decoding": decoding})
@@ -169,7 +169,7 @@ def evaluate(
     outputs: Outputs,
     options: Options | None = None,
 ) -> Comparison:
-    """Run `genir evaluate`; `baselines` are names with commas between."""
+    """Run `genir evaluate`; `baselines` are comma-separated names."""
     names = _names(baselines)
     former = None if options is None else options.former
     outputs.check({"MODEL": model, "--queries": queries, "--qrels": qrels, "--former": former})
@@ -179,7 +179,7 @@ def evaluate(
         print_table(to_terminal(comparison))
         for note in comparison.notes:
             print_line(f"warning: {note}", stderr=True)
-    finally:  # a closed pipe costs no file
+    finally:  # write files even if stdout is closed
         outputs.write(comparison, f"{retriever.recipe.name} on {qrels.stem}")
     return comparison
 
@@ -189,7 +189,7 @@ def benchmark_latency(
 ) -> None:
     """Run `genir benchmark latency`: p50 and p95 in ms of each system, one query at a time.
 
-    Without queries, titles of documents from all over the corpus are searched for.
+    Without queries, titles of documents from the whole corpus are the queries.
     """
     check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
     retriever = Retriever.load(model)

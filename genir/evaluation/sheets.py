@@ -1,4 +1,4 @@
-"""A comparison as sheets of text cells, and the sheets as rich tables and Markdown."""
+"""Tables of a comparison as text cells, rendered as rich tables and Markdown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MAIN_MEASURE = "RR@10"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value as shown; `best` of its column."""
+    """A formatted value; `best`: it is the best of its column."""
 
     text: str
     best: bool = False
@@ -35,7 +35,7 @@ class Sheet:
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
-    """Return the sheets of systems and of kinds of query; of changes and the decoder, if known."""
+    """Return the tables of systems and query types; of changes and the decoder, if measured."""
     known = [_main(comparison), _kinds(comparison)]
     if comparison.life is not None:
         known.append(_changed(comparison.life, comparison.systems[0]))
@@ -43,7 +43,7 @@ def sheets(comparison: Comparison) -> list[Sheet]:
 
 
 def significance_sheet(comparison: Comparison) -> Sheet:
-    """Return the corrected p-values: a row a pair of systems, a column a measure."""
+    """Return the corrected p-values: one row per pair of systems, one column per measure."""
     pairs = list(comparison.p_values[MAIN_MEASURE])
     rows = [
         [Cell(pair), *(Cell(f"{comparison.p_values[name][pair]:.2g}") for name in MEASURES)]
@@ -53,7 +53,7 @@ def significance_sheet(comparison: Comparison) -> Sheet:
 
 
 def to_rich(sheet: Sheet) -> Table:
-    """Lay a sheet out for the terminal, the best value of a column in bold."""
+    """Render a table for the terminal, the best value of a column in bold."""
     table = Table(title=sheet.title, caption=sheet.caption or None, box=box.SIMPLE_HEAD)
     for number, column in enumerate(sheet.columns):
         table.add_column(column, justify="right" if number else "left")
@@ -63,12 +63,12 @@ def to_rich(sheet: Sheet) -> Table:
 
 
 def to_terminal(comparison: Comparison) -> Group:
-    """Return what `genir evaluate` prints."""
+    """Return the output of `genir evaluate`."""
     return Group(*(to_rich(sheet) for sheet in sheets(comparison)))
 
 
 def to_markdown(sheet: Sheet) -> str:
-    """Write a sheet as a Markdown table, the best value of a column in bold."""
+    """Render a Markdown table, the best value of a column in bold."""
     lines = [f"## {escape_markdown(sheet.title)}", "", _row(map(escape_markdown, sheet.columns))]
     lines.append("| --- |" + " --: |" * (len(sheet.columns) - 1))
     lines += [
@@ -151,12 +151,13 @@ def _changed(life: Life, first: str) -> Sheet:
         for name, own in (("old", life.old), ("added", life.added)) if own.queries
     ]  # fmt: skip
     if life.forgotten:
-        told = {measure: f"{value:+.3f}" for measure, value in life.forgotten.items()}
-        cells = [Cell(told.get(measure, "-")) for measure in MEASURES]
+        gains = {measure: f"{value:+.3f}" for measure, value in life.forgotten.items()}
+        cells = [Cell(gains.get(measure, "-")) for measure in MEASURES]
         rows.append([Cell(f"forgotten ({life.compared:,})"), *cells])
     caption = (
-        f"{life.deleted:,} documents are deleted: {life.leaks:,} hits are such. {life.orphans:,} "
-        f"queries that they alone answer are left out. Answers cut short: {life.short:,}"
+        f"{life.deleted:,} documents are deleted; {life.leaks:,} hits are deleted documents. "
+        f"{life.orphans:,} queries have no live relevant document and are left out. "
+        f"Answers with too few hits: {life.short:,}"
     )
     heads = [f"{first}, queries of documents", *MEASURES]
     return Sheet("A corpus that changes", heads, rows, caption)
@@ -188,7 +189,7 @@ def _column(
     better: Callable[[Sequence[float]], float],
     marks: Mapping[str, str] | None = None,
 ) -> list[Cell]:
-    """Format a column; all that look like the best value are marked as it."""
+    """Format a column; mark all values that are displayed like the best one."""
     texts = {name: form(value) for name, value in values.items()}
     best = form(better(list(values.values()))) if values else ""
     return [

@@ -1,4 +1,4 @@
-"""Is one system better than another on the same queries? Paired t-tests, Holm-corrected."""
+"""Paired t-tests between systems on the same queries, Holm-corrected."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from scipy.stats import ttest_rel
 
 
 def p_greater(system: ArrayLike, other: ArrayLike) -> float:
-    """Return the one-sided p of a paired t-test that `system`'s mean is the greater one.
+    """Return the one-sided p of a paired t-test that `system` has the greater mean.
 
-    At least 0.5 ** n for n queries, as in a test that flips the signs of the differences (Fisher
-    1935): two queries with the same difference, whose t is infinite, show little. 1 for fewer than
-    two queries, and where no difference is above 0 and all are the same.
+    At least 0.5 ** n for n queries, as in a sign-flipping test (Fisher 1935): two queries with the
+    same difference have an infinite t but are weak evidence. 1 for fewer than two queries, and if
+    all differences are equal and not above 0.
     """
     difference = np.asarray(system, dtype=np.float64) - np.asarray(other, dtype=np.float64)
     if len(difference) < 2:
@@ -25,7 +25,7 @@ def p_greater(system: ArrayLike, other: ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number (Holm 1979): step-down Bonferroni, in the given order."""
+    """Correct p-values for multiple tests (Holm 1979): step-down Bonferroni, in the given order."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

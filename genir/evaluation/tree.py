@@ -1,4 +1,4 @@
-"""The beam search tree of one query: the kept and the pruned nodes of each level."""
+"""Beam search tree of one query: kept and pruned nodes of each level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ from genir.records import Hit
 from genir.retriever import Retriever
 
 LET_GO = 12
-"""Prefixes a level that are told of though they were not kept, the best of them."""
+"""Maximum number of pruned prefixes shown per level, best first."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A prefix. rows: [low, high) of the table; the other words are those of the wire.
+    """A prefix. rows: [low, high) of the table; other fields are named as in the HTTP API.
 
-    share: probability of the symbol among those that lead to a document that may be found.
+    share: probability of the symbol among symbols that lead to a reachable document.
     """
 
     id: int
@@ -47,7 +47,7 @@ class Node:
 
 @dataclass(frozen=True)
 class TreeLevel:
-    """How a level went. threshold: the last score kept; None where nothing was let go."""
+    """Summary of a level. threshold: lowest kept score; None if nothing was pruned."""
 
     level: int
     candidates: int
@@ -57,7 +57,7 @@ class TreeLevel:
 
 @dataclass(frozen=True)
 class BeamTree:
-    """The levels of one search, their prefixes, best first, and the hits it ended in."""
+    """The levels of one search with their prefixes, best first, and its hits."""
 
     query: str
     beams: int
@@ -74,9 +74,9 @@ def beam_tree(
     beams: int | None = None,
     where: Wanted = None,
 ) -> BeamTree:
-    """Return the tree of the search that answers a query, as `Retriever.search` goes about it.
+    """Return the tree of the search that `Retriever.search` performs for a query.
 
-    Raises InputError for an unknown field and for a model of two stages.
+    Raises InputError for an unknown field and for a two-stage model.
     """
     retriever.require_one_stage("the tree of beams")
     query, k = as_text(query, "query"), as_count(k, "k")
@@ -84,7 +84,7 @@ def beam_tree(
     live = retriever.wanted_rows(where).to(retriever.model.device)
     (mask,), width = live.masks, retriever.width(k, beams)
     matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))
-    # More beams than rows that may be found change nothing, and would tell of the other rows.
+    # More beams than reachable rows change nothing, and would reveal the other rows.
     most = max(1, int(mask.sum()))
     while True:
         decoding = retriever.decoding_for(live).model_copy(update={"beams": min(width, most)})
@@ -99,7 +99,7 @@ def beam_tree(
             break
         if width >= retriever.trie.rows:
             raise InputError(NO_NUMBERS)
-        width *= 2  # several identifiers of one document took the places of others
+        width *= 2  # several identifiers of one document displaced other documents
     return _Drawing(retriever, mask, ranked, live.closed).tree(query, steps, decoding.beams)
 
 
@@ -111,7 +111,7 @@ def _ranked(retriever: Retriever, last: Step, mask: Mask) -> list[Ranked]:
 
 @dataclass(frozen=True)
 class _Level:
-    """The candidates of a step, by their totals, best first: one entry each in every array."""
+    """The candidates of a step as parallel arrays, sorted by total score, best first."""
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
@@ -125,7 +125,7 @@ class _Level:
 
 
 class _Drawing:
-    """Turns steps into nodes."""
+    """Converts search steps to nodes."""
 
     def __init__(
         self, retriever: Retriever, mask: Mask, ranked: Sequence[Ranked], closed: bool
@@ -135,7 +135,7 @@ class _Drawing:
 
     def tree(self, query: str, steps: Sequence[Step], beams: int) -> BeamTree:
         levels = []
-        above: dict[tuple[int, int], int] = {}  # nodes of the beams before, by their rows
+        above: dict[tuple[int, int], int] = {}  # nodes of the previous beams, by rows
         parents = [(0, self.retriever.trie.rows)]
         for number, step in enumerate(steps, start=1):
             level = self._candidates(step, number)
@@ -149,7 +149,7 @@ class _Drawing:
         return BeamTree(query, beams, levels, self.nodes, hits)
 
     def _candidates(self, step: Step, number: int) -> _Level:
-        """Lay a step's edges out, best first."""
+        """Return a step's edges, best first."""
         totals = step.totals[0]
         beam, edge = torch.nonzero(totals > -torch.inf, as_tuple=True)
         order = totals[beam, edge].argsort(descending=True, stable=True)
@@ -184,7 +184,7 @@ class _Drawing:
         above: dict[tuple[int, int], int],
         parents: Sequence[tuple[int, int]],
     ) -> dict[tuple[int, int], int]:
-        """Add the nodes of a level; return those that were kept, by their rows."""
+        """Add the nodes of a level; return the kept ones by their rows."""
         gone = np.flatnonzero(~level.kept)[:LET_GO]
         drawn: dict[tuple[int, int], int] = {}
         for place in np.union1d(np.flatnonzero(level.kept), gone).tolist():

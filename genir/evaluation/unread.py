@@ -1,4 +1,4 @@
-"""Baselines that can read nothing of a corpus or of its queries: to beat them proves nothing."""
+"""Detection of baselines that cannot tokenize a corpus or its queries."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,16 +7,16 @@ from genir.baselines.bm25 import Bm25
 from genir.records import Document
 
 LEXICAL = ("bm25", "rrf")
-"""Baselines that find documents by their words; `rrf` adds the ranks of BM25."""
+"""Baselines that match words; `rrf` includes BM25."""
 
 
 def leave_out_unread(
     names: Sequence[str], corpus: Iterable[Document], queries: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Return the baselines that can answer, and notes on those that cannot, or not everything.
+    """Return the usable baselines, and notes on unusable or partly unusable ones.
 
-    A lexical baseline is left out where no document or no query has a term, as of emoji. Where only
-    some queries have none, a note says how many.
+    A lexical baseline is left out if no document or no query has a term, for example only emoji. If
+    only some queries have none, a note gives their number.
     """
     lexical = [name for name in names if name in LEXICAL]
     if not lexical:

@@ -1,10 +1,9 @@
-"""The four tasks of HARP (Ma et al., CIKM 2021): anchor texts as queries for the pages
-that they lead to.
+"""The four HARP tasks (Ma et al., CIKM 2021): anchor texts as queries for the linked pages.
 
-HARP ranks a page above a worse one; here the better page's identifier is the target, and the
-softmax over all identifiers is what it is better than. Where HARP weighs words by BERT's attention,
-a word weighs its information in the corpus, -log2 P(word): a task knows no model. Stop words weigh
-nothing.
+HARP trains on pairs of a better and a worse page. Here the better page's identifier is the target,
+and the softmax over all identifiers replaces the comparison. HARP weights words by BERT attention;
+tasks have no model, so a word's weight is its information in the corpus, -log2 P(word), and 0 for
+stop words.
 """
 
 from abc import abstractmethod
@@ -24,15 +23,17 @@ from genir.tasks.hyperlinks import Anchor, anchors
 from genir.tasks.terms import STOP_WORDS, Language, WordSampler, document_words, normal
 
 MAX_PAIRS = 32
-"""Pairs of a link with those behind it in its sentence."""
+"""Maximum number of pairs made from one link and the links after it in its sentence."""
 MAX_KEPT_WORDS = 1_000_000
-"""Different words of pages that are kept for further links to them; about 100 MB."""
+"""Maximum number of distinct words of linked pages kept in memory, about 100 MB."""
 
 
 class Pages:
-    """The words of pages that links lead to: a page that many links lead to is read once.
+    """Cached word samplers of linked pages, so that a page with many links to it is read once.
 
-    corpus: documents by number. language: statistics that weigh the words.
+    Args:
+        corpus: Documents by number.
+        language: Word statistics that weight the words.
     """
 
     def __init__(self, corpus: Sequence[Document], language: Language) -> None:
@@ -53,7 +54,7 @@ class Pages:
 
 
 class Web(NamedTuple):
-    """Word statistics, the documents that each anchor text leads to, and the pages' words."""
+    """Word statistics, the documents that each anchor text links to, and the pages' words."""
 
     language: Language
     meanings: dict[str, dict[str, None]]
@@ -62,19 +63,19 @@ class Web(NamedTuple):
 
 
 class AnchorOptions(Strict):
-    """How many words are drawn beside an anchor text: normal with `mean` and `deviation`."""
+    """Number of words drawn for each anchor text: normal with `mean` and `deviation`."""
 
     mean: float = Field(default=3.0, ge=0, le=50)
     deviation: float = Field(default=1.0, gt=0)
 
 
 class AnchorTask(CorpusTask[Web]):
-    """A task over the links of the corpus; a subclass says what it makes of a document's links."""
+    """Base class of tasks over the links of the corpus."""
 
     Options: ClassVar[type[Strict]] = AnchorOptions
 
     def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Web:
-        """Count words, and what anchor texts lead to."""
+        """Count words, and collect the documents that each anchor text links to."""
         meanings: dict[str, dict[str, None]] = {}
         for document in corpus:
             for anchor in anchors(document, table):
@@ -89,7 +90,7 @@ class AnchorTask(CorpusTask[Web]):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield what the subclass makes of each document's links."""
+        """Yield the pairs of each document's links."""
         web = self.facts(corpus, table)
         for document in corpus:
             for source, target in self.pairs(anchors(document, table), web, rng):
@@ -100,18 +101,18 @@ class AnchorTask(CorpusTask[Web]):
         """Return (source, key of the target) of a document's links."""
 
     def beside(self, sampler: WordSampler, anchor: str, rng: Random) -> str:
-        """Return words drawn by count and information, then the anchor text."""
+        """Return an anchor text after words drawn by count times information."""
         size = normal(self.options.mean, self.options.deviation, rng)
         return " ".join([*sampler.draw(size, rng), anchor])
 
 
 class Rqp(AnchorTask):
-    """Representative query prediction: words drawn around a link, and its own -> its page."""
+    """Representative query prediction: words drawn around a link + anchor text -> linked page."""
 
     name = "rqp"
 
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
-        """Return a pair a link."""
+        """Return one pair for each link."""
         return [(self._query(anchor, web, rng), anchor.target) for anchor in found]
 
     def _query(self, anchor: Anchor, web: Web, rng: Random) -> str:
@@ -119,12 +120,12 @@ class Rqp(AnchorTask):
 
 
 class Qdm(Rqp):
-    """Query disambiguation: only links whose words lead to several pages, told apart by context."""
+    """Query disambiguation: `rqp` for links whose anchor text leads to several pages."""
 
     name = "qdm"
 
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
-        """Return a pair an ambiguous link."""
+        """Return one pair for each ambiguous link."""
         ambiguous = [a for a in found if len(web.meanings[a.words.lower()]) > 1]
         return super().pairs(ambiguous, web, rng)
 
@@ -134,16 +135,16 @@ class RdpOptions(Strict):
 
 
 class Rdp(AnchorTask):
-    """Representative document prediction: a sentence of several links -> the weightiest one's page.
+    """Representative document prediction: a sentence with several links -> one linked page.
 
-    A link weighs the mean of its words.
+    The page is that of the link with the highest mean word weight.
     """
 
     name = "rdp"
     Options = RdpOptions
 
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
-        """Return a pair a sentence; of links of one weight, the first."""
+        """Return one pair for each sentence; ties go to the first link."""
         return [
             (group[0].part, max(group, key=lambda a: _weight(a.words, web.language)).target)
             for group in _sharing_a_sentence(found)
@@ -151,17 +152,17 @@ class Rdp(AnchorTask):
 
 
 class Acm(AnchorTask):
-    """Anchor co-occurrence: words of a link's page and its own -> another link's page.
+    """Anchor co-occurrence: words of a linked page + its anchor text -> another linked page.
 
-    Both links stand in one sentence.
+    Both links occur in one sentence.
     """
 
     name = "acm"
 
     def pairs(self, found: Sequence[Anchor], web: Web, rng: Random) -> Iterable[tuple[str, str]]:
-        """Return a pair for every two links of a sentence, from the earlier to the later one.
+        """Yield a pair for every two links of a sentence, from the earlier to the later one.
 
-        Of links with more than `MAX_PAIRS` others behind them, for the next of those.
+        Each link is paired with at most the next `MAX_PAIRS` links.
         """
         for group in _sharing_a_sentence(found):
             for place, one in enumerate(group):
@@ -175,7 +176,7 @@ class Acm(AnchorTask):
 
 
 def _sharing_a_sentence(found: Sequence[Anchor]) -> list[list[Anchor]]:
-    """Return the links of each sentence that leads to several documents."""
+    """Return the links of each sentence with links to more than one document."""
     groups = [list(group) for _, group in groupby(found, key=lambda anchor: anchor.place)]
     return [group for group in groups if len({anchor.target for anchor in group}) > 1]
 

@@ -1,6 +1,6 @@
-"""The contract of a training task: examples made from the corpus, the table and train queries.
+"""Base classes of training tasks, which make examples from the corpus, the table and train queries.
 
-To add a task: write a subclass in the file of its family, and name it in `registry.py`.
+To add a task: write a subclass in the file of its family, and list it in `registry.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -15,16 +15,16 @@ from genir.identifiers.table import IdentifierTable
 from genir.records import Document, Example, Identifier
 
 TrainQueries = Mapping[str, Sequence[str]]
-"""The texts of the train queries that each document (by key) answers."""
+"""Document key -> texts of the train queries that the document is relevant to."""
 
 
 class Task(ABC):
     """A way to make training examples (text -> identifier, or text -> text).
 
-    Promises, held by the shared test suite: the same arguments and generator state give the same
-    examples; sources are non-empty; identifier targets stand in the table, those of one example
-    belong to different documents; a document with nothing to say under a task yields nothing. The
-    table numbers documents by their place in the corpus.
+    Contract, checked by the shared test suite: the same arguments and generator state give the same
+    examples; sources are non-empty; identifier targets are in the table, and the targets of one
+    example belong to different documents; a document without usable text yields no example. The
+    table numbers documents by their position in the corpus.
     """
 
     name: ClassVar[str]
@@ -35,15 +35,15 @@ class Task(ABC):
 
     @property
     def joins(self) -> bool:
-        """Tell whether targets are joined: an example may lead to several documents."""
+        """Whether targets are joined, so that one example may lead to several documents."""
         return bool(getattr(self.options, "join", False))
 
     def own_queries(self) -> Iterable[str]:
-        """Return the queries that the task has read from a file. By default none."""
+        """Return the queries that the task has read from a file; none by default."""
         return ()
 
     def leave_out(self, questions: Collection[str]) -> None:
-        """Make no example of these queries, the dev questions, from now on. By default nothing."""
+        """Exclude these queries (the dev queries) from all later examples; no-op by default."""
         return
 
     @abstractmethod
@@ -61,7 +61,7 @@ Facts = TypeVar("Facts")
 
 
 class CorpusTask(Task, Generic[Facts]):
-    """A task that must know something of the whole corpus: learned in one pass, once."""
+    """A task that needs statistics of the whole corpus, computed once in one pass."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
@@ -69,25 +69,26 @@ class CorpusTask(Task, Generic[Facts]):
 
     @abstractmethod
     def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Facts:
-        """Read the corpus; what comes back depends on nothing else."""
+        """Compute the statistics; they depend on the corpus and the table only."""
 
     def facts(self, corpus: Sequence[Document], table: IdentifierTable) -> Facts:
-        """Return what `learn` says of a corpus, which later epochs do not read again."""
+        """Return the statistics of `learn`, cached for later epochs."""
         if self._learned is None or self._learned[0] is not corpus:
             self._learned = (corpus, self.learn(corpus, table))
         return self._learned[1]
 
 
 def draw_target(table: IdentifierTable, document: Document, rng: Random) -> Identifier:
-    """Return one of the document's identifiers, drawn as by `draw_identifier`."""
+    """Return one of the document's identifiers, sampled as by `draw_identifier`."""
     return draw_identifier(table, document.key, rng)
 
 
 def draw_identifier(table: IdentifierTable, key: str, rng: Random) -> Identifier:
-    """Return one of the identifiers of the document with a key, which must be in the table.
+    """Sample one identifier of the document with this key, which must be in the table.
 
-    First a kind is drawn, which is those that begin alike, then one of it: so no view of a document
-    (`identifiers/views.py`) is learned less because there are few of its kind.
+    A first symbol is sampled first, then an identifier that starts with it. Views of a document
+    (`identifiers/views.py`) differ in their first symbol, so a view with few identifiers is trained
+    as often as one with many.
     """
     rows = table.rows_of(table.number(key))
     firsts = table.symbols[rows, 0]

@@ -1,6 +1,6 @@
-"""The three tasks of Chang et al. (ICLR 2020): a sentence -> its document, or another.
+"""The three tasks of Chang et al. (ICLR 2020): a sentence -> its own or a linking document.
 
-Their passages become identifiers here, or (inverse cloze) the rest of the passage as text.
+The target is a document identifier or, for inverse cloze, optionally the rest of the passage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +20,10 @@ from genir.tasks.passages import fill, first_section, sentences
 
 
 class IctOptions(Strict):
-    """Passages of about `words` words, a sentence of `shortest` words or more out of each.
+    """Passages of about `words` words; one sentence of at least `shortest` words from each.
 
-    target: the document's identifier, or the `rest` of the passage as text, which in the share
-    `keep` of the cases still holds the sentence (ORQA: Lee et al., ACL 2019: 0.1).
+    target: the document's identifier, or the `rest` of the passage as text. The sentence stays in
+    the rest with probability `keep` (ORQA: Lee et al., ACL 2019: 0.1).
     """
 
     words: int = Field(default=200, ge=1)
@@ -33,7 +33,7 @@ class IctOptions(Strict):
 
 
 class Ict(Task):
-    """Inverse cloze: a random sentence of each passage -> what stood around it."""
+    """Inverse cloze: a random sentence of a passage -> its document, or the rest of it."""
 
     name = "ict"
     Options = IctOptions
@@ -45,7 +45,7 @@ class Ict(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield an example a passage; none if it has no long sentence, or nothing else to say."""
+        """Yield one example for each passage that has a long enough sentence and a target."""
         for document in corpus:
             for passage in fill(sentences(document.text), self.options.words):
                 chosen = _draw_long(passage, self.options.shortest, rng)
@@ -63,33 +63,33 @@ class Ict(Task):
 
 
 class BfsOptions(Strict):
-    """`count` sentences of the first section, of `shortest` words or more."""
+    """`count` sentences of the first section, each of at least `shortest` words."""
 
     count: int = Field(default=1, ge=1)
     shortest: int = Field(default=4, ge=1)
 
 
 class Bfs(Indexing):
-    """Body first selection: a sentence of the document's first section, which tells what it is."""
+    """Body first selection: sentences of the document's first section -> the document."""
 
     name = "bfs"
     Options = BfsOptions
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
-        """Draw different sentences, in their order."""
+        """Sample distinct sentences; return them in reading order."""
         long = _long_opening(document, self.options.shortest)
         drawn = rng.sample(range(len(long)), min(self.options.count, len(long)))
         return [long[place] for place in sorted(drawn)]
 
 
 class Wlp(CorpusTask[dict[str, list[str]]]):
-    """Wiki link prediction: a sentence of a document's first section -> one that links to it."""
+    """Wiki link prediction: a sentence of the first section -> a document that links to it."""
 
     name = "wlp"
     Options = BfsOptions
 
     def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> dict[str, list[str]]:
-        """Find which documents link to each."""
+        """Collect the keys of the documents that link to each document."""
         return linked_from(corpus, table)
 
     def examples(
@@ -99,7 +99,7 @@ class Wlp(CorpusTask[dict[str, list[str]]]):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield `count` examples a document that others link to."""
+        """Yield `count` examples for each document that others link to."""
         linking = self.facts(corpus, table)
         for document in corpus:
             others = linking.get(document.key)
@@ -115,6 +115,6 @@ def _long_opening(document: Document, shortest: int) -> list[str]:
 
 
 def _draw_long(passage: Sequence[str], shortest: int, rng: Random) -> int | None:
-    """Draw the place of a sentence of `shortest` words or more."""
+    """Sample the index of a sentence of at least `shortest` words; None if there is none."""
     long = [place for place, sentence in enumerate(passage) if count_words(sentence) >= shortest]
     return rng.choice(long) if long else None

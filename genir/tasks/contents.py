@@ -1,5 +1,5 @@
-"""What a document holds -> its identifier, as DynamicRetriever's vanilla model is pre-trained
-(Zhou et al., arXiv:2203.00537) and Ultron after it: passages, terms, n-grams.
+"""A document's passages, terms and n-grams -> its identifier: the pre-training tasks of
+DynamicRetriever's vanilla model (Zhou et al., arXiv:2203.00537) and of Ultron.
 """
 
 from collections import Counter
@@ -19,24 +19,24 @@ from genir.tasks.passages import fill, sentences
 from genir.tasks.terms import Language, document_words
 
 READ = 1024
-"""Words of a document from which its terms are taken."""
+"""Number of leading words of a document that terms are selected from."""
 
 
 class PassagesOptions(Strict):
-    """Passages of `words` words, the title included; at most `count` a document, 0 = all."""
+    """At most `count` passages a document (0 = all), of `words` words including the title."""
 
     words: int = Field(default=128, ge=1)
     count: int = Field(default=4, ge=0)
 
 
 class Passages(Indexing):
-    """The title and as many whole sentences as it takes to fill a passage, from the beginning."""
+    """Consecutive passages: the title, then whole sentences until the passage is full."""
 
     name = "passages"
     Options = PassagesOptions
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
-        """Return the passages in reading order; what is over in the last sentence is lost."""
+        """Return the passages in reading order; the last sentence is truncated to fit."""
         title, limit = words(document.title), self.options.words
         room = max(limit - len(title), 1)
         passages = fill(sentences(document.text), room)[: self.options.count or None]
@@ -44,20 +44,20 @@ class Passages(Indexing):
 
 
 class TermsOptions(Strict):
-    """The `words` terms of greatest tf-idf, or random ones."""
+    """The `words` terms with the highest tf-idf, or random ones."""
 
     words: int = Field(default=64, ge=1)
     by: Literal["tf-idf", "random"] = "tf-idf"
 
 
 class Terms(CorpusTask[Language]):
-    """Terms of title and text in their order; one that stands twice comes twice."""
+    """Selected terms of title and text in reading order; repeated occurrences are kept."""
 
     name = "terms"
     Options = TermsOptions
 
     def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Language:
-        """Count in how many documents each word stands."""
+        """Count document frequencies."""
         return Language(corpus)
 
     def examples(
@@ -67,7 +67,7 @@ class Terms(CorpusTask[Language]):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield an example a document."""
+        """Yield one example for each document."""
         language = self.facts(corpus, table)
         for document in corpus:
             found = document_words(document)[:READ]
@@ -78,7 +78,7 @@ class Terms(CorpusTask[Language]):
                 )
 
     def _places(self, found: Sequence[str], language: Language, rng: Random) -> list[int]:
-        """Return the places of the chosen terms; of equals, those that come first."""
+        """Return the positions of the selected terms; ties go to the earlier position."""
         count = min(self.options.words, len(found))
         if self.options.by == "random":
             return sorted(rng.sample(range(len(found)), count))
@@ -89,20 +89,20 @@ class Terms(CorpusTask[Language]):
 
 
 class NgramsOptions(Strict):
-    """`count` runs of `words` words each."""
+    """`count` n-grams of `words` words each."""
 
     words: int = Field(default=5, ge=1)
     count: int = Field(default=4, ge=1)
 
 
 class Ngrams(Indexing):
-    """Random n-grams of the text, none from the same place; a text below n words comes whole."""
+    """Random n-grams of the text with distinct start positions; a shorter text is used whole."""
 
     name = "ngrams"
     Options = NgramsOptions
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
-        """Draw the n-grams, in reading order."""
+        """Sample the n-grams; return them in reading order."""
         found, size = words(document.text), self.options.words
         places = range(max(len(found) - size + 1, 1))
         drawn = sorted(rng.sample(places, min(self.options.count, len(places))))

@@ -1,4 +1,4 @@
-"""The links of documents that lead to other documents of the corpus, in their surroundings."""
+"""Links of documents to other documents of the corpus, with their surrounding text."""
 
 from bisect import bisect
 from collections.abc import Iterable, Sequence
@@ -9,19 +9,23 @@ from genir.records import Document
 from genir.tasks.passages import clean, sentence_places
 
 Places = Sequence[tuple[int, int]]
-"""Where parts of a text start and end, in reading order."""
+"""Start and end offsets of the parts of a text, in reading order."""
 MAX_CONTEXT_CHARS = 2_000
-"""Characters of a link's words, and of a context on each side of the link. Sentences are shorter; a
-list of links without a full stop is not, and would be read once for each of its links. Links may
-span a whole text, and each other."""
+"""Maximum number of characters of an anchor text, and of its context on each side. Sentences are
+shorter, but a list of links without a full stop may span a whole text and would be read once for
+each of its links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A link: its first words, the part of the text where it begins, the key that it leads to.
+    """A link to another document.
 
-    context: that part without the link's words, of a long part the characters around them. place:
-    the number of that part, from 0.
+    Attributes:
+        words: Anchor text, whitespace-normalized.
+        target: Key of the linked document.
+        place: Index of the part (sentence or paragraph) where the link starts.
+        part: Text of that part.
+        context: Text of the part around the link, without the anchor text.
     """
 
     words: str
@@ -36,7 +40,10 @@ def anchors(
 ) -> list[Anchor]:
     """Return a document's links to other documents in the table, in reading order.
 
-    places: the parts to find them in, sentences if not given; links outside of them are left out.
+    Args:
+        document: The document.
+        table: Identifiers of the corpus.
+        places: Parts of the text to search; sentences by default. Links outside are skipped.
     """
     if not document.links:
         return []
@@ -60,13 +67,13 @@ def anchors(
 
 
 def _holding(parts: Places, offset: int) -> int | None:
-    """Return the number of the part that an offset lies in."""
+    """Return the index of the part that contains an offset, or None."""
     place = bisect(parts, offset, key=lambda part: part[0]) - 1
     return place if place >= 0 and offset < parts[place][1] else None
 
 
 def linked_from(corpus: Iterable[Document], table: IdentifierTable) -> dict[str, list[str]]:
-    """Return the keys of the documents that link to each document, once each, in corpus order."""
+    """Return target key -> distinct keys of the documents that link to it, in corpus order."""
     sources: dict[str, dict[str, None]] = {}
     for document in corpus:
         for link in document.links:

@@ -1,6 +1,6 @@
 """Indexing tasks: a part of the document's own text -> its identifier.
 
-The cleaning rule and what a lead is stand in `passages.py`.
+`passages.py` defines text normalization and the lead.
 """
 
 from abc import abstractmethod
@@ -19,7 +19,7 @@ from genir.tasks.passages import clean, lead, span, windows
 
 
 class Indexing(Task):
-    """A task whose sources come from the document alone; a subclass says which."""
+    """Base class of tasks whose sources come from the document alone."""
 
     def examples(
         self,
@@ -28,7 +28,7 @@ class Indexing(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield an example for every source that is not empty."""
+        """Yield one example for each non-empty source."""
         for document in corpus:
             for source in self.sources(document, rng):
                 if source:
@@ -36,11 +36,11 @@ class Indexing(Task):
 
     @abstractmethod
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
-        """Return the texts that should lead to the document."""
+        """Return the source texts of the document."""
 
 
 class LeadOptions(Strict):
-    """`words`: where a lead is cut."""
+    """`words`: maximum number of words of a lead."""
 
     words: int = Field(default=32, ge=1)
 
@@ -57,7 +57,7 @@ class Lead(Indexing):
 
 
 class TitleOptions(Strict):
-    """A title has no parameters."""
+    """No options."""
 
 
 class Title(Indexing):
@@ -72,7 +72,7 @@ class Title(Indexing):
 
 
 class TitleLead(Indexing):
-    """The title and the lead, as a full stop would part them; nothing where one is missing."""
+    """Title and lead, joined by a full stop; no example if either is missing."""
 
     name = "title-lead"
     Options = LeadOptions
@@ -98,20 +98,20 @@ class SpansOptions(Strict):
 
 
 class Spans(Indexing):
-    """Random spans of the text, other ones in every pass; a short text comes whole, once."""
+    """Random spans of the text, sampled again in each pass; a short text is used whole, once."""
 
     name = "spans"
     Options = SpansOptions
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
-        """Draw the spans."""
+        """Sample the spans."""
         found, options = words(document.text), self.options
         count = options.count if len(found) > options.shortest else min(len(found), 1)
         return [span(found, options.shortest, options.longest, rng) for _ in range(count)]
 
 
 class ChunksOptions(Strict):
-    """Windows of `words` words, each sharing `overlap` of them with the one before."""
+    """Windows of `words` words; consecutive windows share `overlap` words."""
 
     words: int = Field(default=64, ge=1)
     overlap: int = Field(default=16, ge=0)
@@ -124,7 +124,7 @@ class ChunksOptions(Strict):
 
 
 class Chunks(Indexing):
-    """The whole text, window by window."""
+    """The whole text as consecutive windows."""
 
     name = "chunks"
     Options = ChunksOptions

@@ -1,8 +1,8 @@
-"""A weighted mixture of tasks: what one epoch of training reads. Knows no tokens.
+"""Weighted mixture of tasks, which makes the examples of one training epoch.
 
-The weight is the number of passes over a task's examples: 2 is two passes, 0.5 a random half of
-one. Every pass asks the task anew, so random spans differ from pass to pass. The same seed and
-epoch give the same examples on any machine, whatever PYTHONHASHSEED is.
+A task's weight is its number of passes per epoch: 2 is two passes, 0.5 a random half of one pass.
+Each pass calls the task again, so random spans differ between passes. The same seed and epoch give
+the same examples on any machine, whatever PYTHONHASHSEED is.
 """
 
 from collections import Counter
@@ -17,9 +17,12 @@ from genir.tasks.base import Task, TrainQueries
 
 
 class Mixture:
-    """Tasks with their weights, and the seed of every draw.
+    """Tasks with weights.
 
-    idle: the names of the tasks that made no example in the last epoch asked for.
+    Attributes:
+        tasks: Pairs of task and weight.
+        seed: Seed of all sampling.
+        idle: Names of the tasks that made no example in the last epoch.
     """
 
     def __init__(self, tasks: Sequence[tuple[Task, float]], seed: int) -> None:
@@ -36,7 +39,8 @@ class Mixture:
     ) -> list[Example]:
         """Return the shuffled examples of epoch `number`.
 
-        Raises InputError when no task finds anything to say.
+        Raises:
+            InputError: No task makes an example of this corpus.
         """
         mixed: list[Example] = []
         self.idle = []
@@ -51,16 +55,16 @@ class Mixture:
         if not mixed:
             names = ", ".join(task.name for task, _ in self.tasks)
             raise InputError(
-                f"the tasks {names} make no example of this corpus; name tasks for what it has "
-                "(text, title, train queries)"
+                f"[[tasks]]: {names} make no example of this corpus; choose tasks for the fields "
+                "that it has (text, title, train queries)"
             )
         Random(f"{self.seed} {number} order").shuffle(mixed)
         return mixed
 
     def _generators(self, number: int) -> list[Random]:
-        """Seed each task by its name and options, so that adding a task leaves the others alone.
+        """Seed each task by its name and options, so that adding a task does not affect the others.
 
-        A text seeds `Random` through SHA-512, never through `hash`.
+        `Random` hashes a string seed with SHA-512, not with the randomized `hash`.
         """
         seen: Counter[str] = Counter()
         generators = []
@@ -72,5 +76,5 @@ class Mixture:
 
 
 def _sample(examples: list[Example], part: float, rng: Random) -> list[Example]:
-    """Draw `part` of the examples; a remainder below one example comes that often."""
+    """Sample a fraction of the examples; a fractional remainder is rounded up at random."""
     return rng.sample(examples, floor(part * len(examples) + rng.random()))

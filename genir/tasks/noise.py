@@ -1,5 +1,5 @@
-"""Any task with typing errors: training on them makes a model robust to them
-(Zhuang and Zuccon, EMNLP 2021). The edits are those that evaluation makes.
+"""Typing errors in the sources of any task, to make a model robust to them (Zhuang and Zuccon,
+EMNLP 2021). Evaluation uses the same edits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from genir.tasks.passages import clean
 
 
 class Misspelt(Task):
-    """Another task whose sources get one typing error each, with a probability.
+    """A wrapped task; each source gets one typing error with probability `probability`.
 
-    Its name and options are that task's, and the errors are drawn after its examples: these are the
-    same with errors as without.
+    Name and options are those of the wrapped task. Errors are sampled after all of its examples, so
+    the examples are the same with and without errors.
     """
 
     def __init__(self, task: Task, probability: float) -> None:
@@ -33,11 +33,13 @@ class Misspelt(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield the task's examples; new letters are among those that its sources use."""
+        """Yield the task's examples; inserted letters are drawn from the letters of its sources."""
         examples = list(self.task.examples(corpus, table, queries, rng))
         letters = letters_of(example.source for example in examples)
         for example in examples:
             if rng.random() < self.probability:
-                wrong = clean(misspelt(example.source, letters, rng))  # a lost letter: two blanks
+                wrong = clean(
+                    misspelt(example.source, letters, rng)
+                )  # a deleted letter may leave two spaces
                 example = replace(example, source=wrong, meant=example.source)
             yield example

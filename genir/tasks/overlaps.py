@@ -1,5 +1,5 @@
-"""A query -> the runs of words of its document that are close to it, as text: how SEAL is trained
-(arXiv:2204.10628, section 4.2). For schemes whose identifiers are what documents hold.
+"""A query -> word n-grams of its document that overlap with it, as text: SEAL's training data
+(arXiv:2204.10628, section 4.2). For schemes whose identifiers are n-grams of the documents.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,10 @@ from genir.tasks.terms import STOP_WORDS
 
 
 class OverlapsOptions(Strict):
-    """`count` runs of `words` words a source: train queries, or one random run of each document.
+    """`count` n-grams of `words` words for each source.
 
-    temperature: the lower, the more a run is drawn for each word that it shares with the source.
+    source: train queries, or one random n-gram of each document. temperature: the lower, the more
+    strongly n-grams that share words with the source are preferred.
     """
 
     words: int = Field(default=10, ge=1)
@@ -33,10 +34,10 @@ class OverlapsOptions(Strict):
 
 
 class Overlaps(Task):
-    """Runs that begin with a content word, drawn with weight exp(shared words / temperature).
+    """N-grams that start with a content word, sampled with weight exp(shared words / temperature).
 
-    A run has the blank that stands before it: some vocabularies (BART's) spell words otherwise
-    without it, and the table holds the tokens of the whole text.
+    An n-gram keeps the space before it: some tokenizers (BART's) encode a word differently without
+    it, and the table holds the tokens of the whole text.
     """
 
     name = "overlaps"
@@ -49,7 +50,7 @@ class Overlaps(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield (source, run of title and text), document by document."""
+        """Yield (source, n-gram of title and text), document by document."""
         for document in corpus:
             if is_bare(document):
                 continue
@@ -68,17 +69,17 @@ class Overlaps(Task):
     def _draw(
         self, source: str, read: Sequence[str], held: Sequence[set[str]], rng: Random
     ) -> list[str]:
-        """Draw runs of the words read, with replacement. held: the terms of each of these words."""
+        """Sample n-grams with replacement. held: the content terms of each word of `read`."""
         size = self.options.words
         wanted = set(characters(source)) - STOP_WORDS
         starts = [place for place, own in enumerate(held) if own] or [0]
         shared = [len(wanted & set().union(*held[start : start + size])) for start in starts]
-        most = max(shared)  # the same shares, without an overflow where the temperature is low
+        most = max(shared)  # subtracted so that exp does not overflow at low temperature
         bounds = list(accumulate(exp((n - most) / self.options.temperature) for n in shared))
         drawn = rng.choices(starts, cum_weights=bounds, k=self.options.count)
         return [_blank(read, start) + join_words(read[start : start + size]) for start in drawn]
 
 
 def _blank(read: Sequence[str], start: int) -> str:
-    """Return the blank that stands before a word, if there is one."""
+    """Return the space before a word, or "" if there is none."""
     return " " if start and not isinstance(read[start], Glued) else ""

@@ -1,9 +1,9 @@
-"""Parts of a document's text: its lead, sentences, spans, windows. Knows no identifiers.
+"""Parts of a document's text: lead, sentences, spans, windows.
 
-The cleaning rule, the same for every task: runs of white space become one blank, and nothing else
-changes. The lead is the first line that is not blank if the text has several such lines, else the
-first sentence; either is cut at a number of words. A sentence ends as `corpus/tokens.py` says, or
-with its line; words are counted as it says too. A paragraph is a line that is not blank.
+All tasks share these rules. Each run of white space becomes one space; nothing else changes. The
+lead is the first non-blank line if the text has several, else the first sentence, cut at a number
+of words. `corpus/tokens.py` defines words and sentence ends; a line break also ends a sentence. A
+paragraph is a non-blank line.
 """
 
 import re
@@ -32,12 +32,12 @@ def clean(text: str) -> str:
 
 
 def is_bare(document: Document) -> bool:
-    """Tell whether a document has no word, in title or text, that a source could be made of."""
+    """Whether title and text of a document have no word."""
     return not (document.title + document.text).strip()
 
 
 def lead(text: str, words: int) -> str:
-    """Return the first line of a text that has lines, else its first sentence, cut at `words`."""
+    """Return the first of several lines, else the first sentence, cut at `words` words."""
     lines = [line for line in text.splitlines() if line.strip()]
     first = lines[0] if lines else ""
     if len(lines) == 1:
@@ -46,7 +46,7 @@ def lead(text: str, words: int) -> str:
 
 
 def paragraph_places(text: str) -> list[tuple[int, int]]:
-    """Return where each paragraph starts and ends."""
+    """Return the start and end offsets of each paragraph."""
     places, start = [], 0
     for line in text.splitlines(keepends=True):
         if line.strip():
@@ -56,7 +56,7 @@ def paragraph_places(text: str) -> list[tuple[int, int]]:
 
 
 def sentence_places(text: str) -> list[tuple[int, int]]:
-    """Return where each sentence starts and ends."""
+    """Return the start and end offsets of each sentence."""
     places: list[Span] = []
     for start, end in paragraph_places(text):
         places += sentence_spans(text, start, end)
@@ -64,7 +64,7 @@ def sentence_places(text: str) -> list[tuple[int, int]]:
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences, clean; `join_words` puts them together as they stand in the text."""
+    """Return the normalized sentences; `join_words` restores the original spacing between them."""
     found: list[str] = []
     before = None
     for start, end in sentence_places(text):
@@ -75,14 +75,14 @@ def sentences(text: str) -> list[str]:
 
 
 def first_section(text: str) -> str:
-    """Return the text up to its first blank line, or its first line if it has no blank ones."""
+    """Return the text up to its first blank line, or its first line if there is no blank line."""
     whole = text.strip()
     first = _BLANK_LINE.split(whole, maxsplit=1)[0]
     return first if first != whole else whole.partition("\n")[0]
 
 
 def fill(parts: Sequence[str], words: int) -> list[list[str]]:
-    """Put parts together, in their order, until each group has at least `words` words."""
+    """Group consecutive parts so that each group but the last has at least `words` words."""
     groups: list[list[str]] = []
     count = words
     for part in parts:
@@ -102,9 +102,9 @@ def pieces(text: str, most: int, words: int) -> list[str]:
 
 
 def clauses(text: str, most: int, words: int) -> list[str]:
-    """Return the first `most` pieces of a text, each up to its first colon.
+    """Return the first `most` sentences of a text, each up to its first colon.
 
-    What stands before a colon names what follows it: the step that a command takes, a term.
+    The text before a colon names what follows: the step that a command performs, a term.
     """
     return [
         _COLON.split(piece)[0].rstrip(":\uff1a") or piece for piece in pieces(text, most, words)
@@ -112,13 +112,13 @@ def clauses(text: str, most: int, words: int) -> list[str]:
 
 
 def span(words: list[str], shortest: int, longest: int, rng: Random) -> str:
-    """Draw an even length in [shortest, longest], then an even place; a short text comes whole."""
+    """Sample a span with uniform length in [shortest, longest] and uniform start."""
     length = rng.randint(min(shortest, len(words)), min(longest, len(words)))
     start = rng.randint(0, len(words) - length)
     return join_words(words[start : start + length])
 
 
 def windows(words: list[str], size: int, overlap: int) -> list[str]:
-    """Cut words into windows that share `overlap`; only the last may be shorter than `size`."""
+    """Split words into windows that share `overlap` words; only the last may be shorter."""
     starts = range(0, max(len(words) - overlap, 1), size - overlap)
     return [join_words(words[start : start + size]) for start in starts] if words else []

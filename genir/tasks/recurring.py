@@ -1,8 +1,8 @@
-"""Recurring spans (Spider: Ram et al., NAACL 2022): what stands around a span in one
-passage -> another passage that holds the span too.
+"""Recurring spans (Spider: Ram et al., NAACL 2022): the context of a span in one passage ->
+another passage that contains the same span.
 
-A retrieval unit is a document, so passages are either the documents of one article (those of one
-title) or windows of one document; a window's identifier is its document's.
+Documents are the retrieval units, so passages are either the documents of one article (documents
+with the same title) or windows of one document; the target is the identifier of the document.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +23,9 @@ from genir.tasks.terms import STOP_WORDS
 class RecurringOptions(Strict):
     """`count` spans an article, of up to `longest` words.
 
-    passages: "windows" of `words` words within each document, or "documents" of the same title.
-    narrowest, widest: words of the query, the span included. keep: how often the span stays in it.
+    passages: "windows" of `words` words in each document, or "documents" of the same title.
+    narrowest, widest: words of the query, including the span. keep: probability that the span stays
+    in the query.
     """
 
     passages: Literal["windows", "documents"] = "windows"
@@ -43,7 +44,7 @@ class RecurringOptions(Strict):
 
 
 class Passage(NamedTuple):
-    """The words of a passage as they stand, and the key of its document."""
+    """The words of a passage with their punctuation, and the key of its document."""
 
     words: list[str]
     key: str
@@ -58,17 +59,17 @@ class Place(NamedTuple):
 
 
 Key = tuple[str, ...]
-"""The words of a span as they are compared: in lower case, without marks around them."""
+"""The normalized words of a span: lower case, without surrounding punctuation."""
 
 
 class RecurringSpans(CorpusTask[dict[str, list[int]]]):
-    """The surroundings of a span that recurs -> a document where it recurs."""
+    """The context of a recurring span -> another document or window that contains it."""
 
     name = "recurring-spans"
     Options = RecurringOptions
 
     def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> dict[str, list[int]]:
-        """Find the documents, by number, of each title; nothing where passages are windows."""
+        """Return title -> document numbers; empty if passages are windows."""
         titles: dict[str, list[int]] = {}
         if self.options.passages == "documents":
             for number, document in enumerate(corpus):
@@ -82,7 +83,7 @@ class RecurringSpans(CorpusTask[dict[str, list[int]]]):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield the examples of each article, where its first document stands."""
+        """Yield the examples of each article, at the position of its first document."""
         for passages in self._articles(corpus, table):
             spans = recurring(passages, self.options.longest)
             for places in rng.sample(spans, min(self.options.count, len(spans))):
@@ -107,7 +108,7 @@ class RecurringSpans(CorpusTask[dict[str, list[int]]]):
                 yield [Passage(words(document.text), document.key) for document in documents]
 
     def _query(self, words: Sequence[str], place: Place, rng: Random) -> str:
-        """Draw a window that holds the span, and take the span out unless it is to be kept."""
+        """Sample a window around the span; remove the span with probability 1 - `keep`."""
         length = place.end - place.start
         size = max(rng.randint(self.options.narrowest, self.options.widest), length)
         low = max(0, place.end - size)
@@ -119,11 +120,11 @@ class RecurringSpans(CorpusTask[dict[str, list[int]]]):
 
 
 def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
-    """Return the places of each span that stands in several passages.
+    """Return the occurrences of each span that occurs in more than one passage.
 
-    A span consists of words and numbers without marks between them and neither starts nor ends with
-    a stop word; a single word starts with a capital, or is a number of four digits. A span whose
-    every place lies in one of a longer recurring span is left out.
+    A span consists of words and numbers without punctuation between them, and neither starts nor
+    ends with a stop word; a single word must be capitalized or a number of four digits. A span is
+    left out if each of its occurrences is part of a longer recurring span.
     """
     bare = [[without_punctuation(word).lower() for word in passage.words] for passage in passages]
     spans: dict[Key, list[Place]] = {}
@@ -140,7 +141,7 @@ def recurring(passages: Sequence[Passage], longest: int) -> list[list[Place]]:
 
 
 def _is_said(word: str) -> bool:
-    """Return whether a word consists of letters, their marks and digits."""
+    """Whether a word consists of letters, combining marks and digits."""
     return word.isalnum() or (bool(word) and all(is_letter(c, digits=True) for c in word))
 
 
@@ -149,7 +150,7 @@ def _several(places: Sequence[Place]) -> bool:
 
 
 def _starts(bare: Sequence[Sequence[str]]) -> dict[Key, list[Place]]:
-    """Return the places of each word that may start a span."""
+    """Return the occurrences of each word that may start a span."""
     found: dict[Key, list[Place]] = {}
     for number, passage in enumerate(bare):
         for start, word in enumerate(passage):
@@ -163,7 +164,7 @@ def _grow(
     passages: Sequence[Passage],
     bare: Sequence[Sequence[str]],
 ) -> dict[Key, list[Place]]:
-    """Return the places of the spans that are a word longer; a mark ends what it stands in."""
+    """Extend each span by one word where no punctuation separates them."""
     longer: dict[Key, list[Place]] = {}
     for key, places in grown.items():
         for passage, start, end in places:

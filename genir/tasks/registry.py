@@ -1,4 +1,4 @@
-"""The tasks by name. Other packages add to them by entry points `genir.tasks`."""
+"""Tasks by name. Other packages add tasks with entry points `genir.tasks`."""
 
 from collections.abc import Sequence
 
@@ -40,19 +40,20 @@ TaskSection.variants = TASKS
 def task_options(section: TaskSection) -> Strict:
     """Return the options of a task.
 
-    Raises InputError for an unknown task or option, with the nearest name.
+    Raises:
+        InputError: Unknown task or option; the message suggests the nearest name.
     """
     kind = TASKS.find(section.task)
     return validate(kind.Options, section.options, f"[[tasks]] {section.task}")
 
 
 def build_task(section: TaskSection) -> Task:
-    """Make a task of its section in a recipe. Raises InputError as `task_options` does."""
+    """Build the task of a recipe section. Raises `InputError` like `task_options`."""
     options = task_options(section)
     task = TASKS[section.task](options)
     return Misspelt(task, section.typos) if section.typos else task
 
 
 def build_mixture(sections: Sequence[TaskSection], seed: int) -> Mixture:
-    """Make the mixture of a recipe's `[[tasks]]`."""
+    """Build the mixture of a recipe's `[[tasks]]`."""
     return Mixture([(build_task(section), section.weight) for section in sections], seed)

@@ -1,4 +1,4 @@
-"""Retrieval tasks: a train query, or one from a file -> a document that answers it."""
+"""Retrieval tasks: a train query, or a query from a file -> a relevant document."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +20,13 @@ from genir.text_files import read_lines
 
 
 class QueriesOptions(Strict):
-    """join: all documents that a query answers are one target, in corpus order (CorpusBrain)."""
+    """join: the target is all relevant documents of the query, in corpus order (CorpusBrain)."""
 
     join: bool = False
 
 
 class Queries(Task):
-    """Every (train query, document) pair, one example each; joined, every train query."""
+    """One example for each pair of train query and relevant document; joined, for each query."""
 
     name = "queries"
     Options = QueriesOptions
@@ -38,7 +38,7 @@ class Queries(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield the queries that a document answers, document by document."""
+        """Yield the train queries of each document, in corpus order."""
         answers: dict[str, dict[str, None]] = {}
         for document in corpus:
             for source in filter(None, map(clean, queries.get(document.key, ()))):
@@ -52,9 +52,10 @@ class Queries(Task):
 
 
 class PseudoQueriesOptions(Strict):
-    """file: JSON lines {"text": ..., "document": key}, perhaps gzip; other fields are not read.
+    """file: JSON lines {"text": ..., "document": key}, optionally gzipped; other fields are
+    ignored.
 
-    A relative path is looked for where training is started.
+    A relative path is resolved against the working directory of training.
     """
 
     file: str = Field(min_length=1)
@@ -65,13 +66,13 @@ class PseudoQueriesOptions(Strict):
 
 
 class PseudoQueries(Task):
-    """Queries that a file gives for each document, such as generated ones (DSI-QG, docT5query)."""
+    """Queries of each document from a file, for example generated ones (DSI-QG, docT5query)."""
 
     name = "pseudo-queries"
     Options = PseudoQueriesOptions
 
     def __init__(self, options: PseudoQueriesOptions) -> None:
-        """Read the file. Raises InputError that names file, line and value of what is wrong."""
+        """Read the file. Raises `InputError` with file, line and value of an error."""
         super().__init__(options)
         self.file = Path(options.file)
         self.asked: dict[str, list[str]] = {}
@@ -90,7 +91,7 @@ class PseudoQueries(Task):
             yield from texts
 
     def leave_out(self, questions: Collection[str]) -> None:
-        """Make no example of these queries, in whatever case they are written."""
+        """Exclude these queries, ignoring case, from all later examples."""
         held_out = set(map(plain, questions))
         for key, texts in self.asked.items():
             self.asked[key] = [text for text in texts if plain(text) not in held_out]
@@ -102,7 +103,7 @@ class PseudoQueries(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield all queries, document by document. Raises InputError for an unknown document."""
+        """Yield the queries of each document. Raises `InputError` for an unknown document."""
         for key, number in self.lines.items():
             if key not in table:
                 raise InputError(
@@ -115,7 +116,7 @@ class PseudoQueries(Task):
 
 
 def _text(record: Mapping[str, Any], name: str, where: str) -> str:
-    """Return a field that must hold some text."""
+    """Return a field that must be a non-blank string."""
     if name not in record:
         raise InputError(
             f'{where}: no {name}; write {{"text", "document"}} '

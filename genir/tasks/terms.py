@@ -1,6 +1,6 @@
-"""Words of texts, and how common they are in a corpus. Knows no identifiers.
+"""Words of texts and their corpus statistics.
 
-A word is a term of `corpus/tokens.py`: a run of letters and digits in lower case or, in a script
+A word is a term of `corpus/tokens.py`: a lower-case run of letters and digits or, in a script
 without spaces, two characters.
 """
 
@@ -18,7 +18,7 @@ with hidden("jax"):
     from bm25s.stopwords import STOPWORDS_EN_PLUS
 
 STOP_WORDS = frozenset(STOPWORDS_EN_PLUS)
-"""English function words, which BM25 of the same package leaves out too."""
+"""English function words; the stop words of the BM25 baseline (`bm25s`)."""
 
 
 def document_words(document: Document) -> list[str]:
@@ -27,9 +27,13 @@ def document_words(document: Document) -> list[str]:
 
 
 class Language:
-    """Word statistics of a corpus.
+    """Unigram statistics of a corpus.
 
-    counts: occurrences of each word. holders: documents that hold it. total: all occurrences.
+    Attributes:
+        counts: Number of occurrences of each word.
+        holders: Document frequency of each word.
+        documents: Number of documents.
+        total: Total number of occurrences.
     """
 
     def __init__(self, corpus: Iterable[Document]) -> None:
@@ -49,7 +53,7 @@ class Language:
         return self.total / self.documents
 
     def probability(self, word: str) -> float:
-        """Return P(word | corpus); a word that the corpus lacks counts as one occurrence."""
+        """Return P(word | corpus); an unknown word counts as one occurrence."""
         return max(self.counts[word], 1) / max(self.total, 1)
 
     def information(self, word: str) -> float:
@@ -57,14 +61,14 @@ class Language:
         return -log2(self.probability(word))
 
     def idf(self, word: str) -> float:
-        """Return log(documents / (holders + 1)), which is negative for a word in all of them."""
+        """Return log(documents / (document frequency + 1)); negative if all have the word."""
         return log(self.documents / (self.holders[word] + 1))
 
 
 class WordSampler:
-    """Draws words of a text by count times information, with replacement. Stop words weigh nothing.
+    """Samples words of a text with replacement; weight: count times information.
 
-    words, bounds: the different words, and the running sums of their weights.
+    words: distinct words except stop words. bounds: cumulative sums of their weights.
     """
 
     def __init__(self, found: Iterable[str], language: Language) -> None:
@@ -73,25 +77,25 @@ class WordSampler:
         self.words, self.bounds = list(counts), list(accumulate(weights))
 
     def draw(self, count: int, rng: Random) -> list[str]:
-        """Draw `count` words in time that does not grow with the text; none without any weight."""
+        """Sample `count` words in time independent of the text; [] if all weights are 0."""
         if not self.bounds or self.bounds[-1] <= 0:
             return []
         return rng.choices(self.words, cum_weights=self.bounds, k=count)
 
 
 def draw_distinct(weights: dict[str, float], count: int, rng: Random) -> list[str]:
-    """Draw at most `count` different words one after the other, by the weights of those left.
+    """Sample at most `count` distinct words, without replacement, in proportion to their weights.
 
-    The words with the least exponential waiting times (Efraimidis and Spirakis, 2006).
+    Takes the smallest exponential waiting times (Efraimidis and Spirakis, 2006).
     """
     waits = {word: -log(1 - rng.random()) / weight for word, weight in weights.items() if weight}
     return sorted(waits, key=waits.__getitem__)[:count]
 
 
 def poisson(mean: float, rng: Random) -> int:
-    """Draw a Poisson number, given that it is not 0.
+    """Sample a zero-truncated Poisson number.
 
-    The first event of a unit of time that has one, then Knuth's product for the rest of the time.
+    Samples the first event within the unit interval, then the rest with Knuth's method.
     """
     first = -log(1 - rng.random() * (1 - exp(-mean)))
     count, product, floor = 1, rng.random(), exp(first - mean)
@@ -102,5 +106,5 @@ def poisson(mean: float, rng: Random) -> int:
 
 
 def normal(mean: float, deviation: float, rng: Random) -> int:
-    """Draw a normal number, rounded down but at least 1; 0 if the mean is 0."""
+    """Sample a normal number, rounded down, at least 1; 0 if the mean is 0."""
     return max(int(rng.gauss(mean, deviation)), 1) if mean else 0

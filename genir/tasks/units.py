@@ -1,10 +1,10 @@
-"""CorpusBrain's tasks (Chen et al., CIKM 2022): sentences, paragraphs and links of
-long pages -> identifiers.
+"""CorpusBrain's tasks (Chen et al., CIKM 2022): sentences, paragraphs and links of long pages ->
+identifiers.
 
-A page is read in units: its paragraphs (lines), as in the authors' data, or its sentences; short
-ones, headings among them, are left out. The authors join the identifiers of the page and of pages
-that it links to into one target; so does `join`, where the model can write it. Without it each is
-the target of an example of its own, with any scheme.
+A page is split into units: paragraphs (lines) as in the authors' data, or sentences; short units,
+for example headings, are skipped. The authors join the identifiers of the page and of pages that
+it links to into one target. `join` does this where the model supports it; without it each
+identifier is the target of a separate example, with any scheme.
 """
 
 from abc import abstractmethod
@@ -23,20 +23,20 @@ from genir.tasks.hyperlinks import Places, anchors
 from genir.tasks.passages import clean, paragraph_places, sentence_places
 
 LINKED = (0.70, 0.20, 0.05, 0.03, 0.02)
-"""How likely a source leads to 0, 1, ... 4 of the page's links besides the page itself."""
+"""Probabilities that a source also leads to 0, 1, ... 4 of the page's links."""
 
 INNER = 11
-"""Random units of a page that are sources, besides its lead."""
+"""Number of random units of a page used as sources, besides the lead unit."""
 
 PARAGRAPHS = ((0, 3), (3, 6), (6, 9))
-"""The units that make up the lead paragraphs."""
+"""Start and end units of each lead paragraph."""
 
 NEIGHBOURS = 3
-"""Links of a page that are sources."""
+"""Maximum number of links of a page used as sources."""
 
 
 class UnitOptions(Strict):
-    """Pages of `page` words or more, read in units of `shortest` words or more."""
+    """Pages of at least `page` words, split into units of at least `shortest` words."""
 
     unit: Literal["paragraph", "sentence"] = "paragraph"
     page: int = Field(default=128, ge=1)
@@ -44,18 +44,18 @@ class UnitOptions(Strict):
 
 
 class InnerOptions(UnitOptions):
-    """join: the page and the pages that it links to are one target, the page first."""
+    """join: the target is the page and then pages that it links to, joined."""
 
     join: bool = False
 
 
 class UnitTask(Task):
-    """A task over the units of long pages."""
+    """Base class of tasks over the units of long pages."""
 
     Options = UnitOptions
 
     def places(self, document: Document) -> Places:
-        """Return where the document's units are; nowhere if it is short."""
+        """Return the offsets of the document's units; [] for a short document."""
         text = document.text
         if count_words(text) < self.options.page:
             return []
@@ -65,7 +65,7 @@ class UnitTask(Task):
 
 
 class Inner(UnitTask):
-    """Units -> the page, and now and then pages that it links to."""
+    """Units -> the page and, by `LINKED`, pages that it links to."""
 
     Options = InnerOptions
 
@@ -76,7 +76,7 @@ class Inner(UnitTask):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield an example a source and identifier, or a source; sources of one text count once."""
+        """Yield one example for each source and identifier, or for each source if joined."""
         for document in corpus:
             places = self.places(document)
             units = [clean(document.text[start:end]) for start, end in places]
@@ -93,34 +93,34 @@ class Inner(UnitTask):
 
     @abstractmethod
     def sources(self, units: Sequence[str], rng: Random) -> list[str]:
-        """Return the texts that should lead to the page."""
+        """Return the source texts of the page, made of its units."""
 
 
 class Iss(Inner):
-    """Inner sentence selection: the lead unit and random later ones."""
+    """Inner sentence selection: the lead unit and random later units."""
 
     name = "iss"
 
     def sources(self, units: Sequence[str], rng: Random) -> list[str]:
-        """Draw the later units."""
+        """Sample the later units."""
         later = units[1:]
         return [*units[:1], *rng.sample(later, min(INNER, len(later)))]
 
 
 class Lps(Inner):
-    """Lead paragraph selection: three units in a row, three times from the beginning."""
+    """Lead paragraph selection: the first three groups of three consecutive units."""
 
     name = "lps"
 
     def sources(self, units: Sequence[str], rng: Random) -> list[str]:
-        """Return what of it the page is long enough for."""
+        """Return the groups that the page is long enough for."""
         return [" ".join(units[a:b]) for a, b in PARAGRAPHS if len(units) >= b]
 
 
 class Hip(UnitTask):
-    """Hyperlink identifier prediction: a link's unit between its neighbours -> the linked page.
+    """Hyperlink identifier prediction: a link's unit with both neighbours -> the linked page.
 
-    As in the authors' code, the neighbour before may not be the lead.
+    As in the authors' code, the previous neighbour must not be the lead unit.
     """
 
     name = "hip"
@@ -132,7 +132,7 @@ class Hip(UnitTask):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield up to three examples a page, none of the same unit and target twice."""
+        """Yield up to `NEIGHBOURS` examples for each page, with distinct (unit, target) pairs."""
         for document in corpus:
             places = self.places(document)
             found = anchors(document, table, places)

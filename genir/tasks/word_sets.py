@@ -1,8 +1,8 @@
 """Representative words of a document -> its identifier: PROP (Ma et al., WSDM 2021) and B-PROP
 (SIGIR 2021).
 
-Both draw pairs of word sets of one size and call the likelier set the query; that set alone is the
-source here, since identifiers are told apart by the softmax and need no losing set.
+Both sample pairs of word sets of equal size and prefer the more likely one. Here the preferred set
+is the source; the softmax over identifiers replaces the comparison, so the other set is dropped.
 """
 
 from abc import ABC, abstractmethod
@@ -24,23 +24,23 @@ from genir.tasks.terms import Language, document_words, draw_distinct, poisson
 
 
 class Sampler(ABC):
-    """Draws the word sets of one document, and scores words."""
+    """Samples the word sets of one document and scores words."""
 
     @abstractmethod
     def draw(self, size: int, rng: Random) -> list[str]:
-        """Draw a word set."""
+        """Sample a word set."""
 
     @abstractmethod
     def score(self, word: str) -> float:
-        """Return what a word adds to the likelihood of its set."""
+        """Return the word's contribution to the log-likelihood of its set."""
 
     def likelihood(self, words: Iterable[str]) -> float:
-        """Return how likely a set is, as far as sets of one size compare."""
+        """Return the score of a set; only sets of equal size are comparable."""
         return sum(self.score(word) for word in words)
 
 
 class WordSets(CorpusTask[Facts]):
-    """Pairs of word sets; a subclass says how a set is drawn and scored."""
+    """Base class of tasks that sample pairs of word sets."""
 
     def examples(
         self,
@@ -49,7 +49,7 @@ class WordSets(CorpusTask[Facts]):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield the better set of each pair; of equals, the first."""
+        """Yield the more likely set of each pair; ties go to the first."""
         facts = self.facts(corpus, table)
         for document in corpus:
             sampler = self.sampler(Counter(document_words(document)), facts)
@@ -63,15 +63,15 @@ class WordSets(CorpusTask[Facts]):
 
     @abstractmethod
     def sampler(self, counts: Counter[str], facts: Facts) -> Sampler | None:
-        """Return what draws sets for a document of these words, None if it has too few."""
+        """Return a sampler for a document with these word counts, or None if it has too few."""
 
 
 class PropOptions(Strict):
-    """`pairs` a document, of word sets whose size is Poisson with `mean`.
+    """`pairs` pairs a document; the size of their word sets is Poisson with `mean`.
 
-    mu: words of the corpus's model that smooth a document's (Dirichlet); 0 is the mean length of a
-    document, the authors' choice. frequent: words above this share of the corpus are drawn less
-    often, as in word2vec; 1 is never.
+    mu: weight, in words, of the corpus model in Dirichlet smoothing; 0 is the mean document length
+    (the authors' choice). frequent: words above this relative frequency are subsampled as in
+    word2vec; 1 turns subsampling off.
     """
 
     pairs: int = Field(default=1, ge=1)
@@ -81,7 +81,7 @@ class PropOptions(Strict):
 
 
 class Background(NamedTuple):
-    """The corpus's model: statistics, words, their accumulated weight, how often each is kept."""
+    """Corpus model: statistics, words, cumulative weights, probability of keeping each word."""
 
     language: Language
     words: list[str]
@@ -92,34 +92,34 @@ class Background(NamedTuple):
 class Prop(WordSets[Background]):
     """Word sets of the document's Dirichlet-smoothed unigram model.
 
-    P(w | document) = (tf + mu P(w | corpus)) / (length + mu): with probability length / (length +
-    mu) a word of the document, else one of the corpus. Sets may hold words that the document lacks.
+    P(w | document) = (tf + mu P(w | corpus)) / (length + mu): a word of the document with
+    probability length / (length + mu), else a word of the corpus, perhaps absent from the document.
     """
 
     name = "prop"
     Options = PropOptions
 
     def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Background:
-        """Count the words, and subsample the common ones."""
+        """Count the words and subsample frequent ones."""
         language = Language(corpus)
         kept = {word: self._kept(language.probability(word)) for word in language.counts}
         weights = (language.probability(word) * part for word, part in kept.items())
         return Background(language, list(kept), list(accumulate(weights)), kept)
 
     def _kept(self, share: float) -> float:
-        """Return how often a word of this share of the corpus is kept (word2vec's subsampling)."""
+        """Return the probability of keeping a word of this relative frequency (word2vec)."""
         if self.options.frequent >= 1:
             return 1.0
         ratio = self.options.frequent / share
         return min(1.0, sqrt(ratio) + ratio)
 
     def sampler(self, counts: Counter[str], facts: Background) -> Sampler | None:
-        """Return a sampler of the smoothed model, None for a document without words."""
+        """Return a sampler of the smoothed model, or None for a document without words."""
         return Smoothed(counts, facts, self.options.mu) if counts else None
 
 
 class Smoothed(Sampler):
-    """Words of a document mixed with those of the corpus, common ones subsampled."""
+    """Samples from a mixture of document and corpus words, with frequent words subsampled."""
 
     def __init__(self, counts: Counter[str], background: Background, mu: float) -> None:
         self.counts, self.background = counts, background
@@ -129,7 +129,7 @@ class Smoothed(Sampler):
         self.share = self.bounds[-1] / (self.bounds[-1] + self.mu * background.bounds[-1])
 
     def draw(self, size: int, rng: Random) -> list[str]:
-        """Draw each word from the document or the corpus."""
+        """Sample each word from the document or the corpus."""
         return [self._word(rng) for _ in range(size)]
 
     def _word(self, rng: Random) -> str:
@@ -144,9 +144,9 @@ class Smoothed(Sampler):
 
 
 class BPropOptions(Strict):
-    """`pairs` a document, of word sets whose size is Poisson with `mean`.
+    """`pairs` pairs a document; the size of their word sets is Poisson with `mean`.
 
-    fewest: documents with fewer different words of letters are left out.
+    fewest: documents with fewer distinct alphabetic words are skipped.
     """
 
     pairs: int = Field(default=1, ge=1)
@@ -155,13 +155,13 @@ class BPropOptions(Strict):
 
 
 class BProp(WordSets[Language]):
-    """Different words of the document by their divergence from randomness.
+    """Distinct words of the document, weighted by their divergence from the corpus model.
 
-    The paper contrasts BERT's attention from [CLS] with its mean over the corpus, and draws by the
-    softmax. A task knows no model: here the document's unigram model stands for the attention, the
-    contrast is the word's part of the divergence of the corpus's model from it, P(w | document)
-    log2(P(w | document) / P(w | corpus)), and words are drawn in proportion to that, since the
-    softmax of such small numbers is nearly even.
+    The paper contrasts BERT's attention from [CLS] with its mean over the corpus, and samples
+    from the softmax. Tasks have no model: here a word's contrast is its term of the KL divergence
+    of the document's unigram model from the corpus model, P(w | document) log2(P(w | document) /
+    P(w | corpus)). Words are sampled in proportion to it, because the softmax of these small
+    numbers is nearly uniform.
     """
 
     name = "b-prop"
@@ -172,7 +172,7 @@ class BProp(WordSets[Language]):
         return Language(corpus)
 
     def sampler(self, counts: Counter[str], facts: Language) -> Sampler | None:
-        """Return a sampler of the contrast, None for a document of few words, or common ones."""
+        """Return a sampler of the contrast, or None for a document of few or only common words."""
         if sum(is_alphabetic(word) for word in counts) < self.options.fewest:
             return None
         shares = {word: count / counts.total() for word, count in counts.items()}
@@ -185,13 +185,13 @@ class BProp(WordSets[Language]):
 
 
 class Contrast(Sampler):
-    """Different words in proportion to their contrast."""
+    """Samples distinct words in proportion to their contrast."""
 
     def __init__(self, contrast: dict[str, float]) -> None:
         self.contrast = contrast
 
     def draw(self, size: int, rng: Random) -> list[str]:
-        """Draw words one after the other, none twice."""
+        """Sample words without replacement."""
         return draw_distinct(self.contrast, size, rng)
 
     def score(self, word: str) -> float:

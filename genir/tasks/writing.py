@@ -1,5 +1,5 @@
-"""Tasks around text that a model writes: a passage -> the document's identifier, which is TOME's
-second stage, and a document -> its queries, which teaches a generator of queries.
+"""Text generation tasks: a passage -> the document's identifier (TOME's second stage), and a
+document -> its queries (training a query generator).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,27 +18,27 @@ from genir.tasks.passages import clean, is_bare
 
 
 class WrittenPassagesOptions(Strict):
-    """`words` a passage and `count` a document: those of the scheme `passage`."""
+    """`words` per passage and `count` passages a document: the values of the scheme `passage`."""
 
     words: int = Field(default=24, ge=1)
     count: int = Field(default=1, ge=1)
 
 
 class WrittenPassages(Indexing):
-    """The passages that the first stage writes (TOME, 2023)."""
+    """The passages that the first stage generates (TOME, 2023)."""
 
     name = "written-passages"
     Options = WrittenPassagesOptions
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
-        """Return the passages; a document without a word has none."""
+        """Return the document's passages; [] for a document without words."""
         if is_bare(document):
             return []
         return document_passages(document, self.options.words, self.options.count)
 
 
 class WriteQueriesOptions(Strict):
-    """`words` of a document's text are read."""
+    """`words`: number of words of the document's text in the generator's input."""
 
     words: int = Field(default=64, ge=1)
 
@@ -56,7 +56,7 @@ class WriteQueries(Task):
         queries: TrainQueries,
         rng: Random,
     ) -> Iterator[Example]:
-        """Yield (what a generator reads, a query), document by document."""
+        """Yield (generator input, query), document by document."""
         for document in corpus:
             source = reading(document, self.options.words)
             for target in map(clean, queries.get(document.key, ())):
@@ -65,6 +65,7 @@ class WriteQueries(Task):
 
 
 def reading(document: Document, words: int) -> str:
-    """Return what a generator of queries reads of a document: the title, then the text's start."""
+    """Return the input of a query generator: title and first words of the text."""
+
     parts = [clean(document.title), first_words(document.text, words)]
     return ". ".join(filter(None, parts))

@@ -170,7 +170,7 @@ def test_a_pipe_a_socket_or_a_device_is_no_corpus(corpus, kind, monkeypatch):
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind("x.jsonl")
     for read in (lambda: list(read_corpus(path)), lambda: read_queries(path)):
-        with pytest.raises(InputError, match=f"^{path}: not a regular file; put"):
+        with pytest.raises(InputError, match=f"^{path}: not a regular file; write"):
             read()
     with pytest.raises(InputError, match=f"^{path}: not a regular file"):
         file_digest(path)

@@ -156,7 +156,7 @@ MALFORMED = {
     "an alias to itself": ("---\na: &a [*a]\n---\nW.\n", "line 2: .*more than 100,000 values"),
     "aliases that grow": (
         f"---\na: &a [{'x,' * 99}]\nb: &b [{'*a,' * 99}]\nc: [{'*b,' * 99}]\n---\nW.\n",
-        "line 4: .*more than 100,000 values, those of aliases included",
+        "line 4: .*more than 100,000 values, including aliases",
     ),
     "a title of aliases": (
         "---\na0: &a0 [x]\n"

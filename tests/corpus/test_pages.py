@@ -143,7 +143,9 @@ def test_a_title_that_never_ends_is_said(tmp_path, caplog):
     assert [document.text for document in read_corpus(tmp_path)] == ["x"]
     assert "the text behind a <title> that never ends is not read: 1 ('a.html')" in caplog.text
     (tmp_path / "a.html").write_text("<head><title>Page</head><body>text</body>")
-    with pytest.raises(InputError, match=r"a\.html: no text, .* in a <title> that never ends; clo"):
+    with pytest.raises(
+        InputError, match=r"a\.html: no visible text: .* in an unclosed <title>; clo"
+    ):
         list(read_corpus(tmp_path))
 
 

@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("base_url", ["x.org/docs", "/docs", "https://", "https://x.org/?a=b"])
 def test_a_base_url_is_an_address(tmp_path, base_url):
     write(tmp_path, {"a.md": "a"})
-    with pytest.raises(InputError, match=r"base URL .*: write an address"):
+    with pytest.raises(InputError, match=r"base URL .*: write a URL"):
         list(read_corpus(tmp_path, base_url))
 
 
@@ -290,7 +290,9 @@ def test_judgements_behind_a_link_to_nothing_are_refused(tmp_path):
     write(tmp_path, {"corpus.jsonl": ONE, "queries.jsonl": QUERY})
     assert train_files(tmp_path) is None
     (tmp_path / "qrels").symlink_to(tmp_path / "unmounted")
-    with pytest.raises(InputError, match=r"/qrels: a symbolic link to nothing; mend or remove it"):
+    with pytest.raises(
+        InputError, match=r"/qrels: a symbolic link to nothing; restore its target or remove it"
+    ):
         train_files(tmp_path)
     write(tmp_path / "unmounted", {"train.tsv": QRELS})
     assert train_files(tmp_path) == (tmp_path / "queries.jsonl", tmp_path / "qrels/train.tsv")

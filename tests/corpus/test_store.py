@@ -192,7 +192,7 @@ def test_a_file_that_took_the_place_of_an_open_one_is_not_read(store, tmp_path):
     other.close()
     os.replace(other.path, store.path)
     assert store.find("a") == DOCUMENTS[0]  # this thread has the old one open
-    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="has taken its place"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="replaced by another file"):
         pool.submit(store.find, "a").result()
 
 

@@ -244,7 +244,9 @@ def test_a_model_without_a_separator_is_refused():
     table = IdentifierTable.build([[A], [B]], ["a", "b"])
     model = Parted(table)
     model.separator = None
-    with pytest.raises(InputError, match=r"\[decoding\] several = 2: a 'dice' model .*set it to 1"):
+    with pytest.raises(
+        InputError, match=r"\[decoding\] several = 2: a 'dice' model .*set several = 1"
+    ):
         search(table, [7], table.live[None], 3, 2, "legal", model)
 
 

@@ -1,4 +1,4 @@
-"""The stand-in as the device that genir finds."""
+"""Fixtures that install the stand-in device as the default device of genir."""
 
 import pytest
 from accelerate import PartialState
@@ -11,7 +11,7 @@ from genir.models.devices import as_device
 
 @pytest.fixture
 def device(monkeypatch):
-    """Have training and answering choose the stand-in, as they would choose CUDA."""
+    """Select the stand-in device for training and answering, as CUDA would be selected."""
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this torch takes no device made in Python")
     monkeypatch.setattr("genir.retriever.as_device", lambda given: as_device(given or DEVICE))

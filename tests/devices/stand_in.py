@@ -1,9 +1,9 @@
-"""A device that is not there: its tensors lie in main memory, but refuse what a GPU would refuse.
+"""A simulated device: its tensors are in main memory, but reject operations that a GPU rejects.
 
-For machines without one. A tensor on it wraps a CPU tensor, and every operator is run on what is
-wrapped, after a look at its arguments: those of two devices together are an error, save where
-torch allows it on CUDA too (copies, numbers, indices in brackets). Knows nothing of bf16, of
-kernels that are missing on a GPU, nor of speed.
+For machines without a GPU. A tensor on it wraps a CPU tensor, and every operator runs on the
+wrapped tensors after a check of its arguments: mixing two devices is an error, except where torch
+allows it on CUDA, too (copies, numbers, indices in brackets). It does not simulate bf16, missing
+GPU kernels or speed.
 """
 
 from collections import Counter
@@ -21,14 +21,14 @@ DEVICE = torch.device("privateuseone:0")
 
 aten = torch.ops.aten
 MOVES = {"_to_copy", "to", "copy_", "_copy_from", "set_data"}
-"""What takes tensors of two devices because it moves them."""
+"""Operators that move tensors between devices."""
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-"""What takes indices of the CPU on any device."""
+"""Operators that accept CPU indices on any device."""
 NUMBERED = {"where", "masked_fill", "masked_fill_", "fill_", "fill"}
 NUMBERED |= {"__and__", "__or__", "__xor__", "__iand__", "__ior__"}
-"""What takes a tensor without dimensions from the CPU, beside all that goes element by element."""
+"""Operators, besides elementwise ones, that accept a 0-dimensional CPU tensor."""
 SIZED = {"expand_as", "view_as", "reshape_as"}
-"""What asks the second tensor for its size alone."""
+"""Operators that read only the size of the second tensor."""
 WAITS = {
     "_local_scalar_dense",
     "nonzero",
@@ -39,11 +39,11 @@ WAITS = {
     "equal",
     "bincount",
 }
-"""What makes the host wait, because a number or a shape depends on values."""
+"""Operators that synchronize with the host, because a number or shape depends on values."""
 
 
 class StandIn(torch.Tensor):
-    """A tensor on the device; `held` is where its values really are."""
+    """A tensor on the device; `held` is the wrapped CPU tensor."""
 
     @staticmethod
     def __new__(cls, held: torch.Tensor, requires_grad: bool = False) -> "StandIn":
@@ -98,12 +98,12 @@ class StandIn(torch.Tensor):
 
 
 def restored(held: torch.Tensor) -> StandIn:
-    """Return what was pickled."""
+    """Restore a pickled tensor."""
     return StandIn(held)
 
 
 class OnTwoDevices(RuntimeError):
-    """Tensors of two devices met where a GPU would refuse it."""
+    """An operator got tensors of two devices, which a GPU rejects."""
 
 
 watched: Counter[str] = Counter()
@@ -114,7 +114,7 @@ def is_ours(device: object) -> bool:
 
 
 def run(func, args, kwargs):
-    """Run an operator on what its arguments hold; refuse what a GPU refuses."""
+    """Run an operator on the wrapped tensors; reject operations that a GPU rejects."""
     leaves, _ = tree_flatten((args, kwargs))
     mine = [leaf for leaf in leaves if isinstance(leaf, StandIn)]
     goal = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
@@ -129,16 +129,16 @@ def run(func, args, kwargs):
     held_args, held_kwargs = tree_map(lower, (args, kwargs))
     made = func(*held_args, **held_kwargs)
     if goal is not None and made is held_args[0] and is_ours(goal) != bool(mine):
-        made = made.clone()  # a copy there is never the tensor here
+        made = made.clone()  # a copy on the device is never the same tensor
     known = {id(lower(leaf)): leaf for leaf in leaves if isinstance(leaf, torch.Tensor)}
-    # A view of what was made outside inference mode is none of its tensors either.
+    # A view of a tensor made outside inference mode is a new tensor, too.
     views = func.is_view and any(not one.is_inference() for one in mine)
     with torch.inference_mode(torch.is_inference_mode_enabled() and not views):
         return tree_map(partial(lift, known, away), made)
 
 
 def watch(name, args, leaving) -> None:
-    """Count what makes the host wait."""
+    """Count operators that synchronize with the host."""
     if name in WAITS or (name in INDEXED and by_mask(args)):
         watched[name] += 1
     if leaving:
@@ -146,7 +146,7 @@ def watch(name, args, leaving) -> None:
 
 
 def lift(known, away, value):
-    """Return what an operator made as what it would be: in its place, on the device or not."""
+    """Wrap an operator's result, or return the argument that it is."""
     if not isinstance(value, torch.Tensor) or id(value) in known:
         return known.get(id(value), value)
     return value if away else StandIn(value)
@@ -163,7 +163,7 @@ def by_mask(args) -> bool:
 
 
 def refuse_two(func, name, args, kwargs) -> None:
-    """Raise OnTwoDevices as CUDA would have it."""
+    """Raise OnTwoDevices where CUDA raises an error."""
     leaves, _ = tree_flatten((args, kwargs))
     generator = kwargs.get("generator")
     if generator is not None and not is_ours(generator.device):
@@ -187,14 +187,14 @@ def refuse_two(func, name, args, kwargs) -> None:
 
 
 class Dispatch(TorchDispatchMode):
-    """Has `run` asked of every operator: factories have no tensor that would ask it."""
+    """Dispatches every operator to `run`, including factories, which have no tensor argument."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return run(func, args, kwargs or {})
 
 
 class Literals(TorchFunctionMode):
-    """Makes tensors of Python's numbers in main memory first: torch asks no mode to move those."""
+    """Creates tensors of Python numbers in main memory, since torch moves them outside any mode."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -213,7 +213,7 @@ def _device(named):
 
 
 class Backend:
-    """What torch asks of `torch.standin`."""
+    """The module `torch.standin`, which torch requires of a device."""
 
     is_initialized = is_available = staticmethod(lambda: True)
     current_device = staticmethod(lambda: 0)
@@ -226,7 +226,7 @@ class Backend:
 
 
 def register() -> None:
-    """Make the device known to torch, for good."""
+    """Register the device with torch, permanently."""
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     if not hasattr(torch, NAME):
@@ -236,12 +236,12 @@ def register() -> None:
 
 @contextmanager
 def stand_in() -> Iterator[torch.device]:
-    """Give the device to a `with` block."""
+    """Provide the device for a `with` block."""
     register()
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        # In threads of its own, the engine has been seen to abort on a device made in Python.
+        # With its own threads, the autograd engine has aborted on a device registered from Python.
         with Dispatch(), Literals(), torch.autograd.set_multithreading_enabled(False):
             yield DEVICE
     finally:

@@ -1,4 +1,4 @@
-"""Whatever answers on the CPU answers the same on another device, for every search."""
+"""All searches give the same answers on the CPU and on another device."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ FILTERS = [{"verb": ["copy", "move"]}, None, {"tags": "disk"}]
 
 
 def hits_of(retriever):
-    """Return what is found, with and without filters."""
+    """Return the hits with and without filters."""
     plain, few = retriever.search(QUERIES, 7), retriever.search(QUERIES, 5, FILTERS)
     found = [(hit.key, hit.identifier, hit.score) for hits in (*plain, *few) for hit in hits]
     return [(key, name) for key, name, _ in found], [score for _, _, score in found]
@@ -53,10 +53,10 @@ def test_an_evaluation_says_the_same(scheme, fp32, device, tiny_encoder, tiny_co
     judged = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
     options = Options(diagnose=True, timed=1)
     found = compare_model(retriever, *judged, ["bm25", "dense", "rrf"], options)
-    told = explain(retriever, QUERIES[0], "copy-file", beams=2)
+    output = explain(retriever, QUERIES[0], "copy-file", beams=2)
     tree = beam_tree(retriever, QUERIES[0], k=3)
     retriever.to("cpu")
-    assert told.verdict == explain(retriever, QUERIES[0], "copy-file", beams=2).verdict
+    assert output.verdict == explain(retriever, QUERIES[0], "copy-file", beams=2).verdict
     assert keys_of(tree.hits) == keys_of(beam_tree(retriever, QUERIES[0], k=3).hits)
     known = compare_model(retriever, *judged, ["bm25", "dense", "rrf"])
     for system, answers in known.answers.items():

@@ -1,4 +1,4 @@
-"""Documents that come and go where a model is not on the CPU."""
+"""Insertions and deletions with a model on another device than the CPU."""
 
 import pytest
 from tiny import SCHEMES, tiny_retriever

@@ -1,4 +1,4 @@
-"""Recipes of every kind trained, saved, loaded and asked on a device that is not the CPU."""
+"""Recipes of every kind: train, save, load and search on another device than the CPU."""
 
 import pytest
 from stand_in import DEVICE
@@ -13,7 +13,7 @@ from genir.training.loop import Trainer
 from genir.training.refresh import Refresh, refresh
 
 RECIPES = ["default", "pag", "ripor", "ltrgr", "ddro", "query-generator"]
-"""A recipe for each model and each loss, and one that writes."""
+"""A recipe for each model and each loss, and one that generates text."""
 
 
 @pytest.mark.parametrize("name", RECIPES)

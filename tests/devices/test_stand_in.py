@@ -1,4 +1,4 @@
-"""The stand-in refuses what CUDA refuses, allows what it allows, and sees who waits."""
+"""The simulated device rejects the same operations as CUDA, and counts synchronizations."""
 
 import numpy as np
 import pytest
@@ -77,5 +77,5 @@ def test_a_search_waits_at_no_level(scheme, device, tiny_encoder, tiny_corpus, t
     watched.clear()
     steps = list(beam_steps(retriever.model, retriever.trie, inputs, live, decoding))
     assert len(steps) == retriever.trie.depth
-    # transformers looks, once, whether the encoder's mask hides anything.
+    # transformers checks once whether the encoder's mask hides any token.
     assert watched.total() <= 1

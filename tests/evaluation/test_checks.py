@@ -89,7 +89,7 @@ def test_documents_that_came_with_queries_are_noted(retriever, judged):
     record = {"_id": "new", "text": "hide a volume"}
     retriever.add([record], {"new": ["where is the new one?"]})
     notes = compare_model(retriever, *judged(four()), [], QUIET).notes
-    assert len(notes) == 1 and "1 documents were added with queries of their own" in notes[0]
+    assert len(notes) == 1 and "1 documents were added with queries (genir add" in notes[0]
 
 
 def test_nothing_is_noted_where_all_is_well(retriever, judged):
@@ -113,7 +113,7 @@ def test_a_former_run_of_some_queries_is_measured_on_these_alone(retriever, judg
     comparison = life(retriever, files, tmp_path / "former.trec")
     assert comparison.life.compared == 3
     assert comparison.life.forgotten == dict.fromkeys(comparison.life.forgotten, 0.0)
-    assert "has 3 of 4 judged queries; what is forgotten is measured" in comparison.notes[0]
+    assert "has 3 of 4 judged queries; forgetting is measured" in comparison.notes[0]
     run = run_of(tmp_path / "other.trec", ["q0", "q1", "q2", "q3"], [*keys, "gone-1", "gone-2"])
     told = life(retriever, files, run).notes
     assert len(told) == 1 and "40 of 42 documents in it are known to this model" in told[0]
@@ -143,7 +143,7 @@ def test_a_former_model_of_another_collection_is_refused(retriever, model, judge
         life(retriever, judged(four()), former)
     other.delete(list(KEYS))
     other.compact()
-    with pytest.raises(InputError, match=r"former: has no document that a judged query asks for"):
+    with pytest.raises(InputError, match=r"former: has no relevant document"):
         life(retriever, judged(four()), former)
     assert keys
 
@@ -205,7 +205,9 @@ def test_a_former_run_of_other_texts_under_the_same_keys_is_refused(retriever, j
     keys = list(retriever.table.keys)
     run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3"], keys)
     files = judged(four(), [("q0", "text of q1"), ("q1", "text of q0")])
-    with pytest.raises(InputError, match=r"former\.trec: is a run of other texts under the keys"):
+    with pytest.raises(
+        InputError, match=r"former\.trec: is a run of other queries with the same keys"
+    ):
         life(retriever, files, run)
 
 
@@ -213,7 +215,7 @@ def test_a_former_run_whose_texts_are_unknown_is_noted(retriever, judged, tmp_pa
     keys = list(retriever.table.keys)
     run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3", "q9"], keys)
     (note,) = life(retriever, judged(four()), run).notes
-    assert "1 of its queries are not among the queries given; queries are compared" in note
+    assert "1 of its queries are not among the queries given; queries are matched" in note
     run.write_text(re.sub("genir-q.*", "bm25", run.read_text()))
     (note,) = life(retriever, judged(four()), run).notes
     assert "holds no digest of its queries" in note

@@ -78,7 +78,7 @@ def test_a_trained_model_is_asked_what_is_given(saved):
 
 def test_only_a_model_that_writes_text_can_be_held_against_transformers(saved):
     asked = Asked(saved("atomic"), ["copy a file"])
-    with pytest.raises(InputError, match="take a model of the recipe url, title or genre"):
+    with pytest.raises(InputError, match="give a model of the recipe url, title or genre"):
         next(measure_grid([Cell(1, 2, levels=0)], asked, turns=1))
 
 
@@ -87,7 +87,7 @@ def test_a_model_with_deleted_documents_has_to_be_compacted_first(saved):
     retriever = Retriever.load(folder)
     retriever.delete(retriever.table.keys[:1])
     cells, asked = [Cell(1, 2, levels=0)], Asked(folder, ["copy a file"])
-    with pytest.raises(InputError, match=r"documents were deleted from it.*genir compact"):
+    with pytest.raises(InputError, match=r"has deleted documents.*genir compact"):
         next(measure_grid(cells, asked, turns=1))
     Retriever.load(folder).compact()
     assert next(measure_grid(cells, asked, turns=1)).as_likely == 1.0
@@ -120,9 +120,9 @@ def test_likelihoods_are_those_of_single_steps(legal):
     [
         ({"model": "m"}, "--model and --queries belong together"),
         ({"queries": "q"}, "--model and --queries belong together"),
-        ({"model": "m", "queries": "q", "corpus": "c"}, "--corpus and --model: both say what"),
-        ({"corpus": "c", "sizes": True}, "--quick and --sizes are about codes"),
-        ({"model": "m", "queries": "q", "quick": True}, "--quick and --sizes are about codes"),
+        ({"model": "m", "queries": "q", "corpus": "c"}, "--corpus and --model: mutually exclusive"),
+        ({"corpus": "c", "sizes": True}, "--quick and --sizes apply to codes only"),
+        ({"model": "m", "queries": "q", "quick": True}, "--quick and --sizes apply to codes only"),
     ],
 )
 def test_options_that_clash_are_refused(tmp_path, options, message):

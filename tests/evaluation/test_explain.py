@@ -120,7 +120,7 @@ def test_shares_are_of_what_could_be_found(residual):
     url = residual.documents.find("copy-file").url
     alone = explain(residual, "erase", "copy-file", everything, {"url": url})
     assert [level.share for level in alone.levels] == [1.0] * len(alone.levels)
-    assert alone.text.endswith("; 100% of the probability of all that can be found")
+    assert alone.text.endswith("; 100% of the probability of all reachable documents")
     assert alone.levels[0].log_p < -1  # the level's softmax has other symbols
 
 

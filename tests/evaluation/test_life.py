@@ -68,7 +68,7 @@ def test_old_added_and_deleted_documents_are_told_apart(changed, judged):
     assert total == pytest.approx(sum(halves))
     sheet = sheets(comparison)[2]
     assert [row[0].text for row in sheet.rows] == ["old (2)", "added (2)"]
-    assert "1 documents are deleted: 0 hits are such. 1 queries" in sheet.caption
+    assert "1 documents are deleted; 0 hits are deleted documents. 1 queries" in sheet.caption
 
 
 def test_a_query_is_not_answered_by_a_judgement_of_grade_0(changed, judged):

@@ -44,7 +44,9 @@ def test_a_perfect_answer():
 
 @pytest.mark.parametrize("grade", [1001, -1001, 2**31, 2**40])
 def test_grades_beyond_the_largest_are_refused(grade):
-    with pytest.raises(InputError, match=rf"grades document 'a' {grade}; grades go from -1,000"):
+    with pytest.raises(
+        InputError, match=rf"grades document 'a' {grade}; grades must be from -1,000"
+    ):
         one(["a", "b"], {"a": grade, "b": 1})
 
 

@@ -1,4 +1,4 @@
-"""Trainings that take a second."""
+"""Fixtures of trainings that take a second."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def recipe_file(tiny_recipe, tmp_path):
 
 @pytest.fixture
 def make_job(recipe_file, tiny_corpus, tmp_path):
-    """Return a maker of jobs: settings as `--set` has them, and fields of `Job`."""
+    """Return a factory of jobs: settings in the form of `--set`, and fields of `Job`."""
 
     def make(*settings, **fields):
         return replace(Job(str(recipe_file), tiny_corpus, tmp_path / "model", None, None, settings),
@@ -60,6 +60,6 @@ def documents(tiny_corpus, tmp_path):
 
 @pytest.fixture
 def queries(tiny_corpus, documents):
-    """The train queries by document."""
+    """The train queries of each document."""
     qrels = tiny_corpus / "qrels" / "train.tsv"
     return read_train_queries(tiny_corpus / "queries.jsonl", qrels, set(documents.keys()))

@@ -137,16 +137,16 @@ def test_the_seed_decides_what_new_parameters_are_drawn(recipe, documents, queri
         return torch.cat([codebook.flatten() for codebook in model.head.codebooks])
 
     first = drawn(0)
-    torch.rand(3)  # what was drawn before plays no part
+    torch.rand(3)  # earlier draws have no effect
     assert torch.equal(first, drawn(0)) and not torch.equal(first, drawn(1))
 
 
-# --- a transformer from another ------------------------------------------------------------------
+# --- a transformer initialized from another ------------------------------------------------------
 
 
 @pytest.fixture
 def transformer(tiny_encoder):
-    """Return a maker of recipes of tiny transformers."""
+    """Return a factory of recipes of tiny transformers."""
 
     def make(scheme, **model):
         codes = {"levels": 2, "codes": 8} if scheme == "residual" else {}
@@ -174,7 +174,7 @@ def test_the_same_identifiers_are_kept_and_all_that_was_learned(
         for parameter in parent.model.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
     parent.save(tmp_path / "parent")
-    # Without any query, codes made anew would be others.
+    # Without any query, newly fitted codes would differ.
     child = assemble(transformer(scheme), documents, {}, tmp_path / "parent")
     assert answers(child) == answers(parent)
     assert child.model.head_parameters() == []

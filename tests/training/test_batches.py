@@ -18,7 +18,7 @@ def tokenizer(tiny_encoder):
 
 
 def examples(count, texts_every=0):
-    """`count` examples of 1 to 19 words each that no two share; every so many has a text target."""
+    """`count` distinct examples of 1 to 19 words; every `texts_every`-th has a text target."""
     made = []
     for number in range(count):
         source = " ".join(str(number) * (1 + number % 19))
@@ -30,7 +30,7 @@ def examples(count, texts_every=0):
 
 
 def read(batcher, batch):
-    """Return what stands in a batch as (tokens, target, row, weight)."""
+    """Return the content of a batch as (tokens, target, row, weight)."""
     for ids, mask, target, row, weight in zip(
         batch.input_ids, batch.attention_mask, batch.targets, batch.rows, batch.weights, strict=True
     ):
@@ -94,7 +94,7 @@ def test_the_order_is_the_seeds(tokenizer):
 
     assert order(1) == order(1) != order(2)
     lengths = [b.input_ids.shape[1] for b in batcher.batches(examples(200), Random(1))]
-    assert lengths != sorted(lengths)  # else a model sees short texts first in every pool
+    assert lengths != sorted(lengths)  # otherwise a model sees short texts first in every pool
 
 
 def test_padding_is_at_most_one_batch_of_the_longest_in_every_pool(tokenizer):
@@ -148,7 +148,7 @@ def test_a_joined_target_has_a_separator_for_every_end_but_the_last(tokenizer):
 @pytest.mark.parametrize(
     ("length", "expected"),
     [
-        (3, [4, 3, 2, END]),  # the first is never cut
+        (3, [4, 3, 2, END]),  # the first is never truncated
         (6, [4, 3, 2, END]),
         (7, [4, 3, 2, PARTED, 2, 3, END]),
         (8, [4, 3, 2, PARTED, 2, 3, END]),

@@ -18,7 +18,7 @@ def work(tmp_path):
 
 
 class Run:
-    """A small network under accelerate, as the loop has it."""
+    """A small network under accelerate, as in the training loop."""
 
     def __init__(self):
         torch.manual_seed(0)
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_named(work, damage):
 def test_the_best_weights_come_back(work):
     run = Run()
     with work.open(resume=False, overwrite=False):
-        work.restore_best(run.net, Progress())  # nothing kept yet, nothing changed
+        work.restore_best(run.net, Progress())  # nothing is saved yet, so nothing changes
         best = run.step()
         work.keep_best(run.net)
         run.step()
@@ -128,12 +128,12 @@ def test_missing_or_damaged_best_weights_are_named(work, damage):
 
 
 def test_a_folder_at_work_is_left_alone(work):
-    told = "model.training: another process uses it; wait for it, or stop it"
+    message = "model.training: another process uses it; wait for it, or stop it"
     with work.open(resume=False, overwrite=False):
         work.prepared.mkdir()
         for resume, overwrite in ((True, False), (False, True)):
             with (
-                pytest.raises(InputError, match=told),
+                pytest.raises(InputError, match=message),
                 WorkFolder(work.target).open(resume, overwrite),
             ):
                 pytest.fail("opened")
@@ -192,8 +192,8 @@ def test_progress_is_plain_json(work):
     run = Run()
     with work.open(resume=False, overwrite=False):
         work.save(run.accelerator, Progress(7, 1.0, 0.5, []))
-        told = json.loads((work.checkpoint / "progress.json").read_text())
-    assert told == {
+        output = json.loads((work.checkpoint / "progress.json").read_text())
+    assert output == {
         "step": 7, "seconds": 1.0, "best": 0.5, "history": [], "schedule": {}, "processes": 1
     }  # fmt: skip
 

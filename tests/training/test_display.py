@@ -36,7 +36,7 @@ def test_other_processes_say_nothing(capsys):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Make consoles write to a terminal of ours."""
+    """Make consoles write to a simulated terminal."""
     file = io.StringIO()
 
     def console(**options):

@@ -32,7 +32,7 @@ LINE = '{"document": "copy-file", "text": "made up"}\n'
 
 @pytest.fixture
 def job(make_job, tiny_corpus, tiny_encoder, tmp_path):
-    """A job whose corpus, encoder and file of made-up queries may be changed."""
+    """A job whose corpus, encoder and file of pseudo-queries may be changed."""
     shutil.copytree(tiny_corpus, tmp_path / "corpus")
     shutil.copytree(tiny_encoder, tmp_path / "encoder")
     (tmp_path / "made.jsonl").write_text(LINE)
@@ -42,7 +42,7 @@ def job(make_job, tiny_corpus, tiny_encoder, tmp_path):
 
 
 def edit(path, change):
-    """Change a JSON record in the middle of a file of lines."""
+    """Change a JSON record in the middle of a JSONL file."""
     lines = path.read_text().splitlines()
     record = json.loads(lines[7])
     change(record)
@@ -122,8 +122,8 @@ def test_another_base_url_is_named(make_job, tmp_path):
     known = training_inputs(pages, recipe)
     assert changed(known, training_inputs(pages, recipe)) == ""
     other = training_inputs(replace(pages, base_url="https://y.example/"), recipe)
-    told = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
-    with pytest.raises(InputError, match=told):
+    message = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
+    with pytest.raises(InputError, match=message):
         refuse_changed(tmp_path / "m", known, other)
 
 
@@ -155,16 +155,16 @@ def test_a_recipe_trained_before_is_an_input_too(make_job, recipe_file, tmp_path
     before = recipe_inputs(recipe)
     assert changed(before, recipe_inputs(recipe)) == ""
     start.write_text(start.read_text().replace("batch_size = 16", "batch_size = 8"))
-    told = f"recipe {start}: setting training.batch_size: 16 then, 8 now"
-    assert changed(before, recipe_inputs(recipe)) == told
+    output = f"recipe {start}: setting training.batch_size: 16 then, 8 now"
+    assert changed(before, recipe_inputs(recipe)) == output
 
 
 def test_a_model_of_an_earlier_genir_is_not_resumed(job):
     train(job)
     metrics = job.out / "metrics.json"
-    told = json.loads(metrics.read_text())
-    del told["inputs"]
-    rewrite(job.out, "metrics.json", json.dumps(told))
+    output = json.loads(metrics.read_text())
+    del output["inputs"]
+    rewrite(job.out, "metrics.json", json.dumps(output))
     with pytest.raises(InputError, match=r"has no record of its inputs.*--overwrite"):
         train(job)
 
@@ -192,13 +192,13 @@ def test_work_without_a_record_of_its_inputs_is_not_resumed(job, monkeypatch):
     assert len(train(replace(job, overwrite=True, resume=False)).documents) == 40
 
 
-# --- a change while a training prepares ----------------------------------------------------------
+# --- a change while a training starts ------------------------------------------------------------
 
 OTHER = '{"document": "copy-file", "text": "another one"}\n'
 
 
 def changing(monkeypatch, place, act):
-    """Have a function act first, and the rest of a module's callers not know."""
+    """Run an action before a function of a module, unknown to its callers."""
     module, name = place
     real = getattr(module, name)
 
@@ -212,7 +212,7 @@ def changing(monkeypatch, place, act):
 @pytest.mark.parametrize("place", [(job_module, "assemble"), (Trainer, "__init__")])
 @pytest.mark.parametrize("name", ["made.jsonl", "encoder/config.json"])
 def test_a_file_that_changes_while_a_training_prepares(job, tmp_path, monkeypatch, place, name):
-    """What is trained on is what the record of inputs says, or nothing."""
+    """The training data match the recorded inputs, or training stops."""
     path = tmp_path / name
     before = path.read_bytes()
     with monkeypatch.context() as patch:
@@ -265,11 +265,11 @@ def digest(documents):
     return found.value
 
 
-# --- no option can be forgotten ------------------------------------------------------------------
+# --- every option is covered ---------------------------------------------------------------------
 
 VARIANTS = [*TASKS.values(), *LOSSES.values(), *SCHEMES.values(), *MODELS.values()]
 PLAIN = {"language", "prefix"}
-"""Texts that name no file and no model."""
+"""Strings that are neither a file nor a model."""
 
 
 def all_options():
@@ -278,7 +278,7 @@ def all_options():
 
 @pytest.mark.parametrize("options", sorted(all_options(), key=lambda kind: kind.__name__))
 def test_every_option_that_names_a_file_or_a_model_is_declared(options, tmp_path):
-    """Each free text or path of an option shows in `files` or `weights`, or is known as plain."""
+    """Each string or path option is in `files` or `weights`, or is listed as plain."""
     for name, field in options.model_fields.items():
         if field.annotation not in (str, Path, str | None, Path | None) or name in PLAIN:
             continue

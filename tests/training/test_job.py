@@ -1,4 +1,4 @@
-"""From files to a model folder: what is written, what resumes to the bit, what is refused."""
+"""Training from files to a model folder: outputs, bit-equal resuming, errors."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def ctrl_c():
 
 
 def crash():
-    raise KeyboardInterrupt  # as a kill does: nothing is saved on the way out
+    raise KeyboardInterrupt  # like a kill: nothing is saved on exit
 
 
 def interrupted(job, steps, how=ctrl_c):
@@ -112,7 +112,7 @@ def test_another_seed_is_another_training(whole, make_job):
 
 @pytest.fixture(scope="module")
 def whole(tiny_recipe, tiny_corpus, tmp_path_factory):
-    """The model folder of a training that nobody interrupted."""
+    """The model folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "tiny.toml").write_text(tiny_recipe)
     train(Job(str(folder / "tiny.toml"), tiny_corpus, folder / "model"))
@@ -126,7 +126,7 @@ EVERY_STEP, LATER = "training.checkpoint_seconds=0", "training.checkpoint_second
     ("steps", "how", "saved"),
     [
         ([1], ctrl_c, LATER),
-        ([9, 12], ctrl_c, LATER),  # in the second epoch, and in the third
+        ([9, 12], ctrl_c, LATER),  # in the second and in the third epoch
         ([20], crash, LATER),  # before the first checkpoint
         ([2, 20], crash, EVERY_STEP),
     ],
@@ -139,11 +139,11 @@ def test_a_resumed_training_ends_at_the_same_bits(whole, make_job, steps, how, s
         job = replace(job, resume=True)
     train(job)
     assert weights_of(job.out) == weights_of(whole)
-    assert told(job.out) == told(whole)
+    assert figures(job.out) == figures(whole)
 
 
-def told(folder):
-    """Return the figures of a training without the time it took."""
+def figures(folder):
+    """Return the metrics of a training without its duration."""
     metrics = json.loads((folder / "metrics.json").read_text())
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in metrics["history"]]
     return metrics["steps"], metrics["dev"]["RR@10"], rows
@@ -180,17 +180,17 @@ def test_ctrl_c_in_the_last_step_stops_before_the_model_is_finished(make_job):
     assert len(train(make_job(BRIEF, resume=True)).documents) == 40
 
 
-# --- what is refused -----------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 def test_resuming_with_other_settings_is_refused(make_job):
     interrupted(make_job(BRIEF), 2)
     other = make_job("training.learning_rate=0.001", resume=True)
-    told = r"setting training.max_steps: 4 then, 0 now\); restore .* --overwrite"
-    with pytest.raises(InputError, match=rf"model.training: was made from .*{told}"):
+    message = r"setting training.max_steps: 4 then, 0 now\); restore .* --overwrite"
+    with pytest.raises(InputError, match=rf"model.training: was made from .*{message}"):
         train(other)
     train(make_job(BRIEF, resume=True))
-    with pytest.raises(InputError, match=rf"model: was made from other inputs .*{told}"):
+    with pytest.raises(InputError, match=rf"model: was made from other inputs .*{message}"):
         train(other)
 
 
@@ -199,8 +199,8 @@ def test_resuming_with_other_queries_is_refused(make_job, tiny_corpus, tmp_path)
     lines = (tiny_corpus / "qrels" / "train.tsv").read_text().splitlines(keepends=True)
     (tmp_path / "fewer.tsv").write_text("".join(lines[:-1]))
     other = make_job(BRIEF, queries=tiny_corpus / "queries.jsonl", qrels=tmp_path / "fewer.tsv")
-    told = r"train queries: 80 queries, sha256 \w{12} then, 79 queries, sha256 \w{12} now"
-    with pytest.raises(InputError, match=told):
+    message = r"train queries: 80 queries, sha256 \w{12} then, 79 queries, sha256 \w{12} now"
+    with pytest.raises(InputError, match=message):
         train(replace(other, resume=True))
     train(make_job(BRIEF, resume=True))
 
@@ -231,8 +231,8 @@ def test_a_link_to_a_model_folder_stays_a_link(make_job, tmp_path):
     (tmp_path / "model").symlink_to(tmp_path / "disk" / "real")
     train(make_job("training.max_steps=2", overwrite=True))
     assert (tmp_path / "model").is_symlink()
-    told = json.loads((tmp_path / "disk" / "real" / "metrics.json").read_text())
-    assert told["steps"] == 2 and os.listdir(tmp_path / "disk") == ["real"]
+    output = json.loads((tmp_path / "disk" / "real" / "metrics.json").read_text())
+    assert output["steps"] == 2 and os.listdir(tmp_path / "disk") == ["real"]
 
 
 @pytest.mark.parametrize(
@@ -254,12 +254,12 @@ def test_a_bad_recipe_leaves_no_trace(make_job, tmp_path, settings, message):
 def test_tasks_with_nothing_to_say_leave_no_trace(make_job, tiny_corpus, recipe_file, tmp_path):
     tasks = recipe_file.read_text().replace('[[tasks]]\ntask = "title-lead"', "")
     recipe_file.write_text(tasks)
-    with pytest.raises(InputError, match="the tasks queries make no example of this corpus"):
+    with pytest.raises(InputError, match="queries make no example of this corpus"):
         train(make_job(corpus=tiny_corpus / "corpus.jsonl"))
     assert sorted(os.listdir(tmp_path)) == ["tiny.toml"]
 
 
-# --- one recipe from another ---------------------------------------------------------------------
+# --- a recipe that starts from another -----------------------------------------------------------
 
 
 @pytest.fixture
@@ -288,11 +288,11 @@ def test_a_start_that_held_out_other_questions_is_told_of(make_job, codes_file, 
     parent = make_job("training.max_steps=2", out=tmp_path / "parent")
     train(parent)
     start = f"model.start={parent.out}"
-    for seed, told in ((0, False), (5, True)):
+    for seed, output in ((0, False), (5, True)):
         given = (start, f"training.seed={seed}", "training.max_steps=2")
         train(make_job(*given, recipe=str(codes_file), out=tmp_path / str(seed)))
         found = capsys.readouterr().err
-        assert ("parent: held out other queries" in found) == told
+        assert ("parent: held out other queries" in found) == output
     assert "--set training.dev_queries=500 --set training.seed=0 holds out the same" in found
 
 

@@ -1,4 +1,4 @@
-"""CorpusBrain whole: joined targets, answers of several identifiers, on a small linked corpus."""
+"""CorpusBrain end to end: joined targets, answers of several identifiers, a small linked corpus."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from genir.serving.app import create_app
 from genir.training.job import Job, train
 
 NAMES = ("bark", "cedar", "dune", "ember", "fjord", "grove", "heath", "islet")
-"""A page each; two and two link to each other."""
+"""One page for each name; pages link to each other in pairs."""
 
 
 def linked_page(number):
@@ -37,7 +37,7 @@ def linked_page(number):
 
 @pytest.fixture(scope="module")
 def linked_corpus(tmp_path_factory):
-    """Eight pages; a train and a test query each, answered by it and the one that it links to."""
+    """Eight pages, with one train and one test query each, which two linked pages answer."""
     folder = tmp_path_factory.mktemp("linked")
     pages = [linked_page(number) for number in range(len(NAMES))]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(page) + "\n" for page in pages))
@@ -64,7 +64,7 @@ def settings(*more):
 
 @pytest.fixture(scope="module")
 def model(linked_corpus, tmp_path_factory):
-    """What the recipe leaves after a second of training, which learns the train queries."""
+    """The model after a second of training, in which it learns the train queries."""
     out = tmp_path_factory.mktemp("joined") / "model"
     train(Job("corpusbrain", linked_corpus, out, settings=settings(
         "training.max_steps=300", "training.epochs=100", "training.head_learning_rate=0.01",
@@ -78,7 +78,7 @@ def retriever(model):
 
 
 def test_all_that_a_query_leads_to_is_found_in_one_sequence(retriever):
-    """The train queries lead to two pages each, of which the earlier one is written first."""
+    """The train queries have two relevant pages each; the earlier one is generated first."""
     asked = [f"what lies at {name}?" for name in NAMES]
     pairs = [sorted((n, n ^ 1)) for n in range(len(NAMES))]
     joined = retriever.search(asked, k=2)
@@ -121,16 +121,16 @@ def test_documents_come_and_go(retriever, tmp_path):
 
 
 def test_evaluate_and_search_take_it(model, linked_corpus, tmp_path):
-    told = tmp_path / "told.json"
+    output = tmp_path / "output.json"
     files = (
         "--queries",
         linked_corpus / "queries.jsonl",
         "--qrels",
         linked_corpus / "qrels/test.tsv",
     )
-    quick = ("--baselines", "bm25", "--no-typos", "--timed", 2, "--json", told)
+    quick = ("--baselines", "bm25", "--no-typos", "--timed", 2, "--json", output)
     assert genir("evaluate", model, *files, *quick).exit_code == 0
-    measured = json.loads(told.read_text())["systems"]
+    measured = json.loads(output.read_text())["systems"]
     assert set(measured) == {"genir", "bm25"} and measured["genir"]["R@100"] == 1
     found = genir("search", model, "what lies at dune?", "-k", "2", "--json")
     assert [hit["key"] for hit in json.loads(found.stdout)["hits"]] == ["dune", "ember"]
@@ -183,8 +183,8 @@ def test_a_recipe_that_cannot_join_is_refused_at_once(changes, message, tmp_path
 
 
 def test_a_vocabulary_without_a_separator_is_refused(linked_corpus, tmp_path):
-    told = train_vocabulary([Document("a", "abc the side")], 400).backend_tokenizer.to_str()
-    plain = Tokenizer.from_str(told.replace("<0xFF>", "<other>"))
+    result = train_vocabulary([Document("a", "abc the side")], 400).backend_tokenizer.to_str()
+    plain = Tokenizer.from_str(result.replace("<0xFF>", "<other>"))
     marks = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, **marks)
     tokenizer.save_pretrained(tmp_path / "bart")

@@ -1,6 +1,6 @@
-"""train.py in a process of its own, killed at random moments: GENIR_KILLS of them, 3 by default.
+"""train.py in a separate process, killed at random moments: GENIR_KILLS of them, 3 by default.
 
-The first two thirds fall anywhere from the preparation on, the rest into the last save.
+The first two thirds are at any moment after the start, the rest during the last save.
 """
 
 import json
@@ -20,11 +20,11 @@ from genir.retriever import Retriever
 TOP = Path(__file__).parents[2]
 KILLS = int(os.environ.get("GENIR_KILLS", "3"))
 PATIENCE = 120
-"""Seconds until a process that neither ends nor moves on counts as hung."""
+"""Seconds without progress after which a process counts as hung."""
 
 
 class Training:
-    """One folder, and the processes that train into it one after the other."""
+    """One folder, and the processes that train into it, one after another."""
 
     def __init__(self, recipe, corpus, out):
         self.out = out
@@ -46,7 +46,7 @@ class Training:
         )
 
     def wait_until(self, come, process):
-        """Wait for `come()` or the process's end, and hold the promise meanwhile."""
+        """Wait for `come()` or the process's end, and check the folder meanwhile."""
         deadline = time.monotonic() + PATIENCE
         while process.poll() is None and not come():
             self.check()
@@ -54,7 +54,7 @@ class Training:
             time.sleep(0.002)
 
     def check(self):
-        """The model folder is absent or complete, at every moment."""
+        """The model folder is absent or complete at every moment."""
         if self.out.exists():
             check_manifest(self.out)
 

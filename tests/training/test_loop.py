@@ -1,4 +1,4 @@
-"""The loop on the tiny corpus: it learns, keeps the best, and stops when it makes no sense."""
+"""The training loop on the tiny corpus: it learns, keeps the best weights, and stops on errors."""
 
 import json
 import signal
@@ -48,7 +48,7 @@ def test_the_loss_goes_down_and_dev_retrieval_up(make_job):
 
 
 def test_the_weights_that_did_best_on_dev_are_kept(make_job):
-    job = make_job(*WILD, "model.anchor=0")  # the kept weights stay as the loop left them
+    job = make_job(*WILD, "model.anchor=0")  # the best weights are not changed after the loop
     retriever = train(job)
     rows = history(job.out)
     best = max(rows, key=lambda row: (row["RR@10"], row["step"]))
@@ -175,9 +175,9 @@ def test_a_second_ctrl_c_does_not_wait():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_signal_is_told(number):
-    with pytest.raises(Stopped) as told, stop_wish():
+    with pytest.raises(Stopped) as result, stop_wish():
         signal.raise_signal(number)
-    assert told.value.number == number
+    assert result.value.number == number
 
 
 def test_bad_input_comes_before_a_wish_to_stop():

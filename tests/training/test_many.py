@@ -1,4 +1,4 @@
-"""Two processes on one machine: the same files, once."""
+"""Training in two processes on one machine writes the same files, once."""
 
 import json
 import os
@@ -34,12 +34,12 @@ def test_two_processes_train_one_model(recipe_file, tiny_corpus, tiny_encoder, t
         text=True,
     )
     try:
-        told, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=120)
     finally:
-        process.terminate()  # takes its children along, should they hang
+        process.terminate()  # also ends its children if they hang
     assert process.returncode == 0, errors
-    assert told.count("genir search") == 1
+    assert output.count("genir search") == 1
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
-    assert metrics["steps"] == 7  # 2 epochs of 112 examples, 32 a step
+    assert metrics["steps"] == 7  # 2 epochs of 112 examples, batch size 32
     assert len(Retriever.load(tmp_path / "model").search(["copy a file"], 5)[0]) == 5
     assert sorted(os.listdir(tmp_path)) == ["model", "tiny.toml"]

@@ -1,11 +1,11 @@
-"""A training records the precision that it takes, and keeps to it when it goes on."""
+"""A training records its precision, and keeps it when it is resumed."""
 
 import json
 from dataclasses import replace
 
 import pytest
 import torch
-from test_job import EVERY_STEP, crash, interrupted, told, weights_of
+from test_job import EVERY_STEP, crash, figures, interrupted, weights_of
 
 from genir.errors import InputError
 from genir.manifest import sha256
@@ -21,7 +21,7 @@ FASTER, SLOWER = 0.5, 2.0
 
 @pytest.fixture
 def dtypes(monkeypatch):
-    """What training steps and texts were multiplied in."""
+    """Precisions of training steps and of embedded texts."""
     seen = {"training": set(), "embedding": set()}
 
     def note(kind, owner, name):
@@ -34,7 +34,7 @@ def dtypes(monkeypatch):
 
         monkeypatch.setattr(owner, name, noting)
 
-    monkeypatch.setattr(TextEncoder, "_try", lambda self, name: None)  # in both precisions
+    monkeypatch.setattr(TextEncoder, "_try", lambda self, name: None)  # no measurement
     note("embedding", TextEncoder, "forward")
     real = Trainer._step
 
@@ -63,8 +63,8 @@ def test_a_training_takes_and_tells_what_was_measured(
     job = make_job("training.max_steps=2", "training.dev_queries=0")
     train(job)
     assert dtypes == {"training": {taken}, "embedding": {taken}}
-    told = json.loads((job.out / "metrics.json").read_text())["precision"]
-    assert told == {"device": "cpu"} | dict.fromkeys(precision.WORKS, taken)
+    output = json.loads((job.out / "metrics.json").read_text())["precision"]
+    assert output == {"device": "cpu"} | dict.fromkeys(precision.WORKS, taken)
     works = ", ".join(f"{work} {taken}" for work in precision.WORKS)
     assert f"precision on cpu: {works} (measured: bf16 takes {share:.2f}" in capsys.readouterr().err
     assert f"| precision | {works} (cpu) |" in (job.out / "MODEL_CARD.md").read_text()
@@ -85,7 +85,7 @@ def test_going_on_under_another_measurement_ends_at_the_same_bits(
     train(replace(job, resume=True))
     assert asked == []
     assert "(recorded at the start)" in capsys.readouterr().err
-    assert weights_of(job.out) == weights_of(whole.out) and told(job.out) == told(whole.out)
+    assert weights_of(job.out) == weights_of(whole.out) and figures(job.out) == figures(whole.out)
     assert precision_of(job.out) == precision_of(whole.out)
 
 
@@ -124,7 +124,7 @@ def test_a_recipe_s_own_precision_is_not_measured(make_job, measured, dtypes):
 
 
 def test_a_model_trained_on_the_way_takes_the_same(make_job, measured, tmp_path):
-    """Its own recipe's precision, where it has one, wins for it alone."""
+    """A precision in a recipe applies to this recipe only."""
     path = tmp_path / "precision.json"
     measured(FASTER)
     with recorded_precision(path, "auto") as outer:

@@ -1,4 +1,4 @@
-"""The recipes that come with genir: two steps of each on a tiny corpus, up to a model that answers.
+"""Built-in recipes: two training steps of each on a tiny corpus, then search.
 
 A recipe that starts from others is trained after them, two steps each.
 """
@@ -18,17 +18,17 @@ from genir.serving.app import create_app
 from genir.training.job import Job, train
 
 FINDING = [name for name in recipe_names() if load_recipe(name).decoding.mode != "free"]
-"""All but those that write queries, which find no documents."""
+"""All recipes except query generators, which find no documents."""
 IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
-"""Which tasks of a recipe find nothing in short pages without links."""
+"""Tasks of a recipe that make no example of short pages without links."""
 
 
 @pytest.mark.parametrize("name", FINDING)
 def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, capsys):
     settings = small(name, tiny_encoder, tmp_path)
     train(Job(name, tiny_corpus, tmp_path / "model", settings=settings))
-    told = f"tasks without an example in this corpus: {', '.join(IDLE.get(name, ()))}\n"
-    assert (told in capsys.readouterr().err) == (name in IDLE)
+    output = f"tasks without an example in this corpus: {', '.join(IDLE.get(name, ()))}\n"
+    assert (output in capsys.readouterr().err) == (name in IDLE)
     retriever = Retriever.load(tmp_path / "model")
     assert retriever.recipe.name == name
     hits = retriever.search(["how do i clone a text?", "erase"], k=5)
@@ -41,13 +41,13 @@ def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, 
 
 @pytest.mark.parametrize("name", ["tome", "dynamic-retriever-vanilla", "corpusbrain"])
 def test_the_founding_systems_are_measured_and_served(name, tiny_encoder, tiny_corpus, tmp_path):
-    model, told = tmp_path / "model", tmp_path / "told.json"
+    model, output = tmp_path / "model", tmp_path / "output.json"
     train(Job(name, tiny_corpus, model, settings=small(name, tiny_encoder, tmp_path)))
     asked = ["--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv"]
-    quick = ["--baselines", "", "--no-typos", "--timed", 1, "--json", told]
+    quick = ["--baselines", "", "--no-typos", "--timed", 1, "--json", output]
     words = ["evaluate", model, *asked, *quick]
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
-    assert json.loads(told.read_text())["systems"]["genir"]["R@100"] == 1  # 40 documents
+    assert json.loads(output.read_text())["systems"]["genir"]["R@100"] == 1  # 40 documents
     found = CliRunner().invoke(app, ["search", str(model), "clone a text", "-k", "3", "--json"])
     retriever = Retriever.load(model)
     with TestClient(create_app(retriever)) as client:
@@ -65,7 +65,7 @@ def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
     start = f"model.start={tmp_path / 'before.toml'}"
     settings = [*small("genre", tiny_encoder, tmp_path), start]
     tuned = train(Job("genre", tiny_corpus, tmp_path / "model", settings=settings))
-    assert "here: iss, lps, hip\n" in capsys.readouterr().err  # its tasks, in pages without links
+    assert "here: iss, lps, hip\n" in capsys.readouterr().err  # there are no links
     assert [task.task for task in tuned.recipe.tasks] == ["queries"]
     assert len(tuned.search(["clone a text"], 3)[0]) == 3
 

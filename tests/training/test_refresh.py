@@ -1,4 +1,4 @@
-"""A refresh from a model with additions to the model that has learned them."""
+"""Refresh: incremental training of a model on its added documents."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def new_documents():
 
 @pytest.fixture
 def files(tiny_corpus, tmp_path):
-    """Queries of the old documents, and three of each new one, with their judgements."""
+    """Queries of the old documents and three of each new one, with their judgements."""
     lines = (tiny_corpus / "queries.jsonl").read_text()
     rows = (tiny_corpus / "qrels" / "train.tsv").read_text().rstrip() + "\n"
     for n, thing in enumerate(THINGS):
@@ -92,7 +92,7 @@ def test_what_changes_meanwhile_is_in_the_refreshed_model(model, files, monkeypa
         other.add([document_of({"_id": "late", "text": "a late cloud", "lang": "fr"}, "")])
         other.delete(["new-1", "copy-file"])
         other.replace([document_of({"_id": "new-2", "text": "another queue"}, "")])
-        other.compact()  # and so the journal that told of it is gone
+        other.compact()  # removes the journal with their record
         return real(self)
 
     monkeypatch.setattr(Trainer, "run", run)
@@ -148,7 +148,7 @@ def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkey
 
 @pytest.fixture
 def teacher(tiny_corpus, tmp_path):
-    """A run file, and the settings of a refresh that learns from it."""
+    """A run file, and the settings of a refresh with it as the teacher."""
     run = tmp_path / "teacher.run"
     run.write_text("train-0-0 Q0 copy-file 1 2.0 x\ntrain-0-0 Q0 copy-disk 2 1.0 x\n")
     queries = tiny_corpus / "queries.jsonl"

@@ -1,4 +1,4 @@
-"""Every loss through a kill: what it needs beside the weights is made again, to the bit."""
+"""Every loss after a kill: its state outside of the weights is restored bit-equal."""
 
 import json
 from dataclasses import replace
@@ -47,7 +47,7 @@ def recipe_of(case, encoder):
 
 
 def killed(job, step):
-    """Die in the middle of a step."""
+    """Exit in the middle of a step."""
     real, taken = Trainer._step, []
 
     def count(self, batch):
@@ -74,7 +74,7 @@ def test_a_killed_training_ends_at_the_same_bits(case, tiny_encoder, tiny_corpus
     train(whole)
     job = replace(whole, out=tmp_path / "model", resume=True)
     killed(job, 3)
-    killed(job, 5)  # the second epoch's
+    killed(job, 5)  # in the second epoch
     train(job)
     assert weights_of(job.out) == weights_of(whole.out)
 

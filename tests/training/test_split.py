@@ -6,7 +6,7 @@ from genir.training.split import carve_dev
 
 
 def asked(count):
-    """`count` queries over 20 documents; every seventh is answered by two."""
+    """`count` queries over 20 documents; every seventh has two relevant documents."""
     queries = {}
     for number in range(count):
         for document in {number % 20, (number * 7) % 20 if number % 7 == 0 else number % 20}:
@@ -73,7 +73,7 @@ SPELLINGS = ("How to reset router {}?", "how to reset router {}?", "How to  rese
 
 
 def test_spellings_of_a_dev_question_are_held_out_with_it():
-    """A query log holds a question in several cases and spacings: none may be trained on."""
+    """A query log has a query in several cases and spacings; none of them may be a train query."""
     queries = {f"d{n}": [text.format(n) for text in SPELLINGS] for n in range(50)}
     split = carve_dev([], queries, 5, 0)
     assert len(split.questions) == 5

@@ -1,4 +1,4 @@
-"""TOME and made-up queries from files to a model folder, and through kills."""
+"""TOME and pseudo-queries from files to a model folder, and after kills."""
 
 import json
 import os
@@ -105,26 +105,26 @@ def make_job(folder, corpus):
 
 @pytest.fixture
 def job(tiny_corpus, tmp_path):
-    """TOME on the tiny corpus: three trainings of 4 steps, and the writing of queries."""
+    """TOME on the tiny corpus: three trainings of 4 steps, and query generation."""
     return make_job(tmp_path, tiny_corpus)
 
 
 @pytest.fixture(scope="module")
 def whole(tiny_corpus, tmp_path_factory):
-    """The model folder of a training that nobody interrupted."""
+    """The model folder of an uninterrupted training."""
     job = make_job(tmp_path_factory.mktemp("whole"), tiny_corpus)
     train(job)
     return job.out
 
 
 def weights_of(folder):
-    """All tensors, of both stages, in bytes: files that say the same may list tied names anew."""
+    """All tensors of both stages as bytes; files may list tied names differently."""
     tensors = [load_file(folder / part / "model.safetensors") for part in ("first", "")]
     return [{name: t.tobytes() for name, t in own.items()} for own in tensors]
 
 
 def killed(job, step):
-    """Die in the middle of the step of that number, over all trainings."""
+    """Exit in the middle of step number `step`, counted over all trainings."""
     real, taken = Trainer._step, []
 
     def count(self, batch):
@@ -151,7 +151,7 @@ def test_one_command_trains_both_stages_into_one_folder(whole):
     urls = {loaded.scheme.text(document) for document in loaded.documents}
     assert {hit.identifier for hit in hits[0]} == urls
     assert loaded.first.recipe.training.max_steps == 4
-    assert loaded.query_counts.sum() == 76  # made-up queries do not make a document seen
+    assert loaded.query_counts.sum() == 76  # pseudo-queries do not make a document seen
 
 
 def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path):
@@ -164,7 +164,7 @@ def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path
     assert best.key not in {hit.key for hit in retriever.search(["erase a disk"], 10)[0]}
     retriever.delete([key for key in retriever.table.keys[:20] if key != best.key])
     before = [(hit.key, hit.score) for hit in retriever.search(["erase a disk"], 30)[0]]
-    retriever.compact()  # numbers documents anew, in both stages
+    retriever.compact()  # renumbers documents in both stages
     for one in (retriever, Retriever.load(tmp_path / "copy")):
         assert [(hit.key, hit.score) for hit in one.search(["erase a disk"], 30)[0]] == before
         assert one.first.table.keys == one.table.keys and len(one.table.keys) == len(before)
@@ -191,7 +191,7 @@ def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, 
     shutil.copytree(whole, tmp_path / "copy")
     retriever = Retriever.load(tmp_path / "copy")
     retriever.delete([key for key in retriever.table.keys if "copy" in key or "disk" in key])
-    if saved_before:  # so that the deletions are in the folder, and in no journal
+    if saved_before:  # so that the deletions are in the folder, not in a journal
         retriever.save(tmp_path / "copy", overwrite=True)
     retriever.compact()
     for one in (retriever, Retriever.load(tmp_path / "copy")):
@@ -204,12 +204,12 @@ def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, 
 
 
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
-    killed(job, 2)  # the generator's
+    killed(job, 2)  # in the generator
     with pytest.raises(InputError, match="contains an interrupted training"):
         train(job)
     job = replace(job, resume=True)
-    killed(job, 6)  # the first stage's, after the generator's four
-    killed(job, 6)  # the second stage's, after the first stage's four
+    killed(job, 6)  # in the first stage, after four steps of the generator
+    killed(job, 6)  # in the second stage, after four steps of the first
     train(job)
     assert weights_of(job.out) == weights_of(whole)
     assert not job.out.with_name("model.training").exists()
@@ -217,7 +217,7 @@ def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
 
 @pytest.fixture
 def splits(monkeypatch):
-    """What each training learned from, by the name of its recipe, with its seed."""
+    """Return recipe name -> its train queries and seed."""
     seen, real = {}, Trainer.__init__
 
     def note(self, retriever, split, work):
@@ -297,11 +297,11 @@ def test_the_generator_never_sees_what_is_held_out(job, splits):
     assert seed == 5 and len(second.questions) == 4 and not generator.questions
     learned = {text for texts in generator.train.values() for text in texts}
     assert not learned & second.questions.keys() and len(learned) == 76
-    assert len({t for texts in second.train.values() for t in texts} - learned) > 10  # made up
+    assert len({t for texts in second.train.values() for t in texts} - learned) > 10
 
 
 def query_views(folder):
-    """Return the views of a saved model that are queries, as texts by key."""
+    """Return the query views of a saved model, as texts by key."""
     loaded, shown = Retriever.load(folder), {}
     for row in range(len(loaded.table)):
         text = loaded.scheme.describe(loaded.table.identifier(row))

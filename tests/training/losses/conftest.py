@@ -1,4 +1,4 @@
-"""Losses of the three documents of `three`."""
+"""Fixtures: losses of the three documents of `three`."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ def table():
 
 @pytest.fixture
 def setting(table, tmp_path):
-    """Return a maker of settings: the losses as in a recipe, and other sections of it."""
+    """Return a factory of settings: losses as in a recipe, and other recipe sections."""
 
     def make(*losses, **sections):
         stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
@@ -31,7 +31,7 @@ def setting(table, tmp_path):
 
 @pytest.fixture
 def losses(setting):
-    """Return a maker of a recipe's losses."""
+    """Return a factory of a recipe's losses."""
 
     def make(*own, **sections):
         return Losses(setting(*own, **sections))
@@ -41,7 +41,7 @@ def losses(setting):
 
 @pytest.fixture
 def run(tmp_path):
-    """Return a writer of a run: documents with their scores, for the source "q"."""
+    """Return a function that writes a run: documents with scores for the source "q"."""
 
     def write(**scores):
         ranked = sorted(scores.items(), key=lambda item: -item[1])

@@ -1,4 +1,4 @@
-"""Each loss on three documents, worked by hand, and a few steps of it."""
+"""Each loss on three documents, computed by hand, and a few training steps."""
 
 from dataclasses import replace
 from math import exp, log
@@ -74,7 +74,7 @@ def test_scores_are_those_that_search_ranks_by(losses):
 
 
 def test_what_also_answers_is_no_negative(losses):
-    assert value(losses(GENERATED), batch(A, B)) == 0  # c is far enough below
+    assert value(losses(GENERATED), batch(A, B)) == 0  # c is below the margin
     beside = join(batch(A, B), batch(A, A, weight=3.0))
     assert value(losses(GENERATED), beside) == pytest.approx(3 / 4 * 1.5 * (1 + log(3)))
 
@@ -106,7 +106,7 @@ def test_prefixes_are_asked_for_a_share_of_the_teacher_s_margin(losses, run):
 
 def test_the_shares_of_ripor_are_as_published(losses, run, table):
     ((_, loss),) = losses({"loss": "prefix-margin"} | run(a=1)).parts
-    assert loss._shares() == [(2, 1.0)]  # prefixes longer than the identifiers are left out
+    assert loss._shares() == [(2, 1.0)]  # prefixes longer than the identifiers are dropped
     loss.setting.retriever.table = type("Long", (), {"depth": 32})
     assert loss._shares() == [
         (4, pytest.approx(0.5 / 0.9375)), (8, pytest.approx(0.75 / 0.9375)),
@@ -151,7 +151,7 @@ def test_distillation_is_the_divergence_from_the_teacher(losses, run):
     given = {"loss": "distillation"} | run(a=log(3), b=0)
     expected = 3 / 4 * log(3) + 1 / 4 * log(1 / 3)
     assert value(losses(given), batch(A)) == pytest.approx(expected)
-    assert value(losses(given), batch(C)) == pytest.approx(expected)  # the target plays no part
+    assert value(losses(given), batch(C)) == pytest.approx(expected)  # independent of the target
     agreed = {"loss": "distillation", "temperature": 2.0} | run(b=2 * log(3), a=0)
     assert value(losses(agreed), batch(A)) == pytest.approx(0, abs=1e-6)
 
@@ -180,8 +180,8 @@ def test_without_a_teacher_s_word_the_answer_is_the_target(losses, run):
 
 def test_all_of_the_target_may_be_the_teacher_s(losses, run):
     given = losses({"loss": "prefix-distillation", "share": 1.0} | run(b=1))
-    assert value(given, batch(A)) == pytest.approx(-2 * log(3 / 4) / 2)  # b, on a's way
-    # Nothing lies below c's first code, which is all that the teacher leaves to say of it.
+    assert value(given, batch(A)) == pytest.approx(-2 * log(3 / 4) / 2)  # b shares a's prefix
+    # There is no legal choice below c's first code, the rest of the teacher's mass.
     assert value(given, batch(C)) == pytest.approx(-log(3 / 4) / 2)
 
 
@@ -192,7 +192,7 @@ def test_losses_are_added_by_weight(losses):
 
 
 def test_what_an_answer_has_too_is_no_negative(setting):
-    """`a` and `b` share (0, 1), which begins at a row of a's."""
+    """`a` and `b` share (0, 1), which starts at a row of a's."""
     shared = IdentifierTable.build([[(0, 1)], [(0, 0), (0, 1)], [(1, 0)]], ["a", "b", "c"])
     where = setting({})
     where.retriever.table, where.retriever.trie = shared, Trie.build(shared)
@@ -201,8 +201,8 @@ def test_what_an_answer_has_too_is_no_negative(setting):
     one = batch(A)
     for answers, expected in (([1], [False, False, True]), ([2], [False, True, False]),
                               ([0, -1], [False, False, True])):  # fmt: skip
-        told = replace(one, rows=torch.tensor([rows[0]]), answers=torch.tensor([answers]))
-        assert wrong(where, told, torch.tensor([rows])).tolist() == [expected]
+        result = replace(one, rows=torch.tensor([rows[0]]), answers=torch.tensor([answers]))
+        assert wrong(where, result, torch.tensor([rows])).tolist() == [expected]
     assert wrong(where, one, torch.tensor([[-1]])).tolist() == [[False]]
 
 
@@ -227,7 +227,7 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
     assert scores.argmax() == A
 
 
-# --- what is refused -----------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

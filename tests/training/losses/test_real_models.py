@@ -1,4 +1,4 @@
-"""Losses on untrained models of both kinds: scores are search's own, and a few steps help."""
+"""Losses on untrained models of both kinds: scores equal search scores, and steps reduce them."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ GOLD = 7
 
 @pytest.fixture(params=MODELS)
 def made(request, tiny_encoder, tiny_corpus, tmp_path):
-    """An untrained retriever without a word channel, and a batch of three sources."""
+    """An untrained retriever without a lexical channel, and a batch of three sources."""
     scheme = MODELS[request.param]
     bridge = {"kind": "bridge", "encoder": str(tiny_encoder), "lexical": 0}
     recipe = Recipe.model_validate(
@@ -108,7 +108,7 @@ def test_a_few_steps_make_it_smaller_and_raise_the_answer(made, name, tmp_path):
     retriever.save(tmp_path / "start")
     losses = losses_of(retriever, name, tmp_path / "start", **options)
     (_, loss), *_ = losses.parts
-    getattr(loss, "negatives", loss).teacher = Sure(retriever, batch)  # of those that have one
+    getattr(loss, "negatives", loss).teacher = Sure(retriever, batch)  # if there is one
     model, first = retriever.model.train(), place(retriever, batch)
     before, after = learn(losses, model, batch)
     assert after < before and place(retriever, batch) < first
@@ -142,7 +142,7 @@ def learn(losses, model, batch, steps=25):
 
 @torch.no_grad()
 def place(retriever, batch):
-    """Return how many rows are likelier than the answers, over all three."""
+    """Return the number of rows that are more likely than the answers, over all three."""
     every = torch.arange(40).expand(3, -1)
     scores = log_p(retriever.model, retriever.trie, batch.inputs, every, "vocabulary").sum(dim=2)
     return int((scores > scores.gather(1, batch.rows[:, None])).sum())

@@ -1,4 +1,4 @@
-"""Teachers rank as the baselines do, and a dense one embeds a corpus once."""
+"""Teachers rank like the baselines; a dense teacher embeds a corpus once."""
 
 from types import SimpleNamespace
 

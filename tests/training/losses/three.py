@@ -1,4 +1,4 @@
-"""Three documents of two codes each, and a model that is nothing but two levels of logits."""
+"""Three documents of two codes each, and a model that consists of two levels of logits."""
 
 from math import log
 
@@ -13,7 +13,7 @@ A, B, C = 0, 1, 2
 
 
 class Fixed(nn.Module):
-    """log p of a, b, c = log of 3/16, 9/16, 1/16; where only legal symbols count 3/16, 9/16, 4/16.
+    """log p of a, b, c = log of 3/16, 9/16, 1/16; over legal symbols 3/16, 9/16, 4/16.
 
     Every prefix and every source gets the same logits, as hidden states [B, K, 2].
     """
@@ -55,7 +55,7 @@ class Fixed(nn.Module):
 
 
 def batch(row, *answers, source="q", weight=1.0):
-    """A batch of one source, whose target is a row; answers: other documents that answer it."""
+    """A batch of one source whose target is a row; answers: other relevant documents."""
     ids = torch.zeros(1, 1, dtype=torch.long)
     target = torch.tensor([[(0, 0), (0, 1), (1, 0)][row]])
     known = torch.tensor([[row, *answers]])
@@ -66,7 +66,7 @@ def batch(row, *answers, source="q", weight=1.0):
 
 
 def join(*batches):
-    """Several of them as one."""
+    """Concatenate several batches."""
     tensors = [torch.cat(parts) for parts in zip(*map(fields, batches), strict=True)]
     return Batch(*tensors, tuple(b.sources[0] for b in batches))
 
