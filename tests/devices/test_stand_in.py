@@ -30,15 +30,15 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_two_devices_are_refused(what, device):
+@pytest.mark.parametrize("case", REFUSED)
+def test_two_devices_are_refused(case, device):
     with pytest.raises(OnTwoDevices):
-        REFUSED[what](torch.ones(2, 3), torch.ones(2, 3, device=device))
+        REFUSED[case](torch.ones(2, 3), torch.ones(2, 3, device=device))
 
 
-@pytest.mark.parametrize("what", ALLOWED)
-def test_what_cuda_allows_is_allowed(what, device):
-    made = ALLOWED[what](torch.ones(2, 3), torch.ones(2, 3, device=device))
+@pytest.mark.parametrize("case", ALLOWED)
+def test_operations_that_cuda_allows_are_allowed(case, device):
+    made = ALLOWED[case](torch.ones(2, 3), torch.ones(2, 3, device=device))
     assert made.device == device
     assert made.sum().item() > 0
 

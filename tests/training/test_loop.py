@@ -52,7 +52,7 @@ def test_the_weights_that_did_best_on_dev_are_kept(make_job):
     retriever = train(job)
     rows = history(job.out)
     best = max(rows, key=lambda row: (row["RR@10"], row["step"]))
-    assert 0 < best["step"] < rows[-1]["step"], "such rates are meant to make it worse at the end"
+    assert 0 < best["step"] < rows[-1]["step"], "the high learning rate must make the end worse"
     assert json.loads((job.out / "metrics.json").read_text())["dev"]["step"] == best["step"]
     short = make_job(*job.settings, out=job.out.with_name("short"))
     again = stop_at(best["step"], short)
