@@ -19,10 +19,10 @@ from pathlib import Path
 from statistics import quantiles
 from time import monotonic, perf_counter
 
+from genir.atomic_dirs import temporary_folder
 from genir.console import print_line
-from genir.folders import temporary_folder
 from genir.serving.load import Connection, Load, _pieces, started
-from genir.serving.tokens import Wish, new_token
+from genir.serving.tokens import TokenSpec, new_token
 
 MAX_RATIO = 5.0
 """Highest accepted ratio of the 95th percentiles beside greedy clients and alone."""
@@ -41,7 +41,7 @@ async def time_queries(
     while monotonic() < end:
         begin = perf_counter()
         body = {"query": rng.choice(texts), "k": 10}
-        status, _ = await connection.ask("POST", "/v1/search", body)
+        status, _ = await connection.send("POST", "/v1/search", body)
         milliseconds.append((perf_counter() - begin) * 1000)
         statuses[status] += 1
         await asyncio.sleep(PAUSE_S)
@@ -53,7 +53,7 @@ async def send_greedily(
 ) -> None:
     """Repeat a request forever, and count the status codes."""
     while True:
-        status, _ = await connection.ask("POST", "/v1/search", body)
+        status, _ = await connection.send("POST", "/v1/search", body)
         statuses[status] += 1
         if status != 200:
             await asyncio.sleep(0.1)
@@ -103,7 +103,7 @@ def main() -> int:
     with temporary_folder() as place:
         folder = shutil.copytree(options.model, Path(place) / options.model.name)
         tokens, texts = Path(place) / "tokens.json", _pieces(folder)
-        secrets = [new_token(tokens, Wish(f"client-{n}")) for n in range(options.greedy + 1)]
+        secrets = [new_token(tokens, TokenSpec(f"client-{n}")) for n in range(options.greedy + 1)]
         with started(folder, Load(flags=("--tokens", os.fspath(tokens)))) as (_, address):
             figures = asyncio.run(measure(address, texts, secrets, options))
     print_line(json.dumps(figures, indent=2))

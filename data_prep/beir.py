@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, run, show
 
-from genir.corpus.documents import document_of, query_of
-from genir.corpus.lines import json_records
-from genir.corpus.tables import judgements
-from genir.corpus.writing import check_free, write_corpus
-from genir.errors import InputError, nearest
-from genir.records import Document, Qrel, Query
+from genir.corpus.json_lines import json_records
+from genir.corpus.serialization import document_of, query_of
+from genir.corpus.tsv import judgements
+from genir.corpus.writer import check_target, write_corpus
+from genir.errors import InputError, did_you_mean
 from genir.text_files import number_lines
+from genir.types import Document, Qrel, Query
 
 BASE = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
 # From BEIR's own table of data sets; fever has had two checksums, so none is checked.
@@ -56,10 +56,10 @@ def main(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the corpus folder of a data set of BEIR."""
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     whole = name.partition("/")[0]
     if whole not in MD5:
-        raise InputError(f"unknown data set {name!r}{nearest(whole, MD5)}")
+        raise InputError(f"unknown data set {name!r}{did_you_mean(whole, MD5)}")
     archive = RemoteFile(f"{BASE}/{whole}.zip", f"md5:{MD5[whole]}" if MD5[whole] else "")
     file = archive.obtain(source, downloads, sha256)
     try:

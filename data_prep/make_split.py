@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 from common import Out, Overwrite, run
 
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
-from genir.corpus.writing import check_free, write_corpus
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
+from genir.corpus.writer import check_target, write_corpus
 from genir.errors import InputError
-from genir.records import Document, Qrel
+from genir.types import Document, Qrel
 
 ABOUT = """
 {queries:,} queries of the split `fresh` were drawn out of the train queries (seed {seed}); each
@@ -34,7 +34,7 @@ def main(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a corpus folder with splits `train` and `fresh`, without the lines of the latter."""
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     corpus, texts = list(read_corpus(source)), read_queries(source)
     keys = {document.key for document in corpus}
     qrels = read_qrels(source / "qrels/train.tsv", texts, keys)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, run, show
 
-from genir.corpus.documents import document_of, query_of
-from genir.corpus.tables import judgements, tsv_records
-from genir.corpus.writing import check_free, write_corpus
+from genir.corpus.serialization import document_of, query_of
+from genir.corpus.tsv import judgements, tsv_records
+from genir.corpus.writer import check_target, write_corpus
 from genir.errors import InputError
-from genir.records import Document, Qrel, Query
 from genir.text_files import number_lines, read_lines
+from genir.types import Document, Qrel, Query
 
 URL = "https://msmarco.z22.web.core.windows.net/msmarcoranking/collectionandqueries.tar.gz"
 # Not published by Microsoft, but by the tools that have reproduced on it (Anserini, ir_datasets).
@@ -40,7 +40,7 @@ def main(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the corpus folder of MS MARCO passages; a local copy is the archive or its folder."""
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     file = ARCHIVE.obtain(source, downloads, sha256)
     try:
         qrels = {split: _qrels(file, names[1]) for split, names in SPLITS.items()}

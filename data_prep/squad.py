@@ -13,10 +13,10 @@ from urllib.parse import quote
 import typer
 from common import Downloads, Out, Overwrite, RemoteFile, card, in_share, run, show
 
-from genir.corpus.writing import check_free, write_corpus
+from genir.corpus.writer import check_target, write_corpus
 from genir.errors import InputError
-from genir.records import Document, Qrel, Query
 from genir.text_files import read_text
+from genir.types import Document, Qrel, Query
 
 BASE = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 FILES = ("train-v1.1.json", "dev-v1.1.json")
@@ -38,7 +38,7 @@ def main(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the corpus folder of SQuAD v1.1."""
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     sums = sha256.split(",") if sha256 else ["", ""]
     if len(sums) != len(FILES):
         raise InputError(f"--sha256 {sha256!r}: give two, train and dev, separated by a comma")

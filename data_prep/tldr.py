@@ -15,9 +15,9 @@ from pathlib import Path
 from common import Downloads, Out, Overwrite, RemoteFile, Sha256, Source, card, in_share, run, show
 from download import fetch
 
-from genir.corpus.writing import check_free, write_corpus
+from genir.corpus.writer import check_target, write_corpus
 from genir.errors import InputError
-from genir.records import Document, Qrel, Query
+from genir.types import Document, Qrel, Query
 
 BASE = "https://github.com/tldr-pages/tldr/releases/latest/download"
 ARCHIVE = "tldr-pages.en.zip"
@@ -52,7 +52,7 @@ def main(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the corpus folder of tldr-pages; a local copy is a zip, a tarball or a checkout."""
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     if source is None and not sha256:
         sha256 = published_sum(fetch_sums(downloads))
     file = RemoteFile(f"{BASE}/{ARCHIVE}").obtain(source, downloads, sha256)

@@ -10,8 +10,8 @@ TYPE_CHECKING = False  # the command line imports this module before it listens 
 if TYPE_CHECKING:
     from genir.api import Evaluation, evaluate, train
     from genir.config import Recipe, load_recipe
-    from genir.records import Document, Hit, Qrel, Query
     from genir.retriever import Retriever
+    from genir.types import Document, Hit, Qrel, Query
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 _MODULES = {
     "genir.api": ("Evaluation", "evaluate", "train"),
     "genir.config": ("Recipe", "load_recipe"),
-    "genir.records": ("Document", "Hit", "Qrel", "Query"),
+    "genir.types": ("Document", "Hit", "Qrel", "Query"),
     "genir.retriever": ("Retriever",),
 }
 

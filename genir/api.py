@@ -9,19 +9,19 @@ from typing import Any
 import ir_measures
 
 from genir.arguments import as_count, as_path, as_texts, is_listable
+from genir.atomic_dirs import temporary_folder
 from genir.config import Recipe
-from genir.corpus.documents import query_of
-from genir.corpus.folder import read_qrels, read_queries
-from genir.corpus.lines import shorten
-from genir.corpus.tables import HEADER
-from genir.corpus.writing import write_corpus
+from genir.corpus.json_lines import shorten
+from genir.corpus.readers import read_qrels, read_queries
+from genir.corpus.serialization import query_of
+from genir.corpus.tsv import HEADER
+from genir.corpus.writer import write_corpus
 from genir.errors import InputError
-from genir.evaluation.compare import DEPTH, measure_searcher
+from genir.evaluation.compare import RUN_DEPTH, measure_searcher
 from genir.evaluation.measures import MEASURES
-from genir.folders import temporary_folder
-from genir.records import Document, Qrel, Query, Searcher
 from genir.retriever import Retriever
-from genir.training import job as training
+from genir.training import pipeline as training
+from genir.types import Document, Qrel, Query, Searcher
 
 Corpus = str | Path | Iterable[Mapping[str, Any] | Document]
 """A path that `genir train --corpus` takes, or documents: dicts, `Document`s, a `Dataset`."""
@@ -83,7 +83,7 @@ def train(
             "give them to load_recipe"
         )
     with temporary_folder() as folder:
-        job = training.Job(
+        job = training.TrainingJob(
             recipe if isinstance(recipe, Recipe) else str(recipe),
             _corpus_path(corpus, folder),
             as_path(out, "out"),
@@ -161,7 +161,7 @@ def evaluate(
     """
     chosen = as_measures(measures)
     deepest = max(int(one.params.get("cutoff", 0)) for one in chosen)
-    k = max(DEPTH, deepest) if k is None else as_count(k, "k")
+    k = max(RUN_DEPTH, deepest) if k is None else as_count(k, "k")
     if k < deepest:
         raise InputError(f"k = {k}: the measures look at {deepest} hits; give at least as many")
     values = measure_searcher(retriever, as_queries(queries), as_qrels(qrels), chosen, k)
@@ -229,7 +229,7 @@ def as_qrels(given: Any) -> list[Qrel]:
         return read_qrels(given)
     if isinstance(given, Mapping):
         return [
-            Qrel(query, document, as_count(grade, f"qrels {query!r}", least=-(2**31)))
+            Qrel(query, document, as_count(grade, f"qrels {query!r}", minimum=-(2**31)))
             for query, grades in given.items()
             for document, grade in grades.items()
         ]

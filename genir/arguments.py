@@ -15,86 +15,86 @@ from genir.errors import InputError
 MAX_CONDITION_DEPTH = 64
 
 
-def as_texts(given: Any, name: str = "queries") -> list[str]:
+def as_texts(value: Any, name: str = "queries") -> list[str]:
     """Return an ordered collection of texts as a list; a string is a list of one.
 
     Args:
-        given: A string, or an ordered iterable of strings: a list, tuple, generator, array or
+        value: A string, or an ordered iterable of strings: a list, tuple, generator, array or
             column.
         name: Name of the argument, for messages.
 
     Raises:
         InputError: Bytes, a mapping, a set, None, or an element that is not a valid string.
     """
-    if isinstance(given, Set):
-        raise InputError(f"{name}: got a {_kind(given)}, which is unordered; give a list of texts")
-    return _texts(given, name)
+    if isinstance(value, Set):
+        raise InputError(f"{name}: got a {_kind(value)}, which is unordered; give a list of texts")
+    return _texts(value, name)
 
 
-def as_keys(given: Any, name: str = "keys") -> list[str]:
+def as_keys(value: Any, name: str = "keys") -> list[str]:
     """Return a collection of keys as a list, sets included; a string is one key.
 
     Args:
-        given: A string, or an iterable of strings.
+        value: A string, or an iterable of strings.
         name: Name of the argument, for messages.
 
     Raises:
         InputError: Bytes, a mapping, None, or an element that is not a valid string.
     """
-    return _texts(given, name)
+    return _texts(value, name)
 
 
-def as_text(given: Any, name: str) -> str:
+def as_text(value: Any, name: str) -> str:
     """Return one text as a plain string.
 
     Raises:
         InputError: The value is not a string, or has an unpaired surrogate.
     """
-    if isinstance(given, bytes | bytearray):
-        raise InputError(f"{name}: got bytes, {bytes(given)!r:.60}; decode them to a str first")
-    if not isinstance(given, str):
-        raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a str")
-    if not is_unicode(given):
+    if isinstance(value, bytes | bytearray):
+        raise InputError(f"{name}: got bytes, {bytes(value)!r:.60}; decode them to a str first")
+    if not isinstance(value, str):
+        raise InputError(f"{name}: got {value!r:.60} ({_kind(value)}); give a str")
+    if not is_unicode(value):
         raise InputError(
-            f"{name}: {given!a:.60} holds an unpaired surrogate, which is not a character; "
+            f"{name}: {value!a:.60} holds an unpaired surrogate, which is not a character; "
             "read the text as UTF-8"
         )
-    return str(given)
+    return str(value)
 
 
-def as_path(given: Any, name: str) -> Path:
+def as_path(value: Any, name: str) -> Path:
     """Return a path. Raises InputError unless given a string or a path."""
-    if not isinstance(given, str | os.PathLike):
-        raise InputError(f"{name}: got {given!r:.60} ({_kind(given)}); give a path")
-    return Path(given)
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name}: got {value!r:.60} ({_kind(value)}); give a path")
+    return Path(value)
 
 
-def as_count(given: Any, name: str, least: int = 1) -> int:
-    """Return an integer of at least `least` as an int; NumPy integers are accepted.
+def as_count(value: Any, name: str, minimum: int = 1) -> int:
+    """Return an integer of at least `minimum` as an int; NumPy integers are accepted.
 
     Raises:
-        InputError: A boolean, a fraction, a text, or a number below `least`.
+        InputError: A boolean, a fraction, a text, or a number below `minimum`.
     """
     try:
-        number = index(given)
+        number = index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(given, bool):
-        raise InputError(f"{name} = {given!r:.60}: give a whole number")
-    if number < least:
-        raise InputError(f"{name} = {number}: give at least {least}")
+    if number is None or isinstance(value, bool):
+        raise InputError(f"{name} = {value!r:.60}: give a whole number")
+    if number < minimum:
+        raise InputError(f"{name} = {number}: give at least {minimum}")
     return number
 
 
-def as_counts(given: Any, name: str, length: int) -> list[int]:
+def as_counts(values: Any, name: str, length: int) -> list[int]:
     """Return one integer per query; a single number applies to all `length` queries.
 
     Raises:
         InputError: A list of another length, or as `as_count`.
     """
-    if isinstance(given, str | Mapping) or not is_listable(given):
-        return [as_count(given, name)] * length
-    counts = [as_count(one, f"{name}[{place}]") for place, one in enumerate(given)]
+    if isinstance(values, str | Mapping) or not is_listable(values):
+        return [as_count(values, name)] * length
+    counts = [as_count(one, f"{name}[{place}]") for place, one in enumerate(values)]
     if len(counts) != length:
         raise InputError(f"{name}: got {len(counts)} numbers for {length} queries; give one each")
     return counts
@@ -110,9 +110,9 @@ def is_blank(text: str) -> bool:
     return BLANK.fullmatch(text) is not None
 
 
-def is_listable(given: Any) -> bool:
+def is_listable(value: Any) -> bool:
     """Return whether a value can be iterated; a 0-dimensional array cannot."""
-    return isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
 
 
 def _texts(given: Any, name: str) -> list[str]:

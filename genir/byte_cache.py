@@ -79,11 +79,11 @@ def size_of(value: Any) -> int:
         seen.add(id(one))
         # A view is measured by its elements.
         size += max(sys.getsizeof(one), getattr(one, "nbytes", 0))
-        waiting.extend(_held_by(one))
+        waiting.extend(_nested_size(one))
     return size
 
 
-def _held_by(value: Any) -> Iterable[Any]:
+def _nested_size(value: Any) -> Iterable[Any]:
     if isinstance(value, str | bytes | int | float | None):
         return ()
     if isinstance(value, Mapping):

@@ -19,17 +19,17 @@ from pydantic import (
 )
 
 from genir.arguments import as_texts
-from genir.errors import InputError, nearest
-from genir.settings import apply_settings
+from genir.errors import InputError, did_you_mean
+from genir.overrides import apply_settings
 from genir.text_files import read_text
-from genir.toml import lines_of
-from genir.toml_text import parse_toml
+from genir.toml_parser import parse_toml
+from genir.toml_writer import lines_of
 
 Precision = Literal["auto", "bf16", "fp32"]
 """Precision of matrix products; auto: the faster one (see `genir.models.precision`)."""
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Frozen section that refuses unknown keys.
 
     `files` and `weights` must return the files and pre-trained weights that options name, so that
@@ -52,19 +52,19 @@ class Strict(BaseModel):
         return []
 
 
-class Section(BaseModel):
+class VariantSection(BaseModel):
     """Frozen section that names a variant; further keys are the variant's options."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    chooser: ClassVar[str]
+    discriminator: ClassVar[str]
     variants: ClassVar[Mapping[str, Any]] = {}
     """Classes with `Options` by name; set by the registry of the section."""
 
     @classmethod
-    def options_of(cls, values: Any) -> type[BaseModel] | None:
+    def variant_options(cls, values: Any) -> type[BaseModel] | None:
         """Return the options class of the variant; None if the name is unknown."""
-        default = cls.model_fields[cls.chooser].default
-        name = values.get(cls.chooser, default) if isinstance(values, Mapping) else default
+        default = cls.model_fields[cls.discriminator].default
+        name = values.get(cls.discriminator, default) if isinstance(values, Mapping) else default
         found = cls.variants.get(name) if isinstance(name, str) else None
         return None if found is None else found.Options
 
@@ -74,46 +74,47 @@ class Section(BaseModel):
         return dict(self.model_extra or {})
 
 
-class IdentifierSection(Section):
+class IdentifierSection(VariantSection):
     """`[identifiers]`: identifier scheme and its options."""
 
-    chooser = "scheme"
+    discriminator = "scheme"
     scheme: str = "atomic"
 
 
-class TaskSection(Section):
+class TaskSection(VariantSection):
     """`[[tasks]]`: one training task.
 
-    weight: passes over its examples per epoch. typos: probability of one typing error in a source.
+    weight: passes over its examples per epoch. typo_prob: probability of one typing error in a
+    source.
     """
 
-    chooser = "task"
+    discriminator = "task"
     task: str
     weight: float = Field(default=1.0, gt=0)
-    typos: float = Field(default=0.0, ge=0, le=1)
+    typo_prob: float = Field(default=0.0, ge=0, le=1)
 
 
-class ModelSection(Section):
+class ModelSection(VariantSection):
     """`[model]`: kind of model and its options.
 
-    start: recipe or model folder to initialize from (bridge: encoder and document vectors;
+    init_from: recipe or model folder to initialize from (bridge: encoder and document vectors;
     seq2seq: all weights); a recipe is trained first.
     """
 
-    chooser = "kind"
-    kind: str = "bridge"
-    start: str = ""
+    discriminator = "kind"
+    kind: str = "encoder-head"
+    init_from: str = ""
 
 
-class LossSection(Section):
+class LossSection(VariantSection):
     """`[[losses]]`: one term of the training loss, multiplied by `weight`."""
 
-    chooser = "loss"
+    discriminator = "loss"
     loss: str = "cross-entropy"
     weight: float = Field(default=1.0, gt=0)
 
 
-class TrainingSection(Strict):
+class TrainingSection(StrictModel):
     """`[training]`: parameters of the training loop. AdamW; lengths are in tokens.
 
     Newly initialized parameters, including all of a model from scratch, have their own learning
@@ -133,7 +134,7 @@ class TrainingSection(Strict):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     dev_queries: int = Field(default=500, ge=0, description="held out of the train queries")
-    evaluations: int = Field(default=8, ge=1, description="dev evaluations per training")
+    num_dev_evals: int = Field(default=8, ge=1, description="dev evaluations per training")
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="seconds between checkpoints")
     source_length: int = Field(default=64, ge=4)
     target_length: int = Field(default=64, ge=2, description="of text targets")
@@ -141,25 +142,25 @@ class TrainingSection(Strict):
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
 
-class DecodingSection(Strict):
+class DecodingSection(StrictModel):
     """`[decoding]`: search with a trained model."""
 
-    mode: Literal["beam", "exact", "free"] = Field(
+    mode: Literal["beam", "exact", "text"] = Field(
         default="beam", description="free: text generation for genir generate-queries"
     )
     beams: int = Field(default=20, ge=1)
-    budget: int = Field(
+    max_nodes: int = Field(
         default=1024, ge=1, description="maximal trie nodes per query in exact mode"
     )
-    look_ahead: float = Field(
+    lookahead_weight: float = Field(
         default=0.0, ge=0, description="weight of the document prior in beam scores"
     )
-    normalise: Literal["vocabulary", "legal"] = "vocabulary"
+    softmax: Literal["vocabulary", "trie"] = "vocabulary"
     aggregate: Literal["max", "logsumexp", "ngrams", "views"] = Field(
         default="max", description="document score from identifier scores"
     )
-    several: int = Field(default=1, ge=1, description="maximal identifiers per answer")
-    query_share: float = Field(
+    max_identifiers: int = Field(default=1, ge=1, description="maximal identifiers per answer")
+    query_weight: float = Field(
         default=0.0,
         ge=0,
         lt=1,
@@ -167,31 +168,36 @@ class DecodingSection(Strict):
     )
 
     @property
-    def gathers(self) -> bool:
+    def combines_partial_matches(self) -> bool:
         """Whether documents are scored from all n-grams or views found by beam search."""
         return self.aggregate in ("ngrams", "views")
 
     @model_validator(mode="after")
-    def _gathered(self) -> Self:
-        if self.gathers and (self.mode != "beam" or self.look_ahead):
+    def _check_partial_matches(self) -> Self:
+        if self.combines_partial_matches and (self.mode != "beam" or self.lookahead_weight):
             raise ValueError(
                 f"aggregate = {self.aggregate!r} sums over beam search results; it requires "
-                'mode = "beam" and look_ahead = 0'
+                'mode = "beam" and lookahead_weight = 0'
             )
         return self
 
     @model_validator(mode="after")
-    def _joined(self) -> Self:
-        if self.several > 1 and (self.mode, self.look_ahead, self.aggregate) != ("beam", 0, "max"):
+    def _check_max_identifiers(self) -> Self:
+        if self.max_identifiers > 1 and (self.mode, self.lookahead_weight, self.aggregate) != (
+            "beam",
+            0,
+            "max",
+        ):
             raise ValueError(
-                f"several = {self.several}: answers of several identifiers need beam search; "
-                'set mode = "beam", look_ahead = 0 and aggregate = "max"'
+                f"max_identifiers = {self.max_identifiers}: answers of several identifiers need "
+                "beam search; "
+                'set mode = "beam", lookahead_weight = 0 and aggregate = "max"'
             )
         return self
 
 
-class PseudoSection(Strict):
-    """`[pseudo]`: generated queries for every document, added to the train queries.
+class PseudoQueriesSection(StrictModel):
+    """`[pseudo_queries]`: generated queries for every document, added to the train queries.
 
     Under the scheme `views` they are also identifiers.
 
@@ -218,7 +224,7 @@ class PseudoSection(Strict):
 
     @field_validator("prompt")
     @classmethod
-    def _fill(cls, prompt: str) -> str:
+    def _check_prompt(cls, prompt: str) -> str:
         """Validate the template now: the generator may have to be trained before its use."""
         try:
             prompt.format(title="", text="")
@@ -227,7 +233,7 @@ class PseudoSection(Strict):
         return prompt
 
 
-class Stage(Strict):
+class StageConfig(StrictModel):
     """Configuration of one model: identifiers, tasks, losses, model, training and decoding."""
 
     identifiers: IdentifierSection = IdentifierSection()
@@ -238,42 +244,48 @@ class Stage(Strict):
     decoding: DecodingSection = DecodingSection()
 
 
-class Recipe(Stage):
+class Recipe(StageConfig):
     """Configuration of a method: one model, or two stages.
 
-    first: model from queries to passages, trained first, whose passages the second stage reads.
-    Keys missing in `[first.model]` (unless it names a kind) and `[first.training]` are inherited.
+    passage_stage: model from queries to passages, trained first, whose passages the second stage
+    reads. Keys missing in `[passage_stage.model]` (unless it names a kind) and
+    `[passage_stage.training]` are inherited.
     """
 
     name: str
     description: str = ""
     paper: str = ""
-    pseudo: PseudoSection = PseudoSection()
-    first: Stage | None = None
+    pseudo_queries: PseudoQueriesSection = PseudoQueriesSection()
+    passage_stage: StageConfig | None = None
 
     @model_validator(mode="after")
-    def _passages_read(self) -> Self:
-        where, reader = ("decoding", self) if self.first is None else ("first.decoding", self.first)
-        if reader.decoding.query_share:
+    def _check_query_weight(self) -> Self:
+        where, reader = (
+            ("decoding", self)
+            if self.passage_stage is None
+            else ("passage_stage.decoding", self.passage_stage)
+        )
+        if reader.decoding.query_weight:
             raise ValueError(
-                f"[{where}] query_share = {reader.decoding.query_share} needs a second stage "
+                f"[{where}] query_weight = {reader.decoding.query_weight} needs a second stage "
                 "that reads passages; set it to 0"
             )
         return self
 
     @model_validator(mode="after")
-    def _one_search(self) -> Self:
-        stages = () if self.first is None else (self.decoding, self.first.decoding)
+    def _check_passage_stage(self) -> Self:
+        stages = () if self.passage_stage is None else (self.decoding, self.passage_stage.decoding)
         for decoding in stages:
-            if decoding.gathers:
+            if decoding.combines_partial_matches:
                 raise ValueError(
                     f"[decoding] aggregate = {decoding.aggregate!r} needs a single stage; take "
-                    "'max' or 'logsumexp' with [first]"
+                    "'max' or 'logsumexp' with [passage_stage]"
                 )
-            if decoding.several > 1:
+            if decoding.max_identifiers > 1:
                 raise ValueError(
-                    f"[decoding] several = {decoding.several} needs a single stage; set it to 1 "
-                    "with [first]"
+                    f"[decoding] max_identifiers = {decoding.max_identifiers} needs a single "
+                    "stage; set it to 1 "
+                    "with [passage_stage]"
                 )
         return self
 
@@ -302,7 +314,7 @@ def _complaint(model: type[BaseModel], item: Mapping[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     name = ".".join(path) or model.__name__
     if item["type"] == "extra_forbidden":
-        return f"unknown key {name!r}{nearest(path[-1], _fields(model, path[:-1]))}"
+        return f"unknown key {name!r}{did_you_mean(path[-1], _fields(model, path[:-1]))}"
     if item["type"] == "missing":
         return f"the key {name!r} is missing; add it"
     return f"{name} = {item['input']!r:.200}: {item['msg']}"
@@ -343,8 +355,8 @@ def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
 
 
 def _inherit(values: dict[str, Any]) -> None:
-    """Copy missing keys of `[first]` from model and training, so both stages share them."""
-    first = values.get("first")
+    """Copy missing keys of `[passage_stage]` from model and training, so both stages share them."""
+    first = values.get("passage_stage")
     if not isinstance(first, dict):
         return
     for section in ("model", "training"):
@@ -365,7 +377,7 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
             )
         return read_text(path, MAX_RECIPE_CHARS), str(path)
     if str(name) not in recipe_names():
-        raise InputError(f"unknown recipe {str(name)!r}{nearest(str(name), recipe_names())}")
+        raise InputError(f"unknown recipe {str(name)!r}{did_you_mean(str(name), recipe_names())}")
     file = resources.files("genir") / "recipes" / f"{name}.toml"
     return file.read_text(encoding="utf-8"), f"recipe {name}"
 

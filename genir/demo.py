@@ -8,10 +8,10 @@ from rich.table import Table
 from genir.console import command, one_line, print_line, print_table, styled
 from genir.corpus.python_docs import make_python_docs
 from genir.evaluation.report import write_report
-from genir.evaluation.session import BASELINES, compare_model
-from genir.evaluation.sheets import to_terminal
+from genir.evaluation.runner import BASELINES, compare_model
+from genir.evaluation.tables import to_terminal
 from genir.retriever import Retriever
-from genir.training.job import Job, train
+from genir.training.pipeline import TrainingJob, train
 
 QUESTIONS = (
     "copy a whole directory tree",
@@ -40,7 +40,7 @@ def run_demo(folder: Path, quick: bool, serve: bool) -> None:
     )
     _title(2, "training: the model learns to generate the identifier of each entry")
     settings = QUICK if quick else ()
-    retriever = train(Job("default", corpus, model, settings=settings, overwrite=True))
+    retriever = train(TrainingJob("default", corpus, model, settings=settings, overwrite=True))
     _title(3, "evaluation: against BM25, a dense retriever and their fusion")
     _evaluate(retriever, corpus, folder / "report", quick)
     _title(4, "search: five questions that are not from the corpus")

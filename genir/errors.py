@@ -30,23 +30,23 @@ class MissingPackage(InputError):
         )
 
 
-LISTED = 100
+MAX_LISTED_NAMES = 100
 """Maximal number of known names listed in full; of more, the ten nearest are listed."""
-COMPARED = 200
+MAX_COMPARED_NAMES = 200
 """Maximal number of names compared by edit distance, which is quadratic in their length."""
-MAX_NAME = 200
+MAX_NAME_CHARS = 200
 """Maximal characters of a compared name."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown name, e.g. ``; did you mean 'url'? Known: atomic, url``."""
-    names, name = sorted(known), name[:MAX_NAME]
-    if len(names) > LISTED:
+    names, name = sorted(known), name[:MAX_NAME_CHARS]
+    if len(names) > MAX_LISTED_NAMES:
         alike = _most_alike(name, names)
         first = get_close_matches(name, alike, n=10, cutoff=0.0)
         rest = f" and {len(names) - len(first):,} more"
     else:
-        alike = [known for known in names if len(known) <= MAX_NAME]
+        alike = [known for known in names if len(known) <= MAX_NAME_CHARS]
         first, rest = names, ""
     close = get_close_matches(name, alike, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
@@ -56,5 +56,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _most_alike(name: str, names: Iterable[str]) -> list[str]:
     """Return the names with the most common letter pairs, in linear time."""
     pairs = set(pairwise(name))
-    short = [known for known in names if len(known) <= MAX_NAME]
-    return nlargest(COMPARED, short, key=lambda known: len(pairs.intersection(pairwise(known))))
+    short = [known for known in names if len(known) <= MAX_NAME_CHARS]
+    return nlargest(
+        MAX_COMPARED_NAMES, short, key=lambda known: len(pairs.intersection(pairwise(known)))
+    )

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
+from genir.atomic_dirs import is_enclosed, new_folder, walk_paths
 from genir.errors import InputError
-from genir.folders import is_enclosed, new_folder, paths_below
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 JOURNAL = "journal-"
 SIGNATURE = "manifest.sig"
@@ -80,7 +80,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise InputError(
             f"{path}: format {manifest.get('format')!r}, but this genir reads {FORMAT}; "
-            "use the genir version that wrote it"
+            "train the model again"
         )
     for name in files:
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts or len(name) > MAX_NAME:
@@ -199,7 +199,7 @@ def _listed(folder: Path) -> frozenset[str] | None:
 
 def _refuse_unlisted(folder: Path, files: Container[str]) -> None:
     """Raise InputError for a file that the manifest does not list, or a special file."""
-    for path in sorted(paths_below(folder)):
+    for path in sorted(walk_paths(folder)):
         name = path.relative_to(folder)
         if is_unread(name.parts[0]):
             continue

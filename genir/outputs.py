@@ -25,7 +25,7 @@ def check_output(path: Path) -> None:
         if new:
             place.unlink()
     except OSError as error:
-        raise cannot_write(path, error) from None
+        raise write_error(path, error) from None
 
 
 def check_folder(path: Path) -> None:
@@ -37,9 +37,9 @@ def check_folder(path: Path) -> None:
         if not there.is_dir():
             raise InputError(f"{path}: {there} is a file, not a folder; give another place")
         if not os.access(there, os.W_OK | os.X_OK):
-            raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+            raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     except OSError as error:
-        raise cannot_write(path, error) from None
+        raise write_error(path, error) from None
 
 
 def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
@@ -50,7 +50,9 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
     given = {option: path for option, path in inputs.items() if path is not None}
     known = {_identity(path): option for option, path in given.items()}
     models = {
-        _place(path): option for option, path in given.items() if (path / "manifest.json").exists()
+        _resolve(path): option
+        for option, path in given.items()
+        if (path / "manifest.json").exists()
     }
     for folder, option in models.items():
         files = (path for path in folder.rglob("*") if path.is_file())
@@ -58,7 +60,7 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
     for option, path in outputs.items():
         if path is None or _is_device(path):
             continue
-        for folder in models.keys() & set(_place(path).parents):
+        for folder in models.keys() & set(_resolve(path).parents):
             raise InputError(
                 f"{option}: {path} is inside the model folder {folder} ({models[folder]}), which "
                 "accepts no other files; choose a path outside it"
@@ -68,7 +70,7 @@ def check_distinct(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path
             raise InputError(f"{other} and {option} are both {path}; give different paths")
 
 
-def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) -> None:
+def require_outside(option: str, folder: Path, inputs: Mapping[str, Path | None]) -> None:
     """Raise InputError if a folder to be replaced is or contains an input.
 
     Args:
@@ -76,11 +78,11 @@ def refuse_inside(option: str, folder: Path, inputs: Mapping[str, Path | None]) 
         folder: Folder to be replaced.
         inputs: As in `check_distinct`.
     """
-    replaced = _place(folder)
+    replaced = _resolve(folder)
     for name, path in inputs.items():
         if path is None or not path.exists():
             continue
-        place = _place(path)
+        place = _resolve(path)
         if replaced == place or replaced in place.parents:
             raise InputError(
                 f"{name}: {path} would be removed when {option} {folder} is replaced; move it "
@@ -98,11 +100,11 @@ def _identity(path: Path) -> tuple[int, int] | Path:
     try:
         facts = path.stat()
     except OSError:
-        return _place(path)
+        return _resolve(path)
     return facts.st_dev, facts.st_ino
 
 
-def _place(path: Path) -> Path:
+def _resolve(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
@@ -111,7 +113,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
-        raise cannot_write(path, error) from None
+        raise write_error(path, error) from None
 
 
 def write_all(writers: Mapping[Path, Callable[[], object]]) -> None:
@@ -123,12 +125,12 @@ def write_all(writers: Mapping[Path, Callable[[], object]]) -> None:
         except InputError as error:
             failed.append(str(error))
         except OSError as error:
-            failed.append(str(cannot_write(path, error)))
+            failed.append(str(write_error(path, error)))
     if failed:
         raise InputError("; ".join(failed))
 
 
-def cannot_write(path: Path, error: Exception) -> InputError:
+def write_error(path: Path, error: Exception) -> InputError:
     """Return the error for a path that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     mend = "free space" if getattr(error, "errno", None) == errno.ENOSPC else "choose another path"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar, cast
 
-from genir.errors import InputError, nearest
+from genir.errors import InputError, did_you_mean
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class Registry(Mapping[str, type[T]]):
         Also raises InputError as `__getitem__` does.
         """
         if name not in self:
-            hint = nearest(name, self)
+            hint = did_you_mean(name, self)
             raise InputError(f"{self._section}: unknown {self._key} {name!r}{hint}")
         return self[name]
 

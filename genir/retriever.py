@@ -13,34 +13,34 @@ import torch
 
 from genir import hub
 from genir.arguments import as_count, as_counts, as_keys, as_path, as_text, as_texts
-from genir.config import Recipe, Stage, load_recipe
-from genir.corpus.matches import Matches
+from genir.cancellation import raise_if_cancelled
+from genir.config import Recipe, StageConfig, load_recipe
+from genir.corpus.lazy_hits import LazyHits
 from genir.corpus.store import DocumentStore
 from genir.decoding.aggregate import Ranked
-from genir.decoding.filters import RowMasks, Wanted, passing_rows
-from genir.decoding.masks import LiveRows, Mask
-from genir.decoding.ranker import Ranker, Reading
-from genir.decoding.shares import document_shares, has_shares
-from genir.decoding.two_stage import FirstStage, add_queries
+from genir.decoding.filters import FilterSpec, RowMaskCache, passing_rows
+from genir.decoding.identifier_shares import document_shares, supports_shares
+from genir.decoding.ranker import DecoderInput, Ranker
+from genir.decoding.row_mask import Mask, RowMask
+from genir.decoding.strategies.tome import PassageStage, add_queries
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme
-from genir.identifiers.table import IdentifierTable, refuse_foreign_symbols, refuse_short_rows
-from genir.living.collection import stamp
-from genir.living.journal import Moved
-from genir.living.storage import Stored, read_attachments, read_facts
+from genir.identifiers.table import IdentifierTable, check_row_depths, check_symbol_ranges
 from genir.manifest import check_manifest
 from genir.models.base import DocidModel
+from genir.models.checkpoint_checks import may_be_of_hub
+from genir.models.checkpoint_io import read_tokenizer
 from genir.models.devices import as_device
-from genir.models.files import read_tokenizer
-from genir.models.foreign import may_be_of_hub
-from genir.models.guards import Guards
-from genir.models.limits import refuse_longer
+from genir.models.encoder_head.protected_queries import ProtectedQueries
+from genir.models.position_limits import require_within
 from genir.models.registry import load_model
-from genir.records import Answer, Filter, Hit
-from genir.stopping import checkpoint
+from genir.types import Filter, Hit, HitList
+from genir.updates.index import folder_fingerprint
+from genir.updates.journal import FolderReplaced
+from genir.updates.storage import IndexStorage, read_attachments, read_facts
 
-BATCH = 32
+QUERIES_PER_BATCH = 32
 """Maximum number of queries decoded in one batch."""
 
 TRAIN_QUERIES = "train-queries.digests"
@@ -49,14 +49,15 @@ ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md", TRAIN_QUERIES)
 """Files of a training run that are kept when the model is saved again."""
 
 
-class Retriever(Stored):
+class Retriever(IndexStorage):
     """A trained generative retrieval model with its documents: load, search, update, save.
 
     Attributes:
         recipe: The recipe that it was trained by.
         documents: The document store; deleted documents included.
         table: Identifiers of the documents, and which documents are live.
-        model: The network; `first` is that of a first stage, which finds the passages it reads.
+        model: The network; `passage_stage` is that of a first stage, which finds the passages it
+        reads.
 
     Examples:
         >>> from genir import Retriever
@@ -79,11 +80,11 @@ class Retriever(Stored):
         super().__init__(recipe, table, model)
         self.scheme = scheme
         self.documents = documents
-        self.first: FirstStage | None = None
-        self._masks = RowMasks()
+        self.passage_stage: PassageStage | None = None
+        self._masks = RowMaskCache()
         # Number of train queries of each document, for seen and unseen documents in evaluation.
         self.query_counts = np.zeros(len(documents), dtype=np.int32)
-        self.born = np.zeros(len(documents), dtype=np.int32)
+        self.added_in_version = np.zeros(len(documents), dtype=np.int32)
         self.attachments: dict[str, bytes] = {}
         self.manifest: dict[str, Any] = {}
 
@@ -97,27 +98,29 @@ class Retriever(Stored):
     @property
     def bytes_per_document(self) -> float:
         """Size of the trie and of identifier parameters, in bytes per document."""
-        stages: list[Ranker] = [self] if self.first is None else [self, self.first]
+        stages: list[Ranker] = [self] if self.passage_stage is None else [self, self.passage_stage]
         size = sum(stage.trie.bytes + stage.model.identifier_bytes() for stage in stages)
         return size / max(1, len(self.documents))
 
     @property
     def parameters(self) -> int:
         """Number of parameters, of both stages if there are two."""
-        models = [self.model] if self.first is None else [self.model, self.first.model]
+        models = (
+            [self.model] if self.passage_stage is None else [self.model, self.passage_stage.model]
+        )
         return sum(parameter.numel() for model in models for parameter in model.parameters())
 
     @property
-    def closed(self) -> str:
+    def insert_unsupported_reason(self) -> str:
         """Reason why documents cannot be inserted or replaced, or ""."""
-        if self.first is None:
+        if self.passage_stage is None:
             return ""
         return "a two-stage model does not support insertions; train it again on the new corpus"
 
     def to(self, device: torch.device | str) -> Self:
         """Move the model and the trie to a device, in place."""
-        if self.first is not None:
-            self.first.to(device)
+        if self.passage_stage is not None:
+            self.passage_stage.to(device)
         return super().to(device)
 
     # --- answering -----------------------------------------------------------------------------
@@ -126,10 +129,10 @@ class Retriever(Stored):
         self,
         queries: str | Iterable[str],
         k: int | Sequence[int] = 10,
-        where: Wanted | Sequence[Wanted] = None,
+        where: FilterSpec | Sequence[FilterSpec] = None,
         beams: int | None = None,
         exact: bool | None = None,
-    ) -> list[Answer[Hit]]:
+    ) -> list[HitList[Hit]]:
         """Return the hits of each query: min(k, matching documents), best first.
 
         Args:
@@ -158,10 +161,10 @@ class Retriever(Stored):
         self,
         queries: str | Iterable[str],
         k: int | Sequence[int] = 10,
-        where: Wanted | Sequence[Wanted] = None,
+        where: FilterSpec | Sequence[FilterSpec] = None,
         beams: int | None = None,
         exact: bool | None = None,
-    ) -> list[Matches]:
+    ) -> list[LazyHits]:
         """Return the answers of `search` before snippets are made. Raises like `search`.
 
         A server makes the snippets in other threads than the model's.
@@ -171,17 +174,17 @@ class Retriever(Stored):
         beams = None if beams is None else as_count(beams, "beams")
         if not isinstance(exact, bool | None):
             raise InputError(f"exact = {exact!r:.60}: give True, False or None")
-        width, matches = self.width(max(ks, default=1), beams), list[Matches]()
-        live = self._masks.live_rows(self.table, self.documents, where, len(queries))
-        for start in range(0, len(queries), BATCH):
-            batch = range(len(queries))[start : start + BATCH]
+        width, matches = self.beam_width(max(ks, default=1), beams), list[LazyHits]()
+        live = self._masks.row_masks(self.table, self.documents, where, len(queries))
+        for start in range(0, len(queries), QUERIES_PER_BATCH):
+            batch = range(len(queries))[start : start + QUERIES_PER_BATCH]
             own = [queries[q] for q in batch]
             ranked = self.rank(own, [ks[q] for q in batch], live.select(batch), width, exact)
-            matches += self._matches(own, ranked, live.closed)
+            matches += self._matches(own, ranked, live.restrict_scores)
         return matches
 
     def shares(
-        self, query: str, keys: str | Iterable[str], where: Wanted = None
+        self, query: str, keys: str | Iterable[str], where: FilterSpec = None
     ) -> list[float] | None:
         """Return the probability of documents among all that the query may find, 0 to 1 each.
 
@@ -198,48 +201,48 @@ class Retriever(Stored):
             InputError: Unknown key or field.
         """
         numbers, query = [self.table.number(key) for key in as_keys(keys)], as_text(query, "query")
-        if not has_shares(self.recipe):
+        if not supports_shares(self.recipe):
             return None
-        live = self.wanted_rows(where).to(self.model.device)
+        live = self.row_mask(where).to(self.model.device)
         with self.autocast():
             inputs = self.encode(query)
             return document_shares(self.model, self.table, self.trie, inputs, live, numbers)
 
-    def width(self, k: int, beams: int | None = None) -> int:
+    def beam_width(self, k: int, beams: int | None = None) -> int:
         """Return the beam width for k hits; queries of one width may share a batch."""
         return max(k, beams or self.recipe.decoding.beams)
 
-    def read(self, queries: Sequence[str], live: LiveRows) -> list[list[Reading]]:
+    def encode_inputs(self, queries: Sequence[str], live: RowMask) -> list[list[DecoderInput]]:
         """Return the input texts of each query: the query, first-stage passages, or both."""
-        if self.first is None:
-            return super().read(queries, live)
-        passages = self.first.passages(queries, live, self.table)
-        return add_queries(passages, queries, self.recipe.decoding.query_share)
+        if self.passage_stage is None:
+            return super().encode_inputs(queries, live)
+        passages = self.passage_stage.passages(queries, live, self.table)
+        return add_queries(passages, queries, self.recipe.decoding.query_weight)
 
-    def require_one_stage(self, what: str) -> None:
-        """Raise InputError if `what` needs one beam search with one best identifier."""
-        if self.first is not None:
+    def require_traceable_search(self, feature: str) -> None:
+        """Raise InputError if `feature` needs one beam search with one best identifier."""
+        if self.passage_stage is not None:
             raise InputError(
-                f"{what}: needs a single beam search, but this model has two stages; use a "
+                f"{feature}: needs a single beam search, but this model has two stages; use a "
                 "one-stage model"
             )
-        aggregate, several = self.recipe.decoding.aggregate, self.recipe.decoding.several
+        aggregate, several = self.recipe.decoding.aggregate, self.recipe.decoding.max_identifiers
         if several > 1:
             raise InputError(
-                f"{what}: needs one identifier per answer, but this model emits several "
-                f"([decoding] several = {several}); use a model with several = 1"
+                f"{feature}: needs one identifier per answer, but this model emits several "
+                f"([decoding] max_identifiers = {several}); use a model with max_identifiers = 1"
             )
-        if self.recipe.decoding.gathers:
+        if self.recipe.decoding.combines_partial_matches:
             raise InputError(
-                f"{what}: needs a document's best identifier, but this model sums all that its "
+                f"{feature}: needs a document's best identifier, but this model sums all that its "
                 f"beams find ([decoding] aggregate = {aggregate!r}); use 'max'"
             )
 
-    def _prove(self, queries: Sequence[str], k: int, live: LiveRows) -> list[Answer[Ranked]]:
-        self.require_one_stage("exact search")
+    def _prove(self, queries: Sequence[str], k: int, live: RowMask) -> list[HitList[Ranked]]:
+        self.require_traceable_search("exact search")
         return super()._prove(queries, k, live)
 
-    def live_rows(
+    def row_masks(
         self,
         where: Filter | None = None,
         allow: Collection[str] | None = None,
@@ -248,47 +251,47 @@ class Retriever(Stored):
         """Return the rows that may be found, bool [rows]; see `passing_rows`."""
         return passing_rows(self.table, self.documents, where, allow, deny)
 
-    def wanted_rows(self, where: Wanted = None) -> LiveRows:
+    def row_mask(self, where: FilterSpec = None) -> RowMask:
         """Return the mask of a filter for the decoder. Raises like `search`."""
-        return self._masks.live_rows(self.table, self.documents, where, 1)
+        return self._masks.row_masks(self.table, self.documents, where, 1)
 
-    def prepare(self, where: Wanted) -> LiveRows:
+    def prepare(self, where: FilterSpec) -> RowMask:
         """Compute and cache a filter's mask, from any thread, for later searches."""
         return self._masks.mask(self.table, self.documents, where)
 
-    def prepared(self, where: Wanted) -> LiveRows | None:
+    def prepared(self, where: FilterSpec) -> RowMask | None:
         """Return the cached mask of a filter, or None; does not block, from any thread."""
-        return self._masks.known(self.table, where)
+        return self._masks.cached(self.table, where)
 
-    def hits_of(self, query: str, ranked: Sequence[Ranked], closed: bool = False) -> list[Hit]:
+    def make_hits(self, query: str, ranked: Sequence[Ranked], excluded: bool = False) -> list[Hit]:
         """Return ranked documents as hits, with titles, URLs and snippets."""
-        (found,) = self._matches([query], [ranked], closed)
+        (found,) = self._matches([query], [ranked], excluded)
         return found.hits()
 
     def _matches(
         self, queries: Sequence[str], ranked: Sequence[Sequence[Ranked]], closed: bool = False
-    ) -> list[Matches]:
+    ) -> list[LazyHits]:
         """Read the contents of a batch of hits in one statement; closed: without identifiers."""
         keys, symbols = self.table.keys, self.table.identifier
         numbers = dict.fromkeys(item.document for own in ranked for item in own)
         shown = self.documents.previews([keys[number] for number in numbers], strict=True)
         matches = []
         for query, own in zip(queries, ranked, strict=True):
-            checkpoint()
+            raise_if_cancelled()
             previews = [shown[keys[item.document]] for item in own]
             hits = [
                 Hit(
                     key=keys[item.document],
                     score=item.score,
                     rank=rank,
-                    identifier="" if closed else self.scheme.describe(symbols(item.row)),
+                    identifier="" if closed else self.scheme.to_text(symbols(item.row)),
                     title=preview.title,
                     url=preview.url,
                 )
                 for rank, (item, preview) in enumerate(zip(own, previews, strict=True), start=1)
             ]
-            answer = Answer(hits, getattr(own, "proven", None))
-            matches.append(Matches(query, answer, [preview.text for preview in previews]))
+            answer = HitList(hits, getattr(own, "proven", None))
+            matches.append(LazyHits(query, answer, [preview.text for preview in previews]))
         return matches
 
     def close(self) -> None:
@@ -317,19 +320,19 @@ class Retriever(Stored):
         folder = as_path(folder, "folder")
         device = as_device(device)
         while True:
-            before = stamp(folder)
+            before = folder_fingerprint(folder)
             try:
                 return cls._load(folder, device)
-            except Moved:
+            except FolderReplaced:
                 continue
             except InputError:
                 # A compaction may have replaced the folder between two reads.
-                if stamp(folder) == before:
+                if folder_fingerprint(folder) == before:
                     raise
 
     @classmethod
     def _load(cls, folder: Path, device: torch.device) -> Self:
-        before = stamp(folder)
+        before = folder_fingerprint(folder)
         manifest = check_manifest(folder)
         recipe = load_recipe(folder / "recipe.toml")
         scheme, table, model = _parts(folder, recipe)
@@ -340,18 +343,20 @@ class Retriever(Stored):
                 "the folder or train it again"
             )
         loaded = cls(recipe, scheme, table, model.eval(), documents)
-        if recipe.first is not None:
-            loaded.first = FirstStage(recipe.first, *_parts(folder / "first", recipe.first))
+        if recipe.passage_stage is not None:
+            loaded.passage_stage = PassageStage(
+                recipe.passage_stage, *_parts(folder / "passage_stage", recipe.passage_stage)
+            )
         loaded.to(device)
         loaded.folder, loaded.manifest = folder, manifest
         loaded.attachments = read_attachments(folder, ATTACHMENTS)
-        loaded.query_counts, loaded.born = read_facts(
+        loaded.query_counts, loaded.added_in_version = read_facts(
             folder / "queries.safetensors", len(documents)
         )
-        loaded.guards = Guards.load(folder, len(documents), loaded.row_width)
-        loaded._settle(folder)
-        if stamp(folder) != before:
-            raise Moved
+        loaded.protected_queries = ProtectedQueries.load(folder, len(documents), loaded.row_width)
+        loaded._resolve_folder(folder)
+        if folder_fingerprint(folder) != before:
+            raise FolderReplaced
         return loaded
 
     @classmethod
@@ -372,19 +377,19 @@ class Retriever(Stored):
         return hub.upload(self.folder, name, private)
 
 
-def _parts(folder: Path, recipe: Stage) -> tuple[Scheme, IdentifierTable, DocidModel]:
+def _parts(folder: Path, recipe: StageConfig) -> tuple[Scheme, IdentifierTable, DocidModel]:
     """Load scheme, table and model of one stage."""
     try:
         scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
         table = IdentifierTable.load(folder / "identifiers")
-        refuse_foreign_symbols(table, scheme.level_sizes(), folder, scheme.needs_tokenizer)
+        check_symbol_ranges(table, scheme.level_sizes(), folder, scheme.needs_tokenizer)
         if scheme.full_depth:
-            refuse_short_rows(table, len(scheme.level_sizes()), folder)
+            check_row_depths(table, len(scheme.level_sizes()), folder)
         model = load_model(folder, recipe.model.kind, scheme, table)
         length = recipe.training.source_length
         most = min(model.source_positions(), default=length)
         key = f"{folder / 'recipe.toml'}: [training] source_length"
-        refuse_longer(key, length, most, "the encoder")
+        require_within(key, length, most, "the encoder")
         return scheme, table, model
     except InputError:
         raise

@@ -2,8 +2,8 @@
 
 A handler that raises, like Python's for SIGINT, raises inside imports, destructors or libraries
 that catch everything. `leave` instead runs the clean-up registered by `on_leave` and ends the
-process. Resumable work and the server install their own handlers (`genir.training.signals`). Entry
-points call `listen` first, so this module has only fast imports.
+process. Resumable work and the server install their own handlers (`genir.training.stop_request`).
+Entry points call `listen` first, so this module has only fast imports.
 """
 
 import os

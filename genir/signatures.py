@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genir.atomic_dirs import fsync_parent, is_enclosed
 from genir.errors import InputError, MissingPackage
-from genir.folders import flush_entry, is_enclosed
 from genir.manifest import MAX_JSON_BYTES, SIGNATURE, check_manifest
 from genir.manifest import NAME as MANIFEST
 from genir.text_files import read_text
@@ -135,7 +135,7 @@ def sign_folder(folder: Path, key: "Ed25519PrivateKey") -> str:
     try:
         _write_new(part, key.sign(data), 0o644)
         part.replace(folder / SIGNATURE)
-        flush_entry(folder)
+        fsync_parent(folder)
     except OSError as error:
         raise InputError(
             f"{folder / SIGNATURE}: cannot be written ({error.strerror}); sign a copy"

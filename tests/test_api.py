@@ -11,9 +11,9 @@ from datasets import Dataset
 
 import genir
 from genir import api, retriever
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
 from genir.errors import InputError
-from genir.records import Answer, Document, Hit, Query
+from genir.types import Document, Hit, HitList, Query
 
 TOP = Path(__file__).parents[1]
 MEASURES = ["RR@10", "nDCG@3", "AP"]
@@ -170,8 +170,8 @@ def test_reprs_say_what_there_is(tiny):
     hit = Hit("a", -0.123456, 1, title="A title", snippet="x" * 100)
     shown = f"Hit(rank=1, key='a', score=-0.1235, title='A title', snippet='{'x' * 59}…')"
     assert repr(hit) == shown
-    assert repr(Answer([hit, hit])) == f"[{shown},\n {shown}]" and repr(Answer()) == "[]"
-    assert repr(Answer([1], proven=True)) == "Answer([1], proven=True)"
+    assert repr(HitList([hit, hit])) == f"[{shown},\n {shown}]" and repr(HitList()) == "[]"
+    assert repr(HitList([1], proven=True)) == "Answer([1], proven=True)"
 
 
 def test_a_client_passes_mypy_strict(tmp_path):

@@ -11,15 +11,15 @@ from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
 from genir.config import load_recipe
 from genir.errors import InputError
+from genir.evaluation.beam_tree import beam_tree
 from genir.evaluation.explain import explain
 from genir.evaluation.latency import latencies
-from genir.evaluation.tree import beam_tree
-from genir.living.collection import Living
 from genir.models.encoder import TextEncoder
-from genir.records import Selection
 from genir.retriever import Retriever
 from genir.serving.app import create_app
-from genir.serving.tokens import Wish, new_token, read_tokens
+from genir.serving.tokens import TokenSpec, new_token, read_tokens
+from genir.types import Selection
+from genir.updates.index import MutableIndex
 
 QUERY = "clone a text"
 
@@ -123,7 +123,7 @@ def test_encoders_take_a_string_as_one_text(retriever, tiny_encoder):
     encoder = TextEncoder.pretrained(str(tiny_encoder))
     assert encoder.embed(QUERY).shape == (1, 16)
     assert (encoder.embed(QUERY) == encoder.embed([QUERY])).all()
-    assert encoder.read_tokens(QUERY)[0].shape == encoder.read_tokens([QUERY])[0].shape
+    assert encoder.tokenize(QUERY)[0].shape == encoder.tokenize([QUERY])[0].shape
     assert len(retriever.encode(QUERY)[0]) == 1
     with pytest.raises(InputError, match="texts: got bytes"):
         encoder.embed(b"vpn")
@@ -162,9 +162,9 @@ def test_a_selection_takes_a_string_as_one_key(retriever):
 
 def test_rows_and_documents_are_found_by_one_key(retriever):
     table = retriever.table
-    (row,) = np.flatnonzero(retriever.live_rows(allow="copy-file"))
+    (row,) = np.flatnonzero(retriever.row_masks(allow="copy-file"))
     assert table.keys[table.documents[row]] == "copy-file"
-    assert (~retriever.live_rows(deny="copy-file")).sum() == 1
+    assert (~retriever.row_masks(deny="copy-file")).sum() == 1
     assert list(retriever.documents.fetch("copy-file")) == ["copy-file"]
     with pytest.raises(InputError, match="keys: got a dict"):
         as_keys({"copy-file": 1})
@@ -174,7 +174,7 @@ def test_one_key_is_deleted_and_one_query_belongs_to_a_document(tiny_folder, tmp
     import shutil
 
     model = Retriever.load(shutil.copytree(tiny_folder("atomic"), tmp_path / "model"))
-    assert isinstance(model, Living)
+    assert isinstance(model, MutableIndex)
     document = model.documents.find("copy-file")
     assert model.delete("copy-file") == ["copy-file"]
     assert model.delete(iter(["watch-disk"])) == ["watch-disk"]
@@ -194,7 +194,7 @@ def test_one_key_is_deleted_and_one_query_belongs_to_a_document(tiny_folder, tmp
 def test_settings_examples_and_tokens_take_a_string_as_one(retriever, tmp_path):
     assert load_recipe("default", "training.max_steps=7").training.max_steps == 7
     assert create_app(retriever, examples="a question").state.examples == ("a question",)
-    new_token(tmp_path / "tokens.json", Wish("me", allow="copy-file"))
+    new_token(tmp_path / "tokens.json", TokenSpec("me", allow="copy-file"))
     assert read_tokens(tmp_path / "tokens.json")[0].allow == ["copy-file"]
 
 
@@ -225,4 +225,4 @@ def test_an_empty_list_of_allowed_keys_finds_nothing(tiny_folder):
 def test_a_falsy_filter_is_no_filter_for_all(tiny_folder, where):
     retriever = Retriever.load(tiny_folder("atomic"), "cpu")
     with pytest.raises(InputError, match="where: got"):
-        retriever.live_rows(where=where)
+        retriever.row_masks(where=where)

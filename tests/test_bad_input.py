@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from in_process import run
 
-from genir.training.job import Job, train
+from genir.training.pipeline import TrainingJob, train
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -27,7 +27,7 @@ task = "queries"
 task = "lead"
 [model]
 encoder = {encoder}
-lexical = 0
+lexical_dim = 0
 [training]
 max_steps = 2
 batch_size = 16
@@ -40,8 +40,8 @@ def finished(tiny_encoder, tiny_corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(tiny_corpus, folder / "corpus")
     (folder / "tiny.toml").write_text(RECIPE.format(encoder=json.dumps(str(tiny_encoder))))
-    train(Job(str(folder / "tiny.toml"), folder / "corpus", folder / "model"))
-    begun = Job(str(folder / "tiny.toml"), folder / "corpus", folder / "begun")
+    train(TrainingJob(str(folder / "tiny.toml"), folder / "corpus", folder / "model"))
+    begun = TrainingJob(str(folder / "tiny.toml"), folder / "corpus", folder / "begun")
     train(begun, prepare_only=True)
     (folder / "file").write_text("a file\n")
     (folder / "empty").mkdir()
@@ -96,7 +96,8 @@ TRAININGS = {
     "recipe no TOML": (("train", "corpus/corpus.jsonl", *TRAIN[2:]), "not valid TOML"),
     "unknown section": (setting("trainnig.epochs=1"), r"'trainnig'; did you mean 'training'\?"),
     "unknown key": (setting("training.epoch=1"), r"'training\.epoch'; did you mean 'epochs'\?"),
-    "key of model": (setting("model.lexicle=1"), r"\[model\].*'lexicle'; did you mean 'lexical'"),
+    "key of model": (setting("model.lexicle=1"),
+    r"\[model\].*'lexicle'; did you mean 'lexical_dim'"),
     "key of scheme": (setting("identifiers.levels=2"), r"\[identifiers\] atomic: .*'levels'"),
     "key of task": (setting("tasks.1.word=2"), r"\[\[tasks\]\] lead: .*'word'; did you .* 'words'"),
     "ill-typed": (setting("training.epochs=many"), r"training\.epochs = 'many': .*number"),
@@ -105,12 +106,14 @@ TRAININGS = {
     "not a number": (setting("training.learning_rate=nan"), r"learning_rate = nan"),
     "dropout 1": (setting("training.dropout=1.0"), r"training\.dropout = 1\.0: .*less than 1"),
     "precision": (setting("training.precision=fp8"), r"precision = 'fp8': .*'bf16'"),
-    "normalise": (setting("decoding.normalise=all"), r"decoding\.normalise = 'all': .*'legal'"),
+    "normalise": (setting("decoding.softmax=all"), r"decoding\.softmax = 'all': .*'trie'"),
     "beams": (setting("decoding.beams=0"), r"decoding\.beams = 0"),
     "unknown scheme": (setting("identifiers.scheme=residul"), r"'residul'.*mean 'residual'\?"),
     "unknown task": (setting("tasks.0.task=querys"), r"task 'querys'; did you mean 'queries'\?"),
-    "unknown kind": (setting("model.kind=brige"), r"kind 'brige'; did you mean 'bridge'\?"),
-    "text in a bridge": (setting("identifiers.scheme=url"), r"'url' needs; use kind = 'seq2seq'"),
+    "unknown kind": (setting("model.kind=encoder-hed"),
+    r"kind 'encoder-hed'; did you mean 'encoder-head'\?"),
+    "text in an encoder-head model": (setting("identifiers.scheme=url"),
+    r"'url' needs; use kind = 'seq2seq'"),
     "too many codes": (
         (*setting("identifiers.scheme=residual"), "--set", "identifiers.codes=7"),
         r"\[identifiers\] residual: codes = 7",
@@ -158,10 +161,10 @@ TRAININGS = {
                          r"unknown-document\.tsv:22: document 'no-such-key' is unknown"),
     "no encoder": (setting("model.encoder=./no"), r"cannot load '\./no': .*give 'minilm'"),
     "encoder a corpus": (setting("model.encoder=./corpus"), r"cannot load '\./corpus'"),
-    "start nowhere": (setting("model.start=nowhere"), r"nowhere: no such model folder"),
-    "start a corpus": (setting("model.start=./corpus"), r"manifest\.json: missing"),
-    "start unknown recipe": (setting("model.start=no.toml"), r"no\.toml: no such recipe file"),
-    "start itself": (setting("model.start=tiny.toml"), r"cannot start from itself"),
+    "start nowhere": (setting("model.init_from=nowhere"), r"nowhere: no such model folder"),
+    "start a corpus": (setting("model.init_from=./corpus"), r"manifest\.json: missing"),
+    "start unknown recipe": (setting("model.init_from=no.toml"), r"no\.toml: no such recipe file"),
+    "start itself": (setting("model.init_from=tiny.toml"), r"cannot start from itself"),
     "nothing to learn": (
         ("train", "tiny.toml", "--corpus", "corpus/corpus.jsonl", "--out", "new",
          "--set", "tasks=[{task = 'queries'}]"),
@@ -286,8 +289,8 @@ MANIFESTS = {
     "missing": (remove, r"manifest\.json: missing, so this is not a genir model folder"),
     "cut": (cut, r"manifest\.json: damaged; restore"),
     "of a later genir": (
-        lambda path: path.write_text(path.read_text().replace('"format": 1', '"format": 99')),
-        r"manifest\.json: format 99, but this genir reads 1; use the genir version",
+        lambda path: path.write_text(path.read_text().replace('"format": 2', '"format": 99')),
+        r"manifest\.json: format 99, but this genir reads 2; train the model again",
     ),
     "a list": (lambda path: path.write_text("[]"), r"manifest\.json: damaged"),
 }

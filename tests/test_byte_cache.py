@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genir.byte_cache import ENTRY_BYTES, ByteCache, digest_of, size_of
-from genir.records import Selection
+from genir.types import Selection
 
 
 def test_the_least_recently_used_value_goes_when_bytes_run_out():

@@ -38,7 +38,7 @@ def model(tiny_encoder, tiny_corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "model"
     settings = (f"model.encoder={tiny_encoder}", "training.batch_size=16", "training.max_steps=30",
                 "training.head_learning_rate=0.05", "training.learning_rate=0.01",
-                "training.evaluations=1")  # fmt: skip
+                "training.num_dev_evals=1")  # fmt: skip
     flags = [flag for setting in settings for flag in ("--set", setting)]
     assert run("train", "default", "--corpus", tiny_corpus, "--out", out, *flags) == 0
     return out
@@ -184,7 +184,7 @@ def test_train_takes_a_precision(monkeypatch, tmp_path):
         jobs.append(job)
         raise InputError("no training here")
 
-    monkeypatch.setattr("genir.training.job.train", refuse)
+    monkeypatch.setattr("genir.training.pipeline.train", refuse)
     for given in (["--precision", "bf16"], []):
         run("train", "default", "--corpus", tmp_path, "--out", tmp_path / "out", *given)
     assert [job.settings for job in jobs] == [["training.precision=bf16"], []]

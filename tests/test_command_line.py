@@ -173,7 +173,7 @@ def test_help_shows_every_bracketed_word(verb, capsys, monkeypatch):
 def test_the_help_of_generate_queries_names_its_section(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert run("generate-queries", "--help") == 0
-    assert "[pseudo]" in capsys.readouterr().out
+    assert "[pseudo_queries]" in capsys.readouterr().out
     assert run("train", "--help") == 0
     shown = capsys.readouterr().out
     assert "[qrels/train.tsv]" in shown and "[the corpus's" in shown

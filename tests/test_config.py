@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from genir import errors
-from genir.config import Recipe, Strict, dump_recipe, load_recipe, recipe_names, validate
-from genir.errors import InputError, nearest
+from genir.config import Recipe, StrictModel, dump_recipe, load_recipe, recipe_names, validate
+from genir.errors import InputError, did_you_mean
 from genir.identifiers.registry import build_scheme, find_scheme
 from genir.models.registry import model_class
 from genir.tasks.registry import TASKS
@@ -26,7 +26,7 @@ task = "spans"
 weight = 0.5
 lengths = [3, 8]
 [model]
-kind = "bridge"
+kind = "encoder-head"
 [training]
 epochs = 3
 """
@@ -50,7 +50,7 @@ def test_a_recipe_is_read_by_path(file):
     assert [(task.task, task.weight) for task in recipe.tasks] == [("queries", 1), ("spans", 0.5)]
     assert recipe.tasks[1].options == {"lengths": [3, 8]}
     assert recipe.model.options == {}
-    assert recipe.decoding.normalise == "vocabulary"
+    assert recipe.decoding.softmax == "vocabulary"
     assert loaded(str(file)) == recipe
 
 
@@ -75,15 +75,22 @@ def test_an_own_recipe_names_what_there_is(name):
     for task in recipe.tasks:
         validate(TASKS[task.task].Options, task.options, name)
     check_losses(recipe)
-    assert recipe.model.start in ("", *recipe_names())
-    if recipe.first is not None:
-        first = find_scheme(recipe.first.identifiers.scheme)
-        validate(first.Options, recipe.first.identifiers.options, name)
-        validate(model_class(recipe.first.model.kind).Options, recipe.first.model.options, name)
-        for task in recipe.first.tasks:
+    assert recipe.model.init_from in ("", *recipe_names())
+    if recipe.passage_stage is not None:
+        first = find_scheme(recipe.passage_stage.identifiers.scheme)
+        validate(first.Options, recipe.passage_stage.identifiers.options, name)
+        validate(
+            model_class(recipe.passage_stage.model.kind).Options,
+            recipe.passage_stage.model.options,
+            name,
+        )
+        for task in recipe.passage_stage.tasks:
             validate(TASKS[task.task].Options, task.options, name)
-    if recipe.pseudo.source:
-        assert load_recipe(recipe.pseudo.source, recipe.pseudo.settings).decoding.mode == "free"
+    if recipe.pseudo_queries.source:
+        assert (
+            load_recipe(recipe.pseudo_queries.source, recipe.pseudo_queries.settings).decoding.mode
+            == "text"
+        )
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -107,7 +114,7 @@ values = st.recursive(
     max_leaves=6,
 )
 options = st.dictionaries(texts.filter(lambda key: key not in NAMED), values, max_size=3)
-NAMED = ("scheme", "task", "weight", "kind", "start", "options", "model_extra")
+NAMED = ("scheme", "task", "weight", "kind", "init_from", "options", "model_extra")
 
 
 @given(texts, options, st.lists(options, min_size=1, max_size=3), st.floats(1e-9, 1e9))
@@ -133,12 +140,12 @@ TWO = (
     TINY.replace("[model]", "[model]\nwidth = 8")
     + """
 seed = 3
-[first.identifiers]
+[passage_stage.identifiers]
 scheme = "passage"
-[[first.tasks]]
+[[passage_stage.tasks]]
 task = "spans"
 lengths = [3, 8]
-[first.training]
+[passage_stage.training]
 epochs = 1
 """
 )
@@ -147,43 +154,48 @@ epochs = 1
 def test_a_first_stage_takes_over_what_it_leaves_out(tmp_path):
     path = tmp_path / "two.toml"
     path.write_text(TWO)
-    recipe = loaded(path, "training.max_steps=5", "first.decoding.beams=2", "model.depth=1")
-    first = recipe.first
+    recipe = loaded(path, "training.max_steps=5", "passage_stage.decoding.beams=2", "model.depth=1")
+    first = recipe.passage_stage
     assert (first.training.epochs, first.training.seed, first.training.max_steps) == (1, 3, 5)
     assert first.model.options == recipe.model.options == {"width": 8, "depth": 1}
     assert (first.decoding.beams, recipe.decoding.beams) == (2, 20)
     path.write_text(dump_recipe(recipe))
     assert loaded(path) == recipe
-    assert loaded(path, "first.model.width=4").first.model.options == {"width": 4, "depth": 1}
+    assert loaded(path, "passage_stage.model.width=4").passage_stage.model.options == {
+        "width": 4,
+        "depth": 1,
+    }
 
 
 def test_a_first_stage_of_another_kind_takes_over_no_model(tmp_path):
     path = tmp_path / "two.toml"
-    path.write_text(TWO + '[first.model]\nkind = "seq2seq"\n')
-    assert loaded(path).first.model.options == {}
+    path.write_text(TWO + '[passage_stage.model]\nkind = "seq2seq"\n')
+    assert loaded(path).passage_stage.model.options == {}
 
 
 def test_only_a_second_stage_shares_its_answer_with_the_query(tmp_path):
     path = tmp_path / "two.toml"
     path.write_text(TWO)
-    assert loaded(path, "decoding.query_share=0.5").decoding.query_share == 0.5
-    with pytest.raises(InputError, match=r"query_share = 1\.0"):
-        loaded(path, "decoding.query_share=1.0")
-    with pytest.raises(InputError, match=r"\[first\.decoding\] query_share = 0\.5 needs a second"):
-        loaded(path, "first.decoding.query_share=0.5")
-    with pytest.raises(InputError, match=r"\[decoding\] query_share = 0\.5 needs a second stage"):
-        load_recipe("url", ["decoding.query_share=0.5"])
+    assert loaded(path, "decoding.query_weight=0.5").decoding.query_weight == 0.5
+    with pytest.raises(InputError, match=r"query_weight = 1\.0"):
+        loaded(path, "decoding.query_weight=1.0")
+    with pytest.raises(
+        InputError, match=r"\[passage_stage\.decoding\] query_weight = 0\.5 needs a second"
+    ):
+        loaded(path, "passage_stage.decoding.query_weight=0.5")
+    with pytest.raises(InputError, match=r"\[decoding\] query_weight = 0\.5 needs a second stage"):
+        load_recipe("url", ["decoding.query_weight=0.5"])
 
 
 def test_a_bad_first_stage_is_named(tmp_path):
     path = tmp_path / "two.toml"
     path.write_text(TWO)
-    with pytest.raises(InputError, match=r"unknown key 'first\.trainin'"):
-        loaded(path, "first.trainin.epochs=2")
-    with pytest.raises(InputError, match=r"first.training.epochs = 0: .*greater than 0"):
-        loaded(path, "first.training.epochs=0")
-    with pytest.raises(InputError, match=r"first.training = 'fast'"):
-        loaded(path, "first.training=fast")
+    with pytest.raises(InputError, match=r"unknown key 'passage_stage\.trainin'"):
+        loaded(path, "passage_stage.trainin.epochs=2")
+    with pytest.raises(InputError, match=r"passage_stage.training.epochs = 0: .*greater than 0"):
+        loaded(path, "passage_stage.training.epochs=0")
+    with pytest.raises(InputError, match=r"passage_stage.training = 'fast'"):
+        loaded(path, "passage_stage.training=fast")
 
 
 # --- settings ----------------------------------------------------------------------------------
@@ -311,28 +323,28 @@ def test_few_of_many_known_names_are_compared_letter_by_letter(monkeypatch):
 
     monkeypatch.setattr(errors, "get_close_matches", count)
     names = [f"field-{n}-{m}" for n in range(100) for m in range(200)] + ["f" * 100_000]
-    assert "did you mean 'field-3-7'?" in nearest("fiedl-3-7", names)
-    nearest("x" * 100_000, names)
-    assert "did you mean" not in nearest("f" * 100_000, ["f" * 100_000])
-    assert max(compared) <= (errors.MAX_NAME, errors.COMPARED)
+    assert "did you mean 'field-3-7'?" in did_you_mean("fiedl-3-7", names)
+    did_you_mean("x" * 100_000, names)
+    assert "did you mean" not in did_you_mean("f" * 100_000, ["f" * 100_000])
+    assert max(compared) <= (errors.MAX_NAME_CHARS, errors.MAX_COMPARED_NAMES)
 
 
 def test_of_many_known_names_the_ten_nearest_are_listed():
     """An error over 22,500 metadata fields had 304 kB."""
-    hint = nearest("k7x", [f"k{n}" for n in range(22_500)])
+    hint = did_you_mean("k7x", [f"k{n}" for n in range(22_500)])
     assert hint.startswith("; did you mean 'k7'? Known: k7, ") and hint.endswith(" and 22,490 more")
     assert hint.count(", ") == 9 and len(hint) < 150
-    assert nearest("b", ["c", "a"]) == "; Known: a, c"
+    assert did_you_mean("b", ["c", "a"]) == "; Known: a, c"
 
 
 # --- validate ----------------------------------------------------------------------------------
 
 
-class Inner(Strict):
+class Inner(StrictModel):
     depth: int = 1
 
 
-class Outer(Strict):
+class Outer(StrictModel):
     inner: Inner = Inner()
     size: float = Field(default=1.0, gt=0)
 
@@ -347,14 +359,14 @@ def test_a_section_cannot_be_changed_later():
         validate(Outer, {}, "here").size = 2.0
 
 
-@pytest.mark.parametrize("other", ["mode=exact", "look_ahead=0.5", "aggregate=logsumexp"])
+@pytest.mark.parametrize("other", ["mode=exact", "lookahead_weight=0.5", "aggregate=logsumexp"])
 def test_answers_of_several_identifiers_are_found_by_plain_beam_search(file, other):
-    assert loaded(file, "decoding.several=3").decoding.several == 3
-    with pytest.raises(InputError, match=r"several = 3: .* set mode = \"beam\""):
-        loaded(file, "decoding.several=3", f"decoding.{other}")
+    assert loaded(file, "decoding.max_identifiers=3").decoding.max_identifiers == 3
+    with pytest.raises(InputError, match=r"max_identifiers = 3: .* set mode = \"beam\""):
+        loaded(file, "decoding.max_identifiers=3", f"decoding.{other}")
 
 
-@pytest.mark.parametrize("stage", ["", "first."])
+@pytest.mark.parametrize("stage", ["", "passage_stage."])
 def test_answers_of_several_identifiers_are_for_one_stage(stage):
-    with pytest.raises(InputError, match=r"several = 2 needs a single stage"):
-        load_recipe("tome", [f"{stage}decoding.several=2"])
+    with pytest.raises(InputError, match=r"max_identifiers = 2 needs a single stage"):
+        load_recipe("tome", [f"{stage}decoding.max_identifiers=2"])

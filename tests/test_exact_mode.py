@@ -30,7 +30,7 @@ def test_exact_hits_are_those_of_a_beam_as_wide_as_the_table(retriever, where):
 
 def test_where_the_budget_runs_out_beam_search_answers(retriever):
     decoding = retriever.recipe.decoding
-    spent = decoding.model_copy(update={"budget": 1, "mode": "exact"})
+    spent = decoding.model_copy(update={"max_nodes": 1, "mode": "exact"})
     recipe = retriever.recipe
     beam = retriever.search(QUERIES, 5)
     retriever.recipe = recipe.model_copy(update={"decoding": spent})
@@ -39,7 +39,7 @@ def test_where_the_budget_runs_out_beam_search_answers(retriever):
     finally:
         retriever.recipe = recipe
     assert again == beam
-    if len(retriever.table) <= 1024 and retriever.model.kind == "bridge":
+    if len(retriever.table) <= 1024 and retriever.model.kind == "encoder-head":
         assert all(hits.proven for hits in exact)  # one expansion completes a table this small
     else:
         assert not any(hits.proven for hits in exact)
@@ -54,7 +54,7 @@ def test_a_filter_that_nothing_passes_is_proven_empty(retriever):
 @pytest.fixture
 def ahead(retriever, monkeypatch):
     """The same model with look-ahead."""
-    decoding = retriever.recipe.decoding.model_copy(update={"look_ahead": 0.5})
+    decoding = retriever.recipe.decoding.model_copy(update={"lookahead_weight": 0.5})
     recipe = retriever.recipe.model_copy(update={"decoding": decoding})
     monkeypatch.setattr(retriever, "recipe", recipe)
     return retriever
@@ -65,7 +65,7 @@ def test_look_ahead_adds_the_prior_of_the_document(retriever, request):
     plain = retriever.search(QUERIES, rows, beams=rows)
     ahead = request.getfixturevalue("ahead")
     if ahead.model.kind == "seq2seq":
-        with pytest.raises(InputError, match=r"look_ahead: a 'seq2seq' model has no prior"):
+        with pytest.raises(InputError, match=r"lookahead_weight: a 'seq2seq' model has no prior"):
             ahead.search(QUERIES, 3)
         return
     model = ahead.model

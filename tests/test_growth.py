@@ -14,11 +14,11 @@ from time import thread_time
 import pytest
 
 from genir.baselines.bm25 import Bm25
-from genir.config import PseudoSection
-from genir.corpus.folder import read_corpus
+from genir.config import PseudoQueriesSection
 from genir.corpus.front_matter import split_front_matter
-from genir.corpus.held_out import held_out
-from genir.corpus.page import parse_html, parse_markdown
+from genir.corpus.page_parser import parse_html, parse_markdown
+from genir.corpus.readers import read_corpus
+from genir.corpus.sentence_queries import make_sentence_queries
 from genir.corpus.snippet import MAX_SNIPPET_CHARS, snippet
 from genir.corpus.store import DocumentStore
 from genir.corpus.tokens import characters, index_terms, terms, without_punctuation, words
@@ -27,11 +27,11 @@ from genir.generation.queries import prompt
 from genir.identifiers.ngram import windows
 from genir.identifiers.passage import document_passages
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Link
-from genir.tasks import passages
+from genir.tasks import chunking
 from genir.tasks.hyperlinks import anchors
 from genir.tasks.registry import TASKS
-from genir.training.split import carve_dev
+from genir.training.dev_split import make_dev_split
+from genir.types import Document, Link
 
 DOUBLINGS = 4
 LIMIT = 1.3
@@ -119,15 +119,15 @@ PARTS = {
     "index terms": index_terms,
     "characters": characters,
     "without punctuation": without_punctuation,
-    "sentences": passages.sentences,
-    "lead": lambda text: passages.lead(text, 32),
-    "pieces": lambda text: passages.clauses(text, 10**9, 5),
-    "first section": passages.first_section,
+    "sentences": chunking.sentences,
+    "lead": lambda text: chunking.lead(text, 32),
+    "pieces": lambda text: chunking.clauses(text, 10**9, 5),
+    "first section": chunking.first_section,
     "misspelt": lambda text: misspelt(text, ["a"], Random(0)),
     "letters": lambda text: letters_of([text]),
-    "held out": lambda text: held_out([Document("a", text)], 0.5, 0),
+    "held out": lambda text: make_sentence_queries([Document("a", text)], 0.5, 0),
     "passages": lambda text: document_passages(Document("a", text), 10, 10**9),
-    "prompt": lambda text: prompt(Document("a", text), PseudoSection(drop=0.5), Random(0)),
+    "prompt": lambda text: prompt(Document("a", text), PseudoQueriesSection(drop=0.5), Random(0)),
 }
 
 
@@ -226,9 +226,9 @@ CORPORA = {
     "alike": lambda size: documents(size, "It is one of the first of all numbers, like {n}. "),
 }
 READERS = {
-    "held out": lambda corpus: held_out(corpus, 0.5, 0),
+    "held out": lambda corpus: make_sentence_queries(corpus, 0.5, 0),
     "BM25": lambda corpus: Bm25.fit(corpus).search(["some words of it"], 10),
-    "dev questions": lambda corpus: carve_dev(corpus, {}, len(corpus), 0),
+    "dev questions": lambda corpus: make_dev_split(corpus, {}, len(corpus), 0),
     "tables": lambda corpus: IdentifierTable.build(
         [[(n // 100, n % 100)] for n in range(len(corpus))], [d.key for d in corpus]
     ),
@@ -247,7 +247,7 @@ def test_one_long_document_loses_many_sentences():
                 for n in range(size))  # fmt: skip
         return [Document("a", "".join(made))]
 
-    assert_linear(page, lambda corpus: held_out(corpus, 0.5, 0), 20)
+    assert_linear(page, lambda corpus: make_sentence_queries(corpus, 0.5, 0), 20)
 
 
 HTML = {

@@ -68,7 +68,7 @@ def recipe(corpus):
 @pytest.fixture(scope="module")
 def training(corpus, recipe, tiny_encoder):
     """Return the arguments that train a model of the corpus."""
-    settings = (f"model.encoder={tiny_encoder}", "training.max_steps=1", "training.evaluations=1")
+    settings = (f"model.encoder={tiny_encoder}", "training.max_steps=1", "training.num_dev_evals=1")
     flags = [flag for setting in settings for flag in ("--set", setting)]
     return ["train", recipe, "--corpus", corpus, *flags]
 
@@ -110,7 +110,7 @@ def calls(model, corpus, training, encoder):
                  (2, ["sign", model, "--key", f"{BAD}none"])],
         "verify": [(0, ["verify", model, "--key", model.with_name(f"key {CONTROLS}.pub")]),
                    (2, ["verify", model, "--key", f"{BAD}none"])],
-        "evaluate": [(0, ["evaluate", model, *judged, "--timed", "1", "--no-typos",
+        "evaluate": [(0, ["evaluate", model, *judged, "--latency-queries", "1", "--no-typos",
                           "--report", corpus / f"report {CONTROLS}"]),
                      (2, ["evaluate", model, *judged, "--baselines", BAD])],
         "benchmark latency": [(0, ["benchmark", "latency", model, *judged[:2], "--count", "2"])],

@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 def test_every_file_is_recorded_with_the_facts(folder):
     manifest = check_manifest(folder)
-    assert (manifest["format"], manifest["documents"]) == (1, 3)
+    assert (manifest["format"], manifest["documents"]) == (2, 3)
     assert set(manifest["files"]) == {"weights", "empty", "inner/manifest.json"}
     digest = hashlib.sha256(b"12345").hexdigest()
     assert manifest["files"]["weights"] == {"bytes": 5, "sha256": digest}
@@ -64,10 +64,10 @@ def test_a_file_that_is_not_the_saved_one_is_named(name, damage, message, folder
         b"3",
         b"{}",
         b"\xff",
-        b'{"format": 1, "files": 3}',
-        b'{"format": 1, "files": [["weights", 5]]}',
-        b'{"format": 1, "files": {"weights": 5}}',
-        b'{"format": 1, "files": {"weights": {"bytes": 5}}}',
+        b'{"format": 2, "files": 3}',
+        b'{"format": 2, "files": [["weights", 5]]}',
+        b'{"format": 2, "files": {"weights": 5}}',
+        b'{"format": 2, "files": {"weights": {"bytes": 5}}}',
     ],
 )
 def test_a_damaged_manifest_is_named(content, folder):
@@ -141,9 +141,9 @@ def test_json_nested_too_deeply_is_damage(folder):
 
 def test_a_format_of_the_future_is_refused(folder):
     path = folder / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
     with pytest.raises(
-        InputError, match=r"format 2, but this genir reads 1; use the genir version"
+        InputError, match=r"format 1, but this genir reads 2; train the model again"
     ):
         check_manifest(folder)
 
@@ -180,9 +180,9 @@ def test_a_table_of_versions_is_read(folder):
 
 @pytest.mark.parametrize(
     "content",
-    ['{"name": "my app"}', '{"format": 1}', '{"format": 1, "files": ["a"]}', "[]", "{", "",
+    ['{"name": "my app"}', '{"format": 2}', '{"format": 2, "files": ["a"]}', "[]", "{", "",
      '{"manifest_version": 3, "files": {"weights": {"sha256": "0"}}}',
-     '{"format": 1, "files": {"weights": 5}}'],
+     '{"format": 2, "files": {"weights": 5}}'],
 )  # fmt: skip
 def test_a_manifest_of_another_program_makes_no_model_folder(folder, content):
     (folder / "manifest.json").write_text(content)

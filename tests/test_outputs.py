@@ -2,13 +2,13 @@ import os
 
 import pytest
 
-from genir.corpus.pages import corpus_files
+from genir.corpus.page_folder import files_read
 from genir.errors import InputError
-from genir.evaluation.decode_speed import Request, run_benchmark
-from genir.evaluation.session import Outputs, benchmark_latency
+from genir.evaluation.decode_speed import DecodeRequest, run_benchmark
+from genir.evaluation.runner import Outputs, benchmark_latency
 from genir.outputs import check_distinct
-from genir.serving.verb import load
-from genir.training.preview import preview_identifiers
+from genir.serving.cli import load
+from genir.training.identifier_preview import preview_identifiers
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_identifiers_never_replace_a_file_of_the_corpus(tiny_corpus, name):
         with pytest.raises(InputError, match=f"CORPUS's {name} and --(plot|json) are both"):
             preview_identifiers(tiny_corpus, "title", [], "none", outputs)
     with pytest.raises(InputError, match=f"CORPUS's {name} and --json are both"):
-        run_benchmark(Request(corpus=tiny_corpus), tiny_corpus / name, None)
+        run_benchmark(DecodeRequest(corpus=tiny_corpus), tiny_corpus / name, None)
     assert (tiny_corpus / name).read_bytes() == before
 
 
@@ -41,9 +41,9 @@ def test_a_folder_of_pages_is_known_by_its_pages(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.md", "in/b.html", "style.css"):
         (tmp_path / name).write_text("x")
-    assert sorted(corpus_files(tmp_path)) == ["CORPUS", "CORPUS's a.md", "CORPUS's in/b.html"]
-    assert corpus_files(tmp_path / "a.md") == {"CORPUS": tmp_path / "a.md"}
-    assert corpus_files(tmp_path / "none") == {"CORPUS": tmp_path / "none"}
+    assert sorted(files_read(tmp_path)) == ["CORPUS", "CORPUS's a.md", "CORPUS's in/b.html"]
+    assert files_read(tmp_path / "a.md") == {"CORPUS": tmp_path / "a.md"}
+    assert files_read(tmp_path / "none") == {"CORPUS": tmp_path / "none"}
 
 
 def test_a_benchmark_replaces_neither_its_queries_nor_its_model(model, queries):
@@ -57,14 +57,14 @@ def test_a_benchmark_replaces_neither_its_queries_nor_its_model(model, queries):
         with pytest.raises(InputError, match=message):
             load(model, queries, json_file=place)
         with pytest.raises(InputError, match=message.replace("MODEL", "--model")):
-            run_benchmark(Request(model=model, queries=queries), place, None)
+            run_benchmark(DecodeRequest(model=model, queries=queries), place, None)
     assert config.read_text() == "{}" and queries.read_text() == "1\ta query\n"
 
 
 def test_an_evaluation_writes_nothing_into_a_model_folder(model, queries, tmp_path):
-    inputs = {"--former": model, "--queries": queries}
+    inputs = {"--previous": model, "--queries": queries}
     for names in ({"run": model / "new"}, {"report": model / "a"}, {"json_file": model / "b"}):
-        with pytest.raises(InputError, match=r"inside the model folder .*\(--former\)"):
+        with pytest.raises(InputError, match=r"inside the model folder .*\(--previous\)"):
             Outputs(**names).check(inputs)
     (tmp_path / "link").symlink_to(model)
     with pytest.raises(InputError, match="inside the model folder"):

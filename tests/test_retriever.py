@@ -12,16 +12,21 @@ import torch
 from transformers import AutoTokenizer
 
 from genir.config import Recipe
-from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
+from genir.corpus.readers import (
+    read_corpus,
+    read_qrels,
+    read_queries,
+    read_train_queries,
+)
 from genir.corpus.store import DocumentStore
-from genir.decoding.masks import LiveRows
+from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.manifest import write_manifest
 from genir.models.encoder import encode_texts, pad_batch
-from genir.records import Selection
 from genir.retriever import Retriever
-from genir.training.assembly import assemble
+from genir.training.build import build_retriever
+from genir.types import Selection
 
 SCHEMES = {
     "atomic": {},
@@ -50,7 +55,7 @@ def assembled(tiny_encoder, tiny_corpus, tmp_path_factory):
     )
 
     def assembled(scheme, **decoding):
-        bridge = {"kind": "bridge", "encoder": str(tiny_encoder), "lexical": 8}
+        bridge = {"kind": "encoder-head", "encoder": str(tiny_encoder), "lexical_dim": 8}
         recipe = {
             "name": "tiny",
             "identifiers": {"scheme": scheme} | SCHEMES[scheme],
@@ -60,7 +65,7 @@ def assembled(tiny_encoder, tiny_corpus, tmp_path_factory):
             "decoding": {"beams": 4} | decoding,
         }
         torch.manual_seed(0)
-        retriever = assemble(Recipe.model_validate(recipe), documents, queries, None)
+        retriever = build_retriever(Recipe.model_validate(recipe), documents, queries, None)
         retriever.model.eval()
         return retriever
 
@@ -90,7 +95,7 @@ def check_hits(retriever, hits, k, matching):
         assert (hit.title, hit.url) == (document.title, document.url)
         assert hit.snippet
         own = retriever.table.identifiers_of(retriever.table.number(hit.key))
-        assert hit.identifier in [retriever.scheme.describe(identifier) for identifier in own]
+        assert hit.identifier in [retriever.scheme.to_text(identifier) for identifier in own]
         assert np.isfinite(hit.score) and hit.score <= 1e-6
 
 
@@ -168,21 +173,21 @@ def test_keys_may_be_allowed_or_denied(retriever, monkeypatch):
     def keys_of(rows):
         return {table.key_of(row) for row in np.flatnonzero(rows)}
 
-    assert retriever.live_rows() is table.live
-    assert keys_of(retriever.live_rows(allow=[first, second])) == {first, second}
-    assert keys_of(retriever.live_rows(allow=[])) == set()
-    assert keys_of(retriever.live_rows(deny=[first])) == set(table.keys) - {first}
-    assert keys_of(retriever.live_rows(allow={first, second}, deny={second, third})) == {first}
+    assert retriever.row_masks() is table.live
+    assert keys_of(retriever.row_masks(allow=[first, second])) == {first, second}
+    assert keys_of(retriever.row_masks(allow=[])) == set()
+    assert keys_of(retriever.row_masks(deny=[first])) == set(table.keys) - {first}
+    assert keys_of(retriever.row_masks(allow={first, second}, deny={second, third})) == {first}
     two = {key for key in table.keys if retriever.documents.find(key).metadata["section"] == 2}
-    assert keys_of(retriever.live_rows({"section": 2}, deny=[min(two)])) == two - {min(two)}
+    assert keys_of(retriever.row_masks({"section": 2}, deny=[min(two)])) == two - {min(two)}
     monkeypatch.setattr(table, "live", table.documents != table.number(first))
-    assert keys_of(retriever.live_rows(allow=[first, third])) == {third}
+    assert keys_of(retriever.row_masks(allow=[first, third])) == {third}
 
 
 @pytest.mark.parametrize("named", [{"allow": ["no-such-key"]}, {"deny": ["no-such-key"]}])
 def test_an_unknown_key_is_named(atomic, named):
     with pytest.raises(InputError, match="no document with key 'no-such-key'"):
-        atomic.live_rows(**named)
+        atomic.row_masks(**named)
 
 
 def test_deleted_documents_are_never_found(retriever, monkeypatch):
@@ -253,14 +258,14 @@ def test_several_identifiers_of_a_document_take_no_one_s_place(assembled, aggreg
     # Three codes per document: two levels of 8 codes and the tie-breaker.
     codes = [[(*rng.integers(0, 8, 2).tolist(), 3 * n + i) for i in range(3)] for n in range(20)]
     table = IdentifierTable.build(codes, keys)
-    retriever.model.attach(retriever.scheme, table, None)
+    retriever.model.build_head(retriever.scheme, table, None)
     several = Retriever(
         retriever.recipe, retriever.scheme, table, retriever.model, retriever.documents
     )
     with torch.no_grad():
         query, head = query_vectors(several.model), several.model.head
         levels = [head.scores(query, level).log_softmax(dim=1).numpy() for level in range(3)]
-    live = LiveRows.build([table.live])
+    live = RowMask.build([table.live])
     for width in (1, len(table)):  # a beam of one is doubled until there are enough hits
         for number, ranked in enumerate(several.rank(QUERIES, 20, live, width)):
             scores = {
@@ -297,11 +302,13 @@ def test_bytes_per_document(atomic):
 
 
 def test_text_identifiers_do_not_fit_a_bridge(assembled, monkeypatch, tiny_encoder):
-    monkeypatch.setitem(SCRATCH, "kind", "bridge")
+    monkeypatch.setitem(SCRATCH, "kind", "encoder-head")
     for name in set(SCRATCH) - {"kind"}:
         monkeypatch.delitem(SCRATCH, name)
     monkeypatch.setitem(SCRATCH, "encoder", str(tiny_encoder))
-    with pytest.raises(InputError, match="a bridge cannot emit text, which scheme 'title' needs"):
+    with pytest.raises(
+        InputError, match="an encoder-head model cannot emit text, which scheme 'title' needs"
+    ):
         assembled("title")
 
 

@@ -8,13 +8,13 @@ import pytest
 from tiny import GATHERED, QUERIES, SHARED, tiny_retriever
 
 from genir.config import Recipe
-from genir.corpus.documents import document_of
-from genir.decoding.masks import LiveRows
+from genir.corpus.serialization import document_of
+from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.explain import explain
-from genir.records import Query
 from genir.retriever import Retriever
+from genir.types import Query
 
 
 @pytest.fixture(scope="module", params=SHARED)
@@ -37,7 +37,7 @@ def check(retriever, hits, k, matching):
     assert [(-hit.score, hit.key) for hit in hits] == sorted((-h.score, h.key) for h in hits)
     for hit in hits:
         own = retriever.table.identifiers_of(retriever.table.number(hit.key))
-        assert hit.identifier in [retriever.scheme.describe(one) for one in own]
+        assert hit.identifier in [retriever.scheme.to_text(one) for one in own]
         assert np.isfinite(hit.score) and hit.score >= 0
 
 
@@ -75,7 +75,7 @@ def test_many_queries_answer_as_each_alone(retriever):
 
 
 def test_more_beams_than_rows_change_nothing(retriever):
-    live = LiveRows.build([retriever.table.live])
+    live = RowMask.build([retriever.table.live])
     wide, wider = (retriever.rank(QUERIES, 5, live, len(retriever.table) + n) for n in (0, 9))
     assert wide == wider
 
@@ -139,7 +139,7 @@ def test_a_file_of_queries_is_asked_for_no_more(tiny_encoder, tiny_corpus, tmp_p
     shutil.move(made, tmp_path / "elsewhere")
     loaded = Retriever.load(tmp_path / "model", "cpu")
     own = loaded.table.identifiers_of(loaded.table.number("copy-disk"))
-    assert "query: how to copy disks" in [loaded.scheme.describe(one) for one in own]
+    assert "query: how to copy disks" in [loaded.scheme.to_text(one) for one in own]
     loaded.add([document_of({"_id": "new", "title": "new", "text": "a text"}, "")])
     assert len(loaded.search(["new"], 41)[0]) == 41
 
@@ -148,7 +148,7 @@ def test_a_file_of_queries_is_asked_for_no_more(tiny_encoder, tiny_corpus, tmp_p
     ("decoding", "message"),
     [
         ({"aggregate": "ngrams", "mode": "exact"}, "aggregate = 'ngrams' sums over beam"),
-        ({"aggregate": "views", "look_ahead": 0.5}, "aggregate = 'views' sums over beam"),
+        ({"aggregate": "views", "lookahead_weight": 0.5}, "aggregate = 'views' sums over beam"),
         ({"aggregate": "sum"}, "'max', 'logsumexp', 'ngrams' or 'views'"),
     ],
 )

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.config import load_recipe
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
-from genir.corpus.pseudo import read_pseudo_queries
-from genir.corpus.runs import read_run
+from genir.corpus.pseudo_queries import read_pseudo_queries
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
+from genir.corpus.trec_runs import read_run
 from genir.errors import InputError
-from genir.records import Document, Hit, Qrel, Query
-from genir.serving.tokens import Wish, new_token, read_tokens
+from genir.serving.tokens import TokenSpec, new_token, read_tokens
 from genir.text_files import number_lines, read_lines, read_text
+from genir.types import Document, Hit, Qrel, Query
 
 ENCODED = {
     "UTF-8": lambda text: text.encode(),
@@ -167,9 +167,9 @@ def test_places_that_are_no_files(tmp_path):
 
 def test_a_token_file_keeps_its_tokens_under_a_byte_order_mark(tmp_path):
     path = tmp_path / "tokens.json"
-    new_token(path, Wish("one"))
+    new_token(path, TokenSpec("one"))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    new_token(path, Wish("two"))
+    new_token(path, TokenSpec("two"))
     assert [token.name for token in read_tokens(path)] == ["one", "two"]
 
 

@@ -58,7 +58,15 @@ def test_an_exact_search_says_that_it_is_proven(model):
 
 def test_evaluate_diagnoses_when_asked(model, tiny_corpus, tmp_path):
     files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
-    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "output.json")
+    quick = (
+        "--baselines",
+        "",
+        "--no-typos",
+        "--latency-queries",
+        0,
+        "--json",
+        tmp_path / "output.json",
+    )
     assert "Beam against exact" in genir("evaluate", model, *files, *quick, "--diagnose")
     output = json.loads((tmp_path / "output.json").read_text())["decoding"]
     assert output["gold"] == 20 and output["beam_against_exact"]["proven"] == 1
@@ -67,7 +75,15 @@ def test_evaluate_diagnoses_when_asked(model, tiny_corpus, tmp_path):
 
 def test_evaluate_diagnoses_the_beams_asked_for(model, tiny_corpus, tmp_path):
     files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
-    quick = ("--baselines", "", "--no-typos", "--timed", 0, "--json", tmp_path / "output.json")
+    quick = (
+        "--baselines",
+        "",
+        "--no-typos",
+        "--latency-queries",
+        0,
+        "--json",
+        tmp_path / "output.json",
+    )
     shown = genir("evaluate", model, *files, *quick, "--diagnose", "--beams", 40)
     output = json.loads((tmp_path / "output.json").read_text())["decoding"]
     assert "beam 40" in shown and output["beams"] == 40

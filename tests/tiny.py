@@ -5,9 +5,9 @@ import json
 import torch
 
 from genir.config import Recipe, dump_recipe, load_recipe
-from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.readers import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
-from genir.training.assembly import assemble
+from genir.training.build import build_retriever
 from genir.training.losses.registry import find_loss
 
 SCHEMES = {
@@ -35,7 +35,7 @@ QUERIES = ["clone a text", "how do i monitor a drive?", "erase"]
 def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
     """Assemble a scheme's model; `path` is the path of the document store.
 
-    model: options of the bridge, or, with a `kind`, of another model.
+    model: options of the encoder-head model, or, with a `kind`, of another model.
     """
     documents = DocumentStore.create(path, read_corpus(corpus))
     queries = read_train_queries(
@@ -43,7 +43,7 @@ def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
     )
     model = dict(model)
     if "kind" not in model:
-        model = {"kind": "bridge", "encoder": str(encoder), "lexical": 8} | model
+        model = {"kind": "encoder-head", "encoder": str(encoder), "lexical_dim": 8} | model
     recipe = {
         "name": "tiny",
         "identifiers": {"scheme": scheme} | (SCHEMES | SHARED)[scheme],
@@ -53,7 +53,7 @@ def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
         "decoding": {"beams": 4} | decoding,
     }
     torch.manual_seed(0)
-    retriever = assemble(Recipe.model_validate(recipe), documents, queries, None)
+    retriever = build_retriever(Recipe.model_validate(recipe), documents, queries, None)
     retriever.model.eval()
     return retriever
 
@@ -69,23 +69,23 @@ def small(name, encoder, folder):
     """Return the settings that replace a recipe's models by tiny ones, and its parent by a file."""
     recipe = load_recipe(name)
     settings = [f"model.encoder={json.dumps(str(encoder))}", "training.max_steps=2"]
-    settings += ["training.precision=fp32", "training.evaluations=1"]
+    settings += ["training.precision=fp32", "training.num_dev_evals=1"]
     if recipe.model.kind == "seq2seq":
         settings += [f"model.{key}={json.dumps(value)}" for key, value in SCRATCH.items()]
     settings += TINY_SCHEMES.get(recipe.identifiers.scheme, ())
-    if "set_words" in recipe.model.options:
-        settings.append("model.set_words=4")
-    for where, stage in (("", recipe), ("first.", recipe.first)):
+    if "term_set_size" in recipe.model.options:
+        settings.append("model.term_set_size=4")
+    for where, stage in (("", recipe), ("passage_stage.", recipe.passage_stage)):
         for number, loss in enumerate(stage.losses if stage else ()):
             options = find_loss(loss.loss).Options.model_validate(loss.options)
             if getattr(options, "teacher", "") in ("dense", "rrf"):
                 settings.append(f"{where}losses.{number}.encoder={json.dumps(str(encoder))}")
-    if recipe.pseudo.source:
+    if recipe.pseudo_queries.source:
         (folder / "made.jsonl").write_text('{"document": "copy-file", "text": "made up"}\n')
-        settings.append(f"pseudo.source={folder / 'made.jsonl'}")
-    if recipe.model.start:
-        parent = load_recipe(recipe.model.start, small(recipe.model.start, encoder, folder))
-        path = folder / f"{recipe.model.start}.toml"
+        settings.append(f"pseudo_queries.source={folder / 'made.jsonl'}")
+    if recipe.model.init_from:
+        parent = load_recipe(recipe.model.init_from, small(recipe.model.init_from, encoder, folder))
+        path = folder / f"{recipe.model.init_from}.toml"
         path.write_text(dump_recipe(parent))
-        settings.append(f"model.start={path}")
+        settings.append(f"model.init_from={path}")
     return settings

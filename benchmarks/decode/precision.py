@@ -16,18 +16,22 @@ import typer
 
 from benchmarks.provenance import processor
 from genir.config import Precision
-from genir.evaluation.contest import Contest, Setting, code_contest
 from genir.evaluation.decode_grid import CODES, Cell
 from genir.evaluation.decode_speed import draw_codes
+from genir.evaluation.decoder_systems import (
+    DecoderSystems,
+    DecodeSetting,
+    code_systems,
+)
 from genir.models.encoder import TextEncoder, pad_batch
-from genir.models.precision import CLOCK, WORKS, Work, autocast, choose, describe, fixed
+from genir.models.precision import CLOCK, WORKLOADS, Workload, autocast, choose, describe, fixed
 from genir.retriever import Retriever
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "auto")
 TRAINING_BATCH = 64
 SECONDS_PER_ROUND = 0.2
 QUERY = "how do i list all files of a folder by size"
-Case = tuple[str, Work, Callable[[Precision], object]]
+Case = tuple[str, Workload, Callable[[Precision], object]]
 """Name, kind of work, and the function to time."""
 
 
@@ -44,7 +48,7 @@ def main() -> None:
         query_cases(options.model) if options.model else (),
         decode_cases() if options.decode else (),
     )
-    typer.echo(f"{processor()}; {torch.get_num_threads()} threads; {describe('cpu', WORKS)}")
+    typer.echo(f"{processor()}; {torch.get_num_threads()} threads; {describe('cpu', WORKLOADS)}")
     typer.echo(f"{'ms':<34}{'fp32':>10}{'bf16':>10}{'auto':>10}  auto is  auto/best")
     for name, work, run in cases:
         for precision in PRECISIONS:  # warm up
@@ -74,18 +78,18 @@ def using(precision: Precision) -> AbstractContextManager[None]:
     """Return a context in which all work has a precision; auto: the one measured as faster."""
     if precision == "auto":
         return nullcontext()
-    return fixed({"cpu": dict.fromkeys(WORKS, precision)})
+    return fixed({"cpu": dict.fromkeys(WORKLOADS, precision)})
 
 
 def encoder_cases() -> Iterator[Case]:
     """Yield MiniLM passes, with one encoder per precision so that weights are converted once."""
     encoders = {precision: TextEncoder.pretrained().eval() for precision in PRECISIONS}
 
-    def embed(texts: list[str], work: Work, precision: Precision) -> object:
+    def embed(texts: list[str], work: Workload, precision: Precision) -> object:
         with using(precision):
             return encoders[precision].embed(texts, work=work)
 
-    shapes: tuple[tuple[int, int, Work], ...] = (
+    shapes: tuple[tuple[int, int, Workload], ...] = (
         (1, 8, "answering"),
         (32, 14, "answering"),
         (64, 254, "embedding"),
@@ -133,16 +137,16 @@ def decode_cases() -> Iterator[Case]:
         yield name, "answering", partial(_search, systems)
 
 
-def _search(systems: Mapping[Precision, Contest], precision: Precision) -> object:
-    return systems[precision].genir()
+def _search(systems: Mapping[Precision, DecoderSystems], precision: Precision) -> object:
+    return systems[precision].run_genir()
 
 
-def decode_cell(cell: Cell, precision: Precision) -> Contest:
+def decode_cell(cell: Cell, precision: Precision) -> DecoderSystems:
     """Return a cell on random weights, which are the same for each precision."""
     torch.manual_seed(0)
     symbols = draw_codes(cell.identifiers, cell.levels, cell.codes)
-    setting = Setting(cell.batch, cell.beams, precision, cell.normalise)
-    return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, False)
+    setting = DecodeSetting(cell.batch, cell.beams, precision, cell.normalise)
+    return code_systems(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, False)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from benchmarks.recipes.tables import PAGE, rewrite
 from benchmarks.recipes.training import RowTrainer, remove
 from genir.cli import guarded
 from genir.errors import InputError
-from genir.training.signals import Stopped
+from genir.training.stop_request import Stopped
 
 PLAN = Path(__file__).parent / "plan.toml"
 RESULTS = TOP / "docs" / "results"

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from benchmarks.recipes.plan import Ablation, Claim
 from benchmarks.recipes.results import Result
-from genir.evaluation.session import BASELINES, GENIR
+from genir.evaluation.runner import BASELINES, GENIR
 from genir.evaluation.significance import holm, p_greater
 
 ALPHA = 0.05

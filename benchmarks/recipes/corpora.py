@@ -5,11 +5,11 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.recipes.plan import Collection
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
 from genir.corpus.layout import find_file
-from genir.corpus.writing import write_corpus
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
+from genir.corpus.writer import write_corpus
 from genir.errors import InputError
-from genir.records import Qrel, Query
+from genir.types import Qrel, Query
 
 CARD = """# {name}
 

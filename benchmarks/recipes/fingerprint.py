@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from genir.config import Recipe, load_recipe, recipe_names
-from genir.settings import apply_settings
+from genir.overrides import apply_settings
 from genir.text_files import read_text
-from genir.toml_text import parse_toml
+from genir.toml_parser import parse_toml
 
 Settings = tuple[str, ...]
 DESCRIPTIVE_KEYS = ("description", "paper")
@@ -35,12 +35,12 @@ def raw_recipe(name: str, settings: Settings = ()) -> dict[str, Any]:
 
 def generator_of(values: dict[str, Any]) -> str:
     """Return the recipe that generates a recipe's pseudo-queries, or ""."""
-    return _recipe(values.get("pseudo", {}).get("source", ""))
+    return _recipe(values.get("pseudo_queries", {}).get("source", ""))
 
 
 def parent_of(values: dict[str, Any]) -> str:
     """Return the recipe whose model a recipe starts from, or ""."""
-    return _recipe(values.get("model", {}).get("start", ""))
+    return _recipe(values.get("model", {}).get("init_from", ""))
 
 
 def _recipe(name: str) -> str:
@@ -58,7 +58,7 @@ def count_stages(name: str, settings: Settings = ()) -> int:
     """Return the number of training stages of a recipe and its prerequisites."""
     values = raw_recipe(name, settings)
     before = sum(count_stages(*each) for each in _prerequisites(values, name, settings))
-    return before + (2 if "first" in values else 1)
+    return before + (2 if "passage_stage" in values else 1)
 
 
 def _prerequisites(
@@ -73,7 +73,7 @@ def _prerequisites(
 def dev_split_settings(name: str, settings: Settings) -> Settings:
     """Return settings that give a parent recipe the same dev questions as its child."""
     child = load_recipe(name, settings)
-    parent = load_recipe(child.model.start).training
+    parent = load_recipe(child.model.init_from).training
     keys = ("dev_queries", "seed")
     return tuple(
         f"training.{key}={getattr(child.training, key)}"

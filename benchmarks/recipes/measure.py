@@ -5,14 +5,14 @@ from typing import Any
 
 from benchmarks.recipes.corpora import seen_documents
 from benchmarks.recipes.fingerprint import digest_of
-from genir.corpus.folder import read_qrels, read_queries
+from genir.corpus.readers import read_qrels, read_queries
 from genir.corpus.typos import misspell
 from genir.evaluation.compare import Comparison, Means, Options, compare
 from genir.evaluation.latency import latencies
 from genir.evaluation.measures import judgements
-from genir.evaluation.session import BASELINES, GENIR, fit_baselines
-from genir.records import Searcher
+from genir.evaluation.runner import BASELINES, GENIR, build_baselines
 from genir.retriever import Retriever
+from genir.types import Searcher
 
 TIMED_QUERIES = 30
 
@@ -28,8 +28,8 @@ def measure(model: Path, corpus: Path) -> dict[str, Any]:
     texts = read_queries(corpus / "queries.jsonl")
     qrels = read_qrels(corpus / "qrels" / "test.tsv", texts, retriever.table)
     queries = [texts[key] for key in judgements(qrels)]
-    systems: dict[str, Searcher] = {GENIR: retriever, **fit_baselines(retriever, BASELINES)}
-    seen, options = seen_documents(corpus), Options(typos=False, timed=0)
+    systems: dict[str, Searcher] = {GENIR: retriever, **build_baselines(retriever, BASELINES)}
+    seen, options = seen_documents(corpus), Options(typos=False, latency_queries=0)
     plain = compare(systems, queries, qrels, seen=seen, options=options)
     misspelt = compare(systems, misspell(queries, 0), qrels, seen=seen, options=options)
     order = [query.key for query in plain.queries]

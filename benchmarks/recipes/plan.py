@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.recipes.fingerprint import Settings, count_stages, digest_of, recipe_inputs
-from genir.config import Stage, load_recipe, validate
-from genir.errors import InputError, nearest
-from genir.evaluation.session import BASELINES
+from genir.config import StageConfig, load_recipe, validate
+from genir.errors import InputError, did_you_mean
+from genir.evaluation.runner import BASELINES
 from genir.text_files import read_text
-from genir.toml_text import parse_toml
+from genir.toml_parser import parse_toml
 
 FORMAT = 2
 """Raised by changes of the procedure that make earlier results incomparable."""
@@ -152,14 +152,14 @@ class Run:
         """Return the plan's settings for a recipe, including settings of its first stage."""
         loaded, factor = load_recipe(recipe), self.collection.batch_factor
         settings = [*self.plan_settings, *_scaled_batch(loaded, factor)]
-        if (first := loaded.first) is not None:
+        if (first := loaded.passage_stage) is not None:
             sections = type(first).model_fields
             own = [one for one in self.plan_settings if one.partition(".")[0] in sections]
-            settings += [f"first.{one}" for one in (*own, *_scaled_batch(first, factor))]
+            settings += [f"passage_stage.{one}" for one in (*own, *_scaled_batch(first, factor))]
         return tuple(settings)
 
 
-def _scaled_batch(stage: Stage, factor: int) -> Settings:
+def _scaled_batch(stage: StageConfig, factor: int) -> Settings:
     if factor == 1 or stage.model.kind != "seq2seq":
         return ()
     training, root = stage.training, factor**0.5
@@ -223,4 +223,4 @@ def _check(plan: Plan, path: Path) -> None:
 def _check_names(path: Path, where: str, names: Iterable[str], known: list[str]) -> None:
     for name in names:
         if name not in known:
-            raise InputError(f"{path}: {where}: unknown {name!r}{nearest(name, known)}")
+            raise InputError(f"{path}: {where}: unknown {name!r}{did_you_mean(name, known)}")

@@ -9,8 +9,8 @@ from benchmarks.recipes.claims import format_share, judge
 from benchmarks.recipes.plan import Ablation, Collection, Plan, Run, runs
 from benchmarks.recipes.results import Result, read_result
 from genir.errors import InputError
-from genir.evaluation.session import GENIR
-from genir.evaluation.sheets import mark
+from genir.evaluation.runner import GENIR
+from genir.evaluation.tables import mark
 
 PAGE = TOP / "docs" / "results" / "recipes.md"
 """The page that has the tables."""

@@ -21,11 +21,11 @@ from benchmarks.recipes.fingerprint import (
     recipe_inputs,
 )
 from benchmarks.recipes.plan import Run
-from genir.config import PseudoSection, Recipe, load_recipe
-from genir.training.generate import Request, generate_queries
-from genir.training.inputs import same_as_start
-from genir.training.job import Job, train
-from genir.training.signals import Stopped
+from genir.config import PseudoQueriesSection, Recipe, load_recipe
+from genir.training.pipeline import TrainingJob, train
+from genir.training.query_generation import GenerationRequest, generate_queries
+from genir.training.recipe_checks import parent_overrides
+from genir.training.stop_request import Stopped
 
 NO_EPOCH_LIMIT = 1000
 """Epochs of every training, more than it needs: the number of steps ends it."""
@@ -58,12 +58,12 @@ class RowTrainer:
         values, recipe = raw_recipe(name, settings), load_recipe(name, settings)
         begin, added = self._steps_used, []
         if generator_of(values):
-            added.append(f"pseudo.source={self._write_queries(recipe)}")
+            added.append(f"pseudo_queries.source={self._write_queries(recipe)}")
         if parent_of(values):
-            added.append(f"model.start={self._train_parent(name, settings, recipe)}")
-        first = "" if recipe.first is None else self._next_steps()
+            added.append(f"model.init_from={self._train_parent(name, settings, recipe)}")
+        first = "" if recipe.passage_stage is None else self._next_steps()
         main = self._next_steps()
-        stages = {"": main} if recipe.first is None else {"first.": first, "": main}
+        stages = {"": main} if recipe.passage_stage is None else {"passage_stage.": first, "": main}
         for stage, steps in stages.items():
             added += [f"{stage}training.epochs={NO_EPOCH_LIMIT}",
                       f"{stage}training.max_steps={steps}"]  # fmt: skip
@@ -71,7 +71,7 @@ class RowTrainer:
         out = self._path(Path(name).stem, [recipe_inputs(name, settings), steps_used])
         own = (*settings, *added)
         with _removed_on_failure(out):
-            train(Job(name, self.corpus, out, settings=own, resume=True))
+            train(TrainingJob(name, self.corpus, out, settings=own, resume=True))
         words = ["python train.py", name, "--corpus", self.shown(self.corpus)]
         self.commands.append(" ".join([*words, "--out", self.shown(out), *self._options(own)]))
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -80,18 +80,18 @@ class RowTrainer:
             "steps": metrics["steps"],
             "seconds": metrics["seconds"],
             "dev": {key: metrics["dev"][key] for key in ("questions", "RR@10", "Success@10")},
-            **({"first": first} if recipe.first is not None else {}),
+            **({"first": first} if recipe.passage_stage is not None else {}),
         })  # fmt: skip
         return out
 
     def _train_parent(self, name: str, settings: Settings, recipe: Recipe) -> Path:
-        parent = recipe.model.start
-        own = (*dev_split_settings(name, settings), *same_as_start(recipe))
+        parent = recipe.model.init_from
+        own = (*dev_split_settings(name, settings), *parent_overrides(recipe))
         return self._train(parent, (*self.run.shared_settings(parent), *own))
 
     def _write_queries(self, recipe: Recipe) -> Path:
         """Train the generator without the recipe's dev queries; return its file of queries."""
-        options, training = recipe.pseudo, recipe.training
+        options, training = recipe.pseudo_queries, recipe.training
         same_dev = (
             f"training.dev_queries={training.dev_queries}",
             f"training.seed={training.seed}",
@@ -99,13 +99,15 @@ class RowTrainer:
         shared = self.run.shared_settings(options.source)
         generator = self._train(options.source, (*shared, *same_dev, *options.settings))
         keys = options.model_dump(exclude={"source", "settings"})
-        defaults = PseudoSection().model_dump()
+        defaults = PseudoQueriesSection().model_dump()
         changed = [f"{key}={value}" for key, value in keys.items() if value != defaults[key]]
         file = self._path("queries", [generator.name, keys]).with_suffix(".jsonl")
         if not file.is_file():
             with _removed_on_failure(file):
                 generate_queries(
-                    Request(self.corpus, file, str(generator), settings=changed, resume=True)
+                    GenerationRequest(
+                        self.corpus, file, str(generator), settings=changed, resume=True
+                    )
                 )
         words = ["genir generate-queries", self.shown(self.corpus), "--out", self.shown(file)]
         words += ["--model", self.shown(generator), *self._options(changed)]

@@ -11,7 +11,7 @@ from typing import Any
 from scipy.stats import binomtest, ttest_rel
 
 from benchmarks.scripts_from_docs.trec import reciprocal_rank
-from genir.corpus.folder import read_train_queries
+from genir.corpus.readers import read_train_queries
 from genir.retriever import Retriever
 
 
@@ -23,8 +23,8 @@ def main(corpus: Path, folder: Path) -> None:
     pairs = [(text, key) for key, texts in queries.items() for text in texts]
     decoding = model.recipe.decoding
     both = _ranks(model, pairs)
-    passages = _ranks(model, pairs, decoding=decoding.model_copy(update={"query_share": 0.0}))
-    model.first = None
+    passages = _ranks(model, pairs, decoding=decoding.model_copy(update={"query_weight": 0.0}))
+    model.passage_stage = None
     alone = _ranks(model, pairs, first=None)
     for name, ranks in (("both", both), ("passages", passages), ("alone", alone)):
         first = fmean(rank == 1 for rank in ranks)

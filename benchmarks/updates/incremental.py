@@ -22,13 +22,18 @@ from typing import Annotated, Any
 import typer
 
 from genir.cli import guarded
-from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
-from genir.corpus.writing import write_corpus
+from genir.corpus.readers import (
+    read_corpus,
+    read_qrels,
+    read_queries,
+    read_train_queries,
+)
+from genir.corpus.writer import write_corpus
 from genir.evaluation.measures import evaluate, means
-from genir.records import Document, Qrel, Query
 from genir.retriever import Retriever
-from genir.training.job import Job, train
-from genir.training.refresh import Refresh, refresh
+from genir.training.incremental import RefreshRequest, refresh
+from genir.training.pipeline import TrainingJob, train
+from genir.types import Document, Qrel, Query
 
 MEASURE = "RR@10"
 RANDOM_QUERY_WORDS = (1, 12)
@@ -149,7 +154,9 @@ class Experiment:
         lines = [f"{qrel.query}\t{qrel.document}\t{qrel.grade}\n" for qrel in qrels]
         path.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), encoding="utf-8")
         model, queries = self.copy(source, name), self.corpus.folder / "queries.jsonl"
-        result = asdict(refresh(Refresh(model, queries, path, settings=settings, overwrite=True)))
+        result = asdict(
+            refresh(RefreshRequest(model, queries, path, settings=settings, overwrite=True))
+        )
         return {"refresh": result, **measure(Retriever.load(model), self.corpus)}
 
     def delete(self, random_queries: int, seed: int) -> Figures:
@@ -198,7 +205,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "reduced").is_dir():
         corpus.write_reduced(out / "reduced")
-    train(Job(recipe, out / "reduced", out / "model", resume=True))
+    train(TrainingJob(recipe, out / "reduced", out / "model", resume=True))
     own = {
         key: corpus.train_texts[key] for key in sorted(corpus.held_back & corpus.train_texts.keys())
     }

@@ -88,7 +88,7 @@ def recipe_keys() -> str:
         _section("[model]", config.ModelSection),
         _section("[training]", config.TrainingSection),
         _section("[decoding]", config.DecodingSection),
-        _section("[pseudo]", config.PseudoSection),
+        _section("[pseudo]", config.PseudoQueriesSection),
     ]
     parts += _variants("Schemes: `[identifiers] scheme`", SCHEMES)
     parts += _variants("Tasks: `[[tasks]] task`", TASKS)
@@ -102,7 +102,7 @@ def schemes() -> str:
     from genir.identifiers.registry import SCHEMES
 
     rows = [
-        (f"`{name}`", _yes(one.unique), _yes(one.several), _yes(one.needs_vectors))
+        (f"`{name}`", _yes(one.unique), _yes(one.multiple_per_document), _yes(one.needs_vectors))
         for name, one in sorted(SCHEMES.items())
     ]
     return table(("scheme", "unique", "several per document", "fitted on vectors"), rows)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_count, as_texts
-from genir.corpus.documents import document_of, documents_of, record_from
+from genir.corpus.serialization import document_of, documents_of, record_from
 from genir.errors import InputError
-from genir.records import Document, Filter, Hit, as_filter
+from genir.types import Document, Filter, Hit, as_filter
 
 Scores = NDArray[np.float32]
 """Scores of all documents, float32 [documents], in corpus order."""
@@ -51,7 +51,7 @@ def passage(document: Document) -> str:
     return ". ".join(part for part in (document.title, document.text) if part)
 
 
-class Exhaustive(ABC):
+class ExhaustiveSearcher(ABC):
     """Searcher that scores every document of its corpus. Ties are ordered by key.
 
     Raises:

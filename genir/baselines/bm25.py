@@ -9,13 +9,13 @@ import numpy as np
 import Stemmer
 
 from genir.arguments import as_text, as_texts
-from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
+from genir.baselines.base import ExhaustiveSearcher, Scores, corpus_of, passage
 from genir.corpus.tokens import index_terms
 from genir.errors import InputError
-from genir.memory import hidden
-from genir.records import Document
+from genir.process_memory import block_import
+from genir.types import Document
 
-with hidden("jax"):
+with block_import("jax"):
     import bm25s
     from bm25s.stopwords import STOPWORDS_EN
 
@@ -23,7 +23,7 @@ ENGLISH = "english"
 STOP_WORDS = frozenset(STOPWORDS_EN)
 
 
-class Bm25(Exhaustive):
+class Bm25(ExhaustiveSearcher):
     """Lexical baseline. Documents without a query term are not returned."""
 
     floor = 0.0
@@ -52,7 +52,7 @@ class Bm25(Exhaustive):
         return cls(corpus, [key for key, _ in documents], index, language)
 
     @staticmethod
-    def reads(text: str, language: str = ENGLISH) -> bool:
+    def supports(text: str, language: str = ENGLISH) -> bool:
         """Return whether a text has a term, besides punctuation and English stop words."""
         return bool(_tokens([index_terms(as_text(text, "text"))], language)[0])
 

@@ -13,17 +13,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from threadpoolctl import ThreadpoolController
 
-from genir.baselines.base import Exhaustive, Scores, corpus_of, passage
+from genir.baselines.base import ExhaustiveSearcher, Scores, corpus_of, passage
 from genir.errors import InputError
 from genir.models.encoder import TextEncoder
 from genir.models.precision import choose
-from genir.records import Document
+from genir.types import Document
 
-CELLS = 2**24
+MAX_SCORES_PER_BATCH = 2**24
 """Maximal number of scores in memory: queries of a chunk times documents (64 MB as float32)."""
 
 
-class Dense(Exhaustive):
+class Dense(ExhaustiveSearcher):
     """Semantic baseline: compares the query's vector with every document's vector."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Dense(Exhaustive):
             with self._blas.limit(limits=1):
                 yield (vectors @ self.vectors.T)[0]
             return
-        step = max(1, CELLS // len(self.vectors))
+        step = max(1, MAX_SCORES_PER_BATCH // len(self.vectors))
         for start in range(0, len(vectors), step):
             yield from vectors[start : start + step] @ self.vectors.T
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from genir.arguments import as_count, as_texts
 from genir.errors import InputError
-from genir.records import Filter, Hit, Searcher
+from genir.types import Filter, Hit, Searcher
 
 
 class Fusion:

@@ -46,7 +46,7 @@ def guarded(run: "Callable[[], Any]") -> None:
     """Run a command; print user errors as one message and exit with code 2."""
     from genir.console import prepare_streams
     from genir.errors import InputError
-    from genir.training.signals import Stopped
+    from genir.training.stop_request import Stopped
 
     prepare_streams()
     try:

@@ -46,7 +46,7 @@ def read_conditions(where: list[str] | None, documents: "DocumentStore") -> dict
     Raises:
         InputError: a value has another type, or a field is unknown.
     """
-    from genir.corpus.conditions import read_value
+    from genir.corpus.metadata_filters import read_value
 
     conditions: dict[str, Any] = {}
     for item in where or []:

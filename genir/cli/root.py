@@ -23,7 +23,7 @@ DASHED = re.compile(r"-[^-]\s")
 
 
 class Root(TyperGroup):
-    """Group of all verbs. Help texts are not markup: `[pseudo]` is printed as it is."""
+    """Group of all verbs. Help texts are not markup: `[pseudo_queries]` is printed as it is."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)

@@ -36,8 +36,8 @@ def sign(
     as_json: AsJson = False,
 ) -> None:
     """Sign a model folder: its manifest, and thereby the sha256 of every file."""
-    from genir.living.signed import sign
     from genir.signatures import read_private_key
+    from genir.updates.signing import sign
 
     made = sign(model, read_private_key(key))
     _print(f"{model}: signed by key {made}", {"folder": str(model), "key": made}, as_json)
@@ -50,8 +50,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Verify the signature of a model folder and every file, and that its journal is empty."""
-    from genir.living.signed import verify
     from genir.signatures import read_public_keys
+    from genir.updates.signing import verify
 
     found = verify(model, read_public_keys(key))
     text = f"{model}: signed by key {found}, every file is unchanged"

@@ -65,7 +65,7 @@ def identifiers(
     base_url: BaseUrl = "",
 ) -> None:
     """Report the quality of a corpus's identifiers, without training."""
-    from genir.training.preview import preview_identifiers
+    from genir.training.identifier_preview import preview_identifiers
 
     outputs = plot, json_file
     preview_identifiers(corpus, scheme, settings or [], encoder, outputs, base_url)
@@ -95,7 +95,8 @@ def generate_queries(
     queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
     qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="change a [pseudo] key: count=10, noise=0.1")
+        list[str] | None,
+        typer.Option("--set", help="change a [pseudo_queries] key: count=10, noise=0.1"),
     ] = None,
     resume: Annotated[bool, typer.Option(help="continue an interrupted run")] = False,
     overwrite: Overwrite = False,
@@ -103,10 +104,12 @@ def generate_queries(
 ) -> None:
     """Generate queries for every document: one {"document", "text"} per line."""
     from genir.models.precision import override
-    from genir.training.generate import Request, generate_queries
+    from genir.training.query_generation import GenerationRequest, generate_queries
 
     override(precision)
-    generate_queries(Request(corpus, out, model, queries, qrels, settings or [], resume, overwrite))
+    generate_queries(
+        GenerationRequest(corpus, out, model, queries, qrels, settings or [], resume, overwrite)
+    )
 
 
 @corpus_app.command("python-docs")

@@ -2,10 +2,10 @@
 
 import typer
 
-from genir.cli import answers, collection, measures, signing, training
+from genir.cli import evaluate, search, signing, training, updates
 from genir.cli.root import Root
 from genir.cli.training import train
-from genir.serving.verb import serve, token_app
+from genir.serving.cli import serve, token_app
 
 __all__ = ["app", "serve", "train"]
 
@@ -16,6 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (training, answers, collection, measures, signing):
+for group in (training, search, updates, evaluate, signing):
     app.add_typer(group.verbs)
 app.add_typer(token_app, name="token")

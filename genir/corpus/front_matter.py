@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import yaml
 
-from genir.corpus.lines import shorten
-from genir.corpus.values import MAX_VALUES
-from genir.json_text import unique_fields
-from genir.toml_text import parse_toml
+from genir.corpus.json_lines import shorten
+from genir.corpus.metadata_values import MAX_VALUES
+from genir.json_parser import unique_fields
+from genir.toml_parser import parse_toml
 
 YAML = re.compile(r"\A---[ \t]*\n(?P<fields>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 TOML = re.compile(r"\A\+\+\+[ \t]*\n(?P<fields>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")

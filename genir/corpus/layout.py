@@ -4,16 +4,18 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from genir.corpus.notes import Notes
+from genir.atomic_dirs import is_enclosed
+from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
-from genir.folders import is_enclosed
 
-COLLECTIONS = ("corpus.jsonl", "collection.tsv", "msmarco-docs.tsv")
-QUERIES = ("queries.jsonl", "queries.tsv")
+COLLECTION_FILES = ("corpus.jsonl", "collection.tsv", "msmarco-docs.tsv")
+QUERY_FILES = ("queries.jsonl", "queries.tsv")
 TRAIN_QRELS = ("qrels/train.tsv",)
-READ = {name + suffix for name in (*COLLECTIONS, *QUERIES) for suffix in ("", ".gz")} | {"qrels"}
+RECOGNISED_FILES = {
+    name + suffix for name in (*COLLECTION_FILES, *QUERY_FILES) for suffix in ("", ".gz")
+} | {"qrels"}
 """Entries of a corpus folder that are read; others, e.g. README.md, are not."""
-ABOUT = ("readme", "license", "licence", "notice", "copying", "changelog")
+DOCUMENTATION_FILES = ("readme", "license", "licence", "notice", "copying", "changelog")
 
 
 def find_file(folder: Path, names: Iterable[str]) -> Path | None:
@@ -43,18 +45,19 @@ def train_files(corpus: Path) -> tuple[Path, Path] | None:
     """
     if not corpus.is_dir():
         if find_file(corpus.parent, TRAIN_QRELS) is not None:
-            notes = Notes(str(corpus))
+            notes = SkippedItems(str(corpus))
             notes.add("train queries beside the file are not read; give its folder as the corpus")
             notes.report()
         return None
     _refuse_broken_qrels(corpus / "qrels")
-    queries, qrels = find_file(corpus, QUERIES), find_file(corpus, TRAIN_QRELS)
+    queries, qrels = find_file(corpus, QUERY_FILES), find_file(corpus, TRAIN_QRELS)
     if qrels is None:
         _note_other_qrels(corpus)
         return None
     if queries is None:
         raise InputError(
-            f"{qrels}: judgements without queries; put {' or '.join(QUERIES)} into {corpus}, or "
+            f"{qrels}: judgements without queries; put {' or '.join(QUERY_FILES)} into {corpus}, "
+            "or "
             "give --queries and --qrels"
         )
     return queries, qrels
@@ -67,7 +70,7 @@ def _refuse_broken_qrels(qrels: Path) -> None:
 
 
 def _note_other_qrels(corpus: Path) -> None:
-    notes = Notes(str(corpus))
+    notes = SkippedItems(str(corpus))
     names = [*corpus.glob("qrels*"), *corpus.glob("qrels/*")]
     for path in sorted(names):
         if path.is_file() and (path.parent == corpus or path.name.lower().startswith("train")):
@@ -80,11 +83,11 @@ def _note_other_qrels(corpus: Path) -> None:
 
 def is_about(name: str) -> bool:
     """Return whether an entry of a corpus folder is hidden, or a text about the corpus."""
-    return name.lower().startswith((*ABOUT, "."))
+    return name.lower().startswith((*DOCUMENTATION_FILES, "."))
 
 
-def note_unread(folder: Path, notes: Notes) -> None:
+def note_ignored_files(folder: Path, notes: SkippedItems) -> None:
     """Note the entries of a corpus folder that are not read."""
     for path in sorted(folder.iterdir()):
-        if path.name not in READ and not is_about(path.name):
+        if path.name not in RECOGNISED_FILES and not is_about(path.name):
             notes.add("beside the collection, other files and folders are not read", path.name)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.corpus.conditions import BOOLEANS, COLUMNS, OPAQUE
+from genir.corpus.metadata_filters import BOOLEANS, COLUMNS, JSON_PREFIX
 from genir.corpus.store_file import Rows
 from genir.errors import FolderError
 
@@ -37,7 +37,7 @@ class MetadataIndex:
 
     def names(self) -> list[str]:
         """Return the fields with a filterable value, sorted."""
-        return [field for (field,) in self._rows(NAMES, OPAQUE)]
+        return [field for (field,) in self._rows(NAMES, JSON_PREFIX)]
 
     def has(self, field: str) -> bool:
         """Whether any document has a field."""
@@ -45,7 +45,7 @@ class MetadataIndex:
 
     def types(self, field: str) -> set[str]:
         """Return the types of a field's values: `text`, `number`, `boolean`."""
-        return {kind for (kind,) in self._rows(TYPES, field, OPAQUE)}
+        return {kind for (kind,) in self._rows(TYPES, field, JSON_PREFIX)}
 
     def values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
         """Yield up to `most` values of a field, each with the number of a document with it.
@@ -53,7 +53,7 @@ class MetadataIndex:
         Raises FolderError for a value that is not a string, number or boolean.
         """
         query = "SELECT value, number FROM fields WHERE field = ? AND value <> ? LIMIT ?"
-        for value, number in self._rows(query, field, OPAQUE, most):
+        for value, number in self._rows(query, field, JSON_PREFIX, most):
             if not isinstance(value, bytes):
                 yield value, number
             elif value in BOOLEANS:

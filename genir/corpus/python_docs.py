@@ -18,24 +18,24 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from genir.arguments import as_texts
-from genir.corpus.held_out import HeldOut, held_out
-from genir.corpus.writing import check_free, write_corpus
+from genir.corpus.sentence_queries import SentenceQueries, make_sentence_queries
+from genir.corpus.writer import check_target, write_corpus
 from genir.errors import InputError
-from genir.records import Document
+from genir.types import Document
 
-MINIMUM = 40
+MIN_DOC_CHARS = 40
 """Minimum number of characters of a docstring."""
 
 # Skipped: imports with side effects (open a browser, print, use the terminal or need a display),
 # modules that are not libraries (tests, demos, the editor), private halves of public modules, and
 # modules that may belong to another package (distutils). `encodings` has one codec per file.
-LEFT_OUT = frozenset(
+EXCLUDED_MODULES = frozenset(
     {"antigravity", "this", "idlelib", "test", "tkinter", "turtle", "turtledemo", "lib2to3",
      "readline", "rlcompleter", "distutils", "ensurepip", "pydoc_data", "encodings", "msilib",
      "posix", "nt", "posixpath", "ntpath", "genericpath", "nturl2path", "opcode", "pyexpat",
      "sre_compile", "sre_constants", "sre_parse"}
 )  # fmt: skip
-TESTS = frozenset({"test", "tests", "testing", "conftest"})
+TEST_FOLDERS = frozenset({"test", "tests", "testing", "conftest"})
 ALIASES = ("os.path",)  # public names of skipped modules
 IMPORT_FAILURES = (ImportError, AttributeError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -58,7 +58,7 @@ def import_modules(packages: Sequence[str] = ()) -> Modules:
         InputError: A package of `packages` cannot be imported.
     """
     modules = Modules({}, {})
-    roots = [name for name in sys.stdlib_module_names if name not in LEFT_OUT]
+    roots = [name for name in sys.stdlib_module_names if name not in EXCLUDED_MODULES]
     for name in sorted({*roots, *ALIASES, *packages}):
         if not name.startswith("_"):
             _import(name, modules)
@@ -81,7 +81,7 @@ def _import(name: str, modules: Modules) -> None:
         return
     modules.imported[name] = module
     for part in sorted(m.name for m in pkgutil.iter_modules(getattr(module, "__path__", []))):
-        if not part.startswith("_") and part not in TESTS:
+        if not part.startswith("_") and part not in TEST_FOLDERS:
             _import(f"{name}.{part}", modules)
 
 
@@ -161,7 +161,7 @@ def _unwrap(value: Any) -> Any:
 
 def _entry(key: str, module: str, value: Any, kind: str) -> Iterator[tuple[Rank, Document]]:
     text = _docstring(value)
-    if len(text) >= MINIMUM:
+    if len(text) >= MIN_DOC_CHARS:
         alias = not key.endswith(getattr(value, "__qualname__", None) or key)
         document = Document(
             key=key,
@@ -236,22 +236,22 @@ from real users. A sentence of a docstring may fit others too; only its own coun
 
 def make_python_docs(
     out: Path, packages: str | Sequence[str] = (), overwrite: bool = False
-) -> tuple[HeldOut, Modules]:
+) -> tuple[SentenceQueries, Modules]:
     """Write the demo corpus with queries and a card; return it and the imported modules.
 
     Raises:
         InputError: The folder exists, or a package cannot be imported.
     """
-    check_free(out, overwrite)
+    check_target(out, overwrite)
     packages = as_texts(packages, "packages")
     modules = import_modules(packages)
-    made = held_out(documents_of(modules), TEST_SHARE, SEED)
+    made = make_sentence_queries(documents_of(modules), TEST_SHARE, SEED)
     card = _card(made, modules, packages)
     write_corpus(out, made.documents, made.queries, made.qrels, card, overwrite)
     return made, modules
 
 
-def _card(made: HeldOut, modules: Modules, packages: Sequence[str]) -> str:
+def _card(made: SentenceQueries, modules: Modules, packages: Sequence[str]) -> str:
     skipped = [f"- `{name}`: {reason}" for name, reason in modules.skipped.items()]
     return CARD.format(
         documents=len(made.documents),

@@ -3,8 +3,8 @@
 import unicodedata
 from functools import lru_cache
 
-from genir.corpus.scripts import FIRST_UNSPACED
 from genir.corpus.tokens import is_unspaced, terms
+from genir.corpus.unicode_scripts import FIRST_UNSPACED
 
 MAX_SNIPPET_CHARS = 20_000
 """Number of characters of a text that are searched, about 3,000 words."""
@@ -14,8 +14,8 @@ MAX_FORM_CHARS = 100
 """Maximum length of a term that is matched in other Unicode normal forms, too."""
 MAX_KEPT_CHARS = 4_000
 """Maximum length of a query whose terms are cached."""
-_WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
-_HALF = {ord(unicodedata.normalize("NFKC", chr(c))): c for c in range(0xFF61, 0xFFA0)}
+_TO_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+_TO_HALF_WIDTH = {ord(unicodedata.normalize("NFKC", chr(c))): c for c in range(0xFF61, 0xFFA0)}
 
 
 def snippet(text: str, query: str, width: int = 200) -> str:
@@ -61,7 +61,13 @@ def _forms(term: str) -> tuple[str, ...]:
         return (term,)
     composed = unicodedata.normalize("NFKC", term)
     split = unicodedata.normalize("NFD", composed)
-    return (term, composed, split, composed.translate(_WIDE), split.translate(_HALF))
+    return (
+        term,
+        composed,
+        split,
+        composed.translate(_TO_FULL_WIDTH),
+        split.translate(_TO_HALF_WIDTH),
+    )
 
 
 def _lower(text: str) -> str:

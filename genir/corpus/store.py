@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genir.arguments import as_keys
+from genir.atomic_dirs import fsync_parent
 from genir.byte_cache import MIB, ByteCache, digest_of
-from genir.corpus.conditions import COLUMNS as FILTERED
-from genir.corpus.conditions import passing
+from genir.corpus.metadata_filters import COLUMNS as FILTERED
+from genir.corpus.metadata_filters import matching_rows
 from genir.corpus.metadata_index import MetadataIndex
 from genir.corpus.store_file import COLUMNS, check_file, fill, identity
-from genir.errors import FolderError, InputError, nearest
-from genir.folders import flush_entry
-from genir.records import Document, Filter, Link, as_filter
+from genir.errors import FolderError, InputError, did_you_mean
+from genir.types import Document, Filter, Link, as_filter
 
 MAX_MASK_BYTES = 32 * MIB
 """Maximum size of the cached filter masks; least recently used ones are dropped."""
@@ -80,7 +80,7 @@ class DocumentStore(Sequence[Document]):
             part.unlink(missing_ok=True)
             fill(part, documents)
             part.replace(target)
-            flush_entry(target.parent)
+            fsync_parent(target.parent)
         except (OSError, sqlite3.Error) as error:
             raise InputError(
                 f"{target}: cannot be written ({error}); free space or choose another place"
@@ -221,16 +221,16 @@ class DocumentStore(Sequence[Document]):
             masks = self._masks
             mask = masks.get(name)
         if mask is None:
-            mask = self._passing(where)
+            mask = self._matching_mask(where)
             mask.setflags(write=False)
             with self._lock:
                 masks.put(name, mask)
         return mask
 
-    def _passing(self, where: Filter) -> NDArray[np.bool_]:
+    def _matching_mask(self, where: Filter) -> NDArray[np.bool_]:
         mask = np.ones(self._length, dtype=bool)
         for field, condition in where.items():
-            mask &= passing(field, condition, self.having)
+            mask &= matching_rows(field, condition, self.having)
         return mask
 
     def _refuse_unknown(self, where: Filter) -> None:
@@ -248,9 +248,9 @@ class DocumentStore(Sequence[Document]):
         if self.has_field(field):
             return (
                 f"metadata field {field!r:.200} holds only objects, nested lists or empty "
-                f"lists, which cannot be filtered{nearest(field, known)}"
+                f"lists, which cannot be filtered{did_you_mean(field, known)}"
             )
-        return f"unknown metadata field {field!r:.200}{nearest(field, known)}"
+        return f"unknown metadata field {field!r:.200}{did_you_mean(field, known)}"
 
     def metadata_fields(self) -> list[str]:
         """Return the filterable metadata fields, sorted."""
@@ -342,7 +342,7 @@ class DocumentStore(Sequence[Document]):
         if getattr(self._local, "process", None) == process and written not in (
             None, self._local.written
         ):  # fmt: skip
-            self._leave()
+            self._unregister()
         if getattr(self._local, "process", None) != process:
             uri = f"{self.path.resolve().as_uri()}?mode=ro"
             connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
@@ -364,7 +364,7 @@ class DocumentStore(Sequence[Document]):
                 return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
         return None
 
-    def _leave(self) -> None:
+    def _unregister(self) -> None:
         """Close this thread's connection."""
         with self._lock, suppress(ValueError):  # `close` may have removed it
             self._connections.remove(self._local.connection)

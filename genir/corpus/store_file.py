@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from genir.corpus.conditions import index_values
-from genir.corpus.documents import link_records
+from genir.corpus.metadata_filters import index_values
+from genir.corpus.serialization import link_records
 from genir.errors import InputError
-from genir.records import Document
+from genir.types import Document
 
 APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
 VERSION = 2

@@ -14,7 +14,15 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal
 
-from genir.corpus.scripts import HANGUL, NOT_LATIN, STACKERS, combining, marks, opening, unspaced
+from genir.corpus.unicode_scripts import (
+    HANGUL,
+    NOT_LATIN,
+    STACKERS,
+    combining,
+    marks,
+    opening,
+    unspaced,
+)
 
 Span = tuple[int, int]
 """Start and end offsets of a part of a text: [start, end)."""
@@ -28,12 +36,12 @@ _OPTIONAL = re.compile(
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"  # Hebrew points
 )
 """Optional marks: the same word may be written with or without them."""
-MOST_MARKS = 30
+MAX_COMBINING_MARKS = 30
 """Maximum number of consecutive combining marks, as in Unicode's stream-safe format (UAX 15)."""
 _PART = "\u0f0b\u1361"  # Tibetan and Ethiopic marks between words
 
 
-class Glued(str):
+class GluedWord(str):
     """A word that follows the previous word without a space."""
 
     __slots__ = ()
@@ -51,15 +59,15 @@ def words(text: str) -> list[str]:
     for chunk in chunks:
         first, *others = _pieces().findall(chunk)
         found.append(first)
-        found += map(Glued, others)
+        found += map(GluedWord, others)
     return found
 
 
 def join_words(parts: Sequence[str]) -> str:
-    """Join words with single spaces, except before `Glued` words."""
-    if not any(isinstance(part, Glued) for part in parts):
+    """Join words with single spaces, except before `GluedWord` words."""
+    if not any(isinstance(part, GluedWord) for part in parts):
         return " ".join(parts)
-    return "".join(part if isinstance(part, Glued) else f" {part}" for part in parts).strip()
+    return "".join(part if isinstance(part, GluedWord) else f" {part}" for part in parts).strip()
 
 
 def count_words(text: str) -> int:
@@ -204,14 +212,14 @@ def normalize(form: Literal["NFC", "NFKC"], text: str) -> str:
 
     Python sorts a sequence of marks in quadratic time.
     """
-    if len(text) > MOST_MARKS and _NOT_LATIN.search(text) is not None:
-        text = _surplus().sub(r"\1", text)
+    if len(text) > MAX_COMBINING_MARKS and _NOT_LATIN.search(text) is not None:
+        text = _extra_marks().sub(r"\1", text)
     return unicodedata.normalize(form, text)
 
 
 @cache
-def _surplus() -> re.Pattern[str]:
-    return re.compile(f"([{combining()}]{{{MOST_MARKS}}})[{combining()}]+")
+def _extra_marks() -> re.Pattern[str]:
+    return re.compile(f"([{combining()}]{{{MAX_COMBINING_MARKS}}})[{combining()}]+")
 
 
 # --- sentences -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
-from genir.records import Query
+from genir.types import Query
 
 
 def misspell(queries: Sequence[Query], seed: int) -> list[Query]:

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from genir.cancellation import raise_if_cancelled
 from genir.identifiers.table import IdentifierTable
-from genir.stopping import checkpoint
 
 Aggregate = Literal["max", "logsumexp", "ngrams", "views"]
 """Values of `[decoding] aggregate`. `views` sums weights; `ngrams` is in `decoding.ngrams`."""
@@ -40,7 +40,7 @@ def rank_documents(
         live: Rows that may be shown, bool [rows].
         aggregate: Aggregation of the identifiers of a document.
     """
-    checkpoint()
+    raise_if_cancelled()
     kept = score > -np.inf
     low, high, score = low[kept], high[kept], score[kept].astype(np.float64)
     sizes = high - low

@@ -11,38 +11,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genir.cancellation import raise_if_cancelled
 from genir.config import DecodingSection
-from genir.decoding.beams import Beams
-from genir.decoding.exhaustive import Nodes, kth_best, places, ranked, score_leaves
-from genir.decoding.lookahead import Lift, look_ahead
-from genir.decoding.masks import LiveRows
-from genir.decoding.readers import score_edges
+from genir.decoding.beam_state import Beams
+from genir.decoding.edge_scorers import score_edges
+from genir.decoding.exhaustive import (
+    PrefixBatch,
+    kth_best,
+    rank_within_query,
+    score_leaves,
+    sort_by_score,
+)
+from genir.decoding.row_mask import RowMask
+from genir.decoding.strategies.lookahead import PrefixMaxPrior, make_prefix_prior
 from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
-from genir.stopping import checkpoint
 
-FEW = 1024
+MAX_LEAF_ROWS = 1024
 """Maximum number of rows of a node scored at once, if a row costs one look-up a level."""
-ROUND = 32
+EXPANSIONS_PER_ROUND = 32
 """Nodes of a query expanded in one batch: more waste expansions, fewer need more batches."""
-ROUNDING = 1e-4
+SCORE_TOLERANCE = 1e-4
 """Tolerance of sums of the same log-probabilities; scores within it are ties."""
 
 
 @dataclass(frozen=True)
-class Found:
+class ExactResult:
     """Result of a best-first search.
 
     Attributes:
         beams: Complete identifiers, best first.
         proven: Whether no other identifier can be in the top k of the query, bool [B].
-        expanded: Number of expanded nodes, int64 [B].
+        expanded_nodes: Number of expanded nodes, int64 [B].
     """
 
     beams: Beams
     proven: Tensor
-    expanded: Tensor
+    expanded_nodes: Tensor
 
 
 @torch.inference_mode()
@@ -50,43 +56,43 @@ def exact_search(
     model: DocidModel,
     trie: Trie,
     inputs: tuple[Tensor, Tensor],
-    live: LiveRows,
+    live: RowMask,
     k: int,
     decoding: DecodingSection,
-) -> Found:
+) -> ExactResult:
     """Return the top k identifiers of each query and all ties with the last, with a proof.
 
-    Arguments and scores are the same as in `beam_search`. `decoding.budget` limits the expanded
+    Arguments and scores are the same as in `beam_search`. `decoding.max_nodes` limits the expanded
     nodes of a query; if it is exhausted, the results so far are returned unproven. The ranking of
     identifiers is proven up to rounding. So is the ranking of documents if the best identifier
     counts, but not if several are summed, since identifiers beyond the top k are unknown.
     """
-    space = _Space(model, trie, model.start(*inputs), live, decoding)
+    space = _SearchSpace(model, trie, model.encode(*inputs), live, decoding)
     queries = len(inputs[0])
-    opened = Nodes.roots(trie, queries)
-    done = opened.take(opened.query < 0)  # none
+    opened = PrefixBatch.roots(trie, queries)
+    done = opened.select(opened.query < 0)  # none
     expanded = torch.zeros_like(opened.query)
     while True:
-        checkpoint()
+        raise_if_cancelled()
         total = space.total(done)
         floor = kth_best(done.query, total, k, queries)
-        done = done.take(total >= floor[done.query])
-        hope = space.hope(opened)
-        open_still = hope >= floor[opened.query] - ROUNDING
-        opened, hope = opened.take(open_still), hope[open_still]
-        share = (decoding.budget - expanded).clamp(max=ROUND)
-        chosen = places(opened.query, hope) < share[opened.query]
+        done = done.select(total >= floor[done.query])
+        hope = space.upper_bound(opened)
+        open_still = hope >= floor[opened.query] - SCORE_TOLERANCE
+        opened, hope = opened.select(open_still), hope[open_still]
+        share = (decoding.max_nodes - expanded).clamp(max=EXPANSIONS_PER_ROUND)
+        chosen = rank_within_query(opened.query, hope) < share[opened.query]
         if not chosen.any():
             break
-        nodes, opened = opened.take(chosen), opened.take(~chosen)
+        nodes, opened = opened.select(chosen), opened.select(~chosen)
         expanded += nodes.query.bincount(minlength=queries)
         finished, grown = space.expand(nodes)
-        done, opened = done.join(finished), opened.join(grown)
-    beams = ranked(done._replace(score=space.total(done)), queries)
-    return Found(beams, opened.query.bincount(minlength=queries) == 0, expanded)
+        done, opened = done.concatenate(finished), opened.concatenate(grown)
+    beams = sort_by_score(done._replace(score=space.total(done)), queries)
+    return ExactResult(beams, opened.query.bincount(minlength=queries) == 0, expanded)
 
 
-class _Space:
+class _SearchSpace:
     """Search space of a batch of queries: children of nodes and bounds of their scores."""
 
     def __init__(
@@ -94,62 +100,64 @@ class _Space:
         model: DocidModel,
         trie: Trie,
         state: Any,
-        live: LiveRows,
+        live: RowMask,
         decoding: DecodingSection,
     ) -> None:
         self.model, self.trie, self.state, self.live = model, trie, state, live
-        self.normalise = decoding.normalise
-        self.lift: Lift | None = look_ahead(model, state, live, decoding.look_ahead)
-        levels = model.log_levels(state)
+        self.normalise = decoding.softmax
+        self.lift: PrefixMaxPrior | None = make_prefix_prior(
+            model, state, live, decoding.lookahead_weight
+        )
+        levels = model.prefix_free_log_probs(state)
         # Without `levels` a row costs a decoder pass, so only single rows are completed.
-        self.few = 1 if levels is None else FEW
+        self.leaf_rows = 1 if levels is None else MAX_LEAF_ROWS
         self.bound: Tensor | None = None
         if levels is not None and self.normalise == "vocabulary":
             self.bound = _bound(trie, levels)
 
-    def total(self, nodes: Nodes) -> Tensor:
+    def total(self, nodes: PrefixBatch) -> Tensor:
         """Return the score of nodes, float32 [N]: log p plus look-ahead."""
         if self.lift is None:
             return nodes.score
-        return nodes.score + self.lift.of(nodes.query, nodes.low, nodes.high)
+        return nodes.score + self.lift.lookup(nodes.query, nodes.low, nodes.high)
 
-    def hope(self, nodes: Nodes) -> Tensor:
+    def upper_bound(self, nodes: PrefixBatch) -> Tensor:
         """Return an upper bound on the scores of completions of nodes, float32 [N]."""
         total = self.total(nodes)
         return total if self.bound is None else total + self.bound[nodes.query, nodes.depth]
 
-    def expand(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
+    def expand(self, nodes: PrefixBatch) -> tuple[PrefixBatch, PrefixBatch]:
         """Return the complete identifiers and the open children of nodes."""
-        finished = grown = nodes.take(nodes.query < 0)  # none
+        finished = grown = nodes.select(nodes.query < 0)  # none
         for depth in torch.unique(nodes.depth).tolist():
-            own = nodes.take(nodes.depth == depth)
-            small = own.high - own.low <= self.few
+            own = nodes.select(nodes.depth == depth)
+            small = own.high - own.low <= self.leaf_rows
             leaves = score_leaves(
-                self.model, self.trie, self.state, self.live, own.take(small), self.normalise
+                self.model, self.trie, self.state, self.live, own.select(small), self.normalise
             )
-            finished = finished.join(leaves)
+            finished = finished.concatenate(leaves)
             if not small.all():
-                children = self._children(own.take(~small), depth)
+                children = self._children(own.select(~small), depth)
                 ended = self._ended(children)
-                finished = finished.join(children.take(ended))
-                grown = grown.join(children.take(~ended))
+                finished = finished.concatenate(children.select(ended))
+                grown = grown.concatenate(children.select(~ended))
         return finished, grown
 
-    def _children(self, nodes: Nodes, depth: int) -> Nodes:
+    def _children(self, nodes: PrefixBatch, depth: int) -> PrefixBatch:
         """Return the live children of nodes at one depth."""
         prefixes = self.trie.symbols[nodes.low, :depth].long()
-        (hidden,) = self.model.hidden_after(self.state, nodes.query, prefixes, depth)
+        (hidden,) = self.model.states_for_prefixes(self.state, nodes.query, prefixes, depth)
         edges = self.trie.children(nodes.low[:, None], nodes.high[:, None], depth)
         query, node_depth, score = (
             tensor[:, None, None].expand(edges.low.shape)
             for tensor in (nodes.query, nodes.depth, nodes.score)
         )
-        spread = Nodes(query, edges.low, edges.high, node_depth + 1, score)
-        legal = self.live.legal(edges.low, edges.high, query)
+        spread = PrefixBatch(query, edges.low, edges.high, node_depth + 1, score)
+        legal = self.live.any_live(edges.low, edges.high, query)
         steps = score_edges(self.model, hidden[:, None], depth, edges, legal, self.normalise)
-        return spread._replace(score=spread.score + steps).take(legal)
+        return spread._replace(score=spread.score + steps).select(legal)
 
-    def _ended(self, nodes: Nodes) -> Tensor:
+    def _ended(self, nodes: PrefixBatch) -> Tensor:
         """Return which nodes are complete; identifiers are prefix-free, so one row suffices."""
         last = self.trie.depth
         following = self.trie.symbols[nodes.low, nodes.depth.clamp(max=last - 1)]

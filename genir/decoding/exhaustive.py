@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genir.config import DecodingSection
-from genir.decoding.beams import Beams
-from genir.decoding.lookahead import look_ahead
-from genir.decoding.masks import LiveRows
-from genir.decoding.readers import Normalise
+from genir.decoding.beam_state import Beams
+from genir.decoding.edge_scorers import Softmax
+from genir.decoding.row_mask import RowMask
+from genir.decoding.strategies.lookahead import make_prefix_prior
 from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
 from genir.models.base import DocidModel
 
-CHUNK = 256
+NODES_PER_BATCH = 256
 """Identifiers teacher-forced in one batch."""
 
 
-class Nodes(NamedTuple):
+class PrefixBatch(NamedTuple):
     """N prefixes or complete identifiers of several queries.
 
     query, low, high, depth: int64 [N]; score: log-probability, float32 [N].
@@ -41,13 +41,13 @@ class Nodes(NamedTuple):
         zeros = torch.zeros_like(query)
         return cls(query, zeros, zeros + trie.rows, zeros, zeros.float())
 
-    def take(self, chosen: Tensor) -> "Nodes":
+    def select(self, chosen: Tensor) -> "PrefixBatch":
         """Return a subset by int64 indices or by a bool mask [N]."""
-        return Nodes(*(tensor[chosen] for tensor in self))
+        return PrefixBatch(*(tensor[chosen] for tensor in self))
 
-    def join(self, *others: "Nodes") -> "Nodes":
+    def concatenate(self, *others: "PrefixBatch") -> "PrefixBatch":
         """Concatenate with other batches."""
-        return Nodes(*map(torch.cat, zip(self, *others, strict=True)))
+        return PrefixBatch(*map(torch.cat, zip(self, *others, strict=True)))
 
 
 @torch.inference_mode()
@@ -55,25 +55,25 @@ def exhaustive(
     model: DocidModel,
     trie: Trie,
     inputs: tuple[Tensor, Tensor],
-    live: LiveRows,
+    live: RowMask,
     decoding: DecodingSection,
 ) -> Beams:
     """Return every live identifier of each query, best first.
 
     Arguments and scores are the same as in `beam_search`.
     """
-    state = model.start(*inputs)
-    roots = Nodes.roots(trie, len(inputs[0]))
-    lift = look_ahead(model, state, live, decoding.look_ahead)
-    found = score_leaves(model, trie, state, live, roots, decoding.normalise)
+    state = model.encode(*inputs)
+    roots = PrefixBatch.roots(trie, len(inputs[0]))
+    lift = make_prefix_prior(model, state, live, decoding.lookahead_weight)
+    found = score_leaves(model, trie, state, live, roots, decoding.softmax)
     if lift is not None:
-        found = found._replace(score=found.score + lift.of(found.query, found.low, found.high))
-    return ranked(found, len(inputs[0]))
+        found = found._replace(score=found.score + lift.lookup(found.query, found.low, found.high))
+    return sort_by_score(found, len(inputs[0]))
 
 
-def ranked(found: Nodes, queries: int) -> Beams:
+def sort_by_score(found: PrefixBatch, queries: int) -> Beams:
     """Convert complete identifiers to beams, best first, padded to the largest query."""
-    place = places(found.query, found.score)
+    place = rank_within_query(found.query, found.score)
     width = int(place.max()) + 1 if len(place) else 1
     low = torch.zeros(queries, width, dtype=torch.long, device=place.device)
     high, score = low.clone(), torch.full_like(low, -torch.inf, dtype=torch.float32)
@@ -82,7 +82,7 @@ def ranked(found: Nodes, queries: int) -> Beams:
     return Beams(low, high, score)
 
 
-def places(query: Tensor, score: Tensor) -> Tensor:
+def rank_within_query(query: Tensor, score: Tensor) -> Tensor:
     """Return the rank of each item within its query by descending score, from 0, int64 [N]."""
     order = score.argsort(descending=True, stable=True)
     order = order[query[order].argsort(stable=True)]
@@ -95,7 +95,7 @@ def places(query: Tensor, score: Tensor) -> Tensor:
 
 def kth_best(query: Tensor, score: Tensor, k: int, queries: int) -> Tensor:
     """Return the k-th best score of each query, float32 [B]; -inf if there are fewer than k."""
-    last = places(query, score) == k - 1
+    last = rank_within_query(query, score) == k - 1
     floor = torch.full((queries,), -torch.inf, device=score.device)
     floor[query[last]] = score[last]
     return floor
@@ -105,25 +105,25 @@ def score_leaves(
     model: DocidModel,
     trie: Trie,
     state: Any,
-    live: LiveRows,
-    nodes: Nodes,
-    normalise: Normalise,
-) -> Nodes:
+    live: RowMask,
+    nodes: PrefixBatch,
+    normalise: Softmax,
+) -> PrefixBatch:
     """Return the live identifiers below nodes of the same depth, with log-probabilities."""
     owner, leaves = _leaves(trie, nodes)
-    kept = live.legal(leaves.low, leaves.high, leaves.query).nonzero()[:, 0]
-    owner, leaves = owner[kept], leaves.take(kept)
+    kept = live.any_live(leaves.low, leaves.high, leaves.query).nonzero()[:, 0]
+    owner, leaves = owner[kept], leaves.select(kept)
     if not len(kept):
         return leaves
     depth = int(nodes.depth[0])
     symbols = trie.symbols[leaves.low].long()
     log_p = _log_p(model, state, leaves.query, symbols, depth, normalise)
-    if normalise == "legal":
+    if normalise == "trie":
         log_p = log_p - _legal_normalisers(owner, symbols, log_p, depth)
     return leaves._replace(score=leaves.score + log_p.sum(dim=1))
 
 
-def _leaves(trie: Trie, nodes: Nodes) -> tuple[Tensor, Nodes]:
+def _leaves(trie: Trie, nodes: PrefixBatch) -> tuple[Tensor, PrefixBatch]:
     """Return the identifiers below nodes, and the node index of each, int64 [N]."""
     sizes = nodes.high - nodes.low
     owner = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
@@ -136,7 +136,7 @@ def _leaves(trie: Trie, nodes: Nodes) -> tuple[Tensor, Nodes]:
     end = torch.cat([start, start.new_tensor([len(rows)])])[1:]
     owner, low = owner[start], rows[start]
     depth = torch.full_like(low, trie.depth)
-    return owner, Nodes(nodes.query[owner], low, low + end - start, depth, nodes.score[owner])
+    return owner, PrefixBatch(nodes.query[owner], low, low + end - start, depth, nodes.score[owner])
 
 
 def _log_p(
@@ -145,19 +145,21 @@ def _log_p(
     query: Tensor,
     symbols: Tensor,
     depth: int,
-    normalise: Normalise,
+    normalise: Softmax,
 ) -> Tensor:
     """Return log p of symbols [N, T] from `depth` on, float32 [N, T - depth], 0 for PAD.
 
     For `legal`: up to a constant that the children of a prefix share.
     """
     wanted = symbols[:, depth:].clamp(min=0)
-    levels = model.log_levels(state)
+    levels = model.prefix_free_log_probs(state)
     if levels is not None:
         columns = [level[query, own] for level, own in zip(levels[depth:], wanted.T, strict=True)]
         log_p = torch.stack(columns, dim=1)
     else:
-        parts = zip(torch.split(query, CHUNK), torch.split(symbols, CHUNK), strict=True)
+        parts = zip(
+            torch.split(query, NODES_PER_BATCH), torch.split(symbols, NODES_PER_BATCH), strict=True
+        )
         log_p = torch.cat([_forced(model, state, *part, depth, normalise) for part in parts])
     return log_p.masked_fill(symbols[:, depth:] == PAD, 0.0)
 
@@ -168,11 +170,13 @@ def _forced(
     query: Tensor,
     symbols: Tensor,
     depth: int,
-    normalise: Normalise,
+    normalise: Softmax,
 ) -> Tensor:
     taken = symbols.clamp(min=0)
     columns = []
-    for level, hidden in enumerate(model.hidden_after(state, query, taken[:, :-1], depth), depth):
+    for level, hidden in enumerate(
+        model.states_for_prefixes(state, query, taken[:, :-1], depth), depth
+    ):
         logits = model.logits(hidden[:, None], level, taken[:, level, None, None])[:, 0, 0]
         if normalise == "vocabulary":
             logits = logits - model.log_normaliser(hidden[:, None], level)[:, 0]

@@ -10,22 +10,22 @@ import numpy as np
 from genir.arguments import as_keys, is_listable
 from genir.byte_cache import MIB, ByteCache, digest_of
 from genir.corpus.store import DocumentStore
-from genir.decoding.masks import LiveRows, Mask
+from genir.decoding.row_mask import Mask, RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Filter, Selection, as_filter
+from genir.types import Filter, Selection, as_filter
 
 MAX_ROW_BYTES = 3
 """Bytes of a mask per table row, at most: a bool, and the distance to the next live row."""
-Wanted = Filter | Selection | None
+FilterSpec = Filter | Selection | None
 """Filter of one query; None for all documents."""
-MAX_KEPT_BYTES = 64 * MIB
+MAX_CACHED_MASK_BYTES = 64 * MIB
 """Size of the mask cache in bytes (least recently used masks are evicted)."""
-MIN_KEPT = 8
+MIN_CACHED_MASKS = 8
 """Masks that fit into the cache for any table size, among them the mask of all live rows."""
 
 
-class RowMasks:
+class RowMaskCache:
     """Cache of the masks of filters over a table, cleared when the documents change.
 
     Thread-safe. A mask that is still referenced elsewhere is found even after its eviction.
@@ -34,16 +34,16 @@ class RowMasks:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: Mask | None = None
-        self._kept: ByteCache[LiveRows] = ByteCache(MAX_KEPT_BYTES)
-        self._held: WeakValueDictionary[bytes, LiveRows] = WeakValueDictionary()
+        self._cache: ByteCache[RowMask] = ByteCache(MAX_CACHED_MASK_BYTES)
+        self._weak: WeakValueDictionary[bytes, RowMask] = WeakValueDictionary()
 
-    def live_rows(
+    def row_masks(
         self,
         table: IdentifierTable,
         documents: DocumentStore,
-        where: Wanted | Sequence[Wanted],
+        where: FilterSpec | Sequence[FilterSpec],
         queries: int,
-    ) -> LiveRows:
+    ) -> RowMask:
         """Return the rows that each query may reach; equal filters share a mask.
 
         Args:
@@ -57,68 +57,70 @@ class RowMasks:
         """
         if where is None or isinstance(where, Mapping | Selection):
             return self.mask(table, documents, where)
-        where = _listed(where)
+        where = _as_filter_list(where)
         if len(where) != queries:
             raise InputError(
                 f"where: {len(where)} filters for {queries} queries; give one (or None) for each"
             )
-        names = [name_of(one) for one in where]
+        names = [filter_digest(one) for one in where]
         distinct = dict(zip(names, where, strict=True))
         places = {name: place for place, name in enumerate(distinct)}
         parts = [self.mask(table, documents, one) for one in distinct.values()]
         if len(parts) == 1:
             return parts[0]
-        return LiveRows.join(parts, [places[name] for name in names])
+        return RowMask.join(parts, [places[name] for name in names])
 
-    def known(self, table: IdentifierTable, wanted: Wanted) -> LiveRows | None:
+    def cached(self, table: IdentifierTable, spec: FilterSpec) -> RowMask | None:
         """Return the cached mask of a filter, or None; never waits for its computation."""
-        name = name_of(wanted)
+        name = filter_digest(spec)
         with self._lock:
             return self._find(name) if self._live is table.live else None
 
-    def mask(self, table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> LiveRows:
+    def mask(self, table: IdentifierTable, documents: DocumentStore, spec: FilterSpec) -> RowMask:
         """Return the mask of a filter; computes it if it is not cached."""
         # A change of the documents replaces `table.live`, so a mask computed for an older `live`
         # is never used afterwards, whichever thread computed it.
-        live, name = table.live, name_of(wanted)
+        live, name = table.live, filter_digest(spec)
         with self._lock:
             found = self._find(name) if self._live is live else None
         if found is None:
-            closed = isinstance(wanted, Selection) and wanted.closed
-            found = LiveRows.build([_rows(table, documents, wanted)], closed=closed)
+            closed = isinstance(spec, Selection) and spec.excluded
+            found = RowMask.build([_rows(table, documents, spec)], restrict_scores=closed)
         with self._lock:
             if self._live is not live:
                 self._live = live
-                self._kept.clear()
-                self._held.clear()
-                self._kept.limit = max(MAX_KEPT_BYTES, MIN_KEPT * MAX_ROW_BYTES * len(live))
+                self._cache.clear()
+                self._weak.clear()
+                self._cache.limit = max(
+                    MAX_CACHED_MASK_BYTES, MIN_CACHED_MASKS * MAX_ROW_BYTES * len(live)
+                )
             size = found.bytes + sum(mask.nbytes for mask in found.masks)
-            self._kept.put(name, found, size)
-            self._held[name] = found
+            self._cache.put(name, found, size)
+            self._weak[name] = found
         return found
 
-    def _find(self, name: bytes) -> LiveRows | None:
-        return self._kept.get(name) or self._held.get(name)
+    def _find(self, name: bytes) -> RowMask | None:
+        return self._cache.get(name) or self._weak.get(name)
 
 
-def _listed(where: Any) -> list[Wanted]:
+def _as_filter_list(where: Any) -> list[FilterSpec]:
     """Return the filters of a list of queries. Raises InputError for a string or a number."""
     if isinstance(where, str | bytes | Set) or not is_listable(where):
         as_filter(where)
     return list(where)
 
 
-def name_of(wanted: Wanted) -> bytes:
+def filter_digest(spec: FilterSpec) -> bytes:
     """Return a digest that is equal for equal filters only."""
-    if isinstance(wanted, Selection):
-        return wanted.name
-    return digest_of(repr({} if wanted is None else dict(as_filter(wanted))))
+    if isinstance(spec, Selection):
+        return spec.name
+    return digest_of(repr({} if spec is None else dict(as_filter(spec))))
 
 
-def _rows(table: IdentifierTable, documents: DocumentStore, wanted: Wanted) -> Mask:
-    if isinstance(wanted, Selection):
-        return selected_rows(table, documents, wanted)
-    return passing_rows(table, documents, wanted)
+def _rows(table: IdentifierTable, documents: DocumentStore, spec: FilterSpec) -> Mask:
+    if isinstance(spec, Selection):
+        return selected_rows(table, documents, spec)
+    return passing_rows(table, documents, spec)
 
 
 def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: Selection) -> Mask:
@@ -131,8 +133,8 @@ def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: S
     for where in selection.where:
         passing &= _matching(table, documents, where, strict=False)
     for allow in selection.allow:
-        passing &= _among(table, [key for key in allow if key in table])
-    passing &= ~_among(table, [key for key in selection.deny if key in table])
+        passing &= _key_mask(table, [key for key in allow if key in table])
+    passing &= ~_key_mask(table, [key for key in selection.deny if key in table])
     live: Mask = table.live & passing[table.documents]
     return live
 
@@ -160,9 +162,9 @@ def passing_rows(
     where = {} if where is None else as_filter(where)
     if not where and allow is None and not deny:
         return table.live
-    passing = _matching(table, documents, where) & ~_among(table, deny)
+    passing = _matching(table, documents, where) & ~_key_mask(table, deny)
     if allow is not None:
-        passing &= _among(table, allow)
+        passing &= _key_mask(table, allow)
     live: Mask = table.live & passing[table.documents]
     return live
 
@@ -177,7 +179,7 @@ def _matching(
     return documents.matching(where, strict)[: len(table.keys)]
 
 
-def _among(table: IdentifierTable, keys: Collection[str]) -> Mask:
+def _key_mask(table: IdentifierTable, keys: Collection[str]) -> Mask:
     """Return the documents that have one of the keys, bool [documents]."""
     among = np.zeros(len(table.keys), dtype=bool)
     among[[table.number(key) for key in keys]] = True

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genir.decoding.lists import ChildLists
-from genir.identifiers.table import PAD, IdentifierTable, Symbols, narrowest
-from genir.memory import give_back
+from genir.decoding.csr_children import CSRChildren
+from genir.identifiers.table import PAD, IdentifierTable, Symbols, smallest_int
+from genir.process_memory import trim_malloc
 
-MANY = 1_000_000
+MIN_INDEXED_ROWS = 1_000_000
 """Rows from which unused heap memory is returned to the system after the build."""
-NARROW = 32
+NARROW_NODE_ROWS = 32
 """Maximum number of rows of a node without a child list."""
-CHEAP = 1 << 14
+SYNC_FREE_SCAN_ROWS = 1 << 14
 """Rows up to which reading is faster than a child list look-up, which needs three times the ops."""
 
 
@@ -48,12 +48,12 @@ class Edges:
 class Level:
     """Access to the nodes of one depth.
 
-    reach: maximum number of rows of a node without a child list. ends: whether identifiers end at
-    this depth.
+    max_scan: maximum number of rows of a node without a child list. ends: whether identifiers end
+    at this depth.
     """
 
-    reach: int
-    lists: ChildLists | None
+    max_scan: int
+    children: CSRChildren | None
     ends: bool
 
 
@@ -76,15 +76,17 @@ class Trie:
     @classmethod
     def from_symbols(cls, symbols: Symbols, device: torch.device | str = "cpu") -> Self:
         """Build from sorted symbols, int [rows, depth], padded with PAD."""
-        narrow = np.ascontiguousarray(narrowest(symbols))
+        narrow = np.ascontiguousarray(smallest_int(symbols))
         levels = list(_levels(narrow))
-        if len(narrow) >= MANY:
-            give_back()
+        if len(narrow) >= MIN_INDEXED_ROWS:
+            trim_malloc()
         return cls(torch.from_numpy(narrow), levels).to(device)
 
     def to(self, device: torch.device | str) -> Self:
         """Return a copy on a device."""
-        levels = [replace(one, lists=one.lists and one.lists.to(device)) for one in self.levels]
+        levels = [
+            replace(one, children=one.children and one.children.to(device)) for one in self.levels
+        ]
         return type(self)(self.symbols.to(device), levels)
 
     @property
@@ -100,10 +102,12 @@ class Trie:
     @property
     def bytes(self) -> int:
         """Size of the tensors in bytes."""
-        lists = [tensor for level in self.levels if level.lists for tensor in level.lists.tensors()]
+        lists = [
+            tensor for level in self.levels if level.children for tensor in level.children.tensors()
+        ]
         return sum(t.numel() * t.element_size() for t in [self.symbols, *lists])
 
-    def first_edges(self, batch: int, may_wait: bool = False) -> Edges:
+    def first_edges(self, batch: int, allow_sync: bool = False) -> Edges:
         """Return the children of the root, int64 [batch, 1, C]; cached on a CPU.
 
         With atomic identifiers these are all rows. A GPU reads them each time, since a tensor made
@@ -111,38 +115,44 @@ class Trie:
         """
         low = torch.zeros(1, 1, dtype=torch.long, device=self.symbols.device)
         if self.symbols.device.type != "cpu":
-            return self.children(low, low + self.rows, 0, may_wait).expand(batch)
-        if may_wait not in self._first:
-            self._first[may_wait] = self.children(low, low + self.rows, 0, may_wait)
-        return self._first[may_wait].expand(batch)
+            return self.children(low, low + self.rows, 0, allow_sync).expand(batch)
+        if allow_sync not in self._first:
+            self._first[allow_sync] = self.children(low, low + self.rows, 0, allow_sync)
+        return self._first[allow_sync].expand(batch)
 
-    def children(self, low: Tensor, high: Tensor, depth: int, may_wait: bool = False) -> Edges:
+    def children(self, low: Tensor, high: Tensor, depth: int, allow_sync: bool = False) -> Edges:
         """Return the children of nodes at one depth.
 
         Args:
             low: First rows of the nodes, int64 [B, K].
             high: Ends of their row ranges, exclusive, int64 [B, K].
             depth: Depth of the nodes.
-            may_wait: Whether to read the node sizes back from the device, which saves work on a
+            allow_sync: Whether to read the node sizes back from the device, which saves work on a
                 CPU.
         """
         level, column = self.levels[depth], self.symbols[:, depth]
-        sizes, lists, reach = high - low, level.lists, level.reach
-        may_wait = may_wait and low.numel() > 0
-        if may_wait:
+        sizes, lists, reach = high - low, level.children, level.max_scan
+        allow_sync = allow_sync and low.numel() > 0
+        if allow_sync:
             widest = max(1, int(sizes.max()))
-            if lists is None or widest <= lists.slots or widest * low.numel() <= CHEAP:
-                return _read_rows(low, high, column, widest)
-            if not ((sizes > 0) & (sizes <= NARROW)).any():
+            if (
+                lists is None
+                or widest <= lists.slots
+                or widest * low.numel() <= SYNC_FREE_SCAN_ROWS
+            ):
+                return _scan_rows(low, high, column, widest)
+            if not ((sizes > 0) & (sizes <= NARROW_NODE_ROWS)).any():
                 reach = 0
         if lists is None:
-            return _read_rows(low, high, column, reach)
-        edges = Edges(*lists.read(low, high, column, least=reach if may_wait else lists.slots))
+            return _scan_rows(low, high, column, reach)
+        edges = Edges(
+            *lists.child_ranges(low, high, column, least=reach if allow_sync else lists.slots)
+        )
         if reach:
-            _put_narrow(edges, _read_rows(low, high, column, reach), sizes <= NARROW)
+            _merge_narrow(edges, _scan_rows(low, high, column, reach), sizes <= NARROW_NODE_ROWS)
         return edges
 
-    def ended(self, low: Tensor, depth: int) -> Tensor | bool:
+    def is_terminal(self, low: Tensor, depth: int) -> Tensor | bool:
         """Return whether nodes at a depth are complete identifiers, given their first rows [...].
 
         A single bool if it holds for all or none. Undefined for unused slots.
@@ -164,7 +174,7 @@ class Trie:
         shared = (first == last) & (first != PAD) & (low < high).unsqueeze(-1)
         return shared.cumprod(dim=-1).sum(dim=-1)
 
-    def told_apart(self, rows: Tensor) -> Tensor:
+    def unique_prefix_length(self, rows: Tensor) -> Tensor:
         """Return the length of the shortest prefix that is unique to each row, at least 1.
 
         rows: int64 [...]. Rows are sorted, so only the two neighbours are compared. Equal rows
@@ -184,7 +194,7 @@ class Trie:
         return symbols.masked_fill(depths >= self.depth, PAD)
 
 
-def _read_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
+def _scan_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
     """Read at most `reach` rows of nodes [low, high): a child begins where the symbol changes."""
     places = low.unsqueeze(-1) + torch.arange(reach, device=low.device)  # [B, K, C]
     inside = places < high.unsqueeze(-1)
@@ -203,7 +213,7 @@ def _read_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
     )
 
 
-def _put_narrow(edges: Edges, read: Edges, narrow: Tensor) -> None:
+def _merge_narrow(edges: Edges, read: Edges, narrow: Tensor) -> None:
     """Overwrite the first slots of narrow nodes, [B, K], with children read from the rows."""
     reach, chosen = read.symbols.shape[-1], narrow.unsqueeze(-1)
     for listed, own in (
@@ -221,20 +231,20 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
     first = np.flatnonzero(opens)
     for column in symbols.T:
         sizes = np.diff(first, append=rows)
-        wide = sizes > NARROW
+        wide = sizes > NARROW_NODE_ROWS
         opens[1:] |= column[1:] != column[:-1]
         children = np.flatnonzero(opens)
         reach = int(sizes[~wide].max(initial=0))
         lists = None
         if wide.any():
             listed = children[np.repeat(wide, sizes)[children]]
-            lists = ChildLists.build(first[wide], sizes[wide], listed, column, reach)
+            lists = CSRChildren.build(first[wide], sizes[wide], listed, column, reach)
         over = int(np.count_nonzero(column == PAD))
         yield Level(reach, lists, ends=over > shorter)
         first, shorter = children, over
 
 
-def running_alive(live: Tensor) -> Tensor:
+def count_live_before(live: Tensor) -> Tensor:
     """Return the running sum of live masks, bool [Q, rows], as int32 [Q, rows + 1]."""
     sums = live.cumsum(dim=-1, dtype=torch.int32)
     return F.pad(sums, (1, 0))

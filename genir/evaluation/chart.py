@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from genir.console import one_line
 from genir.evaluation.compare import Comparison, Decoding
 from genir.evaluation.measures import MEASURES
-from genir.evaluation.sheets import MAIN_MEASURE
+from genir.evaluation.tables import MAIN_MEASURE
 
-FIRST = "#2563eb"
-OTHERS = ("#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#64748b")
-INK, GRID = "#1f2937", "#e5e7eb"
+FIRST_COLOR = "#2563eb"
+OTHER_COLORS = ("#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#64748b")
+INK_COLOR, GRID_COLOR = "#1f2937", "#e5e7eb"
 
 
 def draw(comparison: Comparison, path: Path, title: str) -> None:
@@ -33,10 +33,12 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(len(by_measure), max(2, len(by_kind))))
     _bars(left, by_measure, comparison.systems)
     _bars(right, by_kind, comparison.systems)
-    left.set_title(f"All {comparison.overall.queries:,} queries", color=INK, loc="left")
-    right.set_title(f"{MAIN_MEASURE} by kind of query", color=INK, loc="left")
+    left.set_title(f"All {comparison.overall.queries:,} queries", color=INK_COLOR, loc="left")
+    right.set_title(f"{MAIN_MEASURE} by kind of query", color=INK_COLOR, loc="left")
     place = {"x": 0.01, "ha": "left"}
-    heading = figure.suptitle(one_line(title), color=INK, fontsize=15, fontweight="bold", **place)
+    heading = figure.suptitle(
+        one_line(title), color=INK_COLOR, fontsize=15, fontweight="bold", **place
+    )
     heading.set_parse_math(False)  # a dollar sign in a name does not start a formula
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
@@ -53,7 +55,7 @@ def draw_pruned(decoding: Decoding, path: Path) -> None:
     shares = {str(level): {"pruned": share} for level, share in enumerate(decoding.pruned, start=1)}
     _bars(axes, shares, ["pruned"])
     title = f"Share of {decoding.gold:,} gold documents pruned, by level, {decoding.beams} beams"
-    axes.set_title(title, color=INK, loc="left")
+    axes.set_title(title, color=INK_COLOR, loc="left")
     figure.savefig(path, dpi=150)
 
 
@@ -64,14 +66,14 @@ def _bars(axes: Any, groups: Mapping[str, Mapping[str, float]], systems: Sequenc
     for number, name in enumerate(systems):
         places = [group + (number - (len(systems) - 1) / 2) * width for group in range(len(groups))]
         heights = [own[name] for own in groups.values()]
-        colour = FIRST if number == 0 else OTHERS[(number - 1) % len(OTHERS)]
+        colour = FIRST_COLOR if number == 0 else OTHER_COLORS[(number - 1) % len(OTHER_COLORS)]
         bars = axes.bar(places, heights, width * 0.92, label=name, color=colour, zorder=2)
         labels = [f"{height:.3f}".removeprefix("0") for height in heights]
-        axes.bar_label(bars, labels, padding=2, fontsize=7.5, color=INK, rotation=90)
-    axes.set_xticks(range(len(groups)), list(groups), color=INK)
+        axes.bar_label(bars, labels, padding=2, fontsize=7.5, color=INK_COLOR, rotation=90)
+    axes.set_xticks(range(len(groups)), list(groups), color=INK_COLOR)
     axes.set_ylim(0, max(top, 0.05) * 1.16)
-    axes.grid(axis="y", color=GRID, zorder=0)
-    axes.tick_params(length=0, labelcolor=INK)
+    axes.grid(axis="y", color=GRID_COLOR, zorder=0)
+    axes.tick_params(length=0, labelcolor=INK_COLOR)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
+    axes.spines["bottom"].set_color(GRID_COLOR)

@@ -8,22 +8,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genir.corpus.runs import tag_with_digest
-from genir.corpus.seen import seen_among
+from genir.corpus.query_digests import known_among
+from genir.corpus.trec_runs import tag_with_digest
 from genir.errors import InputError
 from genir.evaluation.measures import judgements
-from genir.records import Hit, Qrel, Query
 from genir.retriever import TRAIN_QUERIES, Retriever
+from genir.types import Hit, Qrel, Query
 
-ENOUGH = 0.5
+MIN_JUDGED_SHARE = 0.5
 """Minimum share of a run's queries and documents that the compared data must have, too."""
 
-Notes = list[str]
+Warnings = list[str]
 
 
 def check_judgements(
     retriever: Retriever, texts: Mapping[str, Query], qrels: Sequence[Qrel], where: Path
-) -> Notes:
+) -> Warnings:
     """Check the qrels of a set of queries. Raises InputError if no grade is above 0."""
     judged = judgements(qrels)
     answered = {qrel.query for qrel in qrels if qrel.grade > 0}
@@ -48,9 +48,9 @@ def check_judgements(
     return notes + _trained_on(retriever, asked, where)
 
 
-def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Notes:
+def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Warnings:
     digests = retriever.attachments.get(TRAIN_QUERIES, b"")
-    seen = seen_among(asked, digests)
+    seen = known_among(asked, digests)
     count = sum(text in seen for text in asked)
     notes = _added_with(retriever, where)
     if not count:
@@ -62,9 +62,9 @@ def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Note
     ]
 
 
-def _added_with(retriever: Retriever, where: Path) -> Notes:
+def _added_with(retriever: Retriever, where: Path) -> Warnings:
     """Return a note if documents were added with queries, whose texts are not stored."""
-    count = int(((retriever.query_counts > 0) & retriever.unlearned).sum())
+    count = int(((retriever.query_counts > 0) & retriever.untrained).sum())
     if not count:
         return []
     return [
@@ -76,7 +76,7 @@ def _added_with(retriever: Retriever, where: Path) -> Notes:
 
 def check_run(
     run: Mapping[str, Sequence[Hit]], queries: Sequence[str], known: set[str], where: str
-) -> Notes:
+) -> Warnings:
     """Check a run against the judged queries and the documents of the model.
 
     Raises InputError if it shares fewer than half of its documents, or of the queries.
@@ -91,9 +91,9 @@ def check_run(
     shared = len(documents & known)
     asked = f"{where}: has {found:,} of {len(queries):,} judged queries"
     named = f"{where}: {shared:,} of {len(documents):,} documents in it are known to this model"
-    if found < ENOUGH * len(queries):
+    if found < MIN_JUDGED_SHARE * len(queries):
         raise InputError(f"{asked}; give the run of these queries")
-    if shared < ENOUGH * len(documents):
+    if shared < MIN_JUDGED_SHARE * len(documents):
         raise InputError(f"{named}; give a run on this collection")
     notes = []
     if found < len(queries):
@@ -101,7 +101,9 @@ def check_run(
     return [*notes, named] if shared < len(documents) else notes
 
 
-def check_texts(run: Sequence[str], digest: str, texts: Mapping[str, Query], where: str) -> Notes:
+def check_texts(
+    run: Sequence[str], digest: str, texts: Mapping[str, Query], where: str
+) -> Warnings:
     """Check that the texts of a run's queries have not changed.
 
     digest: digest of the run file. Raises InputError if it differs; returns a note if it cannot be
@@ -123,7 +125,9 @@ def check_texts(run: Sequence[str], digest: str, texts: Mapping[str, Query], whe
     return []
 
 
-def check_former(former: Retriever, now: Retriever, keys: Sequence[str], where: str) -> Notes:
+def check_previous(
+    previous: Retriever, now: Retriever, keys: Sequence[str], where: str
+) -> Warnings:
     """Check that relevant documents have the same text in a previous model.
 
     keys: relevant documents that both models have. Raises InputError if there are none or if most
@@ -134,9 +138,9 @@ def check_former(former: Retriever, now: Retriever, keys: Sequence[str], where: 
         raise InputError(
             f"{where}: has no relevant document, so it is a model of another collection; {fix}"
         )
-    before, after = former.documents.fetch(keys), now.documents.fetch(keys)
+    before, after = previous.documents.fetch(keys), now.documents.fetch(keys)
     other = sum(before[key].text != after[key].text for key in keys)
     changed = f"{where}: {other:,} of {len(keys):,} relevant documents had another text"
-    if other > ENOUGH * len(keys):
+    if other > MIN_JUDGED_SHARE * len(keys):
         raise InputError(f"{changed}, so it is a model of another collection; {fix}")
     return [changed] if other else []

@@ -13,11 +13,11 @@ from genir.evaluation.latency import Latency, latencies
 from genir.evaluation.measures import MEASURES, Values, evaluate, judgements, means
 from genir.evaluation.significance import holm, p_greater
 from genir.progress import tracked
-from genir.records import Hit, Qrel, Query, Searcher
+from genir.types import Hit, Qrel, Query, Searcher
 
-DEPTH = 100
+RUN_DEPTH = 100
 """Minimum number of hits per query, needed for R@100."""
-CHUNK = 128
+QUERIES_PER_BATCH = 128
 """Number of queries between two updates of the progress bar."""
 
 Answers = dict[str, list[Hit]]
@@ -30,21 +30,21 @@ class Options:
 
     Attributes:
         typos: Also search with misspelled queries.
-        timed: Number of queries whose latency is measured, 0 for none.
+        latency_queries: Number of queries whose latency is measured, 0 for none.
         diagnose: Track gold documents through the beam, and compare with exact search (models
             only).
         ignore_identical: Drop a query's own document from its hits (ArguAna, Quora).
-        former: Previous model folder, or a run file of it, to measure forgetting.
+        previous: Previous model folder, or a run file of it, to measure forgetting.
         beams: Beam width instead of the recipe's; at least the number of hits (100, or 10 in a
             diagnosis).
     """
 
     typos: bool = True
-    timed: int = 200
+    latency_queries: int = 200
     seed: int = 0
     ignore_identical: bool = False
     diagnose: bool = False
-    former: Path | None = None
+    previous: Path | None = None
     beams: int | None = None
 
 
@@ -57,7 +57,7 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
-class AgainstExact:
+class ExactComparison:
     """Gold documents among the first k hits of beam search and of exact search.
 
     beam, exact: number found by each. missed: found by exact search only. proven: share of queries
@@ -83,11 +83,11 @@ class Decoding:
     gold: int
     beams: int
     pruned: Sequence[float]
-    beam_against_exact: AgainstExact
+    beam_against_exact: ExactComparison
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class UpdateReport:
     """Figures of a corpus with added or deleted documents; see `life`.
 
     Attributes:
@@ -137,7 +137,7 @@ class Comparison:
     latency: Mapping[str, Latency]
     bytes_per_document: Mapping[str, float]
     decoding: Decoding | None = None
-    life: Life | None = None
+    life: UpdateReport | None = None
     notes: Sequence[str] = ()
 
     @property
@@ -161,7 +161,7 @@ def compare(
     systems: Mapping[str, Searcher],
     queries: Sequence[Query],
     qrels: Sequence[Qrel],
-    k: int = DEPTH,
+    k: int = RUN_DEPTH,
     seen: Collection[str] | None = None,
     options: Options | None = None,
 ) -> Comparison:
@@ -181,8 +181,8 @@ def compare(
     """
     if not systems:
         raise InputError("no system to evaluate; name at least one")
-    if k < DEPTH:
-        raise InputError(f"k = {k}: R@100 needs at least {DEPTH} hits a query")
+    if k < RUN_DEPTH:
+        raise InputError(f"k = {k}: R@100 needs at least {RUN_DEPTH} hits a query")
     options = options or Options()
     judged = _judged(queries, qrels)
     answers = {name: _answers(name, systems[name], judged, k, options) for name in systems}
@@ -243,7 +243,10 @@ def _answers(
     name: str, searcher: Searcher, queries: Sequence[Query], k: int, options: Options
 ) -> Answers:
     depth = k + options.ignore_identical  # one hit may be dropped
-    chunks = [queries[start : start + CHUNK] for start in range(0, len(queries), CHUNK)]
+    chunks = [
+        queries[start : start + QUERIES_PER_BATCH]
+        for start in range(0, len(queries), QUERIES_PER_BATCH)
+    ]
     return {
         query.key: hits
         for chunk in tracked(chunks, name)
@@ -303,7 +306,7 @@ def _typos(
 
 
 def _sample(judged: Sequence[Query], options: Options) -> list[str]:
-    count = min(options.timed, len(judged))
+    count = min(options.latency_queries, len(judged))
     return [query.text for query in Random(options.seed).sample(list(judged), count)]
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from genir.config import Precision
-from genir.decoding.readers import Normalise
-from genir.models.precision import Taken
+from genir.decoding.edge_scorers import Softmax
+from genir.models.precision import DType
 
-NORMALISATIONS: tuple[Normalise, ...] = get_args(Normalise)
+NORMALISATIONS: tuple[Softmax, ...] = get_args(Softmax)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Cell:
     levels: int = 4
     codes: int = 256
     precision: Precision = "fp32"
-    normalise: Normalise = "legal"
+    normalise: Softmax = "trie"
     peers: bool = True
 
 
@@ -85,8 +85,8 @@ class Row:
     levels: int
     codes: int
     precision: Precision
-    normalise: Normalise
-    taken: Taken
+    normalise: Softmax
+    taken: DType
     genir_ms: float
     transformers_ms: float | None
     marisa_ms: float | None

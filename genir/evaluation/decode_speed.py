@@ -17,18 +17,10 @@ from torch import Tensor
 
 from genir.config import Precision
 from genir.console import print_line, print_table
-from genir.corpus.folder import read_corpus, read_queries
-from genir.corpus.pages import corpus_files
+from genir.corpus.page_folder import files_read
+from genir.corpus.readers import read_corpus, read_queries
 from genir.decoding.trie import Trie
 from genir.errors import InputError
-from genir.evaluation.contest import (
-    Answers,
-    Contest,
-    Setting,
-    code_contest,
-    model_contest,
-    url_contest,
-)
 from genir.evaluation.decode_grid import (
     CODES,
     ON_GPU,
@@ -40,38 +32,46 @@ from genir.evaluation.decode_grid import (
     Row,
 )
 from genir.evaluation.decode_tables import draw, to_tables
-from genir.evaluation.pace import floor
-from genir.evaluation.residence import resident_bytes
+from genir.evaluation.decoder_systems import (
+    Answers,
+    DecoderSystems,
+    DecodeSetting,
+    code_systems,
+    model_systems,
+    url_systems,
+)
+from genir.evaluation.memory_footprint import resident_bytes
+from genir.evaluation.step_time import bandwidth_floor_ms
 from genir.identifiers.table import Symbols
 from genir.models.precision import choose, describe
 from genir.outputs import check_distinct, write_all, write_text
 from genir.progress import tracked
-from genir.records import Document
+from genir.types import Document
 
-TURN = 1.0
+MIN_TURN_S = 1.0
 """Minimum duration of a system's turn in seconds."""
-ASKED = 32
+MODEL_QUERIES = 32
 """Number of queries for a trained model, spread evenly over the file."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelQueries:
     """A trained model and its queries."""
 
     model: Path
     queries: Sequence[str]
 
 
-Given = Asked | Sequence[Document]
+Given = ModelQueries | Sequence[Document]
 """Identifiers for cells without codes: of a trained model, or the URLs of a corpus."""
 
 
 @dataclass(frozen=True)
-class Request:
+class DecodeRequest:
     """Options of `genir benchmark decode`.
 
     corpus: decode its URLs instead of codes. model: a trained model with text identifiers, measured
-    on `ASKED` queries of the file `queries`. precision: instead of `auto`.
+    on `MODEL_QUERIES` queries of the file `queries`. precision: instead of `auto`.
     """
 
     quick: bool = False
@@ -84,11 +84,11 @@ class Request:
     precision: Precision = "auto"
 
 
-def run_benchmark(request: Request, json_file: Path | None, plot: Path | None) -> list[Row]:
+def run_benchmark(request: DecodeRequest, json_file: Path | None, plot: Path | None) -> list[Row]:
     """Measure, print a table, and optionally write JSON (`{"rows": [...]}`) and a chart."""
     inputs = {"--queries": request.queries, "--model": request.model}
     if request.corpus is not None:
-        inputs |= corpus_files(request.corpus)
+        inputs |= files_read(request.corpus)
     check_distinct({"--json": json_file, "--plot": plot}, inputs)
     device = _device(request.device)
     cells, given = _grid(request, device)
@@ -116,7 +116,7 @@ def _settled(cell: Cell, precision: Precision) -> Cell:
     return replace(cell, precision=precision) if cell.precision == "auto" else cell
 
 
-def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
+def _grid(request: DecodeRequest, device: str) -> tuple[Sequence[Cell], Given]:
     """Return the cells and their identifiers. Raises InputError for conflicting options."""
     if (request.model is None) != (request.queries is None):
         raise InputError("--model and --queries belong together: name both, or neither")
@@ -126,7 +126,9 @@ def _grid(request: Request, device: str) -> tuple[Sequence[Cell], Given]:
         if request.corpus is not None:
             raise InputError("--corpus and --model: mutually exclusive; give one of them")
         texts = [query.text for query in read_queries(request.queries).values()]
-        return URLS, Asked(request.model, texts[:: max(1, len(texts) // ASKED)][:ASKED])
+        return URLS, ModelQueries(
+            request.model, texts[:: max(1, len(texts) // MODEL_QUERIES)][:MODEL_QUERIES]
+        )
     if request.corpus is not None:
         return URLS, list(read_corpus(request.corpus))
     codes, sizes = (CODES, SIZES) if device == "cpu" else (ON_GPU, SIZES_ON_GPU)
@@ -152,30 +154,30 @@ def measure_grid(
         contests = []
         for cell in group:
             torch.manual_seed(0)
-            contests.append(_contest(cell, given, device))
-        answers, times = _by_turns(contests, turns)
+            contests.append(_make_systems(cell, given, device))
+        answers, times = _time_alternately(contests, turns)
         for cell, contest, found, own in zip(group, contests, answers, times, strict=True):
             yield _row(cell, contest, found, own)
 
 
-def _contest(cell: Cell, given: Given, device: str) -> Contest:
-    setting = Setting(cell.batch, cell.beams, cell.precision, cell.normalise, device)
-    if isinstance(given, Asked):
-        return model_contest(given.model, given.queries, setting)
+def _make_systems(cell: Cell, given: Given, device: str) -> DecoderSystems:
+    setting = DecodeSetting(cell.batch, cell.beams, cell.precision, cell.normalise, device)
+    if isinstance(given, ModelQueries):
+        return model_systems(given.model, given.queries, setting)
     if not cell.levels:
-        return url_contest(given, cell.vocabulary, setting)
+        return url_systems(given, cell.vocabulary, setting)
     symbols = draw_codes(cell.identifiers, cell.levels, cell.codes, device)
-    return code_contest(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, cell.peers)
+    return code_systems(symbols, [cell.codes] * cell.levels, cell.vocabulary, setting, cell.peers)
 
 
-def _by_turns(
-    contests: Sequence[Contest], turns: int
+def _time_alternately(
+    contests: Sequence[DecoderSystems], turns: int
 ) -> tuple[list[dict[str, Answers]], list[dict[str, float]]]:
     """Return the answers of each contest's systems, and their median milliseconds per query."""
     answers = [{name: run() for name, run in own.systems.items()} for own in contests]  # warms up
     for contest in contests:
         if contest.recorded is not None:
-            contest.genir()  # a CUDA graph is captured on the second search
+            contest.run_genir()  # a CUDA graph is captured on the second search
     times: list[dict[str, list[float]]] = [{name: [] for name in own.systems} for own in contests]
     for _ in range(turns):
         for contest, taken in zip(contests, times, strict=True):
@@ -185,14 +187,14 @@ def _by_turns(
 
 
 def _row(
-    cell: Cell, contest: Contest, answers: dict[str, Answers], middle: dict[str, float]
+    cell: Cell, contest: DecoderSystems, answers: dict[str, Answers], middle: dict[str, float]
 ) -> Row:
     theirs = middle.get("transformers")
     symbols = contest.trie.symbols.cpu().numpy()
     began = perf_counter()
     trie = Trie.from_symbols(symbols)
     built = perf_counter() - began
-    pace = contest.pace()
+    pace = contest.step_time()
     taken = choose("answering", contest.device.type, cell.precision)
     size = {"identifiers": trie.rows, "levels": trie.depth}
     if contest.model.text:
@@ -205,13 +207,13 @@ def _row(
         transformers_ms=theirs,
         marisa_ms=middle.get("marisa"),
         speedup=theirs and theirs / middle["genir"],
-        same=_alike(*theirs_too) if theirs_too else None,
-        as_likely=contest.as_likely(*theirs_too) if theirs_too else None,
+        same=_same_hits(*theirs_too) if theirs_too else None,
+        as_likely=contest.scores_match(*theirs_too) if theirs_too else None,
         overhead=pace.overhead,
         overhead_ms=pace.constrained - pace.free,
         step_ms=pace.free,
-        floor_ms=None if contest.device.type == "cpu" else floor(contest.model, taken),
-        passes=contest.steps()[-1].passes,
+        floor_ms=None if contest.device.type == "cpu" else bandwidth_floor_ms(contest.model, taken),
+        passes=contest.steps()[-1].forward_passes,
         symbols=trie.depth,
         bytes_per_identifier=trie.bytes / trie.rows,
         resident_bytes=None
@@ -222,19 +224,19 @@ def _row(
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Return the mean time of repeated runs over `TURN` seconds, which averages out noise.
+    """Return the mean time of repeated runs over `MIN_TURN_S` seconds, which averages out noise.
 
     The first run is not timed: threads of the previous system may still be spinning.
     """
     run()
     began, runs = perf_counter(), 0
-    while perf_counter() - began < TURN:
+    while perf_counter() - began < MIN_TURN_S:
         run()
         runs += 1
     return (perf_counter() - began) / runs
 
 
-def _alike(ours: Sequence[Sequence[object]], theirs: Sequence[Sequence[object]]) -> float:
+def _same_hits(ours: Sequence[Sequence[object]], theirs: Sequence[Sequence[object]]) -> float:
     return float(np.mean([set(a) == set(b) for a, b in zip(ours, theirs, strict=True)]))
 
 

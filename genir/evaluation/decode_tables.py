@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Group
 from rich.table import Table
 
-from genir.evaluation.chart import FIRST, GRID, INK, OTHERS
+from genir.evaluation.chart import FIRST_COLOR, GRID_COLOR, INK_COLOR, OTHER_COLORS
 from genir.evaluation.decode_grid import Row
 
 
@@ -61,17 +61,19 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(11, 4.8), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    series = (("genir", FIRST, -0.2), ("transformers", OTHERS[0], 0.2))
+    series = (("genir", FIRST_COLOR, -0.2), ("transformers", OTHER_COLORS[0], 0.2))
     for name, colour, shift in series:
         values = [getattr(row, f"{name}_ms") or np.nan for row in rows]
         bars = axes.bar(np.arange(len(rows)) + shift, values, 0.38, label=name, color=colour)
-        axes.bar_label(bars, [f"{v:,.0f}" if v == v else "" for v in values], fontsize=8, color=INK)
+        axes.bar_label(
+            bars, [f"{v:,.0f}" if v == v else "" for v in values], fontsize=8, color=INK_COLOR
+        )
     labels = [f"{r.batch} x {r.beams}\n{r.levels} levels\n{r.precision}" for r in rows]
-    axes.set_xticks(range(len(rows)), labels, color=INK)
+    axes.set_xticks(range(len(rows)), labels, color=INK_COLOR)
     axes.set_yscale("log")
     axes.set_ylabel("ms a query")
-    axes.set_title("Decoding: queries x beams, identifiers, precision", loc="left", color=INK)
-    axes.grid(axis="y", color=GRID)
+    axes.set_title("Decoding: queries x beams, identifiers, precision", loc="left", color=INK_COLOR)
+    axes.grid(axis="y", color=GRID_COLOR)
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)

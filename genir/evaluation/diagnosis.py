@@ -7,11 +7,11 @@ from time import perf_counter_ns
 import torch
 
 from genir.decoding.beam import beam_steps
-from genir.decoding.masks import LiveRows
-from genir.evaluation.compare import AgainstExact, Decoding
+from genir.decoding.row_mask import RowMask
+from genir.evaluation.compare import Decoding, ExactComparison
 from genir.progress import tracked
-from genir.records import Qrel, Query
-from genir.retriever import BATCH, Retriever
+from genir.retriever import QUERIES_PER_BATCH, Retriever
+from genir.types import Qrel, Query
 
 
 def diagnose(
@@ -21,14 +21,14 @@ def diagnose(
 
     Gold documents are live and judged above 0. k: number of hits of both searches.
     """
-    retriever.require_one_stage("--diagnose")
+    retriever.require_traceable_search("--diagnose")
     gold = _gold(retriever, qrels)
     asked = [query for query in queries if query.key in gold]
-    width = retriever.width(k)
+    width = retriever.beam_width(k)
     pruned, counts = Counter[int](), Counter[str]()
-    for start in tracked(range(0, len(asked), BATCH), "diagnosis"):
-        texts = [query.text for query in asked[start : start + BATCH]]
-        wanted = [gold[query.key] for query in asked[start : start + BATCH]]
+    for start in tracked(range(0, len(asked), QUERIES_PER_BATCH), "diagnosis"):
+        texts = [query.text for query in asked[start : start + QUERIES_PER_BATCH]]
+        wanted = [gold[query.key] for query in asked[start : start + QUERIES_PER_BATCH]]
         pruned.update(_pruned_at(retriever, texts, wanted, width))
         counts.update(_both(retriever, texts, wanted, k, width))
     pairs, queries_asked = sum(map(len, gold.values())), max(1, len(asked))
@@ -36,7 +36,7 @@ def diagnose(
         gold=pairs,
         beams=width,
         pruned=[pruned[level] / max(1, pairs) for level in range(retriever.trie.depth)],
-        beam_against_exact=AgainstExact(
+        beam_against_exact=ExactComparison(
             k=k,
             beam=counts["beam"],
             exact=counts["exact"],
@@ -70,14 +70,14 @@ def _pruned_at(
         for place, numbers in enumerate(wanted)
         for number in numbers
     }
-    live = LiveRows.build([table.live]).to(retriever.model.device)
+    live = RowMask.build([table.live]).to(retriever.model.device)
     inputs = retriever.encode(texts)
     decoding = retriever.recipe.decoding.model_copy(update={"beams": width})
     levels = []
     with retriever.autocast():
         steps = beam_steps(retriever.model, retriever.trie, inputs, live, decoding)
         for level, step in enumerate(steps):
-            both = (step.kept, step.done)
+            both = (step.beams, step.finished)
             low = torch.cat([one.low for one in both], dim=1).cpu().numpy()
             high = torch.cat([one.high for one in both], dim=1).cpu().numpy()
             for (place, number), rows in list(followed.items()):
@@ -96,7 +96,7 @@ def _both(
     width: int,
 ) -> dict[str, int]:
     """Count the gold documents that beam and exact search find, and their nanoseconds."""
-    live, times, hits = LiveRows.build([retriever.table.live]), [], []
+    live, times, hits = RowMask.build([retriever.table.live]), [], []
     for exact in (False, True):
         begin = perf_counter_ns()
         answers = retriever.rank(texts, k, live, width, exact)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from genir.models.base import DocidModel
-from genir.models.bridge import BridgeModel
+from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.seq2seq import Seq2SeqModel
-from genir.records import Filter, Hit
+from genir.types import Filter, Hit
 
 
 class EncoderPass:
@@ -40,8 +40,8 @@ class EncoderPass:
 
 
 def _encoder_of(model: DocidModel) -> Any:
-    if isinstance(model, BridgeModel):
+    if isinstance(model, EncoderHeadModel):
         return model.encoder.backbone
     if isinstance(model, Seq2SeqModel):
-        return model.transformer.net.get_encoder()
+        return model.backbone.net.get_encoder()
     raise TypeError(f"a {model.kind!r} model has no transformers encoder")

@@ -12,14 +12,14 @@ from torch import Tensor
 from genir.arguments import as_count, as_text
 from genir.console import styled
 from genir.decoding.aggregate import rank_documents
-from genir.decoding.beam import Step, beam_steps
-from genir.decoding.lookahead import look_ahead
-from genir.decoding.masks import LiveRows, Mask
-from genir.decoding.readers import score_edges
-from genir.decoding.shares import has_shares, log_restricted
+from genir.decoding.beam import BeamStep, beam_steps
+from genir.decoding.edge_scorers import score_edges
+from genir.decoding.identifier_shares import log_normalise, supports_shares
+from genir.decoding.row_mask import Mask, RowMask
+from genir.decoding.strategies.lookahead import make_prefix_prior
 from genir.identifiers.table import PAD
-from genir.records import Filter
 from genir.retriever import Retriever
+from genir.types import Filter
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,18 @@ def explain(
     Raises:
         InputError: Unknown key or field.
     """
-    retriever.require_one_stage("explain")
+    retriever.require_traceable_search("explain")
     query, key = as_text(query, "query"), as_text(key, "key")
     beams = None if beams is None else as_count(beams, "beams")
     table, width = retriever.table, beams or retriever.recipe.decoding.beams
     rows = table.rows_of(table.number(key))
     if not table.live[rows].any():
         return Explanation(key, query, width, "deleted")
-    mask = retriever.live_rows(where)
+    mask = retriever.row_masks(where)
     rows = rows[mask[rows]]
     if not len(rows):
         return Explanation(key, query, width, "filtered")
-    live = LiveRows.build([mask]).to(retriever.model.device)
+    live = RowMask.build([mask]).to(retriever.model.device)
     with retriever.autocast():
         steps = list(
             beam_steps(
@@ -124,31 +124,31 @@ def explain(
         )
         row, levels = max(
             ((int(row), _trace(retriever, query, int(row), live, steps)) for row in rows),
-            key=lambda found: (_survived(found[1]), found[1][-1].score),
+            key=lambda found: (_is_kept(found[1]), found[1][-1].score),
         )
-    survived, identifier = _survived(levels), table.identifier(row)
-    share = prod(level.share for level in levels) if has_shares(retriever.recipe) else None
-    shown = retriever.scheme.describe(identifier)
+    survived, identifier = _is_kept(levels), table.identifier(row)
+    share = prod(level.share for level in levels) if supports_shares(retriever.recipe) else None
+    shown = retriever.scheme.to_text(identifier)
     if survived < len(levels):
         return Explanation(key, query, width, "pruned", None, survived + 1, shown, levels, share)
     rank = _rank(retriever, steps[-1], mask, table.number(key))
     return Explanation(key, query, width, "found", rank, None, shown, levels, share)
 
 
-def _survived(levels: Sequence[Level]) -> int:
+def _is_kept(levels: Sequence[Level]) -> int:
     """Return for how many levels the identifier was kept."""
     return next((n for n, level in enumerate(levels) if not level.kept), len(levels))
 
 
-def _rank(retriever: Retriever, last: Step, mask: Mask, number: int) -> int:
-    low, high, score = (t[0].cpu().numpy() for t in vars(last.done).values())
+def _rank(retriever: Retriever, last: BeamStep, mask: Mask, number: int) -> int:
+    low, high, score = (t[0].cpu().numpy() for t in vars(last.finished).values())
     aggregate = retriever.recipe.decoding.aggregate
     ranked = rank_documents(retriever.table, low, high, score, mask, aggregate)
     return 1 + [item.document for item in ranked].index(number)
 
 
 def _trace(
-    retriever: Retriever, query: str, row: int, live: LiveRows, steps: Sequence[Step]
+    retriever: Retriever, query: str, row: int, live: RowMask, steps: Sequence[BeamStep]
 ) -> list[Level]:
     """Score the identifier of a row symbol by symbol, even after it was pruned.
 
@@ -156,24 +156,28 @@ def _trace(
     there.
     """
     model, trie, decoding = retriever.model, retriever.trie, retriever.recipe.decoding
-    state = model.start(*retriever.encode([query]))
-    lift = look_ahead(model, state, live, decoding.look_ahead)
+    state = model.encode(*retriever.encode([query]))
+    lift = make_prefix_prior(model, state, live, decoding.lookahead_weight)
     symbols = trie.symbols[row : row + 1].long()
     length = int((symbols != PAD).sum())
     first = torch.zeros(1, dtype=torch.long, device=symbols.device)
     low, high, score, levels = first, first + trie.rows, 0.0, []
-    for depth, hidden in enumerate(model.hidden_after(state, first, symbols[:, :-1].clamp(min=0))):
+    for depth, hidden in enumerate(
+        model.states_for_prefixes(state, first, symbols[:, :-1].clamp(min=0))
+    ):
         edges = trie.children(low[:, None], high[:, None], depth)
-        legal = live.legal(edges.low, edges.high)
-        log_p = score_edges(model, hidden[:, None], depth, edges, legal, decoding.normalise)
+        legal = live.any_live(edges.low, edges.high)
+        log_p = score_edges(model, hidden[:, None], depth, edges, legal, decoding.softmax)
         own = (edges.low <= row) & (row < edges.high)
         low, high, step = edges.low[own], edges.high[own], float(log_p[own])
         score += step
-        total = score if lift is None else score + float(lift.of(first, low, high))
-        share = float(log_restricted(log_p)[own].exp())
+        total = score if lift is None else score + float(lift.lookup(first, low, high))
+        share = float(log_normalise(log_p)[own].exp())
         rank, choices = 1 + int((log_p > log_p[own]).sum()), int(legal.sum())
         symbol = shown_symbol(retriever, int(symbols[0, depth]))
-        fared = _fared(retriever, steps, depth, (low, high), total, ended=depth + 1 >= length)
+        fared = _step_outcome(
+            retriever, steps, depth, (low, high), total, ended=depth + 1 >= length
+        )
         if depth < length or not fared[-1]:
             levels.append(Level(symbol, step, share, rank, choices, *fared))
         if depth >= length and not fared[-1]:
@@ -181,9 +185,9 @@ def _trace(
     return levels
 
 
-def _fared(
+def _step_outcome(
     retriever: Retriever,
-    steps: Sequence[Step],
+    steps: Sequence[BeamStep],
     depth: int,
     node: tuple[Tensor, Tensor],
     score: float,
@@ -197,14 +201,14 @@ def _fared(
     among = (step.edges.low[0] == low) & (step.edges.high[0] == high) & (totals > -inf)
     if among.any():  # the beam's own score, which may differ by rounding
         score = float(totals[among].max())
-    ends = retriever.trie.ended(step.edges.low[0], depth + 1)
+    ends = retriever.trie.is_terminal(step.edges.low[0], depth + 1)
     rivals = totals[(totals > -inf) & (ends if ended else ~torch.as_tensor(ends))]
     if ended and depth:
-        rivals = torch.cat([rivals, steps[depth - 1].done.score[0]])
+        rivals = torch.cat([rivals, steps[depth - 1].finished.score[0]])
     lows, highs, scores = (
-        (step.done.low, step.done.high, step.done.score)
+        (step.finished.low, step.finished.high, step.finished.score)
         if ended
-        else (step.kept.low, step.kept.high, step.total)
+        else (step.beams.low, step.beams.high, step.beam_totals)
     )
     kept = bool(((lows[0] == low) & (highs[0] == high) & (scores[0] > -inf)).any())
     place = 1 + int((rivals > score).sum())
@@ -222,7 +226,7 @@ def shown_symbol(retriever: Retriever, symbol: int) -> str:
     return retriever.model.tokenizer.decode([symbol]) or str(symbol)
 
 
-WHOLE = 1 - 1e-6
+ALMOST_ONE = 1 - 1e-6
 """Probability from which on the rest is only rounding of float32."""
 
 
@@ -233,9 +237,9 @@ def percent(share: float) -> str:
     """
     if share < 0.0005:
         return "< 0.1%"
-    if 0.9995 <= share < WHOLE:
+    if 0.9995 <= share < ALMOST_ONE:
         return "> 99.9%"
-    tenths = share < 0.0995 or 0.945 <= share < WHOLE
+    tenths = share < 0.0995 or 0.945 <= share < ALMOST_ONE
     return f"{100 * share:.1f}%" if tenths else f"{100 * share:.0f}%"
 
 

@@ -15,13 +15,13 @@ import numpy as np
 
 from genir.arguments import as_texts
 from genir.progress import tracked
-from genir.records import Searcher
+from genir.types import Searcher
 
-WARM_UP = 5
+WARM_UP_QUERIES = 5
 """Number of untimed queries at the start of each block."""
-BLOCK = 25
+QUERIES_PER_BLOCK = 25
 """Number of timed queries per block."""
-FEW = 20
+MIN_QUERIES = 20
 """Minimum number of timed queries; with fewer, the 95th percentile is close to the maximum."""
 
 
@@ -42,22 +42,22 @@ def latencies(
         return {}
     names = list(systems)
     times: dict[str, list[float]] = {name: [] for name in names}
-    starts = range(0, len(texts), BLOCK)
+    starts = range(0, len(texts), QUERIES_PER_BLOCK)
     other = _other_queries(texts)
     for turn, start in enumerate(tracked(starts, "timing")):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            for text in texts[max(0, start - WARM_UP) : start] or other:
+            for text in texts[max(0, start - WARM_UP_QUERIES) : start] or other:
                 systems[name].search([text], k)
-            times[name] += _timed(systems[name], texts[start : start + BLOCK], k)
+            times[name] += _timed(systems[name], texts[start : start + QUERIES_PER_BLOCK], k)
     return {name: _latency(own) for name, own in times.items()}
 
 
-def few_timed(count: int) -> str:
+def few_queries_warning(count: int) -> str:
     """Return a note if there are too few timed queries for a 95th percentile, else ""."""
-    if count >= FEW:
+    if count >= MIN_QUERIES:
         return ""
-    return f"p95 is close to the longest of {count} times; time at least {FEW} queries"
+    return f"p95 is close to the longest of {count} times; time at least {MIN_QUERIES} queries"
 
 
 def _other_queries(texts: Sequence[str]) -> list[str]:
@@ -66,7 +66,7 @@ def _other_queries(texts: Sequence[str]) -> list[str]:
     Their words are reversed, and repeated as often as needed.
     """
     other, timed = list[str](), set(texts)
-    for text in texts[-WARM_UP:]:
+    for text in texts[-WARM_UP_QUERIES:]:
         words = text.split()[::-1] or ["query"]
         changed = " ".join(words)
         while changed in timed:

@@ -11,9 +11,9 @@ from typing import Any
 import ir_measures
 from ir_measures import RR, R, Success, nDCG
 
-from genir.corpus.runs import refuse_duplicates
+from genir.corpus.trec_runs import refuse_duplicates
 from genir.errors import InputError
-from genir.records import MAX_GRADE, Hit, Qrel
+from genir.types import MAX_GRADE, Hit, Qrel
 
 _COMPUTED = (Success @ 1, Success @ 10, RR @ 10, nDCG @ 10, R @ 100)
 MEASURES = tuple(str(measure) for measure in _COMPUTED)

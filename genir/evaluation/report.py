@@ -9,7 +9,7 @@ from typing import Any
 from genir.console import escape_markdown
 from genir.evaluation.chart import draw, draw_pruned
 from genir.evaluation.compare import Comparison
-from genir.evaluation.sheets import sheets, significance_sheet, to_markdown
+from genir.evaluation.tables import report_tables, significance_table, to_markdown
 from genir.outputs import write_text
 
 REPORT_FILES = ("report.md", "chart.png", "pruned.png", "queries.tsv", "evaluation.json")
@@ -69,9 +69,9 @@ def write_report(comparison: Comparison, folder: Path, title: str) -> Path:
 
 def to_report(comparison: Comparison, title: str) -> str:
     """Return the Markdown report, which refers to `chart.png` and `pruned.png`."""
-    tables = sheets(comparison)
+    tables = report_tables(comparison)
     if len(comparison.systems) > 1:
-        tables.append(significance_sheet(comparison))
+        tables.append(significance_table(comparison))
     notes = "\n".join(f"- {escape_markdown(note)}" for note in comparison.notes)
     parts = [f"# {escape_markdown(title)}", *([f"**Warnings**\n\n{notes}"] if notes else [])]
     parts += ["![Systems side by side](chart.png)", *map(to_markdown, tables)]

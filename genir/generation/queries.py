@@ -13,24 +13,26 @@ from random import Random
 from typing import Any, Protocol, get_args
 
 from genir.arguments import is_blank
-from genir.config import Precision, PseudoSection
+from genir.atomic_dirs import exclusive_lock, fsync_parent
+from genir.config import Precision, PseudoQueriesSection
 from genir.corpus.tokens import first_words, join_words, words
 from genir.errors import InputError
-from genir.folders import flush_entry, sole_use
 from genir.progress import tracked
-from genir.records import Document
-from genir.tasks.writing import reading
+from genir.tasks.tome_and_querygen import generator_input
+from genir.types import Document
 
-DIGITS = 16
+DIGEST_DIGITS = 16
 """Hexadecimal digits of the documents' digest."""
 
 
-class Writes(Protocol):
-    """Model that continues prompts, see `Writer.write`. precision: of its matrix products."""
+class TextGenerator(Protocol):
+    """Model that continues prompts, see `Writer.generate`. precision: of its matrix products."""
 
     precision: str
 
-    def write(self, prompts: Sequence[str], options: PseudoSection, seed: int) -> list[str]:
+    def generate(
+        self, prompts: Sequence[str], options: PseudoQueriesSection, seed: int
+    ) -> list[str]:
         """Return one continuation per prompt."""
         ...
 
@@ -40,10 +42,10 @@ def part_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.part")
 
 
-def write_queries(
+def generate_queries_file(
     corpus: Sequence[Document],
-    writer: Writes,
-    options: PseudoSection,
+    generator: TextGenerator,
+    options: PseudoQueriesSection,
     out: Path,
     weights: str = "",
 ) -> Iterator[int]:
@@ -60,12 +62,12 @@ def write_queries(
     """
     part = part_of(out)
     try:
-        with sole_use(part, str(part)):
+        with exclusive_lock(part, str(part)):
             facts = {f"setting {name}": value for name, value in options.model_dump().items()}
             facts |= {
                 "documents": _digest(corpus),
                 "weights": weights,
-                "precision": writer.precision,
+                "precision": generator.precision,
             }
             done = _begin(part, options, corpus, json.loads(json.dumps(facts)))
             with part.open("a", encoding="utf-8", newline="\n") as file:
@@ -73,7 +75,7 @@ def write_queries(
                     range(done, len(corpus), options.batch_size), "writing queries"
                 ):
                     batch = corpus[start : start + options.batch_size]
-                    made = _ask(batch, writer, options, start)
+                    made = _generate_batch(batch, generator, options, start)
                     lines = (
                         json.dumps({"document": d.key, "texts": texts}, ensure_ascii=False) + "\n"
                         for d, texts in zip(batch, made, strict=True)
@@ -98,12 +100,12 @@ def begun_precision(out: Path) -> Precision:
         with part_of(out).open(encoding="utf-8") as lines:
             taken = json.loads(next(lines))["precision"]
     except (OSError, ValueError, StopIteration, LookupError, TypeError):
-        return "auto"  # `write_queries` reports the problem
+        return "auto"  # `generate_queries_file` reports the problem
     return taken if taken in get_args(Precision) else "auto"
 
 
 def _begin(
-    part: Path, options: PseudoSection, corpus: Sequence[Document], facts: Mapping[str, Any]
+    part: Path, options: PseudoQueriesSection, corpus: Sequence[Document], facts: Mapping[str, Any]
 ) -> int:
     """Return the number of documents in complete batches, and truncate the file after them.
 
@@ -163,18 +165,18 @@ def _digest(corpus: Sequence[Document]) -> str:
     digest = hashlib.sha256()
     for document in corpus:
         digest.update(json.dumps([document.key, document.title, document.text]).encode())
-    return f"{len(corpus):,} documents, sha256 {digest.hexdigest()[:DIGITS]}"
+    return f"{len(corpus):,} documents, sha256 {digest.hexdigest()[:DIGEST_DIGITS]}"
 
 
-def _ask(
-    batch: Sequence[Document], writer: Writes, options: PseudoSection, start: int
+def _generate_batch(
+    batch: Sequence[Document], writer: TextGenerator, options: PseudoQueriesSection, start: int
 ) -> list[list[str]]:
     """Return the distinct non-empty queries of each document."""
     rng = Random(f"pseudo {options.seed} {start}")
-    owners = [n for n, document in enumerate(batch) if reading(document, options.words)]
+    owners = [n for n, document in enumerate(batch) if generator_input(document, options.words)]
     owners = [n for n in owners for _ in range(options.count)]
     prompts = [prompt(batch[n], options, rng) for n in owners]
-    texts = writer.write(prompts, options, rng.getrandbits(63)) if prompts else []
+    texts = writer.generate(prompts, options, rng.getrandbits(63)) if prompts else []
     made: list[dict[str, None]] = [{} for _ in batch]
     for owner, text in zip(owners, texts, strict=True):
         if not is_blank(text):
@@ -182,10 +184,10 @@ def _ask(
     return [list(own) for own in made]
 
 
-def prompt(document: Document, options: PseudoSection, rng: Random) -> str:
+def prompt(document: Document, options: PseudoQueriesSection, rng: Random) -> str:
     """Return the prompt for one query; the dropped words differ each time."""
     if not options.prompt:
-        return _drop(reading(document, options.words), options.drop, rng)
+        return _drop(generator_input(document, options.words), options.drop, rng)
     text = first_words(document.text, options.words)
     title = " ".join(document.title.split())
     return options.prompt.format(title=title, text=_drop(text, options.drop, rng))
@@ -211,5 +213,5 @@ def _finish(part: Path, out: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     whole.replace(out)
-    flush_entry(out.parent)
+    fsync_parent(out.parent)
     part.unlink()

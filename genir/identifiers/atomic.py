@@ -4,14 +4,14 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import ClassVar, Self
 
-from genir.config import Strict, validate
-from genir.identifiers.artefact import read_artefact, write_artefact
+from genir.config import StrictModel, validate
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
+from genir.identifiers.serialization import read_scheme, write_scheme
 from genir.identifiers.vectors import require_documents
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
 
-class AtomicOptions(Strict):
+class AtomicOptions(StrictModel):
     """No options."""
 
 
@@ -23,7 +23,7 @@ class Atomic(Scheme):
     """
 
     name: ClassVar[str] = "atomic"
-    Options: ClassVar[type[Strict]] = AtomicOptions
+    Options: ClassVar[type[StrictModel]] = AtomicOptions
     size: int = 0
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
@@ -36,14 +36,14 @@ class Atomic(Scheme):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return the numbers that follow the highest one in use."""
-        first = max(taken)[0] + 1 if taken else 0
+        first = max(reserved)[0] + 1 if reserved else 0
         self.size = max(self.size, first + len(documents))
         return [[(number,)] for number in range(first, first + len(documents))]
 
-    def admit(self, identifiers: Sequence[Identifier]) -> None:
+    def mark_used(self, identifiers: Sequence[Identifier]) -> None:
         """Raise `size` to cover these identifiers."""
         self.size = max([self.size, *(number + 1 for (number,) in identifiers)])
 
@@ -51,18 +51,18 @@ class Atomic(Scheme):
         """Return the number of symbols."""
         return [self.size]
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the number as text."""
         return str(identifier[0])
 
     def save(self, folder: Path) -> None:
         """Write `scheme.json`."""
-        write_artefact(self, folder, {"size": self.size})
+        write_scheme(self, folder, {"size": self.size})
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
         """Load a saved scheme. Raises InputError if a file is missing or does not match."""
-        saved = read_artefact(folder, cls.name)
+        saved = read_scheme(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         scheme.size = int(saved.fact("size"))
         return scheme

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.config import Strict
-from genir.records import Document, Identifier
+from genir.config import StrictModel
+from genir.types import Document, Identifier
 
 Vectors = NDArray[np.float32]
 """Document vectors in corpus order, float32 [documents, dimension]."""
@@ -48,21 +48,22 @@ class Scheme(ABC):
 
     Guarantees, checked by `tests/identifiers/test_schemes.py`:
 
-    - Every document has at least one identifier; one if `several` is False, else distinct ones.
-    - No identifier is a proper prefix of another; those of variable length have an end symbol.
-    - With `unique`, no identifier belongs to two documents, over any number of calls of `encode`.
-    - The same corpus, vectors and options give the same identifiers, also after save and load.
+    - Every document has at least one identifier; one if `multiple_per_document` is False, else
+    distinct ones. - No identifier is a proper prefix of another; those of variable length have an
+    end symbol. - With `unique`, no identifier belongs to two documents, over any number of calls of
+    `encode`. - The same corpus, vectors and options give the same identifiers, also after save and
+    load.
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[Strict]]
+    Options: ClassVar[type[StrictModel]]
     needs_vectors: ClassVar[bool] = False
     needs_tokenizer: ClassVar[bool] = False
     unique: ClassVar[bool] = True
-    several: ClassVar[bool] = False
+    multiple_per_document: ClassVar[bool] = False
     full_depth: ClassVar[bool] = False
     """Whether every identifier has a symbol at each level."""
-    joins: ClassVar[bool] = False
+    concatenable: ClassVar[bool] = False
     """Whether several identifiers can be emitted as one sequence with `separator`."""
     separator: int | None = None
     """A symbol that occurs in no identifier; None if the vocabulary has no spare one."""
@@ -71,7 +72,7 @@ class Scheme(ABC):
         self.options = options
         self.tokenizer = tokenizer
 
-    def ask(self, queries: Mapping[str, Sequence[str]]) -> None:
+    def set_pseudo_queries(self, queries: Mapping[str, Sequence[str]]) -> None:
         """Set the pseudo-queries of documents, by key, before `fit`. By default does nothing."""
         return
 
@@ -84,20 +85,20 @@ class Scheme(ABC):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return the identifiers of each document.
 
         Args:
             documents: Documents.
             vectors: Document vectors, [documents, dimension], if `needs_vectors`.
-            taken: Identifiers in use, which are not assigned again if `unique`.
+            reserved: Identifiers in use, which are not assigned again if `unique`.
 
         Raises:
             InputError: A document cannot be identified, for example without a URL under `url`.
         """
 
-    def admit(self, identifiers: Sequence[Identifier]) -> None:
+    def mark_used(self, identifiers: Sequence[Identifier]) -> None:
         """Register identifiers assigned by another process. By default does nothing."""
         return
 
@@ -106,7 +107,7 @@ class Scheme(ABC):
         """Return the number of symbols of each level; one entry, the vocabulary, for text."""
 
     @abstractmethod
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return a readable form of an identifier: the URL, the title, or `12-7-200`."""
 
     @abstractmethod

@@ -16,27 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from genir.config import Strict, validate
+from genir.config import StrictModel, validate
 from genir.errors import InputError
-from genir.identifiers.artefact import read_artefact, write_artefact
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.numbering import Numbering
+from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.identifiers.tie_breaker import TieBreaker
 from genir.identifiers.vectors import (
     draw_rows,
     require_documents,
     require_vectors,
     track_chunks,
 )
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
 POINTS_PER_CODE = 256
 """Maximum number of training vectors per codeword; faiss samples as many."""
 
-CHUNK = 16_384
+VECTORS_PER_BATCH = 16_384
 """Vectors quantised per update of the progress bar."""
 
 
-class CodeOptions(Strict):
+class CodeOptions(StrictModel):
     """Numbers of levels, of codes per level (a power of two) and of ties; clustering `seed`."""
 
     levels: int = Field(default=16, ge=1)
@@ -60,15 +60,15 @@ class CodeScheme(Scheme):
 
     Attributes:
         codebooks: float32 [levels, codes, dimension of a codeword].
-        tied: Documents with a tie above 0 or another codeword, since the first `encode`.
+        num_collisions: Documents with a tie above 0 or another codeword, since the first `encode`.
     """
 
-    Options: ClassVar[type[Strict]] = CodeOptions
+    Options: ClassVar[type[StrictModel]] = CodeOptions
     needs_vectors: ClassVar[bool] = True
     full_depth: ClassVar[bool] = True
     options: CodeOptions
     codebooks: Vectors
-    tied: int = 0
+    num_collisions: int = 0
 
     @abstractmethod
     def _train(self, vectors: Vectors, codes: int) -> Vectors:
@@ -105,7 +105,7 @@ class CodeScheme(Scheme):
         """Return codes [vectors, levels], without the tie."""
         parts = [
             self._quantise(vectors[rows])
-            for rows in track_chunks(len(vectors), CHUNK, f"{self.name} codes")
+            for rows in track_chunks(len(vectors), VECTORS_PER_BATCH, f"{self.name} codes")
         ]
         return np.concatenate(parts) if parts else np.empty((0, len(self.codebooks)), np.int32)
 
@@ -121,28 +121,30 @@ class CodeScheme(Scheme):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return each document's codes, followed by the lowest free tie."""
         vectors = require_vectors(self.name, documents, vectors, self.dimension)
-        numbering = Numbering(self.options.ties, taken)
-        self.tied = self.tied if taken else 0
+        numbering = TieBreaker(self.options.ties, reserved)
+        self.num_collisions = self.num_collisions if reserved else 0
         identifiers = []
         for row, codes in enumerate(self.quantise(vectors).tolist()):
-            place = numbering.take(tuple(codes))
-            place = place or self._neighbour(documents[row].key, vectors[row], codes, numbering)
-            self.tied += place[-1] > 0 or place[-2] != codes[-1]
+            place = numbering.next_symbol(tuple(codes))
+            place = place or self._nearest_free_code(
+                documents[row].key, vectors[row], codes, numbering
+            )
+            self.num_collisions += place[-1] > 0 or place[-2] != codes[-1]
             identifiers.append([place])
         return identifiers
 
-    def _neighbour(
-        self, key: str, vector: Vectors, codes: list[int], numbering: Numbering
+    def _nearest_free_code(
+        self, key: str, vector: Vectors, codes: list[int], tie_breaker: TieBreaker
     ) -> Identifier:
         """Return an identifier that differs in the last code: the nearest with a free tie."""
         rest = vector - self.decode(np.array([codes[:-1]], dtype=np.int64))[0]
         distances = np.square(self.full_codebooks()[-1] - rest).sum(axis=1)
         for code in np.argsort(distances, kind="stable").tolist():
-            place = numbering.take((*codes[:-1], code))
+            place = tie_breaker.next_symbol((*codes[:-1], code))
             if place is not None:
                 return place
         raise InputError(
@@ -155,19 +157,19 @@ class CodeScheme(Scheme):
         levels, codes, _ = self.codebooks.shape
         return [codes] * levels + [self.options.ties]
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the codes such as `12-7-200`, with a tie above 0 as `12-7-200+1`."""
         *codes, tie = identifier
         return "-".join(map(str, codes)) + (f"+{tie}" if tie else "")
 
     def save(self, folder: Path) -> None:
         """Write `scheme.json` and the codebooks."""
-        write_artefact(self, folder, {"tied": self.tied}, {"codebooks": self.codebooks})
+        write_scheme(self, folder, {"tied": self.num_collisions}, {"codebooks": self.codebooks})
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
         """Load a saved scheme. Raises InputError if a file is missing or does not match."""
-        saved = read_artefact(folder, cls.name)
+        saved = read_scheme(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         scheme.codebooks = saved.arrays({"codebooks": (np.float32, 3)})["codebooks"]
         levels, codes, width = scheme.codebooks.shape
@@ -177,5 +179,5 @@ class CodeScheme(Scheme):
                 f"{scheme.options.levels} levels, each of a power of two of codes; restore them or "
                 "train it again"
             )
-        scheme.tied = int(saved.fact("tied"))
+        scheme.num_collisions = int(saved.fact("tied"))
         return scheme

@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genir.config import Strict, validate
+from genir.config import StrictModel, validate
 from genir.errors import InputError
-from genir.identifiers.artefact import read_artefact, write_artefact
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.numbering import Numbering
+from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.identifiers.tie_breaker import TieBreaker
 from genir.identifiers.vectors import require_documents, require_vectors, track_chunks
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
-CHUNK = 65_536
+VECTORS_PER_BATCH = 65_536
 
 
-class HierarchicalOptions(Strict):
+class HierarchicalOptions(StrictModel):
     """Children of a node, initial maximum number of documents of a leaf, clustering seed.
 
     A leaf has twice as many numbers, to leave room for insertions.
@@ -51,7 +51,7 @@ class Hierarchical(Scheme):
     """
 
     name: ClassVar[str] = "hierarchical"
-    Options: ClassVar[type[Strict]] = HierarchicalOptions
+    Options: ClassVar[type[StrictModel]] = HierarchicalOptions
     needs_vectors: ClassVar[bool] = True
     options: HierarchicalOptions
     centroids: Vectors
@@ -98,22 +98,22 @@ class Hierarchical(Scheme):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return the path to each document's leaf, and the lowest free number in it."""
         vectors = require_vectors(self.name, documents, vectors, self.centroids.shape[1])
-        numbering = Numbering(2 * self.options.leaf, taken)
+        numbering = TieBreaker(2 * self.options.leaf, reserved)
         identifiers = []
         for row, leaf in enumerate(self._descend(vectors).tolist()):
-            place = numbering.take(self._paths[leaf])
-            place = place or self._elsewhere(documents[row].key, vectors[row], numbering)
+            place = numbering.next_symbol(self._paths[leaf])
+            place = place or self._nearest_free_leaf(documents[row].key, vectors[row], numbering)
             identifiers.append([place])
         return identifiers
 
     def _descend(self, vectors: Vectors) -> NDArray[np.int64]:
         """Return the leaf of each vector, [vectors]."""
         leaves = np.zeros(len(vectors), dtype=np.int64)
-        for rows in track_chunks(len(vectors), CHUNK, "hierarchical clusters"):
+        for rows in track_chunks(len(vectors), VECTORS_PER_BATCH, "hierarchical clusters"):
             self._descend_chunk(vectors[rows], leaves[rows])
         return leaves
 
@@ -127,10 +127,10 @@ class Hierarchical(Scheme):
                 nearest = self.first[node] + nearest_rows(vectors[rows], self._children(node))
                 waiting.extend((int(n), rows[nearest == n]) for n in np.unique(nearest))
 
-    def _elsewhere(self, key: str, vector: Vectors, numbering: Numbering) -> Identifier:
+    def _nearest_free_leaf(self, key: str, vector: Vectors, tie_breaker: TieBreaker) -> Identifier:
         """Return a free number in the nearest leaf that has one."""
         for leaf in self._leaves_by_distance(vector, 0):
-            place = numbering.take(self._paths[leaf])
+            place = tie_breaker.next_symbol(self._paths[leaf])
             if place is not None:
                 return place
         raise InputError(
@@ -164,7 +164,7 @@ class Hierarchical(Scheme):
         widths = np.where(self.count > 0, self.count, 2 * self.options.leaf)
         return [int(widths[depths == depth].max()) for depth in range(int(depths.max()) + 1)]
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the digits such as `3-1-42`."""
         return "-".join(map(str, identifier))
 
@@ -175,12 +175,12 @@ class Hierarchical(Scheme):
             "first": self.first,
             "count": self.count,
         }
-        write_artefact(self, folder, arrays=tree)
+        write_scheme(self, folder, arrays=tree)
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
         """Load a saved scheme. Raises InputError if a file is missing or does not match."""
-        saved = read_artefact(folder, cls.name)
+        saved = read_scheme(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         tree: dict[str, Any] = saved.arrays(
             {"centroids": (np.float32, 2), "first": (np.int64, 1), "count": (np.int64, 1)}

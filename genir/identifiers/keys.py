@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genir.errors import InputError
 
-READER = """
+READER_SCRIPT = """
 import resource, signal, sys, marisa_trie
 signal.alarm(int(sys.argv[3]))
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -63,7 +63,7 @@ def read_keys(path: Path, numbers: NDArray[np.int64]) -> list[str]:
     memory = BASE_BYTES + BYTES_PER_KEY * count
     # The child also limits itself, in case this process is killed.
     limits = [str(int(seconds) + 10), str(memory)]
-    command = [sys.executable, "-P", "-c", READER, str(path), str(count), *limits]
+    command = [sys.executable, "-P", "-c", READER_SCRIPT, str(path), str(count), *limits]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.identifiers.text import SharedTextScheme, whole_text
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
 
-class NgramOptions(Strict):
+class NgramOptions(StrictModel):
     """Maximum length `n`; number of leading `tokens` of a document that are used, 0 = all."""
 
     n: int = Field(default=10, ge=1)
@@ -30,11 +30,11 @@ class Ngram(SharedTextScheme):
     """
 
     name: ClassVar[str] = "ngram"
-    Options: ClassVar[type[Strict]] = NgramOptions
+    Options: ClassVar[type[StrictModel]] = NgramOptions
     options: NgramOptions
 
     @property
-    def limit(self) -> int:
+    def max_length(self) -> int:
         """Return 0: n-grams are not truncated texts."""
         return 0
 
@@ -42,15 +42,15 @@ class Ngram(SharedTextScheme):
         """Return the title and the text."""
         return whole_text(document)
 
-    def own(self, document: Document) -> Iterable[Identifier]:
+    def identifiers_of(self, document: Document) -> Iterable[Identifier]:
         """Return the n-grams."""
         tokens = self._tokens(document)[: self.options.tokens or None]
         return windows(tokens, self.options.n, self.end)
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the text; marks an n-gram at the end of its document."""
         ends = " (end)" if identifier[-1] == self.end else ""
-        return super().describe(identifier) + ends
+        return super().to_text(identifier) + ends
 
 
 def windows(tokens: Sequence[int], n: int, end: int) -> list[Identifier]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from genir.corpus.tokens import join_words
 from genir.corpus.tokens import words as split_words
 from genir.identifiers.text import SharedTextScheme, TextOptions, whole_text
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
 
 class PassageOptions(TextOptions):
@@ -29,13 +29,13 @@ class Passage(SharedTextScheme):
         """Return the first passage."""
         return document_passages(document, self.options.words, 1)[0]
 
-    def own(self, document: Document) -> Iterable[Identifier]:
+    def identifiers_of(self, document: Document) -> Iterable[Identifier]:
         """Return the passages."""
         texts = document_passages(document, self.options.words, self.options.count)
-        return map(self._close, texts)
+        return map(self._terminate, texts)
 
-    def _close(self, text: str) -> Identifier:
-        return (*self._spell(text)[: self.options.max_tokens - 1], self.end)
+    def _terminate(self, text: str) -> Identifier:
+        return (*self._encode_text(text)[: self.options.max_tokens - 1], self.end)
 
 
 def document_passages(document: Document, words: int, count: int) -> list[str]:

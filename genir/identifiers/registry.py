@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from genir.config import IdentifierSection, Strict, validate
-from genir.identifiers.artefact import read_artefact
+from genir.config import IdentifierSection, StrictModel, validate
 from genir.identifiers.atomic import Atomic
 from genir.identifiers.base import Scheme, Tokenizer
 from genir.identifiers.hierarchical import Hierarchical
@@ -11,6 +10,7 @@ from genir.identifiers.ngram import Ngram
 from genir.identifiers.passage import Passage
 from genir.identifiers.product import Product
 from genir.identifiers.residual import Residual
+from genir.identifiers.serialization import read_scheme
 from genir.identifiers.title import Title
 from genir.identifiers.url import Url
 from genir.identifiers.views import Views
@@ -39,7 +39,7 @@ def build_scheme(section: IdentifierSection, tokenizer: Tokenizer | None = None)
     return find_scheme(section.scheme)(scheme_options(section), tokenizer)
 
 
-def scheme_options(section: IdentifierSection) -> Strict:
+def scheme_options(section: IdentifierSection) -> StrictModel:
     """Return the options of a scheme. Raises InputError for an unknown scheme or option."""
     kind = find_scheme(section.scheme)
     return validate(kind.Options, section.options, f"[identifiers] {section.scheme}")
@@ -47,4 +47,4 @@ def scheme_options(section: IdentifierSection) -> Strict:
 
 def load_scheme(folder: Path, tokenizer: Tokenizer | None = None) -> Scheme:
     """Load a fitted scheme. Raises InputError if a file is missing, damaged or does not match."""
-    return find_scheme(read_artefact(folder).scheme).load(folder, tokenizer)
+    return find_scheme(read_scheme(folder).scheme).load(folder, tokenizer)

@@ -22,7 +22,7 @@ from genir.identifiers.codes import CodeScheme
 from genir.identifiers.table import PAD, IdentifierTable
 from genir.identifiers.text import TextScheme
 
-INK, SOFT = "#2f5d8a", "#cfdbe7"
+INK_COLOR, SOFT_COLOR = "#2f5d8a", "#cfdbe7"
 """Colours of the chart: measured value, and maximum."""
 
 LEVELS_SHOWN = 20
@@ -115,7 +115,7 @@ def report(table: IdentifierTable, scheme: Scheme) -> IdentifierReport:
     lengths = np.bincount((table.symbols != PAD).sum(axis=1))
     levels, choices = _measure_levels(table, scheme)
     arrays = table.symbols.nbytes + table.documents.nbytes
-    tied = scheme.tied if isinstance(scheme, CodeScheme | TextScheme) else 0
+    tied = scheme.num_collisions if isinstance(scheme, CodeScheme | TextScheme) else 0
     measured = IdentifierReport(
         scheme=scheme.name,
         documents=len(table.keys),
@@ -139,7 +139,7 @@ def _measure_levels(table: IdentifierTable, scheme: Scheme) -> tuple[tuple[Level
     if isinstance(scheme, CodeScheme):
         names[-1] = "tie"
     levels, choices = [], 0
-    for depth, (symbols, children, nodes) in enumerate(_walk(table.symbols)):
+    for depth, (symbols, children, nodes) in enumerate(_level_statistics(table.symbols)):
         counts = np.bincount(symbols)
         counts = counts[counts > 0]
         inner = children[children > 0]
@@ -149,7 +149,7 @@ def _measure_levels(table: IdentifierTable, scheme: Scheme) -> tuple[tuple[Level
     return tuple(levels), choices
 
 
-def _walk(
+def _level_statistics(
     symbols: NDArray[np.int32],
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]]:
     """Yield for each depth: the symbols of rows that reach it, the number of children of each trie
@@ -217,11 +217,11 @@ def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
                 f"half of their codes (level {least.name}: {least.used} of {least.size}); use "
                 "fewer codes"
             )
-    if isinstance(scheme, TextScheme) and scheme.limit:
-        cut = found.lengths.get(scheme.limit, 0) / found.rows
+    if isinstance(scheme, TextScheme) and scheme.max_length:
+        cut = found.lengths.get(scheme.max_length, 0) / found.rows
         if cut > 0.05:
             yield (
-                f"{cut:.0%} of the identifiers have max_tokens = {scheme.limit} "
+                f"{cut:.0%} of the identifiers have max_tokens = {scheme.max_length} "
                 "tokens, so their text is probably truncated; raise max_tokens"
             )
 
@@ -279,12 +279,12 @@ def plot(found: IdentifierReport, path: Path) -> None:
     most = [v.max_children for v in levels]
     _draw_levels(children, levels, [v.mean_children for v in levels], most)
     children.set(title="children of a node, mean and maximum", yscale="log", ylim=(0.8, None))
-    lengths.bar(list(found.lengths), list(found.lengths.values()), color=INK)
+    lengths.bar(list(found.lengths), list(found.lengths.values()), color=INK_COLOR)
     lengths.set(title="identifiers by length", xlabel="symbols")
     lengths.set_xlim(min(found.lengths) - 2, max(found.lengths) + 2)
     lengths.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (used, entropy, children, lengths):
-        _tidy(axes)
+        _style_axes(axes)
     figure.suptitle(
         f"{found.scheme}: {found.documents:,} documents, {found.uniqueness:.1%} unique, "
         f"{found.decode_steps:.1f} steps with a choice, "
@@ -299,14 +299,14 @@ def _draw_levels(
     axes: Axes, levels: Sequence[LevelReport], front: Sequence[float], behind: Sequence[float]
 ) -> None:
     places = range(len(levels))
-    axes.bar(places, behind, color=SOFT, width=0.85)
-    axes.bar(places, front, color=INK, width=0.55)
+    axes.bar(places, behind, color=SOFT_COLOR, width=0.85)
+    axes.bar(places, front, color=INK_COLOR, width=0.55)
     every = 1 + len(levels) // 17  # labels of 16 levels and a tie fit side by side
     axes.set_xticks(places[::every], [level.name for level in levels[::every]])
     axes.set_xlabel("level")
 
 
-def _tidy(axes: Axes) -> None:
+def _style_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.identifiers.base import Vectors
 from genir.identifiers.codes import CodeOptions, CodeScheme
 
@@ -26,7 +26,7 @@ class Residual(CodeScheme):
     """Additive residual quantiser of faiss; codebooks [levels, codes, dimension]."""
 
     name: ClassVar[str] = "residual"
-    Options: ClassVar[type[Strict]] = ResidualOptions
+    Options: ClassVar[type[StrictModel]] = ResidualOptions
     options: ResidualOptions
 
     def full_codebooks(self) -> Vectors:
@@ -34,7 +34,7 @@ class Residual(CodeScheme):
         return self.codebooks
 
     def _train(self, vectors: Vectors, codes: int) -> Vectors:
-        quantiser = self._blank(vectors.shape[1], self.options.levels, codes)
+        quantiser = self._empty_quantiser(vectors.shape[1], self.options.levels, codes)
         # Progressive dimensions lower the error by about 4% on sentence vectors, but the PCA needs
         # more points than dimensions. Training on the top beam only is 4 times faster.
         growing = quantiser.Train_progressive_dim if len(vectors) > vectors.shape[1] else 0
@@ -53,7 +53,7 @@ class Residual(CodeScheme):
     @cached_property
     def _quantiser(self) -> Any:
         levels, codes, dimension = self.codebooks.shape
-        quantiser = self._blank(dimension, levels, codes)
+        quantiser = self._empty_quantiser(dimension, levels, codes)
         faiss.copy_array_to_vector(self.codebooks.ravel(), quantiser.codebooks)
         quantiser.is_trained = True
         if levels * codes <= TABLE_CODES:
@@ -61,7 +61,7 @@ class Residual(CodeScheme):
             quantiser.use_beam_LUT = 1
         return quantiser
 
-    def _blank(self, dimension: int, levels: int, codes: int) -> Any:
+    def _empty_quantiser(self, dimension: int, levels: int, codes: int) -> Any:
         quantiser = faiss.ResidualQuantizer(dimension, levels, codes.bit_length() - 1)
         # faiss 1.15 mixes up vectors of a batch if the beam exceeds the number of code sequences.
         quantiser.max_beam_size = min(self.options.beam, codes**levels)

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from genir.errors import InputError
 from genir.identifiers.keys import read_keys, write_keys
-from genir.records import Identifier
+from genir.types import Identifier
 
 PAD = -1
 """Padding of rows shorter than the longest identifier."""
@@ -45,7 +45,7 @@ class IdentifierTable:
         keys: Sequence[str],
         live: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.symbols = narrowest(symbols)
+        self.symbols = smallest_int(symbols)
         self.documents: NDArray[np.int32] = documents.astype(np.int32, copy=False)
         self.keys = keys
         self.live = np.ones(len(symbols), dtype=bool) if live is None else live
@@ -207,7 +207,7 @@ class IdentifierTable:
         changed[np.concatenate([np.empty(0, dtype=np.int64), *rows])] = live
         self.live = changed
 
-    def between(
+    def key_range(
         self, low: NDArray[np.int64], high: NDArray[np.int64], rows: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """Return the number of `rows`, bool [rows], in each range [low, high)."""
@@ -216,7 +216,9 @@ class IdentifierTable:
         before = self._running[1]
         return before[high].astype(np.int64) - before[low]
 
-    def put(self, identifiers: Mapping[int, Sequence[Identifier]], keys: Sequence[str]) -> Self:
+    def with_documents(
+        self, identifiers: Mapping[int, Sequence[Identifier]], keys: Sequence[str]
+    ) -> Self:
         """Return a table in which the given documents have these identifiers only.
 
         Args:
@@ -266,7 +268,7 @@ class IdentifierTable:
             if not path.is_file():
                 raise InputError(f"{path}: missing from the model folder; train it again")
         try:
-            arrays = _mapped(rows)
+            arrays = _memory_map(rows)
         except (SafetensorError, RuntimeError, TypeError, OSError) as error:
             raise InputError(
                 f"{rows}: damaged identifier table ({error}); restore the folder or train it again"
@@ -287,11 +289,11 @@ class IdentifierTable:
         self._refuse_keys()
         self._refuse_malformed()
         self._refuse_prefixes()
-        if not _is_sorted(self.symbols):
+        if not _has_sorted_rows(self.symbols):
             raise InputError("the rows are not sorted")
 
 
-def refuse_foreign_symbols(
+def check_symbol_ranges(
     table: IdentifierTable, sizes: Sequence[int], folder: Path, any_depth: bool
 ) -> None:
     """Raise InputError for a symbol outside its level.
@@ -312,7 +314,7 @@ def refuse_foreign_symbols(
             )
 
 
-def refuse_short_rows(table: IdentifierTable, levels: int, folder: Path) -> None:
+def check_row_depths(table: IdentifierTable, levels: int, folder: Path) -> None:
     """Raise InputError for an identifier shorter than the number of levels."""
     short = table.depth < levels or bool((table.symbols == PAD).any())
     if short and len(table):
@@ -341,7 +343,7 @@ def _refuse_misshapen(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             )
 
 
-def _is_sorted(symbols: Symbols) -> bool:
+def _has_sorted_rows(symbols: Symbols) -> bool:
     """Return whether rows of symbols are in lexicographic order."""
     ahead, behind = symbols[:-1], symbols[1:]
     undecided = np.ones(len(ahead), dtype=bool)
@@ -352,7 +354,7 @@ def _is_sorted(symbols: Symbols) -> bool:
     return True
 
 
-def _mapped(path: Path) -> dict[str, NDArray[Any]]:
+def _memory_map(path: Path) -> dict[str, NDArray[Any]]:
     """Return the memory-mapped arrays of a file; safetensors maps through torch only."""
     with safe_open(path, framework="pt", device="cpu") as file:
         return {name: file.get_tensor(name).numpy() for name in ARRAYS}
@@ -367,7 +369,7 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def narrowest(symbols: Symbols) -> Symbols:
+def smallest_int(symbols: Symbols) -> Symbols:
     """Return integers as int16 if they fit, else as int32; no copy if unchanged."""
     fits = symbols.dtype == np.int16 or symbols.max(initial=0) <= np.iinfo(np.int16).max
     return symbols.astype(np.int16 if fits else np.int32, copy=False)

@@ -14,14 +14,14 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from genir.config import Strict, validate
+from genir.config import StrictModel, validate
 from genir.errors import InputError
-from genir.identifiers.artefact import Artefact, read_artefact, write_artefact
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
+from genir.identifiers.serialization import SchemeFiles, read_scheme, write_scheme
 from genir.identifiers.vectors import require_documents, track_chunks
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
-CHUNK = 16_384
+DOCUMENTS_PER_BATCH = 16_384
 """Texts tokenised per update of the progress bar."""
 
 SEPARATORS = ("<extra_id_0>", "<0xFF>")
@@ -29,7 +29,7 @@ SEPARATORS = ("<extra_id_0>", "<0xFF>")
 occur in UTF-8, for byte-level vocabularies."""
 
 
-class TextOptions(Strict):
+class TextOptions(StrictModel):
     """`max_tokens`: maximum length of an identifier, including its number and end symbol."""
 
     max_tokens: int = Field(default=64, ge=4)
@@ -38,14 +38,14 @@ class TextOptions(Strict):
 class TextScheme(Scheme):
     """Tokens of a text, a number if needed, and the end symbol.
 
-    tied: documents that needed a number, since the first `encode`.
+    num_collisions: documents that needed a number, since the first `encode`.
     """
 
-    Options: ClassVar[type[Strict]] = TextOptions
+    Options: ClassVar[type[StrictModel]] = TextOptions
     needs_tokenizer: ClassVar[bool] = True
     options: Any
     tokenizer: Tokenizer
-    tied: int = 0
+    num_collisions: int = 0
 
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         if tokenizer is None:
@@ -57,9 +57,9 @@ class TextScheme(Scheme):
                 f"scheme {self.name!r}: the tokenizer has no EOS or SEP token; add one"
             )
         self.end = end
-        if self.joins:
+        if self.concatenable:
             self.separator = find_separator(tokenizer, end)
-        self._tie = cache(self._spell_number)
+        self._separator_tokens = cache(self._encode_number)
 
     @abstractmethod
     def text(self, document: Document) -> str:
@@ -71,7 +71,7 @@ class TextScheme(Scheme):
         return self
 
     @property
-    def limit(self) -> int:
+    def max_length(self) -> int:
         """Maximum length of an identifier, at which its text is truncated; 0 if it is not."""
         return int(self.options.max_tokens)
 
@@ -79,20 +79,20 @@ class TextScheme(Scheme):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return the tokens of each document's text, with the lowest free number if needed."""
-        self.tied = self.tied if taken else 0
+        self.num_collisions = self.num_collisions if reserved else 0
         given, numbers = set[Identifier](), dict[Identifier, int]()
         identifiers = []
-        for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
+        for rows in track_chunks(len(documents), DOCUMENTS_PER_BATCH, f"{self.name} tokens"):
             for document in documents[rows]:
-                identifier = self._free(self._tokens(document), (given, taken), numbers)
+                identifier = self._make_unique(self._tokens(document), (given, reserved), numbers)
                 given.add(identifier)
                 identifiers.append([identifier])
         return identifiers
 
-    def _free(
+    def _make_unique(
         self,
         tokens: list[int],
         used: tuple[Set[Identifier], ...],
@@ -102,17 +102,17 @@ class TextScheme(Scheme):
         plain = (*tokens[: self.options.max_tokens - 1], self.end)
         if not any(plain in some for some in used):
             return plain
-        self.tied += 1
+        self.num_collisions += 1
         for number in count(numbers.get(plain, 2)):
             numbers[plain] = number + 1
-            tie = self._tie(number)
+            tie = self._separator_tokens(number)
             identifier = (*tokens[: self.options.max_tokens - 1 - len(tie)], *tie, self.end)
             if not any(identifier in some for some in used):
                 break
         return identifier
 
     def _tokens(self, document: Document) -> list[int]:
-        tokens = self._spell(self.text(document))
+        tokens = self._encode_text(self.text(document))
         if not tokens:
             raise InputError(
                 f"document {document.key!r}: no token in {self.text(document)!r}, from which "
@@ -120,11 +120,11 @@ class TextScheme(Scheme):
             )
         return tokens
 
-    def _spell(self, text: str) -> list[int]:
+    def _encode_text(self, text: str) -> list[int]:
         tokens = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         return [token for token in tokens if token not in (self.end, self.separator)]
 
-    def _spell_number(self, number: int) -> Identifier:
+    def _encode_number(self, number: int) -> Identifier:
         tie = tuple(self.tokenizer.encode(f" {number}", add_special_tokens=False))
         after = tuple(self.tokenizer.encode(f" {number + 1}", add_special_tokens=False))
         if not tie or tie == after:
@@ -143,17 +143,17 @@ class TextScheme(Scheme):
         """Return the size of the vocabulary."""
         return [len(self.tokenizer)]
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the text."""
         return self.tokenizer.decode([token for token in identifier if token != self.end]).strip()
 
     def _facts(self) -> dict[str, Any]:
         """Return the fitted values for `scheme.json`."""
-        return {"vocabulary": len(self.tokenizer), "end": self.end, "tied": self.tied}
+        return {"vocabulary": len(self.tokenizer), "end": self.end, "tied": self.num_collisions}
 
     def save(self, folder: Path) -> None:
         """Write `scheme.json`; the model saves the tokenizer."""
-        write_artefact(self, folder, self._facts())
+        write_scheme(self, folder, self._facts())
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
@@ -162,12 +162,12 @@ class TextScheme(Scheme):
         Raises:
             InputError: A file is missing or does not match, or the tokenizer differs.
         """
-        saved = read_artefact(folder, cls.name)
+        saved = read_scheme(folder, cls.name)
         scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
         scheme._restore(saved)
         return scheme
 
-    def _restore(self, saved: Artefact) -> None:
+    def _restore(self, saved: SchemeFiles) -> None:
         """Set the fitted values of `scheme.json`. Raises InputError for another tokenizer."""
         for name, own in (("vocabulary", len(self.tokenizer)), ("end", self.end)):
             if saved.fact(name) != own:
@@ -175,29 +175,31 @@ class TextScheme(Scheme):
                     f"{saved.folder}: identifiers made with another tokenizer ({name} "
                     f"{saved.fact(name)}, not {own}); use the tokenizer in the model folder"
                 )
-        self.tied = int(saved.fact("tied"))
+        self.num_collisions = int(saved.fact("tied"))
 
 
 class SharedTextScheme(TextScheme):
     """A text scheme with several identifiers per document, which documents may share."""
 
     unique: ClassVar[bool] = False
-    several: ClassVar[bool] = True
+    multiple_per_document: ClassVar[bool] = True
 
     def encode(
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
-        """Return the distinct identifiers of each document; they may be in `taken`."""
+        """Return the distinct identifiers of each document; they may be in `reserved`."""
         identifiers = list[list[Identifier]]()
-        for rows in track_chunks(len(documents), CHUNK, f"{self.name} tokens"):
-            identifiers += [list(dict.fromkeys(self.own(one))) for one in documents[rows]]
+        for rows in track_chunks(len(documents), DOCUMENTS_PER_BATCH, f"{self.name} tokens"):
+            identifiers += [
+                list(dict.fromkeys(self.identifiers_of(one))) for one in documents[rows]
+            ]
         return identifiers
 
     @abstractmethod
-    def own(self, document: Document) -> Iterable[Identifier]:
+    def identifiers_of(self, document: Document) -> Iterable[Identifier]:
         """Return a document's identifiers, at least one, independent of other documents."""
 
 

@@ -4,14 +4,14 @@ from typing import ClassVar
 
 from genir.errors import InputError
 from genir.identifiers.text import TextScheme
-from genir.records import Document
+from genir.types import Document
 
 
 class Title(TextScheme):
     """Tokens of the title."""
 
     name: ClassVar[str] = "title"
-    joins: ClassVar[bool] = True
+    concatenable: ClassVar[bool] = True
 
     def text(self, document: Document) -> str:
         """Return the title, with single spaces."""

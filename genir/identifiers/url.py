@@ -6,13 +6,13 @@ from itertools import takewhile
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.errors import InputError
-from genir.identifiers.artefact import Artefact
 from genir.identifiers.base import Vectors
+from genir.identifiers.serialization import SchemeFiles
 from genir.identifiers.text import TextOptions, TextScheme
 from genir.identifiers.title import require_title
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
 SEPARATORS = re.compile(r"[\s/\-_.#?=&:+,;~]+")
 SPACED = re.compile(r"\s*([/\-_.#?=&:+,;~%])\s*")
@@ -37,8 +37,8 @@ class Url(TextScheme):
     """Tokens of the URL. `prefix`: fitted prefix that `strip` drops."""
 
     name: ClassVar[str] = "url"
-    joins: ClassVar[bool] = True
-    Options: ClassVar[type[Strict]] = UrlOptions
+    concatenable: ClassVar[bool] = True
+    Options: ClassVar[type[StrictModel]] = UrlOptions
     options: UrlOptions
     prefix: str = ""
 
@@ -77,15 +77,15 @@ class Url(TextScheme):
             return path if path.strip("/") else domain(url)
         return f"{domain(url)}{path}" if self.options.strip else document.url.strip()
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the URL, without spaces that some tokenizers insert around separators."""
-        text = super().describe(identifier)
+        text = super().to_text(identifier)
         return text if self.options.form == "title-domain" else SPACED.sub(r"\1", text)
 
     def _facts(self) -> dict[str, Any]:
         return super()._facts() | {"prefix": self.prefix}
 
-    def _restore(self, saved: Artefact) -> None:
+    def _restore(self, saved: SchemeFiles) -> None:
         super()._restore(saved)
         self.prefix = str(saved.fact("prefix"))
 

@@ -7,7 +7,7 @@ import numpy as np
 from genir.errors import InputError
 from genir.identifiers.base import Vectors
 from genir.progress import tracked
-from genir.records import Document
+from genir.types import Document
 
 
 def require_vectors(

@@ -13,18 +13,18 @@ from urllib.parse import unquote
 
 from pydantic import Field
 
-from genir.config import Strict
-from genir.corpus.pseudo import read_pseudo_queries
+from genir.config import StrictModel
+from genir.corpus.pseudo_queries import read_pseudo_queries
 from genir.errors import InputError
-from genir.identifiers.artefact import Artefact
 from genir.identifiers.base import Tokenizer, Vectors
 from genir.identifiers.ngram import windows
+from genir.identifiers.serialization import SchemeFiles
 from genir.identifiers.text import SharedTextScheme, TextOptions, whole_text
 from genir.identifiers.url import SEPARATORS, domain, split_url
-from genir.records import Document, Identifier
+from genir.types import Document, Identifier
 
 KINDS = ("title", "url", "text", "query")
-MARKS = "1234"
+VIEW_PREFIXES = "1234"
 """Prefixes of the kinds: digits, which every vocabulary distinguishes."""
 QUERIES = "pseudo-queries.jsonl"
 
@@ -34,8 +34,8 @@ class ViewsOptions(TextOptions):
 
     ngrams: number of random n-grams of `n` tokens of title and text; 0 = none. queries: a file of
     pseudo-queries, {"document", "text"} a line, copied to the model folder; relative to the working
-    directory of the training. "" = the queries of the recipe's `[pseudo]`, if any. seed: of the
-    n-gram sample.
+    directory of the training. "" = the queries of the recipe's `[pseudo_queries]`, if any. seed: of
+    the n-gram sample.
     """
 
     title: bool = True
@@ -57,56 +57,58 @@ class Views(SharedTextScheme):
     """
 
     name: ClassVar[str] = "views"
-    Options: ClassVar[type[Strict]] = ViewsOptions
+    Options: ClassVar[type[StrictModel]] = ViewsOptions
     options: ViewsOptions
 
     def __init__(self, options: ViewsOptions, tokenizer: Tokenizer | None = None) -> None:
         super().__init__(options, tokenizer)
-        spelled = [self.tokenizer.encode(mark, add_special_tokens=False)[-1:] for mark in MARKS]
-        self.marks = {
+        spelled = [
+            self.tokenizer.encode(mark, add_special_tokens=False)[-1:] for mark in VIEW_PREFIXES
+        ]
+        self.prefixes = {
             kind: tokens[0] for kind, tokens in zip(KINDS, spelled, strict=True) if tokens
         }
-        if len(set(self.marks.values()) - {self.end}) < len(KINDS):
+        if len(set(self.prefixes.values()) - {self.end}) < len(KINDS):
             raise InputError(
                 f"scheme {self.name!r}: the tokenizer does not distinguish the digits "
-                f"{', '.join(MARKS)}, which mark kinds; add them to its vocabulary"
+                f"{', '.join(VIEW_PREFIXES)}, which mark kinds; add them to its vocabulary"
             )
-        self.asked: Mapping[str, Sequence[str]] = {}
+        self.pseudo_queries: Mapping[str, Sequence[str]] = {}
 
-    def ask(self, queries: Mapping[str, Sequence[str]]) -> None:
+    def set_pseudo_queries(self, queries: Mapping[str, Sequence[str]]) -> None:
         """Use these queries as views, unless the options name a file."""
-        self.asked = queries
+        self.pseudo_queries = queries
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
         """Read the pseudo-queries. Raises InputError for a bad line or an unknown document."""
         super().fit(corpus, vectors)
         if self.options.queries:
             known = {document.key for document in corpus}
-            self.asked = read_pseudo_queries(Path(self.options.queries), known)
+            self.pseudo_queries = read_pseudo_queries(Path(self.options.queries), known)
         return self
 
     def text(self, document: Document) -> str:
         """Return the text from which n-grams are sampled."""
         return whole_text(document)
 
-    def own(self, document: Document) -> Iterable[Identifier]:
+    def identifiers_of(self, document: Document) -> Iterable[Identifier]:
         """Return the views."""
-        return list(self._views(document)) or [self._mark("text", self._tokens(document))]
+        return list(self._views(document)) or [self._with_prefix("text", self._tokens(document))]
 
     def _views(self, document: Document) -> Iterator[Identifier]:
-        texts = [("query", text) for text in self.asked.get(document.key, ())]
+        texts = [("query", text) for text in self.pseudo_queries.get(document.key, ())]
         if self.options.title:
             texts.append(("title", document.title))
         if self.options.url and document.url.strip():
             texts.append(("url", url_words(document)))
         for kind, text in texts:
-            tokens = self._spell(" ".join(text.split()))
+            tokens = self._encode_text(" ".join(text.split()))
             if tokens:
-                yield self._mark(kind, tokens)
+                yield self._with_prefix(kind, tokens)
         if self.options.ngrams:
-            yield from (self._mark("text", run) for run in self._runs(document))
+            yield from (self._with_prefix("text", run) for run in self._ngrams(document))
 
-    def _runs(self, document: Document) -> list[Identifier]:
+    def _ngrams(self, document: Document) -> list[Identifier]:
         """Sample n-grams; the sample depends on the document only."""
         tokens = self._tokens(document)
         found = [row for row in windows(tokens, self.options.n, self.end) if row[-1] != self.end]
@@ -114,41 +116,41 @@ class Views(SharedTextScheme):
         drawn = rng.sample(found, min(self.options.ngrams, len(found)))
         return drawn or [tuple(tokens)]
 
-    def _mark(self, kind: str, tokens: Sequence[int]) -> Identifier:
-        return (self.marks[kind], *tokens[: self.options.max_tokens - 2], self.end)
+    def _with_prefix(self, kind: str, tokens: Sequence[int]) -> Identifier:
+        return (self.prefixes[kind], *tokens[: self.options.max_tokens - 2], self.end)
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return `kind: text`."""
-        kind = next(kind for kind, mark in self.marks.items() if mark == identifier[0])
-        return f"{kind}: {super().describe(identifier[1:])}"
+        kind = next(kind for kind, mark in self.prefixes.items() if mark == identifier[0])
+        return f"{kind}: {super().to_text(identifier[1:])}"
 
     def save(self, folder: Path) -> None:
         """Write `scheme.json`, and the pseudo-queries if there are any."""
         super().save(folder)
-        if self.asked:
+        if self.pseudo_queries:
             lines = (
                 json.dumps({"document": key, "text": text}, ensure_ascii=False) + "\n"
-                for key, texts in self.asked.items()
+                for key, texts in self.pseudo_queries.items()
                 for text in texts
             )
             (folder / QUERIES).write_text("".join(lines), encoding="utf-8")
 
-    def _restore(self, saved: Artefact) -> None:
+    def _restore(self, saved: SchemeFiles) -> None:
         super()._restore(saved)
         path = saved.folder / QUERIES
         if not saved.fact("asked"):
             return
         if not path.is_file():
             raise InputError(f"{path}: missing from the model folder; train it again")
-        self.asked = read_pseudo_queries(path, _Everything())
+        self.pseudo_queries = read_pseudo_queries(path, _AnyKey())
         if self._facts()["asked"] != saved.fact("asked"):
             raise InputError(f"{path}: some queries are missing; train it again")
 
     def _facts(self) -> dict[str, Any]:
-        return super()._facts() | {"asked": sum(map(len, self.asked.values()))}
+        return super()._facts() | {"asked": sum(map(len, self.pseudo_queries.values()))}
 
 
-class _Everything:
+class _AnyKey:
     """Accepts any key: the file was checked when it was first read."""
 
     def __contains__(self, key: object) -> bool:

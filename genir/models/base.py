@@ -17,16 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import TextEncoder
-from genir.models.guards import Guards, NewRow, Standing
-from genir.records import Document
+from genir.models.encoder_head.protected_queries import (
+    ExistingDocuments,
+    NewDocument,
+    ProtectedQueries,
+)
 from genir.tasks.base import TrainQueries
+from genir.types import Document
 
-NewRows = Mapping[int, NDArray[np.float32]]
+RowsBySymbol = Mapping[int, NDArray[np.float32]]
 """Parameter rows, float32 [H], by identifier symbol."""
 
 
@@ -69,15 +73,15 @@ class Batch:
 class DocidModel(nn.Module, ABC):
     """A model that emits identifiers symbol by symbol.
 
-    Decoding, for B queries and K beams (K may grow from 1 after the first step): `start` encodes
+    Decoding, for B queries and K beams (K may grow from 1 after the first step): `encode` encodes
     the queries, `step` returns hidden states [B, K, H] for the next symbol of each beam, and
     log p(symbol | prefix, query) = `logits` - `log_normaliser`. The normaliser is the log-sum-exp
     over the vocabulary of the level.
     """
 
     kind: ClassVar[str]
-    Options: ClassVar[type[Strict]]
-    writes_text: ClassVar[bool] = False
+    Options: ClassVar[type[StrictModel]]
+    generates_text: ClassVar[bool] = False
     """Whether the model can be trained on text targets."""
     separator: int | None = None
     """Symbol between the identifiers of a target, in place of the end symbol of all but the last.
@@ -90,7 +94,7 @@ class DocidModel(nn.Module, ABC):
         """Load or create the encoder and tokenizer; `attach` must follow."""
 
     @classmethod
-    def try_source(cls, options: Any, source_length: int) -> None:
+    def check_pretrained(cls, options: Any, source_length: int) -> None:
         """Check the pre-trained network of the options before `build`. By default does nothing.
 
         Raises:
@@ -98,7 +102,7 @@ class DocidModel(nn.Module, ABC):
         """
         return
 
-    def start_from(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
+    def inherit_weights(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
         """Copy the weights of a trained model of the same kind, before `attach`.
 
         Returns:
@@ -107,19 +111,21 @@ class DocidModel(nn.Module, ABC):
         Raises:
             InputError: The model cannot be initialised from another one.
         """
-        raise InputError(f"[model] start: a {self.kind!r} model cannot start from another")
+        raise InputError(f"[model] init_from: a {self.kind!r} model cannot start from another")
 
-    same_as_start: ClassVar[frozenset[str]] = frozenset()
+    must_match_parent: ClassVar[frozenset[str]] = frozenset()
     """Options that must equal those of the parent model."""
-    keeps_identifiers: ClassVar[bool] = False
+    inherits_identifiers: ClassVar[bool] = False
     """Whether a model initialised from one with the same `[identifiers]` inherits them."""
 
-    def keep(self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable) -> None:
+    def inherit_identifiers(
+        self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable
+    ) -> None:
         """Inherit the identifiers and the head of a parent, in place of `attach`."""
         raise NotImplementedError(f"a {self.kind!r} model cannot inherit identifiers")
 
     @abstractmethod
-    def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
+    def build_head(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Add the head of a fitted scheme, initialised from vectors or codebooks if given."""
 
     @abstractmethod
@@ -131,7 +137,7 @@ class DocidModel(nn.Module, ABC):
         return objective(self, batch)
 
     @abstractmethod
-    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+    def teacher_forced_states(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
         """Return hidden states before each symbol of C identifiers per source, teacher-forced.
 
         Args:
@@ -143,7 +149,7 @@ class DocidModel(nn.Module, ABC):
             identifiers; for `logits` and `level_logits`.
         """
 
-    def refuse_source(self, length: int) -> None:
+    def check_source_length(self, length: int) -> None:
         """Raise InputError if the encoder has fewer positions than `training.source_length`."""
         return
 
@@ -151,7 +157,7 @@ class DocidModel(nn.Module, ABC):
         """Return the size of each position table; empty without a limit."""
         return []
 
-    def refuse_target(self, length: int, key: str, start: int = 0) -> None:
+    def check_target_length(self, length: int, key: str, start: int = 0) -> None:
         """Raise InputError if the decoder has fewer positions than `length`, set by `key`.
 
         start: positions before those that `key` counts. By default does nothing, for models
@@ -167,15 +173,15 @@ class DocidModel(nn.Module, ABC):
         texts = [f"{document.title}. {document.text}" for document in corpus]
         return TextEncoder.pretrained().embed(texts, progress="embedding documents")
 
-    def finish(self, corpus: Sequence[Document]) -> None:
+    def after_training(self, corpus: Sequence[Document]) -> None:
         """Finish the model after training. By default does nothing."""
         return
 
-    def hold(self, numbers: Sequence[int]) -> None:
+    def freeze_others(self, numbers: Sequence[int]) -> None:
         """Freeze parameters that belong only to other documents. By default does nothing."""
         return
 
-    def adaptable(self) -> nn.Module:
+    def adapter_target(self) -> nn.Module:
         """Return the pre-trained network that adapters can be added to.
 
         Raises:
@@ -184,46 +190,50 @@ class DocidModel(nn.Module, ABC):
         raise InputError(f"adapters: a {self.kind!r} model does not support them; set them to 0")
 
     @property
-    def makes_rows(self) -> bool:
-        """Whether each document has its own parameter row, made by `new_rows`."""
+    def has_document_rows(self) -> bool:
+        """Whether each document has its own parameter row, made by `init_rows`."""
         return False
 
     @property
     def row_width(self) -> int:
-        """Number of columns of a document's parameter row, if `makes_rows`."""
+        """Number of columns of a document's parameter row, if `has_document_rows`."""
         raise NotImplementedError(f"a {self.kind!r} model has no document rows")
 
-    def refuse_additions(self) -> None:
+    def require_insertable(self) -> None:
         """Raise InputError if documents cannot be added. By default does nothing."""
         return
 
-    def new_rows(
-        self, corpus: Sequence[Document], queries: TrainQueries, standing: Standing
-    ) -> Sequence[NewRow]:
+    def init_rows(
+        self, corpus: Sequence[Document], queries: TrainQueries, context: ExistingDocuments
+    ) -> Sequence[NewDocument]:
         """Return the parameter rows of new documents, without training.
 
         Args:
             corpus: New documents.
             queries: Known queries of these documents, by key.
-            standing: Existing documents and protected queries.
+            context: Existing documents and protected queries.
         """
         raise NotImplementedError(f"a {self.kind!r} model has no document rows")
 
-    def follow(self, scheme: Scheme, table: IdentifierTable, rows: NewRows) -> None:
+    def update_table(self, scheme: Scheme, table: IdentifierTable, rows: RowsBySymbol) -> None:
         """Update to a changed table; rows: parameter rows to write, by symbol."""
         return
 
-    def guard(self, queries: TrainQueries, table: IdentifierTable) -> Guards | None:
-        """Return the train queries that `new_rows` protects, or None (default)."""
+    def protected_queries(
+        self, queries: TrainQueries, table: IdentifierTable
+    ) -> ProtectedQueries | None:
+        """Return the train queries that `init_rows` protects, or None (default)."""
         return None
 
     @contextmanager
-    def keeping(self, symbols: NDArray[np.int64], documents: NDArray[np.int64]) -> Iterator[None]:
-        """Restrict the model in the block to these rows (if `makes_rows`) and documents."""
+    def restricted_to(
+        self, symbols: NDArray[np.int64], documents: NDArray[np.int64]
+    ) -> Iterator[None]:
+        """Restrict the model in the block to these rows (if `has_document_rows`) and documents."""
         yield
 
     @abstractmethod
-    def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each, and return the initial decoder state."""
 
     @abstractmethod
@@ -242,24 +252,24 @@ class DocidModel(nn.Module, ABC):
             The new state, and hidden states [B, K, H].
         """
 
-    def prepared(self) -> list[Any] | None:
+    def prepared_weights(self) -> list[Any] | None:
         """Return the prepared weights, which captured searches must keep alive.
 
         None if searches cannot be captured, because a step synchronises with the device.
         """
         return None
 
-    reads_runs: bool = False
-    """Whether `continue_from` and `read` are implemented."""
+    supports_multi_token: bool = False
+    """Whether `select_rows` and `read` are implemented."""
 
-    def continue_from(self, state: Any, slots: Tensor) -> Any:
+    def select_rows(self, state: Any, slots: Tensor) -> Any:
         """Return a state whose rows are rows `slots`, int64 [M], of the given one.
 
         Rows count over batch and beams; each keeps its query and its number of symbols read.
         """
         raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
 
-    def read(
+    def extend(
         self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[Any, Tensor]:
         """Read several symbols at some rows of the state; other rows are unchanged.
@@ -276,7 +286,7 @@ class DocidModel(nn.Module, ABC):
         """
         raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
 
-    same_symbols: bool = False
+    shares_vocabulary: bool = False
     """Whether all levels share one vocabulary, so that `logits` does not depend on the depth."""
 
     @abstractmethod
@@ -296,7 +306,7 @@ class DocidModel(nn.Module, ABC):
         return self.logits(hidden, depth, candidates), self.log_normaliser(hidden, depth)
 
     @abstractmethod
-    def hidden_after(
+    def states_for_prefixes(
         self, state: Any, queries: Tensor, symbols: Tensor, first: int = 0
     ) -> list[Tensor]:
         """Return hidden states [N, H] after symbols[:, :n], for n = first, ..., T.
@@ -310,7 +320,7 @@ class DocidModel(nn.Module, ABC):
             first: Length of the shortest prefix.
         """
 
-    def log_levels(self, state: Any) -> list[Tensor] | None:
+    def prefix_free_log_probs(self, state: Any) -> list[Tensor] | None:
         """Return log p of every symbol, float32 [B, size] a level, if prefixes do not matter.
 
         By default None: the next symbol depends on the prefix.
@@ -324,7 +334,7 @@ class DocidModel(nn.Module, ABC):
             InputError: The model has no document prior.
         """
         raise InputError(
-            f"[decoding] look_ahead: a {self.kind!r} model has no document prior; set it to 0"
+            f"[decoding] lookahead_weight: a {self.kind!r} model has no document prior; set it to 0"
         )
 
     @abstractmethod

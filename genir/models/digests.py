@@ -7,8 +7,8 @@ from transformers import AutoConfig
 
 from genir.errors import InputError
 from genir.manifest import sha256
+from genir.models.checkpoint_checks import check_place
 from genir.models.encoder import MINILM, MINILM_SHA256, load_pretrained, pretrained_folder
-from genir.models.foreign import check_place
 
 
 def file_digest(file: Path) -> str:

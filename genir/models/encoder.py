@@ -21,32 +21,32 @@ from transformers.utils import logging
 
 from genir.arguments import as_texts
 from genir.errors import InputError, MissingPackage
-from genir.models.fast.openers import find_encoder_opener
-from genir.models.foreign import (
+from genir.models.checkpoint_checks import (
     add_padding,
     check_files,
     check_vocabulary,
     first_line,
-    refusal,
-    refusing,
+    refuse_on_error,
+    unsupported_error,
 )
-from genir.models.foreign_weights import has_decoder, require_weights
-from genir.models.limits import longest_length, refuse_longer
-from genir.models.modes import evaluating
+from genir.models.checkpoint_weights import has_decoder, require_weights
+from genir.models.engine.converters import find_encoder_converter
+from genir.models.engine.weight_cache import CastCache
+from genir.models.eval_mode import evaluating
 from genir.models.pooling import require_mean_pooling
-from genir.models.precast import Precast
-from genir.models.precision import Work, autocast
-from genir.models.sizes import Weights, build_within, refuse_labels
-from genir.models.trial import TEXTS, TrialFailed, try_encoder
+from genir.models.position_limits import max_working_length, require_within
+from genir.models.precision import Workload, autocast
+from genir.models.size_limits import Weights, build_within, refuse_labels
+from genir.models.smoke_test import PROBE_TEXTS, SmokeTestFailed, check_encoder
 from genir.progress import tracked
 
-TOKENISED_CHARACTERS = 200_000
+MAX_TOKENIZED_CHARS = 200_000
 """Characters of texts tokenised in one call."""
 MAX_BATCH_TOKENS = 2_048
 """Tokens of a CPU batch, including padding: 13 MB between MiniLM's two feed-forward layers."""
-LENGTH = 256
+DEFAULT_LENGTH = 256
 """Default maximum number of tokens of a text."""
-OTHER_ENCODER = (
+ENCODER_HINT = (
     "give 'minilm' or an encoder of another architecture, such as BERT, RoBERTa, MPNet, ModernBERT "
     "or T5"
 )
@@ -101,7 +101,7 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
         raise
     except Exception as error:  # a damaged file may raise any exception
         part = {AutoTokenizer: "its tokenizer: ", AutoConfig: "its config.json: "}.get(loader, "")
-        raise refusal(name, part + first_line(error)) from None
+        raise unsupported_error(name, part + first_line(error)) from None
 
 
 def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> Any:
@@ -110,7 +110,7 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
     Raises:
         InputError: It cannot be loaded, or its weights and its configuration do not match.
     """
-    with quiet():
+    with silence_transformers():
         net, report = load_pretrained(
             loader, name, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
@@ -123,7 +123,7 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Silence transformers' report of newly initialised parameters; genir checks them itself."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
@@ -147,8 +147,8 @@ class TextEncoder(nn.Module):
             # BigBird switches to full attention at its first short text, for all later texts.
             backbone.set_attention_type("original_full")
         self.backbone = backbone
-        opener = find_encoder_opener(backbone)
-        self.precast = Precast(backbone, packed=opener is not None, opener=opener)
+        opener = find_encoder_converter(backbone)
+        self.cast_cache = CastCache(backbone, packed=opener is not None, converter=opener)
         self.tokenizer = tokenizer
         self.length = length
 
@@ -170,11 +170,11 @@ class TextEncoder(nn.Module):
         tokenizer = load_pretrained(AutoTokenizer, name)
         if name != MINILM:
             require_mean_pooling(name, tokenizer)
-        encoder = cls(load_network(AutoModel, name), tokenizer, length or LENGTH)
+        encoder = cls(load_network(AutoModel, name), tokenizer, length or DEFAULT_LENGTH)
         if name != MINILM:
             encoder._try(name)
         if length is None:
-            encoder.length = encoder.longest(LENGTH)
+            encoder.length = encoder.max_length(DEFAULT_LENGTH)
         else:
             encoder.refuse_length(length, "[model] length", name)
         return encoder.eval()
@@ -182,28 +182,28 @@ class TextEncoder(nn.Module):
     def _try(self, name: str) -> None:
         """Check that the encoder can be called as in training and search."""
         what = type(self.backbone).__name__
-        with refusing(name, what, OTHER_ENCODER):
+        with refuse_on_error(name, what, ENCODER_HINT):
             add_padding(self.tokenizer, name)
             words = getattr(self.backbone.get_input_embeddings(), "weight", None)
             if words is None or words.dim() != 2:
-                raise TrialFailed("it has no embeddings of tokens")
+                raise SmokeTestFailed("it has no embeddings of tokens")
             check_vocabulary(self.tokenizer, len(words), name)
-            ids = encode_texts(self.tokenizer, TEXTS, min(self.length, 16))
-            try_encoder(self, *pad_batch(ids, self.tokenizer.pad_token_id))
+            ids = encode_texts(self.tokenizer, PROBE_TEXTS, min(self.length, 16))
+            check_encoder(self, *pad_batch(ids, self.tokenizer.pad_token_id))
 
-    def longest(self, wanted: int) -> int:
+    def max_length(self, wanted: int) -> int:
         """Return `wanted`, or the encoder's maximum number of tokens if that is smaller."""
-        (words,) = encode_texts(self.tokenizer, TEXTS[:1], wanted)
+        (words,) = encode_texts(self.tokenizer, PROBE_TEXTS[:1], wanted)
 
         def run(length: int) -> None:
             row = torch.tensor([(words * length)[:length]])
             self.backbone(input_ids=row, attention_mask=torch.ones_like(row))
 
-        return longest_length(self.backbone, run, wanted)
+        return max_working_length(self.backbone, run, wanted)
 
     def refuse_length(self, length: int, key: str, name: str) -> None:
         """Raise InputError if `length` tokens, set by `key`, exceed the encoder's limit."""
-        refuse_longer(key, length, self.longest(length), f"the encoder {name!r}")
+        require_within(key, length, self.max_length(length), f"the encoder {name!r}")
 
     @classmethod
     def restore(cls, folder: Path, length: int, weights: Weights) -> Self:
@@ -225,7 +225,7 @@ class TextEncoder(nn.Module):
         """Switch between training and inference, with the attention kernel for each."""
         choose_attention(self.backbone, mode)
         if mode:
-            self.precast.forget()
+            self.cast_cache.clear_cache()
         return super().train(mode)
 
     @property
@@ -244,7 +244,7 @@ class TextEncoder(nn.Module):
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the last hidden state of each token, [batch, length, dimension]."""
-        read = self.precast(input_ids=input_ids, attention_mask=attention_mask)
+        read = self.cast_cache(input_ids=input_ids, attention_mask=attention_mask)
         return cast(Tensor, read.last_hidden_state)
 
     def given(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -253,7 +253,7 @@ class TextEncoder(nn.Module):
         return pool(read.last_hidden_state, attention_mask)
 
     @torch.no_grad()
-    def read_tokens(self, texts: str | Iterable[str]) -> tuple[Tensor, Tensor]:
+    def tokenize(self, texts: str | Iterable[str]) -> tuple[Tensor, Tensor]:
         """Return hidden states and embeddings of all non-special tokens, [tokens, H] each.
 
         Texts are truncated to 64 tokens.
@@ -273,7 +273,7 @@ class TextEncoder(nn.Module):
         texts: str | Iterable[str],
         batch_size: int = 64,
         progress: str = "",
-        work: Work = "embedding",
+        work: Workload = "embedding",
     ) -> NDArray[np.float32]:
         """Return unit vectors of texts, float32 [texts, dimension].
 
@@ -344,14 +344,14 @@ def encode_texts(tokenizer: Any, texts: Sequence[str], length: int) -> list[list
     A text without tokens becomes one padding token.
     """
     ids: list[list[int]] = []
-    for some in by_size(texts):
+    for some in batches_by_length(texts):
         ids += tokenizer(some, truncation=True, max_length=length)["input_ids"]
     # Networks cannot read empty rows; some tokenizers add no special tokens.
     return [row or [tokenizer.pad_token_id] for row in ids]
 
 
-def by_size(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the texts in lists of about `TOKENISED_CHARACTERS`, in order.
+def batches_by_length(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in lists of about `MAX_TOKENIZED_CHARS`, in order.
 
     A tokenizer holds about a hundred bytes for each token of a call.
     """
@@ -360,7 +360,7 @@ def by_size(texts: Sequence[str]) -> Iterator[list[str]]:
     for text in texts:
         some.append(text)
         length += len(text)
-        if length >= TOKENISED_CHARACTERS:
+        if length >= MAX_TOKENIZED_CHARS:
             yield some
             some, length = [], 0
     if some:

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from genir.corpus.lines import shorten
-from genir.models.foreign import read_json, read_modules, refusal
+from genir.corpus.json_lines import shorten
+from genir.models.checkpoint_checks import read_json, read_modules, unsupported_error
 
 LIBRARY = "sentence_transformers."
 """Module prefix of layers that need no code from the model."""
@@ -66,11 +66,13 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
     settings = read_json(root, "config_sentence_transformers.json", dict) or {}
     kind = settings.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
-        raise refusal(name, f"it is a {kind} of sentence-transformers, not a dense encoder", REMEDY)
+        raise unsupported_error(
+            name, f"it is a {kind} of sentence-transformers, not a dense encoder", REMEDY
+        )
     _refuse_prompts(name, settings)
     if settings.get("truncate_dim") is not None:
         cut = shorten(settings["truncate_dim"])
-        raise refusal(
+        raise unsupported_error(
             name, f"its vectors are truncated (truncate_dim = {cut}), unlike genir's", REMEDY
         )
     if modules is None:
@@ -80,7 +82,7 @@ def require_mean_pooling(name: str, tokenizer: Any) -> None:
     _refuse_pooling(name, root, modules[kinds.index("Pooling")])
     similarity = settings.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "euclidean") and "Normalize" not in kinds:
-        raise refusal(
+        raise unsupported_error(
             name, f"it compares unnormalised vectors by {similarity!r}, but genir uses cosine",
             REMEDY,
         )  # fmt: skip
@@ -102,19 +104,19 @@ def _kinds(name: str, modules: list[dict[str, Any]]) -> list[str]:
         kind = str(module.get("type", ""))
         kinds.append(kind.rpartition(".")[2])
         if kinds[-1] not in KNOWN_MODULES:
-            raise refusal(
+            raise unsupported_error(
                 name,
                 f"its modules.json adds a {kinds[-1]} layer, which genir does not support",
                 REMEDY,
             )
         if not kind.startswith(LIBRARY):
-            raise refusal(
+            raise unsupported_error(
                 name, f"its modules.json names {kind}, custom code, which genir does not run",
                 REMEDY,
             )  # fmt: skip
     if [kind for kind in kinds if kind != "Dropout"] not in PIPELINES:
         found = ", ".join(kinds) or "none"
-        raise refusal(
+        raise unsupported_error(
             name, f"its modules.json has the layers {found}, not one Transformer, then one Pooling",
             REMEDY,
         )  # fmt: skip
@@ -130,11 +132,11 @@ def _refuse_transformer(name: str, root: str, module: dict[str, Any], tokenizer:
             continue
         if change := next(_changes(config), None):
             key, value = change
-            raise refusal(
+            raise unsupported_error(
                 name, f"{file} sets {key} = {shorten(value)}, which genir does not support", REMEDY
             )
         if config.get("do_lower_case") and not _lowers(tokenizer):
-            raise refusal(
+            raise unsupported_error(
                 name, f"{file} sets do_lower_case, but its tokenizer is cased",
                 'set "do_lower_case": false there if it was trained on cased text; else give an '
                 "encoder whose tokenizer lower-cases texts",
@@ -168,10 +170,10 @@ def _refuse_pooling(name: str, root: str, module: dict[str, Any]) -> None:
     file = f"{module.get('path', '1_Pooling')}/config.json"
     config = read_json(root, file, dict)
     if config is None:
-        raise refusal(name, f"it has no {file}, which defines the pooling", REMEDY)
+        raise unsupported_error(name, f"it has no {file}, which defines the pooling", REMEDY)
     modes = pooling_modes(config)
     if modes != ["mean"]:
-        raise refusal(
+        raise unsupported_error(
             name, f"{file} sets pooling by {' and '.join(modes)}, but genir supports the mean only",
             REMEDY,
         )  # fmt: skip
@@ -188,7 +190,7 @@ def pooling_modes(config: dict[str, Any]) -> list[str]:
 def _refuse_prompts(name: str, settings: dict[str, Any]) -> None:
     prompts = settings.get("prompts") or {}
     if not isinstance(prompts, dict):
-        raise refusal(
+        raise unsupported_error(
             name,
             f"its config_sentence_transformers.json has prompts = {shorten(prompts)}, not a "
             "JSON object of texts",
@@ -196,7 +198,7 @@ def _refuse_prompts(name: str, settings: dict[str, Any]) -> None:
         )
     for key, text in prompts.items():
         if text:
-            raise refusal(
+            raise unsupported_error(
                 name, f"it was trained with prompts ({key}: {shorten(text)}), which genir does not "
                 "add", REMEDY,
             )  # fmt: skip

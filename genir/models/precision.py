@@ -19,25 +19,25 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genir.config import Precision
-from genir.models.packed import product
+from genir.models.engine.onednn import product
 
-Taken = Literal["bf16", "fp32"]
-Work = Literal["training", "embedding", "answering", "writing"]
+DType = Literal["bf16", "fp32"]
+Workload = Literal["training", "embedding", "answering", "writing"]
 """Kinds of work: training steps; embedding of texts in batches; inference on few rows (queries and
 decoder steps); query generation with a whole network in one precision."""
-WORKS: tuple[Work, ...] = get_args(Work)
-Choices = Mapping[str, Mapping[Work, Taken]]
+WORKLOADS: tuple[Workload, ...] = get_args(Workload)
+PrecisionByWorkload = Mapping[str, Mapping[Workload, DType]]
 """Precision of each kind of work, by device type."""
 
 DEVICE_TYPES = ("cpu", "cuda", "mps")
-MAX_SHARE = 0.9
+MAX_BF16_SHARE = 0.9
 """bf16 is used if it takes at most this share of float32's time."""
-ROUNDS = 20
-WIDTH = 384
+TIMING_ROUNDS = 20
+TIMING_WIDTH = 384
 """Matrix width of the measurement (MiniLM's). The ratio hardly depends on the size (measured from 8
 to 4,096 rows), and short products are less often interrupted on a busy machine."""
 CLOCK = thread_time if get_clock_info("thread_time").resolution < 1e-5 else perf_counter
-DTYPES: Mapping[Taken, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES: Mapping[DType, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Timing:
         return self.bf16 / self.fp32
 
 
-_fixed: dict[tuple[str, Work], tuple[Taken, str]] = {}
+_fixed: dict[tuple[str, Workload], tuple[DType, str]] = {}
 """Choices set by `fixed` or `override`, each with its reason."""
 
 
-def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
+def choose(work: Workload, device_type: str, asked: Precision = "auto") -> DType:
     """Return the precision of a kind of work on a type of device.
 
     `fixed` and `override` take precedence over `asked`, and `asked` over the measurement. On CUDA
@@ -72,11 +72,11 @@ def choose(work: Work, device_type: str, asked: Precision = "auto") -> Taken:
         return "fp32"
     if device_type != "cpu":
         return "bf16"
-    return "bf16" if timing(work).share <= MAX_SHARE else "fp32"
+    return "bf16" if timing(work).share <= MAX_BF16_SHARE else "fp32"
 
 
 def autocast(
-    device: torch.device, work: Work, asked: Precision = "auto"
+    device: torch.device, work: Workload, asked: Precision = "auto"
 ) -> AbstractContextManager[Any]:
     """Return the autocast context of a kind of work: bf16, or float32."""
     if choose(work, device.type, asked) == "bf16":
@@ -114,7 +114,7 @@ def has_bf16(device_type: str) -> bool:
 
 
 @contextmanager
-def fixed(choices: Choices) -> Iterator[None]:
+def fixed(choices: PrecisionByWorkload) -> Iterator[None]:
     """Use these choices in the block; others are unchanged."""
     before = dict(_fixed)
     reason = "as in the training around it"
@@ -132,21 +132,21 @@ def override(precision: Precision) -> None:
     """Use one precision for all work of this process (`--precision`); `auto` changes nothing."""
     if precision != "auto":
         taken = (precision, "as asked for")
-        _fixed.update(dict.fromkeys(combinations(DEVICE_TYPES, WORKS), taken))
+        _fixed.update(dict.fromkeys(combinations(DEVICE_TYPES, WORKLOADS), taken))
 
 
-def describe(device_type: str, works: Sequence[Work], asked: Precision = "auto") -> str:
+def describe(device_type: str, works: Sequence[Workload], asked: Precision = "auto") -> str:
     """Return the choices and the reason as a line of text."""
     choices = {work: choose(work, device_type, asked) for work in works}
-    return line_of(choices, reason_for(device_type, works, asked))
+    return summary_line(choices, reason_for(device_type, works, asked))
 
 
-def line_of(choices: Mapping[Work, Taken], reason: str) -> str:
+def summary_line(choices: Mapping[Workload, DType], reason: str) -> str:
     """Return choices with a reason as a line of text."""
     return ", ".join(f"{work} {taken}" for work, taken in choices.items()) + f" ({reason})"
 
 
-def reason_for(device_type: str, works: Sequence[Work], asked: Precision) -> str:
+def reason_for(device_type: str, works: Sequence[Workload], asked: Precision) -> str:
     """Return the reason of the choice of `choose`."""
     for work in works:
         if (device_type, work) in _fixed:
@@ -165,17 +165,17 @@ def reason_for(device_type: str, works: Sequence[Work], asked: Precision) -> str
 
 
 @cache
-def timing(work: Work) -> Timing:
+def timing(work: Workload) -> Timing:
     """Return the measurement of a kind of work, cached for this process."""
     return measure(work)
 
 
-def bf16_speed_up(work: Work) -> float:
+def bf16_speed_up(work: Workload) -> float:
     """Return the measured speed-up of bf16 over float32; 1 without bf16 instructions."""
     return 1 / timing(work).share if has_bf16("cpu") else 1.0
 
 
-def measure(work: Work) -> Timing:
+def measure(work: Workload) -> Timing:
     """Time the products of a kind of work on the CPU, alternating between precisions.
 
     The products include casts of activations, use prepacked weights if the work does, and include
@@ -193,10 +193,10 @@ def measure(work: Work) -> Timing:
 
 
 def _by_turns(run: "Run") -> Timing:
-    best: dict[Taken, float] = dict.fromkeys(DTYPES, float("inf"))
+    best: dict[DType, float] = dict.fromkeys(DTYPES, float("inf"))
     for taken in best:
         run(taken)  # warm-up
-    for _ in range(ROUNDS):
+    for _ in range(TIMING_ROUNDS):
         for taken in best:
             began = CLOCK()
             run(taken)
@@ -204,15 +204,18 @@ def _by_turns(run: "Run") -> Timing:
     return Timing(**best)
 
 
-Run = Callable[[Taken], object]
+Run = Callable[[DType], object]
 
 
 def _trained() -> Run:
     """Multiply under autocast, forward and backward: [128, 384] by [384, 384]."""
-    linear, states = nn.Linear(WIDTH, WIDTH), torch.randn(128, WIDTH, requires_grad=True)
+    linear, states = (
+        nn.Linear(TIMING_WIDTH, TIMING_WIDTH),
+        torch.randn(128, TIMING_WIDTH, requires_grad=True),
+    )
     learned = [states, *linear.parameters()]
 
-    def run(taken: Taken) -> object:
+    def run(taken: DType) -> object:
         with torch.autocast("cpu", DTYPES["bf16"], enabled=taken == "bf16"):
             product = linear(states)
         return torch.autograd.grad(product, learned, torch.ones_like(product))
@@ -222,11 +225,11 @@ def _trained() -> Run:
 
 def _prepared(rows: int) -> Run:
     """Multiply with prepacked weights, including casts: [rows, 384] by [384, 1536]."""
-    states, weight = torch.randn(rows, WIDTH), torch.randn(4 * WIDTH, WIDTH)
+    states, weight = torch.randn(rows, TIMING_WIDTH), torch.randn(4 * TIMING_WIDTH, TIMING_WIDTH)
     laid = {taken: product(weight.to(dtype), None) for taken, dtype in DTYPES.items()}
 
     @torch.inference_mode()
-    def run(taken: Taken) -> object:
+    def run(taken: DType) -> object:
         return laid[taken](states.to(DTYPES[taken])).float()
 
     return run
@@ -234,17 +237,17 @@ def _prepared(rows: int) -> Run:
 
 def _converted() -> Run:
     """Multiply plain matrices of one precision: [32, 384] by [384, 1536]."""
-    states, weight = torch.randn(32, WIDTH), torch.randn(4 * WIDTH, WIDTH)
+    states, weight = torch.randn(32, TIMING_WIDTH), torch.randn(4 * TIMING_WIDTH, TIMING_WIDTH)
     pairs = {taken: (states.to(dtype), weight.to(dtype)) for taken, dtype in DTYPES.items()}
 
     @torch.inference_mode()
-    def run(taken: Taken) -> object:
+    def run(taken: DType) -> object:
         return F.linear(*pairs[taken])
 
     return run
 
 
-_RUNS: Mapping[Work, Callable[[], Run]] = {
+_RUNS: Mapping[Workload, Callable[[], Run]] = {
     "training": _trained,
     "embedding": partial(_prepared, 32),
     "answering": partial(_prepared, 10),

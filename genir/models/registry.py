@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from genir.config import ModelSection, Strict, validate
+from genir.config import ModelSection, StrictModel, validate
 from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
-from genir.models.bridge import BridgeModel
+from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.seq2seq import Seq2SeqModel
 from genir.plugins import Registry
-from genir.records import Document
+from genir.types import Document
 
 MODELS: Registry[DocidModel] = Registry(
-    "genir.models", "[model] kind", DocidModel, (BridgeModel, Seq2SeqModel), attribute="kind"
+    "genir.models", "[model] kind", DocidModel, (EncoderHeadModel, Seq2SeqModel), attribute="kind"
 )
 ModelSection.variants = MODELS
 
@@ -28,7 +28,7 @@ def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel
     return model_class(section.kind).build(model_options(section), corpus)
 
 
-def model_options(section: ModelSection) -> Strict:
+def model_options(section: ModelSection) -> StrictModel:
     """Return the options of a kind of model. Raises InputError for an unknown kind or option."""
     return validate(model_class(section.kind).Options, section.options, "[model]")
 
@@ -36,7 +36,7 @@ def model_options(section: ModelSection) -> Strict:
 def try_model(section: ModelSection, source_length: int) -> None:
     """Raise InputError if the pre-trained network of a recipe cannot be used."""
     model = model_class(section.kind)
-    model.try_source(validate(model.Options, section.options, "[model]"), source_length)
+    model.check_pretrained(validate(model.Options, section.options, "[model]"), source_length)
 
 
 def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:

@@ -24,8 +24,10 @@ from transformers import (
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
+from genir.models.backbone import Encoded, Seq2SeqBackbone, score_tokens
 from genir.models.base import Batch, DocidModel
-from genir.models.bridge import BridgeModel, BridgeOptions
+from genir.models.checkpoint_checks import refuse_on_error
+from genir.models.checkpoint_io import load_weights, read_model, write_model
 from genir.models.encoder import (
     MINILM,
     TextEncoder,
@@ -34,47 +36,50 @@ from genir.models.encoder import (
     load_pretrained,
     pad_batch,
 )
-from genir.models.files import fill, read_model, write_model
-from genir.models.foreign import refusing
-from genir.models.limits import refuse_longer, tabled
-from genir.models.sizes import build_within, refuse_size
-from genir.models.sources import OTHER_SOURCE, Seq2SeqOptions, name_network, open_origin
-from genir.models.symbols import initial_symbols
-from genir.models.transformer import Encoded, Transformer, score
-from genir.models.trial import TEXTS, try_stepping, try_training
-from genir.records import Document
+from genir.models.encoder_head.model import EncoderHeadModel, EncoderHeadOptions
+from genir.models.position_limits import position_table_sizes, require_within
+from genir.models.pretrained import (
+    SOURCE_HINT,
+    Seq2SeqOptions,
+    load_seq2seq,
+    name_network,
+)
+from genir.models.size_limits import build_within, refuse_size
+from genir.models.smoke_test import PROBE_TEXTS, check_decoder, check_training_step
+from genir.models.symbol_init import init_symbol_embeddings
 from genir.tasks.base import TrainQueries
+from genir.types import Document
 
 
-class Saved(Seq2SeqOptions):
+class SavedOptions(Seq2SeqOptions):
     """Options in the model folder, with the shapes that the weights belong to."""
 
     vocabulary: int
     level_sizes: list[int]
-    new: list[str]
+    new_symbols: list[str]
 
 
 class Seq2SeqModel(DocidModel):
     """Encoder-decoder with the symbols of a scheme; see `DocidModel` for the interface.
 
-    Decoder states are immutable. `text`: whether identifiers use the vocabulary. `new`: names of
-    parameters without pre-training.
+    Decoder states are immutable. `text`: whether identifiers use the vocabulary. `new_symbols`:
+    names of parameters without pre-training.
     """
 
     kind = "seq2seq"
-    writes_text = True
+    generates_text = True
     Options = Seq2SeqOptions
-    same_as_start = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
-    keeps_identifiers = True
+    must_match_parent = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
+    inherits_identifiers = True
     symbols: nn.Parameter
 
     def __init__(self, options: Seq2SeqOptions, net: Any, tokenizer: Any) -> None:
         super().__init__()
         self.options = options
         self.tokenizer = tokenizer
-        self.transformer = Transformer(net)
-        self.reads_runs = self.transformer.steps.reads_runs
-        self.new: set[str] = set()
+        self.backbone = Seq2SeqBackbone(net)
+        self.supports_multi_token = self.backbone.steps.supports_multi_token
+        self.new_symbols: set[str] = set()
         self.text = True
         self.sizes: list[int] = []
         self.offsets: list[int] = []
@@ -84,20 +89,20 @@ class Seq2SeqModel(DocidModel):
     @classmethod
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
         """Load or create the transformer and its tokenizer; `attach` must follow."""
-        origin = open_origin(options, corpus)
-        with refusing(options.source, name_network(origin.net), OTHER_SOURCE):
+        origin = load_seq2seq(options, corpus)
+        with refuse_on_error(options.source, name_network(origin.net), SOURCE_HINT):
             model = cls(options, origin.net, origin.tokenizer)
-            if origin.foreign:
+            if origin.is_external:
                 model._try()
-        fresh = {id(parameter) for parameter in origin.fresh}
-        model.new = {name for name, p in model.named_parameters() if id(p) in fresh}
+        fresh = {id(parameter) for parameter in origin.newly_initialised}
+        model.new_symbols = {name for name, p in model.named_parameters() if id(p) in fresh}
         return model
 
     @classmethod
-    def try_source(cls, options: Seq2SeqOptions, source_length: int) -> None:
+    def check_pretrained(cls, options: Seq2SeqOptions, source_length: int) -> None:
         """Load the transformer and run it once. Raises InputError if it cannot be used."""
         if options.source != "scratch":
-            cls.build(options, ()).refuse_source(source_length)
+            cls.build(options, ()).check_source_length(source_length)
         if options.encoder != MINILM:
             TextEncoder.pretrained(options.encoder)
 
@@ -105,65 +110,65 @@ class Seq2SeqModel(DocidModel):
         """Check that the transformer can be called as in training and search.
 
         Raises:
-            TrialFailed: Decoding steps differ from whole passes, or it cannot be trained.
+            SmokeTestFailed: Decoding steps differ from whole passes, or it cannot be trained.
         """
-        texts = encode_texts(self.tokenizer, TEXTS, 16)
+        texts = encode_texts(self.tokenizer, PROBE_TEXTS, 16)
         inputs, mask = pad_batch(texts, self.tokenizer.pad_token_id)
-        try_stepping(self, inputs, mask)
+        check_decoder(self, inputs, mask)
         targets, kinds = inputs.masked_fill(mask == 0, -1), torch.full((len(inputs),), -1)
-        try_training(self, Batch(inputs, mask, targets, kinds, torch.ones(len(inputs))))
+        check_training_step(self, Batch(inputs, mask, targets, kinds, torch.ones(len(inputs))))
 
-    def refuse_source(self, length: int) -> None:
+    def check_source_length(self, length: int) -> None:
         """Raise InputError if the encoder takes fewer tokens than `length`."""
-        most = self.transformer.longest_source(length)
+        most = self.backbone.longest_source(length)
         what = f"the encoder of {self.options.source!r}"
-        refuse_longer("[training] source_length", length, most, what)
+        require_within("[training] source_length", length, most, what)
 
     def source_positions(self) -> list[int]:
         """Return the sizes of the encoder's position tables."""
-        return tabled(self.transformer.net.get_encoder())
+        return position_table_sizes(self.backbone.net.get_encoder())
 
-    def refuse_target(self, length: int, key: str, start: int = 0) -> None:
+    def check_target_length(self, length: int, key: str, start: int = 0) -> None:
         """Raise InputError if the decoder takes fewer tokens than `length`."""
-        most = self.transformer.longest_target(length)
-        refuse_longer(key, length, most, f"the decoder of {self.options.source!r}", start)
+        most = self.backbone.longest_target(length)
+        require_within(key, length, most, f"the decoder of {self.options.source!r}", start)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and inference, with the attention kernel for each."""
-        if isinstance(self.transformer.net, EncoderDecoderModel):
-            choose_attention(self.transformer.net, mode)
+        if isinstance(self.backbone.net, EncoderDecoderModel):
+            choose_attention(self.backbone.net, mode)
         if mode:
-            self.transformer.forget()
+            self.backbone.clear_cache()
         return super().train(mode)
 
-    def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
+    def build_head(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Add the symbols of a code scheme; a text scheme needs none.
 
         Raises:
             InputError: A text scheme was fitted with another tokenizer.
         """
         self.text = scheme.needs_tokenizer
-        self._number(scheme.level_sizes())
+        self._assign_offsets(scheme.level_sizes())
         if self.text:
             self.separator = scheme.separator
             self._refuse_other_vocabulary()
             self.register_parameter("symbols", None)
-            self.new.discard("symbols")
+            self.new_symbols.discard("symbols")
             return
-        embeddings = self.transformer.output.weight.detach()
+        embeddings = self.backbone.output.weight.detach()
         codebooks = scheme.full_codebooks() if hasattr(scheme, "full_codebooks") else None
-        self.attach_codes(
-            self.sizes, initial_symbols(embeddings, self.sizes, table, vectors, codebooks)
+        self.build_code_head(
+            self.sizes, init_symbol_embeddings(embeddings, self.sizes, table, vectors, codebooks)
         )
 
-    def start_from(self, parent: DocidModel, table: IdentifierTable) -> None:
+    def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> None:
         """Copy the parent's transformer.
 
         Raises:
             InputError: The parent has another source, size or vocabulary.
         """
         assert isinstance(parent, Seq2SeqModel)
-        for name in sorted(self.same_as_start):
+        for name in sorted(self.must_match_parent):
             own, its = getattr(self.options, name), getattr(parent.options, name)
             if own != its:
                 raise InputError(
@@ -172,29 +177,32 @@ class Seq2SeqModel(DocidModel):
                 )
         if self.tokenizer.get_vocab() != parent.tokenizer.get_vocab():
             raise InputError(
-                "[model] start: the model to start from has another vocabulary; train it on this "
+                "[model] init_from: the model to start from has another vocabulary; train it on "
+                "this "
                 "corpus"
             )
-        self.transformer.load_state_dict(parent.transformer.state_dict())
-        self.new = set()
+        self.backbone.load_state_dict(parent.backbone.state_dict())
+        self.new_symbols = set()
 
-    def keep(self, parent: DocidModel, scheme: Scheme, table: IdentifierTable) -> None:
+    def inherit_identifiers(
+        self, parent: DocidModel, scheme: Scheme, table: IdentifierTable
+    ) -> None:
         """Inherit the parent's identifiers, and its symbols for codes."""
         assert isinstance(parent, Seq2SeqModel)
         if parent.text:
-            self.attach(scheme, table, None)
+            self.build_head(scheme, table, None)
             return
-        self.attach_codes(parent.sizes, parent.symbols.detach().clone())
-        self.new.discard("symbols")
+        self.build_code_head(parent.sizes, parent.symbols.detach().clone())
+        self.new_symbols.discard("symbols")
 
-    def attach_codes(self, sizes: Sequence[int], rows: Tensor) -> None:
+    def build_code_head(self, sizes: Sequence[int], rows: Tensor) -> None:
         """Set the symbols of all levels: rows, float32 [sum of sizes, H]."""
         self.text, self.separator = False, None
-        self._number(sizes)
+        self._assign_offsets(sizes)
         self.symbols = nn.Parameter(rows.to(self.device))
-        self.new.add("symbols")
+        self.new_symbols.add("symbols")
 
-    def _number(self, sizes: Sequence[int]) -> None:
+    def _assign_offsets(self, sizes: Sequence[int]) -> None:
         self.sizes = list(sizes)
         self.offsets = list(accumulate(self.sizes, initial=0))
         self.first = torch.tensor(self.offsets, device=self.device)
@@ -208,8 +216,8 @@ class Seq2SeqModel(DocidModel):
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return the dense vectors of an untrained bridge with the encoder of the options."""
-        options = BridgeOptions(encoder=self.options.encoder, lexical=0)
-        bridge = BridgeModel.build(options, corpus).to(self.device)
+        options = EncoderHeadOptions(encoder=self.options.encoder, lexical_dim=0)
+        bridge = EncoderHeadModel.build(options, corpus).to(self.device)
         return bridge.document_vectors(corpus, queries)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
@@ -218,19 +226,19 @@ class Seq2SeqModel(DocidModel):
         A batch holds either text targets or identifiers.
         """
         text = self.text or bool(batch.rows[0] < 0)
-        encoded = self.transformer.encode(batch.input_ids, batch.attention_mask)
+        encoded = self.backbone.encode(batch.input_ids, batch.attention_mask)
         start = self._start(len(batch.targets))[:, None]
         levels = torch.arange(batch.targets.shape[1] - 1, device=self.device)
         before = self._embed(batch.targets[:, :-1].clamp(min=0), levels, text)
-        hidden = self.transformer.decode(encoded, torch.cat([start, before], dim=1))
+        hidden = self.backbone.decode(encoded, torch.cat([start, before], dim=1))
         losses = self._text_losses if text else self._code_losses
         weights = batch.weights[:, None] * (batch.targets >= 0)
         return (losses(hidden, batch.targets, label_smoothing) * weights).sum() / weights.sum()
 
-    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+    def teacher_forced_states(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
         """Return hidden states before each symbol, [B, C, H] a depth, from one pass."""
         batch, count, depth = symbols.shape
-        encoded = self.transformer.encode(*inputs)
+        encoded = self.backbone.encode(*inputs)
         # repeat_interleave has a gradient that CPU threads accumulate in non-deterministic order.
         states, mask = (
             tensor[:, None].expand(-1, count, *tensor.shape[1:]).flatten(0, 1)
@@ -239,13 +247,13 @@ class Seq2SeqModel(DocidModel):
         levels = torch.arange(depth - 1, device=self.device)
         start = self._start(batch * count)[:, None]
         before = self._embed(symbols.flatten(0, 1)[:, :-1].clamp(min=0), levels, self.text)
-        hidden = self.transformer.decode(Encoded(states, mask), torch.cat([start, before], dim=1))
+        hidden = self.backbone.decode(Encoded(states, mask), torch.cat([start, before], dim=1))
         return list(hidden.view(batch, count, depth, -1).unbind(2))
 
     def _text_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return float32 [B, T]; padding is not multiplied by the large vocabulary."""
         real = targets >= 0
-        logits = self.transformer.logits(hidden[real])
+        logits = self.backbone.logits(hidden[real])
         losses = F.cross_entropy(logits, targets[real], reduction="none", label_smoothing=smoothing)
         return losses.new_zeros(targets.shape).masked_scatter(real, losses)
 
@@ -253,7 +261,7 @@ class Seq2SeqModel(DocidModel):
         """Return float32 [B, T]; each level has its own softmax."""
         losses = [
             F.cross_entropy(
-                score(hidden[:, level], self._level(level), None, None),
+                score_tokens(hidden[:, level], self._level(level), None, None),
                 targets[:, level],
                 ignore_index=-1,
                 reduction="none",
@@ -263,18 +271,18 @@ class Seq2SeqModel(DocidModel):
         ]
         return torch.stack(losses, dim=1)
 
-    def refuse_additions(self) -> None:
+    def require_insertable(self) -> None:
         """Raise InputError for atomic identifiers: symbols of new documents need training."""
         if not self.text and len(self.sizes) == 1:
             raise InputError(
                 "atomic identifiers: a 'seq2seq' model must learn each document's symbol, so "
-                "documents cannot be added; train with kind = 'bridge', or with codes or text"
+                "documents cannot be added; train with kind = 'encoder-head', or with codes or text"
             )
 
-    def start(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each."""
-        encoded = self.transformer.encode(input_ids, attention_mask)
-        return self.transformer.steps.start(encoded.states, encoded.mask)
+        encoded = self.backbone.encode(input_ids, attention_mask)
+        return self.backbone.steps.encode(encoded.states, encoded.mask)
 
     def step(
         self, state: Any, parents: Tensor | None, symbols: Tensor | None
@@ -285,18 +293,18 @@ class Seq2SeqModel(DocidModel):
         else:
             read = state.lengths.view(len(parents), -1).gather(1, parents)
             embeds = self._embed(symbols, read - 1, self.text)
-        stepped: tuple[Any, Tensor] = self.transformer.steps.step(state, parents, embeds)
+        stepped: tuple[Any, Tensor] = self.backbone.steps.step(state, parents, embeds)
         return stepped
 
-    def prepared(self) -> list[Any] | None:
+    def prepared_weights(self) -> list[Any] | None:
         """Return the prepared weights of the fast path; other paths cannot be captured."""
-        return self.transformer.prepared() if self.reads_runs else None
+        return self.backbone.prepared_weights() if self.supports_multi_token else None
 
-    def continue_from(self, state: Any, slots: Tensor) -> Any:
+    def select_rows(self, state: Any, slots: Tensor) -> Any:
         """Return a state whose rows are rows `slots`, int64 [M], of the given one."""
-        return self.transformer.steps.continue_from(state, slots)
+        return self.backbone.steps.select_rows(state, slots)
 
-    def read(
+    def extend(
         self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
     ) -> tuple[Any, Tensor]:
         """Read several symbols at some rows in one pass: hidden [M, T or 1, H]."""
@@ -304,24 +312,24 @@ class Seq2SeqModel(DocidModel):
         levels = state.lengths[rows, None] - 1 + within
         known = symbols.masked_fill(within >= lengths[:, None], 0)
         embeds = self._embed(known, levels.clamp(max=len(self.sizes) - 1), self.text)
-        read: tuple[Any, Tensor] = self.transformer.steps.read(state, rows, embeds, lengths, last)
+        read: tuple[Any, Tensor] = self.backbone.steps.extend(state, rows, embeds, lengths, last)
         return read
 
-    def hidden_after(
+    def states_for_prefixes(
         self, state: Any, queries: Tensor, symbols: Tensor, first: int = 0
     ) -> list[Tensor]:
         """Return hidden states [N, H] after symbols[:, :n], for n = first, ..., T."""
         levels = torch.arange(symbols.shape[1], device=symbols.device)
         start = self._start(len(symbols))[:, None]
         embeds = torch.cat([start, self._embed(symbols, levels, self.text)], dim=1)
-        hidden = self.transformer.steps.read_whole(state, queries, embeds)
+        hidden = self.backbone.steps.teacher_forced_states(state, queries, embeds)
         return [hidden[:, place] for place in range(first, embeds.shape[1])]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return logits of candidate symbols, float32 [B, K, C]."""
         if self.text:
-            return self.transformer.logits(hidden, candidates)
-        return score(hidden, self._level(depth), None, candidates)
+            return self.backbone.logits(hidden, candidates)
+        return score_tokens(hidden, self._level(depth), None, candidates)
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp over the vocabulary or the level's symbols, float32 [B, K]."""
@@ -335,30 +343,30 @@ class Seq2SeqModel(DocidModel):
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
         """Return logits of the vocabulary or of the level's symbols, float32 [..., size]."""
         if self.text:
-            return self.transformer.logits(hidden)
-        return score(hidden, self._level(depth), None, None)
+            return self.backbone.logits(hidden)
+        return score_tokens(hidden, self._level(depth), None, None)
 
     @property
-    def same_symbols(self) -> bool:  # type: ignore[override]
+    def shares_vocabulary(self) -> bool:  # type: ignore[override]
         """Whether identifiers use the vocabulary."""
         return self.text
 
     def _start(self, batch: int) -> Tensor:
-        token = torch.full((batch,), self.transformer.start, device=self.device)
-        return self.transformer.embed(token)
+        token = torch.full((batch,), self.backbone.start, device=self.device)
+        return self.backbone.embed(token)
 
     def _embed(self, symbols: Tensor, levels: Tensor, text: bool) -> Tensor:
         """Return the decoder inputs of symbols [N, T] of `levels`, [T] or [N, T]."""
         if text:
-            return self.transformer.embed(symbols)
-        return self.transformer.scale * F.embedding(symbols + self.first[levels], self.symbols)
+            return self.backbone.embed(symbols)
+        return self.backbone.scale * F.embedding(symbols + self.first[levels], self.symbols)
 
     def _level(self, depth: int) -> Tensor:
         return self.symbols[self.offsets[depth] : self.offsets[depth + 1]]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters without pre-training; all of them for a model from scratch."""
-        return [p for name, p in self.named_parameters() if name in self.new]
+        return [p for name, p in self.named_parameters() if name in self.new_symbols]
 
     def identifier_bytes(self) -> int:
         """Return the size of the symbol rows in bytes; 0 for text identifiers."""
@@ -366,27 +374,27 @@ class Seq2SeqModel(DocidModel):
 
     def save(self, folder: Path) -> None:
         """Write weights, options, transformer configuration and tokenizer."""
-        saved = Saved(
+        saved = SavedOptions(
             **self.options.model_dump(include=set(Seq2SeqOptions.model_fields)),
             vocabulary=len(self.tokenizer),
             level_sizes=self.sizes,
-            new=sorted(self.new),
+            new_symbols=sorted(self.new_symbols),
         )
-        self.transformer.config.save_pretrained(folder)
+        self.backbone.config.save_pretrained(folder)
         write_model(folder, self, saved)
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
         """Load a saved model from local files only."""
-        with read_model(folder, cls.kind, Saved) as (saved, weights):
+        with read_model(folder, cls.kind, SavedOptions) as (saved, weights):
             tokenizer = load_pretrained(AutoTokenizer, str(folder), local_files_only=True)
             config = load_pretrained(AutoConfig, str(folder), local_files_only=True)
             build = partial(AutoModelForSeq2SeqLM.from_config, config, dtype=torch.float32)
             model = cls(saved, build_within(weights, build, str(folder / "config.json")), tokenizer)
             if not scheme.needs_tokenizer:
-                rows = [sum(scheme.level_sizes()), model.transformer.output.weight.shape[1]]
+                rows = [sum(scheme.level_sizes()), model.backbone.output.weight.shape[1]]
                 refuse_size(weights, "symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}")
-            model.attach(scheme, table, None)
+            model.build_head(scheme, table, None)
             found = (len(tokenizer), model.sizes)
             if found != (saved.vocabulary, saved.level_sizes):
                 raise InputError(
@@ -394,6 +402,6 @@ class Seq2SeqModel(DocidModel):
                     f"{(saved.vocabulary, saved.level_sizes)}, but the tokenizer and identifiers "
                     f"there have {found}; the folder mixes two models: train it again"
                 )
-            model.new = set(saved.new)
-            fill(model, weights)
+            model.new_symbols = set(saved.new_symbols)
+            load_weights(model, weights)
         return model

@@ -10,15 +10,15 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from genir.serving.connections import Connections, Place
+from genir.serving.connections import Connections, ConnectionSlot
 
 BACKLOG = 2_048
 """Size of the system's queue of connections to accept."""
-BATCH = 32
+ACCEPTS_PER_WAKEUP = 32
 """Maximum number of connections accepted in one event-loop iteration."""
 SEND_BUFFER = 262_144
 """Socket send buffer in bytes; the system's default is megabytes."""
-PAUSE = 0.05
+RETRY_PAUSE_S = 0.05
 """Seconds without accepting after the system has reported an error."""
 _BODY = json.dumps(
     {
@@ -41,15 +41,17 @@ class Acceptor:
     def __init__(
         self,
         listeners: Sequence[socket.socket],
-        protocol: Callable[[Place], asyncio.BaseProtocol],
+        protocol: Callable[[ConnectionSlot], asyncio.BaseProtocol],
         connections: Connections,
     ) -> None:
         """Start accepting. `protocol` returns the protocol of a new connection."""
         self._listeners, self._protocol, self._connections = listeners, protocol, connections
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = self._complained = False
-        self._batch = max(1, min(BATCH, connections.most // 2, connections.most_each // 2))
+        self._closed = self._warned = False
+        self._batch = max(
+            1, min(ACCEPTS_PER_WAKEUP, connections.most // 2, connections.most_each // 2)
+        )
         for listener in listeners:
             listener.setblocking(False)
             # Per connection: a small buffer fills soon if the client does not read.
@@ -86,12 +88,12 @@ class Acceptor:
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
         """Drop a connection when the system lacks descriptors or memory, and retry later."""
-        if not self._complained:
-            self._complained = True  # log once: this can happen 1,000 times a second
+        if not self._warned:
+            self._warned = True  # log once: this can happen 1,000 times a second
             log.error("connections cannot be accepted: %s; raise the limit: ulimit -n", error)
         self._connections.make_room()
         self._loop.remove_reader(listener)
-        self._loop.call_later(PAUSE, self._listen, listener)
+        self._loop.call_later(RETRY_PAUSE_S, self._listen, listener)
 
     def _admit(self, connection: socket.socket, address: str) -> None:
         place = self._connections.admit(address)
@@ -103,11 +105,11 @@ class Acceptor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, connection: socket.socket, place: Place) -> None:
+    async def _connect(self, connection: socket.socket, place: ConnectionSlot) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: self._protocol(place), connection)
         except OSError:  # the client disconnected, or no descriptors are left
-            self._connections.leave(place)
+            self._connections.release(place)
             connection.close()
 
 

@@ -12,19 +12,19 @@ from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
 from genir.arguments import as_texts
-from genir.serving import changing, searching
-from genir.serving.access import Gate
-from genir.serving.bodies import Bodies
-from genir.serving.encodings import Utf8Addresses
-from genir.serving.examination import Examiner
-from genir.serving.guards import OwnHosts, WithHeaders
-from genir.serving.leaving import StopWithClient
-from genir.serving.observing import Observed
-from genir.serving.problems import answer_problems
-from genir.serving.proxies import TrustedProxies
-from genir.serving.served import Opener, Served
+from genir.serving.authorization import Authorizer
+from genir.serving.client_disconnect import CancelOnDisconnect
+from genir.serving.errors import add_error_handlers
+from genir.serving.middleware import SecurityHeaders, TrustedHost
+from genir.serving.model_checks import ModelChecker
+from genir.serving.protocols import Opener, SearchModel
+from genir.serving.request_bodies import BodyReader
+from genir.serving.request_encoding import Utf8Addresses
+from genir.serving.request_log import RequestLog
+from genir.serving.routes import documents, search
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
+from genir.serving.trusted_proxies import TrustedProxies
 
 PAGE = Path(__file__).parent / "page"
 VERSION = "/v1"
@@ -33,12 +33,12 @@ UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/read
 
 
 def create_app(
-    retriever: Served | None = None,
+    retriever: SearchModel | None = None,
     examples: str | Sequence[str] = (),
     settings: Settings | None = None,
     loopback: bool = False,
     opener: Opener = open_folder,
-    examiner: Examiner | None = None,
+    examiner: ModelChecker | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -65,13 +65,13 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.settings = settings
-    app.state.gate = Gate(settings, loopback)
-    app.state.bodies = Bodies(settings)
+    app.state.gate = Authorizer(settings, loopback)
+    app.state.bodies = BodyReader(settings)
     app.state.service = Service(retriever, settings, opener=opener, examiner=examiner)
     app.state.examples = tuple(as_texts(examples, "examples"))
-    answer_problems(app)
+    add_error_handlers(app)
     _surround(app, settings)
-    for router in (searching.router, changing.router):
+    for router in (search.router, documents.router):
         app.include_router(router, prefix=VERSION)
         app.include_router(_unversioned(router), deprecated=True)
     app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
@@ -82,7 +82,7 @@ def create_app(
 
 def _surround(app: FastAPI, settings: Settings) -> None:
     """Add the middleware, innermost first."""
-    app.add_middleware(StopWithClient)
+    app.add_middleware(CancelOnDisconnect)
     app.add_middleware(Utf8Addresses)
     if settings.cors:
         app.add_middleware(
@@ -92,9 +92,9 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(OwnHosts, hosts=settings.hosts, origins=settings.cors)
-    app.add_middleware(Observed, service=app.state.service)
-    app.add_middleware(WithHeaders)
+    app.add_middleware(TrustedHost, hosts=settings.hosts, origins=settings.cors)
+    app.add_middleware(RequestLog, service=app.state.service)
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(TrustedProxies, proxies=settings.trusted_proxies)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from time import monotonic
 
-from genir.serving.asks import BASE_COST, Task, Waiting, asking
+from genir.serving.fair_queue import FairQueue
+from genir.serving.jobs import BASE_COST, PendingSearch, Task, current_caller
 from genir.serving.metrics import Metrics
 from genir.serving.settings import Settings
-from genir.serving.turns import FairQueue
 
 LIGHT_COST = 4 * BASE_COST
 """Maximum cost of a request whose queries share a batch without restriction."""
@@ -21,21 +21,21 @@ BATCH_COST = 1.5 * BASE_COST
 """Maximum cost of a batch, per query of `--max-batch`."""
 HEAVY_S = 0.03
 """Seconds of a batch for queries of large requests while several callers are active."""
-CROWD_S = 1.0
+CROWDED_WAIT_S = 1.0
 """Seconds after its last request during which a caller counts as active."""
 MAX_PENDING_HITS = 2_000
 """Hits of one caller that may wait for snippets before its next query has to wait."""
-PACE_WEIGHT = 0.2
+RATE_WEIGHT = 0.2
 """Weight of the last batch in the moving average of seconds per unit of cost."""
 
-Item = Waiting | Task
+Item = PendingSearch | Task
 
 
-class Busy(Exception):
+class QueueFull(Exception):
     """The queue is full; retry later."""
 
 
-class Closed(Exception):
+class ShuttingDown(Exception):
     """The server is shutting down."""
 
 
@@ -55,7 +55,7 @@ class Backlog:
         self._pace = 0.0  # seconds per unit of cost, moving average
         self._seen: OrderedDict[Hashable, float] = OrderedDict()  # caller -> last request
         self._pending: Counter[Hashable] = Counter()  # caller -> hits that wait for snippets
-        self.next_look = inf  # time at which `next` returns even if the queue is empty
+        self.next_sync = inf  # time at which `next` returns even if the queue is empty
         self.closed = False
 
     @property
@@ -69,41 +69,41 @@ class Backlog:
         """Queue the items of one request. Raises Closed and, if bounded, Busy."""
         with self._change:
             if bounded:
-                self.refuse(len(items))
+                self.require_room(len(items))
             elif self.closed:
-                raise Closed
+                raise ShuttingDown
             for item in items:
                 self._queue.put(item.caller, item, item.cost)
                 self._seen[item.caller] = monotonic()
                 self._seen.move_to_end(item.caller)
             self._change.notify()
 
-    def refuse(self, more: int) -> None:
+    def require_room(self, more: int) -> None:
         """Raise Closed if closed, and Busy if `more` items exceed the queue and the caller's share.
 
         A caller with few items in the queue is accepted even if others have filled it.
         """
         with self._change:
             if self.closed:
-                raise Closed
+                raise ShuttingDown
             if self._fits(more):
                 return
             self._queue.drop(lambda item: not item.is_wanted())
             if self._fits(more):
                 return
-            caller = asking.get()
+            caller = current_caller.get()
             others = len({*self._queue.callers, *self._pending} - {caller})
             if not others or self._queue.count(caller) + more > self._most // (others + 1):
-                raise Busy
+                raise QueueFull
 
     def _fits(self, more: int) -> bool:
         # A request of any size is accepted by an empty queue.
         return not self.waiting or self.waiting + more <= self._most
 
-    def look_now(self) -> None:
+    def sync_now(self) -> None:
         """Make `next` return even if the queue is empty."""
         with self._change:
-            self.next_look = monotonic()
+            self.next_sync = monotonic()
             self._change.notify()
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Backlog:
             dropped = self._queue.drain()
             self._change.notify_all()
         for item in dropped:
-            item.fail(Closed())
+            item.fail(ShuttingDown())
 
     # --- from the model's thread ---------------------------------------------------------------
 
@@ -125,23 +125,23 @@ class Backlog:
                 if item is not None:
                     if item.is_wanted():
                         return item
-                    self.leave_out(item)
+                    self.skip(item)
                     continue
-                pause = self.next_look - monotonic()
+                pause = self.next_sync - monotonic()
                 if pause <= 0:
                     break
                 self._change.wait(None if pause == inf else pause)
             return None
 
-    def leave_out(self, item: Item) -> None:
+    def skip(self, item: Item) -> None:
         """Drop an item that is late or has no client left; late queries are counted."""
-        if isinstance(item, Waiting) and not item.future.done():
+        if isinstance(item, PendingSearch) and not item.future.done():
             self._metrics.late.inc()
         if isinstance(item, Task):
             item.fail(TimeoutError())
 
     def gather(
-        self, first: Waiting, batch: list[Item], group_of: Callable[[Waiting], Hashable]
+        self, first: PendingSearch, batch: list[Item], group_of: Callable[[PendingSearch], Hashable]
     ) -> None:
         """Add queries of the same group as the first one to a batch.
 
@@ -157,7 +157,7 @@ class Backlog:
 
             def fits(one: Item) -> bool:
                 return (
-                    isinstance(one, Waiting)
+                    isinstance(one, PendingSearch)
                     and cost + one.cost <= most
                     and heavy + one.heavy_cost <= most_heavy
                     and self._is_shown(one)
@@ -166,10 +166,10 @@ class Backlog:
 
             while len(batch) < self._size:
                 item = self._queue.take(fits)
-                if not isinstance(item, Waiting):
+                if not isinstance(item, PendingSearch):
                     break
                 if not item.is_wanted():
-                    self.leave_out(item)
+                    self.skip(item)
                     continue
                 batch.append(item)
                 cost, heavy = cost + item.cost, heavy + item.heavy_cost
@@ -185,7 +185,7 @@ class Backlog:
 
     def _is_crowded(self) -> bool:
         """Return whether several callers are active."""
-        while self._seen and next(iter(self._seen.values())) < monotonic() - CROWD_S:
+        while self._seen and next(iter(self._seen.values())) < monotonic() - CROWDED_WAIT_S:
             self._seen.popitem(last=False)
         return len({*self._seen, *self._queue.callers}) > 1
 
@@ -193,12 +193,12 @@ class Backlog:
         """Return whether the snippets of the caller's previous answers are nearly done."""
         return isinstance(item, Task) or self._pending[item.caller] < MAX_PENDING_HITS
 
-    def note_pace(self, seconds: float, cost: float) -> None:
+    def record_rate(self, seconds: float, cost: float) -> None:
         """Update the moving average of seconds per unit of cost."""
         pace = seconds / cost
-        self._pace += PACE_WEIGHT * (pace - self._pace) if self._pace else pace
+        self._pace += RATE_WEIGHT * (pace - self._pace) if self._pace else pace
 
-    def note_pending(self, caller: Hashable, hits: int) -> None:
+    def record_pending(self, caller: Hashable, hits: int) -> None:
         """Change the number of a caller's hits that wait for snippets by `hits`."""
         with self._change:
             self._pending[caller] += hits

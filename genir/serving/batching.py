@@ -15,35 +15,42 @@ from math import inf
 from time import monotonic, thread_time
 from typing import TypeVar
 
+from genir.cancellation import Cancelled, cancel_when
 from genir.errors import InputError
-from genir.memory import give_back, is_out_of_memory
-from genir.records import Selection
-from genir.serving.asks import Ask, Found, ModelState, Task, Waiting, asking
-from genir.serving.backlog import LIGHT_COST, Backlog, Busy, Closed, Item
+from genir.process_memory import is_out_of_memory, trim_malloc
+from genir.serving.backlog import LIGHT_COST, Backlog, Item, QueueFull, ShuttingDown
+from genir.serving.fair_thread import FairThread, Steps, ThreadStopped
+from genir.serving.jobs import (
+    ModelState,
+    PendingSearch,
+    SearchJob,
+    SearchResult,
+    Task,
+    current_caller,
+)
 from genir.serving.metrics import Metrics
-from genir.serving.served import Matched, Served
+from genir.serving.protocols import Matched, SearchModel
+from genir.serving.rendered_hits import RenderedHits, render
 from genir.serving.settings import Settings
-from genir.serving.shown import Shown, show
-from genir.serving.threads import FairThread, Steps, Stopped
-from genir.stopping import Abandoned, stop_when
+from genir.types import Selection
 
-TIDY = 10.0
+TRIM_EVERY_S = 10.0
 """Seconds between two returns of freed memory to the system."""
 
-__all__ = ["Ask", "Busy", "Closed", "Found", "ModelState", "Worker"]
+__all__ = ["BatchScheduler", "ModelState", "QueueFull", "SearchJob", "SearchResult", "ShuttingDown"]
 
 log = logging.getLogger("genir.serving")
 T = TypeVar("T")
 
 
-class Worker:
+class BatchScheduler:
     """The queue of queries and the thread that answers them."""
 
     def __init__(
         self,
         settings: Settings,
         metrics: Metrics,
-        idle: Callable[[Served], object] | None = None,
+        idle: Callable[[SearchModel], object] | None = None,
     ) -> None:
         """Create the queue. `idle` is called in the thread every `--poll-ms` to find changes."""
         self._settings, self._metrics, self._idle = settings, metrics, idle
@@ -56,12 +63,12 @@ class Worker:
         )
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._served: Served | None = None
+        self._served: SearchModel | None = None
         self._generation = -1
-        self._next_tidy = monotonic() + TIDY
+        self._next_tidy = monotonic() + TRIM_EVERY_S
 
     @property
-    def served(self) -> Served | None:
+    def served(self) -> SearchModel | None:
         """The model, or None while it loads. Only the worker's thread may search with it."""
         return self._served
 
@@ -81,17 +88,17 @@ class Worker:
         """Number of items that wait for the model, for snippets or for filters."""
         return self._backlog.waiting
 
-    def install(self, served: Served) -> Served | None:
+    def install(self, served: SearchModel) -> SearchModel | None:
         """Replace the model from the next batch on; return the previous one."""
         with self._lock:
             before, self._served = self._served, served
             self._generation += 1
         return before
 
-    def retire(self, served: Served) -> None:
+    def retire(self, served: SearchModel) -> None:
         """Close a replaced model after the batch and the filters that still use it."""
-        with suppress(Closed, Stopped):
-            self.do(lambda _: self._filters.submit(served.close))
+        with suppress(ShuttingDown, ThreadStopped):
+            self.submit(lambda _: self._filters.submit(served.close))
 
     async def prepare(self, wanted: Selection) -> object:
         """Compile a filter outside the model's thread; keep the result referenced until the search.
@@ -104,14 +111,14 @@ class Worker:
         if served is None or held is not None:
             return held
 
-        def compile_filter(served: Served) -> object:
+        def compile_filter(served: SearchModel) -> object:
             with suppress(InputError):
                 return served.prepare(wanted)
             return None
 
-        return await self.beside(compile_filter)
+        return await self.concurrent_with(compile_filter)
 
-    async def beside(self, question: Callable[[Served], T]) -> T:
+    async def concurrent_with(self, question: Callable[[SearchModel], T]) -> T:
         """Run a function of the documents outside the model's thread; return its result.
 
         It is skipped if the caller has been cancelled. Raises Busy, and Closed without a model.
@@ -121,55 +128,55 @@ class Worker:
         def ask() -> T:
             served = self._served
             if served is None or given_up:
-                raise Closed
+                raise ShuttingDown
             return question(served)
 
-        self._backlog.refuse(1)
+        self._backlog.require_room(1)
         try:
-            return await asyncio.wrap_future(self._filters.submit(ask, asking.get()))
-        except Stopped:
-            raise Closed from None
+            return await asyncio.wrap_future(self._filters.submit(ask, current_caller.get()))
+        except ThreadStopped:
+            raise ShuttingDown from None
         finally:
             given_up = True
 
     def watch(self) -> None:
         """Start polling for changes."""
         self._start()
-        self._backlog.look_now()
+        self._backlog.sync_now()
 
     # --- queries -------------------------------------------------------------------------------
 
-    def ask(
-        self, asks: Sequence[Ask], deadline: float, held: Sequence[object] = ()
-    ) -> list["asyncio.Future[Found]"]:
+    def submit_searches(
+        self, asks: Sequence[SearchJob], deadline: float, held: Sequence[object] = ()
+    ) -> list["asyncio.Future[SearchResult]"]:
         """Queue queries; return the futures of their answers. Raises Busy and Closed.
 
         `held` are the masks of their filters, from `prepare`.
         """
-        loop, caller = asyncio.get_running_loop(), asking.get()
+        loop, caller = asyncio.get_running_loop(), current_caller.get()
         heavy = sum(ask.cost for ask in asks) > LIGHT_COST
         masks = held or [None] * len(asks)
         items = [
-            Waiting(ask, loop.create_future(), deadline, caller, heavy, mask)
+            PendingSearch(ask, loop.create_future(), deadline, caller, heavy, mask)
             for ask, mask in zip(asks, masks, strict=True)
         ]
         self._backlog.put(items)
         self._start()
         return [item.future for item in items]
 
-    def do(self, run: Callable[[Served], T]) -> "Future[T]":
+    def submit(self, run: Callable[[SearchModel], T]) -> "Future[T]":
         """Queue an internal task, without a limit. Raises Closed."""
         task = Task(run, Future())
         self._backlog.put([task], bounded=False)
         self._start()
         return task.future
 
-    async def call(self, run: Callable[[Served], T], deadline: float) -> T:
+    async def call(self, run: Callable[[SearchModel], T], deadline: float) -> T:
         """Run a function in the model's thread, which stops if the caller is cancelled.
 
         Raises Busy, Closed, and TimeoutError at the deadline.
         """
-        task = Task(run, Future(), asking.get(), deadline)
+        task = Task(run, Future(), current_caller.get(), deadline)
         self._backlog.put([task])
         self._start()
         try:
@@ -203,19 +210,19 @@ class Worker:
         while not self._backlog.closed:
             batch: list[Item] = []
             try:
-                self._turn(batch)
+                self._run_batch(batch)
             except Exception as error:  # keep the thread alive: it serves every caller
                 log.exception("error in the model's thread")
                 for item in batch:
                     item.fail(error)
 
-    def _turn(self, batch: list[Item]) -> None:
+    def _run_batch(self, batch: list[Item]) -> None:
         """Answer the next task or batch, stored in `batch`, and poll for changes."""
         first = self._backlog.next()
         with self._lock:
             served, generation = self._served, self._generation
         if served is None:  # still loading: poll later instead of spinning
-            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000
+            self._backlog.next_sync = monotonic() + self._settings.poll_ms / 1000
             return
         if first is not None:
             batch.append(first)
@@ -224,24 +231,26 @@ class Worker:
                 if isinstance(first, Task):
                     _run(first, served)
                 else:
-                    self._backlog.gather(first, batch, lambda one: _group(one.ask, served))
-                    items = [item for item in batch if isinstance(item, Waiting)]
+                    self._backlog.gather(first, batch, lambda one: _group(one.job, served))
+                    items = [item for item in batch if isinstance(item, PendingSearch)]
                     self._answer(items, served, (generation, served.version))
             finally:
                 self._computing = False
             batch.clear()  # later errors do not belong to these queries
-        self._look(served)
+        self._sync(served)
 
-    def _look(self, served: Served) -> None:
+    def _sync(self, served: SearchModel) -> None:
         if monotonic() >= self._next_tidy:
-            give_back()  # varying batch shapes fragment the heap
-            self._next_tidy = monotonic() + TIDY
-        if self._idle is not None and monotonic() >= self._backlog.next_look:
+            trim_malloc()  # varying batch shapes fragment the heap
+            self._next_tidy = monotonic() + TRIM_EVERY_S
+        if self._idle is not None and monotonic() >= self._backlog.next_sync:
             # Set before the call, since `_idle` may raise.
-            self._backlog.next_look = monotonic() + self._settings.poll_ms / 1000
+            self._backlog.next_sync = monotonic() + self._settings.poll_ms / 1000
             self._idle(served)
 
-    def _answer(self, items: Sequence[Waiting], served: Served, state: ModelState) -> None:
+    def _answer(
+        self, items: Sequence[PendingSearch], served: SearchModel, state: ModelState
+    ) -> None:
         now, begun = monotonic(), thread_time()
         self._metrics.batch.observe(len(items))
         for item in items:
@@ -251,67 +260,67 @@ class Worker:
                 item.fail(matched)
             else:
                 self._show(item, matched, state)
-        self._backlog.note_pace(thread_time() - begun, sum(item.cost for item in items))
+        self._backlog.record_rate(thread_time() - begun, sum(item.cost for item in items))
 
-    def _show(self, item: Waiting, matched: Matched, state: ModelState) -> None:
+    def _show(self, item: PendingSearch, matched: Matched, state: ModelState) -> None:
         """Create the snippets of an answer in their thread, then deliver the answer."""
 
-        def finished(future: "Future[Shown]") -> None:
-            self._backlog.note_pending(item.caller, -item.ask.k)
-            error = Closed() if future.cancelled() else future.exception()
-            if isinstance(error, Abandoned):
-                self._backlog.leave_out(item)
+        def finished(future: "Future[RenderedHits]") -> None:
+            self._backlog.record_pending(item.caller, -item.job.k)
+            error = ShuttingDown() if future.cancelled() else future.exception()
+            if isinstance(error, Cancelled):
+                self._backlog.skip(item)
             elif error is not None:
                 item.fail(error)
             else:
-                item.deliver(Found(future.result(), state))
+                item.deliver(SearchResult(future.result(), state))
 
-        self._backlog.note_pending(item.caller, item.ask.k)
+        self._backlog.record_pending(item.caller, item.job.k)
         try:
-            showing = self.texts.run(_while_wanted(item, matched), item.caller, item.ask.k)
-        except Stopped:
+            showing = self.texts.run(_while_wanted(item, matched), item.caller, item.job.k)
+        except ThreadStopped:
             showing = Future()
             showing.cancel()
         showing.add_done_callback(finished)
 
 
-def _while_wanted(item: Waiting, matched: Matched) -> Steps[Shown]:
+def _while_wanted(item: PendingSearch, matched: Matched) -> Steps[RenderedHits]:
     """Create an answer's snippets; raise Abandoned once its client has left."""
-    steps = show(matched)
+    steps = render(matched)
     while True:
         if not item.is_wanted():
-            raise Abandoned
+            raise Cancelled
         try:
             next(steps)
         except StopIteration as end:
-            shown: Shown = end.value
+            shown: RenderedHits = end.value
             return shown
         yield
 
 
-Outcome = tuple[Waiting, Matched | BaseException]
+Outcome = tuple[PendingSearch, Matched | BaseException]
 
 
-def _group(ask: Ask, served: Served) -> Hashable:
+def _group(ask: SearchJob, served: SearchModel) -> Hashable:
     """Return the batch group: queries of one group have the same hits batched and one by one."""
     exact = ask.exact or (ask.exact is None and served.recipe.decoding.mode == "exact")
-    closed = ask.selection is not None and ask.selection.closed
-    return served.width(ask.k, ask.beams), ask.exact, ask.k if exact else None, closed
+    closed = ask.selection is not None and ask.selection.excluded
+    return served.beam_width(ask.k, ask.beams), ask.exact, ask.k if exact else None, closed
 
 
-def _outcomes(items: Sequence[Waiting], served: Served) -> list[Outcome]:
+def _outcomes(items: Sequence[PendingSearch], served: SearchModel) -> list[Outcome]:
     """Answer queries in one batch, or one by one if that fails; none if all clients have left."""
     try:
-        with stop_when(lambda: not any(item.is_wanted() for item in items)):
+        with cancel_when(lambda: not any(item.is_wanted() for item in items)):
             found = served.match(
-                [item.ask.text for item in items],
-                [item.ask.k for item in items],
-                [item.ask.selection for item in items],
-                items[0].ask.beams,
-                items[0].ask.exact,
+                [item.job.text for item in items],
+                [item.job.k for item in items],
+                [item.job.selection for item in items],
+                items[0].job.beams,
+                items[0].job.exact,
             )
         return list(zip(items, found, strict=True))
-    except Abandoned:
+    except Cancelled:
         return []
     except Exception as error:
         if len(items) == 1:
@@ -319,14 +328,14 @@ def _outcomes(items: Sequence[Waiting], served: Served) -> list[Outcome]:
     return [outcome for item in items for outcome in _outcomes([item], served)]
 
 
-def _run(task: Task, served: Served) -> None:
+def _run(task: Task, served: SearchModel) -> None:
     if not task.future.set_running_or_notify_cancel():
         return
     try:
-        with stop_when(lambda: not task.is_wanted()):
+        with cancel_when(lambda: not task.is_wanted()):
             result = task.run(served)
         task.future.set_result(result)
-    except Abandoned:
+    except Cancelled:
         task.future.set_exception(TimeoutError())
     except BaseException as error:
         task.future.set_exception(_known(error))

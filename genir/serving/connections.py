@@ -33,7 +33,7 @@ class Connection(Protocol):
 
 
 @dataclass(eq=False)
-class Place:
+class ConnectionSlot:
     """The slot of a connection; `group` is the client address it is counted under."""
 
     group: str
@@ -56,7 +56,7 @@ class Connections:
         self._group = lru_cache(1_024)(partial(_group, tuple(proxies)))
         self._count = 0
         self._each: Counter[str] = Counter()
-        self._waiting: OrderedDict[Place, None] = OrderedDict()  # longest waiting first
+        self._waiting: OrderedDict[ConnectionSlot, None] = OrderedDict()  # longest waiting first
 
     def __len__(self) -> int:
         """Return the number of connections."""
@@ -72,7 +72,7 @@ class Connections:
             lambda: self.dropped,
         )
 
-    def admit(self, address: str) -> Place | None:
+    def admit(self, address: str) -> ConnectionSlot | None:
         """Return a slot for a connection from an address; None if there is none."""
         group = self._group(address)
         crowded = bool(group) and self._each[group] >= self.most_each
@@ -81,7 +81,7 @@ class Connections:
             return None
         self._count += 1
         self._each[group] += 1
-        return Place(group)
+        return ConnectionSlot(group)
 
     def make_room(self, group: str = "") -> bool:
         """Drop the longest-waiting connection (of a group); return whether there was one."""
@@ -89,25 +89,25 @@ class Connections:
             if place.connection is not None and group in ("", place.group):
                 self.dropped += 1
                 connection = place.connection
-                self.leave(place)
+                self.release(place)
                 connection.drop()
                 return True
         return False
 
-    def wait(self, place: Place) -> None:
+    def mark_idle(self, place: ConnectionSlot) -> None:
         """Mark a connection as waiting for its client."""
         if not place.dropped:
-            self.answer(place)
+            self.mark_active(place)
             self._waiting[place] = None
 
-    def answer(self, place: Place) -> None:
+    def mark_active(self, place: ConnectionSlot) -> None:
         """Mark a connection as being answered."""
         self._waiting.pop(place, None)
 
-    def leave(self, place: Place) -> None:
+    def release(self, place: ConnectionSlot) -> None:
         """Release a slot; idempotent."""
         if not place.dropped:
-            self.answer(place)
+            self.mark_active(place)
             place.dropped = True
             self._count -= 1
             self._each[place.group] -= 1
@@ -126,7 +126,9 @@ def _group(proxies: tuple[str, ...], address: str) -> str:
     return str(found) if found.version == 4 else found.exploded[:19]
 
 
-def places(most: int | None, most_each: int | None, proxies: Collection[str]) -> Connections:
+def connection_limits(
+    most: int | None, most_each: int | None, proxies: Collection[str]
+) -> Connections:
     """Return the slots for `most` connections, by default as many as the system allows.
 
     Raises:

@@ -21,19 +21,19 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from genir.arguments import is_blank
+from genir.atomic_dirs import temporary_folder
 from genir.corpus.store import DocumentStore
 from genir.corpus.tokens import join_words, words
 from genir.errors import InputError
-from genir.folders import temporary_folder
 from genir.signals import on_leave
 
-WARM_UP = 3.0
+WARM_UP_S = 3.0
 """Seconds of load before the measurement; the writer's copy of the model is loaded in them."""
-CHANGE = 0.5
+CHANGE_EVERY_S = 0.5
 """Seconds between changes."""
 PAUSE = 0.1
 """Seconds until a client retries after a broken connection."""
-FEW = 100
+MIN_SEARCHES = 100
 """Minimum number of timed searches for a 99th percentile that differs from the maximum."""
 START = "import sys; from genir.cli import main; sys.argv[0] = 'genir'; main()"
 
@@ -51,7 +51,7 @@ class Load:
 
 
 @dataclass
-class Tally:
+class LoadStats:
     """Counts and times of responses.
 
     Attributes:
@@ -83,7 +83,7 @@ class Tally:
         elif route == "change":
             self.changes += 1
 
-    def told(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Return the figures. Raises InputError if no search was successful."""
         statuses = dict(sorted(self.statuses.items()))
         if not self.searches:
@@ -121,7 +121,7 @@ class Connection:
         self._token = f"Authorization: Bearer {token}\r\n" if token else ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    async def send(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """Send a request; return status and body. Raises OSError for a broken connection."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._place)
@@ -160,15 +160,15 @@ class Run:
 
     def __init__(self, address: str, queries: Sequence[str], load: Load) -> None:
         self.address, self.queries, self.load = address, queries, load
-        self.tally = Tally()
+        self.tally = LoadStats()
         self.until = 0.0
 
-    async def run(self) -> Tally:
+    async def run(self) -> LoadStats:
         """Warm up, then measure; return the counts and times."""
         if self.load.changes:
-            await self._change(Connection(self.address), 0, Tally())
-        await self._all(min(WARM_UP, self.load.seconds))
-        self.tally, start = Tally(), perf_counter()
+            await self._change(Connection(self.address), 0, LoadStats())
+        await self._all(min(WARM_UP_S, self.load.seconds))
+        self.tally, start = LoadStats(), perf_counter()
         await self._all(self.load.seconds)
         self.tally.seconds = perf_counter() - start
         return self.tally
@@ -176,23 +176,27 @@ class Run:
     async def _all(self, seconds: float) -> None:
         self.until = monotonic() + seconds
         clients = [self._search(random.Random(seed)) for seed in range(self.load.clients)]
-        beside = [self._weigh()] + ([self._changes()] if self.load.changes else [])
+        beside = [self._sample_memory()] + ([self._changes()] if self.load.changes else [])
         await asyncio.gather(*clients, *beside)
 
     async def _search(self, rng: random.Random) -> None:
         connection = Connection(self.address)
         while monotonic() < self.until:
             body = {"query": rng.choice(self.queries), "k": self.load.k}
-            await self._ask(connection, self.tally, "search", ("POST", "/v1/search", body))
+            await self._send(connection, self.tally, "search", ("POST", "/v1/search", body))
         await connection.close()
 
-    async def _ask(
-        self, connection: Connection, tally: Tally, route: str, question: tuple[str, str, object]
+    async def _send(
+        self,
+        connection: Connection,
+        tally: LoadStats,
+        route: str,
+        question: tuple[str, str, object],
     ) -> None:
         """Send a request and count its response; reconnect after a broken connection."""
         start = perf_counter()
         try:
-            status, _ = await connection.ask(*question)
+            status, _ = await connection.send(*question)
         except OSError:
             await connection.close()
             status = 0
@@ -206,10 +210,10 @@ class Run:
         while monotonic() < self.until:
             await self._change(connection, number, self.tally)
             number += 1
-            await asyncio.sleep(CHANGE)
+            await asyncio.sleep(CHANGE_EVERY_S)
         await connection.close()
 
-    async def _change(self, connection: Connection, number: int, tally: Tally) -> None:
+    async def _change(self, connection: Connection, number: int, tally: LoadStats) -> None:
         text = self.queries[number % len(self.queries)]
         document = {"_id": "load test", "title": text, "text": f"{text}. Load {number}.",
                     "url": "https://load.example.org/test"}  # fmt: skip
@@ -218,14 +222,14 @@ class Run:
             ("POST", "/v1/documents", {"document": document | {"text": text}, "replace": True}),
             ("DELETE", "/v1/documents/load%20test", None),
         ):
-            await self._ask(connection, tally, "change", (method, path, body))
+            await self._send(connection, tally, "change", (method, path, body))
 
-    async def _weigh(self) -> None:
+    async def _sample_memory(self) -> None:
         connection = Connection(self.address)
         while monotonic() < self.until:
             content = b""
             with suppress(OSError):  # a dead server shows in the search results
-                _, content = await connection.ask("GET", "/v1/metrics")
+                _, content = await connection.send("GET", "/v1/metrics")
             await connection.close()  # the server may close idle connections before the next sample
             lines = (line.split() for line in content.decode().splitlines())
             sizes = [float(words[1]) for words in lines
@@ -254,12 +258,12 @@ def run_load(model: Path, queries: Path | None, load: Load) -> dict[str, object]
         with started(folder, load) as (_, address):
             tally = asyncio.run(Run(address, asked, load).run())
     shown = {name: value for name, value in asdict(load).items() if name != "flags"}
-    return shown | tally.told()
+    return shown | tally.to_dict()
 
 
-def few_timed(searches: int) -> str:
+def few_searches_warning(searches: int) -> str:
     """Return a warning if there are too few searches for a 99th percentile, else ""."""
-    if searches >= FEW:
+    if searches >= MIN_SEARCHES:
         return ""
     return f"p99 is close to the maximum of {searches} times; give more minutes"
 
@@ -290,7 +294,7 @@ def started(folder: Path, load: Load) -> Iterator[tuple[subprocess.Popen[str], s
 
 
 def _read(path: Path) -> list[str]:
-    from genir.corpus.folder import read_queries
+    from genir.corpus.readers import read_queries
 
     return [query.text for query in read_queries(path).values()]
 

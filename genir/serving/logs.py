@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from genir.console import to_json
 
-WAITING = 10_000
+MAX_QUEUED_RECORDS = 10_000
 """Maximum number of lines that wait for a slow reader; further ones are dropped."""
 _OWN = {*vars(logging.makeLogRecord({})), "message", "taskName", "color_message"}
 
@@ -46,7 +46,7 @@ def logging_json(stream: TextIO | None = None) -> Iterator[None]:
     """Write the logs of genir and uvicorn as JSON lines until the block ends."""
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonLines())
-    waiting: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(MAX_QUEUED_RECORDS)
     listener = logging.handlers.QueueListener(waiting, handler)
     loggers = [logging.getLogger(name) for name in ("genir.serving", "uvicorn.error")]
     listener.start()

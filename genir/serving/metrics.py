@@ -12,8 +12,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -28,19 +28,22 @@ class Metrics:
             "genir_request_seconds",
             "Time from a request's first byte to the last of its answer.",
             ["route", "method"],
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
         self.requests = Counter(
             "genir_requests", "Requests answered.", ["route", "method", "status"], registry=registry
         )
         self.batch = Histogram(
-            "genir_batch_queries", "Queries in a batch.", buckets=SIZES, registry=registry
+            "genir_batch_queries",
+            "Queries in a batch.",
+            buckets=BATCH_SIZE_BUCKETS,
+            registry=registry,
         )
         self.waited = Histogram(
             "genir_queue_seconds",
             "Time queries waited for their batch.",
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
         self.late = Counter(
@@ -55,7 +58,7 @@ class Metrics:
             "genir_changes", "Changes committed by this server.", ["kind"], registry=registry
         )
         self.swaps = Counter("genir_models_swapped", "Models swapped in.", registry=registry)
-        self.lookouts = Counter(
+        self.sync_failures = Counter(
             "genir_lookout_failures",
             "Times the changes of other processes could not be read.",
             registry=registry,
@@ -65,6 +68,6 @@ class Metrics:
         """Add a gauge whose value is computed when the metrics are read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
-    def told(self) -> bytes:
+    def exposition(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -21,28 +21,28 @@ import uvicorn
 
 from genir.console import Console, print_line, styled
 from genir.errors import InputError
-from genir.memory import exempt_from_collection, limit_heap_growth
+from genir.process_memory import exempt_from_collection, limit_heap_growth
 from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
-from genir.serving.connections import Place, places
-from genir.serving.examination import Examination
-from genir.serving.guards import LOOPBACK
+from genir.serving.connections import ConnectionSlot, connection_limits
+from genir.serving.http_protocol import BoundedProtocol
 from genir.serving.logs import logging_json
-from genir.serving.protocol import BoundedProtocol
-from genir.serving.served import Served
+from genir.serving.middleware import LOOPBACK_HOSTS
+from genir.serving.model_checks import ModelChecks
+from genir.serving.protocols import SearchModel
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
 from genir.signals import ENDING, drop_output, forward, in_main_thread
 
 log = logging.getLogger("genir.serving")
 
-LAST_S = 5.0
+FORCED_EXIT_S = 5.0
 """Seconds after the drain until the process is killed if it has not ended."""
 SWITCH_SECONDS = 0.001
 """Interpreter switch interval in seconds; Python's default of 0.005 delays the event loop."""
-QUIET = 0.25
+IDLE_BEFORE_EXIT_S = 0.25
 """Seconds without a request after which a draining server closes its listener."""
-REFUSING = 2.0
+REFUSE_CONNECTIONS_S = 2.0
 """Maximum seconds of answering 503 to new requests before the listener is closed."""
 
 
@@ -70,14 +70,14 @@ def serve(
     """
     settings = settings or Settings()
     asked = settings.precision
-    changes = Examination(settings).refuse_unsigned(folder)
+    changes = ModelChecks(settings).refuse_unsigned(folder)
     if changes:
         print_line(f"{folder.name}: {changes:,} changes since the signature", stderr=True)
     sys.setswitchinterval(SWITCH_SECONDS)
     limit_heap_growth()
-    with claim(host, port) as listener, logging_json():
+    with bind(host, port) as listener, logging_json():
 
-        def load() -> Served:
+        def load() -> SearchModel:
             served = open_folder(folder, asked)
             exempt_from_collection()
             return served
@@ -86,7 +86,7 @@ def serve(
 
 
 def run(
-    load: Callable[[], Served],
+    load: Callable[[], SearchModel],
     listener: socket.socket,
     name: str,
     examples: Sequence[str] = (),
@@ -99,11 +99,11 @@ def run(
     """
     loopback, settings = is_loopback(listener), settings or Settings()
     if loopback and not settings.hosts:
-        settings = settings.model_copy(update={"hosts": LOOPBACK})
-    examiner = Examination(settings)
+        settings = settings.model_copy(update={"hosts": LOOPBACK_HOSTS})
+    examiner = ModelChecks(settings)
     app = create_app(examples=examples, settings=settings, loopback=loopback, examiner=examiner)
     service: Service = app.state.service
-    server = LeavingServer(service, settings)
+    server = GracefulServer(service, settings)
     console = Console(stderr=True)
     status = console.status(styled(f"Loading {name}"))
     status.start()
@@ -122,20 +122,21 @@ def run(
     server.config.app = app
     loading = service.load(load)
     loading.add_done_callback(finish)
-    with suppress(KeyboardInterrupt), server.hears_hang_up():
+    with suppress(KeyboardInterrupt), server.detects_disconnect():
         server.run(sockets=[listener])
     status.stop()
-    server.left()
+    server.remaining_requests()
     if loading.done() and not loading.cancelled():
         loading.result()  # raises the error of loading
 
 
-class LeavingServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """A uvicorn server with a graceful shutdown: it finishes accepted requests and exits with 0.
 
     While the model loads, a signal ends the process at once. Afterwards, the first SIGTERM, SIGHUP
-    or Ctrl-C makes /readyz fail and closes connections after their response. After `linger_s`, new
-    requests get a 503; when no request is left, the listener is closed. A second signal ends the
+    or Ctrl-C makes /readyz fail and closes connections after their response. After `pre_drain_s`,
+    new requests get a 503; when no request is left,
+    the listener is closed. A second signal ends the
     server without waiting.
     """
 
@@ -153,13 +154,13 @@ class LeavingServer(uvicorn.Server):
             )
         )
         self._service, self._settings = service, settings
-        self._connections = places(
+        self._connections = connection_limits(
             settings.max_connections, settings.max_connections_each, settings.trusted_proxies
         )
         self._connections.meter(service.metrics.gauge)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._guard = threading.Timer(settings.linger_s + settings.drain_s + LAST_S, _end)
+        self._guard = threading.Timer(settings.pre_drain_s + settings.drain_s + FORCED_EXIT_S, _end)
         self._guard.daemon = True
         self._before = {number: signal.getsignal(number) for number in ENDING}
 
@@ -174,7 +175,7 @@ class LeavingServer(uvicorn.Server):
         acceptor = Acceptor(sockets or [], self._protocol, self._connections)
         self.servers.append(acceptor)  # type: ignore[arg-type]
 
-    def _protocol(self, place: Place) -> BoundedProtocol:
+    def _protocol(self, place: ConnectionSlot) -> BoundedProtocol:
         return BoundedProtocol(
             self._connections,
             place,
@@ -184,7 +185,7 @@ class LeavingServer(uvicorn.Server):
         )
 
     @contextmanager
-    def hears_hang_up(self) -> Iterator[None]:
+    def detects_disconnect(self) -> Iterator[None]:
         """Also shut down on SIGHUP, which uvicorn does not handle."""
         heard = in_main_thread() and self._before[signal.SIGHUP] is not signal.SIG_IGN
         if heard:
@@ -203,33 +204,36 @@ class LeavingServer(uvicorn.Server):
             return
         self._service.draining = True
         self._guard.start()
-        self._loop.call_soon_threadsafe(self._leave)
+        self._loop.call_soon_threadsafe(self._start_drain)
 
-    def _leave(self) -> None:
+    def _start_drain(self) -> None:
         self._leaving = asyncio.ensure_future(self._finish())
 
     async def _finish(self) -> None:
-        await asyncio.sleep(self._settings.linger_s)
+        await asyncio.sleep(self._settings.pre_drain_s)
         service, begun = self._service, monotonic()
         service.refuses = True
         while (now := monotonic()) < begun + self._settings.drain_s:
-            alone = now - service.last_request > QUIET or now - begun > REFUSING
+            alone = (
+                now - service.last_request > IDLE_BEFORE_EXIT_S
+                or now - begun > REFUSE_CONNECTIONS_S
+            )
             if alone and not service.in_flight:
                 break
-            if now - begun > QUIET:
-                service.give_up(unfinished=True)
+            if now - begun > IDLE_BEFORE_EXIT_S:
+                service.abandon(unfinished=True)
             await asyncio.sleep(0.02)
-        service.give_up()
+        service.abandon()
         for _ in range(50):  # until their 503 is sent
             if not service.in_flight:
                 break
             await asyncio.sleep(0.02)
         self.should_exit = True
 
-    def left(self) -> None:
+    def remaining_requests(self) -> None:
         """Kill the process if a thread hangs, since Python's exit would wait for it or crash."""
         self._guard.cancel()
-        if self._service.hangs and self._service.draining:
+        if self._service.is_stuck and self._service.draining:
             _end(0, "a thread cannot be stopped; every request was answered")
 
 
@@ -247,7 +251,7 @@ def is_loopback(listener: socket.socket) -> bool:
     return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def claim(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
     """Bind a socket before the model is loaded, so that a used port is reported early.
 
     Raises InputError if the host or port is not available.
@@ -263,10 +267,10 @@ def claim(host: str, port: int) -> socket.socket:
             "try 127.0.0.1, or 0.0.0.0 for every network"
         ) from None
     except OSError as error:
-        raise InputError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+        raise InputError(f"cannot listen on {host}:{port}: {_load_error(error)}") from None
 
 
-def _reason(error: OSError) -> str:
+def _load_error(error: OSError) -> str:
     return {
         errno.EADDRINUSE: "the port is in use; choose another with --port, or 0 for any free one",
         errno.EACCES: "ports below 1024 need more rights; choose another with --port",

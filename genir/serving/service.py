@@ -11,24 +11,24 @@ from weakref import WeakSet
 
 from genir.byte_cache import MIB
 from genir.config import Precision
-from genir.corpus.matches import Matches
+from genir.corpus.lazy_hits import LazyHits
 from genir.errors import FolderError, InputError
-from genir.living.journal import Moved
-from genir.living.waits import waiting_until
-from genir.records import Selection
-from genir.serving.asks import Ask, Found, ModelState, asking
-from genir.serving.batching import Worker
+from genir.serving.batching import BatchScheduler
+from genir.serving.bm25 import BM25Comparison, BM25Result, View, look_up_hits
 from genir.serving.cache import AnswerCache
-from genir.serving.comparison import Compared, Comparison, View, look_up_hits
-from genir.serving.examination import Examiner, Unexamined
+from genir.serving.jobs import ModelState, SearchJob, SearchResult, current_caller
 from genir.serving.metrics import Metrics
-from genir.serving.served import Changed, Opener, Served
+from genir.serving.model_checks import ModelChecker, NoChecks
+from genir.serving.protocols import Opener, SearchModel, UpdatableModel
+from genir.serving.rendered_hits import render_all
 from genir.serving.settings import Settings
-from genir.serving.shown import show_all
-from genir.serving.writer import Writer
+from genir.serving.update_worker import UpdateWorker
+from genir.types import Selection
+from genir.updates.journal import FolderReplaced
+from genir.updates.lock_timeout import waiting_until
 
 T = TypeVar("T")
-CLOSE_S = 2.0
+CLOSE_TIMEOUT_S = 2.0
 """Seconds that threads have to end after the last request."""
 MAX_CARD_BYTES = 16 * MIB
 """Bytes of cached document facts and shares, which are dropped at the next change."""
@@ -39,7 +39,7 @@ class NotReady(Exception):
     """The model is still loading."""
 
 
-def open_folder(folder: Path, precision: Precision = "auto") -> Served:
+def open_folder(folder: Path, precision: Precision = "auto") -> SearchModel:
     """Load a model folder. A `precision` other than `auto` then applies to the whole process."""
     from genir.models.precision import describe, override
     from genir.retriever import Retriever  # imports torch, which would delay the server's start
@@ -57,26 +57,26 @@ class Service:
 
     def __init__(
         self,
-        retriever: Served | None = None,
+        retriever: SearchModel | None = None,
         settings: Settings | None = None,
         metrics: Metrics | None = None,
         opener: Opener = open_folder,
-        examiner: Examiner | None = None,
+        examiner: ModelChecker | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        self.examiner = examiner or Unexamined()
+        self.examiner = examiner or NoChecks()
         self.metrics = metrics or Metrics()
         self.draining = False  # readiness fails and connections are closed after a response
-        self.hangs = False  # a thread still runs after `close`
+        self.is_stuck = False  # a thread still runs after `close`
         self.refuses = False  # new requests are refused
         self._requests: dict[asyncio.Task[Any], bool] = {}  # value: whether the body is complete
         self._given_up: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.last_request = monotonic()
-        self._worker = Worker(self.settings, self.metrics, self._look)
-        self._writer = Writer(self._worker, opener, self.settings, self.examiner)
-        self._cache: AnswerCache[Found] = AnswerCache(self.settings.cache * MIB)
+        self._worker = BatchScheduler(self.settings, self.metrics, self._sync)
+        self._writer = UpdateWorker(self._worker, opener, self.settings, self.examiner)
+        self._cache: AnswerCache[SearchResult] = AnswerCache(self.settings.cache * MIB)
         self._cards: AnswerCache[object] = AnswerCache(MAX_CARD_BYTES)
-        self._comparison = Comparison(self.settings.max_compared)
+        self._comparison = BM25Comparison(self.settings.max_compared)
         if retriever is not None:
             self._writer.install(retriever)
         self._meter()
@@ -115,7 +115,7 @@ class Service:
         """Unregister an answered request."""
         self._requests.pop(request, None)
 
-    def give_up(self, unfinished: bool = False) -> None:
+    def abandon(self, unfinished: bool = False) -> None:
         """Cancel all requests, or only requests with an incomplete body; each at most once."""
         for request, whole in self._requests.items():
             if request not in self._given_up and not (unfinished and whole):
@@ -130,7 +130,7 @@ class Service:
         return self._worker.served is not None and self._worker.alive
 
     @property
-    def served(self) -> Served:
+    def served(self) -> SearchModel:
         """The model, for reading its properties only. Raises NotReady before `load`."""
         served = self._worker.served
         if served is None:
@@ -142,7 +142,7 @@ class Service:
         """Generation of the model and version of its documents."""
         return self._worker.state
 
-    def load(self, loader: Callable[[], Served]) -> "Future[None]":
+    def load(self, loader: Callable[[], SearchModel]) -> "Future[None]":
         """Load the model in the writer's thread; the future raises the error if that fails."""
 
         def install() -> None:
@@ -156,28 +156,28 @@ class Service:
 
     def close(self) -> None:
         """Refuse new work and drop waiting work; sets `hangs` if a thread does not end in time."""
-        until = monotonic() + CLOSE_S
+        until = monotonic() + CLOSE_TIMEOUT_S
         closing = (self._worker.close, self._writer.close, self._comparison.close)
-        self.hangs = not all([close(max(0.0, until - monotonic())) for close in closing])
+        self.is_stuck = not all([close(max(0.0, until - monotonic())) for close in closing])
 
-    def _look(self, served: Served) -> None:
+    def _sync(self, served: SearchModel) -> None:
         """Apply the changes of other processes, in the worker's thread."""
         try:
             with waiting_until(monotonic()):  # queries wait for this thread
-                followed = served.catch_up(reload=False)
+                followed = served.sync(reload=False)
             if followed:
                 log.info("applied changes of other processes", extra={"version": served.version})
-        except Moved:
-            self._writer.follow_soon()
+        except FolderReplaced:
+            self._writer.schedule_sync()
         except InputError as error:
-            self.metrics.lookouts.inc()
+            self.metrics.sync_failures.inc()
             log.error("the changes of other processes cannot be read: %s", error)
 
     # --- queries -------------------------------------------------------------------------------
 
     async def search(
-        self, asks: Sequence[Ask], deadline: float, fresh: bool = False
-    ) -> list[Found]:
+        self, asks: Sequence[SearchJob], deadline: float, fresh: bool = False
+    ) -> list[SearchResult]:
         """Return the answers to queries, from the cache (unless `fresh`) or from the model.
 
         `deadline` is in seconds of the monotonic clock.
@@ -198,7 +198,9 @@ class Service:
             async with asyncio.timeout(max(0.0, deadline - monotonic())):
                 wanted = [asks[place] for place in missing]
                 held = await self._prepare(wanted)
-                answers = await asyncio.gather(*self._worker.ask(wanted, deadline, held))
+                answers = await asyncio.gather(
+                    *self._worker.submit_searches(wanted, deadline, held)
+                )
             for place, answer in zip(missing, answers, strict=True):
                 found[place] = answer
                 if (
@@ -207,26 +209,26 @@ class Service:
                     self._cache.put(answer.state, asks[place].name, answer)
         return [one for one in found if one is not None]
 
-    async def _prepare(self, asks: Sequence[Ask]) -> list[object]:
+    async def _prepare(self, asks: Sequence[SearchJob]) -> list[object]:
         """Compile the filters outside the model's thread; return one mask per query."""
         wanted = {one.name: one for one in (ask.selection for ask in asks) if one is not None}
         held = {name: await self._worker.prepare(one) for name, one in wanted.items()}
         return [None if ask.selection is None else held[ask.selection.name] for ask in asks]
 
-    async def ask(self, question: Callable[[Served], T], deadline: float) -> T:
+    async def ask(self, question: Callable[[SearchModel], T], deadline: float) -> T:
         """Run a function in the model's thread; return its result. Raises as `search` does."""
         _ = self.served
         return await self._worker.call(question, deadline)
 
     async def remember(
-        self, name: Hashable, question: Callable[[Served], T], deadline: float
+        self, name: Hashable, question: Callable[[SearchModel], T], deadline: float
     ) -> tuple[T, ModelState]:
         """Return a result of `ask`, cached until the next change, and the state it belongs to."""
         kept = self._cards.get(self._worker.state, name)
         if kept is not None:
             return cast(tuple[T, ModelState], kept)
 
-        def asked(served: Served) -> tuple[T, ModelState]:
+        def asked(served: SearchModel) -> tuple[T, ModelState]:
             return question(served), self._worker.state
 
         answer = await self.ask(asked, deadline)
@@ -234,7 +236,7 @@ class Service:
         return answer
 
     async def look_up(
-        self, name: Hashable, question: Callable[[Served], T], deadline: float
+        self, name: Hashable, question: Callable[[SearchModel], T], deadline: float
     ) -> tuple[T, ModelState]:
         """Like `remember`, but run the function outside the model's thread.
 
@@ -246,12 +248,12 @@ class Service:
         if kept is not None:
             return cast(tuple[T, ModelState], kept)
         async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            answer = await self._worker.beside(question), state
+            answer = await self._worker.concurrent_with(question), state
         self._cards.put(state, name, answer)
         return answer
 
     async def shares(
-        self, asks: Sequence[Ask], found: Sequence[Found], deadline: float
+        self, asks: Sequence[SearchJob], found: Sequence[SearchResult], deadline: float
     ) -> list[list[float] | None]:
         """Return the shares of each query's hits; None if they are unknown.
 
@@ -259,10 +261,12 @@ class Service:
         """
         return [await self._shares(*pair, deadline) for pair in zip(asks, found, strict=True)]
 
-    async def _shares(self, ask: Ask, found: Found, deadline: float) -> list[float] | None:
-        keys = found.shown.keys
+    async def _shares(
+        self, ask: SearchJob, found: SearchResult, deadline: float
+    ) -> list[float] | None:
+        keys = found.rendered.keys
 
-        def question(served: Served) -> list[float] | None:
+        def question(served: SearchModel) -> list[float] | None:
             if self._worker.state != found.state:
                 return None
             return served.shares(ask.text, keys, ask.selection)
@@ -272,16 +276,16 @@ class Service:
         return shares if state == found.state else None
 
     async def compare(
-        self, asks: Sequence[Ask], deadline: float, scope: Selection | None = None
-    ) -> Compared:
+        self, asks: Sequence[SearchJob], deadline: float, scope: Selection | None = None
+    ) -> BM25Result:
         """Return BM25's hits over the same documents: all, or the documents of a scope.
 
         Builds the index first if there is none for these documents. The time for it is reported
         separately, since the times of the model do not include building it either.
         """
 
-        def look(served: Served) -> View:
-            return self._comparison.look(
+        def look(served: SearchModel) -> View:
+            return self._comparison.snapshot(
                 served, self._worker.state, [ask.selection for ask in asks], scope
             )
 
@@ -292,20 +296,20 @@ class Service:
             index_ms = (monotonic() - begun) * 1000
             hits = await self._comparison.search(view, [(ask.text, ask.k) for ask in asks])
 
-        def look_up(served: Served) -> list[Matches]:
+        def look_up(served: SearchModel) -> list[LazyHits]:
             return look_up_hits(served, [(ask.text, ask.selection) for ask in asks], hits)
 
         matches = await self.ask(look_up, deadline)
 
         async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            steps = show_all(matches)
-            shown = await asyncio.wrap_future(self._worker.texts.run(steps, asking.get()))
-        return Compared(shown, view.state[1], index_ms)
+            steps = render_all(matches)
+            shown = await asyncio.wrap_future(self._worker.texts.run(steps, current_caller.get()))
+        return BM25Result(shown, view.state[1], index_ms)
 
     # --- changes -------------------------------------------------------------------------------
 
     async def change(
-        self, kind: str, work: Callable[[Changed], T], deadline: float
+        self, kind: str, work: Callable[[UpdatableModel], T], deadline: float
     ) -> tuple[T, int]:
         """Apply a change; return its result and the new version, which later queries see."""
         _ = self.served

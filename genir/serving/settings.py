@@ -14,8 +14,8 @@ from pydantic import (
 
 from genir.config import Precision
 from genir.errors import InputError
-from genir.serving.messages import MAX_KEYS, MAX_QUERIES, MAX_QUERY_CHARACTERS
 from genir.serving.origins import check_host, check_origin, check_proxy
+from genir.serving.schemas import MAX_KEYS, MAX_QUERIES, MAX_QUERY_CHARACTERS
 
 
 def _listed(given: Any) -> Any:
@@ -23,7 +23,7 @@ def _listed(given: Any) -> Any:
     return (given,) if isinstance(given, str) else given
 
 
-Several = BeforeValidator(_listed)
+ListOption = BeforeValidator(_listed)
 Host = Annotated[str, AfterValidator(check_host)]
 OriginText = Annotated[str, AfterValidator(check_origin)]
 Proxy = Annotated[str, AfterValidator(check_proxy)]
@@ -44,17 +44,17 @@ class Settings(BaseModel):
         description="allow adding and deleting documents over HTTP; default: if a token with the "
         "role write exists, or only this machine can reach the server",
     )
-    hosts: Annotated[tuple[Host, ...], Several] = Field(
+    hosts: Annotated[tuple[Host, ...], ListOption] = Field(
         default=(),
         description="accepted host names of requests; default: the names of this machine if only "
         "it can reach the server, else any",
     )
-    cors: Annotated[tuple[OriginText, ...], Several] = Field(
+    cors: Annotated[tuple[OriginText, ...], ListOption] = Field(
         default=(),
         description="origins of other pages that may send requests from browsers, for example "
         "https://www.example.org; '*' for all",
     )
-    trusted_proxies: Annotated[tuple[Proxy, ...], Several] = Field(
+    trusted_proxies: Annotated[tuple[Proxy, ...], ListOption] = Field(
         default=("127.0.0.1", "::1"),
         description="addresses and networks of proxies whose X-Forwarded-For, -Proto and -Host "
         "headers are trusted; '*' for any",
@@ -157,7 +157,7 @@ class Settings(BaseModel):
         default=200_000, ge=1, description="maximum documents that BM25 indexes"
     )
     log_queries: bool = Field(default=False, description="write query texts to the log")
-    linger_s: float = Field(
+    pre_drain_s: float = Field(
         default=0.0,
         ge=0,
         description="seconds after SIGTERM during which requests are still accepted",

@@ -15,17 +15,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genir.arguments import as_keys
+from genir.atomic_dirs import fsync_parent
 from genir.console import command
 from genir.errors import InputError
-from genir.folders import flush_entry
-from genir.json_text import JsonError, parse_json
-from genir.records import Selection
+from genir.json_parser import JsonError, parse_json
 from genir.text_files import read_text
+from genir.types import Selection
 
 Role = Literal["read", "write"]
 PREFIX = "genir_"
 """Prefix of every secret, so that secret scanners recognize leaked ones."""
-MODE = 0o600
+FILE_MODE = 0o600
 
 
 class Token(BaseModel):
@@ -54,7 +54,7 @@ class TokenFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Caller:
+class Principal:
     """The authenticated caller: token name, role, and accessible documents (None for all)."""
 
     name: str
@@ -73,7 +73,7 @@ class Tokens:
         """Read the file. Raises InputError if it cannot be read or is invalid."""
         self.path = path
         self._stamp: tuple[int, ...] = ()
-        self._callers: list[tuple[bytes, Caller]] = []
+        self._callers: list[tuple[bytes, Principal]] = []
         self._load(self._facts())
 
     @property
@@ -101,7 +101,7 @@ class Tokens:
             raise InputError(f"{error}; the tokens stay as they were") from None
         return True
 
-    def caller(self, secret: str) -> Caller | None:
+    def caller(self, secret: str) -> Principal | None:
         """Return the caller with this secret, or None. Takes constant time."""
         digest, found = hash_of(secret), None
         for known, caller in self._callers:
@@ -115,7 +115,7 @@ class Tokens:
             facts = self.path.stat()
             if not stat.S_ISREG(facts.st_mode):  # opening a pipe would block
                 raise OSError(errno.EINVAL, "no regular file")
-            if self._stamp and facts_of(facts) == self._stamp:
+            if self._stamp and file_stamp(facts) == self._stamp:
                 return self._stamp
             with self.path.open("rb"):
                 pass
@@ -124,7 +124,7 @@ class Tokens:
                 f"{self.path}: cannot be read ({error.strerror}); "
                 f"create one with: genir token new NAME {command('--file', self.path)}"
             ) from None
-        return facts_of(facts)
+        return file_stamp(facts)
 
     def _load(self, facts: tuple[int, ...]) -> None:
         self._stamp = facts  # also for an invalid file: report it once
@@ -132,16 +132,16 @@ class Tokens:
         self._callers = [(bytes.fromhex(one.sha256), _caller(one)) for one in tokens]
 
 
-def facts_of(facts: os.stat_result) -> tuple[int, ...]:
+def file_stamp(facts: os.stat_result) -> tuple[int, ...]:
     """Return the fingerprint of a file: it changes with its content, inode and permissions."""
     return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
 
-def _caller(token: Token) -> Caller:
+def _caller(token: Token) -> Principal:
     allow = () if token.allow is None else (frozenset(token.allow),)
     where = (token.where,) if token.where else ()
-    scope = Selection(where, allow, closed=True) if where or allow else None
-    return Caller(token.name, token.role, scope)
+    scope = Selection(where, allow, excluded=True) if where or allow else None
+    return Principal(token.name, token.role, scope)
 
 
 def hash_of(secret: str) -> bytes:
@@ -173,16 +173,16 @@ def check_condition(field: str, condition: Any, place: str) -> None:
     """Raise InputError, prefixed with `place`, for an invalid filter condition."""
     import numpy as np
 
-    from genir.corpus.conditions import passing
+    from genir.corpus.metadata_filters import matching_rows
 
     try:
-        passing(field, condition, lambda *test: np.zeros(1, dtype=bool))
+        matching_rows(field, condition, lambda *test: np.zeros(1, dtype=bool))
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
 
 
 @dataclass(frozen=True)
-class Wish:
+class TokenSpec:
     """Name, role and scope of a token to create."""
 
     name: str
@@ -191,7 +191,7 @@ class Wish:
     allow: Sequence[str] | None = None
 
 
-def new_token(path: Path, wish: Wish) -> str:
+def new_token(path: Path, wish: TokenSpec) -> str:
     """Add a token to a file, which is created if missing; return the secret, which is not stored.
 
     Raises:
@@ -227,14 +227,14 @@ def _write(path: Path, tokens: Sequence[Token]) -> None:
     content = {"tokens": [token.model_dump(exclude_defaults=True) for token in tokens]}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         with open(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file, indent=2, ensure_ascii=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        flush_entry(path.parent)
+        fsync_parent(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example, Identifier
+from genir.types import Document, Example, Identifier
 
 TrainQueries = Mapping[str, Sequence[str]]
 """Document key -> texts of the train queries that the document is relevant to."""
@@ -28,13 +28,13 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[Strict]]
+    Options: ClassVar[type[StrictModel]]
 
     def __init__(self, options: Any) -> None:
         self.options = options
 
     @property
-    def joins(self) -> bool:
+    def concatenates_targets(self) -> bool:
         """Whether targets are joined, so that one example may lead to several documents."""
         return bool(getattr(self.options, "join", False))
 
@@ -57,25 +57,25 @@ class Task(ABC):
         """Yield one epoch's examples, document by document in corpus order."""
 
 
-Facts = TypeVar("Facts")
+Stats = TypeVar("Stats")
 
 
-class CorpusTask(Task, Generic[Facts]):
+class CorpusTask(Task, Generic[Stats]):
     """A task that needs statistics of the whole corpus, computed once in one pass."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self._learned: tuple[Sequence[Document], Facts] | None = None
+        self._fitted: tuple[Sequence[Document], Stats] | None = None
 
     @abstractmethod
-    def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> Facts:
+    def fit(self, corpus: Sequence[Document], table: IdentifierTable) -> Stats:
         """Compute the statistics; they depend on the corpus and the table only."""
 
-    def facts(self, corpus: Sequence[Document], table: IdentifierTable) -> Facts:
+    def stats(self, corpus: Sequence[Document], table: IdentifierTable) -> Stats:
         """Return the statistics of `learn`, cached for later epochs."""
-        if self._learned is None or self._learned[0] is not corpus:
-            self._learned = (corpus, self.learn(corpus, table))
-        return self._learned[1]
+        if self._fitted is None or self._fitted[0] is not corpus:
+            self._fitted = (corpus, self.fit(corpus, table))
+        return self._fitted[1]
 
 
 def draw_target(table: IdentifierTable, document: Document, rng: Random) -> Identifier:

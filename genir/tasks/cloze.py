@@ -9,17 +9,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.corpus.tokens import count_words, join_words
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example
 from genir.tasks.base import CorpusTask, Task, TrainQueries, draw_identifier, draw_target
+from genir.tasks.chunking import fill, first_section, sentences
 from genir.tasks.hyperlinks import linked_from
 from genir.tasks.indexing import Indexing
-from genir.tasks.passages import fill, first_section, sentences
+from genir.types import Document, Example
 
 
-class IctOptions(Strict):
+class IctOptions(StrictModel):
     """Passages of about `words` words; one sentence of at least `shortest` words from each.
 
     target: the document's identifier, or the `rest` of the passage as text. The sentence stays in
@@ -62,7 +62,7 @@ class Ict(Task):
         return join_words([s for n, s in enumerate(passage) if kept or n != chosen])
 
 
-class BfsOptions(Strict):
+class BfsOptions(StrictModel):
     """`count` sentences of the first section, each of at least `shortest` words."""
 
     count: int = Field(default=1, ge=1)
@@ -88,7 +88,7 @@ class Wlp(CorpusTask[dict[str, list[str]]]):
     name = "wlp"
     Options = BfsOptions
 
-    def learn(self, corpus: Sequence[Document], table: IdentifierTable) -> dict[str, list[str]]:
+    def fit(self, corpus: Sequence[Document], table: IdentifierTable) -> dict[str, list[str]]:
         """Collect the keys of the documents that link to each document."""
         return linked_from(corpus, table)
 
@@ -100,7 +100,7 @@ class Wlp(CorpusTask[dict[str, list[str]]]):
         rng: Random,
     ) -> Iterator[Example]:
         """Yield `count` examples for each document that others link to."""
-        linking = self.facts(corpus, table)
+        linking = self.stats(corpus, table)
         for document in corpus:
             others = linking.get(document.key)
             long = _long_opening(document, self.options.shortest)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
-from genir.tasks.passages import clean, sentence_places
+from genir.tasks.chunking import clean, sentence_places
+from genir.types import Document
 
 Places = Sequence[tuple[int, int]]
 """Start and end offsets of the parts of a text, in reading order."""

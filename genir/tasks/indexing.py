@@ -10,12 +10,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.corpus.tokens import words
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_target
-from genir.tasks.passages import clean, lead, span, windows
+from genir.tasks.chunking import clean, lead, span, windows
+from genir.types import Document, Example
 
 
 class Indexing(Task):
@@ -39,7 +39,7 @@ class Indexing(Task):
         """Return the source texts of the document."""
 
 
-class LeadOptions(Strict):
+class LeadOptions(StrictModel):
     """`words`: maximum number of words of a lead."""
 
     words: int = Field(default=32, ge=1)
@@ -56,7 +56,7 @@ class Lead(Indexing):
         return [lead(document.text, self.options.words)]
 
 
-class TitleOptions(Strict):
+class TitleOptions(StrictModel):
     """No options."""
 
 
@@ -83,7 +83,7 @@ class TitleLead(Indexing):
         return [". ".join(parts)] if all(parts) else []
 
 
-class SpansOptions(Strict):
+class SpansOptions(StrictModel):
     """`count` spans a document, each of `shortest` to `longest` words."""
 
     shortest: int = Field(default=3, ge=1)
@@ -110,7 +110,7 @@ class Spans(Indexing):
         return [span(found, options.shortest, options.longest, rng) for _ in range(count)]
 
 
-class ChunksOptions(Strict):
+class ChunksOptions(StrictModel):
     """Windows of `words` words; consecutive windows share `overlap` words."""
 
     words: int = Field(default=64, ge=1)

@@ -12,8 +12,8 @@ from random import Random
 
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries
+from genir.types import Document, Example
 
 
 class Mixture:

@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 
-from genir.config import Strict, TaskSection, validate
+from genir.config import StrictModel, TaskSection, validate
 from genir.plugins import Registry
-from genir.tasks.anchors import Acm, Qdm, Rdp, Rqp
 from genir.tasks.base import Task
 from genir.tasks.cloze import Bfs, Ict, Wlp
-from genir.tasks.contents import Ngrams, Passages, Terms
+from genir.tasks.corpusbrain import Hip, Iss, Lps
+from genir.tasks.dynamic_retriever import Ngrams, Passages, Terms
+from genir.tasks.harp import Acm, Qdm, Rdp, Rqp
 from genir.tasks.indexing import Chunks, Lead, Spans, Title, TitleLead
 from genir.tasks.mixture import Mixture
-from genir.tasks.noise import Misspelt
-from genir.tasks.overlaps import Overlaps
-from genir.tasks.recurring import RecurringSpans
+from genir.tasks.prop import BProp, Prop
 from genir.tasks.retrieval import PseudoQueries, Queries
-from genir.tasks.units import Hip, Iss, Lps
-from genir.tasks.word_sets import BProp, Prop
-from genir.tasks.writing import WriteQueries, WrittenPassages
+from genir.tasks.seal import Overlaps
+from genir.tasks.spider import RecurringSpans
+from genir.tasks.tome_and_querygen import PassageGeneration, QueryGeneration
+from genir.tasks.typos import TypoTask
 
 # fmt: off
 TASKS: Registry[Task] = Registry(
@@ -30,14 +30,14 @@ TASKS: Registry[Task] = Registry(
         RecurringSpans,
         Passages, Terms, Ngrams,
         Iss, Lps, Hip,
-        WrittenPassages, WriteQueries, Overlaps,
+        PassageGeneration, QueryGeneration, Overlaps,
     ),
 )
 # fmt: on
 TaskSection.variants = TASKS
 
 
-def task_options(section: TaskSection) -> Strict:
+def task_options(section: TaskSection) -> StrictModel:
     """Return the options of a task.
 
     Raises:
@@ -51,7 +51,7 @@ def build_task(section: TaskSection) -> Task:
     """Build the task of a recipe section. Raises `InputError` like `task_options`."""
     options = task_options(section)
     task = TASKS[section.task](options)
-    return Misspelt(task, section.typos) if section.typos else task
+    return TypoTask(task, section.typo_prob) if section.typo_prob else task
 
 
 def build_mixture(sections: Sequence[TaskSection], seed: int) -> Mixture:

@@ -8,18 +8,18 @@ from typing import Any
 from pydantic import Field
 
 from genir.arguments import is_blank
-from genir.config import Strict
-from genir.corpus.lines import json_records, shorten
-from genir.corpus.seen import plain
+from genir.config import StrictModel
+from genir.corpus.json_lines import json_records, shorten
+from genir.corpus.query_digests import normalise_query
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_identifier, draw_target
-from genir.tasks.passages import clean
+from genir.tasks.chunking import clean
 from genir.text_files import read_lines
+from genir.types import Document, Example
 
 
-class QueriesOptions(Strict):
+class QueriesOptions(StrictModel):
     """join: the target is all relevant documents of the query, in corpus order (CorpusBrain)."""
 
     join: bool = False
@@ -42,16 +42,16 @@ class Queries(Task):
         answers: dict[str, dict[str, None]] = {}
         for document in corpus:
             for source in filter(None, map(clean, queries.get(document.key, ()))):
-                if self.joins:
+                if self.concatenates_targets:
                     answers.setdefault(source, {})[document.key] = None
                 else:
                     yield Example(source, draw_target(table, document, rng))
         for source, keys in answers.items():
             first, *others = (draw_identifier(table, key, rng) for key in keys)
-            yield Example(source, first, also=tuple(others))
+            yield Example(source, first, extra_targets=tuple(others))
 
 
-class PseudoQueriesOptions(Strict):
+class PseudoQueriesOptions(StrictModel):
     """file: JSON lines {"text": ..., "document": key}, optionally gzipped; other fields are
     ignored.
 
@@ -92,9 +92,9 @@ class PseudoQueries(Task):
 
     def leave_out(self, questions: Collection[str]) -> None:
         """Exclude these queries, ignoring case, from all later examples."""
-        held_out = set(map(plain, questions))
+        held_out = set(map(normalise_query, questions))
         for key, texts in self.asked.items():
-            self.asked[key] = [text for text in texts if plain(text) not in held_out]
+            self.asked[key] = [text for text in texts if normalise_query(text) not in held_out]
 
     def examples(
         self,

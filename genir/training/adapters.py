@@ -12,7 +12,7 @@ def add_adapters(model: DocidModel, rank: int) -> None:
     Raises:
         InputError: the model does not support adapters, or peft is not installed.
     """
-    network = model.adaptable()
+    network = model.adapter_target()
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
@@ -27,7 +27,7 @@ def add_adapters(model: DocidModel, rank: int) -> None:
 
 def merge_adapters(model: DocidModel) -> None:
     """Merge the adapters into their base weights and remove them."""
-    network = model.adaptable()
+    network = model.adapter_target()
     from peft.tuners.lora import LoraLayer
 
     adapted = {name: part for name, part in network.named_modules() if isinstance(part, LoraLayer)}

@@ -13,9 +13,9 @@ import torch
 from genir.identifiers.table import PAD, IdentifierTable
 from genir.models.base import Batch
 from genir.models.encoder import encode_texts, pad_batch
-from genir.records import Example, Identifier
 from genir.tasks.base import TrainQueries
-from genir.tasks.passages import clean
+from genir.tasks.chunking import clean
+from genir.types import Example, Identifier
 
 Answers = Mapping[str, Mapping[int, None]]
 """Numbers of the documents that answer a text, in order."""
@@ -77,10 +77,10 @@ class Batcher:
         numbers: dict[str, dict[int, None]] = {}
         for example in examples:
             if not isinstance(example.target, str):
-                own = numbers.setdefault(example.asked, {})
-                for target in (example.target, *example.also):
+                own = numbers.setdefault(example.typed_source, {})
+                for target in (example.target, *example.extra_targets):
                     own.update(dict.fromkeys(owners(target)))
-                own.update(known.get(example.asked, {}))
+                own.update(known.get(example.typed_source, {}))
         return numbers
 
     def _owners(self, target: Identifier) -> list[int]:
@@ -115,12 +115,12 @@ class Batcher:
             _padded(targets),
             torch.tensor(rows),
             torch.tensor([e.weight for e in examples], dtype=torch.float32),
-            sources=tuple(e.asked for e in examples),
+            sources=tuple(e.typed_source for e in examples),
         )
 
     def _target(self, example: Example) -> Sequence[int]:
         if not isinstance(example.target, str):
-            return self._joined(example.target, example.also)
+            return self._joined(example.target, example.extra_targets)
         ids = self.tokenizer.encode(example.target, add_special_tokens=False)
         end = self.tokenizer.eos_token_id
         end = self.tokenizer.sep_token_id if end is None else end

@@ -5,7 +5,7 @@
 - `prepared/`: untrained model folder
 - `checkpoint/`: model, optimizer, schedule and random states (accelerate), and `Progress`
 - `best/`: weights with the best dev score
-- `start/`, `first/`, `generator/`: parent model, first stage and query generator
+- `parent/`, `passage_stage/`, `generator/`: parent model, first stage and query generator
 - `pseudo.jsonl`: generated queries
 - `finished/`: model folder before it is moved to its destination
 - `precision.json`: precision of each kind of work
@@ -27,8 +27,8 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
+from genir.atomic_dirs import PARTIAL, REPLACED, exclusive_lock, new_folder
 from genir.errors import InputError
-from genir.folders import PARTIAL, REPLACED, new_folder, sole_use
 from genir.manifest import sha256
 from genir.signals import on_leave
 
@@ -74,7 +74,7 @@ UNFINISHED = re.compile(
 """Unfinished files and folders of a killed process, in the working folder."""
 CHECKSUMS = "checksums.json"
 """File with the sha256 of each other file of a checkpoint."""
-MODELS = ("start", "first", "generator")
+MODELS = ("parent", "passage_stage", "generator")
 """Models trained before this one, each in its own working folder."""
 
 
@@ -89,8 +89,8 @@ class WorkFolder:
         self.corpus = self.path / "corpus.sqlite"
         self.checkpoint = self.path / "checkpoint"
         self.best = self.path / "best"
-        self.start = self.path / "start"
-        self.first = self.path / "first"
+        self.start = self.path / "parent"
+        self.first = self.path / "passage_stage"
         self.generator = self.path / "generator"
         self.pseudo = self.path / "pseudo.jsonl"
         self.finished = self.path / "finished"
@@ -116,7 +116,7 @@ class WorkFolder:
             )
         self.refuse_foreign()
         if self.path.is_dir():
-            with sole_use(self.path / LOCK, str(self.path)):
+            with exclusive_lock(self.path / LOCK, str(self.path)):
                 pass
         try:
             if self.path.exists() and not (resume and self.begun):
@@ -136,7 +136,7 @@ class WorkFolder:
 
         try:
             with (
-                sole_use(self.path / LOCK, str(self.path)),
+                exclusive_lock(self.path / LOCK, str(self.path)),
                 on_leave(lambda: None if self.begun else abandon()),
             ):
                 yield
@@ -256,7 +256,7 @@ class WorkFolder:
         """
         if self.path.is_dir():
             self.refuse_foreign()
-            with sole_use(self.path / LOCK, str(self.path)):
+            with exclusive_lock(self.path / LOCK, str(self.path)):
                 shutil.rmtree(self.path)
 
     def close(self) -> None:

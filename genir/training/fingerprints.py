@@ -12,29 +12,34 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genir.config import Recipe, Stage, Strict, load_recipe, recipe_names
-from genir.corpus.folder import read_corpus
+from genir.config import Recipe, StageConfig, StrictModel, load_recipe, recipe_names
+from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.identifiers.registry import scheme_options
 from genir.manifest import check_manifest
 from genir.models.digests import file_digest, folder_digest, weights_digest
 from genir.models.registry import model_options
-from genir.records import Document
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import task_options
-from genir.training.inputs import same_as_start, shared, stages_of, train_queries
 from genir.training.losses.registry import loss_options
-from genir.training.pseudo import is_file, is_recipe
+from genir.training.pseudo_queries import is_file, is_recipe
+from genir.training.recipe_checks import (
+    inherited_overrides,
+    parent_overrides,
+    stages_of,
+    train_queries,
+)
+from genir.types import Document
 
 if TYPE_CHECKING:
-    from genir.training.job import Job
+    from genir.training.pipeline import TrainingJob
 
 Inputs = dict[str, str]
 QUERIES = "train queries"
 FILE = "inputs.json"
 """File with the fingerprints in a working folder; a model folder has them in metrics.json."""
-SHOWN = 12
+DIGEST_DIGITS = 12
 """Hexadecimal digits of a digest that messages show."""
 
 
@@ -45,7 +50,7 @@ class DocumentDigest:
         self._sha = hashlib.sha256()
         self.keys: set[str] = set()
 
-    def over(self, documents: Iterable[Document]) -> Iterator[Document]:
+    def update(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Yield the documents and update the digest."""
         for document in documents:
             links = [(link.start, link.end, link.target) for link in document.links]
@@ -70,7 +75,7 @@ def queries_digest(queries: TrainQueries) -> str:
     return f"{count:,} queries, sha256 {digest.hexdigest()}"
 
 
-def training_inputs(job: "Job", recipe: Recipe, store: Path | None = None) -> Inputs:
+def training_inputs(job: "TrainingJob", recipe: Recipe, store: Path | None = None) -> Inputs:
     """Read all inputs of a training run and return their fingerprints.
 
     Args:
@@ -81,7 +86,7 @@ def training_inputs(job: "Job", recipe: Recipe, store: Path | None = None) -> In
     """
     found = recipe_inputs(recipe, [job.recipe] if isinstance(job.recipe, str) else [])
     digest = DocumentDigest()
-    documents = digest.over(read_corpus(job.corpus, job.base_url))
+    documents = digest.update(read_corpus(job.corpus, job.base_url))
     if store is None:
         for _ in documents:
             pass
@@ -93,13 +98,15 @@ def training_inputs(job: "Job", recipe: Recipe, store: Path | None = None) -> In
     return own | {QUERIES: queries_digest(queries)} | found
 
 
-def files_read(job: "Job", recipe: Recipe) -> dict[str, Path | None]:
+def files_read(job: "TrainingJob", recipe: Recipe) -> dict[str, Path | None]:
     """Return the paths that a training run reads, by the option or key that names them."""
     named: dict[str, Path | None] = {
         "CORPUS": job.corpus,
         "--queries": job.queries,
         "--qrels": job.qrels,
-        "pseudo.source": Path(recipe.pseudo.source) if recipe.pseudo.source else None,
+        "pseudo_queries.source": Path(recipe.pseudo_queries.source)
+        if recipe.pseudo_queries.source
+        else None,
     }
     if isinstance(job.recipe, str) and job.recipe.endswith(".toml"):
         named["RECIPE"] = Path(job.recipe)
@@ -126,7 +133,7 @@ def recipe_settings(recipe: Recipe) -> Inputs:
     return {f"setting {name}": text for name, text in _flat(recipe.model_dump(mode="json"))}
 
 
-def options_inputs(options: Sequence[Strict]) -> Inputs:
+def options_inputs(options: Sequence[StrictModel]) -> Inputs:
     """Return digests of the files and weights named by options. Raises InputError."""
     found = {f"file {file}": file_digest(file) for one in options for file in one.files()}
     names = dict.fromkeys(name for one in options for name in one.weights())
@@ -134,14 +141,15 @@ def options_inputs(options: Sequence[Strict]) -> Inputs:
 
 
 def _named_inputs(recipe: Recipe) -> Inputs:
-    """Return the inputs named by `[pseudo] source` and `[model] start`, except recipes."""
+    """Return the inputs named by `[pseudo_queries] source` and `[model] init_from`, except
+    recipes."""
     found: Inputs = {}
-    source = recipe.pseudo.source
+    source = recipe.pseudo_queries.source
     if is_file(source):
         found[f"file {source}"] = file_digest(Path(source))
     elif source and not is_recipe(source):
         found[f"weights {source!r}"] = weights_digest(source)
-    start = recipe.model.start
+    start = recipe.model.init_from
     if start and not names_recipe(start):
         check_manifest(Path(start))
         found[f"model folder {start}"] = folder_digest(Path(start))
@@ -151,22 +159,29 @@ def _named_inputs(recipe: Recipe) -> Inputs:
 def _earlier_inputs(recipe: Recipe, trained: Sequence[str]) -> Inputs:
     """Return the inputs of the recipes that are trained before this one."""
     parts = []
-    if recipe.model.start and names_recipe(recipe.model.start):
-        parts.append((recipe.model.start, [*shared(recipe), *same_as_start(recipe)]))
-    if is_recipe(recipe.pseudo.source):
-        parts.append((recipe.pseudo.source, [*shared(recipe), *recipe.pseudo.settings]))
+    if recipe.model.init_from and names_recipe(recipe.model.init_from):
+        parts.append(
+            (recipe.model.init_from, [*inherited_overrides(recipe), *parent_overrides(recipe)])
+        )
+    if is_recipe(recipe.pseudo_queries.source):
+        parts.append(
+            (
+                recipe.pseudo_queries.source,
+                [*inherited_overrides(recipe), *recipe.pseudo_queries.settings],
+            )
+        )
     found: Inputs = {}
     for name, settings in parts:
         if name in trained:
             raise InputError(
-                f"[model] start = {name!r}: a recipe cannot start from itself; name another"
+                f"[model] init_from = {name!r}: a recipe cannot start from itself; name another"
             )
         inputs = recipe_inputs(load_recipe(name, settings), (*trained, name))
         found |= {f"recipe {name}: {key}": value for key, value in inputs.items()}
     return found
 
 
-def stage_options(stage: Stage) -> list[Strict]:
+def stage_options(stage: StageConfig) -> list[StrictModel]:
     """Return the options of all variants of a stage. Raises InputError if one is invalid."""
     return [
         scheme_options(stage.identifiers),
@@ -177,7 +192,7 @@ def stage_options(stage: Stage) -> list[Strict]:
 
 
 def names_recipe(name: str) -> bool:
-    """Return whether `[model] start` is a recipe name instead of a model folder."""
+    """Return whether `[model] init_from` is a recipe name instead of a model folder."""
     return name in recipe_names() or name.endswith(".toml")
 
 
@@ -196,29 +211,29 @@ def _flat(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
 # --- comparison --------------------------------------------------------------------------------
 
 
-def changed(known: Mapping[str, str], now: Mapping[str, str]) -> str:
+def describe_change(recorded: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Return the name of the first changed input with both values, or ""."""
-    for name in dict.fromkeys([*now, *known]):
-        before, after = known.get(name, "absent"), now.get(name, "absent")
+    for name in dict.fromkeys([*now, *recorded]):
+        before, after = recorded.get(name, "absent"), now.get(name, "absent")
         if before != after:
             return f"{name}: {_short(before)} then, {_short(after)} now"
     return ""
 
 
 def _short(value: str) -> str:
-    return re.sub(r"[0-9a-f]{40,}", lambda digits: digits[0][:SHOWN], value)
+    return re.sub(r"[0-9a-f]{40,}", lambda digits: digits[0][:DIGEST_DIGITS], value)
 
 
-def refuse_changed(where: Path, known: Mapping[str, str], now: Mapping[str, str]) -> None:
+def require_unchanged(where: Path, recorded: Mapping[str, str], now: Mapping[str, str]) -> None:
     """Raise InputError with the first input that differs from the recorded ones."""
-    if difference := changed(known, now):
+    if difference := describe_change(recorded, now):
         raise InputError(
             f"{where}: was made from other inputs ({difference}); restore them to continue with "
             "--resume, or start again with --overwrite"
         )
 
 
-def refuse_changed_since(folder: Path, job: "Job", recipe: Recipe) -> None:
+def require_unchanged_since(folder: Path, job: "TrainingJob", recipe: Recipe) -> None:
     """Raise InputError if a file, weights or a recipe changed since the inputs were recorded.
 
     Called after reading them, which may be hours later if other models are trained first.
@@ -228,19 +243,19 @@ def refuse_changed_since(folder: Path, job: "Job", recipe: Recipe) -> None:
     """
     known = read_inputs(folder)
     now = recipe_inputs(recipe, [job.recipe] if isinstance(job.recipe, str) else [])
-    refuse_changed(folder, known, known | now)
+    require_unchanged(folder, known, known | now)
 
 
-def refuse_other_data(folder: Path, known: Inputs, inputs: Inputs) -> None:
+def require_same_data(folder: Path, recorded: Inputs, inputs: Inputs) -> None:
     """Raise InputError if a model was trained on other documents or queries.
 
     Args:
         folder: Model folder.
-        known: Current inputs.
+        recorded: Current inputs.
         inputs: Inputs of the model's training.
     """
-    data = {name: known[name] for name in ("base URL", "documents", QUERIES)}
-    refuse_changed(folder, inputs, inputs | data)
+    data = {name: recorded[name] for name in ("base URL", "documents", QUERIES)}
+    require_unchanged(folder, inputs, inputs | data)
 
 
 def write_inputs(folder: Path, inputs: Mapping[str, str]) -> None:

@@ -15,22 +15,22 @@ from transformers import get_cosine_schedule_with_warmup
 from genir.errors import InputError
 from genir.models.base import Batch
 from genir.models.precision import autocast
-from genir.records import Example
 from genir.retriever import Retriever
 from genir.tasks.registry import build_mixture
 from genir.training.batches import Batcher, known_answers
 from genir.training.checkpoints import Progress, WorkFolder
-from genir.training.dev import measure_dev
-from genir.training.display import Display, say
-from genir.training.joining import require_separator
-from genir.training.losses.base import Setting
-from genir.training.losses.registry import Losses, refuse_text, takes_lists
-from genir.training.signals import StopWish, stop_wish
-from genir.training.split import DevSplit
+from genir.training.dev_eval import evaluate_dev
+from genir.training.dev_split import DevSplit
+from genir.training.losses.base import LossContext
+from genir.training.losses.registry import Losses, needs_answers, require_text_loss
+from genir.training.multi_target_checks import require_separator
+from genir.training.progress_display import Display, log
+from genir.training.stop_request import StopRequest, stop_request
+from genir.types import Example
 
 Choice = Callable[[int, list[Example]], list[Example]]
 
-AGREE_EVERY = 10
+SYNC_EVERY_STEPS = 10
 """Steps between synchronizations of the stop and checkpoint flags of all processes."""
 
 
@@ -65,7 +65,7 @@ class Trainer:
         self.mixture = build_mixture(retriever.recipe.tasks, self.settings.seed)
         for task, _ in self.mixture.tasks:
             task.leave_out(split.questions)
-        lists = takes_lists(retriever.recipe)
+        lists = needs_answers(retriever.recipe)
         self.batcher = Batcher(
             retriever.model.tokenizer,
             retriever.table,
@@ -77,14 +77,14 @@ class Trainer:
         self._prepare()
         # The main process embeds documents for a teacher; the others read the cached vectors.
         with self.accelerator.main_process_first():
-            self.losses = Losses(Setting(retriever, work.prepared, work.path, self.first_epoch))
+            self.losses = Losses(LossContext(retriever, work.prepared, work.path, self.first_epoch))
 
     def _prepare(self) -> None:
         """Compute the number of steps and prepare model and optimizer with accelerate."""
         self.first_epoch = self._examples(0)
         if self.mixture.idle:
             shown = self.accelerator.is_main_process
-            say(f"tasks without an example in this corpus: {', '.join(self.mixture.idle)}", shown)
+            log(f"tasks without an example in this corpus: {', '.join(self.mixture.idle)}", shown)
         shared = self.settings.batch_size * self.accelerator.num_processes
         wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
         self.total = min(wanted, self.settings.max_steps or wanted)
@@ -105,13 +105,15 @@ class Trainer:
 
     def _refuse_text(self) -> None:
         """Raise InputError if the model or the losses do not support text targets."""
-        if not self.retriever.model.writes_text:
+        if not self.retriever.model.generates_text:
             raise InputError(
                 f"[[tasks]]: a {self.retriever.model.kind!r} model cannot generate text, which is "
                 "a task's target; take target = 'identifier', or [model] kind = 'seq2seq'"
             )
-        refuse_text(self.retriever.recipe)
-        self.retriever.model.refuse_target(self.settings.target_length, "[training] target_length")
+        require_text_loss(self.retriever.recipe)
+        self.retriever.model.check_target_length(
+            self.settings.target_length, "[training] target_length"
+        )
 
     def _groups(self) -> list[dict[str, Any]]:
         head = self.retriever.model.head_parameters()
@@ -137,11 +139,11 @@ class Trainer:
         if progress.step:
             self.schedule.load_state_dict(progress.schedule)
         shown = self.accelerator.is_main_process
-        with stop_wish() as wish, Display(self.total, progress.step, shown) as display:
+        with stop_request() as wish, Display(self.total, progress.step, shown) as display:
             self._steps(progress, wish, display)
         return progress
 
-    def _steps(self, progress: Progress, wish: StopWish, display: Display) -> None:
+    def _steps(self, progress: Progress, wish: StopRequest, display: Display) -> None:
         earlier, began = progress.seconds, time.monotonic()
         saved = began
         self.model.train()  # once: evaluation restores the mode
@@ -152,17 +154,17 @@ class Trainer:
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - began
             display.advance(loss)
-            if self._due(progress.step):
-                self._measure(progress, self._finite(loss, progress.step), display)
+            if self._should_evaluate(progress.step):
+                self._measure(progress, self._require_finite(loss, progress.step), display)
             last = progress.step == self.total
-            stop, old = self._agree(progress.step, wish.made, time.monotonic() - saved)
+            stop, old = self._sync_decision(progress.step, wish.is_set, time.monotonic() - saved)
             if last or stop or old:
-                self._finite(loss, progress.step)
+                self._require_finite(loss, progress.step)
                 progress.schedule = self.schedule.state_dict()
                 self.work.save(self.accelerator, progress)
                 saved = time.monotonic()
             if stop:
-                raise wish.stopped()
+                raise wish.error()
 
     def _batches(self, skip: int) -> Iterator[Batch]:
         """Yield this process's batches from step `skip` on, over all epochs."""
@@ -198,7 +200,7 @@ class Trainer:
         detached: torch.Tensor = loss.detach()
         return detached
 
-    def _finite(self, loss: torch.Tensor, step: int) -> float:
+    def _require_finite(self, loss: torch.Tensor, step: int) -> float:
         """Return the loss. Raises InputError unless loss and weights are finite."""
         value = float(loss)
         if not math.isfinite(value):
@@ -215,15 +217,15 @@ class Trainer:
             + (f". The last good checkpoint is in {kept}" if kept.is_dir() else "")
         )
 
-    def _due(self, step: int) -> bool:
+    def _should_evaluate(self, step: int) -> bool:
         """Return whether to measure dev: at regular intervals, and once early."""
-        every = max(1, self.total // self.settings.evaluations)
+        every = max(1, self.total // self.settings.num_dev_evals)
         return step % every == 0 or step == max(1, every // 4) or step == self.total
 
     def _measure(self, progress: Progress, loss: float, display: Display) -> None:
         display.note("measuring dev")
         try:
-            figures = measure_dev(self.retriever, self.split.questions, self.accelerator)
+            figures = evaluate_dev(self.retriever, self.split.questions, self.accelerator)
         except InputError:
             raise self._diverged("some scores are not finite", progress.step) from None
         progress.history.append(
@@ -234,13 +236,13 @@ class Trainer:
         if self.accelerator.is_main_process and figures["RR@10"] >= progress.best:
             self.work.keep_best(self.retriever.model)
         progress.best = max(progress.best, figures["RR@10"])
-        display.measured(progress.history[-1], asked=bool(self.split.questions))
+        display.show_dev_metrics(progress.history[-1], asked=bool(self.split.questions))
 
-    def _agree(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
+    def _sync_decision(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
         """Return (stop, checkpoint is due), with the same result in every process."""
         wishes = [stop, age > self.settings.checkpoint_seconds]
         if self.accelerator.num_processes > 1:
-            if step % AGREE_EVERY:
+            if step % SYNC_EVERY_STEPS:
                 return False, False
             flags = torch.tensor(wishes, dtype=torch.int64, device=self.accelerator.device)
             wishes = (self.accelerator.reduce(flags, "sum") > 0).tolist()

@@ -13,10 +13,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from genir.config import Precision
 from genir.errors import InputError
-from genir.models.precision import WORKS, Taken, Work, choose, fixed, line_of, reason_for
-from genir.training.display import say
+from genir.models.precision import (
+    WORKLOADS,
+    DType,
+    Workload,
+    choose,
+    fixed,
+    reason_for,
+    summary_line,
+)
+from genir.training.progress_display import log
 
-Recorded = dict[str, dict[Work, Taken]]
+PrecisionRecord = dict[str, dict[Workload, DType]]
 """The precision of each kind of work, by device type."""
 
 
@@ -46,7 +54,7 @@ def recorded_precision(path: Path, asked: Precision) -> Iterator[Mapping[str, st
 def _record(path: Path, kind: str, asked: Precision) -> None:
     known = _read(path)
     if kind in known:
-        say(f"precision on {kind}: {line_of(known[kind], 'recorded at the start')}", True)
+        log(f"precision on {kind}: {summary_line(known[kind], 'recorded at the start')}", True)
         return
     if not known and (path.parent / "prepared").is_dir():
         raise InputError(
@@ -54,25 +62,28 @@ def _record(path: Path, kind: str, asked: Precision) -> None:
             "starts again"
         )
     for each in {kind, "cpu"} - known.keys():  # parent models may run on the CPU
-        known[each] = {work: _choice(work, each, asked) for work in WORKS}
-    say(f"precision on {kind}: {line_of(known[kind], reason_for(kind, WORKS, asked))}", True)
+        known[each] = {work: _choice(work, each, asked) for work in WORKLOADS}
+    log(
+        f"precision on {kind}: {summary_line(known[kind], reason_for(kind, WORKLOADS, asked))}",
+        True,
+    )
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(known), encoding="utf-8")
     partial.replace(path)
 
 
-def _choice(work: Work, device_type: str, asked: Precision) -> Taken:
+def _choice(work: Workload, device_type: str, asked: Precision) -> DType:
     """Return the recipe's precision, else the outer training's, else the measured choice."""
     return choose(work, device_type) if asked == "auto" else asked
 
 
-def _read(path: Path) -> Recorded:
+def _read(path: Path) -> PrecisionRecord:
     if not path.exists():
         return {}
     try:
-        known = TypeAdapter(Recorded).validate_json(path.read_bytes())
+        known = TypeAdapter(PrecisionRecord).validate_json(path.read_bytes())
     except ValidationError:
         known = {"": {}}
-    if any(own.keys() != set(WORKS) for own in known.values()):
+    if any(own.keys() != set(WORKLOADS) for own in known.values()):
         raise InputError(f"{path}: damaged; --overwrite starts again")
     return known

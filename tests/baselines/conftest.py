@@ -9,7 +9,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from genir.corpus.store import DocumentStore
 from genir.models.encoder import TextEncoder
-from genir.records import Document
+from genir.types import Document
 
 TEXTS = {
     "cat": ("cat", "The cat prints and concatenates files."),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genir.baselines.bm25 import Bm25
 from genir.errors import InputError
-from genir.records import Document
+from genir.types import Document
 
 WORDS = st.lists(st.sampled_from(["alpha", "beta", "gamma", "delta", "epsilon"]), max_size=6)
 
@@ -167,4 +167,4 @@ def test_arguments_of_other_types_are_refused():
     with pytest.raises(InputError, match=r"among: shape \(3,\); give one bool per document"):
         found.search("one", 3, among=[True] * 3)
     with pytest.raises(InputError, match=r"text: got \['a'\] \(list\); give a str"):
-        Bm25.reads(["a"])
+        Bm25.supports(["a"])

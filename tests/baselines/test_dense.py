@@ -26,7 +26,7 @@ def test_small_chunks_answer_alike(corpus, encoder, monkeypatch):
     baseline = Dense.fit(corpus, encoder)
     queries = ["files", "network", "pattern", "gzip"]
     whole = baseline.search(queries, 3)
-    monkeypatch.setattr(dense, "CELLS", 2 * len(corpus))
+    monkeypatch.setattr(dense, "MAX_SCORES_PER_BATCH", 2 * len(corpus))
     keys = [[hit.key for hit in hits] for hits in baseline.search(queries, 3)]
     assert keys == [[hit.key for hit in hits] for hits in whole]
 

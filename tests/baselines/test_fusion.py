@@ -4,7 +4,7 @@ from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
 from genir.errors import InputError
-from genir.records import Hit
+from genir.types import Hit
 
 
 class Fixed:

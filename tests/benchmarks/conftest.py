@@ -22,7 +22,7 @@ batch_size = 16
 learning_rate = 0.01
 source_length = 24
 dev_queries = 4
-evaluations = 1
+num_dev_evals = 1
 precision = "fp32"
 """
 GENERATOR = f"""
@@ -32,19 +32,19 @@ words = 2
 [[tasks]]
 task = "write-queries"
 [decoding]
-mode = "free"
+mode = "text"
 {SEQ2SEQ}"""
 TWO_STAGES = f"""
-[pseudo]
+[pseudo_queries]
 source = GENERATOR
 count = 2
 length = 6
-[first.identifiers]
+[passage_stage.identifiers]
 scheme = "passage"
 words = 5
-[[first.tasks]]
+[[passage_stage.tasks]]
 task = "queries"
-[first.decoding]
+[passage_stage.decoding]
 beams = 2
 [identifiers]
 scheme = "url"
@@ -63,13 +63,13 @@ task = "queries"
 task = "title-lead"
 [model]
 encoder = ENCODER
-lexical = 8
+lexical_dim = 8
 START
 [training]
 batch_size = 16
 learning_rate = 0.01
 head_learning_rate = 0.05
-evaluations = 2
+num_dev_evals = 2
 dev_queries = 8
 """
 PLAN = """
@@ -122,7 +122,7 @@ def recipes(tiny_encoder, tmp_path):
     encoder = json.dumps(str(tiny_encoder))
     rows = write("rows", ENCODER, SCHEME='scheme = "atomic"', ENCODER=encoder, START="")
     codes = 'scheme = "residual"\nlevels = 2\ncodes = 8'
-    write("codes", ENCODER, SCHEME=codes, ENCODER=encoder, START=f"start = {rows}")
+    write("codes", ENCODER, SCHEME=codes, ENCODER=encoder, START=f"init_from = {rows}")
     write("two", TWO_STAGES, GENERATOR=write("generator", GENERATOR))
     return tmp_path
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from benchmarks.updates.incremental import SplitCorpus, main, ratios
-from genir.corpus.folder import read_corpus, read_qrels
-from genir.training.job import Job, train
+from genir.corpus.readers import read_corpus, read_qrels
+from genir.training.pipeline import TrainingJob, train
 
 RECIPE = """
 name = "tiny"
@@ -19,11 +19,11 @@ task = "queries"
 task = "title"
 [model]
 encoder = {encoder}
-lexical = 8
+lexical_dim = 8
 [training]
 max_steps = 2
 batch_size = 16
-evaluations = 1
+num_dev_evals = 1
 dev_queries = 4
 """
 
@@ -46,7 +46,7 @@ def test_test_queries_are_split_by_the_documents_that_answer_them(tiny_corpus):
 
 
 def test_every_step_runs_once(recipe, tiny_corpus, tmp_path, capsys):
-    train(Job(recipe, tiny_corpus, tmp_path / "full"))
+    train(TrainingJob(recipe, tiny_corpus, tmp_path / "full"))
     work = tmp_path / "work"
     options = {"full": tmp_path / "full", "recipe": recipe, "share": 0.25, "queries": 30}
     options["settings"] = ["training.max_steps=1"]

@@ -18,8 +18,8 @@ def test_the_shipped_plan_has_every_recipe_that_retrieves():
     for run in planned:
         assert load_recipe(run.row.recipe, run.settings).tasks
     recipes = {name: load_recipe(name) for name in recipe_names()}
-    retrieving = {name for name, recipe in recipes.items() if recipe.decoding.mode != "free"}
-    parents = {recipe.model.start for recipe in recipes.values()}
+    retrieving = {name for name, recipe in recipes.items() if recipe.decoding.mode != "text"}
+    parents = {recipe.model.init_from for recipe in recipes.values()}
     assert retrieving - parents <= {run.row.recipe for run in planned}
 
 
@@ -80,7 +80,7 @@ def test_batches_of_encoder_decoders_are_scaled():
     own = (*plan.settings, *(f"training.{setting}" for setting in larger))
     assert scaled.shared_settings("default") == plain.shared_settings("url") == plan.settings
     assert scaled.shared_settings("url") == own
-    first = tuple(f"first.training.{setting}" for setting in ("evaluations=2", *larger))
+    first = tuple(f"passage_stage.training.{setting}" for setting in ("num_dev_evals=2", *larger))
     assert scaled.shared_settings("tome") == (*own, *first)
 
 

@@ -5,11 +5,16 @@ import re
 
 import pytest
 
-from genir.corpus.documents import document_of
-from genir.corpus.folder import read_corpus, read_qrels, read_queries, read_train_queries
-from genir.corpus.writing import write_corpus
+from genir.corpus.readers import (
+    read_corpus,
+    read_qrels,
+    read_queries,
+    read_train_queries,
+)
+from genir.corpus.serialization import document_of
+from genir.corpus.writer import write_corpus
 from genir.errors import InputError
-from genir.records import Document, Qrel, Query
+from genir.types import Document, Qrel, Query
 
 GOOD = b'{"_id": "a", "text": "one"}\n'
 QUERIES = b'{"_id": "q", "text": "which?"}\n'

@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from genir import text_files
-from genir.corpus import pages
-from genir.corpus.folder import read_corpus, read_queries
+from genir.corpus import page_folder
 from genir.corpus.layout import train_files
+from genir.corpus.readers import read_corpus, read_queries
 from genir.errors import InputError
 from genir.models.digests import file_digest
 from genir.text_files import read_lines, read_text
@@ -222,7 +222,7 @@ def test_a_file_too_large_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["x.md", "x.html", "x.txt"])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_page_too_large_is_refused(corpus, name, packed, monkeypatch):
-    monkeypatch.setattr(pages, "MAX_PAGE_CHARS", 1000)
+    monkeypatch.setattr(page_folder, "MAX_PAGE_CHARS", 1000)
     data = b"a line\n" * 150
     (corpus / name).write_bytes(gzip.compress(data) if packed else data)
     with pytest.raises(InputError, match=rf"{name}: more than 1,000 characters, unpacked; split"):

@@ -1,8 +1,8 @@
 import pytest
 
-from genir.corpus.folder import read_corpus
 from genir.corpus.front_matter import split_front_matter
-from genir.corpus.page import parse_html, parse_markdown
+from genir.corpus.page_parser import parse_html, parse_markdown
+from genir.corpus.readers import read_corpus
 from genir.errors import InputError
 
 TITLES = {

@@ -3,15 +3,15 @@ import sys
 
 import pytest
 
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
 from genir.corpus.python_docs import (
-    LEFT_OUT,
-    MINIMUM,
+    EXCLUDED_MODULES,
+    MIN_DOC_CHARS,
     Modules,
     documents_of,
     import_modules,
     make_python_docs,
 )
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
 from genir.errors import InputError
 
 
@@ -38,7 +38,7 @@ def test_entries_are_complete_and_unique(documents):
     assert list(documents) == sorted(documents)
     assert len({d.text for d in documents.values()}) == len(documents)
     for document in documents.values():
-        assert len(document.text) >= MINIMUM
+        assert len(document.text) >= MIN_DOC_CHARS
         assert document.title.startswith(document.key)
         assert " at 0x" not in document.title
         assert document.url.startswith("https://docs.python.org/3/library/")
@@ -56,7 +56,7 @@ def test_titles_and_urls(documents):
 
 
 def test_nothing_unsafe_is_imported(modules):
-    assert not set(modules.imported) & LEFT_OUT
+    assert not set(modules.imported) & EXCLUDED_MODULES
     assert not {"antigravity", "this", "turtledemo"} & set(sys.modules)
     assert all("test" not in name.split(".") for name in modules.imported)
     assert modules.skipped["winreg" if sys.platform != "win32" else "readline"]

@@ -5,13 +5,13 @@ import os
 
 import pytest
 
-from genir.corpus.folder import holds_pages, read_corpus, read_qrels, read_queries
 from genir.corpus.layout import train_files
-from genir.corpus.notes import Notes
-from genir.corpus.runs import read_run
+from genir.corpus.readers import holds_pages, read_corpus, read_qrels, read_queries
+from genir.corpus.skipped_items import SkippedItems
+from genir.corpus.trec_runs import read_run
 from genir.errors import InputError
-from genir.records import Document, Link, Qrel
-from genir.training.inputs import train_queries
+from genir.training.recipe_checks import train_queries
+from genir.types import Document, Link, Qrel
 
 ONE = '{"_id": "a", "text": "one"}\n'
 QUERY = '{"_id": "q", "text": "which?"}\n'
@@ -299,7 +299,7 @@ def test_judgements_behind_a_link_to_nothing_are_refused(tmp_path):
 
 
 def test_names_in_notes_hide_nothing(caplog):
-    notes = Notes("here")
+    notes = SkippedItems("here")
     notes.add("left out", "a\ufe0f\U000e0100\x1b[2J\n.md")
     notes.report()
     assert caplog.messages == [r"here: left out: 1 ('a\ufe0f\U000e0100\x1b[2J\n.md')"]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genir.corpus.documents import document_of
-from genir.corpus.layers import Additions, LayeredStore
+from genir.corpus.overlay import MemoryStore, OverlayStore
+from genir.corpus.serialization import document_of
 from genir.corpus.store import DocumentStore
 from genir.errors import FolderError, InputError
-from genir.records import Document, Link
+from genir.types import Document, Link
 
 DOCUMENTS = [
     Document("a", "one", "A", "u/a", (Link(0, 3, "b"),), {"lang": "en", "year": 1999, "ok": True}),
@@ -106,14 +106,14 @@ def test_previews_are_what_hits_show(store, monkeypatch):
     keys = [document.key for document in DOCUMENTS]
     shown = store.previews([*keys, "nowhere", "a"])
     assert shown == {one.key: (one.title, one.url, one.text) for one in DOCUMENTS}
-    layered = LayeredStore(store.path)
-    layered.put({1: Document("b", "two anew", "B"), 4: Document("e", "five")})
+    layered = OverlayStore(store.path)
+    layered.upsert({1: Document("b", "two anew", "B"), 4: Document("e", "five")})
     assert layered.previews(["b", "e", "a"]) == {
         "a": ("A", "u/a", "one"), "b": ("B", "", "two anew"), "e": ("", "", "five")
     }  # fmt: skip
     monkeypatch.setattr("genir.corpus.store.PREVIEW_CHARACTERS", 2)
     assert [layered.previews([key])[key].text for key in "abe"] == ["on", "tw", "fi"]
-    layered.put({4: Document("e", " \n five")})
+    layered.upsert({4: Document("e", " \n five")})
     assert layered.previews(["e"])["e"].text == "fi"  # from the first word on
     layered.close()
 
@@ -197,16 +197,16 @@ def test_a_file_that_took_the_place_of_an_open_one_is_not_read(store, tmp_path):
 
 
 def test_a_mask_that_was_being_made_when_documents_changed_is_not_kept(store, monkeypatch):
-    layered = LayeredStore(store.path)
-    passing = layered._passing
+    layered = OverlayStore(store.path)
+    passing = layered._matching_mask
 
     def slow(where):
         mask = passing(where)
         monkeypatch.undo()
-        layered.put({0: Document("a", "one", metadata={"lang": "fr"})})
+        layered.upsert({0: Document("a", "one", metadata={"lang": "fr"})})
         return mask
 
-    monkeypatch.setattr(layered, "_passing", slow)
+    monkeypatch.setattr(layered, "_matching_mask", slow)
     assert layered.matching({"lang": "en"}).tolist() == [True, False, True, False]
     assert layered.matching({"lang": "en"}).tolist() == [False, False, True, False]
     layered.close()
@@ -220,8 +220,8 @@ def test_large_numbers_are_stored_and_found(tmp_path, value):
     assert store.matching({"n": {"gte": value}}).tolist() == [True, False]
     with pytest.raises(InputError, match="cannot be compared"):
         store.matching({"n": {"gt": 10**309}})
-    layered = LayeredStore(tmp_path / "d.sqlite")
-    layered.put({2: Document("c", "text", metadata={"n": value})})
+    layered = OverlayStore(tmp_path / "d.sqlite")
+    layered.upsert({2: Document("c", "text", metadata={"n": value})})
     assert layered.find("c").metadata["n"] == value
 
 
@@ -235,8 +235,8 @@ def test_a_filter_finds_exactly_the_value_it_names(tmp_path, layered):
     path = tmp_path / "d.sqlite"
     store = DocumentStore.create(path, [Document("none", "x")] if layered else documents)
     if layered:
-        store = LayeredStore(path)
-        store.put(dict(enumerate(documents)))
+        store = OverlayStore(path)
+        store.upsert(dict(enumerate(documents)))
     for number, value in enumerate(EXACT):
         ranges = [] if value is True else [{"gte": value, "lte": value}]
         for condition in [value, [value, "other"], *ranges]:
@@ -284,8 +284,8 @@ def test_booleans_equal_no_numbers_and_no_texts(tmp_path, condition, numbers):
     with closing(DocumentStore.create(tmp_path / "d.sqlite", documents[:5])) as store:
         found = np.flatnonzero(store.matching({"b": condition})).tolist()
         assert found == [n for n in numbers if n < 5]
-    with closing(LayeredStore(tmp_path / "d.sqlite")) as layered:
-        layered.put({n: documents[n] for n in range(1, len(documents))})
+    with closing(OverlayStore(tmp_path / "d.sqlite")) as layered:
+        layered.upsert({n: documents[n] for n in range(1, len(documents))})
         assert np.flatnonzero(layered.matching({"b": condition})).tolist() == numbers
 
 
@@ -302,8 +302,8 @@ def test_a_field_of_objects_is_known_and_cannot_be_filtered(tmp_path, value, lay
     path = tmp_path / "d.sqlite"
     store = DocumentStore.create(path, [Document("c", "x")] if layered else documents)
     if layered:
-        store = LayeredStore(path)
-        store.put(dict(enumerate(documents)))
+        store = OverlayStore(path)
+        store.upsert(dict(enumerate(documents)))
     with pytest.raises(InputError, match=r"field 'o' holds only objects, .*filtered; Known: n"):
         store.matching({"o": 1})
     with pytest.raises(InputError, match=r"unknown metadata field 'p'"):
@@ -400,12 +400,12 @@ def test_documents_that_come_while_a_filter_is_compiled_lie_behind_its_mask(tmp_
     """Another thread applies a change between the two halves of `having`."""
     below = [Document(str(n), "x", metadata={"t": "a"}) for n in range(3)]
     DocumentStore.create(tmp_path / "s.sqlite", below).close()
-    store = LayeredStore(tmp_path / "s.sqlite")
-    store.put({3: Document("3", "x", metadata={"t": "a"})})
+    store = OverlayStore(tmp_path / "s.sqlite")
+    store.upsert({3: Document("3", "x", metadata={"t": "a"})})
     numbers = store._added.numbers
 
     def come():
-        store._added.put({4: Document("4", "x", metadata={"t": "a"})})
+        store._added.upsert({4: Document("4", "x", metadata={"t": "a"})})
         return numbers()
 
     store._added.numbers = come
@@ -415,14 +415,14 @@ def test_documents_that_come_while_a_filter_is_compiled_lie_behind_its_mask(tmp_
 def test_metadata_are_read_without_texts(tmp_path):
     documents = [Document(str(n), "x", metadata={"n": n}) for n in range(3)]
     DocumentStore.create(tmp_path / "s.sqlite", documents).close()
-    store = LayeredStore(tmp_path / "s.sqlite")
-    store.put({1: Document("1", "y", metadata={"n": "new"}), 3: Document("3", "x")})
+    store = OverlayStore(tmp_path / "s.sqlite")
+    store.upsert({1: Document("1", "y", metadata={"n": "new"}), 3: Document("3", "x")})
     assert store.metadata_of([0, 1, 3, 9]) == {0: {"n": 0}, 1: {"n": "new"}, 3: {}}
 
 
 def test_a_number_that_another_thread_reads_lies_below_the_length():
     """A filter was refused as damage where it read rows before the length was set."""
-    store, lengths = Additions(), []
+    store, lengths = MemoryStore(), []
 
     class Watched:
         def __enter__(self):
@@ -433,6 +433,6 @@ def test_a_number_that_another_thread_reads_lies_below_the_length():
             lengths.append((found, len(store)))
 
     store._lock = Watched()
-    store.put({0: Document("a", "x"), 1: Document("b", "x")})
+    store.upsert({0: Document("a", "x"), 1: Document("b", "x")})
     assert lengths == [(1, 2)]
     store.close()

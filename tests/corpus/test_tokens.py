@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.corpus.tokens import (
-    Glued,
+    GluedWord,
     characters,
     count_words,
     first_words,
@@ -65,7 +65,7 @@ def test_words_and_terms(script):
 def test_a_glued_word_has_no_space_before_it():
     found = words("用 docker命令")
     assert found == ["用", "docker", "命", "令"]
-    assert [isinstance(word, Glued) for word in found] == [False, False, True, True]
+    assert [isinstance(word, GluedWord) for word in found] == [False, False, True, True]
     assert join_words(found[1:3]) == "docker命"
     assert join_words(found[2:]) == "命令"
     assert join_words([found[0], found[3]]) == "用令"

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genir.corpus.typos import misspell
-from genir.records import Query
+from genir.types import Query
 
 ALPHABET = st.characters(min_codepoint=32, max_codepoint=0x6FF)
 

@@ -1,10 +1,10 @@
 import make_split
 import pytest
 
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
-from genir.corpus.writing import write_corpus
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
+from genir.corpus.writer import write_corpus
 from genir.errors import InputError
-from genir.records import Document, Qrel, Query
+from genir.types import Document, Qrel, Query
 
 CORPUS = [
     Document("tar", "Archives.\nPack files: tar -c\nUnpack files: tar -x\nList: tar -t"),

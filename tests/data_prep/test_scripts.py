@@ -15,9 +15,9 @@ import pytest
 import squad
 import tldr
 
-from genir.corpus.folder import read_corpus, read_qrels, read_queries
+from genir.corpus.readers import read_corpus, read_qrels, read_queries
 from genir.errors import InputError
-from genir.records import Document, Qrel, Query
+from genir.types import Document, Qrel, Query
 
 HEADER = "query-id\tcorpus-id\tscore\n"
 

@@ -16,7 +16,7 @@ END = 0
 
 
 def random_table(documents, symbols, depth, several, seed):
-    """Up to `several` identifiers a document, of `depth` symbols from 1 on, ended by END.
+    """Up to `max_identifiers` identifiers a document, of `depth` symbols from 1 on, ended by END.
 
     Few symbols give shared prefixes and shared identifiers, many give wide nodes.
     """
@@ -54,13 +54,13 @@ class Dice:
     Its hidden states are the logits, in float64, on the device.
     """
 
-    reads_runs = False
+    supports_multi_token = False
 
     def __init__(self, vocabulary, device="cpu"):
         self.vocabulary = vocabulary
         self.device = device
 
-    def start(self, input_ids, attention_mask):
+    def encode(self, input_ids, attention_mask):
         return [[(query,)] for query in input_ids[:, 0].tolist()]
 
     def step(self, state, parents, symbols):
@@ -88,20 +88,20 @@ class Dice:
 class RunningDice(Dice):
     """The same dice, thrown for a whole run of symbols at once; its state is a list of paths."""
 
-    reads_runs = True
-    same_symbols = False
+    supports_multi_token = True
+    shares_vocabulary = False
 
-    def start(self, input_ids, attention_mask):
+    def encode(self, input_ids, attention_mask):
         return [(query,) for query in input_ids[:, 0].tolist()]
 
     def step(self, state, parents, symbols):
         assert parents is None and symbols is None
         return state, self._throw([[path] for path in state])
 
-    def continue_from(self, state, slots):
+    def select_rows(self, state, slots):
         return [state[slot] for slot in slots.tolist()]
 
-    def read(self, state, rows, symbols, lengths, last=False):
+    def extend(self, state, rows, symbols, lengths, last=False):
         after, visited = list(state), []
         given = (rows.tolist(), symbols.tolist(), lengths.tolist())
         for row, taken, length in zip(*given, strict=True):
@@ -207,4 +207,4 @@ def ngram_oracle(table, prefixes, live):
 class AlikeDice(RunningDice):
     """The same dice, whose symbols mean the same at every depth."""
 
-    same_symbols = True
+    shares_vocabulary = True

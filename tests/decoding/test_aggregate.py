@@ -25,7 +25,7 @@ def spans(table, scores):
 def test_documents_are_those_of_the_oracle(table, share, seed, aggregate, beams):
     live = random_live(table, share, seed)
     size = int(table.symbols.max()) + 1
-    scores = beam_oracle(table, 7, live, beams, "legal", size)
+    scores = beam_oracle(table, 7, live, beams, "trie", size)
     ranked = rank_documents(table, *spans(table, scores), live, aggregate)
     expected = document_oracle(table, scores, live, aggregate)
     assert sorted(table.keys[item.document] for item in ranked) == sorted(k for k, _ in expected)

@@ -16,13 +16,13 @@ from oracle import (
 )
 
 from genir.config import DecodingSection
-from genir.decoding import runs
+from genir.decoding import forced_runs
 from genir.decoding.beam import beam_search, beam_steps
-from genir.decoding.masks import LiveRows
+from genir.decoding.row_mask import RowMask
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 
-normalisations = st.sampled_from(["vocabulary", "legal"])
+normalisations = st.sampled_from(["vocabulary", "trie"])
 
 
 models = st.sampled_from([Dice, RunningDice, AlikeDice])
@@ -35,8 +35,8 @@ def search(table, queries, live, beams, normalise, device="cpu", model=Dice, wan
         model(vocabulary(table), device),
         Trie.build(table, device),
         (inputs, torch.ones_like(inputs)),
-        LiveRows.build(live, None if len(live) == 1 else range(len(live))).to(device),
-        DecodingSection(normalise=normalise, beams=beams),
+        RowMask.build(live, None if len(live) == 1 else range(len(live))).to(device),
+        DecodingSection(softmax=normalise, beams=beams),
         wanted,
     )
     assert (found.score[:, 1:] <= found.score[:, :-1]).all()
@@ -94,7 +94,9 @@ def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams, mod
         ]
 
 
-@pytest.mark.parametrize("many", [0, runs.MANY])  # read in portions, or all together
+@pytest.mark.parametrize(
+    "many", [0, forced_runs.SPLIT_MIN_SYMBOLS]
+)  # read in portions, or all together
 @pytest.mark.parametrize("model", [RunningDice, AlikeDice])
 @given(tables, shares, seeds, normalisations, st.integers(1, 9), st.integers(1, 9))
 def test_the_wanted_are_the_same_when_only_they_are_wanted(
@@ -102,7 +104,7 @@ def test_the_wanted_are_the_same_when_only_they_are_wanted(
 ):
     live = np.stack([random_live(table, share, seed + query) for query in range(3)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "MANY", many)
+        patch.setattr(forced_runs, "SPLIT_MIN_SYMBOLS", many)
         asked = (table, [7, 8, 9], live, beams, normalise)
         every = search(*asked, model=model)
         some = search(*asked, model=model, wanted=wanted)
@@ -116,9 +118,9 @@ class Counting(RunningDice):
 
     rows = 0
 
-    def read(self, state, rows, symbols, lengths, last=False):
+    def extend(self, state, rows, symbols, lengths, last=False):
         Counting.rows += len(rows)
-        return super().read(state, rows, symbols, lengths, last)
+        return super().extend(state, rows, symbols, lengths, last)
 
 
 def test_what_the_better_half_finds_further_down_spares_the_other_half(monkeypatch, measured):
@@ -126,29 +128,31 @@ def test_what_the_better_half_finds_further_down_spares_the_other_half(monkeypat
     forced = {first: (6, 7, 8) if first % 2 else () for first in range(6)}
     tails = [[(first, *forced[first], last)] for first in range(6) for last in range(8)]
     table = IdentifierTable.build(tails, [str(n) for n in range(len(tails))])
-    asked = (table, list(range(20)), np.ones((1, len(table)), bool), 6, "legal")
+    asked = (table, list(range(20)), np.ones((1, len(table)), bool), 6, "trie")
     rows = []
     for many in (10_000, 0):
-        monkeypatch.setattr(runs, "MANY", many)
+        monkeypatch.setattr(forced_runs, "SPLIT_MIN_SYMBOLS", many)
         Counting.rows = 0
         few = search(*asked, model=Counting, wanted=6)
         rows.append(Counting.rows)
     for all_, own in zip(search(*asked, model=RunningDice), few, strict=True):
         assert sorted(all_, key=all_.get)[-6:] == sorted(own, key=own.get)[-6:]
-    monkeypatch.setattr(runs, "MANY", 100)  # there are 300 symbols: too few where bf16 is fast
+    monkeypatch.setattr(
+        forced_runs, "SPLIT_MIN_SYMBOLS", 100
+    )  # there are 300 symbols: too few where bf16 is fast
     for share, expected in ((0.4, rows[0]), (0.7, rows[1])):
         measured({"answering": share})
         Counting.rows = 0
         with torch.autocast("cpu", torch.bfloat16):
             search(*asked, model=Counting, wanted=6)
         assert Counting.rows == expected
-    monkeypatch.setattr(runs.RunReader, "_look_beyond", lambda *_: None)
+    monkeypatch.setattr(forced_runs.ForcedRunScorer, "_score_next_branch", lambda *_: None)
     Counting.rows = 0
     search(*asked, model=Counting, wanted=6)
     assert rows[1] < Counting.rows < rows[0]
 
 
-@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+@pytest.mark.parametrize("normalise", ["vocabulary", "trie"])
 @pytest.mark.parametrize("wanted", [None, 3])
 def test_a_search_ends_once_nothing_is_left_to_choose(normalise, wanted):
     tails = [[(first, *[1 + first] * 9)] for first in range(3)]  # one choice, then nine forced
@@ -156,13 +160,13 @@ def test_a_search_ends_once_nothing_is_left_to_choose(normalise, wanted):
     inputs = torch.tensor([[7]])
     steps = beam_steps(
         RunningDice(vocabulary(table)), Trie.build(table), (inputs, torch.ones_like(inputs)),
-        LiveRows.build([table.live]), DecodingSection(normalise=normalise, beams=3), wanted,
+        RowMask.build([table.live]), DecodingSection(softmax=normalise, beams=3), wanted,
     )  # fmt: skip
     levels = list(steps)
     # Runs of the vocabulary cost something: they are read with the second level.
-    assert len(levels) == (10 if wanted is None else 1 if normalise == "legal" else 2)
+    assert len(levels) == (10 if wanted is None else 1 if normalise == "trie" else 2)
     expected = oracle(table, 7, table.live, 3, normalise)
-    ended = levels[-1].done
+    ended = levels[-1].finished
     assert identifiers(table, *(t[0].tolist() for t in vars(ended).values())) == pytest.approx(
         expected
     )
@@ -183,13 +187,13 @@ def test_nothing_alive_gives_nothing(table, normalise):
 @given(tables, shares, seeds)
 def test_legal_probabilities_of_live_identifiers_add_up_to_one(table, share, seed):
     live = random_live(table, share, seed)
-    (found,) = search(table, [7], live[None], len(table), "legal")
+    (found,) = search(table, [7], live[None], len(table), "trie")
     if live.any():
         assert sum(np.exp(list(found.values()))) == pytest.approx(1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+@pytest.mark.parametrize("normalise", ["vocabulary", "trie"])
 def test_a_gpu_finds_the_same(normalise):
     table = random_table(documents=200, symbols=60, depth=3, several=2, seed=0)
     live = random_live(table, 0.5, 0)[None]

@@ -8,7 +8,7 @@ from oracle import random_live, seeds, tables
 from toy import Toy, ask, brute_force, identifiers
 
 from genir.decoding.beam import beam_search
-from genir.decoding.exact import ROUNDING, exact_search
+from genir.decoding.exact import SCORE_TOLERANCE, exact_search
 from genir.decoding.exhaustive import exhaustive
 from genir.identifiers.table import IdentifierTable
 
@@ -16,8 +16,8 @@ QUERIES = [3, 1, 4]
 approx = partial(pytest.approx, abs=1e-5)
 decodings = st.fixed_dictionaries(
     {
-        "normalise": st.sampled_from(["vocabulary", "legal"]),
-        "look_ahead": st.sampled_from([0.0, 0.5]),
+        "softmax": st.sampled_from(["vocabulary", "trie"]),
+        "lookahead_weight": st.sampled_from([0.0, 0.5]),
     }
 )
 frees = st.booleans()
@@ -31,8 +31,8 @@ def is_top(found, expected, k):
     """The best k, and perhaps what ties with the last of them up to rounding."""
     floor = ([*expected.values(), *[-np.inf] * k])[k - 1]
     assert found == approx({identifier: expected[identifier] for identifier in found})
-    assert all(score >= floor - ROUNDING for score in found.values())
-    assert {i for i, score in expected.items() if score > floor + ROUNDING} <= set(found)
+    assert all(score >= floor - SCORE_TOLERANCE for score in found.values())
+    assert {i for i, score in expected.items() if score > floor + SCORE_TOLERANCE} <= set(found)
     assert len(found) >= min(k, len(expected))
 
 
@@ -60,7 +60,7 @@ def test_enough_beams_are_exhaustive(table, seed, free, decoding, more):
 @given(tables, seeds, frees, decodings, st.integers(1, 20))
 def test_the_best_are_found_and_proven(table, seed, free, decoding, k):
     live, model = masks(table, seed), Toy(table, free)
-    found = ask(exact_search, model, table, QUERIES, live, k, budget=10**6, **decoding)
+    found = ask(exact_search, model, table, QUERIES, live, k, max_nodes=10**6, **decoding)
     assert found.proven.all()
     for query, mask, own in zip(QUERIES, live, identifiers(table, found.beams), strict=True):
         is_top(own, brute_force(model, table, query, mask, **decoding), k)
@@ -70,8 +70,8 @@ def test_the_best_are_found_and_proven(table, seed, free, decoding, k):
 @given(tables, seeds, frees, decodings, st.integers(1, 9), st.integers(1, 40))
 def test_a_budget_is_kept_and_what_is_called_proven_is(table, seed, free, decoding, k, budget):
     live, model = masks(table, seed), Toy(table, free)
-    found = ask(exact_search, model, table, QUERIES, live, k, budget=budget, **decoding)
-    assert (found.expanded <= budget).all()
+    found = ask(exact_search, model, table, QUERIES, live, k, max_nodes=budget, **decoding)
+    assert (found.expanded_nodes <= budget).all()
     answers = zip(QUERIES, live, identifiers(table, found.beams), found.proven, strict=True)
     for query, mask, own, proven in answers:
         expected = brute_force(model, table, query, mask, **decoding)
@@ -85,10 +85,10 @@ def test_a_budget_is_kept_and_what_is_called_proven_is(table, seed, free, decodi
 @given(tables, seeds, frees, st.integers(1, 9))
 def test_a_batch_answers_as_its_queries_alone(table, seed, free, k):
     live, model = masks(table, seed), Toy(table, free)
-    together = ask(exact_search, model, table, QUERIES, live, k, budget=50)
+    together = ask(exact_search, model, table, QUERIES, live, k, max_nodes=50)
     for place, query in enumerate(QUERIES):
-        alone = ask(exact_search, model, table, [query], live[place : place + 1], k, budget=50)
-        assert alone.expanded[0] == together.expanded[place]
+        alone = ask(exact_search, model, table, [query], live[place : place + 1], k, max_nodes=50)
+        assert alone.expanded_nodes[0] == together.expanded_nodes[place]
         (expected,) = identifiers(table, alone.beams)
         assert identifiers(table, together.beams)[place] == approx(expected)
 
@@ -101,7 +101,7 @@ def test_all_identifiers_that_tie_with_the_last_come_back():
     live = np.ones((1, 50), bool)
     for free in (True, False):
         model.free = free
-        found = ask(exact_search, model, table, [7], live, 3, budget=1000)
+        found = ask(exact_search, model, table, [7], live, 3, max_nodes=1000)
         assert found.proven.all()
         assert len(identifiers(table, found.beams)[0]) == 50
 
@@ -115,11 +115,11 @@ def test_a_clear_winner_costs_few_expansions():
     found = ask(exact_search, model, table, [7], np.ones((1, 2000), bool), 1)
     assert identifiers(table, found.beams) == [{(2, 4, 6, 9): approx(0, abs=1e-4)}]
     assert found.proven.all()
-    assert found.expanded.item() <= 4 * 32  # far from the 1 + 10 + 100 + 2000 nodes there are
+    assert found.expanded_nodes.item() <= 4 * 32  # far from the 1 + 10 + 100 + 2000 nodes there are
 
 
 def test_where_the_budget_runs_out_there_is_no_proof():
     table = IdentifierTable.build([[(n, n % 7, 1)] for n in range(99)], [str(n) for n in range(99)])
     live = np.ones((1, 99), bool)
-    found = ask(exact_search, Toy(table, free=False), table, [7], live, 5, budget=3)
-    assert (found.proven.tolist(), found.expanded.tolist()) == ([False], [3])
+    found = ask(exact_search, Toy(table, free=False), table, [7], live, 5, max_nodes=3)
+    assert (found.proven.tolist(), found.expanded_nodes.tolist()) == ([False], [3])

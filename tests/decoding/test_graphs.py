@@ -7,9 +7,9 @@ from tiny import QUERIES, SCRATCH, tiny_retriever
 
 pytest.importorskip("triton")
 
-from genir.decoding import graphs
 from genir.decoding.beam import beam_search
-from genir.decoding.masks import LiveRows
+from genir.decoding.cuda import graphs
+from genir.decoding.row_mask import RowMask
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -28,7 +28,7 @@ class Rerun:
 @pytest.fixture
 def recording(monkeypatch):
     if DEVICE == "cpu":
-        monkeypatch.setattr(graphs, "Recording", Rerun)
+        monkeypatch.setattr(graphs, "CapturedGraph", Rerun)
         monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
 
 
@@ -43,11 +43,11 @@ def retriever(request, tiny_encoder, tiny_corpus, tmp_path, recording):
 def masks(retriever, queries):
     rows = retriever.trie.rows
     several = [np.arange(rows) % 3 > 0, np.ones(rows, dtype=bool), np.zeros(rows, dtype=bool)]
-    return LiveRows.build(several, [query % 3 for query in range(queries)]).to(DEVICE)
+    return RowMask.build(several, [query % 3 for query in range(queries)]).to(DEVICE)
 
 
 def assert_same(recorded, retriever, queries, live, normalise="vocabulary"):
-    decoding = retriever.recipe.decoding.model_copy(update={"beams": 5, "normalise": normalise})
+    decoding = retriever.recipe.decoding.model_copy(update={"beams": 5, "softmax": normalise})
     inputs = retriever.encode(queries)
     found = recorded.search(inputs, live, decoding)
     expected = beam_search(retriever.model, retriever.trie, inputs, live, decoding)
@@ -58,30 +58,30 @@ def assert_same(recorded, retriever, queries, live, normalise="vocabulary"):
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")  # interpreted: of -inf
-@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+@pytest.mark.parametrize("normalise", ["vocabulary", "trie"])
 def test_recorded_searches_find_what_others_do(retriever, normalise):
     retriever.to(DEVICE)
-    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    recorded = graphs.GraphCache(retriever.model, retriever.trie)
     for queries in (QUERIES, ["rename a folder", *QUERIES], QUERIES[:1], QUERIES[::-1]):
         assert_same(recorded, retriever, queries, masks(retriever, len(queries)), normalise)
-    assert len(recorded.known) == 2, "3 and 4 queries are of one shape"
-    everything = LiveRows.build([np.ones(retriever.trie.rows, dtype=bool)])
+    assert len(recorded.graphs) == 2, "3 and 4 queries are of one shape"
+    everything = RowMask.build([np.ones(retriever.trie.rows, dtype=bool)])
     assert_same(recorded, retriever, QUERIES, everything, normalise)
     assert_same(recorded, retriever, QUERIES[::-1], everything, normalise)
-    assert len(recorded.known) == 3
+    assert len(recorded.graphs) == 3
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_new_weights_are_recorded_anew(retriever):
     retriever.to(DEVICE)
-    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    recorded = graphs.GraphCache(retriever.model, retriever.trie)
     live = masks(retriever, len(QUERIES))
     assert_same(recorded, retriever, QUERIES, live)
-    assert list(recorded.known.values()) == [None], "what comes once is not recorded"
+    assert list(recorded.graphs.values()) == [None], "what comes once is not recorded"
     assert_same(recorded, retriever, QUERIES, live)
-    (before, *_), *_ = recorded.known.values()
+    (before, *_), *_ = recorded.graphs.values()
     assert_same(recorded, retriever, QUERIES, live)
-    assert recorded.known.popitem()[1][0] is before
+    assert recorded.graphs.popitem()[1][0] is before
     assert_same(recorded, retriever, QUERIES, live)
     retriever.model.train()
     with torch.no_grad():
@@ -89,44 +89,44 @@ def test_new_weights_are_recorded_anew(retriever):
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     retriever.model.eval()
     assert_same(recorded, retriever, QUERIES, live)
-    assert list(recorded.known.values()) == [None]
+    assert list(recorded.graphs.values()) == [None]
     assert_same(recorded, retriever, QUERIES, live)
-    assert recorded.known.popitem()[1][0] is not before
+    assert recorded.graphs.popitem()[1][0] is not before
 
 
 def test_a_recording_holds_the_weights_that_it_was_made_with(retriever):
     retriever.to(DEVICE)
-    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    recorded = graphs.GraphCache(retriever.model, retriever.trie)
     live = masks(retriever, len(QUERIES))
     assert_same(recorded, retriever, QUERIES, live)
     assert_same(recorded, retriever, QUERIES, live)
-    ((_, search),) = recorded.known.items()
-    made = retriever.model.prepared()
+    ((_, search),) = recorded.graphs.items()
+    made = retriever.model.prepared_weights()
     assert len(search.prepared) == len(made) > 0
     assert all(held is own for held, own in zip(search.prepared, made, strict=True))
     assert any(held is not None for held in made) or retriever.trie.depth > 1
 
 
 def test_few_shapes_are_kept(retriever, monkeypatch):
-    monkeypatch.setattr(graphs, "MOST", 2)
+    monkeypatch.setattr(graphs, "MAX_CACHED_GRAPHS", 2)
     retriever.to(DEVICE)
-    recorded = graphs.Recorded(retriever.model, retriever.trie)
+    recorded = graphs.GraphCache(retriever.model, retriever.trie)
     inputs = retriever.encode(QUERIES)
     for beams in (1, 2, 1, 3):
         decoding = retriever.recipe.decoding.model_copy(update={"beams": beams})
         recorded.search(inputs, masks(retriever, len(QUERIES)), decoding)
-    assert [key[-3] for key in recorded.known] == [1, 3]
+    assert [key[-3] for key in recorded.graphs] == [1, 3]
 
 
 def test_a_cpu_records_nothing(retriever):
-    assert graphs.record_searches(retriever.model, retriever.trie.to("cpu")) is None
+    assert graphs.make_graph_cache(retriever.model, retriever.trie.to("cpu")) is None
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="there is no GPU here")
 def test_a_retriever_on_a_gpu_answers_as_on_a_cpu(retriever):
     here = retriever.search(QUERIES, 5)
     retriever.to("cuda")
-    assert retriever.recorded is not None
+    assert retriever.graph_cache is not None
     retriever.search(QUERIES, 5)  # the second time it is recorded
     for expected, found in zip(here, retriever.search(QUERIES, 5), strict=True):
         assert [hit.key for hit in found] == [hit.key for hit in expected]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import Toy, brute_force
 
-from genir.decoding.masks import LiveRows
-from genir.decoding.shares import identifier_shares, log_restricted
+from genir.decoding.identifier_shares import identifier_shares, log_normalise
+from genir.decoding.row_mask import RowMask
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 
@@ -29,7 +29,7 @@ class Known(Toy):
 def shares_of(model, table, live, query=0):
     rows = np.flatnonzero(live)
     inputs = (torch.tensor([[query]]), torch.ones(1, 1, dtype=torch.long))
-    return identifier_shares(model, Trie.build(table), inputs, LiveRows.build([live]), rows)
+    return identifier_shares(model, Trie.build(table), inputs, RowMask.build([live]), rows)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_shares_are_those_of_brute_force_and_add_up_to_one(data):
         return
     model = Toy(table, free=data.draw(st.booleans()))
     found, low, high = shares_of(model, table, live, 3)
-    expected = brute_force(model, table, 3, live, normalise="legal")
+    expected = brute_force(model, table, 3, live, softmax="trie")
     for row, share, start, end in zip(np.flatnonzero(live), found, low, high, strict=True):
         assert share == pytest.approx(exp(expected[table.identifier(row)]), rel=1e-4)
         assert start <= row < end
@@ -76,4 +76,4 @@ def test_shares_are_those_of_brute_force_and_add_up_to_one(data):
 def test_an_edge_without_a_rival_costs_nothing():
     log_p = torch.tensor([[-9.0, -torch.inf], [log(0.01), log(0.03)], [-torch.inf, -torch.inf]])
     expected = torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.0, 0.0]])
-    assert log_restricted(log_p).exp().allclose(expected)
+    assert log_normalise(log_p).exp().allclose(expected)

@@ -7,8 +7,8 @@ from oracle import seeds
 from toy import Toy, ask, brute_force, identifiers
 
 from genir.decoding.beam import beam_search
-from genir.decoding.lookahead import Lift, look_ahead
-from genir.decoding.masks import LiveRows
+from genir.decoding.row_mask import RowMask
+from genir.decoding.strategies.lookahead import PrefixMaxPrior, make_prefix_prior
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
@@ -19,7 +19,7 @@ def test_every_range_has_its_maximum(rows, seed, share, shared):
     rng = np.random.default_rng(seed)
     prior = rng.normal(size=(2, rows)).astype(np.float32)
     live = rng.random((1 if shared else 2, rows)) < share
-    lift = Lift.build(torch.from_numpy(prior), torch.from_numpy(live), 0.5)
+    lift = PrefixMaxPrior.build(torch.from_numpy(prior), torch.from_numpy(live), 0.5)
     masked = np.where(live, 0.5 * prior, -np.inf)
     low, high = np.triu_indices(rows + 1)
     spans = [torch.from_numpy(np.stack([side, side])).view(2, -1, 1) for side in (low, high)]
@@ -29,7 +29,7 @@ def test_every_range_has_its_maximum(rows, seed, share, shared):
     np.testing.assert_array_equal(lift(*spans).squeeze(-1).numpy(), expected)
     queries = torch.tensor([1, 0])
     ends = torch.tensor([rows, rows])
-    found = lift.of(queries, torch.zeros_like(ends), ends)
+    found = lift.lookup(queries, torch.zeros_like(ends), ends)
     np.testing.assert_array_equal(found.numpy(), masked.max(axis=1)[::-1])
 
 
@@ -48,24 +48,24 @@ def test_a_narrow_beam_goes_where_the_best_document_is():
 
     ((plain, score),) = best().items()
     assert plain[0] == 1
-    ((led, promised),) = best(look_ahead=1.0).items()
+    ((led, promised),) = best(lookahead_weight=1.0).items()
     assert led == (2, 2)
     # One unit of logit less at the first symbol, 3 of prior more.
     assert promised == pytest.approx(score - 1 + 3)
-    assert best(look_ahead=0.1).keys() == {plain}
+    assert best(lookahead_weight=0.1).keys() == {plain}
 
 
 def test_the_least_weight_changes_ties_alone():
     table = IdentifierTable.build([[(1, 1)], [(1, 2)], [(2, 1)]], list("abc"))
     model, live = Toy(table, free=True), np.ones((1, 3), bool)
     (found,) = identifiers(
-        table, ask(beam_search, model, table, [7], live, beams=9, look_ahead=1e-6)
+        table, ask(beam_search, model, table, [7], live, beams=9, lookahead_weight=1e-6)
     )
     assert found == pytest.approx(brute_force(model, table, 7, live[0]), abs=1e-4)
 
 
 def test_without_a_weight_no_prior_is_asked_for():
-    assert look_ahead(None, None, None, 0.0) is None
+    assert make_prefix_prior(None, None, None, 0.0) is None
 
 
 def test_a_model_without_a_prior_says_which_key_is_wrong():
@@ -73,8 +73,10 @@ def test_a_model_without_a_prior_says_which_key_is_wrong():
         kind = "blind"
 
     Blind.__abstractmethods__ = frozenset()
-    with pytest.raises(InputError, match=r"\[decoding\] look_ahead: a 'blind' model has no prior"):
-        look_ahead(Blind(), None, LiveRows.build([np.ones(4, bool)]), 0.5)
+    with pytest.raises(
+        InputError, match=r"\[decoding\] lookahead_weight: a 'blind' model has no prior"
+    ):
+        make_prefix_prior(Blind(), None, RowMask.build([np.ones(4, bool)]), 0.5)
 
 
 class Prior:
@@ -89,11 +91,11 @@ class Prior:
 
 def test_a_closed_prior_does_not_depend_on_rows_that_may_not_be_found():
     mask = np.array([True, False, True, False])
-    live = LiveRows.build([mask], closed=True)
+    live = RowMask.build([mask], restrict_scores=True)
     low = torch.arange(4)[None]
 
     def lifted(*scores):
-        lift = look_ahead(Prior(scores), None, live, 0.5)
+        lift = make_prefix_prior(Prior(scores), None, live, 0.5)
         return lift(low, low + 1)[0, mask]
 
     one, other = lifted(1.0, 7.0, 2.0, -3.0), lifted(1.0, 0.0, 2.0, 9.0)

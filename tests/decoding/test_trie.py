@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracle import random_live, seeds, shares, tables
 
 import genir.decoding.trie as trie_module
-from genir.decoding.trie import NARROW, Trie, running_alive
+from genir.decoding.trie import NARROW_NODE_ROWS, Trie, count_live_before
 from genir.identifiers.table import PAD, IdentifierTable, sorted_order
 
 
@@ -33,11 +33,11 @@ def looking(cheap):
     """Whether the trie asks how wide nodes are, and up to which size it then reads rows."""
     with pytest.MonkeyPatch.context() as patch:
         if cheap is not None:
-            patch.setattr(trie_module, "CHEAP", cheap)
+            patch.setattr(trie_module, "SYNC_FREE_SCAN_ROWS", cheap)
         yield cheap is not None
 
 
-LOOKS = pytest.mark.parametrize("cheap", [None, 0, trie_module.CHEAP])
+LOOKS = pytest.mark.parametrize("cheap", [None, 0, trie_module.SYNC_FREE_SCAN_ROWS])
 
 
 @LOOKS
@@ -83,14 +83,14 @@ def test_rows_are_told_apart_where_a_dictionary_has_one_left(table):
             if sum(map(len, nodes[padded[:depth]].values())) == 1
         ]
         expected = depths[0] if depths else len(table.identifier(row))
-        assert int(trie.told_apart(torch.tensor(row))) == expected
+        assert int(trie.unique_prefix_length(torch.tensor(row))) == expected
 
 
 @given(tables)
 def test_unused_slots_hold_nothing(table):
     trie = Trie.build(table)
     dead = torch.zeros(1, 2, dtype=torch.long)
-    assert trie.children(dead, dead, 0, may_wait=True).low.shape == (1, 2, 1)
+    assert trie.children(dead, dead, 0, allow_sync=True).low.shape == (1, 2, 1)
     edges = trie.children(torch.tensor([[0, 0]]), torch.tensor([[len(table), 0]]), 0)
     assert (edges.low <= edges.high).all()
     unused = edges.low == edges.high
@@ -163,7 +163,7 @@ def test_symbols_are_read_from_any_depth(table, seed, length):
 @given(tables, shares, seeds)
 def test_running_sums_tell_what_is_alive(table, share, seed):
     live = random_live(table, share, seed)
-    alive = running_alive(torch.from_numpy(np.stack([live, ~live])))
+    alive = count_live_before(torch.from_numpy(np.stack([live, ~live])))
     assert alive.shape == (2, len(table) + 1)
     assert alive.dtype == torch.int32
     for low in range(len(table)):
@@ -182,18 +182,20 @@ def test_symbols_take_as_few_bytes_as_they_need(highest, width):
 
 
 def test_only_wide_nodes_keep_child_lists():
-    identifiers = [[(0, n)] for n in range(NARROW)] + [[(1, n)] for n in range(NARROW + 1)]
-    table = IdentifierTable.build(identifiers, [str(n) for n in range(2 * NARROW + 1)])
+    identifiers = [[(0, n)] for n in range(NARROW_NODE_ROWS)] + [
+        [(1, n)] for n in range(NARROW_NODE_ROWS + 1)
+    ]
+    table = IdentifierTable.build(identifiers, [str(n) for n in range(2 * NARROW_NODE_ROWS + 1)])
     root, second = Trie.build(table).levels
-    assert (root.lists.nodes.tolist(), root.lists.slots, root.reach) == ([0], 2, 0)
-    assert second.lists.nodes.tolist() == [NARROW]
-    assert (second.lists.slots, second.reach) == (NARROW + 1, NARROW)
+    assert (root.children.nodes.tolist(), root.children.slots, root.max_scan) == ([0], 2, 0)
+    assert second.children.nodes.tolist() == [NARROW_NODE_ROWS]
+    assert (second.children.slots, second.max_scan) == (NARROW_NODE_ROWS + 1, NARROW_NODE_ROWS)
 
 
 def test_levels_are_as_wide_as_their_nodes_need():
     symbols = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]])
     trie = Trie.from_symbols(symbols)
-    assert [(level.reach, level.lists) for level in trie.levels] == [
+    assert [(level.max_scan, level.children) for level in trie.levels] == [
         (4, None),
         (3, None),
         (2, None),
@@ -208,7 +210,7 @@ def test_long_lists_tell_where_symbols_change(rows, width, codes, kept):
     """60,000 rows are more than 2 bytes count; of 300,000 codes, most rows have one alone."""
     codes = np.sort(np.random.default_rng(0).integers(0, codes, rows))
     trie = Trie.from_symbols(np.stack([np.zeros_like(codes), codes], axis=1))
-    lists = trie.levels[1].lists
+    lists = trie.levels[1].children
     assert (lists.starts.itemsize, lists.symbols is not None) == (width, kept)
     (found,) = triples(trie.children(torch.tensor([[0]]), torch.tensor([[rows]]), 1))
     values, first, counts = np.unique(codes, return_index=True, return_counts=True)
@@ -229,7 +231,9 @@ def test_a_trie_on_the_cpu_is_the_table_itself():
     assert Trie.build(table).symbols.data_ptr() == table.symbols.ctypes.data
 
 
-@pytest.mark.parametrize("rows", [NARROW - 1, NARROW, NARROW + 1, NARROW + 2])
+@pytest.mark.parametrize(
+    "rows", [NARROW_NODE_ROWS - 1, NARROW_NODE_ROWS, NARROW_NODE_ROWS + 1, NARROW_NODE_ROWS + 2]
+)
 def test_a_node_of_many_rows_may_have_few_children(rows):
     keys = [str(number) for number in range(rows)]
     table = IdentifierTable.build([[(1,)]] * (rows - 1) + [[(2,)]], keys)
@@ -242,24 +246,24 @@ def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
     rows = np.arange(1000).reshape(-1, 1) // np.array([[100, 1]])
     trie = Trie.from_symbols(rows)
     low, high = torch.tensor([[0, 100]]), torch.tensor([[1000, 200]])
-    slots = trie.levels[0].lists.slots
+    slots = trie.levels[0].children.slots
     assert trie.children(low, high, 0).low.shape[-1] == slots < 1000
-    assert trie.children(low, high, 0, may_wait=True).low.shape[-1] == 1000
+    assert trie.children(low, high, 0, allow_sync=True).low.shape[-1] == 1000
     many = torch.zeros(20, 1, dtype=torch.long)
-    assert trie.children(many, many + 1000, 0, may_wait=True).low.shape[-1] == slots
-    assert trie.children(many, many + 7, 1, may_wait=True).low.shape[-1] == 7
+    assert trie.children(many, many + 1000, 0, allow_sync=True).low.shape[-1] == slots
+    assert trie.children(many, many + 7, 1, allow_sync=True).low.shape[-1] == 7
 
 
 def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
-    size = 2 * trie_module.CHEAP
+    size = 2 * trie_module.SYNC_FREE_SCAN_ROWS
     node, place = np.divmod(np.arange(2 * size), size)
     trie = Trie.from_symbols(np.stack([node, place // np.where(node == 0, 400, 1000)], axis=1))
     low, high = torch.tensor([[0, size]]), torch.tensor([[size, 2 * size]])
     many, few = -(-size // 400), -(-size // 1000)
-    assert trie.children(low, high, 1, may_wait=True).low.shape[-1] == many
-    assert trie.children(low[:, 1:], high[:, 1:], 1, may_wait=True).low.shape[-1] == few
+    assert trie.children(low, high, 1, allow_sync=True).low.shape[-1] == many
+    assert trie.children(low[:, 1:], high[:, 1:], 1, allow_sync=True).low.shape[-1] == few
     assert trie.children(low[:, 1:], high[:, 1:], 1).low.shape[-1] == many
-    assert trie.children(low[:, :0], high[:, :0], 1, may_wait=True).low.shape == (1, 0, many)
+    assert trie.children(low[:, :0], high[:, :0], 1, allow_sync=True).low.shape == (1, 0, many)
 
 
 @LOOKS

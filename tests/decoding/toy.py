@@ -1,6 +1,6 @@
 """A model without a network, of which every prefix can be asked, and its scores by brute force.
 
-With `free` the logits of a level are the same after every prefix, as a bridge's are.
+With `free` the logits of a level are the same after every prefix, as an encoder-head model's are.
 """
 
 from functools import cache
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genir.config import DecodingSection
-from genir.decoding.masks import LiveRows
+from genir.decoding.row_mask import RowMask
 from genir.decoding.trie import Trie
 
 
@@ -23,7 +23,7 @@ def draw(seed, size):
 class Toy:
     """The decoding half of a DocidModel; its hidden states are the logits."""
 
-    reads_runs = False
+    supports_multi_token = False
 
     def __init__(self, table, free):
         self.size, self.rows, self.depth = int(table.symbols.max()) + 2, len(table), table.depth
@@ -36,7 +36,7 @@ class Toy:
         drawn = np.array([self.draw(*path) for path in paths], dtype=np.float32)
         return torch.from_numpy(drawn.reshape(len(paths), self.size))
 
-    def start(self, input_ids, attention_mask):
+    def encode(self, input_ids, attention_mask):
         return [[(query, ())] for query in input_ids[:, 0].tolist()]
 
     def step(self, state, parents, symbols):
@@ -47,7 +47,7 @@ class Toy:
             ]
         return state, torch.stack([self.draws(beams) for beams in state])
 
-    def hidden_after(self, state, queries, symbols, first=0):
+    def states_for_prefixes(self, state, queries, symbols, first=0):
         asked = [state[query][0][0] for query in queries.tolist()]
         rows = symbols.tolist()
         return [
@@ -55,7 +55,7 @@ class Toy:
             for n in range(first, symbols.shape[1] + 1)
         ]
 
-    def log_levels(self, state):
+    def prefix_free_log_probs(self, state):
         if not self.free:
             return None
         depths = [[(query, (0,) * n) for ((query, _),) in state] for n in range(self.depth)]
@@ -75,7 +75,7 @@ class Toy:
         return hidden.logsumexp(dim=-1)
 
 
-def brute_force(model, table, query, live, normalise="vocabulary", look_ahead=0.0):
+def brute_force(model, table, query, live, softmax="vocabulary", lookahead_weight=0.0):
     """Return {identifier: score} of all live identifiers, best first, one by one."""
     owned, follow = {}, {}
     for row in np.flatnonzero(live):
@@ -86,12 +86,12 @@ def brute_force(model, table, query, live, normalise="vocabulary", look_ahead=0.
     steps = {}
     for prefix, symbols in follow.items():
         logits = model.draw(query, prefix)
-        every = range(model.size) if normalise == "vocabulary" else symbols
+        every = range(model.size) if softmax == "vocabulary" else symbols
         total = log(sum(exp(logits[symbol]) for symbol in every))
         steps |= {(*prefix, symbol): logits[symbol] - total for symbol in symbols}
     priors = draw((query, 99), len(table))
     scores = {
-        identifier: look_ahead * max(priors[rows])
+        identifier: lookahead_weight * max(priors[rows])
         + sum(steps[identifier[: depth + 1]] for depth in range(len(identifier)))
         for identifier, rows in owned.items()
     }
@@ -101,7 +101,7 @@ def brute_force(model, table, query, live, normalise="vocabulary", look_ahead=0.
 def ask(search, model, table, queries, live, *limits, **decoding):
     """Run a search of `genir.decoding` for numbered queries under live masks, bool [Q, rows]."""
     inputs = torch.tensor(queries)[:, None]
-    rows = LiveRows.build(live, None if len(live) == 1 else range(len(live)))
+    rows = RowMask.build(live, None if len(live) == 1 else range(len(live)))
     section = DecodingSection(**decoding)
     pair = (inputs, torch.ones_like(inputs))
     return search(model, Trie.build(table), pair, rows, *limits, section)

@@ -58,7 +58,7 @@ class StandIn(torch.Tensor):
         )
 
     def __init__(self, held: torch.Tensor, requires_grad: bool = False) -> None:
-        self.held = held
+        self.row_mask = held
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -67,10 +67,10 @@ class StandIn(torch.Tensor):
         return run(func, args, kwargs or {})
 
     def data_ptr(self):
-        return self.held.data_ptr()
+        return self.row_mask.data_ptr()
 
     def untyped_storage(self):
-        return self.held.untyped_storage()
+        return self.row_mask.untyped_storage()
 
     def numpy(self, **options):
         raise TypeError(f"can't convert {self.device} tensor to numpy; use Tensor.cpu() first")
@@ -80,21 +80,21 @@ class StandIn(torch.Tensor):
 
     def tolist(self):
         watched["tolist"] += 1
-        return self.held.tolist()
+        return self.row_mask.tolist()
 
     def __repr__(self):
-        return f"StandIn({self.held!r})"
+        return f"StandIn({self.row_mask!r})"
 
     def __deepcopy__(self, known):
         if id(self) not in known:
-            copied = StandIn(self.held.clone(), self.requires_grad)
+            copied = StandIn(self.row_mask.clone(), self.requires_grad)
             if getattr(self, "_is_param", False):
                 copied._is_param = True
             known[id(self)] = copied
         return known[id(self)]
 
     def __reduce_ex__(self, protocol):
-        return restored, (self.held.detach().clone(),)
+        return restored, (self.row_mask.detach().clone(),)
 
 
 def restored(held: torch.Tensor) -> StandIn:
@@ -154,7 +154,7 @@ def lift(known, away, value):
 
 def lower(value):
     if isinstance(value, StandIn):
-        return value.held
+        return value.row_mask
     return torch.device("cpu") if is_ours(value) else value
 
 

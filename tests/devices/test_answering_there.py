@@ -6,23 +6,29 @@ from nets import FAST, GENERAL, make, whole
 from stand_in import DEVICE
 from tiny import GATHERED, QUERIES, SCHEMES, tiny_retriever
 
+from genir.evaluation.beam_tree import beam_tree
 from genir.evaluation.compare import Options
 from genir.evaluation.explain import explain
-from genir.evaluation.session import compare_model
-from genir.evaluation.tree import beam_tree
-from genir.models.transformer import Transformer
+from genir.evaluation.runner import compare_model
+from genir.models.backbone import Seq2SeqBackbone
 
 WAYS = {
     "beam": {},
-    "legal": {"normalise": "legal"},
+    "trie": {"softmax": "trie"},
     "exact": {"mode": "exact"},
-    "exact, legal": {"mode": "exact", "normalise": "legal"},
+    "exact, legal": {"mode": "exact", "softmax": "trie"},
     "sums": {"aggregate": "logsumexp"},
     "narrow": {"beams": 1},
 }
 CASES = [(scheme, way, {}) for scheme in SCHEMES for way in WAYS.values()]
-CASES += [("atomic", {"look_ahead": 0.5}, {"set_words": 3}), ("residual", {"look_ahead": 0.5}, {})]
-CASES += [("residual", {"look_ahead": 0.5, "mode": "exact"}, {}), ("url", {"several": 2}, {})]
+CASES += [
+    ("atomic", {"lookahead_weight": 0.5}, {"term_set_size": 3}),
+    ("residual", {"lookahead_weight": 0.5}, {}),
+]
+CASES += [
+    ("residual", {"lookahead_weight": 0.5, "mode": "exact"}, {}),
+    ("url", {"max_identifiers": 2}, {}),
+]
 CASES += [(scheme, {"aggregate": way}, {}) for scheme, way in GATHERED.items()]
 FILTERS = [{"verb": ["copy", "move"]}, None, {"tags": "disk"}]
 
@@ -51,7 +57,7 @@ def test_an_evaluation_says_the_same(scheme, fp32, device, tiny_encoder, tiny_co
     path = tmp_path / "documents.sqlite"
     retriever = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).to(device)
     judged = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
-    options = Options(diagnose=True, timed=1)
+    options = Options(diagnose=True, latency_queries=1)
     found = compare_model(retriever, *judged, ["bm25", "dense", "rrf"], options)
     output = explain(retriever, QUERIES[0], "copy-file", beams=2)
     tree = beam_tree(retriever, QUERIES[0], k=3)
@@ -76,10 +82,10 @@ def test_every_family_steps_there(name, device):
     )
     targets = torch.tensor([[11, 12, 13], [14, 15, 16]])
     expected = whole(make(name), sources, targets)
-    transformer = Transformer(make(name)).to(device)
+    transformer = Seq2SeqBackbone(make(name)).to(device)
     with torch.no_grad():
         encoded = transformer.encode(*(part.to(device) for part in sources))
-        state = transformer.steps.start(encoded.states, encoded.mask)
+        state = transformer.steps.encode(encoded.states, encoded.mask)
         start = torch.full((2, 1), transformer.start, device=device)
         state, hidden = transformer.steps.step(state, None, transformer.embed(start))
         states, parents = [hidden], torch.zeros(2, 1, dtype=torch.long, device=device)

@@ -3,7 +3,7 @@
 import pytest
 from tiny import SCHEMES, tiny_retriever
 
-from genir.corpus.documents import document_of
+from genir.corpus.serialization import document_of
 from genir.retriever import Retriever
 
 
@@ -11,7 +11,9 @@ from genir.retriever import Retriever
 def test_documents_come_and_go_there(scheme, device, tiny_encoder, tiny_corpus, tmp_path):
     path, folder = tmp_path / "documents.sqlite", tmp_path / "model"
     made = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).to(device)
-    made.guards = made.model.guard({"copy-file": ["duplicate a document"]}, made.table)
+    made.protected_queries = made.model.protected_queries(
+        {"copy-file": ["duplicate a document"]}, made.table
+    )
     made.save(folder)
     retriever = Retriever.load(folder)
     retriever.add([document("a", "hide the volume of a host"), document("b", "pack one program")])

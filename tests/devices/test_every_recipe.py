@@ -4,13 +4,13 @@ import pytest
 from stand_in import DEVICE
 from tiny import QUERIES, small
 
-from genir.config import PseudoSection, load_recipe
-from genir.corpus.documents import document_of
-from genir.generation.writer import Writer
+from genir.config import PseudoQueriesSection, load_recipe
+from genir.corpus.serialization import document_of
+from genir.generation.generator import QueryGenerator
 from genir.retriever import Retriever
-from genir.training.job import Job, train
+from genir.training.incremental import RefreshRequest, refresh
 from genir.training.loop import Trainer
-from genir.training.refresh import Refresh, refresh
+from genir.training.pipeline import TrainingJob, train
 
 RECIPES = ["default", "pag", "ripor", "ltrgr", "ddro", "query-generator"]
 """A recipe for each model and each loss, and one that generates text."""
@@ -19,11 +19,11 @@ RECIPES = ["default", "pag", "ripor", "ltrgr", "ddro", "query-generator"]
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_and_answers_there(name, device, tiny_encoder, tiny_corpus, tmp_path):
     settings = small(name, tiny_encoder, tmp_path)
-    train(Job(name, tiny_corpus, tmp_path / "model", settings=settings))
-    if load_recipe(name).decoding.mode == "free":
-        writer = Writer.open(str(tmp_path / "model"), device)
-        options = PseudoSection(source="any", length=5, noise=0.1)
-        assert len(writer.write(QUERIES, options, seed=7)) == len(QUERIES)
+    train(TrainingJob(name, tiny_corpus, tmp_path / "model", settings=settings))
+    if load_recipe(name).decoding.mode == "text":
+        writer = QueryGenerator.open(str(tmp_path / "model"), device)
+        options = PseudoQueriesSection(source="any", length=5, noise=0.1)
+        assert len(writer.generate(QUERIES, options, seed=7)) == len(QUERIES)
         return
     retriever = Retriever.load(tmp_path / "model")
     assert retriever.model.device == retriever.trie.symbols.device == DEVICE
@@ -32,7 +32,7 @@ def test_a_recipe_trains_and_answers_there(name, device, tiny_encoder, tiny_corp
 
 def test_a_training_goes_on_there(device, tiny_encoder, tiny_corpus, tmp_path, monkeypatch):
     settings = (*small("default", tiny_encoder, tmp_path), "training.checkpoint_seconds=0")
-    job = Job("default", tiny_corpus, tmp_path / "model", settings=settings)
+    job = TrainingJob("default", tiny_corpus, tmp_path / "model", settings=settings)
     steps, step = [], Trainer._step
 
     def killed(trainer, batch):
@@ -45,7 +45,7 @@ def test_a_training_goes_on_there(device, tiny_encoder, tiny_corpus, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         train(job)
     monkeypatch.setattr(Trainer, "_step", step)
-    train(Job("default", tiny_corpus, tmp_path / "model", settings=settings, resume=True))
+    train(TrainingJob("default", tiny_corpus, tmp_path / "model", settings=settings, resume=True))
     assert steps[0].device == DEVICE
     assert len(Retriever.load(tmp_path / "model").search(QUERIES, k=5)[0]) == 5
 
@@ -53,12 +53,12 @@ def test_a_training_goes_on_there(device, tiny_encoder, tiny_corpus, tmp_path, m
 @pytest.mark.parametrize("adapters", [0, 2])
 def test_a_refresh_learns_there(adapters, device, tiny_encoder, tiny_corpus, tmp_path):
     settings = small("default", tiny_encoder, tmp_path)
-    train(Job("default", tiny_corpus, tmp_path / "model", settings=settings))
+    train(TrainingJob("default", tiny_corpus, tmp_path / "model", settings=settings))
     new = document_of({"_id": "new", "title": "polish wire", "text": "shine a wire or two"}, "")
     Retriever.load(tmp_path / "model").add([new])
     queries, qrels = tmp_path / "q.jsonl", tmp_path / "q.tsv"
     queries.write_text('{"_id": "q", "text": "shine a wire"}\n')
     qrels.write_text("query-id\tcorpus-id\tscore\nq\tnew\t1\n")
-    asked = Refresh(tmp_path / "model", queries, qrels, adapters=adapters, tolerance=1.0)
+    asked = RefreshRequest(tmp_path / "model", queries, qrels, adapters=adapters, tolerance=1.0)
     assert refresh(asked).documents == 1
     assert "new" in [hit.key for hit in Retriever.load(tmp_path / "model").search(["wire"], 41)[0]]

@@ -9,7 +9,7 @@ from tiny import QUERIES, SCHEMES, tiny_retriever
 from torch import nn
 
 from genir.decoding.beam import beam_steps
-from genir.decoding.masks import LiveRows
+from genir.decoding.row_mask import RowMask
 
 REFUSED = {
     "adding": lambda here, there: there + here,
@@ -72,7 +72,7 @@ def test_a_search_waits_at_no_level(scheme, device, tiny_encoder, tiny_corpus, t
     path = tmp_path / "documents.sqlite"
     retriever = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).to(device)
     masks = [np.arange(retriever.trie.rows) % 3 > 0, np.ones(retriever.trie.rows, dtype=bool)]
-    live = LiveRows.build(masks, [0, 1, 0]).to(device)
+    live = RowMask.build(masks, [0, 1, 0]).to(device)
     inputs, decoding = retriever.encode(QUERIES), retriever.recipe.decoding
     watched.clear()
     steps = list(beam_steps(retriever.model, retriever.trie, inputs, live, decoding))

@@ -3,7 +3,7 @@
 import pytest
 
 from genir.evaluation.compare import Options, compare
-from genir.records import Hit, Qrel, Query
+from genir.types import Hit, Qrel, Query
 
 
 class Canned:
@@ -49,4 +49,4 @@ def comparison(queries, qrels):
         "genir": Canned({"first": ["a"], "second": ["b", "c"], "third": ["x", "d"]}, size=1536),
         "bm25": Canned({"first": ["x", "a"], "second": ["x", "y", "c"]}),
     }
-    return compare(systems, queries, qrels, seen={"c", "z"}, options=Options(timed=2))
+    return compare(systems, queries, qrels, seen={"c", "z"}, options=Options(latency_queries=2))

@@ -7,17 +7,17 @@ import shutil
 import pytest
 from in_process import run
 
-from genir.corpus.documents import document_of
-from genir.corpus.runs import tag_with_digest, write_run
-from genir.corpus.seen import digests_of
+from genir.corpus.query_digests import digests_of
+from genir.corpus.serialization import document_of
+from genir.corpus.trec_runs import tag_with_digest, write_run
 from genir.errors import InputError
 from genir.evaluation.compare import Options
 from genir.evaluation.report import to_json, to_report
-from genir.evaluation.session import Outputs, compare_model, evaluate
-from genir.records import Hit, Query
+from genir.evaluation.runner import Outputs, compare_model, evaluate
 from genir.retriever import TRAIN_QUERIES, Retriever
+from genir.types import Hit, Query
 
-QUIET = Options(typos=False, timed=0)
+QUIET = Options(typos=False, latency_queries=0)
 KEYS = ("copy-file", "move-disk", "list-disk", "watch-folder")
 
 
@@ -58,7 +58,7 @@ def run_of(path, queries, documents):
 
 
 def life(retriever, files, former):
-    options = Options(typos=False, timed=0, former=former)
+    options = Options(typos=False, latency_queries=0, previous=former)
     return compare_model(retriever, *files, [], options)
 
 
@@ -170,7 +170,7 @@ def outputs_of(place, **names):
 )
 def test_outputs_are_checked_before_the_work(model, judged, tmp_path, monkeypatch, names, message):
     files = judged(four())
-    monkeypatch.setattr("genir.evaluation.session.Retriever", None)  # nothing is loaded
+    monkeypatch.setattr("genir.evaluation.runner.Retriever", None)  # nothing is loaded
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError, match=message):
         evaluate(model, *files, "", outputs_of(tmp_path, **names), QUIET)
@@ -181,7 +181,7 @@ def test_an_output_that_fails_costs_no_other(model, judged, tmp_path, monkeypatc
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("genir.evaluation.session.write_json", full)
+    monkeypatch.setattr("genir.evaluation.runner.write_json", full)
     outputs = outputs_of(tmp_path, json_file="e.json", run="r.trec", report="report")
     with pytest.raises(InputError, match=r"e\.json: cannot be written \(No space .*free space"):
         evaluate(model, *judged(four()), "", outputs, QUIET)
@@ -194,8 +194,18 @@ def test_a_key_with_a_space_is_written_escaped(model, judged, tmp_path):
     retriever = Retriever.load(model, "cpu")
     retriever.add([document_of({"_id": "two words", "text": "polish a mirror"}, "")])
     files = judged([*four(), ("q 5", "two words", 1)])
-    flags = ["--queries", files[0], "--qrels", files[1], "--baselines", "", "--timed", "0",
-             "--run", tmp_path / "r.trec"]  # fmt: skip
+    flags = [
+        "--queries",
+        files[0],
+        "--qrels",
+        files[1],
+        "--baselines",
+        "",
+        "--latency-queries",
+        "0",
+        "--run",
+        tmp_path / "r.trec",
+    ]
     assert run("evaluate", model, *flags) == 0
     text = (tmp_path / "r.trec").read_text(encoding="utf-8")
     assert "q␠5 Q0 " in text and " Q0 two␠words " in text

@@ -4,9 +4,9 @@ from genir.errors import InputError
 from genir.evaluation.compare import Means, Options, compare
 from genir.evaluation.measures import MEASURES
 from genir.evaluation.significance import holm, p_greater
-from genir.records import Qrel, Query
+from genir.types import Qrel, Query
 
-QUIET = Options(typos=False, timed=0)
+QUIET = Options(typos=False, latency_queries=0)
 
 
 def test_means_by_hand(comparison):
@@ -80,7 +80,7 @@ def test_dropping_the_identical_document_leaves_a_hundred(canned):
     keys = ["q", *(f"x{i}" for i in range(99)), "a", "b"]
     systems, queries, qrels = {"genir": canned({"t": keys})}, [Query("q", "t")], [Qrel("q", "a")]
     plain = compare(systems, queries, qrels, options=QUIET)
-    ignoring = Options(typos=False, timed=0, ignore_identical=True)
+    ignoring = Options(typos=False, latency_queries=0, ignore_identical=True)
     dropped = compare(systems, queries, qrels, options=ignoring)
     assert plain.overall.systems["genir"]["R@100"] == 0
     assert dropped.overall.systems["genir"]["R@100"] == 1

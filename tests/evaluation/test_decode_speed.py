@@ -8,15 +8,25 @@ import torch
 from rich.console import Console
 from tiny import tiny_retriever
 
-from genir.corpus.folder import read_corpus
+from genir.corpus.readers import read_corpus
 from genir.errors import InputError
 from genir.evaluation import decode_speed
-from genir.evaluation.contest import Setting, small_t5, url_contest
 from genir.evaluation.decode_grid import Cell
-from genir.evaluation.decode_speed import Asked, Request, draw_codes, measure_grid, run_benchmark
+from genir.evaluation.decode_speed import (
+    DecodeRequest,
+    ModelQueries,
+    draw_codes,
+    measure_grid,
+    run_benchmark,
+)
 from genir.evaluation.decode_tables import to_tables
-from genir.evaluation.peer import Peer, dict_children, marisa_children
-from genir.evaluation.residence import resident_bytes
+from genir.evaluation.decoder_systems import DecodeSetting, small_t5, url_systems
+from genir.evaluation.hf_baseline import (
+    HFPrefixDecoder,
+    dict_children,
+    marisa_children,
+)
+from genir.evaluation.memory_footprint import resident_bytes
 from genir.retriever import Retriever
 
 SMALL = Cell(batch=3, beams=6, identifiers=60, vocabulary=100, levels=3, codes=8)
@@ -44,11 +54,11 @@ def test_genir_and_transformers_find_the_same_codes():
 def test_genir_and_transformers_find_the_same_urls(tiny_corpus):
     torch.manual_seed(0)
     corpus = list(read_corpus(tiny_corpus))
-    contest = url_contest(corpus, 400, Setting(2, 2 * len(corpus)))
-    ours, theirs = contest.genir(), contest.systems["transformers"]()
+    contest = url_systems(corpus, 400, DecodeSetting(2, 2 * len(corpus)))
+    ours, theirs = contest.run_genir(), contest.systems["transformers"]()
     marisa = contest.systems["marisa"]()
     assert [set(row) for row in ours] == [set(row) for row in theirs] == [set(r) for r in marisa]
-    assert contest.steps(wanted=None)[-1].passes < contest.trie.depth, (
+    assert contest.steps(wanted=None)[-1].forward_passes < contest.trie.depth, (
         "forced runs should save passes"
     )
 
@@ -66,8 +76,8 @@ def saved(tiny_encoder, tiny_corpus, tmp_path):
 
 
 def test_a_trained_model_is_asked_what_is_given(saved):
-    asked = Asked(saved("url"), ["copy a file", "list the directory", "erase a disk"] * 2)
-    cells = [Cell(3, 6, levels=0, normalise=over) for over in ("vocabulary", "legal")]
+    asked = ModelQueries(saved("url"), ["copy a file", "list the directory", "erase a disk"] * 2)
+    cells = [Cell(3, 6, levels=0, normalise=over) for over in ("vocabulary", "trie")]
     rows = list(measure_grid(cells, asked, turns=1))
     for row in rows:
         assert row.as_likely == 1.0 and row.speedup > 0
@@ -77,7 +87,7 @@ def test_a_trained_model_is_asked_what_is_given(saved):
 
 
 def test_only_a_model_that_writes_text_can_be_held_against_transformers(saved):
-    asked = Asked(saved("atomic"), ["copy a file"])
+    asked = ModelQueries(saved("atomic"), ["copy a file"])
     with pytest.raises(InputError, match="give a model of the recipe url, title or genre"):
         next(measure_grid([Cell(1, 2, levels=0)], asked, turns=1))
 
@@ -86,7 +96,7 @@ def test_a_model_with_deleted_documents_has_to_be_compacted_first(saved):
     folder = saved("url")
     retriever = Retriever.load(folder)
     retriever.delete(retriever.table.keys[:1])
-    cells, asked = [Cell(1, 2, levels=0)], Asked(folder, ["copy a file"])
+    cells, asked = [Cell(1, 2, levels=0)], ModelQueries(folder, ["copy a file"])
     with pytest.raises(InputError, match=r"has deleted documents.*genir compact"):
         next(measure_grid(cells, asked, turns=1))
     Retriever.load(folder).compact()
@@ -102,7 +112,7 @@ def test_likelihoods_are_those_of_single_steps(legal):
     children = dict_children(rows)
     ids = torch.randint(3, 50, (2, 4))
     inputs = (ids, torch.ones_like(ids))
-    found = Peer(net, children, 3, legal).log_p(inputs, [rows[:2], rows[2:]])
+    found = HFPrefixDecoder(net, children, 3, legal).log_p(inputs, [rows[:2], rows[2:]])
     for total, query, answers in zip(found, ids, [rows[:2], rows[2:]], strict=True):
         expected = 0.0
         for row in answers:
@@ -128,10 +138,10 @@ def test_likelihoods_are_those_of_single_steps(legal):
 def test_options_that_clash_are_refused(tmp_path, options, message):
     paths = {name: v if v is True else tmp_path / v for name, v in options.items()}
     with pytest.raises(InputError, match=message):
-        run_benchmark(Request(**paths), None, None)
+        run_benchmark(DecodeRequest(**paths), None, None)
 
 
-@pytest.mark.parametrize(("normalise", "passes"), [("legal", 2), ("vocabulary", 3)])
+@pytest.mark.parametrize(("normalise", "passes"), [("trie", 2), ("vocabulary", 3)])
 def test_a_cell_without_peers_times_genir_alone(normalise, passes):
     cell = Cell(2, 4, 8, 100, 5, 64, normalise=normalise, peers=False)
     (row,) = measure_grid([cell], [], turns=1)
@@ -155,8 +165,8 @@ def test_auto_is_what_is_measured_unless_a_precision_is_asked_for(
     measured(share)
     both = [Cell(2, 4, 8, 100, 3, 16, precision=one, peers=False) for one in ("fp32", "auto")]
     monkeypatch.setattr(decode_speed, "CODES", both)
-    monkeypatch.setattr(decode_speed, "TURN", 0.001)
-    rows = run_benchmark(Request(turns=1, device="cpu", precision=asked), None, None)
+    monkeypatch.setattr(decode_speed, "MIN_TURN_S", 0.001)
+    rows = run_benchmark(DecodeRequest(turns=1, device="cpu", precision=asked), None, None)
     assert [(row.precision, row.taken) for row in rows] == expected
     told = f"auto on cpu: answering {expected[-1][1]} (measured: bf16 takes {share:.2f} of"
     assert (told in capsys.readouterr().out) == (asked == "auto")
@@ -210,7 +220,7 @@ def test_drawn_codes_are_distinct_sorted_and_the_same_each_time():
 
 def test_the_benchmark_writes_json_and_a_chart(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("genir.evaluation.decode_speed.QUICK", (SMALL,))
-    run_benchmark(Request(quick=True, turns=1), tmp_path / "rows.json", tmp_path / "rows.png")
+    run_benchmark(DecodeRequest(quick=True, turns=1), tmp_path / "rows.json", tmp_path / "rows.png")
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert {"batch", "beams", "identifiers", "vocabulary", "genir_ms", "transformers_ms",
             "speedup", "overhead", "bytes_per_identifier"} <= set(row)  # fmt: skip
@@ -221,4 +231,4 @@ def test_the_benchmark_writes_json_and_a_chart(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("device", ["gpu", *([] if torch.cuda.is_available() else ["cuda"])])
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(InputError, match=f"--device '?{device}'?: .*take cpu"):
-        run_benchmark(Request(quick=True, device=device), None, None)
+        run_benchmark(DecodeRequest(quick=True, device=device), None, None)

@@ -5,14 +5,14 @@ import pytest
 from PIL import Image
 from tiny import SCHEMES, tiny_retriever
 
-from genir.corpus.folder import read_qrels, read_queries
-from genir.evaluation.compare import AgainstExact, Decoding, Options
+from genir.corpus.readers import read_qrels, read_queries
+from genir.evaluation.compare import Decoding, ExactComparison, Options
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.explain import explain
 from genir.evaluation.report import to_json, write_report
-from genir.evaluation.session import compare_model
-from genir.evaluation.sheets import sheets, to_markdown
-from genir.records import Qrel
+from genir.evaluation.runner import compare_model
+from genir.evaluation.tables import report_tables, to_markdown
+from genir.types import Qrel
 
 K = 5
 
@@ -64,7 +64,7 @@ def test_judged_irrelevant_and_unknown_documents_are_no_gold(retriever, judged):
 
 def test_an_evaluation_reports_it_when_asked(retriever, tiny_corpus, tmp_path):
     files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
-    quick = {"typos": False, "timed": 0}
+    quick = {"typos": False, "latency_queries": 0}
     assert compare_model(retriever, *files, [], Options(**quick)).decoding is None
     comparison = compare_model(retriever, *files, [], Options(**quick, diagnose=True))
     told = json.loads(json.dumps(to_json(comparison), allow_nan=False))["decoding"]
@@ -78,7 +78,7 @@ def test_an_evaluation_reports_it_when_asked(retriever, tiny_corpus, tmp_path):
 
 def test_other_beams_are_those_of_this_evaluation_alone(retriever, tiny_corpus, judged):
     files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
-    options = Options(typos=False, timed=0, diagnose=True, beams=12)
+    options = Options(typos=False, latency_queries=0, diagnose=True, beams=12)
     told = compare_model(retriever, *files, [], options).decoding
     assert told.beams == 12 and retriever.recipe.decoding.beams == 4
     explained = [explain(retriever, q.text, r.document, 12) for q, r in zip(*judged, strict=True)]
@@ -87,9 +87,11 @@ def test_other_beams_are_those_of_this_evaluation_alone(retriever, tiny_corpus, 
 
 
 def test_the_sheet(comparison):
-    against = AgainstExact(k=10, beam=1, exact=3, missed=2, proven=0.75, beam_ms=1.26, exact_ms=9)
+    against = ExactComparison(
+        k=10, beam=1, exact=3, missed=2, proven=0.75, beam_ms=1.26, exact_ms=9
+    )
     known = replace(comparison, decoding=Decoding(4, 20, [0.25, 0.5], against))
-    lines = to_markdown(sheets(known)[-1]).splitlines()
+    lines = to_markdown(report_tables(known)[-1]).splitlines()
     assert lines[4:6] == [
         "| beam 20 | 1 | 0.250 | 75.0% | 1.3 |",
         "| exact | 3 | 0.750 | - | 9.0 |",

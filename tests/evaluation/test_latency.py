@@ -4,7 +4,12 @@ from time import sleep
 
 import pytest
 
-from genir.evaluation.latency import BLOCK, WARM_UP, few_timed, latencies
+from genir.evaluation.latency import (
+    QUERIES_PER_BLOCK,
+    WARM_UP_QUERIES,
+    few_queries_warning,
+    latencies,
+)
 
 
 class Recorder:
@@ -19,17 +24,21 @@ class Recorder:
 
 def test_systems_answer_blocks_of_single_queries_by_turns():
     log = []
-    texts = [f"t{i}" for i in range(2 * BLOCK + 3)]
-    others = [f"{text} {text}" for text in texts[-WARM_UP:]]
+    texts = [f"t{i}" for i in range(2 * QUERIES_PER_BLOCK + 3)]
+    others = [f"{text} {text}" for text in texts[-WARM_UP_QUERIES:]]
     latencies({name: Recorder(name, log) for name in "ab"}, texts, k=7)
     assert all(k == 7 and len(queries) == 1 for _, queries, k in log)
-    first, second, third = texts[:BLOCK], texts[BLOCK : 2 * BLOCK], texts[2 * BLOCK :]
+    first, second, third = (
+        texts[:QUERIES_PER_BLOCK],
+        texts[QUERIES_PER_BLOCK : 2 * QUERIES_PER_BLOCK],
+        texts[2 * QUERIES_PER_BLOCK :],
+    )
     assert [(name, [q for _, (q,), _ in block]) for name, block in groupby(log, itemgetter(0))] == [
         ("a", others + first),
         # The system that ends a round begins the next one.
-        ("b", others + first + first[-WARM_UP:] + second),
-        ("a", first[-WARM_UP:] + second + second[-WARM_UP:] + third),
-        ("b", second[-WARM_UP:] + third),
+        ("b", others + first + first[-WARM_UP_QUERIES:] + second),
+        ("a", first[-WARM_UP_QUERIES:] + second + second[-WARM_UP_QUERIES:] + third),
+        ("b", second[-WARM_UP_QUERIES:] + third),
     ]
 
 
@@ -42,7 +51,7 @@ def test_the_queries_that_begin_a_block_are_not_timed():
             return super().search(queries, k, where)
 
     log = []
-    found = latencies({name: Waking(name, log) for name in "ab"}, ["t"] * 2 * BLOCK)
+    found = latencies({name: Waking(name, log) for name in "ab"}, ["t"] * 2 * QUERIES_PER_BLOCK)
     assert found["a"].p95 < 10 and found["b"].p95 < 10
 
 
@@ -59,8 +68,11 @@ def test_nothing_to_time():
 
 
 def test_a_p95_of_few_queries_is_noted():
-    assert few_timed(20) == ""
-    assert few_timed(19) == "p95 is close to the longest of 19 times; time at least 20 queries"
+    assert few_queries_warning(20) == ""
+    assert (
+        few_queries_warning(19)
+        == "p95 is close to the longest of 19 times; time at least 20 queries"
+    )
 
 
 @pytest.mark.parametrize("texts", [["a"], ["a b", "b a"], ["a a", "a a a"], [""], list("abcdefg")])
@@ -69,5 +81,5 @@ def test_no_timed_query_is_asked_before_it_is_timed(texts):
     latencies({"a": Recorder("a", asked)}, texts)
     queries = [query for _, (query,), _ in asked]
     assert queries[-len(texts) :] == texts
-    assert len(queries) == len(texts) + min(WARM_UP, len(texts))
+    assert len(queries) == len(texts) + min(WARM_UP_QUERIES, len(texts))
     assert not {*queries[: -len(texts)]} & {*texts}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from genir.errors import InputError
 from genir.evaluation.measures import MEASURES, evaluate, means
-from genir.records import Hit, Qrel
+from genir.types import Hit, Qrel
 
 
 def ranked(*keys):

@@ -11,8 +11,14 @@ from rich.console import Console
 from genir.evaluation.compare import Options, compare
 from genir.evaluation.measures import MEASURES
 from genir.evaluation.report import to_json, write_report
-from genir.evaluation.sheets import mark, sheets, to_markdown, to_rich, to_terminal
-from genir.records import Query
+from genir.evaluation.tables import (
+    mark,
+    report_tables,
+    to_markdown,
+    to_rich,
+    to_terminal,
+)
+from genir.types import Query
 
 
 def test_json_has_the_agreed_shape(comparison):
@@ -33,7 +39,7 @@ def test_json_has_the_agreed_shape(comparison):
 
 
 def test_json_of_the_unmeasured_is_empty(queries, qrels, canned):
-    options = Options(typos=False, timed=0)
+    options = Options(typos=False, latency_queries=0)
     found = to_json(compare({"genir": canned({})}, queries, qrels, options=options))
     assert found["seen"] == found["typos"] == {"queries": 0, "systems": {}}
     assert found["latency_ms"] == {}
@@ -45,8 +51,10 @@ def test_best_values_are_bold_and_significance_is_marked(queries, qrels, canned)
     qrels = [replace(one, query=f"{n}{one.query}") for one in qrels for n in range(3)]
     good = canned({"first": ["a"], "second": ["b"], "third": ["d"]}, size=9)
     bad = canned({text: ["x"] for text in texts}, size=8)
-    options = Options(typos=False, timed=0)
-    main, kinds = sheets(compare({"genir": good, "bm25": bad}, queries, qrels, options=options))
+    options = Options(typos=False, latency_queries=0)
+    main, kinds = report_tables(
+        compare({"genir": good, "bm25": bad}, queries, qrels, options=options)
+    )
     # Nine queries: p is at least .5 ** 9 = .002, of equal differences too.
     lines = to_markdown(main).splitlines()
     assert lines[4] == (
@@ -92,7 +100,7 @@ def test_report_folder(comparison, tmp_path):
 
 
 def test_chart_of_nothing_found(queries, qrels, canned, tmp_path):
-    options = Options(typos=False, timed=0)
+    options = Options(typos=False, latency_queries=0)
     comparison = compare({"genir": canned({})}, queries, qrels, options=options)
     assert "p-values" not in write_report(comparison, tmp_path, "t").read_text()
     assert (tmp_path / "chart.png").stat().st_size > 1000
@@ -103,7 +111,9 @@ def test_queries_lost_most_come_first(queries, qrels, canned, tmp_path):
         "genir": canned({"first": ["a"], "second": ["b", "c"], "third": ["x"]}),
         "bm25": canned({"second": ["b", "c"], "third": ["d"]}),
     }
-    write_report(compare(systems, queries, qrels, options=Options(timed=0)), tmp_path, "t")
+    write_report(
+        compare(systems, queries, qrels, options=Options(latency_queries=0)), tmp_path, "t"
+    )
     with (tmp_path / "queries.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, dialect="excel-tab"))
     assert [row["query"] for row in rows] == ["q3", "q2", "q1"]
@@ -121,7 +131,7 @@ def test_a_title_is_text_in_every_format(comparison, tmp_path):
 
 
 def test_the_main_sheet_counts_the_timed_queries(comparison):
-    caption = sheets(comparison)[0].caption
+    caption = report_tables(comparison)[0].caption
     assert f"{comparison.overall.queries} queries, 2 of them timed: p95 is close to the" in caption
-    untimed = sheets(replace(comparison, timed=0))[0].caption
+    untimed = report_tables(replace(comparison, timed=0))[0].caption
     assert untimed.startswith(f"{comparison.overall.queries} queries.")

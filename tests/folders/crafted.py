@@ -11,19 +11,26 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from genir.living.base import Base
-from genir.living.changes import digest
-from genir.living.journal import Journal
 from genir.manifest import check_manifest, write_manifest
+from genir.updates.base_folder import JournalBase
+from genir.updates.changes import digest
+from genir.updates.journal import Journal
 
 JSON = ["model.json", "config.json", "tokenizer.json", "tokenizer_config.json",
         "identifiers/scheme.json", "manifest.json"]  # fmt: skip
 ODD_VALUES = [None, -1, 0, 1.5, 10**30, float("nan"), "x", "", [], {}, [[]], True,
               {"a": {"b": []}}, "../../etc/passwd", "\u0000", [1] * 100, 2**31]  # fmt: skip
-RECIPE_LINES = ['[identifiers]\nscheme = "no-such"', "[training]\nsource_length = 1000000000",
-                "[decoding]\nbeams = 1000000000000", "[decoding]\nbudget = -1", "x = [",
-                "[first]\nname = 3", '[model]\nkind = "seq2seq"', '[decoding]\nmode = "free"',
-                '[model]\nencoder = "someone/else"']  # fmt: skip
+RECIPE_LINES = [
+    '[identifiers]\nscheme = "no-such"',
+    "[training]\nsource_length = 1000000000",
+    "[decoding]\nbeams = 1000000000000",
+    "[decoding]\nmax_nodes = -1",
+    "x = [",
+    "[passage_stage]\nname = 3",
+    '[model]\nkind = "seq2seq"',
+    '[decoding]\nmode = "text"',
+    '[model]\nencoder = "someone/else"',
+]
 
 
 def sign(folder):
@@ -215,11 +222,11 @@ ODD_ENTRIES = [
 
 def craft_journal(folder, rng):
     """Write a journal whose digests agree, with one entry or rollback that makes no sense."""
-    base = Base.of(folder, check_manifest(folder))
+    base = JournalBase.open(folder, check_manifest(folder))
     target = rng.choice([None, None, None, base.version + 1, base.version + 5, -3, base.version])
     entry = rng.choice(ODD_ENTRIES)
     journal = Journal(base)
-    with journal.writing():
+    with journal.transaction():
         pass
     head = (base.version + 1, rng.choice(["add", "delete", "odd", "rollback"]), "now", target)
     rows = [entry] if target is None else []
@@ -277,8 +284,15 @@ def add_pipe(folder, rng):
 
 
 def extra_file(folder, rng):
-    name = rng.choice(["pytorch_model.bin", "model.pkl", "first/recipe.toml", "adapter_model.bin",
-                       "sitecustomize.py"])  # fmt: skip
+    name = rng.choice(
+        [
+            "pytorch_model.bin",
+            "model.pkl",
+            "passage_stage/recipe.toml",
+            "adapter_model.bin",
+            "sitecustomize.py",
+        ]
+    )
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(b"cos\nsystem\n(S'touch /tmp/genir-evil'\ntR.")
     if rng.random() < 0.5:
@@ -288,9 +302,9 @@ def extra_file(folder, rng):
 def first_stage_elsewhere(folder, rng):
     """Name a first stage whose folder is not there, or is a name on the hub."""
     path = folder / "recipe.toml"
-    path.write_text(path.read_text() + '\n[first]\n[[first.tasks]]\ntask = "queries"\n')
+    path.write_text(path.read_text() + '\n[first]\n[[passage_stage.tasks]]\ntask = "queries"\n')
     if rng.random() < 0.5:
-        (folder / "first").mkdir()
+        (folder / "passage_stage").mkdir()
     sign(folder)
 
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from genir.cli import app
 from genir.errors import InputError
-from genir.living import storage
 from genir.retriever import Retriever
+from genir.updates import storage
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from crafted import CRAFTS, craft, sign
 
 from genir.errors import InputError
 from genir.retriever import Retriever
-from genir.serving import trial
+from genir.serving import load_sandbox
 
 COUNT = int(os.environ.get("GENIR_CRAFTED", str(2 * len(CRAFTS))))
 SECONDS = 60
@@ -45,7 +45,7 @@ def context():
 
 def try_out(folder, out):
     """Do what a server does in a child process before it swaps a folder in."""
-    out.send(("tried", trial._attempt(folder)))
+    out.send(("tried", load_sandbox._attempt(folder)))
 
 
 def outcome(context, folder, target=attempt):

@@ -8,8 +8,8 @@ from crafted import sign
 from torch import nn
 
 from genir.errors import InputError
-from genir.models import sizes
-from genir.models.sizes import build_within, refuse_labels
+from genir.models import size_limits
+from genir.models.size_limits import build_within, refuse_labels
 from genir.retriever import Retriever
 
 HUGE = [
@@ -20,7 +20,7 @@ HUGE = [
     ("atomic", "config.json", "max_position_embeddings", 10**9),
     ("atomic", "config.json", "num_labels", 10**8),
     ("atomic", "identifiers/scheme.json", "size", 10**9),
-    ("atomic", "model.json", "lexical", 10**9),
+    ("atomic", "model.json", "lexical_dim", 10**9),
     ("residual", "identifiers/scheme.json", "ties", 60_000),
     ("url", "config.json", "d_ff", 10**9),
     ("url", "config.json", "d_kv", 10**8),
@@ -94,7 +94,7 @@ def test_a_limit_ends_with_its_block():
     nn.Linear(2048, 2048)
 
 
-@pytest.mark.parametrize("value", [sizes.MAX_LABELS + 1, -1, "9", [3], 1e9])
+@pytest.mark.parametrize("value", [size_limits.MAX_LABELS + 1, -1, "9", [3], 1e9])
 def test_labels_are_bounded_at_any_depth(tmp_path, value):
     (tmp_path / "config.json").write_text(json.dumps({"encoder": {"num_labels": value}}))
     with pytest.raises(InputError, match=r"config\.json: num_labels = "):

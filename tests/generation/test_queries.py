@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
-from genir.config import PseudoSection
+from genir.config import PseudoQueriesSection
 from genir.errors import InputError
-from genir.generation.queries import begun_precision, part_of, prompt, write_queries
-from genir.generation.writer import first_line
-from genir.records import Document
+from genir.generation.generator import first_line
+from genir.generation.queries import begun_precision, generate_queries_file, part_of, prompt
+from genir.types import Document
 
 TAR = Document("tar", "Archive  files\nand extract them", title="tar")
 SED = Document("sed", "Edit text", title="")
@@ -24,15 +24,17 @@ class Echo:
         self.asked = []
         self.precision = precision
 
-    def write(self, prompts, options, seed):
+    def generate(self, prompts, options, seed):
         self.asked.append((list(prompts), seed))
         rng = Random(seed)
         return [f"{text[:3]}? {rng.randrange(10)}" if text[0] != "E" else "" for text in prompts]
 
 
 def write(tmp_path, corpus=CORPUS, writer=None, stop=None, **options):
-    out, section = tmp_path / "out.jsonl", PseudoSection(**options)
-    for number, _ in enumerate(write_queries(corpus, writer or Echo(), section, out), start=1):
+    out, section = tmp_path / "out.jsonl", PseudoQueriesSection(**options)
+    for number, _ in enumerate(
+        generate_queries_file(corpus, writer or Echo(), section, out), start=1
+    ):
         if number == stop:
             return out
     return out
@@ -42,7 +44,7 @@ def test_queries_stand_one_a_line_document_by_document(tmp_path):
     class Fixed:
         precision = "fp32"
 
-        def write(self, prompts, options, seed):
+        def generate(self, prompts, options, seed):
             assert prompts == ["tar. Archive files and extract them"] * 3 + ["Edit text"] * 3
             return ["how to pack", "unpack", "how to pack", "", "swap words", "\u200b"]
 
@@ -127,22 +129,22 @@ def test_the_precision_of_a_begun_file_is_known(tmp_path):
 
 
 def test_going_on_with_another_model_is_refused(tmp_path):
-    section = PseudoSection(count=2, batch_size=1)
-    next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 one"))
+    section = PseudoQueriesSection(count=2, batch_size=1)
+    next(generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 one"))
     with pytest.raises(InputError, match=r"\(weights: sha256 one then, sha256 two now\); restore"):
-        next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 two"))
+        next(generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 two"))
 
 
 def test_a_prompt_of_one_s_own_is_filled_in():
-    options = PseudoSection(prompt="About {title}: {text}\nQuestion:", words=3)
+    options = PseudoQueriesSection(prompt="About {title}: {text}\nQuestion:", words=3)
     assert prompt(TAR, options, Random(0)) == "About tar: Archive files and\nQuestion:"
 
 
 def test_words_are_left_out_but_never_all():
     document = Document("d", " ".join(f"w{n}" for n in range(1000)))
-    kept = prompt(document, PseudoSection(drop=0.3, words=1000), Random(0)).split()
+    kept = prompt(document, PseudoQueriesSection(drop=0.3, words=1000), Random(0)).split()
     assert 650 < len(kept) < 750 and kept == sorted(kept, key=lambda word: int(word[1:]))
-    assert prompt(SED, PseudoSection(drop=0.999), Random(0)) == "Edit text"
+    assert prompt(SED, PseudoQueriesSection(drop=0.999), Random(0)) == "Edit text"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +172,9 @@ def test_a_damaged_part_file_is_named(tmp_path, line, number):
 
 
 def test_two_runs_on_one_file_are_refused(tmp_path):
-    section = PseudoSection(count=2, batch_size=1)
-    first = write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl")
+    section = PseudoQueriesSection(count=2, batch_size=1)
+    first = generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl")
     next(first)
     with pytest.raises(InputError, match=r"out\.jsonl\.part: another process uses it"):
-        next(write_queries(CORPUS, Echo(), section, tmp_path / "out.jsonl"))
+        next(generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl"))
     assert list(first) == [2, 3]

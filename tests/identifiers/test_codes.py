@@ -7,9 +7,9 @@ import pytest
 
 from genir.config import IdentifierSection
 from genir.errors import InputError
-from genir.identifiers.numbering import Numbering
 from genir.identifiers.registry import build_scheme, load_scheme
-from genir.records import Document
+from genir.identifiers.tie_breaker import TieBreaker
+from genir.types import Document
 
 NAMES = ("residual", "product")
 
@@ -110,8 +110,8 @@ def test_duplicates_get_ties_from_0(name):
     scheme = fitted(name, vectors, levels=2, codes=4)
     identifiers = [own[0] for own in scheme.encode(documents(12), vectors)]
     assert [identifier[-1] for identifier in identifiers] == [0, 1, 2] * 4
-    assert scheme.tied == 8 and scheme.level_sizes() == [4, 4, 64]
-    assert scheme.describe((3, 1, 0)) == "3-1" and scheme.describe((3, 1, 2)) == "3-1+2"
+    assert scheme.num_collisions == 8 and scheme.level_sizes() == [4, 4, 64]
+    assert scheme.to_text((3, 1, 0)) == "3-1" and scheme.to_text((3, 1, 2)) == "3-1+2"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +126,7 @@ def test_a_full_place_passes_its_documents_to_the_next_nearest_codeword(name):
     rest = same[0] - scheme.full_codebooks()[0, first]
     distances = np.square(scheme.full_codebooks()[1] - rest).sum(axis=1)
     assert [i[1] for i in identifiers[::2]] == np.argsort(distances).tolist()
-    assert scheme.tied == 7
+    assert scheme.num_collisions == 7
     with pytest.raises(
         InputError, match=r"'d0': all 4 x 2 identifiers .* raise ties, levels or codes"
     ):
@@ -211,6 +211,6 @@ def test_a_beam_beyond_memory_is_refused():
 
 
 def test_numbering_skips_what_is_taken():
-    numbering = Numbering(3, {(7, 0), (7, 2)})
-    assert [numbering.take((7,)) for _ in range(2)] == [(7, 1), None]
-    assert [numbering.take((8,)) for _ in range(4)] == [(8, 0), (8, 1), (8, 2), None]
+    numbering = TieBreaker(3, {(7, 0), (7, 2)})
+    assert [numbering.next_symbol((7,)) for _ in range(2)] == [(7, 1), None]
+    assert [numbering.next_symbol((8,)) for _ in range(4)] == [(8, 0), (8, 1), (8, 2), None]

@@ -4,7 +4,7 @@ import pytest
 from genir.config import IdentifierSection
 from genir.errors import InputError
 from genir.identifiers.registry import build_scheme
-from genir.records import Document
+from genir.types import Document
 
 
 def documents(count):
@@ -32,7 +32,7 @@ def test_two_groups_by_hand():
     assert {left, right} == {0, 1}
     assert identifiers == [(left, 0), (left, 1), (left, 2), (right, 0), (right, 1), (right, 2)]
     assert scheme.level_sizes() == [2, 6]  # twice the leaf's size, for documents added later
-    assert scheme.describe((1, 2)) == "1-2"
+    assert scheme.to_text((1, 2)) == "1-2"
 
 
 def test_a_corpus_that_fits_a_leaf_has_no_tree():

@@ -11,7 +11,7 @@ from genir.errors import InputError
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.report import IdentifierReport, LevelReport, plot, render, report
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
+from genir.types import Document
 
 
 def build(identifiers):
@@ -42,7 +42,7 @@ def sized(*sizes):
 def coded(levels=2, codes=4, tied=0):
     scheme = build_scheme(IdentifierSection(scheme="product", levels=levels, codes=codes, ties=8))
     scheme.codebooks = np.zeros((levels, codes, 1), dtype=np.float32)
-    scheme.tied = tied
+    scheme.num_collisions = tied
     return scheme
 
 

@@ -16,8 +16,8 @@ def trie(tmp_path):
 
 def becomes(monkeypatch, work):
     """Let the child do other work behind its limits."""
-    limits, _, _ = keys.READER.partition("trie =")
-    monkeypatch.setattr(keys, "READER", limits + work)
+    limits, _, _ = keys.READER_SCRIPT.partition("trie =")
+    monkeypatch.setattr(keys, "READER_SCRIPT", limits + work)
 
 
 def test_keys_are_read_back_in_order(trie):

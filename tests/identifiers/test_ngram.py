@@ -5,7 +5,7 @@ from genir.identifiers.ngram import windows
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
 from genir.identifiers.text import whole_text
-from genir.records import Document
+from genir.types import Document
 
 GUIDE = Document("guide", "the path  of anna\nof the path", title="anna")
 TWIN = Document("twin", "the path of anna")
@@ -70,4 +70,4 @@ def test_a_window_that_comes_twice_is_one_identifier(tokenizer):
 def test_the_end_of_a_document_is_shown(tokenizer, last, shown):
     scheme = build(tokenizer, n=2)
     (rows,) = scheme.encode([Document("short", "the path")])
-    assert scheme.describe(rows[last]) == shown
+    assert scheme.to_text(rows[last]) == shown

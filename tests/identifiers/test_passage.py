@@ -2,7 +2,7 @@ from genir.config import IdentifierSection
 from genir.identifiers.passage import document_passages
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
+from genir.types import Document
 
 GUIDE = Document("guide", "the path  of anna\nand more of it", title="guide")
 TWIN = Document("twin", "the path of anna, once more", title="guide")
@@ -25,7 +25,7 @@ def test_identifiers_are_the_passages_tokens_and_an_end(tokenizer):
     scheme = build(tokenizer, words=2, count=2)
     first, second = ([*tokenizer.encode(t), scheme.end] for t in ("guide. the", "path of"))
     assert scheme.encode([GUIDE]) == [[tuple(first), tuple(second)]]
-    assert scheme.describe(tuple(second)) == "path of"
+    assert scheme.to_text(tuple(second)) == "path of"
 
 
 def test_length_is_a_parameter_in_tokens_too(tokenizer):

@@ -9,7 +9,7 @@ from genir.config import IdentifierSection
 from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES, build_scheme, load_scheme
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
+from genir.types import Document
 
 SECTIONS = {
     "atomic": {"scheme": "atomic"},
@@ -93,7 +93,7 @@ def test_every_document_has_an_identifier(scheme, corpus, vectors):
     identifiers = scheme.encode(corpus, vectors)
     assert len(identifiers) == SIZE and all(identifiers)
     assert all(len(set(own)) == len(own) for own in identifiers)
-    assert scheme.several or all(len(own) == 1 for own in identifiers)
+    assert scheme.multiple_per_document or all(len(own) == 1 for own in identifiers)
 
 
 @of_unique
@@ -169,7 +169,7 @@ def test_loaded_schemes_encode_alike(scheme, tokenizer, corpus, vectors, tmp_pat
 
 
 def test_descriptions_are_readable_and_tell_documents_apart(scheme, corpus, vectors):
-    descriptions = [scheme.describe(i) for i in flatten(scheme.encode(corpus, vectors))]
+    descriptions = [scheme.to_text(i) for i in flatten(scheme.encode(corpus, vectors))]
     assert len(set(descriptions)) == len(set(flatten(scheme.encode(corpus, vectors))))
     assert all(text and "</s>" not in text for text in descriptions)
 

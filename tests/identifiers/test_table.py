@@ -11,8 +11,8 @@ from genir.errors import InputError
 from genir.identifiers.table import (
     PAD,
     IdentifierTable,
-    refuse_foreign_symbols,
-    refuse_short_rows,
+    check_row_depths,
+    check_symbol_ranges,
     sorted_order,
 )
 
@@ -240,14 +240,14 @@ def test_files_of_two_tables_are_refused(tmp_path):
 def test_symbols_of_another_scheme_are_refused(tmp_path, identifiers, sizes, any_depth, told):
     table = build(identifiers)
     if not told:
-        refuse_foreign_symbols(table, sizes, tmp_path, any_depth)
+        check_symbol_ranges(table, sizes, tmp_path, any_depth)
         return
     with pytest.raises(InputError, match=f"^{tmp_path}: {told}; restore"):
-        refuse_foreign_symbols(table, sizes, tmp_path, any_depth)
+        check_symbol_ranges(table, sizes, tmp_path, any_depth)
 
 
 def test_rows_shorter_than_the_codes_are_refused(tmp_path):
-    refuse_short_rows(build([[(1, 0)], [(2, 0)]]), 2, tmp_path)
+    check_row_depths(build([[(1, 0)], [(2, 0)]]), 2, tmp_path)
     for short in (build([[(1, 0)], [(2, 0)]]), build([[(1, 0, 0)], [(2, 0)]])):
         with pytest.raises(InputError, match="an identifier of fewer than 3 levels"):
-            refuse_short_rows(short, 3, tmp_path)
+            check_row_depths(short, 3, tmp_path)

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from genir.config import IdentifierSection
 from genir.errors import InputError
 from genir.identifiers.registry import build_scheme, load_scheme
-from genir.records import Document
+from genir.types import Document
 
 
 def documents(titles=(), urls=()):
@@ -18,7 +18,7 @@ def documents(titles=(), urls=()):
 
 def describe(tokenizer, corpus, **options):
     scheme = build_scheme(IdentifierSection.model_validate(options), tokenizer).fit(corpus)
-    return [scheme.describe(own[0]) for own in scheme.encode(corpus)]
+    return [scheme.to_text(own[0]) for own in scheme.encode(corpus)]
 
 
 def title(tokenizer, titles, **options):
@@ -55,10 +55,10 @@ def test_numbers_step_over_titles_that_look_numbered(tokenizer):
 def test_numbering_goes_on_after_what_is_taken(tokenizer):
     scheme = build_scheme(IdentifierSection(scheme="title"), tokenizer)
     first = scheme.encode(documents(["anna", "anna"]))
-    assert scheme.tied == 1
+    assert scheme.num_collisions == 1
     taken = {own[0] for own in first}
-    ((added,),) = scheme.encode(documents(["anna"]), taken=taken)
-    assert scheme.describe(added) == "anna 3" and scheme.tied == 2
+    ((added,),) = scheme.encode(documents(["anna"]), reserved=taken)
+    assert scheme.to_text(added) == "anna 3" and scheme.num_collisions == 2
 
 
 def test_long_titles_are_cut_and_numbered_within_the_limit(tokenizer):
@@ -71,7 +71,7 @@ def test_long_titles_are_cut_and_numbered_within_the_limit(tokenizer):
 def test_the_end_symbol_in_a_title_is_left_out(tokenizer):
     scheme = build_scheme(IdentifierSection(scheme="title"), tokenizer)
     ((identifier,),) = scheme.encode(documents(["anna </s> of"]))
-    assert identifier.count(scheme.end) == 1 and scheme.describe(identifier) == "anna of"
+    assert identifier.count(scheme.end) == 1 and scheme.to_text(identifier) == "anna of"
 
 
 def test_a_document_without_title_or_url_is_named(tokenizer):
@@ -162,7 +162,7 @@ def test_a_url_outside_the_stripped_folders_keeps_its_own(tokenizer, tmp_path):
     scheme.save(tmp_path)
     again = load_scheme(tmp_path, tokenizer)
     others = documents(urls=["https://python.org/anna", "https://docs.python.org/library/"])
-    texts = [again.describe(own[0]) for own in again.encode(others)]
+    texts = [again.to_text(own[0]) for own in again.encode(others)]
     assert texts == ["python.org/anna", "docs.python.org/library/"]
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from genir.identifiers.table import IdentifierTable
-from genir.models.codebooks import CodebookHead
+from genir.models.encoder_head.codebooks import CodebookHead
 
 
 def table_of(*identifiers):
@@ -18,7 +18,7 @@ def table_of(*identifiers):
 def head_of(table, sizes, width=4, fixed=0):
     torch.manual_seed(0)
     head = CodebookHead(sizes, (width, width + fixed), table)
-    for parameter in [*head.codebooks, *head.fixed]:
+    for parameter in [*head.codebooks, *head.frozen_rows]:
         torch.nn.init.normal_(parameter)
     return head
 
@@ -93,7 +93,7 @@ def test_the_loss_reaches_every_codeword_that_is_used():
     head = head_of(CODES, SIZES, fixed=2)
     head.loss(torch.randn(6, 4), torch.arange(6), 0.1).mean().backward()
     assert all((book.grad.abs().sum(dim=1) > 0).all() for book in head.codebooks)
-    assert all(book.grad is None and not book.requires_grad for book in head.fixed)
+    assert all(book.grad is None and not book.requires_grad for book in head.frozen_rows)
 
 
 @pytest.mark.parametrize("fixed", [0, 3])
@@ -101,7 +101,7 @@ def test_scores_are_inner_products(fixed):
     head, hidden = head_of(CODES, SIZES, fixed=fixed), torch.randn(2, 1, 4 + fixed)
     for depth in range(3):
         book = head.codebooks[depth]
-        book = torch.cat([book, head.fixed[depth]], dim=1) if fixed else book
+        book = torch.cat([book, head.frozen_rows[depth]], dim=1) if fixed else book
         expected = torch.einsum("bkh,sh->bks", hidden, book)
         torch.testing.assert_close(head.scores(hidden, depth), expected)
 
@@ -118,17 +118,17 @@ def test_a_document_s_score_is_the_sum_over_its_levels():
 def test_codewords_are_copied_and_ties_start_at_zero():
     head = CodebookHead(SIZES, (2, 3), CODES)
     books = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
-    head.start_from(books)
+    head.init_codebooks(books)
     for level in range(2):
         assert head.codebooks[level].tolist() == books[level, :, :2].tolist()
-        assert head.fixed[level].tolist() == books[level, :, 2:].tolist()
+        assert head.frozen_rows[level].tolist() == books[level, :, 2:].tolist()
     assert head.codebooks[2].tolist() == [[0, 0], [0, 0]]
     assert (head.row_vectors()[1] == torch.from_numpy(books[0, 0] + books[1, 1])).all()
 
 
 def test_fewer_codewords_than_asked_for_leave_the_rest_at_zero():
     head = CodebookHead(SIZES, (2, 2), CODES)
-    head.start_from([np.ones((2, 2), dtype=np.float32)])
+    head.init_codebooks([np.ones((2, 2), dtype=np.float32)])
     assert head.codebooks[0].tolist() == [[1, 1], [1, 1], [0, 0]]
 
 
@@ -158,8 +158,8 @@ def test_rows_answer_at_unit_length_whatever_training_does_to_them(fused):
 def test_anchoring_moves_unit_rows_by_a_vector_a_document():
     table = table_of((1,), (0,))  # rows sorted: row 0 is the second document's
     head = head_of(table, [2], width=2)
-    head.start_from([np.array([[0, 5], [3, 0]], dtype=np.float32)])
-    head.anchor(np.array([[0, 1], [3, 1]], dtype=np.float32))
+    head.init_codebooks([np.array([[0, 5], [3, 0]], dtype=np.float32)])
+    head.blend_document_vectors(np.array([[0, 1], [3, 1]], dtype=np.float32))
     # The first document, symbol 1: (1, 0) + (0, 1); the second, symbol 0: (0, 1) + (3, 1).
     expected = torch.tensor([[3 / 13**0.5, 2 / 13**0.5], [0.5**0.5, 0.5**0.5]])
     torch.testing.assert_close(head.codebooks[0].data, expected)

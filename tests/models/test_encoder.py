@@ -15,7 +15,7 @@ from genir.models.encoder import (
     MINILM_PACKAGE,
     MINILM_SHA256,
     TextEncoder,
-    by_size,
+    batches_by_length,
     encode_texts,
     pad_batch,
     pretrained_folder,
@@ -142,10 +142,10 @@ def test_any_other_name_stands_for_itself():
 
 
 def test_texts_are_tokenised_in_lists_of_bounded_size(monkeypatch):
-    monkeypatch.setattr("genir.models.encoder.TOKENISED_CHARACTERS", 10)
+    monkeypatch.setattr("genir.models.encoder.MAX_TOKENIZED_CHARS", 10)
     texts = ["a" * 4, "", "b" * 7, "c" * 30, "d"]
-    assert [*by_size(texts)] == [texts[:3], texts[3:4], texts[4:]]
-    assert [*by_size([])] == []
+    assert [*batches_by_length(texts)] == [texts[:3], texts[3:4], texts[4:]]
+    assert [*batches_by_length([])] == []
 
 
 def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):

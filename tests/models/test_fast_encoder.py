@@ -7,9 +7,9 @@ import torch
 from nets import FAST, make
 from transformers import BertConfig, BertModel
 
+from genir.models.backbone import Seq2SeqBackbone
 from genir.models.encoder import TextEncoder
-from genir.models.fast.encoder import Encoder
-from genir.models.transformer import Transformer
+from genir.models.engine.encoder import Encoder
 
 NAMES = ["T5", "T5 v1.1", "mT5", "BERT2BERT"]
 LONG = torch.arange(5, 19)[None]
@@ -20,12 +20,12 @@ PADDED = torch.tensor([[5, 9, 33, 7, 8], [12, 6, 21, 0, 0], [30, 5, 17, 11, 0]])
 def states_of(name, ids, dtype=None):
     """What transformers encodes, and what genir does, with zeros where nothing stands."""
     net = make(name)
-    transformer = Transformer(copy.deepcopy(net))
+    transformer = Seq2SeqBackbone(copy.deepcopy(net))
     mask = (ids > 0).long()
     with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype is not None):
         expected = net.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state
         found = transformer.encode(ids, mask).states
-    assert isinstance(transformer.encoder.twin, Encoder)
+    assert isinstance(transformer.encoder.cast_copy, Encoder)
     return [states * mask[..., None] for states in (expected, found)]
 
 
@@ -56,7 +56,7 @@ def test_so_does_a_bert_alone(ids, dtype, near):
         expected = encoder.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
             found = encoder.states(ids, mask)
-    assert isinstance(encoder.precast.twin, Encoder)
+    assert isinstance(encoder.cast_cache.cast_copy, Encoder)
     real = mask.bool()
     torch.testing.assert_close(found[real], expected[real], rtol=near, atol=near)
 
@@ -68,21 +68,21 @@ def test_an_heir_of_bert_is_left_to_transformers():
     encoder = text_encoder(Heir)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         encoder.states(LONG, torch.ones_like(LONG))
-    assert not isinstance(encoder.precast.twin, Encoder)
+    assert not isinstance(encoder.cast_cache.cast_copy, Encoder)
 
 
 def test_others_and_training_are_left_to_transformers():
-    others = Transformer(make("BART"))
+    others = Seq2SeqBackbone(make("BART"))
     with torch.inference_mode():
         others.encode(PADDED, (PADDED > 0).long())
-    assert not isinstance(others.encoder.twin, Encoder)
-    own = Transformer(make("T5"))
+    assert not isinstance(others.encoder.cast_copy, Encoder)
+    own = Seq2SeqBackbone(make("T5"))
     assert own.encode(PADDED, (PADDED > 0).long()).states.requires_grad
-    assert own.encoder.twin is None and set(NAMES) < set(FAST)
+    assert own.encoder.cast_copy is None and set(NAMES) < set(FAST)
 
 
 def test_answers_follow_the_weights():
-    own = Transformer(make("T5 v1.1"))
+    own = Seq2SeqBackbone(make("T5 v1.1"))
     mask = torch.ones_like(LONG)
     with torch.no_grad():
         before = own.encode(LONG, mask).states

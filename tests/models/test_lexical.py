@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from genir.models.lexical import LexicalEncoder, count_pieces, special_ids
+from genir.models.encoder_head.lexical import LexicalEncoder, count_tokens, special_ids
 
 PAD, CLS, SEP = 0, 1, 2
 VOCABULARY = 40
@@ -13,7 +13,7 @@ VOCABULARY = 40
 
 def encoder_of(documents, dimension=8):
     lexical = LexicalEncoder(VOCABULARY, dimension, [PAD, CLS, SEP])
-    lexical.fit(count_pieces(documents, lexical.weight.shape[0]))
+    lexical.fit(count_tokens(documents, lexical.weight.shape[0]))
     return lexical
 
 
@@ -44,7 +44,7 @@ def bm25(documents, query, document):
 
 
 def test_words_are_counted():
-    counts = count_pieces([[3, 4, 3], [], [1]], 5)
+    counts = count_tokens([[3, 4, 3], [], [1]], 5)
     assert counts.toarray().tolist() == [[0, 0, 0, 2, 1], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]]
 
 
@@ -79,7 +79,7 @@ def test_inner_products_are_near_bm25(documents):
     rng = np.random.default_rng(1)
     queries = [[CLS, *rng.integers(3, VOCABULARY, 4).tolist(), SEP] for _ in range(50)]
     found = lexical(torch.tensor(queries)).numpy()
-    found = found @ lexical.document_vectors(count_pieces(documents, lexical.weight.shape[0])).T
+    found = found @ lexical.document_vectors(count_tokens(documents, lexical.weight.shape[0])).T
     expected = np.array([[bm25(documents, q[1:-1], d) for d in documents] for q in queries])
     errors = found - expected
     assert expected.std() > 1
@@ -92,12 +92,12 @@ def test_exact_words_are_worth_their_bm25():
     documents = [[3, 3, 4], [4, 5], [6], [3, 5, 5, 5, 7]]
     lexical = LexicalEncoder(8, 8, [PAD, CLS, SEP])
     lexical.weight.copy_(torch.eye(8))
-    lexical.fit(count_pieces(documents, lexical.weight.shape[0]))
-    bags = count_pieces(documents, lexical.weight.shape[0])
+    lexical.fit(count_tokens(documents, lexical.weight.shape[0]))
+    bags = count_tokens(documents, lexical.weight.shape[0])
     found = lexical(torch.tensor([[3, 5, 3]])).numpy() @ lexical.document_vectors(bags).T
     assert found[0].tolist() == pytest.approx([bm25(documents, [3, 5], d) for d in documents])
     assert (
-        bags != count_pieces(documents, lexical.weight.shape[0])
+        bags != count_tokens(documents, lexical.weight.shape[0])
     ).nnz == 0  # the counts are left as they were
 
 

@@ -7,7 +7,7 @@ import torch
 from genir.models import precision
 from genir.models.encoder import TextEncoder
 from genir.models.precision import (
-    WORKS,
+    WORKLOADS,
     Timing,
     autocast,
     bf16_speed_up,
@@ -22,7 +22,7 @@ from genir.models.precision import (
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize("work", WORKLOADS)
 @pytest.mark.parametrize(("share", "taken"), [(0.5, "bf16"), (0.95, "fp32"), (1.8, "fp32")])
 def test_bf16_is_taken_where_it_is_clearly_faster(measured, work, share, taken):
     measured(share)
@@ -40,8 +40,8 @@ def test_each_kind_of_work_is_measured_once_and_chosen_by_its_own_figures(measur
 
 def test_a_processor_without_bf16_measures_nothing(measured, fp32):
     asked = measured(0.1)
-    assert {choose(work, "cpu") for work in WORKS} == {"fp32"}
-    assert describe("cpu", WORKS).endswith("(this cpu has no bf16 instructions)")
+    assert {choose(work, "cpu") for work in WORKLOADS} == {"fp32"}
+    assert describe("cpu", WORKLOADS).endswith("(this cpu has no bf16 instructions)")
     assert asked == []
 
 
@@ -85,7 +85,7 @@ def test_fixed_choices_win_within_their_block_and_override_for_good(measured):
     override("auto")
     assert choose("training", "cpu") == "bf16"
     override("fp32")
-    assert {choose(work, kind) for work in WORKS for kind in ("cpu", "cuda")} == {"fp32"}
+    assert {choose(work, kind) for work in WORKLOADS for kind in ("cpu", "cuda")} == {"fp32"}
 
 
 def test_the_line_says_why(measured):
@@ -108,7 +108,7 @@ def test_float32_work_inside_bf16_work_stays_float32(measured):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
-@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize("work", WORKLOADS)
 def test_a_measurement_leaves_no_trace(work):
     torch.manual_seed(7)
     state, threads = torch.get_rng_state(), torch.get_num_threads()

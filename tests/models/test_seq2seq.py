@@ -14,10 +14,10 @@ from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch
 from genir.models.encoder import MINILM_PACKAGE
-from genir.models.general import GeneralSteps
+from genir.models.engine.hf_decoder import HFDecoder
 from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
-from genir.models.vocabulary import train_vocabulary
-from genir.records import Document
+from genir.models.tokenizer_training import train_vocabulary
+from genir.types import Document
 
 WORDS = ["create", "extract", "archive", "list", "files", "text"]
 CORPUS = [Document(f"{a} {b}", f"{a} the {b}", f"{a} {b}") for a in WORDS for b in WORDS]
@@ -41,7 +41,7 @@ class Levels(Scheme):
     def level_sizes(self):
         return self.sizes
 
-    fit = encode = describe = save = load = None
+    fit = encode = to_text = save = load = None
 
 
 Levels.__abstractmethods__ = frozenset()
@@ -57,14 +57,14 @@ def build(**options):
 @pytest.fixture
 def codes():
     model = build()
-    model.attach(Levels(SIZES), TABLE, None)
+    model.build_head(Levels(SIZES), TABLE, None)
     return model.eval()
 
 
 @pytest.fixture
 def text():
     model = build()
-    model.attach(Levels([len(model.tokenizer)], text=True), TABLE, None)
+    model.build_head(Levels([len(model.tokenizer)], text=True), TABLE, None)
     return model.eval()
 
 
@@ -87,7 +87,7 @@ def batch_of(model, targets, rows, weights=(1.0, 3.0)):
 def log_probabilities(model, batch):
     """log p of each target symbol, [B, T], through the decoding protocol."""
     steps = []
-    state, (parents, symbols) = model.start(batch.input_ids, batch.attention_mask), (None, None)
+    state, (parents, symbols) = model.encode(batch.input_ids, batch.attention_mask), (None, None)
     for depth, taken in enumerate(batch.targets.clamp(min=0).T[:, :, None]):
         state, hidden = model.step(state, parents, symbols)
         logits = model.logits(hidden, depth, taken[:, None])[..., 0]
@@ -110,10 +110,10 @@ def test_loss_over_text_is_the_vocabulary_s_cross_entropy(model, request):
     model = request.getfixturevalue(model)
     targets = written(model, "extract files", "list")
     batch = batch_of(model, targets, [-1, -1])
-    start = torch.full((2, 1), model.transformer.start)
+    start = torch.full((2, 1), model.backbone.start)
     before = torch.cat([start, batch.targets[:, :-1].clamp(min=0)], dim=1)
     with torch.no_grad():
-        net = model.transformer.net
+        net = model.backbone.net
         hidden = net(batch.input_ids, batch.attention_mask, decoder_input_ids=before).logits
         logits = hidden @ net.get_input_embeddings().weight.T
         scores = logits.log_softmax(dim=-1).gather(-1, batch.targets.clamp(min=0)[..., None])[
@@ -139,7 +139,7 @@ def test_label_smoothing_is_over_the_level(codes):
 
 
 def test_probabilities_of_a_level_add_up_to_one(codes):
-    state, hidden = codes.step(codes.start(*inputs(codes, "list", "text")), None, None)
+    state, hidden = codes.step(codes.encode(*inputs(codes, "list", "text")), None, None)
     for depth, size in enumerate(SIZES):
         every = torch.arange(size).expand(2, 1, -1)
         log_p = codes.logits(hidden, depth, every) - codes.log_normaliser(hidden, depth)[..., None]
@@ -151,16 +151,16 @@ def test_probabilities_of_a_level_add_up_to_one(codes):
 def test_queries_do_not_see_each_other(codes):
     texts = ["list", "extract the archive of files"]
     parents, symbols = torch.zeros(2, 3, dtype=torch.long), torch.tensor([[0, 1, 2], [2, 1, 0]])
-    state, _ = codes.step(codes.start(*inputs(codes, *texts)), None, None)
+    state, _ = codes.step(codes.encode(*inputs(codes, *texts)), None, None)
     _, together = codes.step(state, parents, symbols)
     for row, text in enumerate(texts):
-        state, _ = codes.step(codes.start(*inputs(codes, text)), None, None)
+        state, _ = codes.step(codes.encode(*inputs(codes, text)), None, None)
         _, alone = codes.step(state, parents[:1], symbols[row : row + 1])
         torch.testing.assert_close(together[row], alone[0], rtol=1e-4, atol=1e-5)
 
 
 def test_a_state_can_be_stepped_from_again(codes):
-    state, _ = codes.step(codes.start(*inputs(codes, "list")), None, None)
+    state, _ = codes.step(codes.encode(*inputs(codes, "list")), None, None)
     zero, one = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1, dtype=torch.long)
     _, first = codes.step(state, zero, zero)
     _, other = codes.step(state, zero, one)
@@ -175,11 +175,11 @@ def test_a_state_can_be_stepped_from_again(codes):
 def test_whole_prefixes_give_what_steps_give(model, path, request):
     model = request.getfixturevalue(model)
     if path == "general":
-        model.transformer.steps = GeneralSteps(model.transformer.net)
+        model.backbone.steps = HFDecoder(model.backbone.net)
     symbols = torch.tensor([[2, 3], [0, 1], [1, 0]])
     queries = torch.tensor([1, 0, 1])
-    begun = model.start(*inputs(model, "list", "extract the archive of files"))
-    found = model.hidden_after(begun, queries, symbols, 1)
+    begun = model.encode(*inputs(model, "list", "extract the archive of files"))
+    found = model.states_for_prefixes(begun, queries, symbols, 1)
     state, _ = model.step(begun, None, None)
     parents, row = torch.zeros(2, 2, dtype=torch.long), torch.tensor([0, 0, 1])
     for place, expected in enumerate(found):
@@ -187,7 +187,7 @@ def test_whole_prefixes_give_what_steps_give(model, path, request):
         state, hidden = model.step(state, parents, taken)
         parents = torch.tensor([[0, 1], [0, 1]])
         torch.testing.assert_close(hidden[queries, row], expected, rtol=1e-5, atol=1e-5)
-    (last,) = model.hidden_after(begun, queries, symbols, 2)
+    (last,) = model.states_for_prefixes(begun, queries, symbols, 2)
     torch.testing.assert_close(last, found[-1])
 
 
@@ -196,32 +196,32 @@ def test_whole_prefixes_give_what_steps_give(model, path, request):
 def test_runs_give_what_steps_give(model, request):
     """Rows of unlike length: each symbol is read as one of its own level."""
     model = request.getfixturevalue(model)
-    assert model.reads_runs
-    begun = model.start(*inputs(model, "list", "extract the archive of files"))
+    assert model.supports_multi_token
+    begun = model.encode(*inputs(model, "list", "extract the archive of files"))
     state, _ = model.step(begun, None, None)
-    state = model.continue_from(state, torch.tensor([1, 0, 1]))
+    state = model.select_rows(state, torch.tensor([1, 0, 1]))
     symbols = torch.tensor([[2, 3], [0, 99], [1, 0]])  # the second row has but one
-    state, hidden = model.read(state, torch.arange(3), symbols, torch.tensor([2, 1, 2]))
+    state, hidden = model.extend(state, torch.arange(3), symbols, torch.tensor([2, 1, 2]))
     assert state.lengths.tolist() == [3, 2, 3]
-    first, second = model.hidden_after(
+    first, second = model.states_for_prefixes(
         begun, torch.tensor([1, 0, 1]), symbols.where(symbols < 99, 0), 1
     )
     torch.testing.assert_close(hidden[:, 0], first, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(hidden[[0, 2], 1], second[[0, 2]], rtol=1e-5, atol=1e-5)
-    state, hidden = model.read(state, torch.tensor([1]), torch.tensor([[3]]), torch.tensor([1]))
-    (expected,) = model.hidden_after(begun, torch.tensor([0]), torch.tensor([[0, 3]]), 2)
+    state, hidden = model.extend(state, torch.tensor([1]), torch.tensor([[3]]), torch.tensor([1]))
+    (expected,) = model.states_for_prefixes(begun, torch.tensor([0]), torch.tensor([[0, 3]]), 2)
     torch.testing.assert_close(hidden[:, 0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_training_has_the_memory_of_the_joined_weights(codes):
-    codes.start(*inputs(codes, "list"))
-    assert codes.transformer.steps._decoder is not None
+    codes.encode(*inputs(codes, "list"))
+    assert codes.backbone.steps._decoder is not None
     codes.train()
-    assert codes.transformer.steps._decoder is None
+    assert codes.backbone.steps._decoder is None
 
 
 def test_atomic_identifiers_are_one_level(codes):
-    codes.attach(Levels([3]), TABLE, np.eye(3, 16, dtype=np.float32))
+    codes.build_head(Levels([3]), TABLE, np.eye(3, 16, dtype=np.float32))
     assert codes.symbols.shape == (3, 16)
     assert codes.loss(batch_of(codes, [(0,), (2,)], [0, 2]), 0.0).isfinite()
 
@@ -253,7 +253,7 @@ def test_bf16_products_give_a_float32_loss(codes):
 
 
 def assert_same(model, again, batch):
-    assert again.new == model.new
+    assert again.new_symbols == model.new_symbols
     assert again.tokenizer("extract ☃")["input_ids"] == model.tokenizer("extract ☃")["input_ids"]
     own, other = (dict(m.named_parameters()) for m in (model, again))
     assert own.keys() == other.keys()
@@ -265,7 +265,7 @@ def assert_same(model, again, batch):
 @pytest.mark.parametrize("model", ["text", "codes"])
 def test_a_saved_model_is_read_back_equal(model, request, tmp_path):
     model = request.getfixturevalue(model)
-    torch.nn.init.normal_(model.transformer.net.shared.weight)
+    torch.nn.init.normal_(model.backbone.net.shared.weight)
     model.save(tmp_path)
     again = Seq2SeqModel.load(tmp_path, Levels(model.sizes, model.text), TABLE)
     assert_same(model, again, batch_of(model, written(model, "list", "text"), [-1, -1]))
@@ -286,10 +286,10 @@ def test_a_folder_of_another_architecture_is_a_source(tmp_path):
     tokenizer.save_pretrained(tmp_path / "bart")
     model = build(source=str(tmp_path / "bart"))
     assert model.head_parameters() == []
-    model.attach(Levels([len(tokenizer)], text=True), TABLE, None)
+    model.build_head(Levels([len(tokenizer)], text=True), TABLE, None)
     model.save(tmp_path / "model")
     again = Seq2SeqModel.load(tmp_path / "model", Levels(model.sizes, text=True), TABLE)
-    assert torch.equal(again.transformer.bias, net.final_logits_bias)
+    assert torch.equal(again.backbone.bias, net.final_logits_bias)
     assert_same(model, again, batch_of(model, [(7, 1), (9, 8, 1)], [-1, -1]))
 
 
@@ -319,11 +319,11 @@ def test_a_code_is_read_on_the_scale_of_words(scaled, tmp_path):
     BartForConditionalGeneration(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     model = build(source=str(tmp_path)).eval()
-    model.attach(Levels(SIZES), TABLE, None)
+    model.build_head(Levels(SIZES), TABLE, None)
     torch.nn.init.constant_(model.symbols, 0)
     with torch.no_grad():
-        model.symbols += model.transformer.output.weight[7]
-        state, _ = model.step(model.start(*inputs(model, "create")), None, None)
+        model.symbols += model.backbone.output.weight[7]
+        state, _ = model.step(model.encode(*inputs(model, "create")), None, None)
         first = torch.zeros(1, 1, dtype=torch.long)
         _, code = model.step(state, first, first)
         model.text = True
@@ -345,7 +345,7 @@ def test_a_source_without_a_start_token_is_refused(tmp_path):
 
 def test_identifiers_in_another_vocabulary_are_refused():
     with pytest.raises(InputError, match=r"vocabulary has \[99\] tokens"):
-        build().attach(Levels([99], text=True), TABLE, None)
+        build().build_head(Levels([99], text=True), TABLE, None)
 
 
 def truncate(path):
@@ -365,7 +365,7 @@ def rewrite(**changes):
     [
         ("model.json", lambda path: path.unlink()),
         ("model.json", truncate),
-        ("model.json", rewrite(kind="bridge")),
+        ("model.json", rewrite(kind="encoder-head")),
         ("model.safetensors", lambda path: path.unlink()),
         ("model.safetensors", truncate),
         ("config.json", lambda path: path.unlink()),
@@ -391,11 +391,11 @@ def test_a_scheme_of_other_sizes_is_refused(codes, tmp_path):
 @pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="MiniLM's package is not installed")
 def test_two_minilm_halves(tmp_path):
     model = build(source="minilm2minilm")
-    minilm = dict(model.transformer.net.encoder.named_parameters())
-    decoder = dict(model.transformer.net.decoder.named_parameters())
+    minilm = dict(model.backbone.net.encoder.named_parameters())
+    decoder = dict(model.backbone.net.decoder.named_parameters())
     assert all(torch.equal(p, decoder[f"bert.{name}"]) for name, p in minilm.items())
-    words = model.transformer.net.decoder.get_input_embeddings().weight
-    assert model.transformer.output.weight is words
+    words = model.backbone.net.decoder.get_input_embeddings().weight
+    assert model.backbone.output.weight is words
     new = [
         name for name, p in model.named_parameters() if any(p is h for h in model.head_parameters())
     ]
@@ -404,9 +404,9 @@ def test_two_minilm_halves(tmp_path):
         "crossattention" in n or "predictions" in n or n.endswith("output.bias") for n in new
     )
     assert model.tokenizer.eos_token_id == model.tokenizer.sep_token_id == 102
-    assert (model.transformer.start, model.tokenizer.pad_token_id) == (101, 0)
+    assert (model.backbone.start, model.tokenizer.pad_token_id) == (101, 0)
 
-    model.attach(Levels([len(model.tokenizer)], text=True), TABLE, None)
+    model.build_head(Levels([len(model.tokenizer)], text=True), TABLE, None)
     batch = batch_of(model, written(model, "tar", "list files"), [-1, -1])
     loss = model.train().loss(batch, 0.1)
     loss.backward()
@@ -414,7 +414,7 @@ def test_two_minilm_halves(tmp_path):
     model.save(tmp_path)
     again = Seq2SeqModel.load(tmp_path, Levels(model.sizes, text=True), TABLE)
     assert_same(model, again, batch)
-    net = AutoModelForSeq2SeqLM.from_config(again.transformer.config)
+    net = AutoModelForSeq2SeqLM.from_config(again.backbone.config)
     assert net.config.decoder_start_token_id == 101
 
 
@@ -425,10 +425,10 @@ def test_warm_halves_write_words_like_those_they_read():
 
     def places(warm):
         """Where the decoder ranks each word, among 30,522, after it has written it."""
-        model = build(source="minilm2minilm", warm=warm).eval()
+        model = build(source="minilm2minilm", warm_start=warm).eval()
         read = model.tokenizer(texts, return_tensors="pt", padding=True)
         written = model.tokenizer(words, return_tensors="pt")["input_ids"][:, :2]  # from [CLS] on
-        net = model.transformer
+        net = model.backbone
         with torch.no_grad():
             encoded = net.encode(read["input_ids"], read["attention_mask"])
             logits = net.logits(net.decode(encoded, net.embed(written)))[:, 1]
@@ -436,4 +436,7 @@ def test_warm_halves_write_words_like_those_they_read():
 
     assert max(places(warm=True)) <= 1  # beside [CLS]
     assert min(places(warm=False)) > 100
-    assert build(source="minilm2minilm", warm=True).new == build(source="minilm2minilm").new
+    assert (
+        build(source="minilm2minilm", warm_start=True).new_symbols
+        == build(source="minilm2minilm").new_symbols
+    )

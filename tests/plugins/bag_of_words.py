@@ -11,18 +11,23 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
-from genir.models.files import fill, read_model, read_tokenizer, write_model
-from genir.models.vocabulary import train_vocabulary
-from genir.records import Document
+from genir.models.checkpoint_io import (
+    load_weights,
+    read_model,
+    read_tokenizer,
+    write_model,
+)
+from genir.models.tokenizer_training import train_vocabulary
 from genir.tasks.base import TrainQueries
+from genir.types import Document
 
 
-class BagOfWordsOptions(Strict):
+class BagOfWordsOptions(StrictModel):
     """Keys of `[model]` besides `kind`."""
 
     width: int = Field(default=64, ge=1, description="dimension of an embedding")
@@ -55,7 +60,7 @@ class BagOfWords(DocidModel):
         inputs = self.tokenizer(texts, padding=True, return_tensors="pt").to(self.device)
         return self._query(inputs["input_ids"], inputs["attention_mask"]).detach().cpu().numpy()
 
-    def attach(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
+    def build_head(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
         """Create a classifier for each level of the scheme.
 
         Raises:
@@ -77,7 +82,7 @@ class BagOfWords(DocidModel):
         ]
         return (sum(losses) * batch.weights).sum() / batch.weights.sum()
 
-    def along(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
+    def teacher_forced_states(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
         """Return a hidden state per level, [B, 1, H]: the same for all identifiers."""
         return [self._query(*inputs).unsqueeze(1)] * symbols.shape[2]
 
@@ -87,7 +92,7 @@ class BagOfWords(DocidModel):
 
     # --- decoding ---
 
-    def start(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the query vectors, [B, H]."""
         return self._query(input_ids, attention_mask)
 
@@ -110,7 +115,7 @@ class BagOfWords(DocidModel):
         """Return the log-sum-exp of the level's logits, float32 [B, 1]."""
         return self.level_logits(hidden, depth).logsumexp(dim=-1)
 
-    def hidden_after(
+    def states_for_prefixes(
         self, state: Tensor, queries: Tensor, symbols: Tensor, first: int = 0
     ) -> list[Tensor]:
         """Return the hidden states [N, H] of N prefixes at each depth, for exact search."""
@@ -132,6 +137,6 @@ class BagOfWords(DocidModel):
         """Load a saved model."""
         with read_model(folder, cls.kind, cls.Options) as (options, weights):
             model = cls(options, read_tokenizer(folder))
-            model.attach(scheme, table, None)
-            fill(model, weights)
+            model.build_head(scheme, table, None)
+            load_weights(model, weights)
         return model

@@ -8,14 +8,14 @@ from typing import Self
 
 from pydantic import Field
 
-from genir.config import Strict, validate
+from genir.config import StrictModel, validate
 from genir.errors import InputError
-from genir.identifiers.artefact import read_artefact, write_artefact
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.records import Document, Identifier
+from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.types import Document, Identifier
 
 
-class HashedCodesOptions(Strict):
+class HashedCodesOptions(StrictModel):
     """Keys of `[identifiers]` besides `scheme`."""
 
     levels: int = Field(default=3, ge=1, le=32, description="codes per identifier")
@@ -41,14 +41,14 @@ class HashedCodes(Scheme):
         self,
         documents: Sequence[Document],
         vectors: Vectors | None = None,
-        taken: Set[Identifier] = frozenset(),
+        reserved: Set[Identifier] = frozenset(),
     ) -> list[list[Identifier]]:
         """Return one identifier per document; after a collision, hash again.
 
         Raises:
             InputError: All identifiers are taken.
         """
-        used = set(taken)
+        used = set(reserved)
         identifiers = []
         for document in documents:
             if len(used) == self.options.codes**self.options.levels:
@@ -73,16 +73,16 @@ class HashedCodes(Scheme):
         """Return the number of codes of each level."""
         return [self.options.codes] * self.options.levels
 
-    def describe(self, identifier: Identifier) -> str:
+    def to_text(self, identifier: Identifier) -> str:
         """Return the codes joined by hyphens, such as `3-15-0`."""
         return "-".join(map(str, identifier))
 
     def save(self, folder: Path) -> None:
         """Write `scheme.json` with the name and the options."""
-        write_artefact(self, folder)
+        write_scheme(self, folder)
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
         """Load a saved scheme."""
-        saved = read_artefact(folder, cls.name)
+        saved = read_scheme(folder, cls.name)
         return cls(validate(cls.Options, saved.options, str(folder)), tokenizer)

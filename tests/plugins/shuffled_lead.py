@@ -5,13 +5,13 @@ from random import Random
 
 from pydantic import Field
 
-from genir.config import Strict
+from genir.config import StrictModel
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example
 from genir.tasks.base import Task, TrainQueries, draw_target
+from genir.types import Document, Example
 
 
-class ShuffledLeadOptions(Strict):
+class ShuffledLeadOptions(StrictModel):
     """Keys of `[[tasks]]` besides `task`, `weight` and `typos`."""
 
     words: int = Field(default=8, ge=1, description="words per source")

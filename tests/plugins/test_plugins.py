@@ -12,10 +12,10 @@ from genir.cli import app
 from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
-from genir.records import Document
 from genir.serving.app import create_app
 from genir.tasks.registry import TASKS
 from genir.training.losses.registry import LOSSES
+from genir.types import Document
 
 HERE = Path(__file__).parent
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -152,10 +152,10 @@ def test_hashed_codes_are_distinct_until_all_are_taken(recipe):
     documents = [Document(str(number), "text") for number in range(4)]
     first = scheme.encode(documents[:2])
     taken = {one for own in first for one in own}
-    ((last,),) = scheme.encode(documents[2:3], taken=taken)
+    ((last,),) = scheme.encode(documents[2:3], reserved=taken)
     assert taken | {last} == {(0,), (1,), (2,)}
     with pytest.raises(InputError, match="document '3': all 3 identifiers are taken"):
-        scheme.encode(documents[3:], taken=taken | {last})
+        scheme.encode(documents[3:], reserved=taken | {last})
 
 
 def test_load_recipe_takes_settings_of_a_plugin(recipe):

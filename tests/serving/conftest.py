@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from genir.config import Recipe, TaskSection
-from genir.errors import nearest
+from genir.errors import did_you_mean
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Filter, Hit
 from genir.serving.app import create_app
+from genir.types import Document, Filter, Hit
 
 LIBRARY = "https://docs.python.org/3/library"
 TEXTS = {
@@ -58,7 +58,7 @@ class Documents(list):
         return ["lang"]
 
     def unknown_field(self, field: str, known: list[str]) -> str:
-        return f"unknown metadata field {field!r}{nearest(field, known)}"
+        return f"unknown metadata field {field!r}{did_you_mean(field, known)}"
 
 
 class Ready:
@@ -83,7 +83,7 @@ class WordOverlap:
         self.documents = Documents(documents())
         self.recipe = Recipe(name="overlap", tasks=(TaskSection(task="lead"),))
         self.folder = Path("python-docs")
-        self.version, self.closed = 0, ""
+        self.version, self.insert_unsupported_reason = 0, ""
         self.table = IdentifierTable.build(
             [[self.code(n)] for n in range(len(self.documents))], [d.key for d in self.documents]
         )
@@ -92,10 +92,10 @@ class WordOverlap:
     def code(number: int) -> tuple[int, ...]:
         return (number * 37 % 64, number * 101 % 64, number)
 
-    def width(self, k, beams=None):
+    def beam_width(self, k, beams=None):
         return max(k, beams or self.recipe.decoding.beams)
 
-    def catch_up(self, reload=True):
+    def sync(self, reload=True):
         return False
 
     def close(self):

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 
 from genir.serving.app import create_app
-from genir.serving.server import LeavingServer, claim
+from genir.serving.server import GracefulServer, bind
 
 OPENED = []
 """Client connections of a test, closed with the server."""
@@ -23,9 +23,9 @@ def until(condition, seconds=30):
 @contextmanager
 def listening(searcher, settings):
     """Serve a searcher on a free port in a thread; yield the server, and its address."""
-    listener = claim("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0)
     app = create_app(searcher, settings=settings, loopback=True)
-    server = LeavingServer(app.state.service, settings)
+    server = GracefulServer(app.state.service, settings)
     server.config.app = app
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

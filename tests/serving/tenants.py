@@ -12,7 +12,7 @@ from test_leaks import THINGS, VERBS, WORDS, condition, filter_of, passes
 from genir.retriever import Retriever
 from genir.serving.app import create_app
 from genir.serving.settings import Settings
-from genir.serving.tokens import Wish, new_token
+from genir.serving.tokens import TokenSpec, new_token
 
 ANSWERS = int(os.environ.get("GENIR_TENANTS", "250"))
 BATCH = 8 if ANSWERS < 2_000 else 40
@@ -83,8 +83,8 @@ def worlds(rng, model, base, folder):
     base = {**base, **{one["_id"]: one for one in (several(rng, n) for n in range(6))}}
     where, allow = scope_of(rng, base)
     file, secrets = folder / "tokens.json", {}
-    secrets["scoped"] = new_token(file, Wish("scoped", "write", where, allow))
-    secrets["owner"] = new_token(file, Wish("owner", "write"))
+    secrets["scoped"] = new_token(file, TokenSpec("scoped", "write", where, allow))
+    secrets["owner"] = new_token(file, TokenSpec("owner", "write"))
     with ExitStack() as stack:
         clients = []
         for name in ("first", "second"):

@@ -204,7 +204,7 @@ def test_the_model_answers_one_question_at_a_time_and_the_server_meanwhile(searc
 def test_the_model_card(client):
     card = client.get("/model").json()
     assert card["name"] == "python-docs" and card["recipe"] == "overlap"
-    assert card["scheme"] == "atomic" and card["kind"] == "bridge"
+    assert card["scheme"] == "atomic" and card["kind"] == "encoder-head"
     assert card["documents"] == card["identifiers"] == 13
     assert card["examples"][0] == "copy a directory tree"
 

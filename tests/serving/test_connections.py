@@ -9,9 +9,9 @@ import pytest
 from listening import closed, connect, listening, rest, until
 
 from genir.errors import InputError
-from genir.serving import connections, protocol
+from genir.serving import connections, http_protocol
 from genir.serving.acceptor import Acceptor
-from genir.serving.connections import Connections, places
+from genir.serving.connections import Connections, connection_limits
 from genir.serving.settings import Settings
 
 GET = b"GET /v1/healthz HTTP/1.1\r\nHost: a\r\n"
@@ -25,7 +25,7 @@ class Peer:
         self.dropped, self.place = False, found.admit(address)
         if self.place is not None:
             self.place.connection = self
-            found.wait(self.place)
+            found.mark_idle(self.place)
 
     def drop(self):
         self.dropped = True
@@ -34,9 +34,9 @@ class Peer:
 def test_the_one_that_has_waited_longest_makes_room():
     found = Connections(3, 3)
     first, second, third = (Peer(found, f"10.0.0.{n}") for n in range(3))
-    found.answer(first.place)
+    found.mark_active(first.place)
     assert Peer(found, "10.0.0.9").place and second.dropped and not first.dropped
-    found.wait(first.place)  # answered: it waits again, behind the others
+    found.mark_idle(first.place)  # answered: it waits again, behind the others
     assert Peer(found, "10.0.0.9").place and third.dropped and not first.dropped
     assert (len(found), found.dropped, found.refused) == (3, 2, 0)
 
@@ -44,10 +44,10 @@ def test_the_one_that_has_waited_longest_makes_room():
 def test_none_is_taken_from_a_request_that_is_answered():
     found = Connections(1, 1)
     busy = Peer(found, "10.0.0.1")
-    found.answer(busy.place)
+    found.mark_active(busy.place)
     assert Peer(found, "10.0.0.2").place is None and found.refused == 1 and not busy.dropped
-    found.leave(busy.place)
-    found.leave(busy.place)
+    found.release(busy.place)
+    found.release(busy.place)
     assert len(found) == 0 and Peer(found, "10.0.0.2").place
 
 
@@ -56,7 +56,7 @@ def test_an_address_has_a_share_and_makes_room_for_itself():
     one, two = Peer(found, "10.0.0.1"), Peer(found, "10.0.0.1")
     other = Peer(found, "10.0.0.2")
     assert Peer(found, "10.0.0.1").place and one.dropped and not (two.dropped or other.dropped)
-    found.answer(two.place)
+    found.mark_active(two.place)
     proxied = [Peer(found, "192.168.1.1") for _ in range(5)]
     assert all(peer.place for peer in proxied) and len(found) == 8
 
@@ -81,18 +81,24 @@ def test_the_number_of_places_follows_the_limit_on_open_files(monkeypatch):
         monkeypatch.setattr(resource, "getrlimit", lambda _: (files, 2**20))
 
     limit(1_024)
-    assert (places(None, None, ()).most, places(None, None, ()).most_each) == (768, 192)
+    assert (
+        connection_limits(None, None, ()).most,
+        connection_limits(None, None, ()).most_each,
+    ) == (768, 192)
     limit(2**20)
-    assert places(None, None, ()).most == connections.MAX_CONNECTIONS
-    assert places(9_000, 7, ()).most == 9_000 and places(9_000, 7, ()).most_each == 7
+    assert connection_limits(None, None, ()).most == connections.MAX_CONNECTIONS
+    assert (
+        connection_limits(9_000, 7, ()).most == 9_000
+        and connection_limits(9_000, 7, ()).most_each == 7
+    )
     limit(resource.RLIM_INFINITY)
-    assert places(None, None, ()).most == connections.MAX_CONNECTIONS
+    assert connection_limits(None, None, ()).most == connections.MAX_CONNECTIONS
     limit(1_024)
     with pytest.raises(InputError, match=r"--max-connections 800: .*at most 768.*ulimit -n 1056"):
-        places(800, None, ())
+        connection_limits(800, None, ())
     limit(100)
     with pytest.raises(InputError, match="limit of 100 open files"):
-        places(None, None, ())
+        connection_limits(None, None, ())
 
 
 def health(place):
@@ -144,7 +150,7 @@ SLOW = {
 
 @pytest.mark.parametrize(("sent", "answer"), SLOW.values(), ids=SLOW)
 def test_slow_clients_are_closed(searcher, monkeypatch, sent, answer):
-    monkeypatch.setattr(protocol, "PATIENCE", 0.2)
+    monkeypatch.setattr(http_protocol, "READ_TIMEOUT_S", 0.2)
     with listening(searcher, Settings()) as (server, place):
         found = rest(connect(place, sent))
         assert answer in found if answer else found == b""
@@ -153,8 +159,8 @@ def test_slow_clients_are_closed(searcher, monkeypatch, sent, answer):
 
 
 def test_a_body_that_comes_steadily_is_taken(searcher, monkeypatch):
-    monkeypatch.setattr(protocol, "PATIENCE", 0.2)
-    monkeypatch.setattr(protocol, "MIN_RATE", 1)
+    monkeypatch.setattr(http_protocol, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(http_protocol, "MIN_BYTES_PER_S", 1)
     body = b" " * 30 + b'{"query": "copy a file"}'
     with listening(searcher, Settings()) as (_, place):
         connection = connect(place, POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
@@ -166,7 +172,7 @@ def test_a_body_that_comes_steadily_is_taken(searcher, monkeypatch):
 
 
 def test_answers_that_are_not_read_are_dropped(searcher, monkeypatch):
-    monkeypatch.setattr(protocol, "PATIENCE", 0.2)
+    monkeypatch.setattr(http_protocol, "READ_TIMEOUT_S", 0.2)
     asked = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
     with listening(searcher, Settings()) as (server, place):
         connect(place, asked * 60, buffer=4_096)
@@ -191,8 +197,8 @@ REFUSED = {
 
 @pytest.mark.parametrize(("sent", "answer"), REFUSED.values(), ids=REFUSED)
 def test_what_is_too_large_or_no_http_is_refused(searcher, monkeypatch, sent, answer):
-    monkeypatch.setattr(protocol, "LINGER", 0.3)
-    monkeypatch.setattr(protocol, "PATIENCE", 2.0)
+    monkeypatch.setattr(http_protocol, "CLOSE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(http_protocol, "READ_TIMEOUT_S", 2.0)
     with listening(searcher, Settings()) as (server, place):
         assert rest(connect(place, sent)).startswith(b"HTTP/1.1 " + answer)
         until(lambda: not server._connections)

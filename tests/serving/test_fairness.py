@@ -12,16 +12,16 @@ import torch
 from fastapi.testclient import TestClient
 from living import record, serving
 
+from genir.cancellation import Cancelled, cancel_when, raise_if_cancelled
 from genir.decoding import beam
 from genir.retriever import Retriever
 from genir.serving import backlog
 from genir.serving.app import create_app
-from genir.serving.asks import Ask, asking
-from genir.serving.batching import Worker
+from genir.serving.batching import BatchScheduler
+from genir.serving.jobs import SearchJob, current_caller
 from genir.serving.metrics import Metrics
 from genir.serving.settings import Settings
-from genir.serving.tokens import Wish, new_token
-from genir.stopping import Abandoned, checkpoint, stop_when
+from genir.serving.tokens import TokenSpec, new_token
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def held(folder, monkeypatch):
 
 @contextmanager
 def working(retriever, **settings):
-    worker = Worker(Settings(max_wait_ms=0, **settings), Metrics())
+    worker = BatchScheduler(Settings(max_wait_ms=0, **settings), Metrics())
     worker.install(retriever)
     try:
         yield worker
@@ -58,8 +58,8 @@ def working(retriever, **settings):
 
 
 def ask(worker, caller, *texts, k=10, seconds=60.0):
-    asking.set(caller)
-    return worker.ask([Ask(text, k) for text in texts], monotonic() + seconds)
+    current_caller.set(caller)
+    return worker.submit_searches([SearchJob(text, k) for text in texts], monotonic() + seconds)
 
 
 async def begun(retriever, count=1):
@@ -89,7 +89,7 @@ def test_an_honest_query_goes_before_what_greedy_callers_have_queued(held):
 
 
 def test_a_large_request_is_cut_where_others_ask_and_alone_it_is_not(held, monkeypatch):
-    monkeypatch.setattr(backlog, "CROWD_S", 600.0)
+    monkeypatch.setattr(backlog, "CROWDED_WAIT_S", 600.0)
 
     async def run():
         with working(held) as worker:
@@ -99,7 +99,7 @@ def test_a_large_request_is_cut_where_others_ask_and_alone_it_is_not(held, monke
             assert [len(batch) for batch in held.batches] == [32, 32]
             held.gate.clear()
             worker._backlog._pace = 1.0  # a slow model: one query uses its whole share
-            monkeypatch.setattr(worker._backlog, "note_pace", lambda *batch: None)
+            monkeypatch.setattr(worker._backlog, "record_rate", lambda *batch: None)
             large = ask(worker, "one", *(f"hide {n}" for n in range(64)))
             await begun(held, 3)
             small = ask(worker, "other", *(f"erase {n}" for n in range(3)))
@@ -119,11 +119,11 @@ def test_a_full_queue_lets_in_who_has_little_in_it(held):
         with working(held, queue=64) as worker:
             ask(worker, "greedy", *(f"hide {n}" for n in range(64)))
             await begun(held)
-            with pytest.raises(backlog.Busy):
+            with pytest.raises(backlog.QueueFull):
                 ask(worker, "greedy", *(f"hide {n}" for n in range(64)))
             (honest,) = ask(worker, "honest", "erase")
             held.gate.set()
-            assert (await honest).shown.keys
+            assert (await honest).rendered.keys
 
     asyncio.run(run())
 
@@ -134,7 +134,7 @@ def test_what_was_given_up_leaves_the_full_queue(held):
             ask(worker, "one", "hide")
             await begun(held)
             gone = ask(worker, "one", *(f"hide {n}" for n in range(7)))
-            with pytest.raises(backlog.Busy):
+            with pytest.raises(backlog.QueueFull):
                 ask(worker, "one", "erase 1", "erase 2")
             for future in gone:
                 future.cancel()
@@ -147,14 +147,14 @@ def test_what_was_given_up_leaves_the_full_queue(held):
 def test_a_search_stops_between_two_steps_when_nobody_waits(folder, monkeypatch, late):
     """Formerly, cancelled and late searches ran to their end in the model's thread."""
     retriever, steps = Retriever.load(folder, "cpu"), []
-    go, inner = threading.Event(), beam.advance
+    go, inner = threading.Event(), beam.prune
 
     def advance(*arguments):
         steps.append(1)
         assert go.wait(30)
         return inner(*arguments)
 
-    monkeypatch.setattr(beam, "advance", advance)
+    monkeypatch.setattr(beam, "prune", advance)
     retriever.gate = go
 
     async def run():
@@ -174,12 +174,12 @@ def test_a_search_stops_between_two_steps_when_nobody_waits(folder, monkeypatch,
 
 
 def test_checkpoints_stop_only_what_runs_inside():
-    checkpoint()
-    with stop_when(lambda: False):
-        checkpoint()
-    with stop_when(lambda: True), pytest.raises(Abandoned):
-        checkpoint()
-    checkpoint()
+    raise_if_cancelled()
+    with cancel_when(lambda: False):
+        raise_if_cancelled()
+    with cancel_when(lambda: True), pytest.raises(Cancelled):
+        raise_if_cancelled()
+    raise_if_cancelled()
 
 
 def test_a_client_that_leaves_stops_its_search(held, tmp_path):
@@ -220,14 +220,14 @@ def test_a_client_that_leaves_stops_its_search(held, tmp_path):
 
 def test_two_tokens_and_two_addresses_are_different_callers(folder, tmp_path, monkeypatch):
     tokens, callers = tmp_path / "tokens.json", []
-    secrets = [new_token(tokens, Wish(name)) for name in ("a", "b")]
-    inner = Worker.ask
+    secrets = [new_token(tokens, TokenSpec(name)) for name in ("a", "b")]
+    inner = BatchScheduler.submit_searches
 
     def noting(self, *arguments, **named):
-        callers.append(asking.get())
+        callers.append(current_caller.get())
         return inner(self, *arguments, **named)
 
-    monkeypatch.setattr(Worker, "ask", noting)
+    monkeypatch.setattr(BatchScheduler, "submit_searches", noting)
     settings = Settings(tokens=tokens, public=True, trusted_proxies=("*",))
     with serving(folder, settings) as client:
         headers = [{"Authorization": f"Bearer {secret}"} for secret in secrets]
@@ -320,11 +320,11 @@ def test_too_little_memory_for_a_body_or_a_change_is_a_503(folder, monkeypatch):
 
     with serving(folder, loopback=True) as client:
         with monkeypatch.context() as patch:
-            patch.setattr("genir.serving.bodies.JsonRequest.json", fail)
+            patch.setattr("genir.serving.request_bodies.JsonRequest.json", fail)
             refused = client.post("/v1/search", json={"query": "hide"})
             assert refused.status_code == 503 and "memory" in refused.json()["detail"]
         with monkeypatch.context() as patch:
-            patch.setattr("genir.serving.writer.Writer._own_copy", fail)
+            patch.setattr("genir.serving.update_worker.UpdateWorker._own_copy", fail)
             refused = client.post("/v1/documents", json={"document": record("a")})
             assert refused.status_code == 503 and "memory" in refused.json()["detail"]
         assert client.post("/v1/search", json={"query": "hide"}).status_code == 200

@@ -10,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 from living import keys, record, serving
 
-from genir.living import journal
 from genir.retriever import Retriever
 from genir.serving.app import create_app
 from genir.serving.settings import Settings
+from genir.updates import journal
 
 QUICK = Settings(poll_ms=10)
 
@@ -171,13 +171,13 @@ def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, capl
 
         replace(DAMAGED)
         for _ in range(5):
-            writer.follow_soon()
+            writer.schedule_sync()
             writer.submit(list).result()
         assert loads == [folder] * 2
         assert sum("cannot be reloaded" in text for text in caplog.messages) == 1
         replace(whole)
         writer._resting = 0.0
-        writer.follow_soon()
+        writer.schedule_sync()
         writer.submit(list).result()
         assert loads == [folder] * 3 and keys(client)
 

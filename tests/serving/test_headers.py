@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genir.serving.app import create_app
-from genir.serving.guards import LOOPBACK
+from genir.serving.middleware import LOOPBACK_HOSTS
 from genir.serving.settings import Settings
 
 EXAMPLES = int(os.environ.get("GENIR_HEADERS", "150"))
@@ -67,7 +67,10 @@ def app(request, searcher, tmp_path):
         return create_app(searcher)
     (tmp_path / "tokens.json").write_text('{"tokens": []}')
     guarded = Settings(
-        hosts=LOOPBACK, cors="https://a.example.org", tokens=tmp_path / "tokens.json", public=True
+        hosts=LOOPBACK_HOSTS,
+        cors="https://a.example.org",
+        tokens=tmp_path / "tokens.json",
+        public=True,
     )
     return create_app(searcher, settings=guarded)
 

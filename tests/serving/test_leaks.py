@@ -14,7 +14,7 @@ import pytest
 from living import record, serving
 
 from genir.serving.settings import Settings
-from genir.serving.tokens import Wish, new_token
+from genir.serving.tokens import TokenSpec, new_token
 
 HITS = int(os.environ.get("GENIR_LEAKS", "2000"))
 VERBS = ["copy", "delete", "list", "move", "search", "compress", "encrypt", "watch"]
@@ -190,7 +190,7 @@ def world(model_folder, tiny_corpus, tmp_path):
     rng, file, tokens = Random(0), tmp_path / "tokens.json", {}
     for name, where, allow in scopes(rng, [*documents]):
         role = "write" if name.startswith("writer") else "read"
-        tokens[name] = new_token(file, Wish(name, role, where, allow)), where, allow
+        tokens[name] = new_token(file, TokenSpec(name, role, where, allow)), where, allow
     folder = shutil.copytree(model_folder, tmp_path / "model")
     with serving(folder, Settings(tokens=file)) as client:
         yield World(client, tokens, documents)

@@ -12,14 +12,14 @@ import pytest
 
 from genir.errors import InputError
 from genir.serving import load as module
-from genir.serving.load import Load, Run, Tally, few_timed
+from genir.serving.load import Load, LoadStats, Run, few_searches_warning
 
 
 def tally(*answers, seconds=2.0):
-    found = Tally(seconds)
+    found = LoadStats(seconds)
     for status, milliseconds in answers:
         found.note("search", status, milliseconds / 1000)
-    return found.told()
+    return found.to_dict()
 
 
 def test_refused_searches_are_neither_counted_nor_timed():
@@ -46,8 +46,8 @@ def test_a_run_without_an_answer_says_so():
 
 
 def test_few_searches_have_no_99th_percentile():
-    assert few_timed(99).startswith("p99 is close to the maximum of 99 times")
-    assert few_timed(100) == ""
+    assert few_searches_warning(99).startswith("p99 is close to the maximum of 99 times")
+    assert few_searches_warning(100) == ""
 
 
 def test_a_broken_connection_is_counted_and_the_client_goes_on(monkeypatch):

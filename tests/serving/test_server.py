@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genir.errors import InputError
-from genir.serving.server import address, claim, run
+from genir.serving.server import address, bind, run
 from genir.serving.service import open_folder
 
 TOP = Path(__file__).parents[2]
@@ -22,10 +22,10 @@ with claim("127.0.0.1", 0) as listener:
 
 
 def test_a_taken_port_is_refused_before_anything_is_loaded():
-    with claim("127.0.0.1", 0) as first:
+    with bind("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1:{port}: the port is in use.*--port"):
-            claim("127.0.0.1", port)
+            bind("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_a_taken_port_is_refused_before_anything_is_loaded():
 )
 def test_a_place_that_cannot_be_had_is_refused(host, port, message):
     with pytest.raises(InputError, match=message):
-        claim(host, port)
+        bind(host, port)
 
 
 def test_the_address_is_one_that_can_be_typed():
-    with claim("0.0.0.0", 0) as everywhere:
+    with bind("0.0.0.0", 0) as everywhere:
         assert address(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}"
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
 def test_an_ipv6_address_stands_in_brackets():
     try:
-        listener = claim("::1", 0)
+        listener = bind("::1", 0)
     except InputError:
         pytest.skip("no IPv6 loopback here")
     with listener:
@@ -61,7 +61,7 @@ def test_what_fails_to_load_stops_the_server_and_is_raised():
     def load():
         raise InputError("model/recipe.toml: missing")
 
-    with claim("127.0.0.1", 0) as listener, pytest.raises(InputError, match=r"recipe\.toml"):
+    with bind("127.0.0.1", 0) as listener, pytest.raises(InputError, match=r"recipe\.toml"):
         run(load, listener, "model")
 
 
@@ -108,7 +108,7 @@ def door(*arguments):
 
 
 def test_the_door_answers_bad_input_with_the_message_alone():
-    with claim("127.0.0.1", 0) as taken:
+    with bind("127.0.0.1", 0) as taken:
         done = door("model", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2 and done.stdout == ""
     assert (

@@ -17,7 +17,7 @@ from living import record, serving
 
 from genir.serving.load import START, Connection, Load, started
 from genir.serving.settings import Settings
-from genir.serving.writer import Late
+from genir.serving.update_worker import DeadlineExceeded
 
 HOLD = """
 import sqlite3, sys, time
@@ -80,7 +80,7 @@ def test_a_change_that_waits_behind_another_is_refused_at_its_own_deadline(folde
                 service.change("add", lambda _: gate.wait(30), time.monotonic() + 60)
             )
             await asyncio.sleep(0)
-            with pytest.raises(Late):
+            with pytest.raises(DeadlineExceeded):
                 await service.change("add", lambda _: made.append(1), time.monotonic() + 0.1)
             assert not slow.done()
             gate.set()
@@ -109,10 +109,10 @@ def test_stopped_writers_and_half_bodies_do_not_delay_leaving(folder):
         async def run():
             connection = Connection(address)
             body = {"document": record("a")}
-            assert (await connection.ask("POST", "/v1/documents", body))[0] == 201
+            assert (await connection.send("POST", "/v1/documents", body))[0] == 201
             with stopped_writer(folder):
                 body = {"document": record("b")}
-                change = asyncio.create_task(connection.ask("POST", "/v1/documents", body))
+                change = asyncio.create_task(connection.send("POST", "/v1/documents", body))
                 await asyncio.sleep(0.3)
                 process.send_signal(signal.SIGTERM)
                 status, content = await change
@@ -153,7 +153,7 @@ def test_every_client_is_told_when_the_server_leaves_with_a_model_that_hangs(fol
         async def ask(number):
             connection = Connection(address)
             body = {"query": f"erase {number}"}
-            return await connection.ask("POST", "/v1/search", body)
+            return await connection.send("POST", "/v1/search", body)
 
         async def run():
             asking = [asyncio.create_task(ask(number)) for number in range(32)]

@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from genir.errors import InputError
-from genir.serving import trial
-from genir.serving.trial import Trial
+from genir.serving import load_sandbox
+from genir.serving.load_sandbox import LoadSandbox
 
 FOLDER = Path("models/one")
 
 
 def becomes(monkeypatch, code):
     """Make the child run other code in place of loading the model."""
-    begin = "import sys, os, time; from genir.serving.trial import _limit_time, _attempt\n"
-    monkeypatch.setattr(trial, "CHILD", begin + "_limit_time(float(sys.argv[2]))\n" + code)
+    begin = "import sys, os, time; from genir.serving.load_sandbox import _limit_time, _attempt\n"
+    monkeypatch.setattr(
+        load_sandbox, "CHILD_SCRIPT", begin + "_limit_time(float(sys.argv[2]))\n" + code
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def becomes(monkeypatch, code):
 def test_a_child_that_ends_otherwise_is_a_refusal(monkeypatch, code, reason):
     becomes(monkeypatch, code)
     with pytest.raises(InputError, match=f"^{FOLDER}: refused: a process that loads it {reason}; "):
-        Trial(60)(FOLDER)
+        LoadSandbox(60)(FOLDER)
 
 
 def test_a_child_that_hangs_is_ended(monkeypatch):
@@ -44,7 +46,7 @@ def test_a_child_that_hangs_is_ended(monkeypatch):
     with pytest.raises(
         InputError, match=f"^{FOLDER}: refused: .* does not finish within 0.5 seconds; get"
     ):
-        Trial(0.5)(FOLDER)
+        LoadSandbox(0.5)(FOLDER)
 
 
 def _runs(process):
@@ -62,7 +64,7 @@ def test_a_child_outlives_its_parent_by_little(monkeypatch):
         "print(json.dumps([left, os.nice(0), *resource.getrlimit(resource.RLIMIT_CPU)]))",
     )
     with pytest.raises(InputError) as error:
-        Trial(20)(FOLDER)
+        LoadSandbox(20)(FOLDER)
     left, niceness, soft, hard = json.loads(str(error.value))
     assert 20 < left <= 30 and niceness >= 5
     assert soft == hard == 30 * (os.cpu_count() or 1)
@@ -78,7 +80,7 @@ def test_leaving_ends_the_trial_and_what_it_has_started(monkeypatch, tmp_path):
         f"os.rename({str(note)!r} + '.part', {str(note)!r})\n"
         "time.sleep(600)",
     )
-    tried, errors = Trial(300), []
+    tried, errors = LoadSandbox(300), []
 
     def examine():
         try:
@@ -124,7 +126,7 @@ def in_child(folder):
     reader, writer = os.pipe()
     process = os.fork()
     if not process:
-        os.write(writer, json.dumps(trial._attempt(folder)).encode())
+        os.write(writer, json.dumps(load_sandbox._attempt(folder)).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as report:
@@ -134,7 +136,7 @@ def in_child(folder):
 
 
 def test_a_folder_that_takes_too_much_memory_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(trial, "MEMORY_BYTES", 2**28)
+    monkeypatch.setattr(load_sandbox, "MEMORY_BYTES", 2**28)
     (tmp_path / "weights").write_bytes(b"x" * 2**20)
     with (tmp_path / "holes").open("wb") as file:
         file.truncate(2**40)  # does not raise the memory limit
@@ -146,7 +148,7 @@ def test_a_folder_that_takes_too_much_memory_is_refused(monkeypatch, tmp_path):
 
 
 def test_a_folder_may_take_memory_by_its_size(monkeypatch, tmp_path):
-    monkeypatch.setattr(trial, "MEMORY_BYTES", 2**26)
+    monkeypatch.setattr(load_sandbox, "MEMORY_BYTES", 2**26)
     (tmp_path / "weights").write_bytes(os.urandom(2**25))
 
     def load(folder, device):

@@ -3,7 +3,7 @@
 import pytest
 
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
+from genir.types import Document
 
 TAR = Document(
     "tar",

@@ -7,9 +7,9 @@ import pytest
 
 from genir.config import TaskSection
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Example
-from genir.tasks.passages import lead, windows
+from genir.tasks.chunking import lead, windows
 from genir.tasks.registry import build_task
+from genir.types import Document, Example
 
 
 def sources(document, table, queries, **section):

@@ -10,8 +10,8 @@ import pytest
 from genir.config import TaskSection
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
 from genir.tasks.registry import build_mixture
+from genir.types import Document
 
 DOCUMENTS = [Document(f"d{i}", " ".join(f"w{i}x{j}" for j in range(20)), f"t{i}") for i in range(8)]
 TABLE = IdentifierTable.build([[(i,)] for i in range(8)], [d.key for d in DOCUMENTS])

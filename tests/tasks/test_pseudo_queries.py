@@ -6,7 +6,7 @@ import pytest
 from web import pairs
 
 from genir.errors import InputError
-from genir.records import Document
+from genir.types import Document
 
 CORPUS = [Document("a", "x"), Document("b", "y")]
 

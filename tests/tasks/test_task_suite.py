@@ -14,8 +14,8 @@ from web import page
 from genir.config import TaskSection
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document
 from genir.tasks.registry import TASKS, build_task
+from genir.types import Document
 
 TAPE = """A tape keeps what [[tar writes|tar]] for many years.
 

@@ -4,15 +4,15 @@ from random import Random
 
 import pytest
 
-from genir.config import PseudoSection
-from genir.corpus.held_out import held_out
+from genir.config import PseudoQueriesSection
+from genir.corpus.sentence_queries import make_sentence_queries
 from genir.generation.queries import prompt
 from genir.identifiers.passage import document_passages
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Link
-from genir.tasks.passages import clauses, fill, first_section, lead, pieces, sentences
+from genir.tasks.chunking import clauses, fill, first_section, lead, pieces, sentences
 from genir.tasks.registry import TASKS
-from genir.training.split import carve_dev
+from genir.training.dev_split import make_dev_split
+from genir.types import Document, Link
 
 LEAVE = (
     "请提前两周在日历中申请休假。"
@@ -125,8 +125,8 @@ def test_a_link_stands_in_its_sentence():
 
 
 def test_dev_questions_are_short(corpus):
-    split = carve_dev(corpus, {}, 5, 0)
-    assert split.made_up
+    split = make_dev_split(corpus, {}, 5, 0)
+    assert split.is_synthetic
     assert len(split.questions) == 2
     whole = {f"{document.title} {document.text}" for document in corpus}
     for question in split.questions:
@@ -142,16 +142,19 @@ def test_passages_of_a_document():
 
 
 def test_a_prompt_is_cut_and_thinned_by_characters():
-    options = PseudoSection(words=10, drop=0.5)
+    options = PseudoQueriesSection(words=10, drop=0.5)
     made = {prompt(CHINESE[1], options, Random(n)) for n in range(20)}
     assert len(made) > 10
     assert all(len(text) < len("报销. ") + 12 for text in made)
-    assert prompt(CHINESE[1], PseudoSection(words=10), Random(0)) == "报销. 请在每月五日之前提交"
+    assert (
+        prompt(CHINESE[1], PseudoQueriesSection(words=10), Random(0))
+        == "报销. 请在每月五日之前提交"
+    )
 
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_sentences_are_held_out(name):
-    made = held_out(CORPORA[name], 0.5, seed=0)
+    made = make_sentence_queries(CORPORA[name], 0.5, seed=0)
     assert len(made.queries) >= 1
     for query in made.queries:
         assert any(query.text in document.text for document in CORPORA[name])

@@ -5,8 +5,8 @@ from random import Random
 
 from genir.config import TaskSection
 from genir.identifiers.table import IdentifierTable
-from genir.records import Document, Link
 from genir.tasks.registry import build_task
+from genir.types import Document, Link
 
 LINK = re.compile(r"\[\[(.+?)\|(.+?)\]\]")
 
@@ -41,7 +41,9 @@ def joined(corpus, seed=0, queries=None, **section):
     """Return a task's examples as (source, keys of all documents that it leads to, in order)."""
     task = build_task(TaskSection(**section))
     examples = task.examples(corpus, numbered(corpus), queries or {}, Random(seed))
-    return [(e.source, tuple(corpus[n].key for (n,) in (e.target, *e.also))) for e in examples]
+    return [
+        (e.source, tuple(corpus[n].key for (n,) in (e.target, *e.extra_targets))) for e in examples
+    ]
 
 
 def outcomes(corpus, seeds=60, **section):

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from genir.corpus.folder import read_corpus, read_train_queries
+from genir.corpus.readers import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
-from genir.training.job import Job
+from genir.training.pipeline import TrainingJob
 
 RECIPE = """
 name = "tiny"
@@ -19,13 +19,13 @@ task = "queries"
 task = "title-lead"
 [model]
 encoder = {encoder}
-lexical = 8
+lexical_dim = 8
 [training]
 epochs = 4
 batch_size = 16
 learning_rate = 0.01
 head_learning_rate = 0.05
-evaluations = 4
+num_dev_evals = 4
 """
 
 
@@ -44,11 +44,13 @@ def recipe_file(tiny_recipe, tmp_path):
 
 @pytest.fixture
 def make_job(recipe_file, tiny_corpus, tmp_path):
-    """Return a factory of jobs: settings in the form of `--set`, and fields of `Job`."""
+    """Return a factory of jobs: settings in the form of `--set`, and fields of `TrainingJob`."""
 
     def make(*settings, **fields):
-        return replace(Job(str(recipe_file), tiny_corpus, tmp_path / "model", None, None, settings),
-                       **fields)  # fmt: skip
+        return replace(
+            TrainingJob(str(recipe_file), tiny_corpus, tmp_path / "model", None, None, settings),
+            **fields,
+        )
 
     return make
 

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoTokenizer
 
 from genir.identifiers.table import PAD, IdentifierTable
-from genir.records import Example
 from genir.training.batches import POOL, Batcher, known_answers
+from genir.types import Example
 
 TABLE = IdentifierTable.build([[(n % 7, n)] for n in range(50)], [f"d{n}" for n in range(50)])
 
@@ -134,8 +134,8 @@ def joined_batch(tokenizer, given, length=64):
 def test_a_joined_target_has_a_separator_for_every_end_but_the_last(tokenizer):
     given = [
         Example("one", (1, END)),
-        Example("two", (2, 3, END), also=((1, END),)),
-        Example("three", (4, END), also=((5, 6, 7, END), (1, END))),
+        Example("two", (2, 3, END), extra_targets=((1, END),)),
+        Example("three", (4, END), extra_targets=((5, 6, 7, END), (1, END))),
     ]
     row = TITLES.row_of
     assert joined_batch(tokenizer, given) == {
@@ -157,7 +157,7 @@ def test_a_joined_target_has_a_separator_for_every_end_but_the_last(tokenizer):
 )
 def test_a_joined_target_holds_the_identifiers_that_there_is_room_for(tokenizer, length, expected):
     table = IdentifierTable.build([[(4, 3, 2, END)], [(2, 3, END)], [(1, END)]], ["a", "b", "c"])
-    given = [Example("one", (4, 3, 2, END), also=((2, 3, END), (1, END)))]
+    given = [Example("one", (4, 3, 2, END), extra_targets=((2, 3, END), (1, END)))]
     batcher = Batcher(tokenizer, table, 4, (64, length), separator=PARTED)
     (batch,) = batcher.batches(given, Random(1))
     assert batch.targets.tolist() == [expected]
@@ -184,7 +184,10 @@ def test_a_train_query_is_answered_by_documents_that_were_not_drawn(tokenizer):
 
 
 def test_a_misspelt_source_is_answered_as_it_was_meant(tokenizer):
-    given = [Example("oen", (1, END), meant="one"), Example("noe", (3, END), meant="one")]
+    given = [
+        Example("oen", (1, END), clean_source="one"),
+        Example("noe", (3, END), clean_source="one"),
+    ]
     assert answers(tokenizer, given, {}) == {"one": [0, 2]}
     batcher = Batcher(tokenizer, SHARED, 8, (64, 8), known={})
     (batch,) = batcher.batches(given, Random(1))

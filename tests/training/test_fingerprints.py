@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from genir.config import Strict, load_recipe
-from genir.corpus.folder import read_corpus
-from genir.corpus.seen import seen_among
+from genir.config import StrictModel, load_recipe
+from genir.corpus.query_digests import known_among
+from genir.corpus.readers import read_corpus
 from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
 from genir.tasks.registry import TASKS
-from genir.training import job as job_module
+from genir.training import pipeline as job_module
 from genir.training.fingerprints import (
     DocumentDigest,
-    changed,
+    describe_change,
     recipe_inputs,
-    refuse_changed,
+    require_unchanged,
     training_inputs,
 )
-from genir.training.job import train
 from genir.training.loop import Trainer
 from genir.training.losses.registry import LOSSES
+from genir.training.pipeline import train
 
 LINE = '{"document": "copy-file", "text": "made up"}\n'
 
@@ -120,11 +120,11 @@ def test_another_base_url_is_named(make_job, tmp_path):
     pages = make_job(corpus=tmp_path / "pages", base_url="https://x.example/")
     recipe = load_recipe("default")
     known = training_inputs(pages, recipe)
-    assert changed(known, training_inputs(pages, recipe)) == ""
+    assert describe_change(known, training_inputs(pages, recipe)) == ""
     other = training_inputs(replace(pages, base_url="https://y.example/"), recipe)
     message = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
     with pytest.raises(InputError, match=message):
-        refuse_changed(tmp_path / "m", known, other)
+        require_unchanged(tmp_path / "m", known, other)
 
 
 def interrupted(self):
@@ -151,12 +151,12 @@ def test_a_corpus_that_only_moved_is_the_same(job, tmp_path):
 def test_a_recipe_trained_before_is_an_input_too(make_job, recipe_file, tmp_path):
     start = tmp_path / "start.toml"
     start.write_text(recipe_file.read_text())
-    recipe = load_recipe(recipe_file, [f"model.start={start}"])
+    recipe = load_recipe(recipe_file, [f"model.init_from={start}"])
     before = recipe_inputs(recipe)
-    assert changed(before, recipe_inputs(recipe)) == ""
+    assert describe_change(before, recipe_inputs(recipe)) == ""
     start.write_text(start.read_text().replace("batch_size = 16", "batch_size = 8"))
     output = f"recipe {start}: setting training.batch_size: 16 then, 8 now"
-    assert changed(before, recipe_inputs(recipe)) == output
+    assert describe_change(before, recipe_inputs(recipe)) == output
 
 
 def test_a_model_of_an_earlier_genir_is_not_resumed(job):
@@ -209,7 +209,7 @@ def changing(monkeypatch, place, act):
     monkeypatch.setattr(module, name, changed_first)
 
 
-@pytest.mark.parametrize("place", [(job_module, "assemble"), (Trainer, "__init__")])
+@pytest.mark.parametrize("place", [(job_module, "build_retriever"), (Trainer, "__init__")])
 @pytest.mark.parametrize("name", ["made.jsonl", "encoder/config.json"])
 def test_a_file_that_changes_while_a_training_prepares(job, tmp_path, monkeypatch, place, name):
     """The training data match the recorded inputs, or training stops."""
@@ -226,14 +226,14 @@ def test_a_file_that_changes_while_a_training_prepares(job, tmp_path, monkeypatc
 def test_a_file_of_queries_that_changes_before_it_is_copied(job, tmp_path, monkeypatch):
     source = tmp_path / "source.jsonl"
     source.write_text(LINE)
-    job = replace(job, settings=(*job.settings, f"pseudo.source={source}"))
+    job = replace(job, settings=(*job.settings, f"pseudo_queries.source={source}"))
     with monkeypatch.context() as patch:
         changing(patch, (job_module, "copy_queries"), lambda: source.write_text(OTHER))
         with pytest.raises(InputError, match=r"made from other inputs \(file .*source.js"):
             train(job)
     source.write_text(LINE)
     known = (train(job).folder / "train-queries.digests").read_bytes()
-    assert seen_among(["made up", "another one"], known) == {"made up"}
+    assert known_among(["made up", "another one"], known) == {"made up"}
 
 
 @pytest.mark.parametrize("data", ["corpus.jsonl", "queries.jsonl"])
@@ -242,11 +242,15 @@ def test_a_model_to_start_from_is_trained_on_the_same_data(
 ):
     start = tmp_path / "start.toml"
     start.write_text(recipe_file.read_text())
-    settings = (f"model.encoder={tmp_path}/encoder", "training.max_steps=2", f"model.start={start}")
+    settings = (
+        f"model.encoder={tmp_path}/encoder",
+        "training.max_steps=2",
+        f"model.init_from={start}",
+    )
     job = replace(job, settings=settings)
     edited = partial(edit, tmp_path / "corpus" / data, lambda record: record.update(text="other"))
     with monkeypatch.context() as patch:
-        changing(patch, (job_module, "_start"), edited)
+        changing(patch, (job_module, "_resolve_parent"), edited)
         with pytest.raises(InputError, match=r"training/start: was made from other inputs"):
             train(job)
 
@@ -261,7 +265,7 @@ def test_the_digest_is_of_every_field(tiny_corpus):
 
 def digest(documents):
     found = DocumentDigest()
-    assert list(found.over(documents)) == documents
+    assert list(found.update(documents)) == documents
     return found.value
 
 
@@ -293,5 +297,5 @@ def test_every_option_that_names_a_file_or_a_model_is_declared(options, tmp_path
         assert str(named) in {*map(str, made.files()), *made.weights()}, f"{options}: {name}"
 
 
-def required(options: type[Strict]):
+def required(options: type[StrictModel]):
     return [name for name, field in options.model_fields.items() if field.is_required()]

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.training.batches import Batcher
-from genir.training.job import train
 from genir.training.loop import Trainer, set_dropout
-from genir.training.signals import Stopped, stop_wish
+from genir.training.pipeline import train
+from genir.training.stop_request import Stopped, stop_request
 
 WILD = ("training.epochs=6", "training.head_learning_rate=0.3", "training.learning_rate=0.05")
 STILL = ("training.learning_rate=1e-9", "training.head_learning_rate=1e-9")
-QUICK = ("training.epochs=1", "training.evaluations=1")
+QUICK = ("training.epochs=1", "training.num_dev_evals=1")
 
 
 @pytest.mark.parametrize("name", FAST | GENERAL)
@@ -39,7 +39,7 @@ def history(folder):
 
 
 def test_the_loss_goes_down_and_dev_retrieval_up(make_job):
-    job = make_job("training.epochs=20", "training.dropout=0", "model.lexical=0")
+    job = make_job("training.epochs=20", "training.dropout=0", "model.lexical_dim=0")
     train(job)
     rows = history(job.out)
     assert [rows[0]["step"], rows[-1]["step"]] == [0, 140]
@@ -48,7 +48,9 @@ def test_the_loss_goes_down_and_dev_retrieval_up(make_job):
 
 
 def test_the_weights_that_did_best_on_dev_are_kept(make_job):
-    job = make_job(*WILD, "model.anchor=0")  # the best weights are not changed after the loop
+    job = make_job(
+        *WILD, "model.document_vector_weight=0"
+    )  # the best weights are not changed after the loop
     retriever = train(job)
     rows = history(job.out)
     best = max(rows, key=lambda row: (row["RR@10"], row["step"]))
@@ -166,22 +168,22 @@ def test_ctrl_c_saves_and_afterwards_belongs_to_the_caller_again(make_job, monke
 
 
 def test_a_second_ctrl_c_does_not_wait():
-    with pytest.raises(Stopped), stop_wish() as wish:
+    with pytest.raises(Stopped), stop_request() as wish:
         signal.raise_signal(signal.SIGINT)
-        assert wish.made
+        assert wish.is_set
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_signal_is_told(number):
-    with pytest.raises(Stopped) as result, stop_wish():
+    with pytest.raises(Stopped) as result, stop_request():
         signal.raise_signal(number)
     assert result.value.number == number
 
 
 def test_bad_input_comes_before_a_wish_to_stop():
-    with pytest.raises(InputError, match="bad"), stop_wish():
+    with pytest.raises(InputError, match="bad"), stop_request():
         signal.raise_signal(signal.SIGINT)
         raise InputError("bad")
 

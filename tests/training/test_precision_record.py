@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_job import EVERY_STEP, crash, figures, interrupted, weights_of
+from test_pipeline import EVERY_STEP, crash, figures, interrupted, weights_of
 
 from genir.errors import InputError
 from genir.manifest import sha256
 from genir.models import precision
 from genir.models.encoder import TextEncoder
 from genir.training.checkpoints import WorkFolder
-from genir.training.job import train
 from genir.training.loop import Trainer
+from genir.training.pipeline import train
 from genir.training.precision_record import recorded_precision
 
 FASTER, SLOWER = 0.5, 2.0
@@ -64,8 +64,8 @@ def test_a_training_takes_and_tells_what_was_measured(
     train(job)
     assert dtypes == {"training": {taken}, "embedding": {taken}}
     output = json.loads((job.out / "metrics.json").read_text())["precision"]
-    assert output == {"device": "cpu"} | dict.fromkeys(precision.WORKS, taken)
-    works = ", ".join(f"{work} {taken}" for work in precision.WORKS)
+    assert output == {"device": "cpu"} | dict.fromkeys(precision.WORKLOADS, taken)
+    works = ", ".join(f"{work} {taken}" for work in precision.WORKLOADS)
     assert f"precision on cpu: {works} (measured: bf16 takes {share:.2f}" in capsys.readouterr().err
     assert f"| precision | {works} (cpu) |" in (job.out / "MODEL_CARD.md").read_text()
     assert precision._fixed == {}
@@ -148,11 +148,11 @@ def test_a_damaged_record_is_refused_by_name(make_job, measured, text):
 
 def test_a_record_of_another_device_stays_and_this_one_joins_it(tmp_path, measured):
     path = tmp_path / "precision.json"
-    gpu = {work: "bf16" for work in precision.WORKS}
+    gpu = {work: "bf16" for work in precision.WORKLOADS}
     path.write_text(json.dumps({"cuda": gpu}))
     measured(SLOWER)
     with recorded_precision(path, "auto") as taken:
-        assert taken == {"device": "cpu"} | dict.fromkeys(precision.WORKS, "fp32")
+        assert taken == {"device": "cpu"} | dict.fromkeys(precision.WORKLOADS, "fp32")
         assert precision.choose("training", "cuda") == "bf16"
     assert json.loads(path.read_text())["cuda"] == gpu
     digest = sha256(path)

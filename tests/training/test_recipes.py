@@ -15,9 +15,9 @@ from genir.config import dump_recipe, load_recipe, recipe_names
 from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.serving.app import create_app
-from genir.training.job import Job, train
+from genir.training.pipeline import TrainingJob, train
 
-FINDING = [name for name in recipe_names() if load_recipe(name).decoding.mode != "free"]
+FINDING = [name for name in recipe_names() if load_recipe(name).decoding.mode != "text"]
 """All recipes except query generators, which find no documents."""
 IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
 """Tasks of a recipe that make no example of short pages without links."""
@@ -26,7 +26,7 @@ IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
 @pytest.mark.parametrize("name", FINDING)
 def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, capsys):
     settings = small(name, tiny_encoder, tmp_path)
-    train(Job(name, tiny_corpus, tmp_path / "model", settings=settings))
+    train(TrainingJob(name, tiny_corpus, tmp_path / "model", settings=settings))
     output = f"tasks without an example in this corpus: {', '.join(IDLE.get(name, ()))}\n"
     assert (output in capsys.readouterr().err) == (name in IDLE)
     retriever = Retriever.load(tmp_path / "model")
@@ -42,9 +42,9 @@ def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, 
 @pytest.mark.parametrize("name", ["tome", "dynamic-retriever-vanilla", "corpusbrain"])
 def test_the_founding_systems_are_measured_and_served(name, tiny_encoder, tiny_corpus, tmp_path):
     model, output = tmp_path / "model", tmp_path / "output.json"
-    train(Job(name, tiny_corpus, model, settings=small(name, tiny_encoder, tmp_path)))
+    train(TrainingJob(name, tiny_corpus, model, settings=small(name, tiny_encoder, tmp_path)))
     asked = ["--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv"]
-    quick = ["--baselines", "", "--no-typos", "--timed", 1, "--json", output]
+    quick = ["--baselines", "", "--no-typos", "--latency-queries", 1, "--json", output]
     words = ["evaluate", model, *asked, *quick]
     assert CliRunner().invoke(app, [str(word) for word in words]).exit_code == 0
     assert json.loads(output.read_text())["systems"]["genir"]["R@100"] == 1  # 40 documents
@@ -62,9 +62,9 @@ def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
 ):
     before = load_recipe("corpusbrain", small("corpusbrain", tiny_encoder, tmp_path))
     (tmp_path / "before.toml").write_text(dump_recipe(before))
-    start = f"model.start={tmp_path / 'before.toml'}"
+    start = f"model.init_from={tmp_path / 'before.toml'}"
     settings = [*small("genre", tiny_encoder, tmp_path), start]
-    tuned = train(Job("genre", tiny_corpus, tmp_path / "model", settings=settings))
+    tuned = train(TrainingJob("genre", tiny_corpus, tmp_path / "model", settings=settings))
     assert "here: iss, lps, hip\n" in capsys.readouterr().err  # there are no links
     assert [task.task for task in tuned.recipe.tasks] == ["queries"]
     assert len(tuned.search(["clone a text"], 3)[0]) == 3
@@ -72,7 +72,7 @@ def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
 
 def test_a_model_without_words_refuses_text_targets(make_job):
     with pytest.raises(
-        InputError, match=r"a 'bridge' model cannot generate text.*kind = 'seq2seq'"
+        InputError, match=r"a 'encoder-head' model cannot generate text.*kind = 'seq2seq'"
     ):
         train(make_job("tasks.1.task=ict", "tasks.1.target=rest"))
 
@@ -84,11 +84,11 @@ def test_a_model_with_words_takes_text_and_identifiers_in_one_training(tiny_corp
         '[[tasks]]\ntask = "ict"\ntarget = "rest"\n[training]\nmax_steps = 6\nprecision = "fp32"\n'
         "[model]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in SCRATCH.items())
     )
-    retriever = train(Job(str(file), tiny_corpus, tmp_path / "model"))
+    retriever = train(TrainingJob(str(file), tiny_corpus, tmp_path / "model"))
     assert len(retriever.search(["copy"], k=3)[0]) == 3
 
 
 def test_random_rows_are_for_atomic_identifiers(make_job):
     settings = ("identifiers.scheme=residual", "identifiers.levels=2", "identifiers.codes=8")
-    with pytest.raises(InputError, match="rows = 'random' is for the scheme 'atomic'"):
-        train(make_job(*settings, "model.rows=random"))
+    with pytest.raises(InputError, match="row_init = 'random' is for the scheme 'atomic'"):
+        train(make_job(*settings, "model.row_init=random"))

@@ -8,18 +8,22 @@ from safetensors.numpy import load_file
 from tiny import SCRATCH
 
 from genir.errors import InputError
-from genir.training.job import Job, train
 from genir.training.loop import Trainer
+from genir.training.pipeline import TrainingJob, train
 
 CODES = {"scheme": "residual", "levels": 2, "codes": 8}
 LISTS = {"count": 3}
 CASES = {
-    "legal codes": (CODES, "bridge", [{"loss": "cross-entropy", "normalise": "legal"}]),
-    "legal text": ({"scheme": "url"}, "seq2seq", [{"loss": "cross-entropy", "normalise": "legal"}]),
-    "margin": ({"scheme": "atomic"}, "bridge", [{"loss": "cross-entropy"}, {"loss": "margin"}]),
+    "legal codes": (CODES, "encoder-head", [{"loss": "cross-entropy", "softmax": "trie"}]),
+    "legal text": ({"scheme": "url"}, "seq2seq", [{"loss": "cross-entropy", "softmax": "trie"}]),
+    "margin": (
+        {"scheme": "atomic"},
+        "encoder-head",
+        [{"loss": "cross-entropy"}, {"loss": "margin"}],
+    ),
     "margin of text": ({"scheme": "url"}, "seq2seq", [{"loss": "margin"} | LISTS]),
-    "prefix margin": (CODES, "bridge", [{"loss": "prefix-margin", "teacher": "rrf"} | LISTS]),
-    "preference": (CODES, "bridge", [{"loss": "preference"} | LISTS]),
+    "prefix margin": (CODES, "encoder-head", [{"loss": "prefix-margin", "teacher": "rrf"} | LISTS]),
+    "preference": (CODES, "encoder-head", [{"loss": "preference"} | LISTS]),
     "distillation": (CODES, "seq2seq", [{"loss": "distillation", "teacher": "dense"} | LISTS]),
     "prefix distillation": ({"scheme": "url"}, "seq2seq", [{"loss": "prefix-distillation"}]),
 }
@@ -29,12 +33,16 @@ TEACHERS = ("prefix-margin", "preference", "distillation", "prefix-distillation"
 def recipe_of(case, encoder):
     """Return a recipe as TOML: eight steps with dropout, a checkpoint after each."""
     identifiers, kind, losses = CASES[case]
-    model = {"kind": "bridge", "lexical": 8} if kind == "bridge" else SCRATCH | {"dropout": 0.1}
+    model = (
+        {"kind": "encoder-head", "lexical_dim": 8}
+        if kind == "encoder-head"
+        else SCRATCH | {"dropout": 0.1}
+    )
     sections = {
         "[identifiers]": identifiers,
         "[[tasks]]": {"task": "queries"},
         "[model]": model | {"encoder": str(encoder)},
-        "[training]": {"batch_size": 16, "max_steps": 8, "learning_rate": 0.01, "evaluations": 1}
+        "[training]": {"batch_size": 16, "max_steps": 8, "learning_rate": 0.01, "num_dev_evals": 1}
         | {"dev_queries": 4, "checkpoint_seconds": 0},
     }
     own = {"encoder": str(encoder)}
@@ -70,7 +78,7 @@ def weights_of(folder):
 def test_a_killed_training_ends_at_the_same_bits(case, tiny_encoder, tiny_corpus, tmp_path):
     file = tmp_path / "tiny.toml"
     file.write_text(recipe_of(case, tiny_encoder))
-    whole = Job(str(file), tiny_corpus, tmp_path / "whole")
+    whole = TrainingJob(str(file), tiny_corpus, tmp_path / "whole")
     train(whole)
     job = replace(whole, out=tmp_path / "model", resume=True)
     killed(job, 3)
@@ -86,7 +94,7 @@ def test_another_run_file_is_not_resumed_with(tiny_encoder, tiny_corpus, tmp_pat
     text = recipe_of("preference", tiny_encoder)
     text += "".join(f"\n{key} = {json.dumps(value)}" for key, value in given.items())
     file.write_text(text)
-    job = Job(str(file), tiny_corpus, tmp_path / "model", resume=True)
+    job = TrainingJob(str(file), tiny_corpus, tmp_path / "model", resume=True)
     killed(job, 3)
     before = run.read_text()
     run.write_text(before.replace("2.0", "3.0"))

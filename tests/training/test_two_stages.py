@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 from safetensors.numpy import load_file
 
-from genir.corpus.pseudo import read_pseudo_queries
+from genir.corpus.pseudo_queries import read_pseudo_queries
 from genir.errors import InputError
 from genir.manifest import check_manifest
-from genir.records import Document
 from genir.retriever import Retriever
-from genir.training.job import Job, train
+from genir.training.dev_split import DevSplit
 from genir.training.loop import Trainer
-from genir.training.pseudo import join_queries
-from genir.training.split import DevSplit
+from genir.training.pipeline import TrainingJob, train
+from genir.training.pseudo_queries import join_queries
+from genir.types import Document
 
 SCRATCH = """
 [model]
@@ -33,7 +33,7 @@ max_steps = 4
 learning_rate = 0.01
 source_length = 24
 dev_queries = 4
-evaluations = 1
+num_dev_evals = 1
 """
 GENERATOR = (
     """
@@ -44,23 +44,23 @@ words = 2
 [[tasks]]
 task = "write-queries"
 [decoding]
-mode = "free"
+mode = "text"
 """
     + SCRATCH
 )
 TOME = (
     """
 name = "two"
-[pseudo]
+[pseudo_queries]
 source = {writer}
 count = 2
 length = 6
-[first.identifiers]
+[passage_stage.identifiers]
 scheme = "passage"
 words = 5
-[[first.tasks]]
+[[passage_stage.tasks]]
 task = "queries"
-[first.decoding]
+[passage_stage.decoding]
 beams = 2
 [identifiers]
 scheme = "url"
@@ -77,7 +77,7 @@ beams = 4
 VIEWS = (
     """
 name = "views"
-[pseudo]
+[pseudo_queries]
 source = {writer}
 count = 2
 length = 6
@@ -100,7 +100,7 @@ def make_job(folder, corpus):
     writer.write_text(GENERATOR)
     recipe = folder / "two.toml"
     recipe.write_text(TOME.format(writer=json.dumps(str(writer))))
-    return Job(str(recipe), corpus, folder / "model")
+    return TrainingJob(str(recipe), corpus, folder / "model")
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def whole(tiny_corpus, tmp_path_factory):
 
 def weights_of(folder):
     """All tensors of both stages as bytes; files may list tied names differently."""
-    tensors = [load_file(folder / part / "model.safetensors") for part in ("first", "")]
+    tensors = [load_file(folder / part / "model.safetensors") for part in ("passage_stage", "")]
     return [{name: t.tobytes() for name, t in own.items()} for own in tensors]
 
 
@@ -142,15 +142,18 @@ def killed(job, step):
 def test_one_command_trains_both_stages_into_one_folder(whole):
     assert sorted(os.listdir(whole.parent)) == ["model", "two.toml", "writer.toml"]
     files = check_manifest(whole)["files"]
-    assert {"first/model.safetensors", "first/identifiers/rows.safetensors"} <= files.keys()
+    assert {
+        "passage_stage/model.safetensors",
+        "passage_stage/identifiers/rows.safetensors",
+    } <= files.keys()
     card = (whole / "MODEL_CARD.md").read_text()
-    assert "in two stages" in card and "[first.identifiers]" in card
+    assert "in two stages" in card and "[passage_stage.identifiers]" in card
     loaded = Retriever.load(whole)
     hits = loaded.search(["duplicate a document", "erase"], 40)
     assert [len({hit.key for hit in found}) for found in hits] == [40, 40]
     urls = {loaded.scheme.text(document) for document in loaded.documents}
     assert {hit.identifier for hit in hits[0]} == urls
-    assert loaded.first.recipe.training.max_steps == 4
+    assert loaded.passage_stage.recipe.training.max_steps == 4
     assert loaded.query_counts.sum() == 76  # pseudo-queries do not make a document seen
 
 
@@ -167,7 +170,7 @@ def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path
     retriever.compact()  # renumbers documents in both stages
     for one in (retriever, Retriever.load(tmp_path / "copy")):
         assert [(hit.key, hit.score) for hit in one.search(["erase a disk"], 30)[0]] == before
-        assert one.first.table.keys == one.table.keys and len(one.table.keys) == len(before)
+        assert one.passage_stage.table.keys == one.table.keys and len(one.table.keys) == len(before)
 
 
 def test_a_compaction_numbers_documents_anew_and_passages_follow(whole, tmp_path):
@@ -196,11 +199,13 @@ def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, 
     retriever.compact()
     for one in (retriever, Retriever.load(tmp_path / "copy")):
         left = list(one.documents)
-        own = {passage for passages in one.first.scheme.encode(left) for passage in passages}
-        first = one.first.table
+        own = {
+            passage for passages in one.passage_stage.scheme.encode(left) for passage in passages
+        }
+        first = one.passage_stage.table
         assert {first.identifier(row) for row in range(len(first))} == own
         assert len(left) == 28 and len(first.keys) == len(one.table.keys) == 28
-        assert not any("copy" in one.first.scheme.describe(passage) for passage in own)
+        assert not any("copy" in one.passage_stage.scheme.to_text(passage) for passage in own)
 
 
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
@@ -232,7 +237,7 @@ def test_a_file_of_queries_is_learned_from(job, splits, tmp_path):
     lines = [{"document": "copy-file", "text": f"made up {n}"} for n in range(3)]
     path = tmp_path / "made.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    train(replace(job, settings=[f"pseudo.source={path}", "training.max_steps=1"]))
+    train(replace(job, settings=[f"pseudo_queries.source={path}", "training.max_steps=1"]))
     assert splits.keys() == {"two, first stage", "two"}
     for _, split in splits.values():
         assert split.train["copy-file"][-3:] == ["made up 0", "made up 1", "made up 2"]
@@ -242,7 +247,7 @@ def test_a_file_of_queries_is_learned_from(job, splits, tmp_path):
 def test_another_file_of_queries_is_not_resumed_with(job, tmp_path):
     path = tmp_path / "made.jsonl"
     path.write_text('{"document": "copy-file", "text": "made up"}\n')
-    job = replace(job, settings=[f"pseudo.source={path}"])
+    job = replace(job, settings=[f"pseudo_queries.source={path}"])
     killed(job, 1)  # in the first of two trainings, before the second is prepared
     before, job = path.read_text(), replace(job, resume=True)
     path.write_text(before.replace("made up", "made otherwise"))
@@ -261,7 +266,7 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
     path = tmp_path / "made.jsonl"
     path.write_text('{"document": "no-such", "text": "what"}\n')
     with pytest.raises(InputError, match=r"made.jsonl:1: document 'no-such' is unknown"):
-        train(replace(job, settings=[f"pseudo.source={path}"]))
+        train(replace(job, settings=[f"pseudo_queries.source={path}"]))
     path.write_text('{"document": "copy-file", "query": "what"}\n')
     with pytest.raises(InputError, match=r'made.jsonl:1: .*write {"document": key, "text": query}'):
         read_pseudo_queries(path, {"copy-file"})
@@ -271,13 +276,19 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("first.identifiers.scheme=atomic", "must be text; take 'passage'"),
+        ("passage_stage.identifiers.scheme=atomic", "must be text; take 'passage'"),
         ("decoding.mode=exact", "two stages answer by beam search"),
-        ("first.tasks.0.task=query", "unknown task 'query'"),
-        ("pseudo.source=default", "this recipe generates no queries; take 'query-generator'"),
-        ("pseudo.prompt='of {name}'", r"KeyError\('name'\); use only {title} and {text} in"),
-        ("pseudo.prompt='{title.no}'", "use only {title} and {text} in braces"),
-        ("pseudo.settings=['training.epoch=3']", "did you mean 'epochs'"),
+        ("passage_stage.tasks.0.task=query", "unknown task 'query'"),
+        (
+            "pseudo_queries.source=default",
+            "this recipe generates no queries; take 'query-generator'",
+        ),
+        (
+            "pseudo_queries.prompt='of {name}'",
+            r"KeyError\('name'\); use only {title} and {text} in",
+        ),
+        ("pseudo_queries.prompt='{title.no}'", "use only {title} and {text} in braces"),
+        ("pseudo_queries.settings=['training.epoch=3']", "did you mean 'epochs'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_it_costs_anything(job, tmp_path, setting, message):
@@ -287,12 +298,14 @@ def test_what_cannot_work_is_refused_before_it_costs_anything(job, tmp_path, set
 
 
 def test_a_generator_needs_train_queries(job, tiny_corpus):
-    with pytest.raises(InputError, match=r"is trained on queries.*pseudo.source= to dis"):
+    with pytest.raises(InputError, match=r"is trained on queries.*pseudo_queries.source= to dis"):
         train(replace(job, corpus=tiny_corpus / "corpus.jsonl"))
 
 
 def test_the_generator_never_sees_what_is_held_out(job, splits):
-    train(replace(job, settings=["training.seed=5", "pseudo.settings=['training.epochs=1']"]))
+    train(
+        replace(job, settings=["training.seed=5", "pseudo_queries.settings=['training.epochs=1']"])
+    )
     (seed, generator), (_, second) = splits["writer"], splits["two"]
     assert seed == 5 and len(second.questions) == 4 and not generator.questions
     learned = {text for texts in generator.train.values() for text in texts}
@@ -304,7 +317,7 @@ def query_views(folder):
     """Return the query views of a saved model, as texts by key."""
     loaded, shown = Retriever.load(folder), {}
     for row in range(len(loaded.table)):
-        text = loaded.scheme.describe(loaded.table.identifier(row))
+        text = loaded.scheme.to_text(loaded.table.identifier(row))
         if text.startswith("query: "):
             shown.setdefault(loaded.table.key_of(row), set()).add(text.removeprefix("query: "))
     return shown
@@ -321,18 +334,18 @@ def test_one_command_makes_queries_up_that_are_views_and_learned_from(job, split
     assert len(Retriever.load(job.out).search(["duplicate a document"], 5)[0]) == 5
     made = tmp_path / "made.jsonl"
     made.write_text('{"document": "copy-file", "text": "clone  a text"}\n')
-    train(replace(job, out=tmp_path / "other", settings=[f"pseudo.source={made}"]))
+    train(replace(job, out=tmp_path / "other", settings=[f"pseudo_queries.source={made}"]))
     assert query_views(tmp_path / "other") == {"copy-file": {"clone a text"}}
     (held_out, *_) = splits["views"][1].questions
     made.write_text("".join(
         json.dumps({"document": "copy-file", "text": text}) + "\n"
         for text in ("clone a text", held_out.upper())
     ))  # fmt: skip
-    train(replace(job, out=tmp_path / "third", settings=[f"pseudo.source={made}"]))
+    train(replace(job, out=tmp_path / "third", settings=[f"pseudo_queries.source={made}"]))
     assert query_views(tmp_path / "third") == {"copy-file": {"clone a text"}}
 
 
 def test_dev_questions_are_left_out_of_what_is_made_up():
-    split = DevSplit({"a": ["one"]}, {"held out": frozenset({"a"})}, made_up=False)
+    split = DevSplit({"a": ["one"]}, {"held out": frozenset({"a"})}, is_synthetic=False)
     joined = join_queries(split, {"a": ["two", "Held  out"], "b": ["held out"]})
     assert joined.train == {"a": ["one", "two"]} and split.train == {"a": ["one"]}

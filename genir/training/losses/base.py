@@ -13,16 +13,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genir.config import Stage, Strict
+from genir.config import StageConfig, StrictModel
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch, DocidModel
-from genir.records import Example
 from genir.retriever import Retriever
+from genir.types import Example
 
 
 @dataclass(frozen=True)
-class Setting:
+class LossContext:
     """Context in which a loss is computed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Setting:
     examples: Sequence[Example] = ()
 
     @property
-    def recipe(self) -> Stage:
+    def recipe(self) -> StageConfig:
         """Return the recipe's stage."""
         return self.retriever.recipe
 
@@ -60,7 +60,7 @@ class Setting:
     def _documents(self) -> Tensor:
         return torch.from_numpy(self.table.documents).to(self.trie.symbols.device)
 
-    def held_by(self, rows: Tensor, documents: Tensor) -> Tensor:
+    def belongs_to(self, rows: Tensor, documents: Tensor) -> Tensor:
         """Return whether a row's identifier also belongs to given documents, bool [B, C].
 
         Args:
@@ -89,24 +89,24 @@ class Loss(ABC):
     """
 
     name: ClassVar[str]
-    Options: ClassVar[type[Strict]]
-    takes_text: ClassVar[bool] = False
+    Options: ClassVar[type[StrictModel]]
+    accepts_text: ClassVar[bool] = False
     """Whether the loss supports text targets; other losses skip batches with text targets."""
-    takes_lists: ClassVar[bool] = False
+    needs_answers: ClassVar[bool] = False
     """Whether the loss needs the documents that answer each source."""
 
-    def __init__(self, options: Any, setting: Setting) -> None:
+    def __init__(self, options: Any, context: LossContext) -> None:
         """Prepare the loss. Raises InputError if an input is missing or invalid."""
         self.options = options
-        self.setting = setting
+        self.context = context
 
     @classmethod
-    def check(cls, options: Any, stage: Stage) -> None:
+    def check(cls, options: Any, stage: StageConfig) -> None:
         """Raise InputError if the loss does not fit the stage. By default it always does."""
         return
 
     @abstractmethod
-    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+    def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the weighted mean over the batch's examples, a float32 scalar."""
 
 

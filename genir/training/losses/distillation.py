@@ -5,9 +5,14 @@ from pydantic import Field
 from torch import Tensor
 
 from genir.models.base import Batch, DocidModel
-from genir.training.losses.base import Loss, Setting, weighted_mean
-from genir.training.losses.lists import ask
-from genir.training.losses.scores import Choices, legal_choices, log_p, mean_of_symbols
+from genir.training.losses.base import Loss, LossContext, weighted_mean
+from genir.training.losses.candidates import teacher_candidates
+from genir.training.losses.log_probs import (
+    LegalChoices,
+    legal_choices,
+    log_p,
+    mean_of_symbols,
+)
 from genir.training.losses.teachers import TeacherOptions, open_teacher
 
 
@@ -31,16 +36,16 @@ class Distillation(Loss):
     name = "distillation"
     Options = DistillationOptions
 
-    def __init__(self, options: DistillationOptions, setting: Setting) -> None:
-        super().__init__(options, setting)
-        self.teacher = open_teacher(options, setting)
+    def __init__(self, options: DistillationOptions, context: LossContext) -> None:
+        super().__init__(options, context)
+        self.teacher = open_teacher(options, context)
 
-    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+    def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the divergence."""
-        lists = ask(self.teacher, self.setting, batch, self.options.count)
+        lists = teacher_candidates(self.teacher, self.context, batch, self.options.count)
         real = lists.rows >= 0
-        normalise = self.setting.recipe.decoding.normalise
-        steps = log_p(model, self.setting.trie, batch.inputs, lists.rows, normalise)
+        normalise = self.context.recipe.decoding.softmax
+        steps = log_p(model, self.context.trie, batch.inputs, lists.rows, normalise)
         own = _log_softmax(steps.sum(dim=2), real)
         taught = _log_softmax(lists.scores / self.options.temperature, real)
         losses = (taught.exp() * (taught - own) * real).sum(dim=1)
@@ -72,16 +77,16 @@ class PrefixDistillation(Loss):
     name = "prefix-distillation"
     Options = PrefixDistillationOptions
 
-    def __init__(self, options: PrefixDistillationOptions, setting: Setting) -> None:
-        super().__init__(options, setting)
-        self.teacher = open_teacher(options, setting)
+    def __init__(self, options: PrefixDistillationOptions, context: LossContext) -> None:
+        super().__init__(options, context)
+        self.teacher = open_teacher(options, context)
 
-    def value(self, model: DocidModel, batch: Batch) -> Tensor:
+    def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the cross-entropy, averaged over target symbols."""
         rows, mass = self._wanted(batch)
         losses = []
-        for one in legal_choices(model, self.setting.trie, batch.inputs, batch.rows.unsqueeze(1)):
-            wanted = _below(one, rows, mass).masked_fill(~one.legal, 0.0)
+        for one in legal_choices(model, self.context.trie, batch.inputs, batch.rows.unsqueeze(1)):
+            wanted = _edges_below(one, rows, mass).masked_fill(~one.legal, 0.0)
             wanted = wanted / wanted.sum(dim=-1, keepdim=True).clamp(min=1e-9)
             losses.append(-torch.where(one.legal, wanted * one.log_p, 0.0).sum(dim=-1))
         return mean_of_symbols(losses, batch)
@@ -91,7 +96,7 @@ class PrefixDistillation(Loss):
 
         Padding has row -1 and mass 0.
         """
-        lists = ask(self.teacher, self.setting, batch, self.options.count)
+        lists = teacher_candidates(self.teacher, self.context, batch, self.options.count)
         real = lists.rows >= 0
         taught = _log_softmax(lists.scores / self.options.temperature, real).exp() * real
         rows = torch.cat([batch.rows.unsqueeze(1), lists.rows], dim=1)
@@ -101,7 +106,7 @@ class PrefixDistillation(Loss):
         return rows.gather(1, order), mass.gather(1, order)
 
 
-def _below(one: Choices, rows: Tensor, mass: Tensor) -> Tensor:
+def _edges_below(one: LegalChoices, rows: Tensor, mass: Tensor) -> Tensor:
     """Return the mass below each edge, float32, in the shape of the choices."""
     running = torch.cat([mass.new_zeros(len(mass), 1), mass.cumsum(dim=1)], dim=1)
 

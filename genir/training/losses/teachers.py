@@ -10,25 +10,25 @@ from pydantic import Field
 from genir.baselines.bm25 import ENGLISH, Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
-from genir.config import Strict
-from genir.corpus.folder import read_queries
-from genir.corpus.runs import read_run
+from genir.config import StrictModel
+from genir.corpus.readers import read_queries
+from genir.corpus.trec_runs import read_run
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import MINILM, TextEncoder
-from genir.records import Hit, Searcher
-from genir.tasks.passages import clean
-from genir.training.display import say
-from genir.training.losses.base import Setting
+from genir.tasks.chunking import clean
+from genir.training.losses.base import LossContext
+from genir.training.progress_display import log
+from genir.types import Hit, Searcher
 
-ENOUGH = 0.5
+MIN_COVERED_SHARE = 0.5
 """Minimal share of a run's queries that training uses; below it a warning is shown."""
 SEARCHERS = ("bm25", "dense", "rrf")
-VECTORS = ".teacher.safetensors"
+VECTORS_SUFFIX = ".teacher.safetensors"
 """File with the document vectors of a dense teacher."""
 
 
-class TeacherOptions(Strict):
+class TeacherOptions(StrictModel):
     """Options of a teacher.
 
     teacher: "bm25", "dense", "rrf" (their fusion) or the path of a TREC run file, with the path of
@@ -79,7 +79,7 @@ def run_files(teacher: str, queries: str) -> list[Path]:
     return [Path(teacher), Path(queries)]
 
 
-def open_teacher(options: TeacherOptions, setting: Setting) -> Teacher:
+def open_teacher(options: TeacherOptions, context: LossContext) -> Teacher:
     """Fit or read the teacher; a dense one caches document vectors in the work folder.
 
     Raises:
@@ -87,25 +87,25 @@ def open_teacher(options: TeacherOptions, setting: Setting) -> Teacher:
     """
     if is_run(options.teacher):
         run, queries = run_files(options.teacher, options.queries)
-        teacher = RunFile.read(run, queries, setting.table)
-        if setting.examples:
-            teacher.check(run, {example.asked for example in setting.examples})
+        teacher = RunFile.read(run, queries, context.table)
+        if context.examples:
+            teacher.check(run, {example.typed_source for example in context.examples})
         return teacher
-    return Asked(_searcher(options, setting))
+    return SearcherTeacher(_searcher(options, context))
 
 
-def _searcher(options: TeacherOptions, setting: Setting) -> Searcher:
-    documents = setting.retriever.documents
+def _searcher(options: TeacherOptions, context: LossContext) -> Searcher:
+    documents = context.retriever.documents
     made: list[Searcher] = []
     if options.teacher != "dense":
         made.append(Bm25.fit(documents, options.language))
     if options.teacher != "bm25":
-        encoder = TextEncoder.pretrained(options.encoder).to(setting.retriever.model.device)
-        made.append(Dense.fit(documents, encoder, setting.work / VECTORS))
+        encoder = TextEncoder.pretrained(options.encoder).to(context.retriever.model.device)
+        made.append(Dense.fit(documents, encoder, context.work / VECTORS_SUFFIX))
     return made[0] if len(made) == 1 else Fusion(made)
 
 
-class Asked:
+class SearcherTeacher:
     """Teacher that searches at each call; the same batch of texts gives bit-equal scores."""
 
     def __init__(self, searcher: Searcher) -> None:
@@ -155,8 +155,8 @@ class RunFile:
                 f"{usage}, so it has no effect; give a run on the train queries, and a task that "
                 "uses them"
             )
-        if common < ENOUGH * len(self.hits):
-            say(f"warning: {usage}; other texts have no candidates", PartialState().is_main_process)
+        if common < MIN_COVERED_SHARE * len(self.hits):
+            log(f"warning: {usage}; other texts have no candidates", PartialState().is_main_process)
 
     def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
         """Look up the texts."""

@@ -7,7 +7,7 @@ from time import monotonic
 
 import uvicorn
 
-from genir.serving.server import claim
+from genir.serving.server import bind
 
 BROWSER = shutil.which("chromium")
 FLAGS = [
@@ -25,7 +25,7 @@ DESK = {"width": 1180, "height": 860}
 @contextmanager
 def serving(app):
     """Run the application on a free port, and yield its address."""
-    with claim("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -8,7 +8,7 @@ from browsing import BROWSER, FLAGS, opened, serving
 from genir.retriever import Retriever
 from genir.serving.app import create_app
 from genir.serving.settings import Settings
-from genir.serving.tokens import Wish, new_token
+from genir.serving.tokens import TokenSpec, new_token
 
 TINY_EXAMPLES = ["clone a text", "monitor a drive"]
 
@@ -52,7 +52,7 @@ def open_address(folder):
 @pytest.fixture
 def secrets(tmp_path):
     file = tmp_path / "tokens.json"
-    return {role: new_token(file, Wish(role, role)) for role in ("read", "write")}
+    return {role: new_token(file, TokenSpec(role, role)) for role in ("read", "write")}
 
 
 @pytest.fixture

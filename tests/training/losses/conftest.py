@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from genir.config import Stage
+from genir.config import StageConfig
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
-from genir.training.losses.base import Setting
+from genir.training.losses.base import LossContext
 from genir.training.losses.registry import Losses
 
 
@@ -22,9 +22,9 @@ def setting(table, tmp_path):
 
     def make(*losses, **sections):
         stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
-        recipe = Stage.model_validate(stage | {"losses": losses} | sections)
+        recipe = StageConfig.model_validate(stage | {"losses": losses} | sections)
         retriever = SimpleNamespace(recipe=recipe, table=table, trie=Trie.build(table))
-        return Setting(retriever, tmp_path, tmp_path)
+        return LossContext(retriever, tmp_path, tmp_path)
 
     return make
 

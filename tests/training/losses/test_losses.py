@@ -7,15 +7,15 @@ import pytest
 import torch
 from three import A, B, C, Fixed, batch, join
 
-from genir.config import Stage
+from genir.config import StageConfig
 from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.training.losses.lists import wrong
+from genir.training.losses.candidates import is_negative
+from genir.training.losses.log_probs import log_p
 from genir.training.losses.registry import LOSSES, check_losses, loss_files
-from genir.training.losses.scores import log_p
 
-LEGAL = {"loss": "cross-entropy", "normalise": "legal"}
+LEGAL = {"loss": "cross-entropy", "softmax": "trie"}
 GENERATED = {"loss": "margin", "count": 2}
 PREFIXES = {"loss": "prefix-margin", "lengths": [1], "decay": 0.5}
 
@@ -29,7 +29,7 @@ def value(losses, one, model=None):
 
 @pytest.mark.parametrize(
     ("normalise", "expected"),
-    [("vocabulary", (3 / 16, 9 / 16, 1 / 16)), ("legal", (3 / 16, 9 / 16, 4 / 16))],
+    [("vocabulary", (3 / 16, 9 / 16, 1 / 16)), ("trie", (3 / 16, 9 / 16, 4 / 16))],
 )
 def test_identifiers_have_the_log_p_of_the_formula(setting, normalise, expected):
     inputs = torch.zeros(1, 1, dtype=torch.long), torch.ones(1, 1)
@@ -68,7 +68,7 @@ def test_the_margin_is_to_the_first_of_a_generated_list_and_to_all_of_it(losses)
 
 
 def test_scores_are_those_that_search_ranks_by(losses):
-    legal = losses(GENERATED | {"margin": 2.0}, decoding={"normalise": "legal"})
+    legal = losses(GENERATED | {"margin": 2.0}, decoding={"softmax": "trie"})
     far, near = 2 + log(3), 2 + log(4 / 3)  # c has 4/16 where a has 3/16
     assert value(legal, batch(A)) == pytest.approx(far + (far + near) / 2)
 
@@ -107,7 +107,7 @@ def test_prefixes_are_asked_for_a_share_of_the_teacher_s_margin(losses, run):
 def test_the_shares_of_ripor_are_as_published(losses, run, table):
     ((_, loss),) = losses({"loss": "prefix-margin"} | run(a=1)).parts
     assert loss._shares() == [(2, 1.0)]  # prefixes longer than the identifiers are dropped
-    loss.setting.retriever.table = type("Long", (), {"depth": 32})
+    loss.context.retriever.table = type("Long", (), {"depth": 32})
     assert loss._shares() == [
         (4, pytest.approx(0.5 / 0.9375)), (8, pytest.approx(0.75 / 0.9375)),
         (16, pytest.approx(0.875 / 0.9375)), (32, 1.0),
@@ -122,15 +122,15 @@ def test_a_teacher_that_misses_the_answer_says_nothing(losses, run):
 
 
 def preferring(losses, **options):
-    made = losses({"loss": "preference", **options}, model={"start": "somewhere"})
-    made.parts[0][1].frozen = Fixed((0.0, 0.0), (0.0, 0.0))  # 4/16 for each
+    made = losses({"loss": "preference", **options}, model={"init_from": "somewhere"})
+    made.parts[0][1].reference = Fixed((0.0, 0.0), (0.0, 0.0))  # 4/16 for each
     return made
 
 
 @pytest.fixture(autouse=True)
 def _no_folder(monkeypatch):
     """A frozen model of three documents has no folder."""
-    monkeypatch.setattr("genir.training.losses.margins.open_frozen", lambda setting: None)
+    monkeypatch.setattr("genir.training.losses.ranking.load_reference_model", lambda setting: None)
 
 
 def test_preferences_are_odds_against_the_frozen_model(losses, run):
@@ -138,7 +138,7 @@ def test_preferences_are_odds_against_the_frozen_model(losses, run):
     # The odds of the frozen model cancel out: a is log 3 below b and above c.
     expected = (softplus(0.4 * log(3)) + softplus(-0.4 * log(3))) / 2
     assert value(given, batch(A)) == pytest.approx(expected)
-    given.parts[0][1].frozen = Fixed()
+    given.parts[0][1].reference = Fixed()
     assert value(given, batch(A)) == pytest.approx(log(2))
 
 
@@ -202,8 +202,8 @@ def test_what_an_answer_has_too_is_no_negative(setting):
     for answers, expected in (([1], [False, False, True]), ([2], [False, True, False]),
                               ([0, -1], [False, False, True])):  # fmt: skip
         result = replace(one, rows=torch.tensor([rows[0]]), answers=torch.tensor([answers]))
-        assert wrong(where, result, torch.tensor([rows])).tolist() == [expected]
-    assert wrong(where, one, torch.tensor([[-1]])).tolist() == [[False]]
+        assert is_negative(where, result, torch.tensor([rows])).tolist() == [expected]
+    assert is_negative(where, one, torch.tensor([[-1]])).tolist() == [[False]]
 
 
 # --- a few steps ---------------------------------------------------------------------------------
@@ -211,10 +211,10 @@ def test_what_an_answer_has_too_is_no_negative(setting):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
-    options = {"normalise": "legal"} if name == "cross-entropy" else run(a=4, b=1, c=0)
+    options = {"softmax": "trie"} if name == "cross-entropy" else run(a=4, b=1, c=0)
     made = losses({"loss": name} | options)
     if name == "preference":
-        made.parts[0][1].frozen = Fixed()
+        made.parts[0][1].reference = Fixed()
     model, one = Fixed(), batch(A)
     optimiser, before = torch.optim.SGD(model.parameters(), 0.2), value(made, one, model)
     for _ in range(40):
@@ -222,7 +222,7 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
         made(model, one).backward()
         optimiser.step()
     assert value(made, one, model) < before
-    trie, rows = made.parts[0][1].setting.trie, torch.tensor([[A, B, C]])
+    trie, rows = made.parts[0][1].context.trie, torch.tensor([[A, B, C]])
     scores = log_p(model, trie, one.inputs, rows, "vocabulary").sum(dim=2)[0]
     assert scores.argmax() == A
 
@@ -236,9 +236,9 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
         ({"loss": "cross"}, {}, "unknown loss 'cross'; did you mean 'cross-entropy'"),
         ({"loss": "margin", "margn": 1}, {}, "margin: unknown key 'margn'; did you mean 'margin'"),
         (LEGAL, {"identifiers": {"scheme": "atomic"}}, "every symbol of the scheme 'atomic'"),
-        ({"loss": "margin"}, {"decoding": {"mode": "free"}}, "in mode 'free' generates"),
+        ({"loss": "margin"}, {"decoding": {"mode": "text"}}, "in mode 'text' generates"),
         ({"loss": "prefix-margin"}, {"identifiers": {"scheme": "views"}}, "share identifiers of"),
-        ({"loss": "preference"}, {"model": {"kind": "seq2seq"}}, r"model as \[model\] start"),
+        ({"loss": "preference"}, {"model": {"kind": "seq2seq"}}, r"model as \[model\] init_from"),
         (
             {"loss": "margin"},
             {"training": {"label_smoothing": 0.1}},
@@ -249,12 +249,12 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
 def test_a_loss_that_makes_no_sense_is_refused(own, sections, message):
     stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
     with pytest.raises(InputError, match=message):
-        check_losses(Stage.model_validate(stage | {"losses": [own]} | sections))
+        check_losses(StageConfig.model_validate(stage | {"losses": [own]} | sections))
 
 
 def stage_of(**options):
     losses = [{"loss": "distillation", **options}]
-    return Stage.model_validate({"tasks": [{"task": "queries"}], "losses": losses})
+    return StageConfig.model_validate({"tasks": [{"task": "queries"}], "losses": losses})
 
 
 def test_the_files_of_a_run_are_known_and_must_be_there(run, tmp_path):

@@ -8,19 +8,19 @@ import torch
 from tiny import QUERIES, SCHEMES, SCRATCH
 
 from genir.config import LossSection, Recipe
-from genir.corpus.folder import read_corpus
+from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.decoding.beam import beam_search
-from genir.decoding.masks import LiveRows
+from genir.decoding.row_mask import RowMask
 from genir.models.base import Batch
-from genir.records import Hit
-from genir.training.assembly import assemble
-from genir.training.losses import scores
-from genir.training.losses.base import Setting
+from genir.training.build import build_retriever
+from genir.training.losses import log_probs
+from genir.training.losses.base import LossContext
+from genir.training.losses.log_probs import log_p
 from genir.training.losses.registry import LOSSES, Losses
-from genir.training.losses.scores import log_p
+from genir.types import Hit
 
-MODELS = {"bridge": "residual", "seq2seq, codes": "residual", "seq2seq, text": "url"}
+MODELS = {"encoder-head": "residual", "seq2seq, codes": "residual", "seq2seq, text": "url"}
 GOLD = 7
 
 
@@ -28,20 +28,20 @@ GOLD = 7
 def made(request, tiny_encoder, tiny_corpus, tmp_path):
     """An untrained retriever without a lexical channel, and a batch of three sources."""
     scheme = MODELS[request.param]
-    bridge = {"kind": "bridge", "encoder": str(tiny_encoder), "lexical": 0}
+    bridge = {"kind": "encoder-head", "encoder": str(tiny_encoder), "lexical_dim": 0}
     recipe = Recipe.model_validate(
         {
             "name": "tiny",
             "identifiers": {"scheme": scheme} | SCHEMES[scheme],
             "tasks": [{"task": "queries"}],
             "model": bridge
-            if request.param == "bridge"
+            if request.param == "encoder-head"
             else SCRATCH | {"encoder": str(tiny_encoder)},
             "training": {"precision": "fp32"},
         }
     )
     documents = DocumentStore.create(tmp_path / "documents.sqlite", read_corpus(tiny_corpus))
-    retriever = assemble(recipe, documents, {}, None)
+    retriever = build_retriever(recipe, documents, {}, None)
     return retriever, batch_of(retriever)
 
 
@@ -52,12 +52,12 @@ def batch_of(retriever):
     return Batch(*retriever.encode(QUERIES), targets, rows, torch.ones(3), answers, tuple(QUERIES))
 
 
-@pytest.mark.parametrize("normalise", ["vocabulary", "legal"])
+@pytest.mark.parametrize("normalise", ["vocabulary", "trie"])
 def test_scores_are_those_of_an_exhaustive_search(made, normalise):
     retriever, batch = made
     model, table = retriever.model.eval(), retriever.table
-    decoding = retriever.recipe.decoding.model_copy(update={"beams": 40, "normalise": normalise})
-    live = LiveRows.build([table.live])
+    decoding = retriever.recipe.decoding.model_copy(update={"beams": 40, "softmax": normalise})
+    live = RowMask.build([table.live])
     found = beam_search(model, retriever.trie, batch.inputs, live, decoding)
     steps = log_p(model, retriever.trie, batch.inputs, found.low.clone(), normalise)
     assert sorted(found.low[0].tolist()) == list(range(40))
@@ -68,27 +68,25 @@ def test_scores_are_those_of_an_exhaustive_search(made, normalise):
 def test_depths_are_scored_apart_as_they_are_together(made, monkeypatch, together):
     retriever, batch = made
     gold = (batch.rows[:, None] + torch.arange(2)) % 40
-    asked = retriever.model.eval(), retriever.trie, batch.inputs, gold, "legal"
+    asked = retriever.model.eval(), retriever.trie, batch.inputs, gold, "trie"
     expected = log_p(*asked)
-    monkeypatch.setattr(scores, "TOGETHER", together)
+    monkeypatch.setattr(log_probs, "MAX_LOGITS_PER_BATCH", together)
     torch.testing.assert_close(log_p(*asked), expected)
 
 
 def test_where_symbols_are_the_same_one_product_scores_all_depths(made, monkeypatch):
     retriever, batch = made
     products = []
-    scored = scores.score_edges
-    monkeypatch.setattr(scores, "score_edges", lambda *a: products.append(1) or scored(*a))
-    found = log_p(retriever.model, retriever.trie, batch.inputs, batch.rows[:, None], "legal")
-    assert len(products) == (1 if retriever.model.same_symbols else found.shape[2])
+    scored = log_probs.score_edges
+    monkeypatch.setattr(log_probs, "score_edges", lambda *a: products.append(1) or scored(*a))
+    found = log_p(retriever.model, retriever.trie, batch.inputs, batch.rows[:, None], "trie")
+    assert len(products) == (1 if retriever.model.shares_vocabulary else found.shape[2])
 
 
 def test_legal_cross_entropy_is_the_mean_over_symbols_of_the_legal_scores(made):
     retriever, batch = made
-    losses = losses_of(retriever, "cross-entropy", normalise="legal")
-    steps = log_p(
-        retriever.model.eval(), retriever.trie, batch.inputs, batch.rows[:, None], "legal"
-    )
+    losses = losses_of(retriever, "cross-entropy", softmax="trie")
+    steps = log_p(retriever.model.eval(), retriever.trie, batch.inputs, batch.rows[:, None], "trie")
     symbols = (batch.targets >= 0).sum()
     torch.testing.assert_close(losses(retriever.model, batch), -steps.sum() / symbols)
 
@@ -97,13 +95,13 @@ def losses_of(retriever, name, frozen=None, **options):
     sections = (LossSection(loss=name, **options),)
     recipe = retriever.recipe.model_copy(update={"losses": sections})
     parts = {name: getattr(retriever, name) for name in ("table", "trie", "documents", "model")}
-    return Losses(Setting(SimpleNamespace(recipe=recipe, **parts), frozen, frozen))
+    return Losses(LossContext(SimpleNamespace(recipe=recipe, **parts), frozen, frozen))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_few_steps_make_it_smaller_and_raise_the_answer(made, name, tmp_path):
     retriever, batch = made
-    options = {"normalise": "legal"} if name == "cross-entropy" else {"teacher": "bm25"}
+    options = {"softmax": "trie"} if name == "cross-entropy" else {"teacher": "bm25"}
     options |= {"margin": {"teacher": "generated"}}.get(name, {})
     retriever.save(tmp_path / "start")
     losses = losses_of(retriever, name, tmp_path / "start", **options)
@@ -144,8 +142,8 @@ def learn(losses, model, batch, steps=25):
 def place(retriever, batch):
     """Return the number of rows that are more likely than the answers, over all three."""
     every = torch.arange(40).expand(3, -1)
-    scores = log_p(retriever.model, retriever.trie, batch.inputs, every, "vocabulary").sum(dim=2)
-    return int((scores > scores.gather(1, batch.rows[:, None])).sum())
+    log_probs = log_p(retriever.model, retriever.trie, batch.inputs, every, "vocabulary").sum(dim=2)
+    return int((log_probs > log_probs.gather(1, batch.rows[:, None])).sum())
 
 
 def test_distillation_makes_the_teacher_s_first_document_the_model_s(made):
@@ -156,8 +154,8 @@ def test_distillation_makes_the_teacher_s_first_document_the_model_s(made):
     ranked = [[retriever.table.number(hit.key) for hit in hits]
               for hits in teacher.rank(QUERIES, 5)]  # fmt: skip
     rows = torch.tensor([[int(retriever.table.rows_of(n)[0]) for n in own] for own in ranked])
-    scores = log_p(retriever.model, retriever.trie, batch.inputs, rows, "vocabulary").sum(dim=2)
-    assert scores.argmax(dim=1).tolist() == [0, 0, 0]
+    log_probs = log_p(retriever.model, retriever.trie, batch.inputs, rows, "vocabulary").sum(dim=2)
+    assert log_probs.argmax(dim=1).tolist() == [0, 0, 0]
 
 
 def test_generating_leaves_random_numbers_and_the_mode_alone(made):
@@ -165,7 +163,7 @@ def test_generating_leaves_random_numbers_and_the_mode_alone(made):
     losses = losses_of(retriever, "margin")
     model = retriever.model.train()
     state = torch.get_rng_state()
-    rows = losses.parts[0][1].negatives.of(model, batch)
+    rows = losses.parts[0][1].negatives.sample(model, batch)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert rows.shape == (3, 8) and (rows >= 0).all()
     assert not (rows == batch.rows[:, None]).any()

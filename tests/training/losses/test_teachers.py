@@ -7,10 +7,10 @@ import pytest
 from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
-from genir.corpus.folder import read_corpus
+from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.models.encoder import TextEncoder
-from genir.training.losses.base import Setting
+from genir.training.losses.base import LossContext
 from genir.training.losses.teachers import TeacherOptions, open_teacher
 
 ASKED = ["erase a disk", "clone"]
@@ -20,7 +20,7 @@ ASKED = ["erase a disk", "clone"]
 def setting(tiny_corpus, tmp_path):
     documents = DocumentStore.create(tmp_path / "documents.sqlite", read_corpus(tiny_corpus))
     model = SimpleNamespace(device="cpu")
-    return Setting(SimpleNamespace(documents=documents, model=model), tmp_path, tmp_path)
+    return LossContext(SimpleNamespace(documents=documents, model=model), tmp_path, tmp_path)
 
 
 def test_teachers_rank_as_the_baselines(setting, tiny_encoder):

@@ -18,14 +18,14 @@ class Fixed(nn.Module):
     Every prefix and every source gets the same logits, as hidden states [B, K, 2].
     """
 
-    reads_runs = False
-    same_symbols = False
+    supports_multi_token = False
+    shares_vocabulary = False
 
     def __init__(self, first=(LOG3, 0.0), second=(0.0, LOG3)):
         super().__init__()
         self.levels = nn.ParameterList(nn.Parameter(torch.tensor(v)) for v in (first, second))
 
-    def along(self, inputs, symbols):
+    def teacher_forced_states(self, inputs, symbols):
         *shape, depths = symbols.shape
         self.asked = depths
         return [level.expand(*shape, 2) for level in self.levels[:depths]]
@@ -42,7 +42,7 @@ class Fixed(nn.Module):
     def log_normaliser(self, hidden, depth):
         return hidden.logsumexp(dim=-1)
 
-    def start(self, input_ids, attention_mask):
+    def encode(self, input_ids, attention_mask):
         return (len(input_ids), 0)
 
     def step(self, state, parents, symbols):

@@ -1,0 +1,110 @@
+"""Verbs that query a model, serve it, and run the demo."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genir.arguments import is_blank
+from genir.cli.options import AsJson, Conditions, Model, PrecisionOption, read_conditions
+from genir.console import print_json, print_line, print_table
+from genir.errors import InputError
+from genir.serving.cli import serve
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def search(
+    model: Model,
+    query: Annotated[str, typer.Argument(help="a question", show_default=False)],
+    k: Annotated[int, typer.Option("-k", help="hits to return")] = 10,
+    where: Conditions = None,
+    beams: Annotated[
+        int | None, typer.Option(help="beam width; default: the recipe's", min=1)
+    ] = None,
+    exact: Annotated[
+        bool | None, typer.Option(help="prove that no better hits exist; default: the recipe's")
+    ] = None,
+    as_json: AsJson = False,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Search with one query."""
+    from genir.models.precision import override
+    from genir.retriever import Retriever
+
+    override(precision)
+    if is_blank(query):
+        raise InputError("the query is empty; give some text")
+    retriever = Retriever.from_pretrained(str(model))
+    hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[
+        0
+    ]
+    if as_json:
+        values: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
+        if hits.proven is not None:
+            values["proven"] = hits.proven
+        print_json(values)
+        return
+    for hit in hits:
+        facts = "  ".join(filter(None, (f"{hit.score:.3f}", hit.url)))
+        title = ("  " + hit.title, "bold") if hit.title else ""
+        print_line(f"{hit.rank:>3}  ", (hit.key, "bold"), (f"  {facts}", "dim"), title)
+        print_line(f"     {hit.snippet}")
+    if not hits:
+        print_line("no document matches the filter")
+    if hits.proven is not None:
+        proof = "proven" if hits.proven else "not proven: the [decoding] max_nodes ran out"
+        print_line((proof, "dim"))
+
+
+@verbs.command()
+def explain(
+    model: Model,
+    query: Annotated[str, typer.Argument(help="a question", show_default=False)],
+    key: Annotated[str, typer.Argument(help="a document's key", show_default=False)],
+    where: Conditions = None,
+    beams: Annotated[
+        int | None, typer.Option(help="beam width; default: the recipe's", min=1)
+    ] = None,
+    as_json: AsJson = False,
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Show at each level how a document was ranked, and where beam search dropped it."""
+    from genir.evaluation.explain import explain, to_table
+    from genir.models.precision import override
+    from genir.retriever import Retriever
+
+    override(precision)
+    retriever = Retriever.from_pretrained(str(model))
+    found = explain(retriever, query, key, beams, read_conditions(where, retriever.documents))
+    if as_json:
+        print_json(asdict(found))
+        return
+    if found.levels:
+        print_table(to_table(found))
+    print_line(found.text)
+
+
+verbs.command()(serve)
+
+
+@verbs.command()
+def mcp(model: Model) -> None:
+    """Serve the tools search and fetch to language models, over MCP on stdio."""
+    from genir.integrations.mcp import serve_tools
+
+    serve_tools(model)
+
+
+@verbs.command()
+def demo(
+    quick: Annotated[bool, typer.Option(help="short version: one minute of training")] = False,
+    serve: Annotated[bool, typer.Option(help="open the search page at the end")] = False,
+    out: Annotated[Path, typer.Option(help="folder for corpus and model")] = Path("demo"),
+) -> None:
+    """Run everything on the embedded corpus: extract it, train, evaluate and search."""
+    from genir.demo import run_demo
+
+    run_demo(out, quick, serve)

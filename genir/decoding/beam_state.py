@@ -1,0 +1,68 @@
+"""Beams as row ranges of the trie. It does not use the model."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from genir.decoding.trie import Trie
+
+
+@dataclass(frozen=True)
+class Beams:
+    """Partial or complete identifiers: row ranges [low, high) with scores, best first.
+
+    Attributes:
+        low: First row, int64 [B, K].
+        high: End of the row range, exclusive, int64 [B, K].
+        score: Score, float32 [B, K]; -inf for a dead beam.
+    """
+
+    low: Tensor
+    high: Tensor
+    score: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, device: torch.device) -> Self:
+        """Return zero beams for each of `batch` queries."""
+        empty = torch.zeros(batch, 0, dtype=torch.long, device=device)
+        return cls(empty, empty, empty.float())
+
+    def with_final_scores(self, score: Tensor) -> Self:
+        """Return the same ranges with scores float32 [B, K]; -inf marks a dead beam."""
+        dead = score == -torch.inf
+        return type(self)(self.low.masked_fill(dead, 0), self.high.masked_fill(dead, 0), score)
+
+    def merge_top(self, others: Self, beams: int, stable: bool = False) -> Self:
+        """Return the top `beams` of both sets for each query; stable: see `top`."""
+        low, high, score = (
+            torch.cat([getattr(own, name) for own in (self, others)], dim=1)
+            for name in ("low", "high", "score")
+        )
+        score, chosen = top_scores(score, min(beams, score.shape[1]), stable)
+        return type(self)(low.gather(1, chosen), high.gather(1, chosen), score)
+
+
+def top_scores(values: Tensor, count: int, stable: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the top `count` values of each row of [B, N], and their indices, [B, count] each.
+
+    stable: ties are broken by index. Otherwise `topk` breaks them arbitrarily, depending on N.
+    """
+    best = values.topk(count, dim=1)
+    if not stable or not count or values.isnan().any():
+        return best.values, best.indices
+    last = best.values[:, -1:]
+    above, equal = values > last, values == last
+    room = count - above.sum(dim=1, keepdim=True)
+    taken = above | (equal & (equal.cumsum(dim=1) <= room))
+    chosen = taken.nonzero()[:, 1].view(len(values), count)
+    score, order = values.gather(1, chosen).sort(dim=1, descending=True, stable=True)
+    return score, chosen.gather(1, order)
+
+
+def initial_beams(trie: Trie, batch: int) -> Beams:
+    """Return the initial beams: one for each query, covering all rows."""
+    device = trie.symbols.device
+    low = torch.zeros(batch, 1, dtype=torch.long, device=device)
+    return Beams(low, low + trie.rows, torch.zeros(batch, 1, device=device))

@@ -1,0 +1,1 @@
+"""Beam search on CUDA: Triton kernels and captured graphs."""

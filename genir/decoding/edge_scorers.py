@@ -1,0 +1,118 @@
+"""Scoring of the candidate edges of beam search, level by level.
+
+`StepScorer` runs one decoder step per level for every beam and never synchronises with the device.
+On a CPU, `runs.RunReader` needs fewer forward passes for the same scores.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from genir.decoding.trie import Edges
+from genir.identifiers.table import PAD
+from genir.models.base import DocidModel
+
+Softmax = Literal["vocabulary", "trie"]
+
+
+@dataclass(frozen=True)
+class BeamUpdate:
+    """Beams that a step has kept, with their origin. Shapes [B, K]; int64 if not stated otherwise.
+
+    Attributes:
+        low: First row; equal to `high` for a dead beam.
+        high: End of the row range, exclusive.
+        score: Log-probability, float32, best first.
+        parents: Previous beam that each beam extends.
+        symbols: Last symbol of each beam.
+        finished_scores: Scores of the complete identifiers so far, float32 [B, D], best first.
+    """
+
+    low: Tensor
+    high: Tensor
+    score: Tensor
+    parents: Tensor
+    symbols: Tensor
+    finished_scores: Tensor
+
+
+class EdgeScorer(Protocol):
+    """Scores edges level by level. `allow_sync`: whether it synchronises with the device."""
+
+    forward_passes: int
+    allow_sync: bool
+
+    def score(self, depth: int, update: BeamUpdate | None, edges: Edges, legal: Tensor) -> Tensor:
+        """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges.
+
+        Args:
+            depth: Depth of the nodes that the edges leave.
+            update: Beams at this depth; None at the root.
+            edges: Candidate edges, [B, K, C].
+            legal: Edges that lead to a live row, bool [B, K, C].
+        """
+
+    def advance(self, depth: int, update: BeamUpdate) -> None:
+        """Update the state to the new beams at `depth`."""
+
+    def next_branch_depth(self, depth: int, update: BeamUpdate) -> int:
+        """Return the first depth >= `depth` at which a beam may branch.
+
+        Equals `depth` if forced levels cannot be skipped.
+        """
+
+    def final_scores(self, depth: int, update: BeamUpdate) -> Tensor | None:
+        """Return the final scores of the beams, float32 [B, K], once the top `wanted` is decided.
+
+        None if it is not decided yet, or if this scorer does not check.
+        """
+
+
+class StepScorer:
+    """Runs one decoder step per level for every beam."""
+
+    allow_sync = False
+
+    def __init__(self, model: DocidModel, state: object, softmax: Softmax) -> None:
+        self.model = model
+        self.state = state
+        self.softmax: Softmax = softmax
+        self.forward_passes = 0
+
+    def score(self, depth: int, update: BeamUpdate | None, edges: Edges, legal: Tensor) -> Tensor:
+        """Run the decoder on the last symbol of every beam, then score the edges."""
+        moves = (None, None) if update is None else (update.parents, update.symbols)
+        self.state, hidden = self.model.step(self.state, *moves)
+        self.forward_passes += 1
+        return score_edges(self.model, hidden, depth, edges, legal, self.softmax)
+
+    def advance(self, depth: int, update: BeamUpdate) -> None:
+        """Do nothing; `read` updates the decoder state."""
+
+    def next_branch_depth(self, depth: int, update: BeamUpdate) -> int:
+        """Return `depth`; finding the next branch would synchronise with the device."""
+        return depth
+
+    def final_scores(self, depth: int, update: BeamUpdate) -> None:
+        """Return None; the check would synchronise with the device."""
+
+
+def score_edges(
+    model: DocidModel,
+    hidden: Tensor,
+    depth: int,
+    edges: Edges,
+    legal: Tensor,
+    softmax: Softmax,
+) -> Tensor:
+    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges."""
+    finished = edges.symbols == PAD
+    candidates = edges.symbols.clamp(min=0)
+    if softmax == "vocabulary":
+        logits, total = model.scores(hidden, depth, candidates)
+    else:
+        logits = model.logits(hidden, depth, candidates)
+        total = logits.masked_fill(~legal, -torch.inf).logsumexp(dim=-1)
+    return (logits - total.unsqueeze(-1)).masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)

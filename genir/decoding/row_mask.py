@@ -1,0 +1,160 @@
+"""Masks of the rows that each query may reach, given deletions and filters.
+
+A row range [low, high) holds a live row if and only if the first live row at or after `low` is
+below `high`. So a mask stores the distance from each row to the next live row in one byte. Longer
+distances are stored for every 256th row. Nothing is stored if every row is live.
+"""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genir.errors import InputError
+
+BLOCK_SHIFT = 8
+BLOCK_ROWS = 1 << BLOCK_SHIFT
+"""Rows per entry of the far distances."""
+MAX_NEAR_DISTANCE = BLOCK_ROWS - 1
+"""Largest distance stored in `near`, meaning "this or more"; a block begins within it."""
+
+Mask = NDArray[np.bool_]
+
+
+class RowMask:
+    """Live rows of B queries: M distinct masks, and the mask index of each query.
+
+    Attributes:
+        masks: M arrays bool [rows], on the host.
+        index: Mask of each query, int64 [B]; None if all queries use the only mask.
+        next_live: (near, far), or None if every row is live. near: distance to the next live row,
+        at
+            most FAR, uint8 [M, rows + 1]. far: first live row from each block on, int32
+            [M, blocks].
+        restrict_scores: Whether scores are normalised over live rows only (see `Selection.closed`).
+    """
+
+    def __init__(
+        self,
+        masks: Sequence[Mask],
+        index: Tensor | None,
+        gaps: tuple[Tensor, Tensor] | None,
+        restrict_scores: bool = False,
+    ) -> None:
+        self.masks = masks
+        self.index = index
+        self.next_live = gaps
+        self.restrict_scores = restrict_scores
+
+    @classmethod
+    def build(
+        cls,
+        masks: Sequence[Mask],
+        index: Sequence[int] | None = None,
+        restrict_scores: bool = False,
+    ) -> Self:
+        """Compute the distances of the masks.
+
+        Raises:
+            ValueError: Several masks without an index.
+        """
+        if index is None and len(masks) != 1:
+            raise ValueError(f"RowMask.build: {len(masks)} masks need an index; pass `index`")
+        places = None if index is None else torch.tensor(index, dtype=torch.long)
+        if all(mask.all() for mask in masks):
+            return cls(masks, places, None, restrict_scores)
+        near, far = (np.stack(parts) for parts in zip(*map(_next_live, masks), strict=True))
+        return cls(masks, places, (torch.from_numpy(near), torch.from_numpy(far)), restrict_scores)
+
+    @classmethod
+    def join(cls, parts: Sequence["RowMask"], index: Sequence[int]) -> Self:
+        """Combine parts of one mask each. index: part that each query uses.
+
+        Raises:
+            ValueError: A part has several masks.
+            InputError: Closed and open parts are mixed; queries of one call share the normaliser.
+        """
+        masks = [mask for part in parts for mask in part.masks]
+        if len(masks) != len(parts):
+            raise ValueError(
+                f"RowMask.join: {len(masks)} masks in {len(parts)} parts; pass one mask per part"
+            )
+        closed = {part.restrict_scores for part in parts}
+        if len(closed) > 1:
+            raise InputError(
+                "where: closed and open selections in one call; search them in separate calls"
+            )
+        places, alone = torch.tensor(index, dtype=torch.long), closed == {True}
+        if all(part.next_live is None for part in parts):
+            return cls(masks, places, None, alone)
+        measured = [part.next_live or _as_tensors(*_next_live(part.masks[0])) for part in parts]
+        near, far = (torch.cat(gaps) for gaps in zip(*measured, strict=True))
+        return cls(masks, places, (near, far), alone)
+
+    def to(self, device: torch.device | str) -> "RowMask":
+        """Return a copy on a device; `masks` stays on the host."""
+        index = None if self.index is None else self.index.to(device)
+        gaps = (
+            None
+            if self.next_live is None
+            else (self.next_live[0].to(device), self.next_live[1].to(device))
+        )
+        return RowMask(self.masks, index, gaps, self.restrict_scores)
+
+    def select(self, queries: Sequence[int]) -> "RowMask":
+        """Return the masks of a subset of the queries, in the given order."""
+        if self.index is None:
+            return self
+        return RowMask(self.masks, self.index[list(queries)], self.next_live, self.restrict_scores)
+
+    def mask_index(self, queries: int) -> list[int]:
+        """Return the mask index of each query. Synchronises with the device."""
+        return [0] * queries if self.index is None else self.index.tolist()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the tensors on the device in bytes."""
+        return sum(t.numel() * t.element_size() for t in self.next_live or ())
+
+    def any_live(self, low: Tensor, high: Tensor, query: Tensor | None = None) -> Tensor:
+        """Return whether row ranges [low, high) hold a live row, bool [...].
+
+        Args:
+            low: First rows, int64 [B, ...], or [...] with `query`.
+            high: Ends of the ranges, exclusive, same shape.
+            query: Query index of the leading dimensions; None if the first dimension is B.
+        """
+        if self.next_live is None:
+            return low < high
+        near, far = self.next_live
+        place, block = low, (low + MAX_NEAR_DISTANCE) >> BLOCK_SHIFT
+        if self.index is not None:
+            mask = self.index if query is None else self.index[query]
+            mask = mask.view(*mask.shape, *[1] * (low.dim() - mask.dim()))
+            place, block = place + mask * near.shape[1], block + mask * far.shape[1]
+        gap = near.view(-1)[place]
+        return torch.where(gap < MAX_NEAR_DISTANCE, low + gap, far.view(-1)[block]) < high
+
+    def rows(self, device: torch.device | str) -> Tensor:
+        """Return the live rows as bool [1 or B, rows]."""
+        if self.next_live is None:
+            return torch.ones(1, len(self.masks[0]), dtype=torch.bool, device=device)
+        live = self.next_live[0][:, :-1] == 0
+        return live if self.index is None else live[self.index]
+
+
+def _as_tensors(near: NDArray[np.uint8], far: NDArray[np.int32]) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(near)[None], torch.from_numpy(far)[None]
+
+
+def _next_live(mask: Mask) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return the distances (near, far) of one mask."""
+    rows = np.arange(len(mask) + 1, dtype=np.int32)
+    following = np.full_like(rows, len(mask))
+    np.copyto(following[:-1], rows[:-1], where=mask)
+    following = np.minimum.accumulate(following[::-1])[::-1]
+    near = np.minimum(following - rows, MAX_NEAR_DISTANCE).astype(np.uint8)
+    return near, np.append(following[::BLOCK_ROWS], np.int32(len(mask)))

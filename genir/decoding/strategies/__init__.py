@@ -1,0 +1,1 @@
+"""Search strategies beyond one beam search per query: one file each."""

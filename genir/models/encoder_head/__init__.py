@@ -1,0 +1,1 @@
+"""Pre-trained encoder with a document head."""

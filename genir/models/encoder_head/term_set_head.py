@@ -1,0 +1,117 @@
+"""Term-set identifiers: the heaviest words of a document, scored for all documents in one pass.
+
+PAG, arXiv:2404.14600, section 3. They are a prior for look-ahead and are never emitted.
+
+score(document | query) is the sum over its words of log(1 + relu(w)), where w is the maximum logit
+of the word over the query's tokens.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+PAG_THRESHOLD = 1.35
+"""Initial bias, as a multiple of a token's mean logit for its own word. Without a bias, nearly all
+words have a positive weight for every query (docs/design/).
+"""
+
+
+class TermSetHead(nn.Module):
+    """Output layer over the words that occur in any set.
+
+    Attributes:
+        words: Column of each word of a document, int32 [documents, m], padded with the number of
+            columns.
+        vocabulary: Token id of each column, int64 [columns].
+        embeddings: Output embedding of each column, float32 [columns, H].
+    """
+
+    words: Tensor
+    vocabulary: Tensor
+
+    def __init__(self, documents: int, size: int, columns: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("words", torch.zeros(documents, size, dtype=torch.int32))
+        self.register_buffer("vocabulary", torch.zeros(columns, dtype=torch.long))
+        self.embeddings = nn.Parameter(torch.zeros(columns, width))
+        self.bias = nn.Parameter(torch.zeros(columns))
+        self.projection = nn.Linear(width, width)
+
+    @classmethod
+    def build(cls, weights: csr_matrix, size: int, width: int) -> Self:
+        """Build sets of the `size` heaviest words of each document, [documents, vocabulary] > 0."""
+        heaviest = [_top_terms(weights, row, size) for row in range(weights.shape[0])]
+        vocabulary = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *heaviest]))
+        head = cls(len(heaviest), size, len(vocabulary), width)
+        head.vocabulary.copy_(torch.from_numpy(vocabulary))
+        head.words.fill_(len(vocabulary))
+        for row, own in zip(head.words, heaviest, strict=True):
+            row[: len(own)] = torch.from_numpy(np.searchsorted(vocabulary, own))
+        return head
+
+    @classmethod
+    def from_weights(cls, words: Tensor, embeddings: Tensor) -> Self:
+        """Create a head with the shapes of saved weights."""
+        return cls(*words.shape, *embeddings.shape)
+
+    @torch.no_grad()
+    def init_embeddings(self, embeddings: Tensor) -> None:
+        """Initialise output embeddings from the encoder's input embeddings, [vocabulary, H]."""
+        self.embeddings.copy_(F.normalize(embeddings[self.vocabulary], dim=1))
+        self.projection.weight.copy_(torch.eye(len(self.projection.weight)))
+        self.projection.bias.zero_()
+
+    @torch.no_grad()
+    def calibrate_bias(self, states: Tensor, embeddings: Tensor) -> None:
+        """Initialise the biases from the mean logit of tokens for their own words.
+
+        A word with zero weight for all queries gets no gradient, so one bias does not suit every
+        encoder.
+
+        states, embeddings: [N, H], of sample tokens.
+        """
+        own = (self.projection(states) * F.normalize(embeddings, dim=1)).sum(dim=1).mean()
+        self.bias.fill_(-max(PAG_THRESHOLD * float(own), 0.0))
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return the weight of each word for queries, float32 [B, columns].
+
+        states: last hidden states, [B, S, H]; mask: int64 [B, S].
+        """
+        logits = F.linear(self.projection(states), self.embeddings, self.bias)
+        most = logits.masked_fill(mask[..., None] == 0, -torch.inf).amax(dim=1)
+        return torch.log1p(most.float().relu())
+
+    def scores(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return the score of each document's set, float32 [B, documents]."""
+        weights = F.pad(self(states, mask).T, (0, 0, 0, 1))  # the last row is padding
+        return F.embedding_bag(self.words, weights, mode="sum").T
+
+    def loss(self, states: Tensor, mask: Tensor, documents: Tensor) -> Tensor:
+        """Return cross-entropy over all documents, float32 [B]; documents: targets, int64 [B]."""
+        return F.cross_entropy(self.scores(states, mask), documents, reduction="none")
+
+    @contextmanager
+    def restricted_to(self, documents: NDArray[np.int64]) -> Iterator[None]:
+        """Restrict the head in the block to the sets of these documents, in order."""
+        whole = self.words
+        try:
+            self.words = whole[torch.from_numpy(documents).to(whole.device)]
+            yield
+        finally:
+            self.words = whole
+
+
+def _top_terms(weights: csr_matrix, row: int, size: int) -> NDArray[np.int64]:
+    """Return the columns of the largest weights of a row; ties go to the lower column."""
+    own = slice(weights.indptr[row], weights.indptr[row + 1])
+    columns, values = weights.indices[own].astype(np.int64), weights.data[own]
+    columns, values = columns[values > 0], values[values > 0]
+    return columns[np.lexsort((columns, -values))[:size]]

@@ -1,0 +1,48 @@
+"""Registry of the architectures with a fast path, and their converters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import (
+    BartForConditionalGeneration,
+    BertLMHeadModel,
+    BertModel,
+    EncoderDecoderModel,
+    MBartForConditionalGeneration,
+    MT5ForConditionalGeneration,
+    T5ForConditionalGeneration,
+)
+
+from genir.models.engine.bart import convert_bart
+from genir.models.engine.bert import convert_bert, convert_bert_encoder
+from genir.models.engine.t5 import convert_t5, convert_t5_encoder
+from genir.models.engine.weight_cache import Converter
+from genir.models.engine.weights import Decoder
+
+DecoderConverter = Callable[[Any, torch.dtype], Decoder]
+T5_CLASSES = (T5ForConditionalGeneration, MT5ForConditionalGeneration)
+BART_CLASSES = (BartForConditionalGeneration, MBartForConditionalGeneration)
+
+
+def find_converter(net: Any) -> DecoderConverter | None:
+    """Return the converter of an encoder-decoder's decoder; None without a fast path."""
+    if isinstance(net, EncoderDecoderModel):
+        return convert_bert if isinstance(net.decoder, BertLMHeadModel) else None
+    return (
+        convert_t5
+        if isinstance(net, T5_CLASSES)
+        else convert_bart
+        if isinstance(net, BART_CLASSES)
+        else None
+    )
+
+
+def find_encoder_converter(net: Any) -> Converter | None:
+    """Return the converter of an encoder, alone or in an encoder-decoder; None if it has none."""
+    if isinstance(net, T5_CLASSES):
+        return convert_t5_encoder
+    encoder = net.encoder if isinstance(net, EncoderDecoderModel) else net
+    # Subclasses may differ, and a decoder attends causally.
+    bidirectional = type(encoder) is BertModel and not encoder.config.is_decoder
+    return convert_bert_encoder if bidirectional else None

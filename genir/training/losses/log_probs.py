@@ -1,0 +1,157 @@
+"""Differentiable log-probabilities of identifiers, per symbol, equal to the search scores."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genir.decoding.edge_scorers import Softmax, score_edges
+from genir.decoding.trie import Edges, Trie
+from genir.identifiers.table import PAD
+from genir.models.base import Batch, DocidModel
+
+MAX_LOGITS_PER_BATCH = 1 << 22
+"""Maximal number of edges, including padding, scored at once: about 200 MB."""
+
+
+def log_p(
+    model: DocidModel,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    rows: Tensor,
+    softmax: Softmax,
+) -> Tensor:
+    """Return log p of each symbol of C rows per source, float32 [B, C, T].
+
+    An encoder-head model's lexical channel, which is not trained, is excluded.
+
+    Args:
+        inputs: `input_ids` and `attention_mask` of the sources, int64 [B, S] each.
+        rows: Rows of the table, int64 [B, C]; the result is arbitrary for rows below 0.
+        softmax: Softmax over the vocabulary or over the legal symbols.
+
+    Returns:
+        Log-probabilities, 0 after an identifier's end.
+    """
+    rows = rows.clamp(min=0)
+    symbols = trie.symbols[rows].long()
+    symbols = symbols[..., : int((symbols != PAD).sum(dim=-1).max())]
+    if softmax == "trie":
+        choices = legal_choices(model, trie, inputs, rows)
+        own = [torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1) for one in choices]
+        chosen = torch.cat(own, dim=-1)
+        return F.pad(chosen, (0, symbols.shape[-1] - chosen.shape[-1]))
+    hidden = model.teacher_forced_states(inputs, symbols)
+    steps = [_index_of_symbols(model, states, depth, symbols[..., depth])
+             for depth, states in enumerate(hidden)]  # fmt: skip
+    return torch.stack(steps, dim=-1)
+
+
+@dataclass(frozen=True)
+class LegalChoices:
+    """Legal next symbols of row prefixes at some depths, [B, C, depths, slots] each.
+
+    log_p: softmax over a prefix's legal edges, float32, -inf for padding. legal: whether a slot is
+    an edge. chosen: whether the row takes the edge. low, high: row range below the edge.
+    """
+
+    log_p: Tensor
+    legal: Tensor
+    chosen: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def legal_choices(
+    model: DocidModel, trie: Trie, inputs: tuple[Tensor, Tensor], rows: Tensor
+) -> Iterator[LegalChoices]:
+    """Yield the choices along the prefixes of rows, int64 [B, C], by increasing depth.
+
+    Stops at the depth where each prefix has a single continuation. Levels with a common vocabulary
+    are scored in one product: its gradient is as large as the output matrix, whatever the number
+    of rows used.
+    """
+    symbols = trie.symbols[rows, : int(trie.unique_prefix_length(rows).max())].long()
+    hidden = model.teacher_forced_states(inputs, symbols)
+    most = MAX_LOGITS_PER_BATCH if model.shares_vocabulary else 0
+    depths: list[_Depth] = []
+    slots = 0
+    for (depth, states), (edges, chosen) in zip(
+        enumerate(hidden), edges_along(trie, rows), strict=False
+    ):
+        slots = max(slots, chosen.shape[-1])
+        if depths and (len(depths) + 1) * slots * rows.numel() > most:
+            yield _score(model, depths)
+            depths, slots = [], chosen.shape[-1]
+        depths.append(_Depth(depth, states, edges, chosen))
+    yield _score(model, depths)
+
+
+def mean_of_symbols(losses: Sequence[Tensor], batch: Batch) -> Tensor:
+    """Return the mean over the batch's target symbols, weighted by example.
+
+    losses: float32 [B, 1, depths] each, from `legal_choices`; forced symbols have loss 0.
+    """
+    own = torch.cat(list(losses), dim=-1).squeeze(1)
+    weights = batch.weights[:, None] * (batch.targets != PAD)
+    return (own * weights[:, : own.shape[1]]).sum() / weights.sum()
+
+
+class _Depth(NamedTuple):
+    depth: int
+    states: Tensor
+    edges: Edges
+    chosen: Tensor
+
+
+def _score(model: DocidModel, depths: Sequence[_Depth]) -> LegalChoices:
+    """Score the edges of several depths in one product."""
+    slots = max(one.chosen.shape[-1] for one in depths)
+
+    def together(tensors: Iterable[Tensor]) -> Tensor:
+        return torch.stack([F.pad(one, (0, slots - one.shape[-1])) for one in tensors], dim=2)
+
+    low, high = (
+        together(one.edges.low for one in depths),
+        together(one.edges.high for one in depths),
+    )
+    symbols = together(one.edges.symbols for one in depths)
+    states = torch.stack([one.states for one in depths], dim=2)
+    legal = low < high
+    edges = Edges(symbols.flatten(1, 2), low.flatten(1, 2), high.flatten(1, 2))
+    log_p = score_edges(
+        model, states.flatten(1, 2), depths[0].depth, edges, legal.flatten(1, 2), "trie"
+    )
+    chosen = together(one.chosen for one in depths)
+    return LegalChoices(log_p.view_as(legal), legal, chosen, low, high)
+
+
+def edges_along(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:
+    """Yield per depth the edges out of the rows' prefixes, and which edge each row takes.
+
+    rows: int64 [B, C]. The edges and the bool tensor are [B, C, slots].
+    """
+    low = torch.zeros_like(rows)
+    high = low + trie.rows
+    for depth in range(trie.depth):
+        edges = trie.children(low, high, depth)
+        place = rows.unsqueeze(-1)
+        chosen = (edges.low <= place) & (place < edges.high)
+        yield edges, chosen
+        low, high = (torch.where(chosen, t, 0).sum(dim=-1) for t in (edges.low, edges.high))
+
+
+def _index_of_symbols(model: DocidModel, hidden: Tensor, depth: int, symbols: Tensor) -> Tensor:
+    """Return log p of symbols [B, C] by the softmax over the level, float32 [B, C]."""
+    real = symbols != PAD
+    if hidden.shape[1] < symbols.shape[1]:  # one state per source, shared by its rows
+        every = model.level_logits(hidden.squeeze(1), depth).log_softmax(dim=-1)
+        return every.gather(1, symbols.clamp(min=0)).masked_fill(~real, 0.0)
+    # Only real positions are multiplied by the vocabulary matrix, which may be large.
+    found = -F.cross_entropy(
+        model.level_logits(hidden[real], depth), symbols[real], reduction="none"
+    )
+    return found.new_zeros(symbols.shape).masked_scatter(real, found)

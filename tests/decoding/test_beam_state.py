@@ -1,0 +1,33 @@
+"""The best of scores, with ties by place where that is asked for."""
+
+import numpy as np
+import pytest
+import torch
+
+from genir.decoding.beam_state import Beams, top_scores
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_equal_values_the_first_are_kept_whatever_stands_between(seed):
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(0, 4, (5, 40), generator=generator).float()
+    values[values == 0] = -torch.inf
+    for count in (0, 1, 7, 40):
+        score, chosen = top_scores(values, count, stable=True)
+        order = np.argsort(-values.numpy(), axis=1, kind="stable")[:, :count]
+        assert np.array_equal(chosen.numpy(), order)
+        assert torch.equal(score, values.gather(1, chosen))
+        assert torch.equal(score, values.topk(count, dim=1).values)
+
+
+def test_without_numbers_nothing_is_decided_by_place():
+    values = torch.tensor([[1.0, torch.nan, 1.0, 0.0]])
+    score, chosen = top_scores(values, 2, stable=True)
+    assert score.shape == chosen.shape == (1, 2)
+
+
+def test_the_best_of_two_are_those_that_came_first():
+    low = torch.arange(6)[None]
+    first = Beams(low[:, :3], low[:, :3] + 1, torch.tensor([[2.0, 1.0, 1.0]]))
+    others = Beams(low[:, 3:], low[:, 3:] + 1, torch.tensor([[2.0, 2.0, 1.0]]))
+    assert first.merge_top(others, 5, stable=True).low.tolist() == [[0, 3, 4, 1, 2]]

@@ -1,0 +1,131 @@
+"""A writer killed at random moments, GENIR_KILLS times (3 by default), under a reader: while it
+adds, replaces, deletes, compacts and refreshes.
+
+Nothing that was acknowledged is lost, nothing is half there, and every load succeeds.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+from changing import found, make_document, state, text_of
+from writer import KEYS, work
+
+from genir.retriever import Retriever
+
+KILLS = int(os.environ.get("GENIR_KILLS", "3"))
+PATIENCE = 60
+
+
+class Expected:
+    """What the log of a writer says must be there, and what may be."""
+
+    def __init__(self, live):
+        self.live = live
+        self.read = 0
+        self.acknowledged = 0
+        self.kinds = Counter()
+
+    def follow(self, log):
+        """Read what is new in the log; return the states that are right."""
+        lines = log.read_bytes().splitlines()[self.read :]
+        self.read += len(lines)
+        pending = None
+        for kind, *words in map(json.loads, lines):
+            if kind == "begin":
+                pending = self._after(*words)
+                self.kinds[words[0]] += 1
+            else:
+                self.live, pending = pending, None
+                self.acknowledged += 1
+        return [self.live] if pending is None else [self.live, pending]
+
+    def _after(self, name, keys, text):
+        if name in ("compact", "refresh"):
+            return self.live
+        if name == "delete":
+            return {key: one for key, one in self.live.items() if key not in keys}
+        return self.live | {key: text_of(make_document(key, text)) for key in keys}
+
+
+@pytest.fixture
+def start():
+    """Start writers from a process that has imported genir already; none outlives the test."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["genir.retriever", "genir.training.incremental"])
+    begun = []
+
+    def start(*arguments):
+        begun.append(context.Process(target=work, args=arguments))
+        begun[-1].start()
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.timeout(300 + 30 * KILLS)
+def test_killed_at_random_moments_nothing_acknowledged_is_lost(folder, tmp_path, start):
+    log, rng = tmp_path / "log", random.Random()
+    log.touch()
+    reader = Retriever.load(folder, "cpu")
+    expected = Expected(state(reader))
+    for number in range(KILLS):
+        done, process = log.read_text().count("done"), start(folder, log, number, KEYS, True)
+        deadline = time.monotonic() + PATIENCE
+        while log.read_text().count("done") == done:
+            assert process.is_alive() and time.monotonic() < deadline, "the writer does not write"
+            time.sleep(0.005)
+        until = time.monotonic() + rng.choice((0.1, 0.6, 3)) * rng.random()
+        while time.monotonic() < until:
+            assert process.is_alive(), "the writer has failed"
+            reader.sync()
+            assert len(reader.search(["erase a drive"], 5)[0]) == 5
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        right, loaded = expected.follow(log), Retriever.load(folder, "cpu")
+        assert state(loaded) in right
+        expected.live = state(loaded)
+        reader.sync()
+        assert state(reader) == expected.live and reader.version == loaded.version
+    assert expected.acknowledged >= KILLS
+    logging.info(
+        "%d kills, %d changes acknowledged: %s", KILLS, expected.acknowledged, dict(expected.kinds)
+    )
+    reader.add([make_document("last")])
+    reader.compact()
+    assert set(os.listdir(tmp_path)) <= {"log", "model", "model.refresh"}
+    assert sorted(found(Retriever.load(folder, "cpu"))) == sorted([*expected.live, "last"])
+
+
+def test_two_writers_at_once_lose_nothing(folder, tmp_path, start):
+    logs = [tmp_path / f"log-{number}" for number in range(2)]
+    reader = Retriever.load(folder, "cpu")
+    before = state(reader)
+    processes = [start(folder, log, n, KEYS[4 * n : 4 * n + 4]) for n, log in enumerate(logs)]
+    deadline = time.monotonic() + PATIENCE
+    while not all(log.exists() and log.read_text().count("done") > 5 for log in logs):
+        assert all(process.is_alive() for process in processes), "a writer has failed"
+        assert time.monotonic() < deadline, "a writer hangs"
+        reader.sync()
+        time.sleep(0.01)
+    for process in processes:
+        process.kill()
+        process.join()
+    loaded = state(Retriever.load(folder, "cpu"))
+    for number, log in enumerate(logs):
+        own = KEYS[4 * number : 4 * number + 4]
+        right = Expected({}).follow(log)
+        assert {key: one for key, one in loaded.items() if key in own} in right
+    assert before.items() <= loaded.items()
+    reader.sync()
+    assert state(reader) == loaded
