@@ -228,6 +228,11 @@ def as_qrels(given: Any) -> list[Qrel]:
     if isinstance(given, str | Path):
         return read_qrels(given)
     if isinstance(given, Mapping):
+        for query, grades in given.items():
+            if not isinstance(grades, Mapping):
+                raise InputError(
+                    f"qrels {query!r}: {shorten(grades)} is not a dict; give {{document id: grade}}"
+                )
         return [
             Qrel(query, document, as_count(grade, f"qrels {query!r}", minimum=-(2**31)))
             for query, grades in given.items()

@@ -97,8 +97,8 @@ class TaskSection(VariantSection):
 class ModelSection(VariantSection):
     """`[model]`: kind of model and its options.
 
-    init_from: recipe or model folder to initialize from (bridge: encoder and document vectors;
-    seq2seq: all weights); a recipe is trained first.
+    init_from: recipe or model folder to initialize from (encoder-head: its encoder and document
+    vectors; seq2seq: all weights); a recipe is trained first.
     """
 
     discriminator = "kind"
@@ -146,7 +146,7 @@ class DecodingSection(StrictModel):
     """`[decoding]`: search with a trained model."""
 
     mode: Literal["beam", "exact", "text"] = Field(
-        default="beam", description="free: text generation for genir generate-queries"
+        default="beam", description="text: text generation for genir generate-queries"
     )
     beams: int = Field(default=20, ge=1)
     max_nodes: int = Field(

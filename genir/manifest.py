@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -77,11 +78,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         valid = False
     if not valid:
         raise _damaged(path)
-    if manifest.get("format") != FORMAT:
-        raise InputError(
-            f"{path}: format {manifest.get('format')!r}, but this genir reads {FORMAT}; "
-            "train the model again"
-        )
+    check_format(folder, manifest)
     for name in files:
         if PurePath(name).is_absolute() or ".." in PurePath(name).parts or len(name) > MAX_NAME:
             raise InputError(f"{path}: lists {name!r:.80}, which is not a file inside the folder")
@@ -89,6 +86,17 @@ def check_manifest(folder: Path) -> dict[str, Any]:
     for name, (size, digest) in files.items():
         _check_file(folder / name, size, digest)
     return manifest
+
+
+def check_format(folder: Path, manifest: Mapping[str, Any] | None = None) -> None:
+    """Raise InputError unless a model folder has the format that this version reads."""
+    values = read_json(folder / NAME) if manifest is None else manifest
+    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        found = values.get("format") if isinstance(values, Mapping) else None
+        raise InputError(
+            f"{folder / NAME}: format {found!r}, but this genir reads {FORMAT}; "
+            "train the model again"
+        )
 
 
 def _has_valid_facts(manifest: Mapping[str, Any]) -> bool:
@@ -155,7 +163,7 @@ def refuse_other_files(folder: Path) -> None:
         )
     _refuse_unlisted(folder, files)
     for path in sorted(folder.iterdir()):
-        if is_unread(path.name):
+        if _is_kept(path.name):
             raise InputError(
                 f"{path}: would be removed with the model that is replaced; move it elsewhere, or "
                 "give another place"
@@ -174,13 +182,22 @@ def rewritten_folder(folder: Path) -> Iterator[Path]:
     """
     if folder.is_dir():
         _refuse_unlisted(folder, _listed(folder) or ())
-    with new_folder(folder, overwrite=True, keep=is_unread) as partial:
+    with new_folder(folder, overwrite=True, keep=_is_kept) as partial:
         yield partial
+
+
+_UNFINISHED = re.compile(r"\.(journal-.+|manifest\.sig)\.[0-9]+\.part(-journal|-wal|-shm)?")
+"""Files that a killed process of genir left unfinished in a model folder."""
 
 
 def is_unread(name: str) -> bool:
     """Return whether an entry of a model folder is hidden or one of `UNREAD`: it is not listed."""
     return name.startswith(".") or name in UNREAD
+
+
+def _is_kept(name: str) -> bool:
+    """Return whether an unread entry is a user's, not an unfinished file of genir."""
+    return is_unread(name) and not _UNFINISHED.fullmatch(name)
 
 
 def _listed(folder: Path) -> frozenset[str] | None:

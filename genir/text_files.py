@@ -186,7 +186,7 @@ def _wide_conversion(line: bytes, name: str, number: int) -> str:
     """
     for encoding, width in WIDE_ENCODINGS.items() if number == 1 else ():
         try:
-            text = line[: len(line) // width * width].decode(encoding).strip()
+            text = line[: len(line) // width * width].decode(encoding).strip().replace("\t", " ")
         except UnicodeDecodeError:
             continue
         latin = sum(character < "\u0100" for character in text)

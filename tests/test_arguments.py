@@ -72,7 +72,7 @@ WRONG = {
     "bytes": (b"vpn", "bytes"),
     "none": (None, "NoneType"),
     "a number": (7, "int"),
-    "a set": ({"vpn"}, "no order"),
+    "a set": ({"vpn"}, "is unordered"),
     "a mapping": ({"q1": "vpn"}, "dict"),
     "a mixed list": (["vpn", None], r"queries\[1\]"),
     "bytes in a list": ([b"vpn"], r"queries\[0\].*bytes"),
@@ -127,7 +127,7 @@ def test_encoders_take_a_string_as_one_text(retriever, tiny_encoder):
     assert len(retriever.encode(QUERY)[0]) == 1
     with pytest.raises(InputError, match="texts: got bytes"):
         encoder.embed(b"vpn")
-    with pytest.raises(InputError, match="none to encode"):
+    with pytest.raises(InputError, match="the list is empty"):
         retriever.encode([])
 
 

@@ -211,7 +211,7 @@ USES = {
     "asked unknown": (evaluation("corpus/queries.jsonl", "unknown-query.tsv"),
                       r"unknown-query\.tsv:22: query 'no-such-query' is unknown"),
     "json nowhere": (evaluation("corpus/queries.jsonl", "corpus/qrels/test.tsv",
-                                "--json", "no/e.json"), r"no/e\.json: there is no folder no; make"),
+                                "--json", "no/e.json"), r"no/e\.json: there is no folder no;"),
     "run a folder": (evaluation("corpus/queries.jsonl", "corpus/qrels/test.tsv",
                                 "--run", "empty"), r"empty: is a folder; name a file"),
     "report a file": (evaluation("corpus/queries.jsonl", "corpus/qrels/test.tsv",

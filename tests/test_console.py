@@ -258,9 +258,9 @@ def test_a_full_disk_behind_standard_output_is_one_message(monkeypatch):
             write()
 
 
-PRINTERS = {"console.py", "residence.py", "logs.py", "signals.py"}
-"""residence.py prints a number to its parent process, logs.py the server's JSON; signals.py drops
-what a closed pipe does not take."""
+PRINTERS = {"console.py", "memory_footprint.py", "logs.py", "signals.py"}
+"""memory_footprint.py prints a number to its parent process, logs.py the JSON of the server;
+signals.py drops output to a closed pipe."""
 
 
 def test_only_the_console_prints():

@@ -65,7 +65,9 @@ def test_look_ahead_adds_the_prior_of_the_document(retriever, request):
     plain = retriever.search(QUERIES, rows, beams=rows)
     ahead = request.getfixturevalue("ahead")
     if ahead.model.kind == "seq2seq":
-        with pytest.raises(InputError, match=r"lookahead_weight: a 'seq2seq' model has no prior"):
+        with pytest.raises(
+            InputError, match=r"lookahead_weight: a 'seq2seq' model has no document prior"
+        ):
             ahead.search(QUERIES, 3)
         return
     model = ahead.model

@@ -328,7 +328,7 @@ MARKDOWN = {
     "links": "[a](",
     "emphasis": "*a ",
     "code": "`a",
-    "quotes": "> - ",
+    "quotes": "> > - a\n\n",
     "comments": "<!-- ",
     "escapes": "\\",
     "images": "![",

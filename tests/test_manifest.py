@@ -235,3 +235,18 @@ def test_a_model_folder_with_an_unlisted_file_is_not_written_anew(folder):
     ):
         pass
     assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_unfinished_files_of_a_killed_process_are_not_a_users(folder):
+    names = [
+        ".journal-0.sqlite.4242.part",
+        ".journal-0.sqlite.4242.part-wal",
+        ".manifest.sig.7.part",
+    ]
+    for name in names:
+        (folder / name).write_text("half")
+    refuse_other_files(folder)
+    check_manifest(folder)
+    with rewritten_folder(folder) as partial:
+        (partial / "new").write_text("new")
+    assert sorted(path.name for path in folder.iterdir()) == ["new"]

@@ -42,7 +42,7 @@ def test_a_key_of_text_keeps_the_text(text):
         ("identifiers.levels=8", "identifiers", "levels", 8),
         ("model.lexical_dim=0", "model", "lexical_dim", 0),
         ("model.scale=5", "model", "scale", 5),
-        ("model.row_init=random", "model", "rows", "random"),
+        ("model.row_init=random", "model", "row_init", "random"),
         ('model.encoder="a b"', "model", "encoder", "a b"),
         ("model.encoder=a b", "model", "encoder", "a b"),
     ],
@@ -103,7 +103,7 @@ def test_a_value_of_another_type_is_refused_with_the_type():
         load_recipe("default", ["training.max_steps=1.5"])
 
 
-@pytest.mark.parametrize("name", ["linger_s", "drain_s", "max_wait_ms"])
+@pytest.mark.parametrize("name", ["pre_drain_s", "drain_s", "max_wait_ms"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_numbers_of_a_server_are_finite(name, value):
     flag = "--" + name.replace("_", "-")

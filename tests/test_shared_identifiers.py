@@ -159,6 +159,6 @@ def test_a_way_that_does_not_go_with_it_is_refused(decoding, message):
 
 def test_two_stages_do_not_gather():
     first = {"tasks": [{"task": "lead"}]}
-    recipe = {"name": "x", "tasks": [{"task": "lead"}], "first": first}
+    recipe = {"name": "x", "tasks": [{"task": "lead"}], "passage_stage": first}
     with pytest.raises(ValueError, match=r"aggregate = 'ngrams' needs a single stage"):
         Recipe.model_validate(recipe | {"decoding": {"aggregate": "ngrams"}})

@@ -206,12 +206,12 @@ WISHING = """
 import os, signal
 from genir.cli import guarded
 from genir.signals import listen
-from genir.training.stop_request import stop_wish
+from genir.training.stop_request import stop_request
 listen()
 def work():
-    with stop_wish() as wish:
+    with stop_request() as request:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert wish.made
+        assert request.is_set
         {rest}
 guarded(work)
 """

@@ -6,8 +6,7 @@ Prerequisites (a query generator, a model to start from) are shared by the rows 
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from genir.config import PseudoQueriesSection, Recipe, load_recipe
 from genir.training.pipeline import TrainingJob, train
 from genir.training.query_generation import GenerationRequest, generate_queries
 from genir.training.recipe_checks import parent_overrides
-from genir.training.stop_request import Stopped
 
 NO_EPOCH_LIMIT = 1000
 """Epochs of every training, more than it needs: the number of steps ends it."""
@@ -70,8 +68,7 @@ class RowTrainer:
         steps_used = self.run.steps[begin : self._steps_used]
         out = self._path(Path(name).stem, [recipe_inputs(name, settings), steps_used])
         own = (*settings, *added)
-        with _removed_on_failure(out):
-            train(TrainingJob(name, self.corpus, out, settings=own, resume=True))
+        train(TrainingJob(name, self.corpus, out, settings=own, resume=True))
         words = ["python train.py", name, "--corpus", self.shown(self.corpus)]
         self.commands.append(" ".join([*words, "--out", self.shown(out), *self._options(own)]))
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -101,14 +98,12 @@ class RowTrainer:
         keys = options.model_dump(exclude={"source", "settings"})
         defaults = PseudoQueriesSection().model_dump()
         changed = [f"{key}={value}" for key, value in keys.items() if value != defaults[key]]
-        file = self._path("queries", [generator.name, keys]).with_suffix(".jsonl")
+        path = self._path("queries", [generator.name, keys])
+        file = path.with_name(f"{path.name}.jsonl")
         if not file.is_file():
-            with _removed_on_failure(file):
-                generate_queries(
-                    GenerationRequest(
-                        self.corpus, file, str(generator), settings=changed, resume=True
-                    )
-                )
+            generate_queries(
+                GenerationRequest(self.corpus, file, str(generator), settings=changed, resume=True)
+            )
         words = ["genir generate-queries", self.shown(self.corpus), "--out", self.shown(file)]
         words += ["--model", self.shown(generator), *self._options(changed)]
         self.commands.append(" ".join(words))
@@ -130,18 +125,6 @@ class RowTrainer:
     def _options(self, settings: Sequence[str]) -> list[str]:
         shown = [setting.replace(str(self.work), "$WORK") for setting in settings]
         return [f"--set {one if '$WORK' in one else shlex.quote(one)}" for one in shown]
-
-
-@contextmanager
-def _removed_on_failure(out: Path) -> Iterator[None]:
-    """Remove unfinished output if the block fails, but not if a signal stops it."""
-    try:
-        yield
-    except Stopped:
-        raise
-    except Exception:
-        remove(out)
-        raise
 
 
 def remove(out: Path) -> None:

@@ -88,7 +88,7 @@ def recipe_keys() -> str:
         _section("[model]", config.ModelSection),
         _section("[training]", config.TrainingSection),
         _section("[decoding]", config.DecodingSection),
-        _section("[pseudo]", config.PseudoQueriesSection),
+        _section("[pseudo_queries]", config.PseudoQueriesSection),
     ]
     parts += _variants("Schemes: `[identifiers] scheme`", SCHEMES)
     parts += _variants("Tasks: `[[tasks]] task`", TASKS)
@@ -158,7 +158,7 @@ def recipe_list() -> str:
                 f"`{name}`",
                 recipe.get("identifiers", {}).get("scheme", ""),
                 model.get("kind", ""),
-                f"`{model['start']}`" if "start" in model else "",
+                f"`{model['init_from']}`" if "init_from" in model else "",
                 recipe.get("training", {}).get("dropout", "0.1 (default)"),
             )
         )

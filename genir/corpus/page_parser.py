@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 
 from genir.corpus.front_matter import never_ends, split_front_matter, title_of
 from genir.corpus.markdown_table import enable_tables
@@ -24,6 +25,8 @@ INLINE = frozenset(
 CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 MAX_NESTING = 100
 """Levels of Markdown: a quote is one, a list two. Each takes some frames of Python's stack."""
+MAX_INLINE_NESTING = 20
+"""Levels of inline markup, such as emphasis in a link; the default of markdown-it."""
 MAX_ATTRIBUTES = 5_000_000
 """Maximum number of characters in the URLs and titles of a page's links."""
 
@@ -76,21 +79,23 @@ def parse_markdown(source: str) -> Page:
 
 
 def _markdown(body: str) -> str:
-    """Return Markdown as HTML.
+    """Render Markdown to HTML.
 
-    Raises ValueError where that is far longer than its text, and where the text is nested too deep.
+    Raises:
+        ValueError: The HTML is far longer than its text, or the text is nested too deeply.
     """
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
+    parser.core.ruler.before("inline", "inline_nesting", _bound_inline_nesting)
     enable_tables(parser)
     environment: dict[str, Any] = {}
     tokens = parser.parse(body, environment)
     deepest = max((token.level for token in tokens if token.type in CONTAINERS), default=0)
-    if deepest >= MAX_NESTING - 1:  # markdown-it leaves out the content without a word
+    if deepest >= MAX_NESTING - 1:  # markdown-it would omit the content silently
         raise ValueError(
             f"its lists and quotes are nested {MAX_NESTING} levels deep or more, two for each "
             "list; nest them less"
         )
-    # A reference's address and title, written once, are rendered at each of its uses.
+    # The URL and title of a reference are rendered at each use.
     inline = (child for token in tokens for child in token.children or ())
     if sum(len(str(value)) for token in inline for value in token.attrs.values()) > MAX_ATTRIBUTES:
         raise ValueError(
@@ -98,6 +103,11 @@ def _markdown(body: str) -> str:
             "counted at each use; shorten the references"
         )
     return str(parser.renderer.render(tokens, parser.options, environment))
+
+
+def _bound_inline_nesting(state: StateCore) -> None:
+    """Bound the nesting of inline markup, whose cost grows with it for runs of brackets."""
+    state.md.options["maxNesting"] = MAX_INLINE_NESTING
 
 
 def _rendered(html: str, inline: Collection[str]) -> Page:

@@ -89,8 +89,8 @@ class RemoteSearcher:
     def _json(self, method: str, path: str, **options: Any) -> Any:
         try:
             request = self._http.build_request(method, path, **options)
-        except (TypeError, ValueError) as error:  # an unpaired surrogate, NaN, bytes
-            raise InputError(f"the request cannot be written as JSON: {error}") from None
+        except (TypeError, ValueError, httpx2.InvalidURL) as error:  # a surrogate, NaN, a long key
+            raise InputError(f"the request cannot be written: {error}") from None
         try:
             response = self._http.send(request)
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:

@@ -163,7 +163,7 @@ class Settings(BaseModel):
         description="seconds after SIGTERM during which requests are still accepted",
     )
     drain_s: float = Field(
-        default=30.0, ge=0, description="seconds to finish accepted requests after --linger-s"
+        default=30.0, ge=0, description="seconds to finish accepted requests after --pre-drain-s"
     )
 
     @classmethod

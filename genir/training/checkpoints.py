@@ -65,10 +65,12 @@ OWN_NAMES = {
     "corpus.sqlite",
     "precision.json",
     "precision.json.partial",
+    ".teacher.safetensors",
 }
 LOCK = ".lock"
 """Lock file of the working folder, held by the process that uses it."""
 UNFINISHED = re.compile(
+    rf"genir-[a-z0-9_]{{8}}|"
     rf"\..+\.([0-9]+\.part(-journal|-wal|-shm)?|[a-z0-9_]{{8}}({PARTIAL}|{REPLACED}))"
 )
 """Unfinished files and folders of a killed process, in the working folder."""

@@ -9,6 +9,7 @@ from genir.corpus.layout import train_files
 from genir.corpus.readers import read_train_queries
 from genir.errors import InputError
 from genir.identifiers.registry import find_scheme
+from genir.manifest import check_format
 from genir.models.encoder import MINILM, TextEncoder
 from genir.models.registry import model_class, try_model
 from genir.tasks.base import TrainQueries
@@ -89,6 +90,7 @@ def dev_leak_warning(recipe: Recipe, folder: Path, queries: str) -> str:
     """
     if not recipe.training.dev_queries or not (folder / "recipe.toml").is_file():
         return ""
+    check_format(folder)
     before = load_recipe(str(folder / "recipe.toml")).training
     pairs = [(key, getattr(before, key)) for key in ("dev_queries", "seed")]
     if all(getattr(recipe.training, key) == value for key, value in pairs):

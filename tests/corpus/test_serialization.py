@@ -144,9 +144,9 @@ def test_rows_are_dicts_or_documents_or_one_of_them(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("a text", "documents 'a text': give a list of dicts"),
+        ("a text", "documents 'a text': not documents; give a list of dicts"),
         (b"bytes", "give a list of dicts"),
-        (7, "documents 7: give a list of dicts"),
+        (7, "documents 7: not documents; give a list of dicts"),
         (["a text"], "document 1: 'a text' is not a mapping"),
         ([{"text": "x"}], "document 1: no _id; add one .*given: text"),
         ({"_id": "a"}, "document 1: document 'a' has an empty text"),

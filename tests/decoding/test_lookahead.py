@@ -74,7 +74,7 @@ def test_a_model_without_a_prior_says_which_key_is_wrong():
 
     Blind.__abstractmethods__ = frozenset()
     with pytest.raises(
-        InputError, match=r"\[decoding\] lookahead_weight: a 'blind' model has no prior"
+        InputError, match=r"\[decoding\] lookahead_weight: a 'blind' model has no document prior"
     ):
         make_prefix_prior(Blind(), None, RowMask.build([np.ones(4, bool)]), 0.5)
 

@@ -121,5 +121,5 @@ def test_a_closed_mask_stays_closed_and_is_not_joined_with_others():
         and joined.to("cpu").restrict_scores
     )
     assert not RowMask.build([masks[0]]).restrict_scores
-    with pytest.raises(InputError, match="search for them apart"):
+    with pytest.raises(InputError, match="search them in separate calls"):
         RowMask.join([closed[0], RowMask.build([masks[1]])], [0, 1])

@@ -299,10 +299,15 @@ def extra_file(folder, rng):
         sign(folder)
 
 
+STAGE = '\n[passage_stage]\n[[passage_stage.tasks]]\ntask = "queries"\n'
+
+
 def first_stage_elsewhere(folder, rng):
     """Name a first stage whose folder is not there, or is a name on the hub."""
     path = folder / "recipe.toml"
-    path.write_text(path.read_text() + '\n[first]\n[[passage_stage.tasks]]\ntask = "queries"\n')
+    path.write_text(
+        path.read_text() + '\n[passage_stage]\n[[passage_stage.tasks]]\ntask = "queries"\n'
+    )
     if rng.random() < 0.5:
         (folder / "passage_stage").mkdir()
     sign(folder)

@@ -80,7 +80,7 @@ def test_the_same_routes_are_there_and_guarded(server, address):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({}, "model: give it"),
+        ({}, "model: is missing; give it"),
         ({"model": "no-such"}, "no-such is not a folder"),
         ({"model": ".", "replicas": "0"}, "replicas: "),
         ({"model": ".", "no_such": "1"}, "--no-such"),

@@ -26,7 +26,7 @@ class Recorder:
         self.recipe = SimpleNamespace(decoding=SimpleNamespace(mode="beam"))
         self.gate.set()
         self.read, self.compiling = threading.Event(), threading.Event()
-        self.top_k, self.insert_unsupported_reason = [], False
+        self.top_k, self.closed = [], False
 
     def beam_width(self, k, beams=None):
         return max(k, beams or 10)
@@ -45,12 +45,12 @@ class Recorder:
     def prepare(self, where):
         self.top_k.append(where)
         assert self.compiling.wait(10)
-        if self.insert_unsupported_reason:
+        if self.closed:
             raise InputError("closed")
         return "a mask"
 
     def close(self):
-        self.insert_unsupported_reason = True
+        self.closed = True
 
 
 class Found:
@@ -333,11 +333,11 @@ def test_the_thread_outlives_errors_that_no_one_expected():
         worker.install(recorder)
         worker.watch()
         try:
-            recorder.width = lambda k, beams=None: 1 // 0
+            recorder.beam_width = lambda k, beams=None: 1 // 0
             (lost,) = worker.submit_searches([SearchJob("first")], monotonic() + 10)
             with pytest.raises(ZeroDivisionError):
                 await lost
-            del recorder.width
+            del recorder.beam_width
             for number in range(20):
                 (future,) = worker.submit_searches([SearchJob(f"q{number}")], monotonic() + 10)
                 assert (await future).rendered.keys[0] == f"q{number}"

@@ -40,7 +40,7 @@ class Clients:
                 return
             (self.after if self.leaving else self.statuses).append(status)
             if status == 503 and self.leaving:
-                assert b"leaving" in content
+                assert b"shutting down" in content
                 return  # as a client that retries on another server
 
     async def swap(self, folders, until):

@@ -24,7 +24,7 @@ class Examined:
     signed_only = False
 
     def __init__(self):
-        self.seen, self.refused, self.insert_unsupported_reason = [], set(), False
+        self.seen, self.refused, self.closed = [], set(), False
         self.gate = threading.Event()
         self.gate.set()
 
@@ -35,7 +35,7 @@ class Examined:
             raise InputError(f"{folder}: refused")
 
     def close(self):
-        self.insert_unsupported_reason = True
+        self.closed = True
         self.gate.set()
 
 
@@ -95,12 +95,12 @@ def test_a_folder_that_replaces_the_served_one_is_examined_once(folder, caplog):
         retriever = Retriever.load(folder, "cpu")
         retriever.delete(["copy-file"])
         retriever.compact()
-        eventually(lambda: any("is not loaded" in text for text in caplog.messages))
+        eventually(lambda: any("is refused" in text for text in caplog.messages))
         refused = client.post("/v1/documents", json={"document": record("a")})
         assert refused.status_code == 422 and "was refused" in refused.json()["detail"]
         assert "copy-disk" in keys(client, query="copy")
         assert examiner.seen == ["model"]
-        assert sum("is not loaded" in text for text in caplog.messages) == 1
+        assert sum("is refused" in text for text in caplog.messages) == 1
         examiner.refused = set()
         retriever.delete(["copy-disk"])
         retriever.compact()
@@ -156,7 +156,7 @@ def test_a_server_of_signed_folders(folder, key, caplog):
         assert answer.status_code == 422 and "genir sign" in answer.json()["detail"]
         retriever = Retriever.load(folder, "cpu")
         retriever.compact()  # replaces the signed folder by an unsigned one
-        eventually(lambda: any("is not loaded" in text for text in caplog.messages))
+        eventually(lambda: any("is refused" in text for text in caplog.messages))
         refused = client.post("/v1/documents", json={"document": record("b")})
         assert refused.status_code == 422 and "a" in keys(client)
         sign(folder, read_private_key(key))

@@ -15,8 +15,8 @@ from genir.serving.service import open_folder
 TOP = Path(__file__).parents[2]
 SERVE_A_SEARCHER = """
 from conftest import WordOverlap
-from genir.serving.server import claim, run
-with claim("127.0.0.1", 0) as listener:
+from genir.serving.server import bind, run
+with bind("127.0.0.1", 0) as listener:
     run(WordOverlap, listener, "[bold]overlap")
 """
 

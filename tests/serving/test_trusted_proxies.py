@@ -17,7 +17,7 @@ UPSTREAM = "http://127.0.0.1:8000"
 PAGE = "https://search.example.org"
 EVIL = "https://evil.example.org"
 OWN = {"Origin": PAGE, "Sec-Fetch-Site": "same-origin"}
-DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "serve.md"
 
 
 def serve(searcher, client="127.0.0.1", **settings):

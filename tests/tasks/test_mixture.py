@@ -80,7 +80,7 @@ def test_tasks_without_any_example_are_known():
 
 
 def test_no_example_at_all_is_refused():
-    with pytest.raises(InputError, match="the tasks queries make no example"):
+    with pytest.raises(InputError, match="queries make no example"):
         epoch({"task": "queries"})
 
 

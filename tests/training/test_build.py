@@ -87,7 +87,7 @@ def short(bart, *settings):
             r"the length of identifiers = .*: the decoder of .* 39 tokens after 1 at the start",
         ),
         (
-            ["decoding.mode=free", "training.target_length=41"],
+            ["decoding.mode=text", "training.target_length=41"],
             r"\[training\] target_length = 41: the decoder of .* at most 40 tokens; set",
         ),
     ],
@@ -196,7 +196,7 @@ def test_other_identifiers_are_made_anew(transformer, documents, queries, tmp_pa
 def test_a_transformer_of_another_size_is_refused(transformer, documents, queries, tmp_path):
     build_retriever(transformer("title"), documents, queries, None).save(tmp_path / "parent")
     wide = transformer("title", width=32)
-    with pytest.raises(InputError, match=r"width = 32, but the model to start from has 16; take"):
+    with pytest.raises(InputError, match=r"width = 32, but the model to start from has 16; use"):
         build_retriever(wide, documents, queries, tmp_path / "parent")
 
 

@@ -158,7 +158,7 @@ def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_preparation_that_never_ended_is_in_nobodys_way(work, resume):
-    (work.path / "tmpabc").mkdir(parents=True)
+    (work.path / "genir-abcd1234").mkdir(parents=True)
     with work.open(resume=resume, overwrite=False):
         assert [path.name for path in work.path.iterdir()] == [".lock"]
 

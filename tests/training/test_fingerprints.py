@@ -251,7 +251,7 @@ def test_a_model_to_start_from_is_trained_on_the_same_data(
     edited = partial(edit, tmp_path / "corpus" / data, lambda record: record.update(text="other"))
     with monkeypatch.context() as patch:
         changing(patch, (job_module, "_resolve_parent"), edited)
-        with pytest.raises(InputError, match=r"training/start: was made from other inputs"):
+        with pytest.raises(InputError, match=r"training/parent: was made from other inputs"):
             train(job)
 
 

@@ -494,7 +494,9 @@ def test_a_training_does_not_replace_what_it_reads(make_job, whole, field):
     given = {field: str(inside) if field == "recipe" else inside}
     if field == "queries":
         given["qrels"] = job.corpus / "qrels" / "train.tsv"
-    with pytest.raises(InputError, match=r"would be removed when --out .* is replaced; move it"):
+    with pytest.raises(
+        InputError, match=r"would be removed (when --out|with the model).* is replaced; move it"
+    ):
         train(replace(job, **given))
     shutil.move(inside, job.out / "own.txt")
     with pytest.raises(InputError, match=r"own\.txt: not listed in manifest\.json; remove it"):

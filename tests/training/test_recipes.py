@@ -65,7 +65,7 @@ def test_corpusbrain_is_fine_tuned_on_queries_after_its_pre_training(
     start = f"model.init_from={tmp_path / 'before.toml'}"
     settings = [*small("genre", tiny_encoder, tmp_path), start]
     tuned = train(TrainingJob("genre", tiny_corpus, tmp_path / "model", settings=settings))
-    assert "here: iss, lps, hip\n" in capsys.readouterr().err  # there are no links
+    assert "in this corpus: iss, lps, hip\n" in capsys.readouterr().err  # there are no links
     assert [task.task for task in tuned.recipe.tasks] == ["queries"]
     assert len(tuned.search(["clone a text"], 3)[0]) == 3
 

@@ -412,7 +412,7 @@ def test_a_document_without_a_url_is_refused_where_it_is_the_identifier(saved_mo
 def test_a_model_without_a_folder_is_not_changed(saved_models):
     retriever = Retriever.load(saved_models("residual"), "cpu")
     retriever._journal = None
-    with pytest.raises(InputError, match="in no folder yet; save it"):
+    with pytest.raises(InputError, match="has no folder yet; save it"):
         retriever.add([make_document("a")])
 
 
@@ -437,7 +437,7 @@ def test_documents_may_be_dicts_or_a_single_one(folder):
     for documents, message in (
         ([{"_id": "d"}], "document 1: document 'd' has an empty text"),
         ([{"text": "x"}], r"document 1: no _id; add one .*: text"),
-        ("a text", "documents 'a text': give a list of dicts"),
+        ("a text", "documents 'a text': not documents; give a list of dicts"),
         (["a text"], "document 1: 'a text' is not a mapping"),
         ({"_id": "d", "text": "x", "links": [{"start": 0}]}, "lacks a field"),
     ):

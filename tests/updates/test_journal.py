@@ -53,7 +53,7 @@ def test_versions_give_the_order_though_the_clock_jumps_back(folder, monkeypatch
 
     class Jumping:
         @staticmethod
-        def current(zone):
+        def now(zone):
             return datetime(next(years), 1, 1, tzinfo=zone)
 
     monkeypatch.setattr(living_journal, "datetime", Jumping)

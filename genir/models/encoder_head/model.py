@@ -366,7 +366,7 @@ class EncoderHeadModel(InnerProductDecoder):
         weights: Weights,
     ) -> None:
         """Raise InputError if the lexical part or codebooks do not match the weights' shapes."""
-        where = f"{folder / 'model.json'}: lexical"
+        where = f"{folder / 'model.json'}: lexical_dim"
         if options.lexical_dim:
             size = [len(encoder.tokenizer), options.lexical_dim]
             refuse_size(weights, "lexical.weight", size, where)
