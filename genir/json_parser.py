@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 MAX_DEPTH = 100
-"""Maximal nesting; a metadata field may use 64 levels of it (`corpus.values`)."""
+"""Maximal nesting; a metadata field may use 64 levels of it (`corpus.metadata_values`)."""
 MALFORMED = "malformed JSON"
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 """A JSON string, perhaps unterminated; unrolled: a match holds the GIL (4 MB took 0.1 s)."""

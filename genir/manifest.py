@@ -42,7 +42,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 def is_journal(path: Path) -> bool:
     """Return whether a file belongs to the journal.
 
-    The journal grows after the manifest is written, and verifies itself (`living.journal`).
+    The journal grows after the manifest is written, and verifies itself (`updates.journal`).
     """
     return len(path.parts) == 1 and path.name.startswith(JOURNAL)
 

@@ -1,7 +1,7 @@
 """`Retriever`: a trained model that ranks documents, and its model folder.
 
 Documents are ranked by parameters alone; the document store is read only for the contents of hits.
-Insertions and deletions are in `living`.
+Insertions and deletions are in `genir.updates`.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -189,8 +189,8 @@ class Retriever(IndexStorage):
         """Return the probability of documents among all that the query may find, 0 to 1 each.
 
         Decoding is constrained to live documents that pass the filter; the shares of all of them
-        sum to 1 (`decoding.shares`). None if scores are not identifier probabilities: for two
-        stages, look-ahead, several identifiers per answer, and n-gram sums.
+        sum to 1 (`decoding.identifier_shares`). None if scores are not identifier
+        probabilities: for two stages, look-ahead, several identifiers per answer, and n-gram sums.
 
         Args:
             query: The query.

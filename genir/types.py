@@ -137,7 +137,7 @@ class HitList(list[T]):
 
 
 Filter = Mapping[str, Any]
-"""Conditions on metadata fields, all of which must hold; see `corpus.conditions`."""
+"""Conditions on metadata fields, all of which must hold; see `corpus.metadata_filters`."""
 
 
 def as_filter(value: Any) -> Filter:

@@ -12,7 +12,7 @@ __all__ = ["app", "serve", "train"]
 app = typer.Typer(
     name="genir",
     cls=Root,
-    help="Generative retrieval: a sequence-to-sequence model that is the search engine.",
+    help="Generative retrieval: models that map a query to document identifiers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

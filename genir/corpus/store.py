@@ -1,6 +1,6 @@
 """Document store: a read-only SQLite file with the titles, texts and metadata of a collection.
 
-Not used for ranking; filters and result pages read it. `corpus.layers` overlays changes.
+Not used for ranking; filters and result pages read it. `corpus.overlay` adds changes.
 """
 
 import json
@@ -204,7 +204,7 @@ class DocumentStore(Sequence[Document]):
     def matching(self, where: Filter, strict: bool = True) -> NDArray[np.bool_]:
         """Return which documents pass a filter, read-only bool [documents].
 
-        The conditions of all fields must hold (see `corpus.conditions`).
+        The conditions of all fields must hold (see `corpus.metadata_filters`).
 
         Args:
             where: Field -> condition.

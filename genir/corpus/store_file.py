@@ -1,7 +1,7 @@
 """File format of the document store: its tables, and the insertion of documents.
 
 Tables: `documents`, one row each, and `fields`, the metadata index for filters. An index value is a
-string, a number, or a BLOB (see `corpus.conditions`), since SQLite has no booleans.
+string, a number, or a BLOB (see `corpus.metadata_filters`), since SQLite has no booleans.
 """
 
 import json

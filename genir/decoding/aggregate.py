@@ -11,7 +11,7 @@ from genir.cancellation import raise_if_cancelled
 from genir.identifiers.table import IdentifierTable
 
 Aggregate = Literal["max", "logsumexp", "ngrams", "views"]
-"""Values of `[decoding] aggregate`. `views` sums weights; `ngrams` is in `decoding.ngrams`."""
+"""Values of `[decoding] aggregate`. `views` sums weights; `ngrams` is in `strategies.seal`."""
 
 
 class Ranked(NamedTuple):

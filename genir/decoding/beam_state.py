@@ -35,7 +35,7 @@ class Beams:
         return type(self)(self.low.masked_fill(dead, 0), self.high.masked_fill(dead, 0), score)
 
     def merge_top(self, others: Self, beams: int, stable: bool = False) -> Self:
-        """Return the top `beams` of both sets for each query; stable: see `top`."""
+        """Return the top `beams` of both sets for each query; stable: see `top_scores`."""
         low, high, score = (
             torch.cat([getattr(own, name) for own in (self, others)], dim=1)
             for name in ("low", "high", "score")

@@ -1,7 +1,7 @@
 """Scoring of the candidate edges of beam search, level by level.
 
 `StepScorer` runs one decoder step per level for every beam and never synchronises with the device.
-On a CPU, `runs.RunReader` needs fewer forward passes for the same scores.
+On a CPU, `forced_runs.ForcedRunScorer` needs fewer forward passes for the same scores.
 """
 
 from dataclasses import dataclass

@@ -149,7 +149,7 @@ def _log_p(
 ) -> Tensor:
     """Return log p of symbols [N, T] from `depth` on, float32 [N, T - depth], 0 for PAD.
 
-    For `legal`: up to a constant that the children of a prefix share.
+    With softmax "trie": up to a constant that the children of a prefix share.
     """
     wanted = symbols[:, depth:].clamp(min=0)
     levels = model.prefix_free_log_probs(state)

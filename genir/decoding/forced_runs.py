@@ -28,10 +28,10 @@ STATES_PER_SCORING = 512
 NO_BRANCH = 2**31
 """Depth of the next branch of a beam whose identifier is already determined."""
 SPLIT_MIN_SYMBOLS = 192
-"""Pending symbols above which the better half of the beams is read first; see `_portions`."""
+"""Pending symbols above which the better half of the beams is read first; see `_batches`."""
 SPLIT_BF16_FACTOR = 4
-"""Factor on `MANY` where bf16 is `FAST_BF16_SPEEDUP`, since matrix products are a smaller part of a
-pass."""
+"""Factor on `SPLIT_MIN_SYMBOLS` if bf16 is `FAST_BF16_SPEEDUP` times as fast as float32: matrix
+products are then a smaller part of a pass."""
 FAST_BF16_SPEEDUP = 2.0
 """Speed-up of bf16 over float32 (AMX). At 1.5, `SPLIT_BF16_FACTOR` costs up to 6%
 (docs/design/)."""
@@ -44,7 +44,7 @@ def make_edge_scorer(
     softmax: Softmax,
     top_k: int | None,
 ) -> EdgeScorer:
-    """Return an edge scorer for encoded queries; `state` is the result of `DocidModel.start`."""
+    """Return an edge scorer for encoded queries; `state` is the result of `DocidModel.encode`."""
     if model.supports_multi_token and paths[0].symbols.device.type == "cpu":
         return ForcedRunScorer(model, paths, state, softmax, top_k)
     return StepScorer(model, state, softmax)
@@ -55,9 +55,9 @@ class ForcedRunScorer:
 
     State of each beam, [B, K, ...]: `cache_row`, its row in the decoder state; `decoded_depth`, the
     depth decoded so far; `target_depth`, the depth to decode before the next symbol can be scored;
-    `branch_depth`, the depth of its next branch, or NEVER; `hidden`, the hidden state at
+    `branch_depth`, the depth of its next branch, or NO_BRANCH; `hidden`, the hidden state at
     `decoded_depth`; `forced_log_p`, log p of its forced symbols by depth; `certain_scores`, the
-    best log p of identifiers at its next branch, [B, K, wanted], if known.
+    best log p of identifiers at its next branch, [B, K, top_k], if known.
 
     With the softmax over legal symbols, forced symbols have log p 0. A beam is then decoded only
     at its next branch, together with other pending beams, or never if the top `top_k` are found

@@ -34,7 +34,7 @@ class RowMask:
         at
             most FAR, uint8 [M, rows + 1]. far: first live row from each block on, int32
             [M, blocks].
-        restrict_scores: Whether scores are normalised over live rows only (see `Selection.closed`).
+        restrict_scores: Whether scores are normalised over live rows only (`Selection.excluded`).
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The trie of identifiers as row ranges of a sorted table, in tensors on the device.
 
 A prefix owns one contiguous row range, so a node is (low, high, depth). Wide nodes have child
-lists; the children of narrow nodes are read from the rows. `decoding.masks` holds the live rows.
+lists; the children of narrow nodes are read from the rows. `decoding.row_mask` holds the live rows.
 """
 
 from collections.abc import Iterator

@@ -88,7 +88,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """Figures of a corpus with added or deleted documents; see `life`.
+    """Figures of a corpus with added or deleted documents; see `evaluation.incremental`.
 
     Attributes:
         old: Means over queries without a relevant added document.

@@ -49,7 +49,7 @@ class Explanation:
 
     verdict: `found` at `rank`, `pruned` at level `pruned_at` (from 1), `filtered` or `deleted`.
     identifier, levels: of the document's identifier that survived longest. share: its probability
-    among the identifiers of all reachable documents (`decoding.shares`).
+    among the identifiers of all reachable documents (`decoding.identifier_shares`).
     """
 
     key: str

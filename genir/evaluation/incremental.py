@@ -28,7 +28,10 @@ class QuerySplits(NamedTuple):
 
     @classmethod
     def split(cls, retriever: Retriever, qrels: Sequence[Qrel], former: Retriever | None) -> Self:
-        """Split judgements; added documents are newer than `former`, or than the training."""
+        """Split judgements by document: old, added, deleted.
+
+        Added documents are newer than the last version of `former`, or than the training.
+        """
         table, live = retriever.table, set(_live(retriever))
         deleted = frozenset(set(table.keys) - live)
         if former is None:

@@ -26,7 +26,7 @@ DIGEST_DIGITS = 16
 
 
 class TextGenerator(Protocol):
-    """Model that continues prompts, see `Writer.generate`. precision: of its matrix products."""
+    """Model that continues prompts (see `QueryGenerator`). precision: of its matrix products."""
 
     precision: str
 

@@ -1,7 +1,7 @@
 """The interface of a model for the training loop and the decoder.
 
 A model is made in two steps. `build` loads or creates the encoder and tokenizer from the recipe and
-the corpus. `attach` adds the head that emits identifiers, once the scheme is fitted. To add a
+the corpus. `build_head` adds the head that emits identifiers, once the scheme is fitted. To add a
 model, write one file with a subclass, and register it in `registry.py`.
 """
 
@@ -91,7 +91,7 @@ class DocidModel(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def build(cls, options: Any, corpus: Sequence[Document]) -> Self:
-        """Load or create the encoder and tokenizer; `attach` must follow."""
+        """Load or create the encoder and tokenizer; `build_head` must follow."""
 
     @classmethod
     def check_pretrained(cls, options: Any, source_length: int) -> None:
@@ -103,7 +103,7 @@ class DocidModel(nn.Module, ABC):
         return
 
     def inherit_weights(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
-        """Copy the weights of a trained model of the same kind, before `attach`.
+        """Copy the weights of a trained model of the same kind, before `build_head`.
 
         Returns:
             The parent's document vectors, float32 [documents, H], or None.
@@ -121,7 +121,7 @@ class DocidModel(nn.Module, ABC):
     def inherit_identifiers(
         self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable
     ) -> None:
-        """Inherit the identifiers and the head of a parent, in place of `attach`."""
+        """Inherit the identifiers and the head of a parent, in place of `build_head`."""
         raise NotImplementedError(f"a {self.kind!r} model cannot inherit identifiers")
 
     @abstractmethod
@@ -314,7 +314,7 @@ class DocidModel(nn.Module, ABC):
         It keeps no state, so prefixes need not extend each other (for exact search).
 
         Args:
-            state: Result of `start` for B queries.
+            state: Result of `encode` for B queries.
             queries: Query index of each prefix, int64 [N].
             symbols: int64 [N, T], any valid symbol after the end of an identifier.
             first: Length of the shortest prefix.

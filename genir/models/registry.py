@@ -24,7 +24,7 @@ def model_class(kind: str) -> type[DocidModel]:
 
 
 def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel:
-    """Build the model of a recipe; `attach` must follow."""
+    """Build the model of a recipe; `build_head` must follow."""
     return model_class(section.kind).build(model_options(section), corpus)
 
 

@@ -88,7 +88,7 @@ class Seq2SeqModel(DocidModel):
 
     @classmethod
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
-        """Load or create the transformer and its tokenizer; `attach` must follow."""
+        """Load or create the transformer and its tokenizer; `build_head` must follow."""
         origin = load_seq2seq(options, corpus)
         with refuse_on_error(options.source, name_network(origin.net), SOURCE_HINT):
             model = cls(options, origin.net, origin.tokenizer)

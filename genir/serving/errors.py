@@ -66,7 +66,7 @@ TRANSIENT: dict[type[Exception], tuple[int, str]] = {
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Register handlers for every expected error; `observing` answers the unexpected ones."""
+    """Register handlers for every expected error; `request_log` answers unexpected ones."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(InputError, _bad_input)

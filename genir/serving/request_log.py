@@ -93,7 +93,7 @@ class _Request:
                 SHUTTING_DOWN if scope["method"] in SAFE else f"{SHUTTING_DOWN}; {OUTCOME_UNKNOWN}"
             )
             await problem(503, detail, RETRY_AFTER)(scope, receive, send)
-        except Exception as error:  # unexpected: expected errors have handlers (`problems`)
+        except Exception as error:  # unexpected: expected errors have handlers (`serving.errors`)
             log.exception("unhandled exception", extra={"request": self.id})
             if self.status:
                 raise  # the response has started: close the connection

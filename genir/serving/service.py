@@ -155,7 +155,7 @@ class Service:
         self._worker.watch()
 
     def close(self) -> None:
-        """Refuse new work and drop waiting work; sets `hangs` if a thread does not end in time."""
+        """Refuse new work, drop waiting work; sets `is_stuck` if a thread does not end in time."""
         until = monotonic() + CLOSE_TIMEOUT_S
         closing = (self._worker.close, self._writer.close, self._comparison.close)
         self.is_stuck = not all([close(max(0.0, until - monotonic())) for close in closing])

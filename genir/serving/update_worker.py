@@ -3,7 +3,7 @@
 The copy is loaded at the first change and writes to the journal of the model folder. The answering
 model then reads the change from the journal, like changes of other processes. After a rollback, a
 compaction or a swap the model is loaded again here and replaced when it is ready. A folder that
-this process has not written or loaded before is checked first (`examination`).
+this process has not written or loaded before is checked first (`model_checks`).
 """
 
 import asyncio

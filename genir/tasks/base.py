@@ -72,7 +72,7 @@ class CorpusTask(Task, Generic[Stats]):
         """Compute the statistics; they depend on the corpus and the table only."""
 
     def stats(self, corpus: Sequence[Document], table: IdentifierTable) -> Stats:
-        """Return the statistics of `learn`, cached for later epochs."""
+        """Return the statistics of `fit`, cached for later epochs."""
         if self._fitted is None or self._fitted[0] is not corpus:
             self._fitted = (corpus, self.fit(corpus, table))
         return self._fitted[1]

@@ -41,7 +41,7 @@ def check_recipe(recipe: Recipe) -> None:
 def check_networks(recipe: Recipe) -> None:
     """Raise InputError for an unusable pre-trained network before other models are trained.
 
-    If no other model is trained first, `assemble` loads the network right away and checks it.
+    If no other model is trained first, `build_retriever` loads the network first and checks it.
     """
     earlier = bool(recipe.pseudo_queries.source or recipe.model.init_from or recipe.passage_stage)
     for stage in stages_of(recipe):

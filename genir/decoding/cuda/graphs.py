@@ -1,7 +1,7 @@
 """Beam searches captured as CUDA graphs, so that the host launches one graph for each search.
 
-`resident.resident_search` is captured when the same input shapes occur a second time. It is then
-replayed with new queries and masks copied into its input buffers.
+`beam_search.cuda_beam_search` is captured when the same input shapes occur a second time. It is
+then replayed with new queries and masks copied into its input buffers.
 """
 
 from collections import OrderedDict

@@ -1,9 +1,9 @@
 """Triton kernels that score and select the edges of all beams, one program per beam.
 
-`score_children` fuses `Trie.children`, `RowMask.legal` and `readers.score_edges`; it writes scores
-only. `take_children` finds the row ranges of the selected edges. `resident` calls both. With
-TRITON_INTERPRET=1 they run on a CPU, slowly, for tests. Branches with local variables are separate
-functions, since Triton needs one shape for a variable in all branches.
+`score_children` fuses `Trie.children`, `RowMask.any_live` and `edge_scorers.score_edges`; it
+writes scores only. `take_children` finds the row ranges of the selected edges. `beam_search` calls
+both. With TRITON_INTERPRET=1 they run on a CPU, slowly, for tests. Branches with local variables
+are separate functions, since Triton needs one shape for a variable in all branches.
 """
 
 import triton
@@ -35,7 +35,7 @@ def _find(nodes, count, low, STEPS: tl.constexpr):
 
 @triton.jit
 def _is_legal(low, high, used, near, far, MASKED: tl.constexpr):
-    """Return which row ranges hold a live row; see `RowMask.legal`."""
+    """Return which row ranges hold a live row; see `RowMask.any_live`."""
     legal = used & (low < high)
     if MASKED:
         gap = tl.load(near + low, legal, other=0).to(tl.int64)
@@ -150,7 +150,7 @@ def score_children(
     INDEXED: tl.constexpr, LEGAL: tl.constexpr, ENDS: tl.constexpr, STEPS: tl.constexpr,
     WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """Score the children of one beam's node; `resident` names the arguments."""
+    """Score the children of one beam's node; `beam_search._score` names the arguments."""
     beam = tl.program_id(0).to(tl.int64)
     query = beam // beams
     low, high = tl.load(low_at + beam), tl.load(high_at + beam)
@@ -213,7 +213,7 @@ def take_children(
     beams, chosen_count, stride, nodes_count, slots_count,
     LISTED: tl.constexpr, KEPT: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """Store row range, parent and symbol of one selected slot; `resident` names the arguments."""
+    """Store row range, parent and symbol of one selected slot; arguments: `beam_search._take`."""
     place = tl.program_id(0).to(tl.int64)
     chosen, alive = tl.load(chosen_at + place), tl.load(total_at + place) > float("-inf")
     parent, slot = chosen // slots_count, chosen % slots_count

@@ -160,7 +160,7 @@ class _Space:
     def _by_depth(
         self, sequences: Sequences, hidden: Tensor
     ) -> Iterator[tuple[PrefixBatch, tuple[Sequences, Sequences]]]:
-        """Expand the sequences by depth, at most `TOGETHER` in one batch."""
+        """Expand the sequences by depth, at most `MAX_BATCHED_PREFIXES` in one batch."""
         for depth in torch.unique(sequences.nodes.depth).tolist():
             for some in (
                 (sequences.nodes.depth == depth).nonzero()[:, 0].split(MAX_BATCHED_PREFIXES)

@@ -21,7 +21,7 @@ from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
 
-MAX_NGRAMS_PER_VIEW = 16
+MAX_VIEWS = 16
 """Maximum number of kinds, since each needs its own search."""
 
 
@@ -38,7 +38,7 @@ def rank_by_views(
     `inputs`, `live` and `decoding` are the same as in `beam_search`.
 
     Raises:
-        InputError: The identifiers have more than `MOST` kinds.
+        InputError: The identifiers have more than `MAX_VIEWS` kinds.
     """
     queries, starts = len(inputs[0]), view_ranges(table)
     masks, each = live.masks, live.mask_index(queries)
@@ -64,7 +64,7 @@ def view_ranges(table: IdentifierTable) -> NDArray[np.int64]:
     """Return the first row of each kind, and the number of rows: int64 [kinds + 1]."""
     first = table.symbols[:, 0]
     starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
-    if len(starts) > MAX_NGRAMS_PER_VIEW:
+    if len(starts) > MAX_VIEWS:
         raise InputError(
             f"[decoding] aggregate = 'views': identifiers have {len(starts)} first symbols, "
             "too many to be kinds; use scheme 'views' or another aggregate"

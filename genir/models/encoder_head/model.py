@@ -99,7 +99,7 @@ class EncoderHeadModel(InnerProductDecoder):
 
     @classmethod
     def build(cls, options: EncoderHeadOptions, corpus: Sequence[Document]) -> Self:
-        """Load the encoder and count the word pieces of the corpus; `attach` must follow."""
+        """Load the encoder and count the word pieces of the corpus; `build_head` must follow."""
         model = cls(options, TextEncoder.pretrained(options.encoder, options.length))
         if model.lexical is not None:
             model.lexical.fit(model._word_counts(corpus))
@@ -295,7 +295,7 @@ class EncoderHeadModel(InnerProductDecoder):
     def init_rows(
         self, corpus: Sequence[Document], queries: TrainQueries, context: ExistingDocuments
     ) -> list[NewDocument]:
-        """Return the rows of new documents (IncDSI; see `placing`)."""
+        """Return the rows of new documents (IncDSI; see `incdsi`)."""
         return init_rows(self, corpus, queries, context)
 
     def protected_queries(

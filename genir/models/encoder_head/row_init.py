@@ -80,7 +80,7 @@ def init_rows(
     queries: TrainQueries,
     existing: ExistingDocuments,
 ) -> list[NewDocument]:
-    """Return the rows of new documents; see `placing`. Later batches compete with earlier ones."""
+    """Return the rows of new documents; see `incdsi`. Later batches compete with earlier ones."""
     field, made = InsertionContext(model, existing), list[NewDocument]()
     batches = [
         corpus[start : start + DOCUMENTS_PER_BATCH]

@@ -1,7 +1,8 @@
 """Fast decoder steps on fused weights; the beams of a query share its keys and values.
 
-One product computes queries, keys and values, and several symbols are read in one pass. `fast/` has
-a file for each model family. bf16 under autocast; norms, residuals and softmax are in float32.
+One product computes queries, keys and values, and several symbols are read in one pass. This
+package has a file for each model family. bf16 under autocast; norms, residuals and softmax are in
+float32.
 """
 
 from dataclasses import replace
@@ -154,7 +155,7 @@ class FusedDecoder:
     def teacher_forced_states(self, state: DecoderState, queries: Tensor, embeds: Tensor) -> Tensor:
         """Decode prefixes, embeds [N, T, H], of queries [N] to hidden states [N, T, H].
 
-        state: result of `start`.
+        state: result of `encode`.
         """
         state = self.select_rows(state, queries)
         rows = torch.arange(len(queries), device=queries.device)

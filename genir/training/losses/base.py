@@ -85,7 +85,7 @@ class LossContext:
 class Loss(ABC):
     """Loss of the recipe. Randomness comes only from torch's generator.
 
-    All other state is rebuilt from the `Setting`, so a resumed training is bit-identical.
+    All other state is rebuilt from the `LossContext`, so a resumed training is bit-identical.
     """
 
     name: ClassVar[str]
