@@ -50,11 +50,11 @@ def train(
             with `_id` and `text` as in corpus.jsonl, `Document` records, a `datasets.Dataset`.
         recipe: Name of a recipe, path of a .toml file, or a `Recipe`.
         out: The model folder to write.
-        queries: Train queries: a file, `{query id: text}`, or `Query` records. Default: those of
+        queries: Train queries: a file, `{query id: text}`, or `Query` records. By default from
             the corpus folder, if it has any. `queries` and `qrels` go together.
         qrels: Which documents answer them: a file, `{query id: {document id: grade}}`, or `Qrel`
             records. Only grades above 0 are trained on.
-        settings: Changes to the recipe, such as `["training.epochs=1"]`.
+        settings: Changes to the recipe, for example `["training.epochs=1"]`.
         resume: Continue an interrupted training of the same inputs.
         overwrite: Replace a model folder at `out`.
         base_url: Prefix of the URLs of a folder of pages.
@@ -65,7 +65,7 @@ def train(
     Raises:
         InputError: A bad document, query, judgement, recipe or setting; an existing `out` without
             `overwrite`; with `resume`, an input that has changed.
-        Stopped: A signal such as Ctrl-C ended the training; `resume=True` continues it.
+        Stopped: A signal (Ctrl-C) ended the training; `resume=True` continues it.
 
     Examples:
         >>> from genir import train
@@ -102,7 +102,7 @@ class Evaluation:
     """Measures of a searcher over judged queries.
 
     Attributes:
-        measures: Name of each measure, such as "RR@10", and its mean over all judged queries.
+        measures: Name of each measure, for example "RR@10", and its mean over all judged queries.
         per_query: A row for each judged query: its id under "query", and each measure's value.
 
     Examples:
@@ -179,7 +179,7 @@ def evaluate(
 
 
 def as_measures(given: Any) -> list[Any]:
-    """Return measures of ir_measures, given as such or by name; one alone is a list of one.
+    """Return measures of ir_measures, given as objects or names; one alone is a list of one.
 
     Raises:
         InputError: A name that ir_measures does not know, and no measure at all.
@@ -258,7 +258,7 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
     return given
 
 
-# --- what is in memory becomes files, which a training digests to notice changes ------------------
+# --- documents in memory become files, so that a training can digest them ------------------------
 
 
 def _corpus_path(corpus: Corpus, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Registries: variants of a recipe section by name, genir's own and those of other packages.
+"""Registries: variants of a recipe section by name, of genir and of other packages.
 
 A package adds a variant through an entry point. Its name is the variant's name in a recipe:
 
@@ -29,7 +29,7 @@ class Registry(Mapping[str, type[T]]):
         """Make a registry of genir's own classes.
 
         Args:
-            group: The group of entry points, such as "genir.schemes".
+            group: The group of entry points, for example "genir.schemes".
             key: The section and key of a recipe that choose one: "[identifiers] scheme".
             base: Class that each entry point must be a subclass of.
             classes: The classes that come with genir.

@@ -363,7 +363,7 @@ class Retriever(IndexStorage):
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
         if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
-            return cls.load(name, device)  # whose error names what is wrong with a path
+            return cls.load(name, device)  # reports the error of a path
         return cls.load(hub.download(name), device)
 
     def push_to_hub(self, name: str, private: bool = True) -> str:

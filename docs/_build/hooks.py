@@ -1,6 +1,6 @@
 """mkdocs hooks: reference tables generated from the code, and root files shown as pages of the site.
 
-A page includes a generated part with a line such as `<!-- generated: cli -->`; `PARTS` has the
+A page includes a generated part with a line like `<!-- generated: cli -->`; `PARTS` has the
 function of each name. `tests/docs/test_site.py` checks that every part is non-empty.
 """
 
