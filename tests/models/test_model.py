@@ -249,7 +249,7 @@ def test_a_missing_file_is_refused(name, build, tmp_path):
     model, fitted, table, _ = build({"scheme": "atomic"})
     model.save(tmp_path)
     (tmp_path / name).unlink()
-    message = "lexical: states .* but model.safetensors holds"  # of another tokenizer
+    message = "lexical_dim: states .* but model.safetensors holds"  # of another tokenizer
     told = message if name == "tokenizer.json" else "cannot be read"
     with pytest.raises(InputError, match=f"{tmp_path}.*{told}"):
         EncoderHeadModel.load(tmp_path, fitted, table)
