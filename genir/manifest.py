@@ -174,7 +174,7 @@ def refuse_other_files(folder: Path) -> None:
 def rewritten_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of a model folder after the block.
 
-    Hidden entries, such as the history of a clone, and those of `UNREAD` are copied to it.
+    Hidden entries (the history of a clone) and the files of `UNREAD` are copied to it.
 
     Raises:
         InputError: the folder holds files that are neither of the model nor copied, or cannot be

@@ -107,11 +107,7 @@ class Seq2SeqModel(DocidModel):
             TextEncoder.pretrained(options.encoder)
 
     def _try(self) -> None:
-        """Check that the transformer can be called as in training and search.
-
-        Raises:
-            SmokeTestFailed: Decoding steps differ from whole passes, or it cannot be trained.
-        """
+        """Check that the transformer can be called as in training and search."""
         texts = encode_texts(self.tokenizer, PROBE_TEXTS, 16)
         inputs, mask = pad_batch(texts, self.tokenizer.pad_token_id)
         check_decoder(self, inputs, mask)
@@ -162,11 +158,7 @@ class Seq2SeqModel(DocidModel):
         )
 
     def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> None:
-        """Copy the parent's transformer.
-
-        Raises:
-            InputError: The parent has another source, size or vocabulary.
-        """
+        """Copy the transformer. Raises InputError for another source, size or vocabulary."""
         assert isinstance(parent, Seq2SeqModel)
         for name in sorted(self.must_match_parent):
             own, its = getattr(self.options, name), getattr(parent.options, name)
@@ -215,10 +207,10 @@ class Seq2SeqModel(DocidModel):
             )
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return the dense vectors of an untrained bridge with the encoder of the options."""
+        """Return the document vectors of an untrained encoder-head model with the same encoder."""
         options = EncoderHeadOptions(encoder=self.options.encoder, lexical_dim=0)
-        bridge = EncoderHeadModel.build(options, corpus).to(self.device)
-        return bridge.document_vectors(corpus, queries)
+        untrained = EncoderHeadModel.build(options, corpus).to(self.device)
+        return untrained.document_vectors(corpus, queries)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         """Return the mean cross-entropy of target tokens, weighted by example.

@@ -132,11 +132,7 @@ def _refuse_loss(job: TrainingJob, recipe: Recipe, work: WorkFolder) -> None:
 
 
 def _note_inputs(job: TrainingJob, recipe: Recipe, work: WorkFolder) -> None:
-    """Record the inputs; on resume, refuse changed ones.
-
-    Raises:
-        InputError: an input is invalid or has changed; names it.
-    """
+    """Record the inputs; on resume, refuse changed ones."""
     known = read_inputs(work.path) if work.begun else None
     inputs = training_inputs(job, recipe, None if work.prepared.is_dir() else work.corpus)
     if known is None:
@@ -174,11 +170,7 @@ def _train(job: TrainingJob, recipe: Recipe, work: WorkFolder, taken: Mapping[st
 
 
 def _finished(job: TrainingJob, recipe: Recipe) -> Retriever:
-    """Resume a completed training, which may have left its working folder.
-
-    Raises:
-        InputError: it was trained on other inputs.
-    """
+    """Resume a completed training, which may have left its working folder."""
     retriever = Retriever.load(job.out)
     known = json.loads(retriever.attachments.get("metrics.json", b"{}")).get("inputs")
     if known is None:
@@ -193,11 +185,7 @@ def _finished(job: TrainingJob, recipe: Recipe) -> Retriever:
 
 
 def _remove_finished(work: WorkFolder, inputs: Inputs) -> None:
-    """Remove the working folder of a completed training, unless it is of other inputs.
-
-    Raises:
-        InputError: as `WorkFolder.remove`.
-    """
+    """Remove the working folder of a completed training, unless it is of other inputs."""
     work.refuse_foreign()
     if (work.path / FILE).is_file() and read_inputs(work.path) != inputs:
         print_line(
@@ -260,11 +248,7 @@ def _resolve_parent(job: TrainingJob, recipe: Recipe, work: WorkFolder) -> Path 
 
 
 def _train_prerequisite(job: TrainingJob, work: WorkFolder) -> None:
-    """Train a model that the training in `work` depends on.
-
-    Raises:
-        InputError: the corpus or the queries have changed in between.
-    """
+    """Train a model that the training in `work` depends on."""
     made = train(replace(job, resume=True, overwrite=False))
     inputs = json.loads(made.attachments["metrics.json"])["inputs"]
     require_same_data(job.out, read_inputs(work.path), inputs)

@@ -30,10 +30,9 @@ def replay_changes(fresh: "MutableIndex", now: "MutableIndex") -> None:
     fresh.table.set_live(gone, False)
 
 
-def _added_versions(living: "MutableIndex") -> dict[str, int]:
+def _added_versions(index: "MutableIndex") -> dict[str, int]:
     """Return the version that added each live document, by key."""
-    numbers = np.unique(living.table.documents[living.table.live])
+    numbers = np.unique(index.table.documents[index.table.live])
     return {
-        living.table.keys[number]: int(living.added_in_version[number])
-        for number in numbers.tolist()
+        index.table.keys[number]: int(index.added_in_version[number]) for number in numbers.tolist()
     }
