@@ -182,9 +182,11 @@ def as_measures(given: Any) -> list[Any]:
     """Return measures of ir_measures, given as objects or names; one alone is a list of one.
 
     Raises:
-        InputError: A name that ir_measures does not know, and no measure at all.
+        InputError: A name that ir_measures does not know, another type, or no measure at all.
     """
     alone = isinstance(given, str | ir_measures.measures.Measure)
+    if not (alone or is_listable(given)):
+        raise InputError(f"measures: got {shorten(given)}; give names such as 'nDCG@10'")
     found = []
     for one in [given] if alone else given:
         try:

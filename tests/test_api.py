@@ -110,6 +110,9 @@ QUERY, QREL = {"q": "copy"}, {"q": {"copy-file": 1}}
 BAD = {
     "unknown measure": (QUERY, QREL, ["NDGC@10"], "does not know 'NDGC@10'"),
     "no measure": (QUERY, QREL, [], "measures: got none"),
+    "a bare number": (QUERY, QREL, 10, "measures: got 10; give"),
+    "measures None": (QUERY, QREL, None, "measures: got None; give"),
+    "grades as a list": (QUERY, {"q": ["copy-file"]}, MEASURES, "qrels 'q': .* is not a dict"),
     "a number": (QUERY, QREL, [10], "measures: 10 is no measure"),
     "bare texts": (["copy"], QREL, MEASURES, "queries row 1: 'copy' is no query"),
     "a query twice": ([Query("q", "a")] * 2, QREL, MEASURES, "duplicate query id 'q'"),

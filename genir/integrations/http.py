@@ -174,7 +174,9 @@ def _proxy_of(address: str) -> _Proxy | None:
     """
     parts = urlsplit(address)
     host = str(parts.hostname)
-    if _is_loopback(host) or proxy_bypass(host):
+    # NO_PROXY may name a port; the standard library compares it if it is given one.
+    place = f"{host}:{parts.port}" if parts.port else host
+    if _is_loopback(host) or proxy_bypass(place):
         return None
     proxies = getproxies()
     kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)

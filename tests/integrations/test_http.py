@@ -190,6 +190,13 @@ def test_this_machine_and_hosts_of_no_proxy_are_asked_directly(proxies, host):
     assert "127.0.0.1:9" in RemoteSearcher("http://genir.example")._through
 
 
+def test_no_proxy_may_name_a_port(proxies):
+    proxies("HTTP_PROXY", "http://127.0.0.1:9")
+    proxies("NO_PROXY", "intern.example:8000")
+    assert RemoteSearcher("http://intern.example:8000")._through == ""
+    assert "127.0.0.1:9" in RemoteSearcher("http://intern.example:8001")._through
+
+
 def test_a_password_in_an_address_stands_in_no_message():
     for address in ("http://me:secret@127.0.0.1:9", "http://me:secret@", "http://me:sec/ret@h"):
         with pytest.raises(InputError) as error:
