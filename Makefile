@@ -17,7 +17,7 @@ demo: $(READY)
 
 # Parallel processes with one thread each: models of this size do not profit from more threads.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -35,6 +35,6 @@ docs-serve: $(READY)
 serve: $(READY)
 	$(BIN)/genir demo --serve
 
-# Measure all recipes and render docs/results/recipes.md; hours. RESULTS="--list" shows the state of each row.
+# Measure all recipes and render docs/results/recipes/; hours. RESULTS="--list" shows the state of each row.
 results: $(READY)
 	$(BIN)/python -m benchmarks.recipes $(RESULTS)

@@ -1,1 +1,1 @@
-"""The recipes side by side, from a plan: `make results`."""
+"""Measurements for docs/results, run from the root of the repository."""

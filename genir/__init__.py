@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # the command line imports this module before it listens 
 if TYPE_CHECKING:
     from genir.api import Evaluation, evaluate, train
     from genir.config import Recipe, load_recipe
+    from genir.corpus.vectors import write_vectors
     from genir.retriever import Retriever
     from genir.types import Document, Hit, Qrel, Query
 
@@ -25,10 +26,12 @@ __all__ = [
     "evaluate",
     "load_recipe",
     "train",
+    "write_vectors",
 ]
 _MODULES = {
     "genir.api": ("Evaluation", "evaluate", "train"),
     "genir.config": ("Recipe", "load_recipe"),
+    "genir.corpus.vectors": ("write_vectors",),
     "genir.types": ("Document", "Hit", "Qrel", "Query"),
     "genir.retriever": ("Retriever",),
 }

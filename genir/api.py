@@ -10,17 +10,22 @@ import ir_measures
 
 from genir.arguments import as_count, as_path, as_texts, is_listable
 from genir.atomic_dirs import temporary_folder
-from genir.config import Recipe
+from genir.config import Recipe, load_recipe
 from genir.corpus.json_lines import shorten
 from genir.corpus.readers import read_qrels, read_queries
-from genir.corpus.serialization import query_of
+from genir.corpus.serialization import key_of, query_of
 from genir.corpus.tsv import HEADER
+from genir.corpus.vectors import with_vectors
 from genir.corpus.writer import write_corpus
 from genir.errors import InputError
+from genir.evaluation.checks import require_live_judgements
 from genir.evaluation.compare import RUN_DEPTH, measure_searcher
+from genir.evaluation.incremental import QuerySplits
 from genir.evaluation.measures import MEASURES
+from genir.models.encoder_head.given_vectors import VECTORS
 from genir.retriever import Retriever
 from genir.training import pipeline as training
+from genir.training.job import TrainingJob
 from genir.types import Document, Qrel, Query, Searcher
 
 Corpus = str | Path | Iterable[Mapping[str, Any] | Document]
@@ -42,6 +47,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     base_url: str = "",
+    vectors: str | Path | None = None,
+    query_vectors: str | Path | None = None,
 ) -> Retriever:
     """Train a recipe on documents; return the retriever, saved as a model folder.
 
@@ -58,6 +65,9 @@ def train(
         resume: Continue an interrupted training of the same inputs.
         overwrite: Replace a model folder at `out`.
         base_url: Prefix of the URLs of a folder of pages.
+        vectors: File of document vectors by any model (`write_vectors`). Unless the settings name
+            an encoder, queries then need vectors, too: `Retriever.search(queries, vectors=...)`.
+        query_vectors: File of the train queries' vectors.
 
     Returns:
         The trained retriever, on CUDA where there is a GPU.
@@ -77,19 +87,25 @@ def train(
         >>> retriever.search("how do I rename a file?", k=1)[0][0].key
         'move'
     """
-    if isinstance(recipe, Recipe) and settings:
+    settings = as_texts(settings, "settings")
+    own = {"vectors": vectors, "query_vectors": query_vectors}
+    files = {key: as_path(file, key) for key, file in own.items() if file is not None}
+    if isinstance(recipe, Recipe) and (settings or files):
         raise InputError(
-            "settings: change a recipe that is given by name or path; this one is a Recipe, so "
-            "give them to load_recipe"
+            "settings: they and vectors change a recipe that is given by name or path; this one is "
+            "a Recipe, so give them to load_recipe"
         )
+    if not isinstance(recipe, Recipe):
+        as_path(recipe, "recipe")
+        settings += _vector_settings(str(recipe), settings, files)
     with temporary_folder() as folder:
-        job = training.TrainingJob(
+        job = TrainingJob(
             recipe if isinstance(recipe, Recipe) else str(recipe),
             _corpus_path(corpus, folder),
             as_path(out, "out"),
             None if queries is None else _queries_path(queries, folder),
             None if qrels is None else _qrels_path(qrels, folder),
-            as_texts(settings, "settings"),
+            settings,
             resume,
             overwrite,
             base_url,
@@ -119,7 +135,7 @@ class Evaluation:
         return f"Evaluation({', '.join([*means, f'queries={len(self.per_query)}'])})"
 
     def to_frame(self) -> Any:
-        """Return `per_query` as a `pandas.DataFrame`: a row a query, indexed by the query's id."""
+        """Return `per_query` as a `pandas.DataFrame`: one row per query, indexed by its id."""
         import pandas
 
         return pandas.DataFrame(list(self.per_query)).set_index("query")
@@ -132,10 +148,12 @@ def evaluate(
     measures: Any = MEASURES,
     *,
     k: int | None = None,
+    query_vectors: str | Path | None = None,
 ) -> Evaluation:
     """Search for judged queries and measure the hits.
 
-    A judged query without hits has the value 0; queries without judgements are left out.
+    A judged query without hits has the value 0; queries without judgements are left out, and so
+    are judgements of deleted documents.
 
     Args:
         retriever: A `Retriever`, or anything else with its `search`.
@@ -144,13 +162,15 @@ def evaluate(
         measures: Measures of ir_measures or their names, such as `["RR@10", "nDCG@10"]`.
         k: Hits per query. Default: as many as the deepest measure needs, at least 100, as
             `genir evaluate` does.
+        query_vectors: File of the queries' vectors, for a model trained with `vectors`.
 
     Returns:
         Means, and values by query.
 
     Raises:
         InputError: An unknown measure, a measure that needs more than `k` hits, a judged query
-            without text, contradictory judgements, or none at all.
+            without text, an unknown document, contradictory judgements, or none of a relevant
+            document.
 
     Examples:
         >>> from genir import Retriever, evaluate
@@ -164,7 +184,11 @@ def evaluate(
     k = max(RUN_DEPTH, deepest) if k is None else as_count(k, "k")
     if k < deepest:
         raise InputError(f"k = {k}: the measures look at {deepest} hits; give at least as many")
-    values = measure_searcher(retriever, as_queries(queries), as_qrels(qrels), chosen, k)
+    asked, judged = as_queries(queries), as_qrels(qrels)
+    if query_vectors is not None:
+        texts, wanted = {one.key: one for one in asked}, [one.query for one in judged]
+        asked = list(with_vectors(texts, query_vectors, wanted).values())
+    values = measure_searcher(retriever, asked, _live_judgements(retriever, judged), chosen, k)
     per_query = [
         {"query": query} | {name: own[query] for name, own in values.items()}
         for query in next(iter(values.values()))
@@ -176,6 +200,23 @@ def evaluate(
             total.add(value)
         means[str(one)] = float(total.result())
     return Evaluation(means, per_query)
+
+
+def _live_judgements(searcher: Searcher, qrels: Sequence[Qrel]) -> Sequence[Qrel]:
+    """Return the judgements of live documents. Raises InputError as `evaluate`."""
+    where = Path("qrels")
+    if not isinstance(searcher, Retriever):
+        require_live_judgements(qrels, qrels, 0, where)
+        return qrels
+    for one in qrels:
+        if one.document not in searcher.table:
+            raise InputError(
+                f"qrels: query {one.query!r}: document {one.document!r:.60} is unknown; remove the "
+                "judgement, or give the model of this collection"
+            )
+    parts = QuerySplits.split(searcher, qrels, None)
+    require_live_judgements(qrels, parts.judged, len(parts.orphans), where)
+    return parts.judged
 
 
 def as_measures(given: Any) -> list[Any]:
@@ -198,6 +239,11 @@ def as_measures(given: Any) -> list[Any]:
             ) from None
         if not isinstance(found[-1], ir_measures.measures.Measure):
             raise InputError(f"measures: {shorten(one)} is no measure; give names or ir_measures'")
+        if not ir_measures.DefaultPipeline.supports(found[-1]):
+            raise InputError(
+                f"measures: ir_measures needs another package for {one!s:.60}; its documentation "
+                "names the provider to install"
+            )
     if not found:
         raise InputError("measures: got none; give at least one, such as 'RR@10'")
     return list(dict.fromkeys(found))
@@ -235,23 +281,27 @@ def as_qrels(given: Any) -> list[Qrel]:
                 raise InputError(
                     f"qrels {query!r}: {shorten(grades)} is not a dict; give {{document id: grade}}"
                 )
-        return [
-            Qrel(query, document, as_count(grade, f"qrels {query!r}", minimum=-(2**31)))
-            for query, grades in given.items()
-            for document, grade in grades.items()
-        ]
-    return [_qrel(one, number) for number, one in enumerate(_listed(given, "qrels"), 1)]
+        rows = ((query, *pair) for query, own in given.items() for pair in own.items())
+        return [_qrel(f"qrels {query!r:.60}", query, *pair) for query, *pair in rows]
+    qrels = []
+    for number, one in enumerate(_listed(given, "qrels"), 1):
+        where = f"qrels row {number}"
+        if isinstance(one, Qrel):
+            qrels.append(_qrel(where, one.query, one.document, one.grade))
+        elif isinstance(one, ir_measures.Qrel):
+            qrels.append(_qrel(where, one.query_id, one.doc_id, one.relevance))
+        else:
+            raise InputError(
+                f"{where}: {shorten(one)} is no judgement; give Qrel(query, document, grade), or "
+                "{query id: {document id: grade}}"
+            )
+    return qrels
 
 
-def _qrel(given: Any, number: int) -> Qrel:
-    if isinstance(given, Qrel):
-        return given
-    if isinstance(given, ir_measures.Qrel):
-        return Qrel(given.query_id, given.doc_id, given.relevance)
-    raise InputError(
-        f"qrels row {number}: {shorten(given)} is no judgement; give Qrel(query, document, grade), "
-        "or {query id: {document id: grade}}"
-    )
+def _qrel(where: str, query: Any, document: Any, grade: Any) -> Qrel:
+    """Return a checked judgement; `measures.judgements` checks the range of the grade."""
+    grade = as_count(grade, f"{where}: grade", minimum=-(2**31))
+    return Qrel(key_of({"_id": query}, where), key_of({"_id": document}, where), grade)
 
 
 def _listed(given: Any, name: str) -> Iterable[Any]:
@@ -260,26 +310,34 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
     return given
 
 
+def _vector_settings(recipe: str, settings: Sequence[str], files: Mapping[str, Path]) -> list[str]:
+    """Return the changes to a recipe for files of vectors by key of `[model]`."""
+    changes = [f"model.{key}={json.dumps(str(f), ensure_ascii=False)}" for key, f in files.items()]
+    if files and "encoder" not in load_recipe(recipe, settings).model.options:
+        changes.append(f"model.encoder={VECTORS}")
+    return changes
+
+
 # --- documents in memory become files, so that a training can digest them ------------------------
 
 
 def _corpus_path(corpus: Corpus, folder: Path) -> Path:
     if isinstance(corpus, str | Path):
-        return Path(corpus)
+        return as_path(corpus, "corpus")
     write_corpus(folder / "documents", corpus)
     return folder / "documents"
 
 
 def _queries_path(queries: Queries, folder: Path) -> Path:
     if isinstance(queries, str | Path):
-        return Path(queries)
+        return as_path(queries, "queries")
     rows = [{"_id": query.key, "text": query.text} for query in as_queries(queries)]
     return _write_lines(folder / "queries.jsonl", map(json.dumps, rows))
 
 
 def _qrels_path(qrels: Qrels, folder: Path) -> Path:
     if isinstance(qrels, str | Path):
-        return Path(qrels)
+        return as_path(qrels, "qrels")
     rows = [f"{one.query}\t{one.document}\t{one.grade}" for one in as_qrels(qrels)]
     return _write_lines(folder / "qrels.tsv", ["\t".join(HEADER), *rows])
 

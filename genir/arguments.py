@@ -5,12 +5,15 @@ A string is one text or one key, never a list of characters.
 
 import os
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from operator import index
 from pathlib import Path
 from typing import Any
 
 from genir.console import BLANK
 from genir.errors import InputError
+from genir.plurals import counted
+from genir.vector_query import VectorQuery
 
 MAX_CONDITION_DEPTH = 64
 
@@ -24,7 +27,7 @@ def as_texts(value: Any, name: str = "queries") -> list[str]:
         name: Name of the argument, for messages.
 
     Raises:
-        InputError: Bytes, a mapping, a set, None, or an element that is not a valid string.
+        InputError: The value is bytes, a mapping, a set or None, or an element is not a string.
     """
     if isinstance(value, Set):
         raise InputError(f"{name}: got a {_kind(value)}, which is unordered; give a list of texts")
@@ -39,13 +42,13 @@ def as_keys(value: Any, name: str = "keys") -> list[str]:
         name: Name of the argument, for messages.
 
     Raises:
-        InputError: Bytes, a mapping, None, or an element that is not a valid string.
+        InputError: The value is bytes, a mapping or None, or an element is not a string.
     """
     return _texts(value, name)
 
 
 def as_text(value: Any, name: str) -> str:
-    """Return one text as a plain string.
+    """Return one text as a plain string, or as a query with a vector.
 
     Raises:
         InputError: The value is not a string, or has an unpaired surrogate.
@@ -59,14 +62,37 @@ def as_text(value: Any, name: str) -> str:
             f"{name}: {value!a:.60} holds an unpaired surrogate, which is not a character; "
             "read the text as UTF-8"
         )
-    return str(value)
+    return value if isinstance(value, VectorQuery) else str(value)
 
 
 def as_path(value: Any, name: str) -> Path:
-    """Return a path. Raises InputError unless given a string or a path."""
+    """Return a path, existing or new, that the system can look up.
+
+    The working folder and folders above it are returned as absolute paths: a verb may replace them.
+
+    Raises:
+        InputError: The value is neither a string nor a path, is empty, or cannot be looked up: no
+            permission, a name that is too long, a NUL.
+    """
     if not isinstance(value, str | os.PathLike):
         raise InputError(f"{name}: got {value!r:.60} ({_kind(value)}); give a path")
-    return Path(value)
+    if not os.fspath(value):
+        raise InputError(f"{name}: the path is empty; give a path")
+    path = Path(value)
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.scandir(path).close()  # a folder needs the permissions to read and to search it
+            os.stat(path / "_")
+        if path.is_absolute():
+            return path
+        place, here = path.resolve(), Path.cwd()
+        return place if place == here or place in here.parents else path
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{name} {str(path)!r:.200}: cannot be reached ({reason}); check the path and its "
+            "permissions"
+        ) from None
 
 
 def as_count(value: Any, name: str, minimum: int = 1) -> int:
@@ -90,13 +116,16 @@ def as_counts(values: Any, name: str, length: int) -> list[int]:
     """Return one integer per query; a single number applies to all `length` queries.
 
     Raises:
-        InputError: A list of another length, or as `as_count`.
+        InputError: The list has another length, or `as_count` refuses a number.
     """
     if isinstance(values, str | Mapping) or not is_listable(values):
         return [as_count(values, name)] * length
     counts = [as_count(one, f"{name}[{place}]") for place, one in enumerate(values)]
     if len(counts) != length:
-        raise InputError(f"{name}: got {len(counts)} numbers for {length} queries; give one each")
+        raise InputError(
+            f"{name}: got {counted(len(counts), 'number')} for "
+            f"{counted(length, 'query', 'queries')}; give one each"
+        )
     return counts
 
 
@@ -106,7 +135,7 @@ def is_unicode(text: str) -> bool:
 
 
 def is_blank(text: str) -> bool:
-    """Return whether nothing of a text is shown: white space, invisible characters, controls."""
+    """Return whether a text has only white space, invisible characters and controls."""
     return BLANK.fullmatch(text) is not None
 
 

@@ -28,7 +28,7 @@ PARTIAL, REPLACED = ".genir-part", ".genir-old"
 """Endings of the hidden folders beside a target: one being filled, and one being replaced."""
 
 MAX_DEPTH = 100
-"""Maximal nesting of folders, which may be untrusted."""
+"""Maximum nesting of folders, which may be untrusted."""
 
 
 def is_enclosed(path: Path, folder: Path) -> bool:
@@ -52,7 +52,6 @@ def walk_paths(folder: Path, skip: Container[str] = ()) -> Iterator[Path]:
     """Yield the files and folders below a folder in any order, without following folder links.
 
     Args:
-        folder: Root of the walk.
         skip: Names of folders that are not entered.
 
     Raises:
@@ -82,10 +81,10 @@ def require_absent(target: Path, overwrite: bool) -> None:
     """Raise InputError if `target` exists and may not be replaced."""
     if target.exists() and not overwrite:
         raise InputError(
-            f"{target}: exists already; give another place, or --overwrite to replace it"
+            f"{target}: exists already; choose another path, or replace it with --overwrite"
         )
     if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file, not a folder; give another place")
+        raise InputError(f"{target}: is a file, not a folder; choose another path")
 
 
 @contextmanager
@@ -120,7 +119,6 @@ def new_folder(
     If the block fails, the temporary folder is removed and `target` is unchanged.
 
     Args:
-        target: Folder to write.
         overwrite: Whether to replace an existing folder with all its files; the caller checks
             first that they may be removed.
         keep: Predicate on the names of entries of a replaced folder that are copied to the new one.
@@ -144,7 +142,9 @@ def new_folder(
             fsync_folder(partial)
             move_folder(partial, target)
     except Exception as error:  # tokenizers raises Exception on a full disk
-        if isinstance(error, InputError) or not _is_system_error(error):
+        # Some libraries report a failed write in the message only.
+        failed = any(words in str(error) for words in ("(os error ", "MARISA_IO_ERROR"))
+        if isinstance(error, InputError) or not (failed or isinstance(error, OSError)):
             raise
         raise _write_error(target, error) from None
     finally:
@@ -174,7 +174,6 @@ def remove_leftovers(target: Path) -> None:
 
 
 def _hidden_folder(target: Path, ending: str) -> Path:
-    """Make an empty folder beside `target`, with an unused name."""
     return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=ending, dir=target.parent))
 
 
@@ -186,20 +185,14 @@ def _apply_umask(folder: Path) -> None:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
-def _is_system_error(error: Exception) -> bool:
-    """Return whether an error is a failed write: some libraries only say it in the message."""
-    reported = any(words in str(error) for words in ("(os error ", "MARISA_IO_ERROR"))
-    return isinstance(error, OSError) or reported
-
-
 def _write_error(target: Path, error: Exception) -> InputError:
     found = re.search(r"\(os error (\d+)\)", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
     reason = {
         errno.ENOSPC: "the disk is full; free space and run it again",
-        errno.EACCES: "no permission to write there; choose another place",
-        errno.EROFS: "the file system is read-only; choose another place",
-    }.get(number or 0, f"{error}; choose another place")
+        errno.EACCES: "no permission to write there; choose another path",
+        errno.EROFS: "the file system is read-only; choose another path",
+    }.get(number or 0, f"{error}; choose another path")
     return FolderError(f"{target}: cannot be written: {reason}. The old content is unchanged")
 
 

@@ -1,4 +1,4 @@
-"""LRU cache with a limit in bytes, and the measurement of value sizes."""
+"""LRU cache with a limit in bytes, an estimate of the size of Python values, and text digests."""
 
 import sys
 from collections import OrderedDict
@@ -8,15 +8,16 @@ from typing import Any, Generic, TypeVar
 
 V = TypeVar("V")
 MIB = 1 << 20
+"""Bytes of a mebibyte."""
 ENTRY_BYTES = 256
-"""Bytes per entry besides its value: the digest that is its key, and the map's own."""
+"""Estimated overhead of an entry: its key (a digest) and its place in the map, in bytes."""
 
 
 class ByteCache(Generic[V]):
-    """LRU map whose values take at most `limit` bytes. Not thread-safe.
+    """LRU cache whose entries take at most `limit` bytes. Not thread-safe.
 
-    Keys are not measured and should be digests (`digest_of`). A value above the limit is not
-    stored.
+    Keys should be short, for example digests (`digest_of`): their size is not measured. A value
+    above the limit is not stored.
 
     Example:
         >>> cache = ByteCache[str](1000)
@@ -29,18 +30,18 @@ class ByteCache(Generic[V]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.bytes = 0
-        self._kept: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
 
     def __len__(self) -> int:
         """Return the number of values."""
-        return len(self._kept)
+        return len(self._entries)
 
     def get(self, key: Hashable) -> V | None:
-        """Return a value and mark it as most recently used, or None."""
-        found = self._kept.get(key)
+        """Return a value and mark it as most recently used; None if it is missing."""
+        found = self._entries.get(key)
         if found is None:
             return None
-        self._kept.move_to_end(key)
+        self._entries.move_to_end(key)
         return found[0]
 
     def put(self, key: Hashable, value: V, size: int | None = None) -> None:
@@ -53,18 +54,18 @@ class ByteCache(Generic[V]):
         self._drop(key)
         if size > self.limit:
             return
-        self._kept[key] = (value, size)
+        self._entries[key] = (value, size)
         self.bytes += size
         while self.bytes > self.limit:
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
 
     def clear(self) -> None:
         """Remove all values."""
-        self._kept.clear()
+        self._entries.clear()
         self.bytes = 0
 
     def _drop(self, key: Hashable) -> None:
-        found = self._kept.pop(key, None)
+        found = self._entries.pop(key, None)
         self.bytes -= found[1] if found else 0
 
 
@@ -77,13 +78,13 @@ def size_of(value: Any) -> int:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        # A view is measured by its elements.
+        # An array view reports only its header to getsizeof; count the elements that it shows.
         size += max(sys.getsizeof(one), getattr(one, "nbytes", 0))
-        waiting.extend(_nested_size(one))
+        waiting.extend(_parts(one))
     return size
 
 
-def _nested_size(value: Any) -> Iterable[Any]:
+def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, str | bytes | int | float | None):
         return ()
     if isinstance(value, Mapping):
@@ -95,5 +96,5 @@ def _nested_size(value: Any) -> Iterable[Any]:
 
 
 def digest_of(text: str) -> bytes:
-    """Return a 32-byte digest of a text; unpaired surrogates are allowed."""
+    """Return a 32-byte digest of a text; also of a text that UTF-8 cannot encode."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()

@@ -27,7 +27,7 @@ def cancel_when(is_cancelled: Callable[[], bool]) -> Iterator[None]:
 
 
 def raise_if_cancelled() -> None:
-    """Raise Abandoned if the enclosing computation was cancelled."""
+    """Raise `Cancelled` if the enclosing computation was cancelled."""
     unwanted = _is_cancelled.get()
     if unwanted is not None and unwanted():
         raise Cancelled

@@ -1,29 +1,25 @@
 """Recipe: the configuration of a method, as a TOML file.
 
 Sections that name a variant (`[identifiers] scheme`, `[[tasks]] task`, `[model] kind`, `[[losses]]
-loss`) accept any further keys here; the registry of the variant checks them with `validate`.
+loss`, `[decoding] strategy`) accept any further keys here; the registry of the variant checks them
+with `validate`.
 """
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from genir.arguments import as_texts
+from genir.arguments import as_path, as_texts
+from genir.console import UNSAFE
 from genir.errors import InputError, did_you_mean
 from genir.overrides import apply_settings
 from genir.text_files import read_text
 from genir.toml_parser import parse_toml
-from genir.toml_writer import lines_of
 
 Precision = Literal["auto", "bf16", "fp32"]
 """Precision of matrix products; auto: the faster one (see `genir.models.precision`)."""
@@ -57,15 +53,15 @@ class VariantSection(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     discriminator: ClassVar[str]
-    variants: ClassVar[Mapping[str, Any]] = {}
-    """Classes with `Options` by name; set by the registry of the section."""
+    registry: ClassVar[str]
+    """Registry of the variants, as module:name; imported when options are first looked up."""
 
     @classmethod
     def variant_options(cls, values: Any) -> type[BaseModel] | None:
         """Return the options class of the variant; None if the name is unknown."""
         default = cls.model_fields[cls.discriminator].default
         name = values.get(cls.discriminator, default) if isinstance(values, Mapping) else default
-        found = cls.variants.get(name) if isinstance(name, str) else None
+        found = resolve_name(cls.registry).get(name) if isinstance(name, str) else None
         return None if found is None else found.Options
 
     @property
@@ -78,6 +74,7 @@ class IdentifierSection(VariantSection):
     """`[identifiers]`: identifier scheme and its options."""
 
     discriminator = "scheme"
+    registry = "genir.identifiers.registry:SCHEMES"
     scheme: str = "atomic"
 
 
@@ -89,6 +86,7 @@ class TaskSection(VariantSection):
     """
 
     discriminator = "task"
+    registry = "genir.tasks.registry:TASKS"
     task: str
     weight: float = Field(default=1.0, gt=0)
     typo_prob: float = Field(default=0.0, ge=0, le=1)
@@ -97,11 +95,12 @@ class TaskSection(VariantSection):
 class ModelSection(VariantSection):
     """`[model]`: kind of model and its options.
 
-    init_from: recipe or model folder to initialize from (encoder-head: its encoder and document
+    init_from: recipe or model folder to initialise from (encoder-head: its encoder and document
     vectors; seq2seq: all weights); a recipe is trained first.
     """
 
     discriminator = "kind"
+    registry = "genir.models.registry:MODELS"
     kind: str = "encoder-head"
     init_from: str = ""
 
@@ -110,6 +109,7 @@ class LossSection(VariantSection):
     """`[[losses]]`: one term of the training loss, multiplied by `weight`."""
 
     discriminator = "loss"
+    registry = "genir.training.losses.registry:LOSSES"
     loss: str = "cross-entropy"
     weight: float = Field(default=1.0, gt=0)
 
@@ -117,12 +117,16 @@ class LossSection(VariantSection):
 class TrainingSection(StrictModel):
     """`[training]`: parameters of the training loop. AdamW; lengths are in tokens.
 
-    Newly initialized parameters, including all of a model from scratch, have their own learning
+    Newly initialised parameters, including all of a model from scratch, have their own learning
     rate and no weight decay.
     """
 
     epochs: float = Field(default=2.0, gt=0)
     max_steps: int = Field(default=0, ge=0, description="cut training short; 0 = all epochs")
+    without_queries: Literal["train", "skip"] = Field(
+        default="train",
+        description="skip: keep the initial model if there are no train or generated queries",
+    )
     batch_size: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=5e-5, gt=0)
     head_learning_rate: float = Field(
@@ -142,58 +146,24 @@ class TrainingSection(StrictModel):
     seed: int = Field(default=0, ge=-(2**63), lt=2**63)
 
 
-class DecodingSection(StrictModel):
-    """`[decoding]`: search with a trained model."""
+class DecodingSection(VariantSection):
+    """`[decoding]`: search strategy and its options."""
 
-    mode: Literal["beam", "exact", "text"] = Field(
-        default="beam", description="text: text generation for genir generate-queries"
-    )
+    discriminator = "strategy"
+    registry = "genir.decoding.strategies.registry:STRATEGIES"
+    strategy: str = "beam"
     beams: int = Field(default=20, ge=1)
-    max_nodes: int = Field(
-        default=1024, ge=1, description="maximal trie nodes per query in exact mode"
+    softmax: Literal["vocabulary", "trie"] = Field(
+        default="vocabulary", description="normalise over the vocabulary, or over legal symbols"
     )
-    lookahead_weight: float = Field(
-        default=0.0, ge=0, description="weight of the document prior in beam scores"
-    )
-    softmax: Literal["vocabulary", "trie"] = "vocabulary"
-    aggregate: Literal["max", "logsumexp", "ngrams", "views"] = Field(
-        default="max", description="document score from identifier scores"
-    )
-    max_identifiers: int = Field(default=1, ge=1, description="maximal identifiers per answer")
-    query_weight: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="second stage: weight of the query itself, beside passages",
+    spelling: bool = Field(
+        default=False, description="add the nearest word of the corpus after each unknown one"
     )
 
     @property
-    def combines_partial_matches(self) -> bool:
-        """Whether documents are scored from all n-grams or views found by beam search."""
-        return self.aggregate in ("ngrams", "views")
-
-    @model_validator(mode="after")
-    def _check_partial_matches(self) -> Self:
-        if self.combines_partial_matches and (self.mode != "beam" or self.lookahead_weight):
-            raise ValueError(
-                f"aggregate = {self.aggregate!r} sums over beam search results; it requires "
-                'mode = "beam" and lookahead_weight = 0'
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_max_identifiers(self) -> Self:
-        if self.max_identifiers > 1 and (self.mode, self.lookahead_weight, self.aggregate) != (
-            "beam",
-            0,
-            "max",
-        ):
-            raise ValueError(
-                f"max_identifiers = {self.max_identifiers}: answers of several identifiers need "
-                "beam search; "
-                'set mode = "beam", lookahead_weight = 0 and aggregate = "max"'
-            )
-        return self
+    def is_text(self) -> bool:
+        """Whether the model generates text, and ranks no documents."""
+        return self.strategy == "text"
 
 
 class PseudoQueriesSection(StrictModel):
@@ -212,7 +182,7 @@ class PseudoQueriesSection(StrictModel):
     settings: tuple[str, ...] = ()
     count: int = Field(default=5, ge=1, description="queries sampled per document")
     words: int = Field(default=64, ge=1, description="words of a document's text in the prompt")
-    length: int = Field(default=24, ge=2, description="maximal tokens of a query")
+    length: int = Field(default=24, ge=2, description="maximum number of tokens of a query")
     temperature: float = Field(default=1.0, gt=0)
     top_k: int = Field(default=10, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -231,6 +201,29 @@ class PseudoQueriesSection(StrictModel):
         except (LookupError, ValueError, AttributeError) as error:
             raise ValueError(f"{error!r}; use only {{title}} and {{text}} in braces") from None
         return prompt
+
+
+class RerankSection(StrictModel):
+    """`[rerank]`: second ranking of the first hits by a model that reads query and text together.
+
+    model: a cross-encoder of sentence-transformers with one label, or monoT5: a local folder or a
+    hub name; "" disables. A model folder stores the name, not the weights.
+    """
+
+    model: str = ""
+    top_n: int = Field(default=50, ge=1, description="hits that are re-ranked")
+    length: int = Field(
+        default=0, ge=0, description="maximum number of tokens of a pair; 0: the model's own"
+    )
+    batch_size: int = Field(default=32, ge=1, description="pairs per batch")
+
+    def weights(self) -> list[str]:
+        """Return the re-ranker, if there is one."""
+        return [self.model] if self.model else []
+
+    def candidates(self, k: int) -> int:
+        """Return the number of hits to retrieve for k hits."""
+        return max(k, self.top_n) if self.model else k
 
 
 class StageConfig(StrictModel):
@@ -256,38 +249,8 @@ class Recipe(StageConfig):
     description: str = ""
     paper: str = ""
     pseudo_queries: PseudoQueriesSection = PseudoQueriesSection()
+    rerank: RerankSection = RerankSection()
     passage_stage: StageConfig | None = None
-
-    @model_validator(mode="after")
-    def _check_query_weight(self) -> Self:
-        where, reader = (
-            ("decoding", self)
-            if self.passage_stage is None
-            else ("passage_stage.decoding", self.passage_stage)
-        )
-        if reader.decoding.query_weight:
-            raise ValueError(
-                f"[{where}] query_weight = {reader.decoding.query_weight} needs a second stage "
-                "that reads passages; set it to 0"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_passage_stage(self) -> Self:
-        stages = () if self.passage_stage is None else (self.decoding, self.passage_stage.decoding)
-        for decoding in stages:
-            if decoding.combines_partial_matches:
-                raise ValueError(
-                    f"[decoding] aggregate = {decoding.aggregate!r} needs a single stage; take "
-                    "'max' or 'logsumexp' with [passage_stage]"
-                )
-            if decoding.max_identifiers > 1:
-                raise ValueError(
-                    f"[decoding] max_identifiers = {decoding.max_identifiers} needs a single "
-                    "stage; set it to 1 "
-                    "with [passage_stage]"
-                )
-        return self
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -368,7 +331,7 @@ def _inherit(values: dict[str, Any]) -> None:
 
 
 def _recipe_text(name: str | Path) -> tuple[str, str]:
-    path = Path(name)
+    path = as_path(name, "recipe")
     if path.suffix == ".toml" or "/" in str(name):
         if not path.is_file():
             raise InputError(
@@ -384,4 +347,7 @@ def _recipe_text(name: str | Path) -> tuple[str, str]:
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return a recipe as TOML, from which `load_recipe` restores an equal one."""
-    return "\n".join(lines_of(recipe.model_dump(exclude_none=True))) + "\n"
+    values = recipe.model_dump(exclude_none=True)
+    named = {key: values.pop(key) for key in ("name", "description", "paper")}
+    # Characters that a terminal does not display occur in strings only, where TOML has escapes.
+    return UNSAFE.sub(lambda found: f"\\U{ord(found[0]):08x}", tomli_w.dumps(named | values))

@@ -164,7 +164,8 @@ def print_json(value: object) -> None:
     stream = sys.stdout
     if stream is not None:
         with _writing():
-            stream.write(to_json(value, _is_unicode(stream.encoding)) + "\n")
+            encoding = (stream.encoding or "").lower().replace("_", "-")
+            stream.write(to_json(value, encoding.startswith("utf")) + "\n")
             stream.flush()
 
 
@@ -172,10 +173,6 @@ def to_json(value: object, letters: bool = True, **options: Any) -> str:
     r"""Return JSON with controls in strings as `\u` escapes. letters: keep non-ASCII letters."""
     text = json.dumps(value, ensure_ascii=not letters, **options)
     return UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
-
-
-def _is_unicode(encoding: str | None) -> bool:
-    return (encoding or "").lower().replace("_", "-").startswith("utf")
 
 
 def prepare_streams() -> None:

@@ -7,11 +7,12 @@ from rich.table import Table
 
 from genir.console import command, one_line, print_line, print_table, styled
 from genir.corpus.python_docs import make_python_docs
-from genir.evaluation.report import write_report
+from genir.evaluation.report import check_report, write_report
 from genir.evaluation.runner import BASELINES, compare_model
 from genir.evaluation.tables import to_terminal
 from genir.retriever import Retriever
-from genir.training.pipeline import TrainingJob, train
+from genir.training.job import TrainingJob
+from genir.training.pipeline import train
 
 QUESTIONS = (
     "copy a whole directory tree",
@@ -31,6 +32,7 @@ def run_demo(folder: Path, quick: bool, serve: bool) -> None:
     Corpus and model of an earlier run are replaced.
     """
     corpus, model = folder / "python-docs", folder / "model"
+    check_report(folder / "report")
     _title(1, "the corpus: docstrings of the Python standard library")
     made, modules = make_python_docs(corpus, overwrite=True)
     print_line(
@@ -41,7 +43,7 @@ def run_demo(folder: Path, quick: bool, serve: bool) -> None:
     _title(2, "training: the model learns to generate the identifier of each entry")
     settings = QUICK if quick else ()
     retriever = train(TrainingJob("default", corpus, model, settings=settings, overwrite=True))
-    _title(3, "evaluation: against BM25, a dense retriever and their fusion")
+    _title(3, "evaluation: against BM25, a dense retriever and their fusions")
     _evaluate(retriever, corpus, folder / "report", quick)
     _title(4, "search: five questions that are not from the corpus")
     _answer(retriever, QUESTIONS)

@@ -31,11 +31,11 @@ class MissingPackage(InputError):
 
 
 MAX_LISTED_NAMES = 100
-"""Maximal number of known names listed in full; of more, the ten nearest are listed."""
+"""Maximum number of known names listed in full; of more, the ten nearest are listed."""
 MAX_COMPARED_NAMES = 200
-"""Maximal number of names compared by edit distance, which is quadratic in their length."""
+"""Maximum number of names compared by edit distance, which is quadratic in their length."""
 MAX_NAME_CHARS = 200
-"""Maximal characters of a compared name."""
+"""Maximum characters of a compared name."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 MAX_DEPTH = 100
-"""Maximal nesting; a metadata field may use 64 levels of it (`corpus.metadata_values`)."""
+"""Maximum nesting; a metadata field may use 64 levels of it (`corpus.metadata_values`)."""
 MALFORMED = "malformed JSON"
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 """A JSON string, perhaps unterminated; unrolled: a match holds the GIL (4 MB took 0.1 s)."""
@@ -39,8 +39,8 @@ def parse_json(text: str, max_digits: int | None = None) -> Any:
 
     Args:
         text: The text.
-        max_digits: Maximal digits of an integer; None is Python's limit. Parsing takes quadratic
-            time and holds the GIL.
+        max_digits: Maximum number of digits of an integer; None is Python's limit. Parsing takes
+            quadratic time and holds the GIL.
 
     Raises:
         JsonError: The text is malformed, is nested deeper than `MAX_DEPTH`, or has NaN, an

@@ -11,18 +11,20 @@ from typing import Any
 from genir.atomic_dirs import is_enclosed, new_folder, walk_paths
 from genir.errors import InputError
 
-FORMAT = 2
+FORMAT = 4
+"""Version of the model folder layout."""
 NAME = "manifest.json"
 JOURNAL = "journal-"
+"""Prefix of the journal files."""
 SIGNATURE = "manifest.sig"
 """Signature of the manifest, hence not listed in it (`genir.signatures`)."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_JSON_DEPTH = 100
-"""Maximal nesting of values, which are processed recursively; Python's limit is 1,000 frames."""
+"""Maximum nesting of values, which are processed recursively; Python's limit is 1,000 frames."""
 MAX_NAME = 200
-"""Maximal characters of a file's path in the folder."""
+"""Maximum characters of a file's path in the folder."""
 MAX_VERSION = 2**30
-"""Maximal version or count; both are int32 elsewhere, and increase."""
+"""Maximum version or count; both are int32 elsewhere, and increase."""
 VERSION_FIELDS = {"version", "kind", "made", "documents", "target"}
 UNREAD = ("README.md", "LICENSE")
 """Files that a hub adds to a folder, besides hidden ones; they are not read."""
@@ -150,7 +152,7 @@ def _damaged(path: Path) -> InputError:
 def refuse_other_files(folder: Path) -> None:
     """Raise InputError if a folder to be replaced has files of other origin.
 
-    The files of the model may be damaged, but the manifest has to list them. Hidden files and those
+    The files of the model may be damaged, but the manifest has to list them. Hidden files and files
     of `UNREAD` are not the model's.
     """
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -158,7 +160,7 @@ def refuse_other_files(folder: Path) -> None:
     files = _listed(folder)
     if files is None:
         raise InputError(
-            f"{folder}: is not a model folder, so it is not replaced; give another place, or "
+            f"{folder}: is not a model folder, so it is not replaced; choose another path, or "
             "remove it yourself"
         )
     _refuse_unlisted(folder, files)
@@ -166,7 +168,7 @@ def refuse_other_files(folder: Path) -> None:
         if _is_kept(path.name):
             raise InputError(
                 f"{path}: would be removed with the model that is replaced; move it elsewhere, or "
-                "give another place"
+                "choose another path"
             )
 
 
@@ -240,14 +242,20 @@ def _refuse_special(folder: Path, path: Path) -> None:
 
 
 def _check_file(path: Path, size: int, digest: str) -> None:
-    mend = "restore the folder from a copy, or train it again"
+    remedy = "restore the folder from a copy, or train it again"
     if not path.is_file():
-        raise InputError(f"{path}: missing from the model folder; {mend}")
+        raise InputError(f"{path}: missing from the model folder; {remedy}")
     found = path.stat().st_size
     if found != size:
-        raise InputError(f"{path}: {found} bytes instead of {size} (truncated?); {mend}")
-    if sha256(path) != digest:
-        raise InputError(f"{path}: not the file that was saved (sha256 differs); {mend}")
+        raise InputError(f"{path}: {found} bytes instead of {size} (truncated?); {remedy}")
+    try:
+        changed = sha256(path) != digest
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
+    if changed:
+        raise InputError(f"{path}: not the file that was saved (sha256 differs); {remedy}")
 
 
 def sha256(path: Path) -> str:

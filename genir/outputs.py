@@ -32,10 +32,10 @@ def check_folder(path: Path) -> None:
     """Raise InputError if a folder cannot be created or written to."""
     try:
         if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: is a file, not a folder; give another place")
+            raise InputError(f"{path}: is a file, not a folder; choose another path")
         there = next(one for one in (path, *path.absolute().parents) if one.exists())
         if not there.is_dir():
-            raise InputError(f"{path}: {there} is a file, not a folder; give another place")
+            raise InputError(f"{path}: {there} is a file, not a folder; choose another path")
         if not os.access(there, os.W_OK | os.X_OK):
             raise write_error(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     except OSError as error:
@@ -98,10 +98,10 @@ def _is_device(path: Path) -> bool:
 def _identity(path: Path) -> tuple[int, int] | Path:
     """Return an identity shared by all names of one file, hard links included; path if missing."""
     try:
-        facts = path.stat()
+        status = path.stat()
     except OSError:
         return _resolve(path)
-    return facts.st_dev, facts.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _resolve(path: Path) -> Path:
@@ -112,7 +112,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file. Raises InputError if it cannot be written."""
     try:
         path.write_text(text, encoding="utf-8")
-    except (OSError, UnicodeEncodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, half a surrogate pair
         raise write_error(path, error) from None
 
 
@@ -133,5 +133,7 @@ def write_all(writers: Mapping[Path, Callable[[], object]]) -> None:
 def write_error(path: Path, error: Exception) -> InputError:
     """Return the error for a path that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    mend = "free space" if getattr(error, "errno", None) == errno.ENOSPC else "choose another path"
-    return InputError(f"{path}: cannot be written ({reason}); {mend}")
+    remedy = (
+        "free space" if getattr(error, "errno", None) == errno.ENOSPC else "choose another path"
+    )
+    return InputError(f"{path}: cannot be written ({reason}); {remedy}")

@@ -22,7 +22,6 @@ def apply_settings(
 
     Args:
         values: Modified in place.
-        settings: Overrides, each `key=value`.
         model: Class that validates the values later.
 
     Raises:

@@ -55,7 +55,7 @@ class Registry(Mapping[str, type[T]]):
         """Return the class of a name.
 
         Raises:
-            KeyError: An unknown name.
+            KeyError: The name is unknown.
             InputError: A name that is declared twice, and an entry point that cannot be used.
         """
         points = [point for point in self._points() if point.name == name]

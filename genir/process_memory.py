@@ -14,7 +14,7 @@ MAX_HEAPS = 2
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 """Parameters of `mallopt`, as numbered in glibc's malloc.h."""
 MAX_CACHED_KERNELS = 32
-"""Maximal number of cached oneDNN kernels; the default is 1,024."""
+"""Maximum number of cached oneDNN kernels; the default is 1,024."""
 
 
 def trim_malloc() -> None:

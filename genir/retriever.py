@@ -1,63 +1,51 @@
 """`Retriever`: a trained model that ranks documents, and its model folder.
 
-Documents are ranked by parameters alone; the document store is read only for the contents of hits.
-Insertions and deletions are in `genir.updates`.
+It is composed of a `Decoder` (network, trie, search strategy), an `Index` (identifiers and contents
+of the documents) and `Updates` (the journal). Documents are ranked by parameters alone; the
+document store is read only for the contents of hits.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from genir import hub
-from genir.arguments import as_count, as_counts, as_keys, as_path, as_text, as_texts
-from genir.cancellation import raise_if_cancelled
-from genir.config import Recipe, StageConfig, load_recipe
+from genir.arguments import as_count, as_counts, as_keys, as_path, as_text
+from genir.config import Recipe
 from genir.corpus.lazy_hits import LazyHits
 from genir.corpus.store import DocumentStore
-from genir.decoding.aggregate import Ranked
-from genir.decoding.filters import FilterSpec, RowMaskCache, passing_rows
-from genir.decoding.identifier_shares import document_shares, supports_shares
-from genir.decoding.ranker import DecoderInput, Ranker
-from genir.decoding.row_mask import Mask, RowMask
-from genir.decoding.strategies.tome import PassageStage, add_queries
+from genir.corpus.vectors import as_queries, with_document_vectors
+from genir.decoding.decoder import Decoder
+from genir.decoding.filters import FilterSpec
+from genir.decoding.identifier_shares import document_shares
+from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
-from genir.identifiers.base import Scheme
-from genir.identifiers.registry import load_scheme
-from genir.identifiers.table import IdentifierTable, check_row_depths, check_symbol_ranges
-from genir.manifest import check_manifest
+from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
 from genir.models.checkpoint_checks import may_be_of_hub
-from genir.models.checkpoint_io import read_tokenizer
 from genir.models.devices import as_device
-from genir.models.encoder_head.protected_queries import ProtectedQueries
-from genir.models.position_limits import require_within
-from genir.models.registry import load_model
-from genir.types import Filter, Hit, HitList
-from genir.updates.index import folder_fingerprint
-from genir.updates.journal import FolderReplaced
-from genir.updates.storage import IndexStorage, read_attachments, read_facts
+from genir.models.eval_mode import evaluating
+from genir.models.insertion import protect_queries
+from genir.models.reranker import Reranker
+from genir.tasks.base import TrainQueries
+from genir.types import Capabilities, Hit, HitList
+from genir.updates import saving
+from genir.updates.answers import make_answers, rerank_answers
+from genir.updates.index import Index
+from genir.updates.updates import Check, Given, QueriesByKey, Updates
+from genir.updates.versions import Version
 
 QUERIES_PER_BATCH = 32
 """Maximum number of queries decoded in one batch."""
 
-TRAIN_QUERIES = "train-queries.digests"
-"""Digests of the train queries, to detect train queries in an evaluation."""
-ATTACHMENTS = ("metrics.json", "training.png", "MODEL_CARD.md", TRAIN_QUERIES)
-"""Files of a training run that are kept when the model is saved again."""
 
-
-class Retriever(IndexStorage):
+class Retriever:
     """A trained generative retrieval model with its documents: load, search, update, save.
 
     Attributes:
-        recipe: The recipe that it was trained by.
-        documents: The document store; deleted documents included.
-        table: Identifiers of the documents, and which documents are live.
-        model: The network; `passage_stage` is that of a first stage, which finds the passages it
-        reads.
+        updates: The model at its current version, and the journal of its folder.
 
     Examples:
         >>> from genir import Retriever
@@ -67,81 +55,161 @@ class Retriever(IndexStorage):
         'move'
     """
 
-    recipe: Recipe
+    def __init__(self, updates: Updates) -> None:
+        self.updates = updates
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        scheme: Scheme,
-        table: IdentifierTable,
-        model: DocidModel,
-        documents: DocumentStore,
-    ) -> None:
-        super().__init__(recipe, table, model)
-        self.scheme = scheme
-        self.documents = documents
-        self.passage_stage: PassageStage | None = None
-        self._masks = RowMaskCache()
-        # Number of train queries of each document, for seen and unseen documents in evaluation.
-        self.query_counts = np.zeros(len(documents), dtype=np.int32)
-        self.added_in_version = np.zeros(len(documents), dtype=np.int32)
-        self.attachments: dict[str, bytes] = {}
-        self.manifest: dict[str, Any] = {}
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
+        """Load a model folder; each file is checked against the manifest's digests.
+
+        Args:
+            folder: The folder that `train` or `save` wrote.
+            device: For example "cpu" or "cuda:1". Default: CUDA where there is a GPU, else the CPU.
+
+        Raises:
+            InputError: A file that is missing, truncated or foreign, or a device that is unknown
+                or not available.
+
+        Examples:
+            >>> Retriever.load("model", device="cpu").recipe.name
+            'default'
+        """
+        return cls(Updates.open(as_path(folder, "folder"), as_device(device)))
+
+    @classmethod
+    def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
+        """Load a local model folder, or one from the Hugging Face hub by name."""
+        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
+            return cls.load(name, device)  # reports the error of a path
+        return cls.load(hub.download(name), device)
 
     def __repr__(self) -> str:
-        live = len(np.unique(self.table.documents[self.table.live]))
         return (
-            f"Retriever(recipe={self.recipe.name!r}, documents={live:,}, "
+            f"Retriever(recipe={self.recipe.name!r}, documents={self.index.live_count:,}, "
             f"parameters={self.parameters:,}, device={str(self.model.device)!r})"
         )
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the model was trained by."""
+        return self.updates.loaded.recipe
+
+    @property
+    def decoder(self) -> Decoder:
+        """Network, trie and search strategy."""
+        return self.updates.loaded.decoder
+
+    @property
+    def index(self) -> Index:
+        """The documents at the current version."""
+        return self.updates.loaded.index
+
+    @property
+    def attachments(self) -> dict[str, bytes]:
+        """Files that training left in the folder, by name."""
+        return self.updates.loaded.attachments
+
+    @property
+    def model(self) -> DocidModel:
+        """The network that emits identifiers of documents."""
+        return self.decoder.stage.model
+
+    @property
+    def table(self) -> IdentifierTable:
+        """Identifiers of the documents, and which documents are live."""
+        return self.index.table
+
+    @property
+    def documents(self) -> DocumentStore:
+        """The document store; deleted documents included."""
+        return self.index.documents
+
+    @property
+    def folder(self) -> Path | None:
+        """The model folder; None before the first save."""
+        return self.updates.folder
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Features of the search strategy."""
+        return self.decoder.strategy.capabilities
+
+    @property
+    def reranker(self) -> Reranker | None:
+        """The re-ranker of the hits, loaded at its first use; None if the recipe names none."""
+        return self.updates.loaded.reranker
+
+    @property
+    def version(self) -> int:
+        """Number of acknowledged changes; it never decreases."""
+        return self.index.version
 
     @property
     def bytes_per_document(self) -> float:
         """Size of the trie and of identifier parameters, in bytes per document."""
-        stages: list[Ranker] = [self] if self.passage_stage is None else [self, self.passage_stage]
-        size = sum(stage.trie.bytes + stage.model.identifier_bytes() for stage in stages)
+        size = sum(one.trie.bytes + one.model.identifier_bytes() for one in self.decoder.stages)
         return size / max(1, len(self.documents))
 
     @property
     def parameters(self) -> int:
         """Number of parameters, of both stages if there are two."""
-        models = (
-            [self.model] if self.passage_stage is None else [self.model, self.passage_stage.model]
-        )
-        return sum(parameter.numel() for model in models for parameter in model.parameters())
-
-    @property
-    def insert_unsupported_reason(self) -> str:
-        """Reason why documents cannot be inserted or replaced, or ""."""
-        if self.passage_stage is None:
-            return ""
-        return "a two-stage model does not support insertions; train it again on the new corpus"
+        return sum(p.numel() for one in self.decoder.stages for p in one.model.parameters())
 
     def to(self, device: torch.device | str) -> Self:
-        """Move the model and the trie to a device, in place."""
-        if self.passage_stage is not None:
-            self.passage_stage.to(device)
-        return super().to(device)
+        """Move the model and the trie to a device, in place.
+
+        Raises:
+            InputError: Not a device name, or the device is not available.
+        """
+        self.decoder.to(as_device(device))
+        return self
+
+    def with_recipe(self, recipe: Recipe) -> Self:
+        """Return a retriever under another recipe, with this network and these documents.
+
+        It has no folder, so it cannot be changed; do not use it after changes of this one.
+
+        Raises:
+            InputError: The search strategy does not fit the recipe.
+        """
+        return type(self)(Updates(self.updates.loaded.with_recipe(recipe)))
+
+    def at_this_version(self) -> Self:
+        """Return a retriever that stays at this version, without a folder.
+
+        For several steps on the same documents while another thread may apply changes.
+        """
+        return type(self)(Updates(self.updates.loaded))
+
+    def close(self) -> None:
+        """Close the files; no search or change is possible afterwards."""
+        self.updates.close()
 
     # --- answering -----------------------------------------------------------------------------
 
     def search(
         self,
-        queries: str | Iterable[str],
+        queries: str | Iterable[str] | None,
         k: int | Sequence[int] = 10,
         where: FilterSpec | Sequence[FilterSpec] = None,
         beams: int | None = None,
         exact: bool | None = None,
+        vectors: Any = None,
     ) -> list[HitList[Hit]]:
         """Return the hits of each query: min(k, matching documents), best first.
 
         Args:
-            queries: Q queries; a string is one query, Q = 1.
+            queries: Q queries; a string is one query, Q = 1. With vectors they may be "", or None.
             k: Hits per query: one number, or a list of Q.
-            where: Metadata filter, such as `{"lang": "en"}`: one, or a list of Q. None: no filter.
+            where: Metadata filter, e.g. `{"lang": "en"}`: one, or a list of Q. None: no filter.
             beams: Beam width, raised to the largest k. Default: the recipe's.
             exact: Prove that no document scores higher; where the recipe's budget is too small,
-                `proven` is False and beam search answers. Default: the recipe's mode.
+                `proven` is False and beam search answers. Default: as the recipe's strategy.
+            vectors: Vectors of the queries by the model's encoder, [Q, H], or [H] for one. Texts
+                then add their words only. A model trained with `--vectors` needs them, or answers
+                by words alone.
 
         Returns:
             A list of Q answers, each a list of `Hit`s with an attribute `proven`.
@@ -155,32 +223,50 @@ class Retriever(IndexStorage):
             >>> [hit.key for hit in answers[0]]
             ['copy', 'move']
         """
-        return [found.hits() for found in self.match(queries, k, where, beams, exact)]
+        found = self.match(queries, k, where, beams, exact, vectors)
+        return [one.hits() for one in found]
+
+    def beam_width(self, k: int, beams: int | None = None) -> int:
+        """Return the beam width for k hits; queries of one width may share a batch."""
+        return self.decoder.beam_width(self.recipe.rerank.candidates(k), beams)
 
     def match(
         self,
-        queries: str | Iterable[str],
+        queries: str | Iterable[str] | None,
         k: int | Sequence[int] = 10,
         where: FilterSpec | Sequence[FilterSpec] = None,
         beams: int | None = None,
         exact: bool | None = None,
+        vectors: Any = None,
     ) -> list[LazyHits]:
         """Return the answers of `search` before snippets are made. Raises like `search`.
 
         A server makes the snippets in other threads than the model's.
         """
-        queries = as_texts(queries)
+        queries = as_queries(queries, vectors)
         ks = as_counts(k, "k", len(queries))
         beams = None if beams is None else as_count(beams, "beams")
         if not isinstance(exact, bool | None):
             raise InputError(f"exact = {exact!r:.60}: give True, False or None")
-        width, matches = self.beam_width(max(ks, default=1), beams), list[LazyHits]()
-        live = self._masks.row_masks(self.table, self.documents, where, len(queries))
+        loaded = (
+            self.updates.loaded
+        )  # one version for all steps, even if another thread applies a change
+        decoder, matches = loaded.decoder, list[LazyHits]()
+        section, reranker = loaded.recipe.rerank, loaded.reranker
+        found_ks = [section.candidates(k) for k in ks]
+        width = decoder.beam_width(max(found_ks, default=1), beams)
+        masks = loaded.index.masks.masks(where, len(queries))
+        if any(mask is not loaded.table.live for mask in masks.masks):
+            decoder.require("filters", "where")
         for start in range(0, len(queries), QUERIES_PER_BATCH):
             batch = range(len(queries))[start : start + QUERIES_PER_BATCH]
             own = [queries[q] for q in batch]
-            ranked = self.rank(own, [ks[q] for q in batch], live.select(batch), width, exact)
-            matches += self._matches(own, ranked, live.restrict_scores)
+            own_ks = [found_ks[q] for q in batch]
+            ranked = decoder.rank(own, own_ks, masks.select(batch), width, exact)
+            found = make_answers(loaded, own, ranked, masks.restrict_scores)
+            if reranker is not None:
+                found = rerank_answers(reranker, section, found, [ks[q] for q in batch])
+            matches += found
         return matches
 
     def shares(
@@ -198,203 +284,197 @@ class Retriever(IndexStorage):
             where: The filter, as in `search`.
 
         Raises:
-            InputError: Unknown key or field.
+            InputError: A key or a field of the filter is unknown.
         """
-        numbers, query = [self.table.number(key) for key in as_keys(keys)], as_text(query, "query")
-        if not supports_shares(self.recipe):
+        loaded, query = self.updates.loaded, as_text(query, "query")
+        numbers = [loaded.table.number(key) for key in as_keys(keys)]
+        if not loaded.decoder.strategy.capabilities.shares:
             return None
-        live = self.row_mask(where).to(self.model.device)
-        with self.autocast():
-            inputs = self.encode(query)
-            return document_shares(self.model, self.table, self.trie, inputs, live, numbers)
+        stage = loaded.decoder.stage
+        row_mask = loaded.index.masks.masks(where, 1).to(stage.model.device)
+        with stage.autocast():
+            inputs = stage.encode(query)
+            return document_shares(stage.model, stage.table, stage.trie, inputs, row_mask, numbers)
 
-    def beam_width(self, k: int, beams: int | None = None) -> int:
-        """Return the beam width for k hits; queries of one width may share a batch."""
-        return max(k, beams or self.recipe.decoding.beams)
+    def confidence(self, query: str, key: str) -> float | None:
+        """Return the probability that a document answers a query, 0 to 1.
 
-    def encode_inputs(self, queries: Sequence[str], live: RowMask) -> list[list[DecoderInput]]:
-        """Return the input texts of each query: the query, first-stage passages, or both."""
-        if self.passage_stage is None:
-            return super().encode_inputs(queries, live)
-        passages = self.passage_stage.passages(queries, live, self.table)
-        return add_queries(passages, queries, self.recipe.decoding.query_weight)
+        Scores and shares compare the documents of one query. This number can be compared between
+        queries: a low value for the first hit means that the collection has no answer. A logistic
+        model computes it, with coefficients from three collections (docs/design/0023). None for
+        models of kind "seq2seq".
 
-    def require_traceable_search(self, feature: str) -> None:
-        """Raise InputError if `feature` needs one beam search with one best identifier."""
-        if self.passage_stage is not None:
-            raise InputError(
-                f"{feature}: needs a single beam search, but this model has two stages; use a "
-                "one-stage model"
-            )
-        aggregate, several = self.recipe.decoding.aggregate, self.recipe.decoding.max_identifiers
-        if several > 1:
-            raise InputError(
-                f"{feature}: needs one identifier per answer, but this model emits several "
-                f"([decoding] max_identifiers = {several}); use a model with max_identifiers = 1"
-            )
-        if self.recipe.decoding.combines_partial_matches:
-            raise InputError(
-                f"{feature}: needs a document's best identifier, but this model sums all that its "
-                f"beams find ([decoding] aggregate = {aggregate!r}); use 'max'"
-            )
+        Args:
+            query: The query.
+            key: Key of the document.
 
-    def _prove(self, queries: Sequence[str], k: int, live: RowMask) -> list[HitList[Ranked]]:
-        self.require_traceable_search("exact search")
-        return super()._prove(queries, k, live)
-
-    def row_masks(
-        self,
-        where: Filter | None = None,
-        allow: Collection[str] | None = None,
-        deny: Collection[str] = (),
-    ) -> Mask:
-        """Return the rows that may be found, bool [rows]; see `passing_rows`."""
-        return passing_rows(self.table, self.documents, where, allow, deny)
+        Raises:
+            InputError: The key is unknown, or its document is deleted.
+        """
+        loaded, query = self.updates.loaded, as_text(query, "query")
+        stage, key = loaded.decoder.stage, as_text(key, "key")
+        rows = torch.from_numpy(loaded.table.rows_of(loaded.table.number(key)))
+        found = loaded.index.documents.fetch([key])
+        if not (loaded.table.is_live(key) and key in found):
+            raise InputError(f"document {key!r} is deleted; give the key of a hit")
+        with evaluating(stage.model):
+            rows = rows.to(stage.model.device)
+            return stage.model.confidence(stage.corrected(query), rows, found[key])
 
     def row_mask(self, where: FilterSpec = None) -> RowMask:
         """Return the mask of a filter for the decoder. Raises like `search`."""
-        return self._masks.row_masks(self.table, self.documents, where, 1)
+        return self.index.masks.masks(where, 1)
 
     def prepare(self, where: FilterSpec) -> RowMask:
         """Compute and cache a filter's mask, from any thread, for later searches."""
-        return self._masks.mask(self.table, self.documents, where)
+        return self.index.masks.mask(where)
 
     def prepared(self, where: FilterSpec) -> RowMask | None:
         """Return the cached mask of a filter, or None; does not block, from any thread."""
-        return self._masks.cached(self.table, where)
+        return self.index.masks.cached(where)
 
-    def make_hits(self, query: str, ranked: Sequence[Ranked], excluded: bool = False) -> list[Hit]:
-        """Return ranked documents as hits, with titles, URLs and snippets."""
-        (found,) = self._matches([query], [ranked], excluded)
-        return found.hits()
+    # --- changes -------------------------------------------------------------------------------
 
-    def _matches(
-        self, queries: Sequence[str], ranked: Sequence[Sequence[Ranked]], closed: bool = False
-    ) -> list[LazyHits]:
-        """Read the contents of a batch of hits in one statement; closed: without identifiers."""
-        keys, symbols = self.table.keys, self.table.identifier
-        numbers = dict.fromkeys(item.document for own in ranked for item in own)
-        shown = self.documents.previews([keys[number] for number in numbers], strict=True)
-        matches = []
-        for query, own in zip(queries, ranked, strict=True):
-            raise_if_cancelled()
-            previews = [shown[keys[item.document]] for item in own]
-            hits = [
-                Hit(
-                    key=keys[item.document],
-                    score=item.score,
-                    rank=rank,
-                    identifier="" if closed else self.scheme.to_text(symbols(item.row)),
-                    title=preview.title,
-                    url=preview.url,
-                )
-                for rank, (item, preview) in enumerate(zip(own, previews, strict=True), start=1)
-            ]
-            answer = HitList(hits, getattr(own, "proven", None))
-            matches.append(LazyHits(query, answer, [preview.text for preview in previews]))
-        return matches
+    def add(
+        self,
+        documents: Given,
+        queries: QueriesByKey | None = None,
+        check: Check | None = None,
+        vectors: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Add documents as one change; they are searchable on return.
 
-    def close(self) -> None:
-        """Close the files; no search or change is possible afterwards."""
-        self.documents.close()
-        if self._journal is not None:
-            self._journal.close()
+        Adding a deleted document again restores it unchanged, unless queries are given for it.
+
+        Args:
+            documents: `Document`s, or dicts with the fields of a line of corpus.jsonl (`_id`,
+                `text`, ...); a single one counts as a list of one.
+            queries: Known queries of each document by key, a list or a single string.
+            check: Called with the keys inside the write transaction; its exception aborts it.
+            vectors: Vectors of the documents by key, by the model's encoder; a model trained with
+                given vectors needs them.
+
+        Returns:
+            The keys of the documents.
+
+        Raises:
+            InputError: a record is invalid, a key is already live, a document cannot be assigned
+                an identifier, or the folder cannot be written; nothing has changed.
+        """
+        return self.updates.add(with_document_vectors(documents, vectors), queries, check)
+
+    def replace(
+        self,
+        documents: Given,
+        queries: QueriesByKey | None = None,
+        check: Check | None = None,
+        vectors: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Replace live documents by key, as one change; return the keys. See `add`.
+
+        Raises:
+            InputError: a key is not live, or as for `add`.
+        """
+        return self.updates.replace(with_document_vectors(documents, vectors), queries, check)
+
+    def put(
+        self,
+        documents: Given,
+        queries: QueriesByKey | None = None,
+        vectors: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Add or replace documents as one change; return the keys. See `add`."""
+        return self.updates.put(with_document_vectors(documents, vectors), queries)
+
+    def delete(self, keys: str | Iterable[str], check: Check | None = None) -> list[str]:
+        """Delete documents; later searches do not return them. Return their keys.
+
+        Args:
+            keys: Keys of live documents; a string is one key.
+            check: As for `add`.
+
+        Raises:
+            InputError: a key is not live; nothing was deleted.
+        """
+        return self.updates.delete(keys, check)
+
+    def rollback(self, version: int) -> None:
+        """Restore the documents of an earlier version, as a new change.
+
+        Raises:
+            InputError: the version precedes the last compaction or does not exist yet.
+        """
+        self.updates.rollback(version)
+
+    def versions(self) -> list[Version]:
+        """Return the version history, oldest first."""
+        return self.updates.versions()
+
+    def sync(self, reload: bool = True) -> bool:
+        """Apply changes of other processes; return whether there were any.
+
+        Args:
+            reload: Load the folder again if it was replaced; otherwise raise `FolderReplaced`.
+        """
+        return self.updates.sync(reload)
+
+    @property
+    def insert_unsupported_reason(self) -> str:
+        """Reason why documents cannot be added or replaced, or ""."""
+        return self.updates.loaded.insert_unsupported_reason
+
+    def protect_queries(self, queries: TrainQueries) -> None:
+        """Set the train queries, by document, whose rankings insertions must keep."""
+        protected = protect_queries(self.model, queries, self.table)
+        self.updates.loaded = self.updates.loaded.with_protected_queries(protected)
+
+    def set_base_url(self, base_url: str) -> None:
+        """Set the prefix of page URLs, for the next save."""
+        self.updates.loaded = self.updates.loaded.with_base_url(base_url)
+
+    def set_rerank(self, model: str, top_n: int | None = None) -> None:
+        """Re-rank hits from the next search on, also after the next save.
+
+        Args:
+            model: A cross-encoder or monoT5, as in `[rerank] model`; "" disables.
+            top_n: Hits that are re-ranked. Default: as before, 50 at first.
+
+        Raises:
+            InputError: The model cannot be loaded; nothing has changed.
+        """
+        changes: dict[str, object] = {"model": as_text(model, "model")}
+        if top_n is not None:
+            changes["top_n"] = as_count(top_n, "top_n")
+        section = self.recipe.rerank.model_copy(update=changes)
+        loaded = self.updates.loaded.with_rerank(section)
+        _ = loaded.reranker  # an error leaves the model as it was
+        self.updates.loaded = loaded
 
     # --- the model folder ----------------------------------------------------------------------
 
-    @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
-        """Load a model folder; each file is checked against the manifest's digests.
-
-        Args:
-            folder: The folder that `train` or `save` wrote.
-            device: Such as "cpu" or "cuda:1". Default: CUDA where there is a GPU, else the CPU.
+    def save(self, folder: Path | str, overwrite: bool = False) -> None:
+        """Write the model folder atomically, and continue with it; see `saving.save`.
 
         Raises:
-            InputError: A file that is missing, truncated or foreign, or an unknown device.
-
-        Examples:
-            >>> Retriever.load("model", device="cpu").recipe.name
-            'default'
+            InputError: The folder exists and not `overwrite`, holds files that are not a model's,
+                or cannot be written.
         """
-        folder = as_path(folder, "folder")
-        device = as_device(device)
-        while True:
-            before = folder_fingerprint(folder)
-            try:
-                return cls._load(folder, device)
-            except FolderReplaced:
-                continue
-            except InputError:
-                # A compaction may have replaced the folder between two reads.
-                if folder_fingerprint(folder) == before:
-                    raise
+        saving.save(self.updates, folder, overwrite)
 
-    @classmethod
-    def _load(cls, folder: Path, device: torch.device) -> Self:
-        before = folder_fingerprint(folder)
-        manifest = check_manifest(folder)
-        recipe = load_recipe(folder / "recipe.toml")
-        scheme, table, model = _parts(folder, recipe)
-        documents = DocumentStore(folder / "documents.sqlite")
-        if documents.keys() != table.keys:
-            raise InputError(
-                f"{documents.path}: holds other documents than the identifiers beside it; restore "
-                "the folder or train it again"
-            )
-        loaded = cls(recipe, scheme, table, model.eval(), documents)
-        if recipe.passage_stage is not None:
-            loaded.passage_stage = PassageStage(
-                recipe.passage_stage, *_parts(folder / "passage_stage", recipe.passage_stage)
-            )
-        loaded.to(device)
-        loaded.folder, loaded.manifest = folder, manifest
-        loaded.attachments = read_attachments(folder, ATTACHMENTS)
-        loaded.query_counts, loaded.added_in_version = read_facts(
-            folder / "queries.safetensors", len(documents)
-        )
-        loaded.protected_queries = ProtectedQueries.load(folder, len(documents), loaded.row_width)
-        loaded._resolve_folder(folder)
-        if folder_fingerprint(folder) != before:
-            raise FolderReplaced
-        return loaded
+    def compact(self) -> None:
+        """Rewrite the folder without deleted documents, with an empty journal.
 
-    @classmethod
-    def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
-        """Load a local model folder, or one from the Hugging Face hub by name."""
-        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
-            return cls.load(name, device)  # reports the error of a path
-        return cls.load(hub.download(name), device)
+        Versions before this one can no longer be restored.
+        """
+        saving.compact(self.updates)
 
     def push_to_hub(self, name: str, private: bool = True) -> str:
         """Upload the saved model folder to the Hugging Face hub, and return its address.
 
         Raises:
-            InputError: The model is not saved, or the hub refuses it or cannot be reached.
+            InputError: The name is not a str, the model is not saved, or the hub refuses it or
+                cannot be reached.
         """
         if self.folder is None:
             raise InputError("save the model to a folder before pushing it to the hub")
-        return hub.upload(self.folder, name, private)
-
-
-def _parts(folder: Path, recipe: StageConfig) -> tuple[Scheme, IdentifierTable, DocidModel]:
-    """Load scheme, table and model of one stage."""
-    try:
-        scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
-        table = IdentifierTable.load(folder / "identifiers")
-        check_symbol_ranges(table, scheme.level_sizes(), folder, scheme.needs_tokenizer)
-        if scheme.full_depth:
-            check_row_depths(table, len(scheme.level_sizes()), folder)
-        model = load_model(folder, recipe.model.kind, scheme, table)
-        length = recipe.training.source_length
-        most = min(model.source_positions(), default=length)
-        key = f"{folder / 'recipe.toml'}: [training] source_length"
-        require_within(key, length, most, "the encoder")
-        return scheme, table, model
-    except InputError:
-        raise
-    except Exception as error:  # libraries may raise anything for damaged files
-        raise InputError(
-            f"{folder}: cannot be loaded ({type(error).__name__}: {hub.first_line(error)}); "
-            "restore the folder or train it again"
-        ) from error
+        return hub.upload(self.folder, as_text(name, "name"), private)

@@ -10,12 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from genir.atomic_dirs import fsync_parent, is_enclosed
 from genir.errors import InputError, MissingPackage
 from genir.manifest import MAX_JSON_BYTES, SIGNATURE, check_manifest
 from genir.manifest import NAME as MANIFEST
+from genir.plurals import counted
 from genir.text_files import read_text
 
 if TYPE_CHECKING:
@@ -36,22 +37,16 @@ def make_keys(path: Path) -> str:
     Raises:
         InputError: one of the files exists or cannot be written, or `cryptography` is missing.
     """
-    _require_cryptography()
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import (
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-        PublicFormat,
-    )
-
+    ed25519, pem, _ = _cryptography()
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give a file in it")
     public_path = path.with_name(path.name + PUBLIC_SUFFIX)
     for place in (path, public_path):
         if os.path.lexists(place):
             raise InputError(f"{place}: exists already; give another path, keys are not replaced")
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+    public = key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
     for place, data, mode in ((path, private, 0o600), (public_path, public, 0o644)):
         _write_new(place, data, mode)
     return key_id(key.public_key())
@@ -68,17 +63,13 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
     Raises:
         InputError: other users may read the file, or it is not a valid key.
     """
-    _require_cryptography()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
+    ed25519, pem, exceptions = _cryptography()
     text = read_text(path, MAX_KEY_CHARS)
     try:
-        key = load_pem_private_key(text.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted
+        key = pem.load_pem_private_key(text.encode(), password=None)
+    except (ValueError, TypeError, exceptions.UnsupportedAlgorithm):  # TypeError: encrypted
         key = None
-    if not isinstance(key, Ed25519PrivateKey):
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise InputError(
             f"{path}: not a private ed25519 key in PEM without a passphrase; use genir keygen"
         )
@@ -87,7 +78,7 @@ def read_private_key(path: Path) -> "Ed25519PrivateKey":
             f"{path}: a private key that others may read; chmod 600 it, and make a new one if "
             "the machine is shared"
         )
-    return key
+    return cast("Ed25519PrivateKey", key)
 
 
 def read_public_keys(path: Path) -> list["Ed25519PublicKey"]:
@@ -96,26 +87,23 @@ def read_public_keys(path: Path) -> list["Ed25519PublicKey"]:
     Raises:
         InputError: there is no key, a private key, or a key that is not ed25519.
     """
-    _require_cryptography()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
+    ed25519, pem, exceptions = _cryptography()
     text = read_text(path, MAX_KEY_CHARS)
     if "PRIVATE KEY-----" in text:
         raise InputError(f"{path}: holds a private key; give the file with {PUBLIC_SUFFIX}")
     keys = []
     for number, block in enumerate(PUBLIC_BLOCK.findall(text), start=1):
         try:
-            key = load_pem_public_key(block.encode())
-        except (ValueError, UnsupportedAlgorithm):
+            key = pem.load_pem_public_key(block.encode())
+        except (ValueError, exceptions.UnsupportedAlgorithm):
             key = None
-        if not isinstance(key, Ed25519PublicKey):
+        if not isinstance(key, ed25519.Ed25519PublicKey):
             raise InputError(f"{path}: key {number} is not an ed25519 key in PEM; replace it")
         keys.append(key)
     if not keys or text.count("-----BEGIN") != len(keys):
         raise InputError(
-            f"{path}: {len(keys)} public keys in {text.count('-----BEGIN')} PEM blocks; give files "
+            f"{path}: {counted(len(keys), 'public key')} in "
+            f"{counted(text.count('-----BEGIN'), 'PEM block')}; give files "
             f"written by genir keygen with {PUBLIC_SUFFIX}, concatenated"
         )
     return keys
@@ -151,8 +139,7 @@ def check_signature(folder: Path, keys: Sequence["Ed25519PublicKey"]) -> str:
     Raises:
         InputError: the folder is not signed, not by one of `keys`, or has changed since.
     """
-    from cryptography.exceptions import InvalidSignature
-
+    *_, exceptions = _cryptography()
     if not (folder / MANIFEST).is_file():
         check_manifest(folder)  # reports missing files
     if not os.path.lexists(folder / SIGNATURE):
@@ -162,7 +149,7 @@ def check_signature(folder: Path, keys: Sequence["Ed25519PublicKey"]) -> str:
     for key in keys:
         try:
             key.verify(signature, data)
-        except InvalidSignature:
+        except exceptions.InvalidSignature:
             continue
         return key_id(key)
     known = ", ".join(map(key_id, keys))
@@ -198,8 +185,12 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another") from None
 
 
-def _require_cryptography() -> None:
+def _cryptography() -> tuple[Any, Any, Any]:
+    """Return the modules `ed25519`, `serialization` and `exceptions` of the optional package."""
     try:
-        import cryptography  # noqa: F401
+        from cryptography import exceptions
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
         raise MissingPackage("cryptography", "signing", "signing model folders") from None
+    return ed25519, serialization, exceptions

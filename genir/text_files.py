@@ -40,18 +40,16 @@ BINARY_FORMATS = (
     (b"SQLite format 3\x00", "an SQLite database"),
 )
 MAX_LINE_BYTES = 64 * 2**20
-"""Maximal length of a line, which is held in memory several times. All sizes are unpacked."""
+"""Maximum length of a line, which is held in memory several times. All sizes are unpacked."""
 MAX_FILE_BYTES = 2**40
 MAX_PACKED_RATIO = 200
-"""Maximal ratio of unpacked to packed bytes of gzip; texts reach 3 to 30, zeros 1,000."""
+"""Maximum ratio of unpacked to packed bytes of gzip; texts reach 3 to 30, zeros 1,000."""
 FREE_BYTES = 64 * 2**20
 """Unpacked bytes up to which the ratio is not checked."""
 WIDE_ENCODINGS = {"UTF-32LE": 4, "UTF-32BE": 4, "UTF-16LE": 2, "UTF-16BE": 2}
 """Bytes of a unit of each encoding whose Latin letters hold NUL bytes."""
 MIN_LATIN_SHARE = 0.7
 """Share of Latin characters from which on a line is taken to be of a wide encoding."""
-MAX_WESTERN_SHARE = 0.3
-"""Maximal share of non-ASCII characters for a line to be taken for Windows-1252."""
 
 
 def read_text(path: Path, most: int = MAX_LINE_BYTES) -> str:
@@ -59,7 +57,7 @@ def read_text(path: Path, most: int = MAX_LINE_BYTES) -> str:
 
     Args:
         path: The file.
-        most: Maximal number of characters.
+        most: Maximum number of characters.
 
     Raises:
         InputError: the file is longer, or as `read_lines`.
@@ -100,7 +98,7 @@ def number_lines(stream: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield pieces that end in a line feed byte, or at the maximal length of a line."""
+    """Yield pieces that end in a line feed byte, or at the maximum length of a line."""
     return iter(partial(stream.readline, MAX_LINE_BYTES + 1), b"")
 
 
@@ -121,6 +119,8 @@ def _numbered(chunks: Iterator[bytes], name: str) -> Iterator[tuple[int, str]]:
 def _opened(path: Path) -> Iterator[Iterator[bytes]]:
     """Open a file, through gzip if detected; convert errors to InputError."""
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would block
+            raise InputError(f"{path}: not a regular file; write its content to a file first")
         with path.open("rb") as stream:
             if stream.peek(2)[:2] != GZIP:
                 yield _bounded(_chunks(stream), path)
@@ -169,7 +169,7 @@ def _utf8_lines(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{name}:{number}: not UTF-8 (byte {error.object[error.start]:#04x} at "
-                f"{error.start}); {_conversion(line, name)}"
+                f"{error.start}); {_conversion(name)}"
             ) from None
         if "\0" in text:
             raise InputError(
@@ -200,18 +200,16 @@ def _wide_conversion(line: bytes, name: str, number: int) -> str:
     )
 
 
-def _conversion(line: bytes, name: str) -> str:
-    """Return advice for converting a file with this line, which is not UTF-8."""
-    try:
-        western = line.decode("cp1252").strip()
-    except UnicodeDecodeError:
-        western = ""
-    beyond = sum(character > "\x7f" for character in western)
-    mixed = any(byte > 0x7F for byte in line.decode("utf-8", "ignore").encode())
-    if western.isprintable() and 0 < beyond <= MAX_WESTERN_SHARE * len(western) and not mixed:
-        known = "it looks like Windows-1252 or Latin-1"
-        return f"convert it, {known}: {_iconv('WINDOWS-1252', name)}"
-    return f"convert it from its encoding: {_iconv('ENCODING', name)}"
+def _conversion(name: str) -> str:
+    """Return advice for converting a file that is not UTF-8.
+
+    No encoding is guessed: text in one of Central Europe decodes as Windows-1252 without an error,
+    into other letters.
+    """
+    return (
+        f"convert it from its encoding: {_iconv('ENCODING', name)} (for Western Europe often "
+        "WINDOWS-1252; a wrong one gives other letters without an error; uchardet guesses it)"
+    )
 
 
 def _iconv(encoding: str, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 MAX_NUMBER = sys.float_info.max
 MAX_PARTS = 64
-"""Maximal parts of a dotted key; the parser takes quadratic time in them."""
+"""Maximum parts of a dotted key; the parser takes quadratic time in them."""
 _PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*"""
 _LONG_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*(?:{_PART}){{{MAX_PARTS}}}", re.MULTILINE)
 _LONG_INTEGER = re.compile(r"\b(?:0[xob][0-9a-fA-F_]{255,}|[0-9][0-9_]{308,})")
@@ -18,7 +18,6 @@ def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str
     """Return the values of a TOML text.
 
     Args:
-        text: The content of a file.
         parse_float: Converts a number with a point or an exponent.
 
     Raises:

@@ -15,10 +15,6 @@ Identifier = tuple[int, ...]
 """Symbols that the model emits for a document: codes or vocabulary tokens."""
 
 
-def _no_metadata() -> Mapping[str, Any]:
-    return MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Link:
     """A hyperlink from characters [start, end) of a document's text to document `target`."""
@@ -30,14 +26,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document. `key` is the user's unique string for it (BEIR `_id`)."""
+    """A document. `key` is the user's unique string for it (BEIR `_id`).
+
+    `vector` is its unit vector by a model of the user's, float32 [H], while it is added to a model
+    with given vectors; it is not stored.
+    """
 
     key: str
     text: str
     title: str = ""
     url: str = ""
     links: tuple[Link, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=_no_metadata, hash=False)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    vector: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,6 @@ class Example:
     """A training pair of a source text and its target.
 
     Attributes:
-        source: Input text.
-        target: Identifier, or text.
-        weight: Weight in the loss.
         extra_targets: Further identifiers to emit after the target (CorpusBrain).
         clean_source: Source without its synthetic typing error; "" if there is none.
     """
@@ -87,8 +85,23 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """A part of a long document: characters [start, end) of its text, and their Markdown heading.
+
+    heading: "" if there is none.
+    """
+
+    start: int
+    end: int
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """One result: document key, score, rank (from 1), and the emitted identifier."""
+    """One result: document key, score, rank (from 1), and the emitted identifier.
+
+    unit: the part of the document that matches best; None if the model has no units.
+    """
 
     key: str
     score: float
@@ -97,12 +110,14 @@ class Hit:
     title: str = ""
     url: str = ""
     snippet: str = ""
+    unit: Unit | None = None
 
     def __repr__(self) -> str:
         """Show rank, key and score first, and no field that is empty; long texts are cut."""
         shown = {"rank": self.rank, "key": self.key, "score": round(self.score, 4)}
         shown |= {"title": self.title, "identifier": self.identifier}
         shown |= {"url": self.url, "snippet": self.snippet}
+        shown |= {} if self.unit is None else {"unit": self.unit}
         parts = (f"{name}={_shown(value)}" for name, value in shown.items() if value != "")
         return f"Hit({', '.join(parts)})"
 
@@ -144,7 +159,7 @@ def as_filter(value: Any) -> Filter:
     """Return a filter with normalised conditions (`as_condition`).
 
     Raises:
-        InputError: Not a mapping from field names to conditions.
+        InputError: The value is not a mapping from field names to conditions.
     """
     if not isinstance(value, Mapping):
         raise InputError(
@@ -235,3 +250,25 @@ class Searcher(Protocol):
     ) -> Sequence[list[Hit]]:
         """Return at most `k` hits for each query, best first, without duplicates."""
         ...
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Features of a search strategy.
+
+    Attributes:
+        filters: Hits can be restricted to documents that pass a metadata filter.
+        proof: Exact search can prove the top k documents.
+        proves_by_default: A search that does not say `exact` is an exact search.
+        trace: The search is one beam search in which a document's best identifier decides, so that
+            explanations, the beam tree and the diagnosis can follow it.
+        shares: Scores are probabilities of identifiers, so that documents have shares.
+        insertion: Documents can be added and replaced.
+    """
+
+    filters: bool = True
+    proof: bool = False
+    proves_by_default: bool = False
+    trace: bool = False
+    shares: bool = False
+    insertion: bool = True

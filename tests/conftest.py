@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny encoder and a tiny corpus folder, created on the spot."""
 
 import json
+import os
 import re
 from itertools import product
 from pathlib import Path
@@ -15,9 +16,15 @@ from tiny import tiny_retriever
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from genir.models import precision
+from genir.training import plots, publish
 
 # No deadline: machines may be busy; pytest's timeout stops hanging tests.
-settings.register_profile("genir", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "genir",
+    max_examples=int(os.environ.get("GENIR_EXAMPLES", "50")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("genir")
 
 # Models this small take 20 times longer on many threads, which wait for each other.
@@ -44,11 +51,54 @@ COMMANDS = tuple(product(SYNONYMS, THINGS))
 """40 documents: each verb applied to each thing."""
 
 
+# Tests that drive a browser or other processes, or that measure time: another program on the machine
+# can make one fail. They are repeated, at most twice, and the summary lists each repetition.
+TIMED = (
+    "benchmarks/test_load.py",
+    "corpus/test_spelling.py",
+    "corpus/test_tokens.py",
+    "folders",
+    "serving",
+    "test_growth.py",
+    "test_serve_your_own.py",
+    "test_stop_request.py",
+    "training/test_kill.py",
+    "updates/test_kills.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    timed = tuple(Path(__file__).parent / name for name in TIMED)
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in timed):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Keep the cache of evaluations out of the home folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_files():
+    """Do not wait for the disk, and draw one training curve: it takes a third of a tiny training.
+
+    Durability after a power failure cannot be tested here; tests/training/test_plots.py draws.
+    """
+    curves, draw = [], plots.draw_curve
+
+    def draw_once(history, title, path):
+        if not curves:
+            draw(history, title, path)
+            curves.append(path.read_bytes())
+        path.write_bytes(curves[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(publish, "draw_curve", draw_once)
         yield
 
 

@@ -49,7 +49,7 @@ def test_a_folder_appears_when_it_is_full(tmp_path):
 
 def test_a_folder_in_the_way_is_refused(old):
     for call in (require_absent, lambda target, _: new_folder(target).__enter__()):
-        with pytest.raises(InputError, match=f"{old}: exists already; .*--overwrite to replace it"):
+        with pytest.raises(InputError, match=f"{old}: exists already; .*with --overwrite"):
             call(old, False)
     assert files(old) == {"inner/old.txt": "old"}
 
@@ -73,7 +73,7 @@ def test_linux_exchanges_in_one_step(old):
     assert (files(new), files(old)) == ({"inner/old.txt": "old"}, {"deep/er/new.txt": "new"})
 
 
-def test_a_link_still_leads_to_what_is_replaced(old):
+def test_a_link_is_kept_and_its_target_replaced(old):
     link = old.with_name("link")
     link.symlink_to(old)
     with new_folder(link, overwrite=True) as partial:
@@ -86,7 +86,7 @@ def test_a_link_still_leads_to_what_is_replaced(old):
 @pytest.mark.parametrize(
     "error", [ValueError("bug"), RuntimeError("bug"), InputError("(os error 5)")]
 )
-def test_what_the_block_raises_goes_through_and_nothing_changes(old, error):
+def test_an_exception_in_the_block_changes_nothing(old, error):
     with pytest.raises(type(error)) as caught, new_folder(old, overwrite=True) as partial:
         write(partial)
         raise error
@@ -122,10 +122,10 @@ def test_a_file_cannot_hold_a_folder(tmp_path):
         (errno.ENOSPC, "the disk is full; free space"),
         (errno.EACCES, "no permission to write there"),
         (errno.EROFS, "the file system is read-only"),
-        (errno.EIO, "Input/output error; choose another place"),
+        (errno.EIO, "Input/output error; choose another path"),
     ],
 )
-def test_a_system_error_is_told_with_its_mend(number, mend, old, monkeypatch):
+def test_a_system_error_is_reported_with_its_remedy(number, mend, old, monkeypatch):
     def refuse(descriptor):
         raise OSError(number, os.strerror(number))
 
@@ -179,7 +179,7 @@ def test_a_full_disk_is_known_by_its_number_in_words(tmp_path):
         raise Exception("No space left on device (os error 28)")  # like tokenizers
 
 
-def test_others_may_read_what_is_written(tmp_path):
+def test_others_may_read_written_files(tmp_path):
     with new_folder(tmp_path / "out") as folder:
         (folder / "inner").mkdir(mode=0o700)
         (folder / "inner" / "weights").touch(mode=0o600)

@@ -27,7 +27,7 @@ task = "queries"
 task = "lead"
 [model]
 encoder = {encoder}
-lexical_dim = 0
+word_set_size = 0
 [training]
 max_steps = 2
 batch_size = 16
@@ -48,8 +48,8 @@ def finished(tiny_encoder, tiny_corpus, tmp_path_factory):
     (folder / "no-documents").mkdir()
     (folder / "no-documents" / "corpus.jsonl").write_text("")
     qrels = (folder / "corpus" / "qrels" / "test.tsv").read_text()
-    (folder / "unknown-document.tsv").write_text(qrels + "test-1\tno-such-key\t1\n")
-    (folder / "unknown-query.tsv").write_text(qrels + "no-such-query\tcopy-file\t1\n")
+    (folder / "unknown-document.tsv").write_text(qrels + "test-1\tabsent-key\t1\n")
+    (folder / "unknown-query.tsv").write_text(qrels + "absent-query\tcopy-file\t1\n")
     (folder / "no-judgements.tsv").write_text("query-id\tcorpus-id\tscore\n")
     return folder
 
@@ -96,8 +96,8 @@ TRAININGS = {
     "recipe no TOML": (("train", "corpus/corpus.jsonl", *TRAIN[2:]), "not valid TOML"),
     "unknown section": (setting("trainnig.epochs=1"), r"'trainnig'; did you mean 'training'\?"),
     "unknown key": (setting("training.epoch=1"), r"'training\.epoch'; did you mean 'epochs'\?"),
-    "key of model": (setting("model.lexicle=1"),
-    r"\[model\].*'lexicle'; did you mean 'lexical_dim'"),
+    "key of model": (setting("model.word_size=1"),
+    r"\[model\].*'word_size'; did you mean 'word_set_size'"),
     "key of scheme": (setting("identifiers.levels=2"), r"\[identifiers\] atomic: .*'levels'"),
     "key of task": (setting("tasks.1.word=2"), r"\[\[tasks\]\] lead: .*'word'; did you .* 'words'"),
     "ill-typed": (setting("training.epochs=many"), r"training\.epochs = 'many': .*number"),
@@ -114,6 +114,12 @@ TRAININGS = {
     r"kind 'encoder-hed'; did you mean 'encoder-head'\?"),
     "text in an encoder-head model": (setting("identifiers.scheme=url"),
     r"'url' needs; use kind = 'seq2seq'"),
+    "words of codes": (
+        (*setting("identifiers.scheme=residual"), "--set", "model.word_set_size=8"),
+        r"word_set_size = 8: with codes, word sets need \[decoding\] strategy = 'lookahead'",
+    ),
+    "compact words": (setting("model.compact_words=true"),
+    r"\[model\] compact_words: needs codes and word_set_size"),
     "too many codes": (
         (*setting("identifiers.scheme=residual"), "--set", "identifiers.codes=7"),
         r"\[identifiers\] residual: codes = 7",
@@ -134,9 +140,9 @@ TRAININGS = {
     "corpus of no format": (("train", "tiny.toml", "--corpus", "file", "--out", "new"),
                             r"file: not a format genir reads"),
     "output exists": (("train", "tiny.toml", "--corpus", "corpus", "--out", "model"),
-                      r"model: exists already; give another place, or --overwrite"),
+                      r"model: exists already; choose another path, or"),
     "output a file": (("train", "tiny.toml", "--corpus", "corpus", "--out", "file", "--overwrite"),
-                      r"file: is a file, not a folder; give another place"),
+                      r"file: is a file, not a folder; choose another path"),
     "output below a file": (("train", "tiny.toml", "--corpus", "corpus", "--out", "file/new"),
                             r"file/new\.training: cannot be created .*give another --out"),
     "interrupted": (("train", "tiny.toml", "--corpus", "corpus", "--out", "begun"),
@@ -158,7 +164,7 @@ TRAININGS = {
                    r"no\.jsonl.*check"),
     "unknown document": ((*TRAIN, "--queries", "corpus/queries.jsonl",
                           "--qrels", "unknown-document.tsv"),
-                         r"unknown-document\.tsv:22: document 'no-such-key' is unknown"),
+                         r"unknown-document\.tsv:22: document 'absent-key' is unknown"),
     "no encoder": (setting("model.encoder=./no"), r"cannot load '\./no': .*give 'minilm'"),
     "encoder a corpus": (setting("model.encoder=./corpus"), r"cannot load '\./corpus'"),
     "start nowhere": (setting("model.init_from=nowhere"), r"nowhere: no such model folder"),
@@ -188,7 +194,7 @@ def evaluation(queries="corpus/queries.jsonl", qrels="corpus/qrels/test.tsv", *m
 
 
 USES = {
-    "no model": (("search", "./no/such/model", "x"), r"no/such/model: no such model folder"),
+    "no model": (("search", "./not/there/model", "x"), r"not/there/model: no such model folder"),
     "model a file": (("search", "./file", "x"), r"file: no such model folder"),
     "model a corpus": (("search", "corpus", "x"), r"manifest\.json: missing, so this is not a"),
     "empty query": (("search", "model", " "), r"the query is empty; give some text"),
@@ -207,9 +213,9 @@ USES = {
     "evaluate no qrels": (evaluation("corpus/queries.jsonl", "no.tsv"), r"no\.tsv.*check the path"),
     "no judgements": (evaluation("corpus/queries.jsonl", "no-judgements.tsv"), "no judgements"),
     "judged unknown": (evaluation("corpus/queries.jsonl", "unknown-document.tsv"),
-                       r"unknown-document\.tsv:22: document 'no-such-key' is unknown"),
+                       r"unknown-document\.tsv:22: document 'absent-key' is unknown"),
     "asked unknown": (evaluation("corpus/queries.jsonl", "unknown-query.tsv"),
-                      r"unknown-query\.tsv:22: query 'no-such-query' is unknown"),
+                      r"unknown-query\.tsv:22: query 'absent-query' is unknown"),
     "json nowhere": (evaluation("corpus/queries.jsonl", "corpus/qrels/test.tsv",
                                 "--json", "no/e.json"), r"no/e\.json: there is no folder no;"),
     "run a folder": (evaluation("corpus/queries.jsonl", "corpus/qrels/test.tsv",
@@ -225,13 +231,10 @@ USES = {
     "plot nowhere": (("identifiers", "corpus", "--scheme", "atomic", "--plot", "no/i.png"),
                      r"no/i\.png: there is no folder"),
     "docs exist": (("corpus", "python-docs", "corpus"), r"corpus: exists already; .*--overwrite"),
-    "docs over others": (("corpus", "python-docs", "model", "--overwrite"), r"is no corpus folder"),
+    "docs over others": (("corpus", "python-docs", "model", "--overwrite"),
+                         r"is not a corpus folder"),
     "docs package": (("corpus", "python-docs", "new", "--packages", "no_such"),
                      r"package 'no_such' cannot be imported .*install it"),
-    "latency no queries": (("benchmark", "latency", "model", "--queries", "no.jsonl"),
-                           r"no\.jsonl.*check the path"),
-    "latency of none": (("benchmark", "latency", "model", "--queries", "corpus/queries.jsonl",
-                         "--count", "0"), r"Invalid value for '--count'"),
     "no such port": (("serve", "model", "--port", "70000"), r"Invalid value for '--port'"),
     "no such host": (("serve", "model", "--host", "no host"), r"'no host': not an address"),
 }  # fmt: skip
@@ -289,8 +292,8 @@ MANIFESTS = {
     "missing": (remove, r"manifest\.json: missing, so this is not a genir model folder"),
     "cut": (cut, r"manifest\.json: damaged; restore"),
     "of a later genir": (
-        lambda path: path.write_text(path.read_text().replace('"format": 2', '"format": 99')),
-        r"manifest\.json: format 99, but this genir reads 2; train the model again",
+        lambda path: path.write_text(path.read_text().replace('"format": 4', '"format": 99')),
+        r"manifest\.json: format 99, but this genir reads 4; train the model again",
     ),
     "a list": (lambda path: path.write_text("[]"), r"manifest\.json: damaged"),
 }

@@ -10,9 +10,9 @@ import torch
 from in_process import run
 
 from genir.config import load_recipe, recipe_names
-from genir.decoding.ranker import Ranker
 from genir.errors import InputError
 from genir.models import precision
+from genir.models.encoder_head.model import EncoderHeadModel
 
 TOP = Path(__file__).parents[1]
 FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet"]
@@ -44,7 +44,7 @@ def model(tiny_encoder, tiny_corpus, tmp_path_factory):
     return out
 
 
-def test_train_says_what_to_do_with_the_model(genir, model, tiny_corpus):
+def test_train_prints_the_next_commands(genir, model, tiny_corpus):
     recipe = model / "recipe.toml"  # a saved model's recipe is a valid recipe
     result = genir("train", recipe, "--corpus", tiny_corpus, "--out", model, "--resume")
     assert result.strip() == f'genir search {model} "your question"'
@@ -100,11 +100,13 @@ def test_evaluate_measures_all_systems_and_writes_everything(genir, model, tiny_
     out = genir("evaluate", model, "--queries", tiny_corpus / "queries.jsonl",
                 "--qrels", tiny_corpus / "qrels" / "test.tsv", "--json", tmp_path / "e.json",
                 "--run", tmp_path / "run.trec", "--report", tmp_path / "report")  # fmt: skip
-    assert all(name in out for name in ("genir", "bm25", "dense", "rrf", "RR@10"))
+    assert all(name in out for name in ("genir", "bm25", "dense", "rrf", "convex", "RR@10"))
     output = json.loads((tmp_path / "e.json").read_text())
-    assert set(output["systems"]) == {"genir", "bm25", "dense", "rrf"}
+    assert set(output["systems"]) == {"genir", "bm25", "dense", "rrf", "convex"}
     assert all(set(row) == MEASURES for row in output["systems"].values())
-    assert set(output["p_values"]["RR@10"]) == {"genir>bm25", "genir>dense", "genir>rrf"}
+    assert set(output["p_values"]["RR@10"]) == {
+        f"genir>{name}" for name in ("bm25", "dense", "rrf", "convex")
+    }
     assert output["queries"] == output["seen"]["queries"] + output["unseen"]["queries"] == 20
     assert set(output["latency_ms"]) == {"p50", "p95"}
     rows = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
@@ -112,6 +114,31 @@ def test_evaluate_measures_all_systems_and_writes_everything(genir, model, tiny_
     assert len({(row[0], row[2]) for row in rows}) == len(rows) == 20 * 40
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert names == {"report.md", "chart.png", "queries.tsv", "evaluation.json"}
+
+
+def test_the_weight_of_convex_is_chosen_on_dev_queries(capsys, model, tiny_corpus, tmp_path):
+    files = ["--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv"]
+    options = ["--baselines", "convex", "--no-typos", "--latency-queries", "0"]
+    dev = ["--dev-queries", files[1], "--dev-qrels", tiny_corpus / "qrels" / "train.tsv"]
+    assert run("evaluate", model, *files, *options, *dev) == 0
+    assert "of bm25, chosen on dev queries" in capsys.readouterr().err
+    test = [line.split("\t")[0] for line in files[3].read_text().splitlines()[1:]]
+    copies = tmp_path / "copies.jsonl"  # the test queries under other ids, and one of their own
+    rows = [json.loads(line) for line in files[1].read_text().splitlines()]
+    copied = [row | {"_id": f"dev {row['_id']}"} for row in rows if row["_id"] in test]
+    copies.write_text("".join(json.dumps(row) + "\n" for row in (*copied, rows[0])))
+    judged = files[3].read_text().replace("test-", "dev test-")
+    (tmp_path / "dev.tsv").write_text(judged)
+    same = ["--dev-queries", copies, "--dev-qrels", tmp_path / "dev.tsv"]
+    assert run("evaluate", model, *files, *options, *same) == 2
+    assert "all of its queries are among the evaluated ones" in capsys.readouterr().err
+    own = dev[3].read_text().splitlines()[1]
+    assert own.split("\t")[0] == rows[0]["_id"]
+    (tmp_path / "dev.tsv").write_text(f"{judged}{own}\n")
+    assert run("evaluate", model, *files, *options, *same) == 0
+    assert "20 dev queries are evaluated, too, and left out" in capsys.readouterr().err
+    assert run("evaluate", model, *files, *options, *dev[:2]) == 2
+    assert "--dev-queries and --dev-qrels: give both, or neither" in capsys.readouterr().err
 
 
 def test_evaluate_without_baselines(genir, model, tiny_corpus):
@@ -134,7 +161,7 @@ def test_identifiers_reports_before_any_training(
     assert json.loads((tmp_path / "i.json").read_text())
 
 
-def test_inspect_tells_what_is_in_a_model(genir, model):
+def test_inspect_shows_the_content_of_a_model(genir, model):
     output = json.loads(genir("inspect", model, "--json"))
     assert output["documents"] == output["live documents"] == output["identifiers"] == 40
     assert (
@@ -144,24 +171,24 @@ def test_inspect_tells_what_is_in_a_model(genir, model):
     assert "live documents" in genir("inspect", model)
 
 
-def test_inspect_tells_the_precision_of_the_training(genir, model):
+def test_inspect_shows_the_precision_of_the_training(genir, model):
     output = json.loads(genir("inspect", model, "--json"))["precision"]
     assert output.keys() == {"device", "training", "embedding", "answering", "writing"}
     assert output["device"] == "cpu" and output["training"] in ("bf16", "fp32")
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp32"])
-def test_precision_overrides_what_is_measured_and_what_the_recipe_says(
+def test_the_precision_option_overrides_measurement_and_recipe(
     genir, model, measured, asked, monkeypatch
 ):
     seen = set()
 
     def noting(self, *given, **named):
         seen.add("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
-        return search(self, *given, **named)
+        return encode(self, *given, **named)
 
-    search = Ranker._search
-    monkeypatch.setattr(Ranker, "_search", noting)
+    encode = EncoderHeadModel.encode
+    monkeypatch.setattr(EncoderHeadModel, "encode", noting)
     measured({"answering": 2.0 if asked == "bf16" else 0.5, "embedding": 1.0})
     genir("search", model, "copy a file", "--precision", asked, "--json")
     assert seen == {asked}
@@ -196,28 +223,6 @@ def test_recipes_lists_them_all_and_all_are_whole(genir):
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.name == name and recipe.description, name
-
-
-def test_benchmark_latency_times_the_model_an_encoder_pass_and_baselines(
-    genir, model, tiny_corpus, tmp_path
-):
-    out = genir("benchmark", "latency", model, "--queries", tiny_corpus / "queries.jsonl",
-                "--count", "4", "--json", tmp_path / "l.json")  # fmt: skip
-    output = json.loads((tmp_path / "l.json").read_text())
-    rows = output["latency_ms"]
-    assert list(rows) == ["genir", "encoder", "dense", "bm25"] and output["queries"] == 4
-    assert all(0 < row["p50"] <= row["p95"] for row in rows.values())
-    assert output["p50_to_encoder"] == pytest.approx(rows["genir"]["p50"] / rows["encoder"]["p50"])
-    assert output["p95_to_p50"] == pytest.approx(rows["genir"]["p95"] / rows["genir"]["p50"])
-    assert f"p50 is {output['p50_to_encoder']:.2f} times that of transformers' encoder pass" in out
-    assert f"p95 {output['p95_to_p50']:.2f} times its own p50, of 4 queries" in out
-
-
-def test_benchmark_latency_alone_searches_for_titles(genir, model, tmp_path):
-    genir("benchmark", "latency", model, "--baselines", "", "--count", "7",
-          "--json", tmp_path / "l.json")  # fmt: skip
-    output = json.loads((tmp_path / "l.json").read_text())
-    assert list(output["latency_ms"]) == ["genir", "encoder"] and output["queries"] == 7
 
 
 def test_corpus_python_docs_makes_a_corpus(genir, tmp_path):

@@ -258,9 +258,8 @@ def test_a_full_disk_behind_standard_output_is_one_message(monkeypatch):
             write()
 
 
-PRINTERS = {"console.py", "memory_footprint.py", "logs.py", "signals.py"}
-"""memory_footprint.py prints a number to its parent process, logs.py the JSON of the server;
-signals.py drops output to a closed pipe."""
+PRINTERS = {"console.py", "logs.py", "signals.py"}
+"""logs.py prints the JSON of the server; signals.py drops output to a closed pipe."""
 
 
 def test_only_the_console_prints():

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from tiny import GATHERED, QUERIES, SCHEMES, tiny_retriever
+from tiny import GATHERED, QUERIES, SCHEMES, set_index, tiny_retriever
 
 from genir.errors import InputError
 from genir.evaluation.beam_tree import beam_tree
@@ -62,7 +62,7 @@ def test_an_identifier_of_several_documents_is_divided(tiny_encoder, tiny_corpus
     codes = [table.identifiers_of(number) for number in range(len(table.keys))]
     codes[table.number("copy-disk")] = codes[table.number("copy-file")]
     table = IdentifierTable.build(codes, table.keys)
-    model.update_table(table)
+    set_index(model, table=table)
     one, other = model.shares("clone", ["copy-file", "copy-disk"])
     assert one == other > 0
     assert sum(model.shares("clone", table.keys)) == pytest.approx(1, abs=1e-3)
@@ -70,14 +70,14 @@ def test_an_identifier_of_several_documents_is_divided(tiny_encoder, tiny_corpus
 
 def test_scores_that_are_no_probabilities_have_no_shares(tiny_encoder, tiny_corpus, tmp_path):
     model = tiny_retriever(
-        tiny_encoder, tiny_corpus, tmp_path / "n.sqlite", "ngram", aggregate=GATHERED["ngram"]
+        tiny_encoder, tiny_corpus, tmp_path / "n.sqlite", "ngram", strategy=GATHERED["ngram"]
     )
     assert model.shares("clone", ["copy-file"]) is None
 
 
-def test_what_is_not_there_is_refused(retriever):
+def test_missing_documents_are_refused(retriever):
     assert retriever.shares("clone", []) == []
-    with pytest.raises(InputError, match="no-such"):
-        retriever.shares("clone", ["no-such"])
+    with pytest.raises(InputError, match="absent"):
+        retriever.shares("clone", ["absent"])
     with pytest.raises(InputError, match="query: got"):
         retriever.shares(["clone"], ["copy-file"])

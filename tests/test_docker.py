@@ -39,7 +39,7 @@ def fits(path, name):
                for one in above)  # fmt: skip
 
 
-def test_what_is_copied_is_there_and_is_sent():
+def test_copied_files_exist_and_are_in_the_context():
     copied = [shlex.split(text) for text in arguments_of("COPY") if not text.startswith("--from")]
     sources = [source for words in copied for source in words[:-1]]
     assert {"genir", "pyproject.toml", "constraints.txt", "README.md"} == set(sources)
@@ -68,7 +68,7 @@ def test_the_entry_command_parses():
     assert str(context.params["port"]) == arguments_of("EXPOSE")[0]
 
 
-def test_it_is_not_run_by_root_and_its_health_is_asked_for():
+def test_it_runs_without_root_and_has_a_health_check():
     users = arguments_of("USER")
     assert users and users[-1].isdigit() and users[-1] != "0"
     instructions = [name for name, _ in LINES]
@@ -80,7 +80,7 @@ def test_it_is_not_run_by_root_and_its_health_is_asked_for():
     compile(code, "healthcheck", "exec")
 
 
-def test_every_build_argument_without_a_default_is_asked_for():
+def test_every_build_argument_without_a_default_is_required():
     bare = {text for text in arguments_of("ARG") if "=" not in text}
     assert bare == {"TORCH_INDEX"}
     assert any(text.startswith('test -n "$TORCH_INDEX"') for text in arguments_of("RUN"))

@@ -25,9 +25,7 @@ BAD = f"{CONTROLS}[bold]red[/] [link=http://e.org]l[/link]"
 HOSTILE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\u061c]")
 COLOURS = re.compile(r"\x1b\[(?:[0-9;]*m|\?25[lh])|\r?\x1b\[(?:2K|1A)")
 """Colours, and the cursor movements of rich's progress bars."""
-ELSEWHERE = {
-    "benchmark decode", "benchmark load", "demo", "generate-queries", "mcp", "refresh", "serve",
-}  # fmt: skip
+ELSEWHERE = {"demo", "generate-queries", "mcp", "refresh", "serve"}
 """Verbs that take long; tests/test_console.py checks that they print through genir.console."""
 
 
@@ -113,7 +111,6 @@ def calls(model, corpus, training, encoder):
         "evaluate": [(0, ["evaluate", model, *judged, "--latency-queries", "1", "--no-typos",
                           "--report", corpus / f"report {CONTROLS}"]),
                      (2, ["evaluate", model, *judged, "--baselines", BAD])],
-        "benchmark latency": [(0, ["benchmark", "latency", model, *judged[:2], "--count", "2"])],
         "identifiers": [(0, ["identifiers", corpus, "--scheme", "title", "--encoder", encoder]),
                         (2, ["identifiers", corpus, "--scheme", BAD, "--encoder", encoder])],
         "recipes": [(0, ["recipes"])],

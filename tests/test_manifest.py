@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 def test_every_file_is_recorded_with_the_facts(folder):
     manifest = check_manifest(folder)
-    assert (manifest["format"], manifest["documents"]) == (2, 3)
+    assert (manifest["format"], manifest["documents"]) == (4, 3)
     assert set(manifest["files"]) == {"weights", "empty", "inner/manifest.json"}
     digest = hashlib.sha256(b"12345").hexdigest()
     assert manifest["files"]["weights"] == {"bytes": 5, "sha256": digest}
@@ -64,10 +64,10 @@ def test_a_file_that_is_not_the_saved_one_is_named(name, damage, message, folder
         b"3",
         b"{}",
         b"\xff",
-        b'{"format": 2, "files": 3}',
-        b'{"format": 2, "files": [["weights", 5]]}',
-        b'{"format": 2, "files": {"weights": 5}}',
-        b'{"format": 2, "files": {"weights": {"bytes": 5}}}',
+        b'{"format": 4, "files": 3}',
+        b'{"format": 4, "files": [["weights", 5]]}',
+        b'{"format": 4, "files": {"weights": 5}}',
+        b'{"format": 4, "files": {"weights": {"bytes": 5}}}',
     ],
 )
 def test_a_damaged_manifest_is_named(content, folder):
@@ -91,7 +91,7 @@ def test_files_that_a_hub_adds_are_left_alone(folder, name):
 
 
 @pytest.mark.parametrize(
-    "target", ["/dev/zero", "/etc/hostname", "../outside", "no-such", "weights"]
+    "target", ["/dev/zero", "/etc/hostname", "../outside", "absent", "weights"]
 )
 def test_links_out_of_the_folder_are_refused(folder, target):
     (folder.parent / "outside").write_bytes(b"12345")
@@ -143,12 +143,12 @@ def test_a_format_of_the_future_is_refused(folder):
     path = folder / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
     with pytest.raises(
-        InputError, match=r"format 1, but this genir reads 2; train the model again"
+        InputError, match=r"format 1, but this genir reads 4; train the model again"
     ):
         check_manifest(folder)
 
 
-def test_what_is_no_model_folder_is_refused(tmp_path, folder):
+def test_a_folder_that_is_not_a_model_is_refused(tmp_path, folder):
     with pytest.raises(InputError, match="nowhere: no such model folder"):
         check_manifest(tmp_path / "nowhere")
     with pytest.raises(InputError, match="weights: no such model folder"):
@@ -180,13 +180,13 @@ def test_a_table_of_versions_is_read(folder):
 
 @pytest.mark.parametrize(
     "content",
-    ['{"name": "my app"}', '{"format": 2}', '{"format": 2, "files": ["a"]}', "[]", "{", "",
+    ['{"name": "my app"}', '{"format": 4}', '{"format": 4, "files": ["a"]}', "[]", "{", "",
      '{"manifest_version": 3, "files": {"weights": {"sha256": "0"}}}',
-     '{"format": 2, "files": {"weights": 5}}'],
+     '{"format": 4, "files": {"weights": 5}}'],
 )  # fmt: skip
 def test_a_manifest_of_another_program_makes_no_model_folder(folder, content):
     (folder / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=f"^{folder}: is not a model folder, .*give another place"):
+    with pytest.raises(InputError, match=f"^{folder}: is not a model folder, .*another path"):
         refuse_other_files(folder)
 
 
@@ -205,7 +205,7 @@ def test_a_damaged_model_may_be_replaced(folder):
     refuse_other_files(folder)
 
 
-def test_a_model_folder_written_anew_keeps_hidden_files_and_those_about_it(folder):
+def test_a_rewritten_model_folder_keeps_hidden_and_readme_files(folder):
     (folder / ".git" / "hooks").mkdir(parents=True)
     (folder / ".git" / "hooks" / "run").write_text("x")
     (folder / ".git" / "hooks" / "run").chmod(0o755)

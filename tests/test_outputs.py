@@ -1,13 +1,13 @@
+import json
 import os
 
 import pytest
+from in_process import run
 
 from genir.corpus.page_folder import files_read
 from genir.errors import InputError
-from genir.evaluation.decode_speed import DecodeRequest, run_benchmark
-from genir.evaluation.runner import Outputs, benchmark_latency
+from genir.evaluation.runner import Outputs
 from genir.outputs import check_distinct
-from genir.serving.cli import load
 from genir.training.identifier_preview import preview_identifiers
 
 
@@ -32,8 +32,6 @@ def test_identifiers_never_replace_a_file_of_the_corpus(tiny_corpus, name):
     for outputs in [(tiny_corpus / name, None), (None, tiny_corpus / "qrels" / ".." / name)]:
         with pytest.raises(InputError, match=f"CORPUS's {name} and --(plot|json) are both"):
             preview_identifiers(tiny_corpus, "title", [], "none", outputs)
-    with pytest.raises(InputError, match=f"CORPUS's {name} and --json are both"):
-        run_benchmark(DecodeRequest(corpus=tiny_corpus), tiny_corpus / name, None)
     assert (tiny_corpus / name).read_bytes() == before
 
 
@@ -44,21 +42,6 @@ def test_a_folder_of_pages_is_known_by_its_pages(tmp_path):
     assert sorted(files_read(tmp_path)) == ["CORPUS", "CORPUS's a.md", "CORPUS's in/b.html"]
     assert files_read(tmp_path / "a.md") == {"CORPUS": tmp_path / "a.md"}
     assert files_read(tmp_path / "none") == {"CORPUS": tmp_path / "none"}
-
-
-def test_a_benchmark_replaces_neither_its_queries_nor_its_model(model, queries):
-    config = model / "config.json"
-    config.write_text("{}")
-    both = r"--queries and --json are both .*q\.tsv"
-    inside = r"--json: .*config\.json is inside the model folder .*\(MODEL\)"
-    for place, message in [(queries, both), (config, inside)]:
-        with pytest.raises(InputError, match=message):
-            benchmark_latency(model, queries, 1, "", place)
-        with pytest.raises(InputError, match=message):
-            load(model, queries, json_file=place)
-        with pytest.raises(InputError, match=message.replace("MODEL", "--model")):
-            run_benchmark(DecodeRequest(model=model, queries=queries), place, None)
-    assert config.read_text() == "{}" and queries.read_text() == "1\ta query\n"
 
 
 def test_an_evaluation_writes_nothing_into_a_model_folder(model, queries, tmp_path):
@@ -78,6 +61,20 @@ def test_a_report_replaces_no_input_and_no_other_output(tmp_path):
         Outputs(report=tmp_path).check({"--queries": report})
     with pytest.raises(InputError, match=r"--json and --report's evaluation\.json are both"):
         Outputs(json_file=tmp_path / "evaluation.json", report=tmp_path).check({})
+
+
+def test_a_report_replaces_an_earlier_report_only(tmp_path):
+    output = Outputs(report=tmp_path / "report")
+    output.check({})
+    (tmp_path / "report").mkdir()
+    output.check({})
+    for name, content in [("queries.tsv", "q1\tmine"), ("evaluation.json", '{"mine": 1}')]:
+        (tmp_path / "report" / name).write_text(content)
+        with pytest.raises(InputError, match="neither empty nor an earlier report of genir; give"):
+            output.check({})
+    own = {"systems": {}, "p_values": {}, "queries": 1}
+    (tmp_path / "report" / "evaluation.json").write_text(json.dumps(own))
+    output.check({})
 
 
 def test_a_hard_link_to_an_input_is_not_written(model, queries, tmp_path):
@@ -101,3 +98,11 @@ def test_two_outputs_that_are_one_file_are_refused(tmp_path):
         with pytest.raises(InputError, match="--run and --json are both"):
             check_distinct(dict(zip(("--run", "--json"), paths, strict=True)), {})
     check_distinct({"--run": one, "--json": tmp_path / "new"}, {})
+
+
+def test_the_demo_replaces_no_report_of_others(tmp_path, capsys):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "queries.tsv").write_text("q1\tmine")
+    assert run("demo", "--quick", "--out", tmp_path) == 2
+    assert "nor an earlier report of genir" in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]

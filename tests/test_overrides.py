@@ -1,5 +1,7 @@
 """Values of --set: parsed by the type of their key."""
 
+import subprocess
+import sys
 from typing import Literal
 
 import pytest
@@ -40,7 +42,7 @@ def test_a_key_of_text_keeps_the_text(text):
     ("setting", "section", "key", "value"),
     [
         ("identifiers.levels=8", "identifiers", "levels", 8),
-        ("model.lexical_dim=0", "model", "lexical_dim", 0),
+        ("model.word_set_size=0", "model", "word_set_size", 0),
         ("model.scale=5", "model", "scale", 5),
         ("model.row_init=random", "model", "row_init", "random"),
         ('model.encoder="a b"', "model", "encoder", "a b"),
@@ -128,7 +130,7 @@ DEEP = "[" * 5000
         ("training.=1", r"--set 'training\.=1': a part of the key is empty"),
     ],
 )
-def test_settings_beyond_what_python_reads_are_refused(setting, message):
+def test_settings_beyond_pythons_limits_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         load_recipe("default", [setting])
 
@@ -142,7 +144,7 @@ def test_settings_beyond_what_python_reads_are_refused(setting, message):
         ("3 3", r"not valid TOML \(.*line 2"),
     ],
 )
-def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value, message):
+def test_recipe_files_beyond_pythons_limits_are_refused(tmp_path, value, message):
     path = tmp_path / "r.toml"
     path.write_text(f"[training]\nmax_steps = {value}")
     with pytest.raises(InputError, match=rf"r\.toml: {message}"):
@@ -153,10 +155,20 @@ def test_recipe_files_beyond_what_python_reads_are_refused(tmp_path, value, mess
     ("where", "message"),
     [
         (DEEP, "write it as JSON"),
-        ('{"a": 1, "a": 2}', "the field 'a' is given twice; keep one; write it as JSON"),
+        ('{"a": 1, "a": 2}', "the field 'a' is given twice; write it as JSON"),
     ],
 )
 def test_the_scope_of_a_token_loses_no_condition(tmp_path, where, message):
     with pytest.raises(InputError, match=message):
         new("shop", tmp_path / "tokens.json", where=where)
     assert not (tmp_path / "tokens.json").exists()
+
+
+def test_types_do_not_depend_on_what_is_imported():
+    """In a fresh process: no registry has been imported."""
+    code = (
+        "from genir import load_recipe; "
+        "print(load_recipe('default', ['model.encoder=2024']).model.options)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'encoder': '2024'}"

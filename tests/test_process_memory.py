@@ -53,7 +53,7 @@ def test_the_command_line_loads_no_torch_before_a_verb_asks_for_it():
     assert output.stdout.strip() == "False"
 
 
-def test_freed_memory_goes_back_and_what_is_in_use_stays():
+def test_freed_memory_is_returned_and_used_memory_stays():
     kept = [bytes([n]) * 50_000 for n in range(200)]
     del kept[::2]
     trim_malloc()
@@ -89,9 +89,9 @@ def test_large_blocks_leave_no_holes_in_the_heap():
     grown = {}
     for way in ("default", "mapped"):
         asked = [sys.executable, "-c", FREED, way]
-        told = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment)
-        grown[way] = int(told.stdout)
-    assert grown["default"] > 40  # glibc alone: this is what the function is for
+        result = subprocess.run(asked, capture_output=True, text=True, check=True, env=environment)
+        grown[way] = int(result.stdout)
+    assert grown["default"] > 40  # glibc alone: the function prevents this
     assert grown["mapped"] < 10
 
 
@@ -113,7 +113,7 @@ def test_nothing_of_genir_loads_jax_where_it_is_installed(tmp_path):
     assert (tmp_path / "loaded").exists(), "else this test shows nothing"
 
 
-def test_what_is_hidden_is_there_again_and_what_is_loaded_stays(tmp_path, monkeypatch):
+def test_blocked_imports_are_restored_and_loaded_ones_stay(tmp_path, monkeypatch):
     (tmp_path / "looked_for.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ImportError), block_import("looked_for"):

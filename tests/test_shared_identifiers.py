@@ -10,6 +10,7 @@ from tiny import GATHERED, QUERIES, SHARED, tiny_retriever
 from genir.config import Recipe
 from genir.corpus.serialization import document_of
 from genir.decoding.row_mask import RowMask
+from genir.decoding.strategies.registry import check_strategy
 from genir.errors import InputError
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.explain import explain
@@ -21,7 +22,7 @@ from genir.types import Query
 def retriever(request, tiny_encoder, tiny_corpus, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "documents.sqlite"
     way = GATHERED[request.param]
-    return tiny_retriever(tiny_encoder, tiny_corpus, path, request.param, aggregate=way)
+    return tiny_retriever(tiny_encoder, tiny_corpus, path, request.param, strategy=way)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def check(retriever, hits, k, matching):
     assert [(-hit.score, hit.key) for hit in hits] == sorted((-h.score, h.key) for h in hits)
     for hit in hits:
         own = retriever.table.identifiers_of(retriever.table.number(hit.key))
-        assert hit.identifier in [retriever.scheme.to_text(one) for one in own]
+        assert hit.identifier in [retriever.decoder.stage.scheme.to_text(one) for one in own]
         assert np.isfinite(hit.score) and hit.score >= 0
 
 
@@ -76,7 +77,9 @@ def test_many_queries_answer_as_each_alone(retriever):
 
 def test_more_beams_than_rows_change_nothing(retriever):
     live = RowMask.build([retriever.table.live])
-    wide, wider = (retriever.rank(QUERIES, 5, live, len(retriever.table) + n) for n in (0, 9))
+    wide, wider = (
+        retriever.decoder.rank(QUERIES, 5, live, len(retriever.table) + n) for n in (0, 9)
+    )
     assert wide == wider
 
 
@@ -86,9 +89,9 @@ def test_saved_and_loaded_it_answers_alike(retriever, living):
     assert before == after
 
 
-def test_what_follows_one_identifier_is_refused(retriever):
+def test_features_of_one_identifier_are_refused(retriever):
     key = retriever.table.keys[0]
-    message = "needs a document's best identifier, but this model sums all"
+    message = r"strategy = '(seal|minder)' does not support it; use a model with strategy = 'beam'"
     with pytest.raises(InputError, match=message):
         retriever.search(QUERIES, 3, exact=True)
     with pytest.raises(InputError, match=message):
@@ -129,17 +132,17 @@ def test_compaction_changes_no_answer(living):
         assert {hit.key: hit.score for hit in new} == scores
 
 
-def test_a_file_of_queries_is_asked_for_no_more(tiny_encoder, tiny_corpus, tmp_path, monkeypatch):
+def test_a_saved_model_needs_no_query_file(tiny_encoder, tiny_corpus, tmp_path, monkeypatch):
     made = tmp_path / "made.jsonl"
     made.write_text(json.dumps({"document": "copy-disk", "text": "how to copy disks"}) + "\n")
     monkeypatch.setitem(SHARED, "views", {"queries": str(made)})
     path = tmp_path / "documents.sqlite"
-    one = tiny_retriever(tiny_encoder, tiny_corpus, path, "views", aggregate="views")
+    one = tiny_retriever(tiny_encoder, tiny_corpus, path, "views", strategy="minder")
     one.save(tmp_path / "model")
     shutil.move(made, tmp_path / "elsewhere")
     loaded = Retriever.load(tmp_path / "model", "cpu")
     own = loaded.table.identifiers_of(loaded.table.number("copy-disk"))
-    assert "query: how to copy disks" in [loaded.scheme.to_text(one) for one in own]
+    assert "query: how to copy disks" in [loaded.decoder.stage.scheme.to_text(one) for one in own]
     loaded.add([document_of({"_id": "new", "title": "new", "text": "a text"}, "")])
     assert len(loaded.search(["new"], 41)[0]) == 41
 
@@ -147,18 +150,32 @@ def test_a_file_of_queries_is_asked_for_no_more(tiny_encoder, tiny_corpus, tmp_p
 @pytest.mark.parametrize(
     ("decoding", "message"),
     [
-        ({"aggregate": "ngrams", "mode": "exact"}, "aggregate = 'ngrams' sums over beam"),
-        ({"aggregate": "views", "lookahead_weight": 0.5}, "aggregate = 'views' sums over beam"),
-        ({"aggregate": "sum"}, "'max', 'logsumexp', 'ngrams' or 'views'"),
+        ({"strategy": "seel"}, r"\[decoding\]: unknown strategy 'seel'; did you mean 'seal'"),
+        ({"strategy": "seal", "lookahead_weight": 0.5}, "'seal': unknown key 'lookahead_weight'"),
+        ({"strategy": "minder", "aggregate": "max"}, "'minder': unknown key 'aggregate'"),
+        ({"aggregate": "sum"}, "'max' or 'logsumexp'"),
+        ({"strategy": "lookahead", "lookahead_weight": 0}, "greater than 0"),
+        ({"strategy": "corpusbrain", "max_identifiers": 0}, "greater than or equal to 1"),
+        ({"strategy": "tome"}, r"'tome': needs a \[passage_stage\]; add one"),
     ],
 )
 def test_a_way_that_does_not_go_with_it_is_refused(decoding, message):
-    with pytest.raises(ValueError, match=message):
-        Recipe.model_validate({"name": "x", "tasks": [{"task": "lead"}], "decoding": decoding})
+    recipe = {"name": "x", "tasks": [{"task": "lead"}], "decoding": decoding}
+    with pytest.raises(InputError, match=message):
+        check_strategy(Recipe.model_validate(recipe))
 
 
-def test_two_stages_do_not_gather():
-    first = {"tasks": [{"task": "lead"}]}
-    recipe = {"name": "x", "tasks": [{"task": "lead"}], "passage_stage": first}
-    with pytest.raises(ValueError, match=r"aggregate = 'ngrams' needs a single stage"):
-        Recipe.model_validate(recipe | {"decoding": {"aggregate": "ngrams"}})
+@pytest.mark.parametrize(
+    ("second", "first", "message"),
+    [
+        ({"strategy": "seal"}, {}, r"'seal': does not use the \[passage_stage\]; use .* 'tome'"),
+        ({"strategy": "tome"}, {"strategy": "exact"}, "the first stage uses plain beam search"),
+        ({"strategy": "tome"}, {"aggregate": "logsumexp"}, "set only beams and softmax"),
+        ({"strategy": "tome"}, {}, "so they must be text; take 'passage'"),
+    ],
+)
+def test_two_stages_need_their_own_strategy(second, first, message):
+    stage = {"tasks": [{"task": "lead"}]}
+    recipe = {"name": "x", "decoding": second, "passage_stage": stage | {"decoding": first}}
+    with pytest.raises(InputError, match=message):
+        check_strategy(Recipe.model_validate(stage | recipe))

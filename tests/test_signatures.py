@@ -109,7 +109,7 @@ def of_another_kind():
     return private, other.public_key().public_bytes(Encoding.PEM, spki)
 
 
-def test_what_is_no_private_key_is_refused(key):
+def test_a_file_that_is_not_a_private_key_is_refused(key):
     contents = [b"", b"x", public(key).read_bytes(), key.read_bytes()[:60], encrypted(key),
                 of_another_kind()[0]]  # fmt: skip
     for content in contents:
@@ -128,17 +128,17 @@ def test_several_public_keys_and_comments_are_read(tmp_path, key):
     assert ids == [key_id(read_public_keys(public(tmp_path / n))[0]) for n in ("key", "second")]
 
 
-def test_what_is_no_public_key_is_refused(tmp_path, key):
+def test_a_file_that_is_not_a_public_key_is_refused(tmp_path, key):
     good = public(key).read_text()
     for content, message in (
         ("", "0 public keys in 0 PEM blocks"),
         ("no key", "0 public keys in 0 PEM blocks"),
         (key.read_text(), "holds a private key"),
         (good + key.read_text(), "holds a private key"),
-        (good[:60], "0 public keys in 1 PEM blocks"),
+        (good[:60], "0 public keys in 1 PEM block"),
         (
             good + "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n",
-            "1 public keys in 2",
+            "1 public key in 2",
         ),
         (good + good.replace("MCow", "MCox"), "key 2 is not an ed25519 key"),
         (good + of_another_kind()[1].decode(), "key 2 is not an ed25519 key"),
@@ -205,7 +205,7 @@ def test_a_damaged_folder_is_not_signed(folder, key):
 
 
 @pytest.mark.parametrize("name", ["absent", "model/weights"])
-def test_what_is_no_model_folder_is_named(tmp_path, folder, key, name):
+def test_a_folder_that_is_not_a_model_is_named(tmp_path, folder, key, name):
     for work in (
         lambda: sign_folder(tmp_path / name, read_private_key(key)),
         lambda: check_signature(tmp_path / name, read_public_keys(public(key))),

@@ -20,7 +20,7 @@ def genir(*arguments):
     return done.stdout
 
 
-def test_explain_tells_level_by_level(model):
+def test_explain_prints_level_by_level(model):
     output = json.loads(genir("explain", model, "clone a text", "copy-file", "--json"))
     assert output["key"] == "copy-file" and output["beams"] == 4
     assert output["verdict"] in ("found", "pruned")
@@ -73,7 +73,7 @@ def test_evaluate_diagnoses_when_asked(model, tiny_corpus, tmp_path):
     assert output["beams"] == 10  # the recipe's 4 are fewer than the hits
 
 
-def test_evaluate_diagnoses_the_beams_asked_for(model, tiny_corpus, tmp_path):
+def test_evaluate_diagnoses_the_requested_beams(model, tiny_corpus, tmp_path):
     files = ("--queries", tiny_corpus / "queries.jsonl", "--qrels", tiny_corpus / "qrels/test.tsv")
     quick = (
         "--baselines",

@@ -1,14 +1,15 @@
 """Untrained models of the tiny corpus as complete retrievers; recipes reduced to the same size."""
 
 import json
+from dataclasses import replace
 
 import torch
 
-from genir.config import Recipe, dump_recipe, load_recipe
+from genir.config import DecodingSection, Recipe, dump_recipe, load_recipe
 from genir.corpus.readers import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
 from genir.training.build import build_retriever
-from genir.training.losses.registry import find_loss
+from genir.training.losses.registry import LOSSES
 
 SCHEMES = {
     "atomic": {},
@@ -18,7 +19,8 @@ SCHEMES = {
 }
 SHARED = {"ngram": {"n": 3}, "views": {"n": 3, "ngrams": 4}}
 """Schemes with shared identifiers, and several per document."""
-GATHERED = {"ngram": "ngrams", "views": "views"}
+GATHERED = {"ngram": "seal", "views": "minder"}
+"""Strategies that sum the scores of several identifiers, by scheme."""
 SCRATCH = {
     "kind": "seq2seq",
     "source": "scratch",
@@ -43,7 +45,8 @@ def tiny_retriever(encoder, corpus, path, scheme, model=(), **decoding):
     )
     model = dict(model)
     if "kind" not in model:
-        model = {"kind": "encoder-head", "encoder": str(encoder), "lexical_dim": 8} | model
+        words = 8 if scheme == "atomic" else 0
+        model = {"kind": "encoder-head", "encoder": str(encoder), "word_set_size": words} | model
     recipe = {
         "name": "tiny",
         "identifiers": {"scheme": scheme} | (SCHEMES | SHARED)[scheme],
@@ -77,15 +80,29 @@ def small(name, encoder, folder):
         settings.append("model.term_set_size=4")
     for where, stage in (("", recipe), ("passage_stage.", recipe.passage_stage)):
         for number, loss in enumerate(stage.losses if stage else ()):
-            options = find_loss(loss.loss).Options.model_validate(loss.options)
+            options = LOSSES.find(loss.loss).Options.model_validate(loss.options)
             if getattr(options, "teacher", "") in ("dense", "rrf"):
                 settings.append(f"{where}losses.{number}.encoder={json.dumps(str(encoder))}")
     if recipe.pseudo_queries.source:
         (folder / "made.jsonl").write_text('{"document": "copy-file", "text": "made up"}\n')
         settings.append(f"pseudo_queries.source={folder / 'made.jsonl'}")
     if recipe.model.init_from:
-        parent = load_recipe(recipe.model.init_from, small(recipe.model.init_from, encoder, folder))
+        # The parent starts anew: a test of its own trains it after its parent.
+        own = [*small(recipe.model.init_from, encoder, folder), "model.init_from="]
+        parent = load_recipe(recipe.model.init_from, own)
         path = folder / f"{recipe.model.init_from}.toml"
         path.write_text(dump_recipe(parent))
         settings.append(f"model.init_from={path}")
     return settings
+
+
+def under(retriever, **decoding):
+    """Return the same retriever under other keys of `[decoding]`."""
+    section = DecodingSection.model_validate(retriever.recipe.decoding.model_dump() | decoding)
+    return retriever.with_recipe(retriever.recipe.model_copy(update={"decoding": section}))
+
+
+def set_index(retriever, **changes):
+    """Switch a retriever to an index with other fields, for example another table."""
+    loaded = retriever.updates.loaded
+    retriever.updates.loaded = loaded.with_index(replace(loaded.index, **changes))

@@ -1,1 +1,1 @@
-"""Benchmarks of the forward passes and of decoding."""
+"""Speed of decoding against transformers, latency of single queries, precisions."""

@@ -1,7 +1,7 @@
-"""Test claims on the results: paired tests, Holm correction, one Markdown item per claim."""
+"""Paired tests of claims on the results."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import fmean
 
 from benchmarks.recipes.plan import Ablation, Claim
@@ -16,14 +16,19 @@ Results = Mapping[str, Mapping[str, Result]]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Verdict:
     """Means of the two rows of a claim on one collection, and the p-value of the difference."""
 
     claim: Claim
-    collection: str
     better: float
     worse: float
     p: float
+
+    @property
+    def _low_high(self) -> tuple[float, float]:
+        if self.claim.measure == LOSS:  # less is better
+            return self.better, self.worse
+        return self.worse, self.better
 
     @property
     def holds(self) -> bool:
@@ -32,68 +37,60 @@ class Comparison:
         return self.claim.times * low <= high and self.p < ALPHA
 
     @property
-    def _low_high(self) -> tuple[float, float]:
-        if self.claim.measure == LOSS:  # less is better
-            return self.better, self.worse
-        return self.worse, self.better
+    def word(self) -> str:
+        """The verdict."""
+        return "held" if self.holds else "did not hold"
 
     def __str__(self) -> str:
         low, high = self._low_high
-        factor = f", {high / low:.1f} times" if self.claim.times > 1 and low > 0 else ""
-        verdict = "held" if self.holds else "did not hold"
+        times = f", {high / low:.1f} times" if self.claim.times > 1 and low > 0 else ""
         values = f"{format_share(self.better)} against {format_share(self.worse)}"
-        return f"on {self.collection} **{verdict}**: {values}{factor}, p = {self.p:.2g}"
+        return f"**{self.word}**: {values}{times}, p = {self.p:.2g}"
 
 
-def judge(ablation: Ablation, results: Results) -> list[str]:
-    """Return one Markdown item per claim, with p-values Holm-corrected over the ablation."""
-    compared = [
-        comparison
+def judge(ablation: Ablation, results: Results) -> dict[tuple[Claim, str], Verdict]:
+    """Return the verdicts by claim and collection, with p-values Holm-corrected over all."""
+    compared = {
+        (claim, collection): values
         for claim in ablation.claims
-        if not claim.not_testable
         for collection, rows in results.items()
-        if (comparison := _compare(claim, collection, rows)) is not None
-    ]
-    corrected = holm([comparison.p for comparison in compared])
-    compared = [replace(one, p=p) for one, p in zip(compared, corrected, strict=True)]
-    return [
-        _item(claim, [one for one in compared if one.claim is claim], results)
-        for claim in ablation.claims
-    ]
+        if (values := _compare(claim, rows)) is not None
+    }
+    corrected = holm([p for _, _, p in compared.values()])
+    return {
+        key: Verdict(key[0], better, worse, p)
+        for (key, (better, worse, _)), p in zip(compared.items(), corrected, strict=True)
+    }
 
 
-def _compare(claim: Claim, collection: str, rows: Mapping[str, Result]) -> Comparison | None:
-    """Compare the rows; None if one is missing or they answered different queries."""
+def _compare(claim: Claim, rows: Mapping[str, Result]) -> tuple[float, float, float] | None:
+    """Return both means and p; None if a row is missing or answered different queries."""
     better, worse = rows.get(claim.better), rows.get(claim.worse)
     if better is not None and claim.worse in BASELINES:
         own, other = (better["systems"][name]["all"]["RR@10"] for name in (GENIR, claim.worse))
-        p_value = better["p_values"][f"{GENIR}>{claim.worse}"]
-        return Comparison(claim, collection, own, other, p_value)
+        return own, other, better["p_values"][f"{GENIR}>{claim.worse}"]
     if better is None or worse is None or better["asked"] != worse["asked"]:
         return None
-    own, other = values_by_query(better, claim), values_by_query(worse, claim)
-    if not own:
+    values = [values_by_query(result, claim) for result in (better, worse)]
+    if not values[0]:
         return None
-    p = p_greater(other, own) if claim.measure == LOSS else p_greater(own, other)
-    return Comparison(claim, collection, fmean(own), fmean(other), p)
+    p = p_greater(*(values[::-1] if claim.measure == LOSS else values))
+    return fmean(values[0]), fmean(values[1]), p
 
 
 def values_by_query(result: Result, claim: Claim) -> list[float]:
     """Return the measure of a claim for each query of the claim's kind."""
     if claim.measure == LOSS:
-        correct, misspelt = (
-            [_value(rank, "RR@10") for rank in result[key]] for key in ("ranks", "ranks_misspelt")
-        )
-        mean = fmean(correct) or 1.0
-        return [(a - b) / mean for a, b in zip(correct, misspelt, strict=True)]
-    ranks: Sequence[int] = result["ranks_misspelt" if claim.queries == "misspelt" else "ranks"]
-    unseen = set(result["unseen"])
-    return [
-        _value(rank, claim.measure)
-        for position, rank in enumerate(ranks)
-        if claim.queries in ("all", "misspelt")
-        or (position in unseen) == (claim.queries == "unseen")
-    ]
+        pairs = zip(result["ranks"], result["ranks_misspelt"], strict=True)
+        losses = [_value(rank, "RR@10") - _value(misspelt, "RR@10") for rank, misspelt in pairs]
+        mean = fmean(_value(rank, "RR@10") for rank in result["ranks"]) or 1.0
+        return [loss / mean for loss in losses]
+    ranks = result["ranks_misspelt" if claim.queries == "misspelt" else "ranks"]
+    values = [_value(rank, claim.measure) for rank in ranks]
+    if claim.queries in ("seen", "unseen"):
+        unseen = set(result["unseen"])
+        values = [v for n, v in enumerate(values) if (n in unseen) == (claim.queries == "unseen")]
+    return values
 
 
 def _value(rank: int, measure: str) -> float:
@@ -101,25 +98,6 @@ def _value(rank: int, measure: str) -> float:
     if measure == "RR@10":
         return 1 / rank if rank else 0.0
     return float(0 < rank <= int(measure.removeprefix("Success@")))
-
-
-def _item(claim: Claim, compared: Sequence[Comparison], results: Results) -> str:
-    source = "Claim of the paper" if claim.papers else "Claim"
-    opening = f"- {source}: {claim.text}: "
-    if claim.not_testable:
-        return f"{opening}**not testable here**, because {claim.not_testable}."
-    pairs = {
-        name: (rows.get(claim.better), rows.get(claim.worse)) for name, rows in results.items()
-    }
-    different = [name for name, (a, b) in pairs.items() if a and b and a["asked"] != b["asked"]]
-    if different:
-        places = ", ".join(different)
-        opening += f"(not compared on {places}: the rows were asked different queries) "
-    if not compared:
-        return f"{opening}**not measured yet** ({claim.better} against {claim.worse})."
-    kind = "" if claim.queries == "all" else f", {claim.queries} queries"
-    rows = f"({claim.better} against {claim.worse}, {claim.measure}{kind})"
-    return f"{opening}{'; '.join(map(str, compared))} {rows}."
 
 
 def format_share(value: float) -> str:

@@ -1,6 +1,5 @@
 """Corpus folders of the benchmark: some documents without train queries, fewer test queries."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -9,7 +8,6 @@ from genir.corpus.layout import find_file
 from genir.corpus.readers import read_corpus, read_qrels, read_queries
 from genir.corpus.writer import write_corpus
 from genir.errors import InputError
-from genir.types import Qrel, Query
 
 CARD = """# {name}
 
@@ -26,49 +24,35 @@ def write_collection(collection: Collection, data: Path, work: Path) -> Path:
             f"{source}: not a folder; set GENIR_DATA to the folder that contains it (the scripts "
             "in data_prep/ write it)"
         )
-    queries, documents = read_queries(source), list(read_corpus(source))
-    keys = [document.key for document in documents]
-    train, test = (_qrels(source, split, queries, keys) for split in ("train", "test"))
-    kept = drop_unseen(train, keys, collection.unseen, collection.seed)
-    sampled = sample_queries(test, collection.queries, collection.seed)
-    counts = [len({qrel.query for qrel in own}) for own in (train, kept, test, sampled)]
+    queries, documents, seed = read_queries(source), list(read_corpus(source)), collection.seed
+    keys = sorted(document.key for document in documents)
+    splits = {
+        split: read_qrels(source / "qrels" / f"{split}.tsv", queries, set(keys))
+        for split in ("train", "test")
+        if split == "test" or find_file(source / "qrels", ["train.tsv"]) is not None
+    }
+    before = {split: {qrel.query for qrel in qrels} for split, qrels in splits.items()}
+    # A query is dropped for all its documents: kept for others, it would be a negative example.
+    unseen = set(Random(f"unseen {seed}").sample(keys, round(collection.unseen * len(keys))))
+    train = splits.get("train", [])
+    kept = before.get("train", set()) - {qrel.query for qrel in train if qrel.document in unseen}
+    sampled, count = sorted(before["test"]), collection.queries
+    if 0 < count < len(sampled):
+        sampled = Random(f"sample {seed}").sample(sampled, count)
+    after = {"train": kept, "test": set(sampled)}
     card = CARD.format(
         **collection.model_dump(),
-        train=counts[0],
-        removed=counts[0] - counts[1],
-        test=counts[2],
-        kept_test=counts[3],
+        train=len(before.get("train", ())),
+        removed=len(before.get("train", ())) - len(kept),
+        test=len(before["test"]),
+        kept_test=len(sampled),
     )
-    splits = {"train": kept, "test": sampled} if kept else {"test": sampled}
+    splits = {
+        split: [qrel for qrel in qrels if qrel.query in after[split]]
+        for split, qrels in splits.items()
+    }
     write_corpus(folder, documents, queries.values(), splits, card, overwrite=True)
     return folder
-
-
-def _qrels(
-    source: Path, split: str, queries: Mapping[str, Query], keys: Sequence[str]
-) -> list[Qrel]:
-    if split == "train" and find_file(source / "qrels", ["train.tsv"]) is None:
-        return []
-    return read_qrels(source / "qrels" / f"{split}.tsv", queries, set(keys))
-
-
-def drop_unseen(train: Sequence[Qrel], keys: Sequence[str], share: float, seed: int) -> list[Qrel]:
-    """Drop the train queries of a random share of the documents, for all their documents.
-
-    Kept for its other documents, a query would be a negative example for the unseen one.
-    """
-    unseen = set(Random(f"unseen {seed}").sample(sorted(keys), round(share * len(keys))))
-    dropped = {qrel.query for qrel in train if qrel.document in unseen}
-    return [qrel for qrel in train if qrel.query not in dropped]
-
-
-def sample_queries(test: Sequence[Qrel], count: int, seed: int) -> list[Qrel]:
-    """Return the judgements of `count` random queries; of all for 0."""
-    queries = sorted({qrel.query for qrel in test})
-    if not count or count >= len(queries):
-        return list(test)
-    sampled = set(Random(f"sample {seed}").sample(queries, count))
-    return [qrel for qrel in test if qrel.query in sampled]
 
 
 def seen_documents(corpus: Path) -> set[str]:

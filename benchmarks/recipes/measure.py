@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recipes.corpora import seen_documents
-from benchmarks.recipes.fingerprint import digest_of
+from benchmarks.recipes.plan import digest_of
 from genir.corpus.readers import read_qrels, read_queries
 from genir.corpus.typos import misspell
 from genir.evaluation.compare import Comparison, Means, Options, compare

@@ -1,22 +1,27 @@
 """The plan: recipes to train on collections, and claims to test on their results."""
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.recipes.fingerprint import Settings, count_stages, digest_of, recipe_inputs
-from genir.config import StageConfig, load_recipe, validate
+from genir.config import Recipe, StageConfig, load_recipe, recipe_names, validate
 from genir.errors import InputError, did_you_mean
 from genir.evaluation.runner import BASELINES
+from genir.overrides import apply_settings
 from genir.text_files import read_text
 from genir.toml_parser import parse_toml
+from genir.training.recipe_checks import parent_overrides
 
-FORMAT = 2
+FORMAT = 3
 """Raised by changes of the procedure that make earlier results incomparable."""
+Settings = tuple[str, ...]
 
 
 class PlanModel(BaseModel):
@@ -59,11 +64,6 @@ class Row(PlanModel):
     steps: dict[str, tuple[int, ...]] = Field(min_length=1)
     settings: Settings = ()
     groups: tuple[str, ...] = ("table",)
-
-    @property
-    def display_name(self) -> str:
-        """Name in tables and file names."""
-        return self.name or Path(self.recipe).stem
 
 
 class Claim(PlanModel):
@@ -110,6 +110,30 @@ class Plan(PlanModel):
 
 
 @dataclass(frozen=True)
+class Training:
+    """A recipe to train, after its prerequisites.
+
+    Attributes:
+        steps: Optimizer steps of the passage stage, if any, and of the recipe itself.
+        generator: Training of the model that generates pseudo-queries.
+        parent: Training of the model to start from.
+    """
+
+    recipe: str
+    settings: Settings
+    steps: tuple[int, ...]
+    generator: "Training | None"
+    parent: "Training | None"
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Contents of the recipe and, nested, of its prerequisites."""
+        values = raw_recipe(self.recipe, self.settings)
+        own = {key: v for key, v in values.items() if key not in ("description", "paper")}
+        return [own, self.steps, *(one and one.inputs for one in (self.generator, self.parent))]
+
+
+@dataclass(frozen=True)
 class Run:
     """A row on one collection: the unit that has a result file."""
 
@@ -120,7 +144,7 @@ class Run:
     @property
     def name(self) -> str:
         """Name of the row, unique within the collection."""
-        return self.row.display_name
+        return self.row.name or Path(self.row.recipe).stem
 
     @property
     def id(self) -> str:
@@ -132,27 +156,47 @@ class Run:
         """Name of the result file."""
         return f"{self.collection.name}-{self.name}.json"
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """Optimizer steps of each training stage, prerequisites first."""
-        return self.row.steps[self.collection.name]
-
     @cached_property
-    def settings(self) -> Settings:
-        """All settings of the row's own training except its number of steps."""
-        return (*self.shared_settings(self.row.recipe), *self.row.settings)
+    def training(self) -> Training:
+        """The row's training. Raises InputError for a wrong number of steps."""
+        steps = self.row.steps[self.collection.name]
+        left = iter(steps)
+        try:
+            training = self._expand(self.row.recipe, self.row.settings, left)
+        except StopIteration:
+            training = None
+        if training is None or list(left):
+            raise InputError(
+                f"{self.id}: {len(steps)} numbers of steps do not fit its training stages; give "
+                "one per stage, prerequisites first"
+            )
+        return training
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the inputs of the result, except the code and the machine."""
-        inputs = recipe_inputs(self.row.recipe, self.settings)
-        return digest_of([FORMAT, self.collection.model_dump(), self.steps, inputs])
+        return digest_of([FORMAT, self.collection.model_dump(), self.training.inputs])
 
-    def shared_settings(self, recipe: str) -> Settings:
+    def _expand(self, name: str, settings: Settings, steps: Iterator[int]) -> Training:
+        settings = (*self._shared_settings(load_recipe(name)), *settings)
+        recipe, generator, parent = load_recipe(name, settings), None, None
+        options, section = recipe.pseudo_queries, recipe.training
+        # Models that are trained first must not see the row's dev queries.
+        same = (f"training.dev_queries={section.dev_queries}", f"training.seed={section.seed}")
+        if is_recipe(options.source):
+            generator = self._expand(options.source, (*same, *options.settings), steps)
+        if is_recipe(recipe.model.init_from):
+            own = (*same, *parent_overrides(recipe))
+            parent = self._expand(recipe.model.init_from, own, steps)
+        stages = 1 if recipe.passage_stage is None else 2
+        own_steps = tuple([next(steps) for _ in range(stages)])
+        return Training(name, settings, own_steps, generator, parent)
+
+    def _shared_settings(self, recipe: Recipe) -> Settings:
         """Return the plan's settings for a recipe, including settings of its first stage."""
-        loaded, factor = load_recipe(recipe), self.collection.batch_factor
-        settings = [*self.plan_settings, *_scaled_batch(loaded, factor)]
-        if (first := loaded.passage_stage) is not None:
+        factor, first = self.collection.batch_factor, recipe.passage_stage
+        settings = [*self.plan_settings, *_scaled_batch(recipe, factor)]
+        if first is not None:
             sections = type(first).model_fields
             own = [one for one in self.plan_settings if one.partition(".")[0] in sections]
             settings += [f"passage_stage.{one}" for one in (*own, *_scaled_batch(first, factor))]
@@ -170,14 +214,53 @@ def _scaled_batch(stage: StageConfig, factor: int) -> Settings:
     )
 
 
+def is_recipe(name: str) -> bool:
+    """Return whether a source or parent is a recipe, not a file or a model folder."""
+    return name.endswith(".toml") or name in recipe_names()
+
+
+def raw_recipe(name: str, settings: Settings) -> dict[str, Any]:
+    """Return a recipe file with settings but without defaults, so new keys change no digest."""
+    shipped = resources.files("genir") / "recipes" / f"{name}.toml"
+    text = read_text(Path(name)) if name.endswith(".toml") else shipped.read_text(encoding="utf-8")
+    values = parse_toml(text)
+    apply_settings(values, settings, Recipe)
+    return values
+
+
+def digest_of(value: Any) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def load_plan(path: Path) -> Plan:
     """Read and check a plan. Raises InputError for unknown names and wrong numbers of steps."""
     try:
-        values = parse_toml(read_text(path))
+        plan = validate(Plan, parse_toml(read_text(path)), str(path))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    plan = validate(Plan, values, str(path))
-    _check(plan, path)
+    every = runs(plan)
+    for run in every:
+        if [one.id for one in every].count(run.id) > 1:
+            raise InputError(f"{path}: two rows are called {run.id!r}; give one a `name`")
+    names, groups = {run.name for run in every}, {"table", *(one.group for one in plan.ablations)}
+    used = [
+        (name, {one.name for one in plan.collections}) for row in plan.rows for name in row.steps
+    ]
+    used += [(name, groups) for row in plan.rows for name in row.groups]
+    for claim in (claim for ablation in plan.ablations for claim in ablation.claims):
+        if not claim.not_testable:
+            used += [(claim.better, names), (claim.worse, names | {*BASELINES})]
+        if claim.worse in BASELINES and (claim.measure, claim.queries) != ("RR@10", "all"):
+            raise InputError(
+                f"{path}: claims: {claim.text!r}: {claim.worse} has only RR@10 of all queries; "
+                "compare with that, or with a row"
+            )
+    for name, known in used:
+        if name not in known:
+            raise InputError(f"{path}: unknown {name!r}{did_you_mean(name, sorted(known))}")
+    for run in every:
+        _ = run.training  # checks the number of steps
     return plan
 
 
@@ -189,38 +272,3 @@ def runs(plan: Plan) -> list[Run]:
         for row in plan.rows
         if collection.name in row.steps
     ]
-
-
-def _check(plan: Plan, path: Path) -> None:
-    collections = [collection.name for collection in plan.collections]
-    groups = ["table", *(ablation.group for ablation in plan.ablations)]
-    for row in plan.rows:
-        _check_names(path, "collections", row.steps, collections)
-        _check_names(path, "groups", row.groups, groups)
-    seen = set()
-    for run in runs(plan):
-        if run.id in seen:
-            raise InputError(f"{path}: two rows are called {run.id!r}; give one a `name`")
-        seen.add(run.id)
-        needed = count_stages(run.row.recipe, run.settings)
-        if len(run.steps) != needed:
-            raise InputError(
-                f"{path}: {run.id}: {len(run.steps)} numbers of steps for {needed} training "
-                "stages; give one per stage, prerequisites first"
-            )
-    rows = [run.name for run in runs(plan)]
-    for claim in (claim for ablation in plan.ablations for claim in ablation.claims):
-        if not claim.not_testable:
-            _check_names(path, "claims", (claim.better,), rows)
-            _check_names(path, "claims", (claim.worse,), [*rows, *BASELINES])
-        if claim.worse in BASELINES and (claim.measure, claim.queries) != ("RR@10", "all"):
-            raise InputError(
-                f"{path}: claims: {claim.text!r}: {claim.worse} has only RR@10 of all queries; "
-                "compare with that, or with a row"
-            )
-
-
-def _check_names(path: Path, where: str, names: Iterable[str], known: list[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise InputError(f"{path}: {where}: unknown {name!r}{did_you_mean(name, known)}")

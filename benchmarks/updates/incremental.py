@@ -22,17 +22,14 @@ from typing import Annotated, Any
 import typer
 
 from genir.cli import guarded
-from genir.corpus.readers import (
-    read_corpus,
-    read_qrels,
-    read_queries,
-    read_train_queries,
-)
+from genir.console import print_json, print_line
+from genir.corpus.readers import read_corpus, read_qrels, read_queries, read_train_queries
 from genir.corpus.writer import write_corpus
 from genir.evaluation.measures import evaluate, means
 from genir.retriever import Retriever
 from genir.training.incremental import RefreshRequest, refresh
-from genir.training.pipeline import TrainingJob, train
+from genir.training.job import TrainingJob
+from genir.training.pipeline import train
 from genir.types import Document, Qrel, Query
 
 MEASURE = "RR@10"
@@ -42,17 +39,12 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class SplitCorpus:
-    """A corpus of which some documents are held back from training.
-
-    Attributes:
-        train_texts: Document key -> texts of its train queries.
-    """
+    """A corpus of which some documents are held back from training."""
 
     folder: Path
     documents: list[Document]
     held_back: frozenset[str]
     queries: dict[str, Query]
-    train_texts: dict[str, list[str]]
     test: list[Qrel]
 
     @classmethod
@@ -61,15 +53,18 @@ class SplitCorpus:
         documents, queries = list(read_corpus(folder)), read_queries(folder)
         keys = sorted(document.key for document in documents)
         held_back = frozenset(Random(seed).sample(keys, round(len(keys) * share)))
-        train_file = folder / "qrels/train.tsv"
-        train_texts = read_train_queries(folder / "queries.jsonl", train_file, set(keys))
         test = read_qrels(folder / f"qrels/{split}.tsv", queries, set(keys))
-        return cls(folder, documents, held_back, queries, train_texts, test)
+        return cls(folder, documents, held_back, queries, test)
 
     @property
     def added(self) -> list[Document]:
         """The held-back documents."""
         return [document for document in self.documents if document.key in self.held_back]
+
+    def train_qrels(self, with_held_back: bool) -> list[Qrel]:
+        """Return the train judgements, with or without judgements of held-back documents."""
+        qrels = read_qrels(self.folder / "qrels/train.tsv")
+        return [qrel for qrel in qrels if with_held_back or qrel.document not in self.held_back]
 
     def write_reduced(self, folder: Path) -> None:
         """Write the corpus without the held-back documents and their judgements."""
@@ -79,39 +74,23 @@ class SplitCorpus:
         queries = [query for query in self.queries.values() if query.key in judged]
         write_corpus(folder, documents, queries, {"train": train}, overwrite=True)
 
-    def train_qrels(self, with_held_back: bool) -> list[Qrel]:
-        """Return the train judgements, with or without judgements of held-back documents."""
-        qrels = read_qrels(self.folder / "qrels/train.tsv")
-        return [qrel for qrel in qrels if with_held_back or qrel.document not in self.held_back]
+    @property
+    def queries_on_added(self) -> set[str]:
+        """Test queries that a held-back document answers."""
+        return {qrel.query for qrel in self.test if qrel.document in self.held_back}
 
-    def test_by_kind(self) -> dict[str, list[Qrel]]:
-        """Return test judgements of queries on an added document, and of all other queries."""
-        on_added = {qrel.query for qrel in self.test if qrel.document in self.held_back}
-        return {
-            "old": [qrel for qrel in self.test if qrel.query not in on_added],
-            "added": [qrel for qrel in self.test if qrel.query in on_added],
-        }
-
-    def random_queries(self, count: int, seed: int) -> list[str]:
-        """Return queries of random words of the documents."""
-        rng = Random(f"random queries {seed}")
-        words = sorted({word for document in self.documents for word in document.text.split()})
-        return [
-            " ".join(rng.choices(words, k=rng.randint(*RANDOM_QUERY_WORDS))) for _ in range(count)
-        ]
-
-
-def measure(retriever: Retriever, corpus: SplitCorpus) -> Figures:
-    """Return RR@10 of old and of added documents; None for added ones without them."""
-    figures: Figures = {"old": None, "added": None}
-    has_added = all(retriever.table.is_live(key) for key in corpus.held_back)
-    for kind, qrels in corpus.test_by_kind().items():
-        if kind == "old" or has_added:
-            keys = list(dict.fromkeys(qrel.query for qrel in qrels))
-            hits = retriever.search([corpus.queries[key].text for key in keys], 10)
-            values = evaluate(dict(zip(keys, hits, strict=True)), qrels)
-            figures[kind] = round(means(values)[MEASURE], 4)
-    return figures
+    def measure(self, retriever: Retriever) -> Figures:
+        """Return RR@10 of old and of added documents; None for added ones without them."""
+        keys = list(dict.fromkeys(qrel.query for qrel in self.test))
+        hits = retriever.search([self.queries[key].text for key in keys], 10)
+        values = evaluate(dict(zip(keys, hits, strict=True)), self.test)
+        on_added = self.queries_on_added
+        old, added = (
+            round(means(values, [key for key in keys if (key in on_added) == kind])[MEASURE], 4)
+            for kind in (False, True)
+        )
+        has_added = all(retriever.table.is_live(key) for key in self.held_back)
+        return {"old": old, "added": added if has_added else None}
 
 
 class Experiment:
@@ -127,7 +106,7 @@ class Experiment:
     def step(self, name: str, run: Callable[[], Figures]) -> None:
         """Run a step unless it has figures."""
         if name not in self.figures:
-            typer.echo(f"{name} ...", err=True)
+            print_line(f"{name} ...", stderr=True)
             self.figures[name] = run()
             self.path.write_text(json.dumps(self.figures, indent=2) + "\n", encoding="utf-8")
 
@@ -142,7 +121,7 @@ class Experiment:
         begin = time.perf_counter()
         retriever.add(documents, queries)
         milliseconds = 1000 * (time.perf_counter() - begin) / len(documents)
-        return {"ms a document": round(milliseconds, 1), **measure(retriever, self.corpus)}
+        return {"ms a document": round(milliseconds, 1), **self.corpus.measure(retriever)}
 
     def fine_tune(self, source: str, name: str, settings: Sequence[str]) -> Figures:
         """Fine-tune a copy of a model with inserted documents.
@@ -154,18 +133,22 @@ class Experiment:
         lines = [f"{qrel.query}\t{qrel.document}\t{qrel.grade}\n" for qrel in qrels]
         path.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), encoding="utf-8")
         model, queries = self.copy(source, name), self.corpus.folder / "queries.jsonl"
-        result = asdict(
-            refresh(RefreshRequest(model, queries, path, settings=settings, overwrite=True))
-        )
-        return {"refresh": result, **measure(Retriever.load(model), self.corpus)}
+        request = RefreshRequest(model, queries, path, settings=settings, overwrite=True)
+        result = asdict(refresh(request))
+        return {"refresh": result, **self.corpus.measure(Retriever.load(model))}
 
     def delete(self, random_queries: int, seed: int) -> Figures:
         """Delete the held-back documents, search, and count deleted hits and short answers."""
         corpus, retriever = self.corpus, Retriever.load(self.copy("asked", "deleted"))
         retriever.delete(sorted(corpus.held_back))
         keys = dict.fromkeys(qrel.query for qrel in corpus.test)
-        texts = [corpus.queries[key].text for key in keys]
-        answers = retriever.search([*texts, *corpus.random_queries(random_queries, seed)], 10)
+        texts, rng = [corpus.queries[key].text for key in keys], Random(f"random queries {seed}")
+        words = sorted({word for one in corpus.documents for word in one.text.split()})
+        drawn = [
+            " ".join(rng.choices(words, k=rng.randint(*RANDOM_QUERY_WORDS)))
+            for _ in range(random_queries)
+        ]
+        answers = retriever.search([*texts, *drawn], 10)
         return {
             "documents": len(corpus.held_back),
             "test queries": len(texts),
@@ -206,17 +189,17 @@ def main(
     if not (out / "reduced").is_dir():
         corpus.write_reduced(out / "reduced")
     train(TrainingJob(recipe, out / "reduced", out / "model", resume=True))
-    own = {
-        key: corpus.train_texts[key] for key in sorted(corpus.held_back & corpus.train_texts.keys())
-    }
-    steps.step("full", lambda: measure(Retriever.load(full), corpus))
-    steps.step("before", lambda: measure(Retriever.load(out / "model"), corpus))
+    keys = {document.key for document in corpus.documents}
+    texts = read_train_queries(source / "queries.jsonl", source / "qrels/train.tsv", keys)
+    own = {key: texts[key] for key in sorted(corpus.held_back & texts.keys())}
+    steps.step("full", lambda: corpus.measure(Retriever.load(full)))
+    steps.step("before", lambda: corpus.measure(Retriever.load(out / "model")))
     steps.step("added", lambda: steps.insert("added", {}))
     steps.step("added with queries", lambda: steps.insert("asked", own))
     steps.step("refreshed with queries", lambda: steps.fine_tune("asked", "learned-asked", known))
     steps.step("deleted", lambda: steps.delete(queries, seed))
     steps.step("refreshed", lambda: steps.fine_tune("added", "learned", known))
-    typer.echo(json.dumps({**steps.figures, "ratios": ratios(steps.figures)}, indent=2))
+    print_json({**steps.figures, "ratios": ratios(steps.figures)})
 
 
 if __name__ == "__main__":

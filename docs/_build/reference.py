@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 TOP = Path(__file__).parents[2]
 RECIPES = TOP / "genir" / "recipes"
-RESULTS = TOP / "docs" / "results"
+RESULTS = TOP / "docs" / "results" / "recipes"
 SHOWN = ("Success@10", "RR@10")
 
 
@@ -76,6 +76,7 @@ def _plain(text: str | None) -> str:
 def recipe_keys() -> str:
     """Return the sections of a recipe, then the keys of each scheme, task, loss and model."""
     from genir import config
+    from genir.decoding.strategies.registry import STRATEGIES
     from genir.identifiers.registry import SCHEMES
     from genir.models.registry import MODELS
     from genir.tasks.registry import TASKS
@@ -89,11 +90,13 @@ def recipe_keys() -> str:
         _section("[training]", config.TrainingSection),
         _section("[decoding]", config.DecodingSection),
         _section("[pseudo_queries]", config.PseudoQueriesSection),
+        _section("[rerank]", config.RerankSection),
     ]
     parts += _variants("Schemes: `[identifiers] scheme`", SCHEMES)
     parts += _variants("Tasks: `[[tasks]] task`", TASKS)
     parts += _variants("Losses: `[[losses]] loss`", LOSSES)
     parts += _variants("Models: `[model] kind`", MODELS)
+    parts += _variants("Search strategies: `[decoding] strategy`", STRATEGIES)
     return "\n\n".join(parts)
 
 
@@ -185,7 +188,7 @@ def figures(name: str) -> str:
     heads = ("collection", *SHOWN, *(f"{one}, unseen documents" for one in SHOWN), "training steps")
     if not rows:
         return "Not measured under a common budget."
-    return f"`{name}`, from [all recipes under one budget](../results/recipes.md):\n\n{table(heads, rows)}"
+    return f"`{name}`, from [all recipes under one budget](../results/recipes/index.md):\n\n{table(heads, rows)}"
 
 
 # --- HTTP ----------------------------------------------------------------------------------------

@@ -5,27 +5,19 @@ Hits have only key, score and rank; titles are read from the document store when
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.arguments import as_count, as_texts
+from genir.arguments import as_count, as_texts, is_listable
 from genir.corpus.serialization import document_of, documents_of, record_from
+from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.types import Document, Filter, Hit, as_filter
 
 Scores = NDArray[np.float32]
 """Scores of all documents, float32 [documents], in corpus order."""
-
-
-@runtime_checkable
-class Filterable(Protocol):
-    """Corpus that supports metadata filters."""
-
-    def matching(self, where: Filter) -> NDArray[np.bool_]:
-        """Return which documents pass the filter, bool [documents], in corpus order."""
-        ...
 
 
 def corpus_of(given: Any) -> Sequence[Document]:
@@ -34,9 +26,9 @@ def corpus_of(given: Any) -> Sequence[Document]:
     Raises:
         InputError: an item is neither a `Document` nor a dict with its fields.
     """
-    if isinstance(given, Filterable):
-        return given  # type: ignore[return-value]
-    if isinstance(given, str | bytes | Mapping | Document) or not isinstance(given, Iterable):
+    if isinstance(given, DocumentStore):
+        return given
+    if isinstance(given, str | bytes | Mapping | Document) or not is_listable(given):
         return documents_of(given)
     return [
         one
@@ -59,7 +51,7 @@ class ExhaustiveSearcher(ABC):
     """
 
     floor: ClassVar[float] = -np.inf
-    """Minimal score, exclusive, of a hit."""
+    """Minimum score, exclusive, of a hit."""
 
     def __init__(self, corpus: Sequence[Document], keys: Sequence[str]) -> None:
         if not keys:
@@ -84,7 +76,7 @@ class ExhaustiveSearcher(ABC):
 
         Args:
             queries: Query texts; a string is one query.
-            k: Maximal number of hits per query.
+            k: Maximum number of hits per query.
             where: Metadata filter; needs a document store as the corpus.
             among: Documents that may be hits, bool [documents]; None allows all.
 
@@ -102,7 +94,7 @@ class ExhaustiveSearcher(ABC):
 
     def _matching(self, where: Filter) -> NDArray[np.bool_]:
         where = as_filter(where)
-        if not isinstance(self._corpus, Filterable):
+        if not isinstance(self._corpus, DocumentStore):
             raise InputError(f"the filter {where} needs a document store as the corpus")
         return self._corpus.matching(where)
 

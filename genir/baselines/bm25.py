@@ -1,4 +1,4 @@
-"""BM25 by bm25s: Lucene variant, k1 0.9, b 0.4, with stemming and stop words for English."""
+"""BM25 by bm25s: Lucene variant, k1 0.9, b 0.4, on the stemmed terms of the corpus's language."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,21 +6,17 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import Stemmer
 
-from genir.arguments import as_text, as_texts
+from genir.arguments import as_texts
 from genir.baselines.base import ExhaustiveSearcher, Scores, corpus_of, passage
-from genir.corpus.tokens import index_terms
+from genir.corpus.analyzer import Analyzer
+from genir.corpus.tokens import index_characters
 from genir.errors import InputError
 from genir.process_memory import block_import
 from genir.types import Document
 
 with block_import("jax"):
     import bm25s
-    from bm25s.stopwords import STOPWORDS_EN
-
-ENGLISH = "english"
-STOP_WORDS = frozenset(STOPWORDS_EN)
 
 
 class Bm25(ExhaustiveSearcher):
@@ -29,32 +25,33 @@ class Bm25(ExhaustiveSearcher):
     floor = 0.0
 
     def __init__(
-        self, corpus: Sequence[Document], keys: Sequence[str], index: Any, language: str
+        self, corpus: Sequence[Document], keys: Sequence[str], index: Any, analyzer: Analyzer
     ) -> None:
         super().__init__(corpus, keys)
         self._index = index
-        self._language = language
+        self._analyzer = analyzer
 
     @classmethod
-    def fit(cls, corpus: Sequence[Document], language: str = ENGLISH) -> Self:
-        """Index titles and texts, with stemming and stop words for English only.
+    def fit(cls, corpus: Sequence[Document], language: str | None = None) -> Self:
+        """Index titles and texts.
+
+        Args:
+            corpus: Documents.
+            language: ISO 639-1 code, which selects stemmer and stop words; None detects it.
 
         Raises:
             InputError: no document has an indexable term.
         """
         corpus = corpus_of(corpus)
         documents = [(document.key, passage(document)) for document in corpus]
-        tokens = _tokens([index_terms(text) for _, text in documents], language)
+        texts = [text for _, text in documents]
+        analyzer = Analyzer.of(texts) if language is None else Analyzer(language)
+        tokens = list(analyzer.terms(texts))
         if not any(tokens):
             raise InputError("BM25: no document has an indexable word; give them text")
         index = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
         index.index(tokens, show_progress=False)
-        return cls(corpus, [key for key, _ in documents], index, language)
-
-    @staticmethod
-    def supports(text: str, language: str = ENGLISH) -> bool:
-        """Return whether a text has a term, besides punctuation and English stop words."""
-        return bool(_tokens([index_terms(as_text(text, "text"))], language)[0])
+        return cls(corpus, [key for key, _ in documents], index, analyzer)
 
     @property
     def bytes_per_document(self) -> float:
@@ -65,8 +62,8 @@ class Bm25(ExhaustiveSearcher):
 
     def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's BM25 scores; repeated query terms count repeatedly."""
-        for tokens in _tokens(list(map(index_terms, as_texts(queries))), self._language):
-            if tokens and all(len(token) == 1 for token in tokens):
+        for tokens in self._analyzer.terms(as_texts(queries)):
+            if tokens and all(len(index_characters(token)) == 1 for token in tokens):
                 yield self._character_scores(tokens)
             else:
                 yield self._index.get_scores_from_ids(self._index.get_tokens_ids(tokens))
@@ -87,19 +84,9 @@ class Bm25(ExhaustiveSearcher):
 
     @cached_property
     def _holding(self) -> dict[str, list[int]]:
-        """Term ids of one or two characters, by each of their characters."""
+        """Ids of the terms that are bigrams or single characters, by each of their characters."""
         holding = defaultdict(list)
         for term, number in self._index.vocab_dict.items():
-            if len(term) <= 2:
-                for character in dict.fromkeys(term):
-                    holding[character].append(number)
+            for character in dict.fromkeys(index_characters(term)):
+                holding[character].append(number)
         return dict(holding)
-
-
-def _tokens(found: list[list[str]], language: str) -> list[list[str]]:
-    """Return terms; for English stemmed and without stop words."""
-    if language != ENGLISH:
-        return found
-    distinct = list({term for own in found for term in own} - STOP_WORDS)
-    stems = dict(zip(distinct, Stemmer.Stemmer(ENGLISH).stemWords(distinct), strict=True))
-    return [[stems[term] for term in own if term in stems] for own in found]

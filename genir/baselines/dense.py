@@ -16,11 +16,12 @@ from threadpoolctl import ThreadpoolController
 from genir.baselines.base import ExhaustiveSearcher, Scores, corpus_of, passage
 from genir.errors import InputError
 from genir.models.encoder import TextEncoder
+from genir.models.encoder_head.given_vectors import GivenVectors, embed_queries
 from genir.models.precision import choose
 from genir.types import Document
 
 MAX_SCORES_PER_BATCH = 2**24
-"""Maximal number of scores in memory: queries of a chunk times documents (64 MB as float32)."""
+"""Maximum number of scores in memory: queries of a chunk times documents (64 MB as float32)."""
 
 
 class Dense(ExhaustiveSearcher):
@@ -31,7 +32,7 @@ class Dense(ExhaustiveSearcher):
         corpus: Sequence[Document],
         keys: Sequence[str],
         vectors: NDArray[np.float32],
-        encoder: TextEncoder,
+        encoder: TextEncoder | GivenVectors,
     ) -> None:
         super().__init__(corpus, keys)
         self.vectors = vectors
@@ -62,7 +63,7 @@ class Dense(ExhaustiveSearcher):
 
     def scores(self, queries: str | Iterable[str]) -> Iterator[Scores]:
         """Yield each query's inner products with all documents, float32 [documents]."""
-        vectors = self._encoder.embed(queries, work="answering")
+        vectors = embed_queries(self._encoder, queries, work="answering")
         if len(vectors) == 1:
             # With more threads, NumPy's would keep spinning after the product and slow down torch's
             # threads in the next encoder pass, several times over.
@@ -75,7 +76,7 @@ class Dense(ExhaustiveSearcher):
 
 
 def _embed(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]:
-    return encoder.embed(texts, progress="embedding documents")
+    return encoder.embed(texts, "document", progress="embedding documents")
 
 
 def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[np.float32]:
@@ -97,9 +98,10 @@ def _cached(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[
 
 
 def _digest(texts: Sequence[str], encoder: TextEncoder) -> str:
-    """Hash the inputs of the vectors: texts, and the encoder's weights, length and precision."""
+    """Hash the inputs of the vectors: texts, precision, and the encoder's weights and design."""
     taken = choose("embedding", next(encoder.parameters()).device.type)
-    digest = hashlib.sha256(f"{encoder.length} {taken}".encode())
+    digest = hashlib.sha256(f"{[tower.length for tower in encoder.towers()]} {taken}".encode())
+    digest.update(encoder.design.model_dump_json().encode())
     for name, weights in encoder.state_dict().items():
         digest.update(name.encode())
         digest.update(weights.detach().cpu().float().numpy().tobytes())

@@ -24,9 +24,13 @@ FULL = "the disk is full ({}); free space and run it again"
 FAULTS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EROFS),
+        "cannot be used ({}); check the path and its permissions",
+    ),
     errno.EBADF: "is not open for writing ({}); redirect it to a file or to /dev/null",
 }
-"""Messages for expected write errors, by errno."""
+"""Messages for errors of the file system that a user can mend, by errno."""
 FIRST_FREE = 3
 """Lowest file descriptor after standard input, output and error."""
 

@@ -1,20 +1,18 @@
-"""Verbs that evaluate, benchmark and inspect models."""
+"""Verbs that evaluate and inspect models."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from genir.cli.options import AsJson, JsonFile, Model, PrecisionOption, refuse_place
-from genir.config import Precision
+from genir.cli.options import AsJson, JsonFile, Model, PrecisionOption, Rerank, refuse_place
 from genir.console import print_json, print_table
-from genir.serving.cli import load
+from genir.errors import InputError
 
 verbs = typer.Typer()
-benchmark_app = typer.Typer(help="Measure speed against other systems.", no_args_is_help=True)
-verbs.add_typer(benchmark_app, name="benchmark")
 
 
 @verbs.command()
@@ -22,7 +20,9 @@ def evaluate(
     model: Model,
     queries: Annotated[Path, typer.Option(help="queries.jsonl or .tsv")],
     qrels: Annotated[Path, typer.Option(help="judgements: BEIR or TREC")],
-    baselines: Annotated[str, typer.Option(help="baselines to compare with")] = "bm25,dense,rrf",
+    baselines: Annotated[
+        str, typer.Option(help="baselines to compare with")
+    ] = "bm25,dense,rrf,convex",
     run: Annotated[
         Path | None, typer.Option(help="write a TREC run file here", callback=refuse_place)
     ] = None,
@@ -42,35 +42,67 @@ def evaluate(
     previous: Annotated[
         Path | None, typer.Option(help="previous model folder or run, to measure forgetting")
     ] = None,
+    dev_queries: Annotated[
+        Path | None, typer.Option(help="dev queries, to choose the weight of convex; default: 0.5")
+    ] = None,
+    dev_qrels: Annotated[Path | None, typer.Option(help="their judgements")] = None,
+    query_vectors: Annotated[
+        Path | None, typer.Option(help="vectors of the queries, for a model of train --vectors")
+    ] = None,
+    rerank: Rerank = None,
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Evaluate a model and BM25, dense retrieval and their fusion on the same queries."""
+    """Evaluate a model and BM25, dense retrieval and their fusions on the same queries."""
     from genir.evaluation.compare import Options
     from genir.evaluation.runner import Outputs, evaluate
     from genir.models.precision import override
 
     override(precision)
     outputs = Outputs(run, json_file, report)
-    options = Options(typos, latency_queries, diagnose=diagnose, previous=previous, beams=beams)
+    if (dev_queries is None) != (dev_qrels is None):
+        raise InputError("--dev-queries and --dev-qrels: give both, or neither")
+    if dev_qrels is not None and dev_qrels.resolve() == qrels.resolve():
+        raise InputError(f"--dev-qrels {dev_qrels}: is also --qrels; choose the weight on others")
+    dev = None if dev_queries is None or dev_qrels is None else (dev_queries, dev_qrels)
+    options = Options(
+        typos,
+        latency_queries,
+        diagnose=diagnose,
+        previous=previous,
+        beams=beams,
+        dev=dev,
+        rerank=rerank,
+        query_vectors=query_vectors,
+    )
     evaluate(model, queries, qrels, baselines, outputs, options)
 
 
 @verbs.command()
 def inspect(model: Model, as_json: AsJson = False) -> None:
     """Show the content of a model folder and verify every file."""
+    from genir.identifiers.units import units_text
     from genir.retriever import Retriever
 
     retriever = Retriever.load(model)
-    facts = {k: v for k, v in retriever.manifest.items() if k != "files"}
-    facts["live documents"] = len({*retriever.table.documents[retriever.table.live].tolist()})
+    facts = {k: v for k, v in retriever.index.manifest.items() if k != "files"}
+    # The manifest describes the base folder; the journal's changes count, too.
+    facts |= {
+        "documents": len(retriever.table.keys),
+        "live documents": retriever.index.live_count,
+        "identifiers": len(retriever.table),
+        "version": retriever.version,
+        "versions": [asdict(one) for one in retriever.versions()],
+    }
+    facts["units"] = units_text(retriever.decoder.stage.scheme.options)
     facts["parameters"] = retriever.parameters
-    facts["bytes"] = sum(file["bytes"] for file in retriever.manifest["files"].values())
+    facts["bytes"] = sum(file["bytes"] for file in retriever.index.manifest["files"].values())
     metrics = json.loads(retriever.attachments.get("metrics.json", b"{}"))
     facts["precision"] = metrics.get("precision", {})
     facts["dev"] = {k: v for k, v in metrics.get("dev", {}).items() if k in ("RR@10", "Success@10")}
     if as_json:
         print_json(facts)
         return
+    facts["dev"] = {k: "not measured" if v is None else v for k, v in facts["dev"].items()}
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
         for number, item in enumerate(value if isinstance(value, list) else [value]):
@@ -90,56 +122,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:,}"
     return "" if value is None else str(value)
-
-
-@benchmark_app.command("latency")
-def latency(
-    model: Model,
-    queries: Annotated[
-        Path | None, typer.Option(help="queries.jsonl or .tsv; default: titles of documents")
-    ] = None,
-    count: Annotated[int, typer.Option(help="number of queries", min=1)] = 200,
-    baselines: Annotated[str, typer.Option(help="baselines to compare with")] = "dense,bm25",
-    json_file: JsonFile = None,
-    precision: PrecisionOption = "auto",
-) -> None:
-    """Measure single-query latency of the model, a transformers encoder pass, and baselines."""
-    from genir.evaluation.runner import benchmark_latency
-    from genir.models.precision import override
-
-    override(precision)
-    benchmark_latency(model, queries, count, baselines, json_file)
-
-
-@benchmark_app.command("decode")
-def decode(
-    quick: Annotated[bool, typer.Option(help="one small setting: half a minute")] = False,
-    corpus: Annotated[
-        Path | None, typer.Option(help="decode the URLs of this corpus folder instead of codes")
-    ] = None,
-    sizes: Annotated[
-        bool,
-        typer.Option(help="only genir, on 10 thousand to 10 million identifiers, 100 on a GPU"),
-    ] = False,
-    model: Annotated[
-        Path | None, typer.Option(help="decode with this trained model: url, title, genre")
-    ] = None,
-    queries: Annotated[Path | None, typer.Option(help="queries for --model")] = None,
-    turns: Annotated[int, typer.Option(help="repetitions of each measurement", min=1)] = 3,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if available")] = "auto",
-    json_file: JsonFile = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="write a chart here, a PNG", callback=refuse_place)
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="bf16, fp32, or auto: the faster one")
-    ] = "auto",
-) -> None:
-    """Compare genir's decoder with transformers' `generate` on the same weights and identifiers."""
-    from genir.evaluation.decode_speed import DecodeRequest, run_benchmark
-
-    request = DecodeRequest(quick, corpus, sizes, turns, device, model, queries, precision)
-    run_benchmark(request, json_file, plot)
-
-
-benchmark_app.command()(load)

@@ -35,6 +35,10 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option("--precision", help="of matrix products; auto: the faster one, measured"),
 ]
+Rerank = Annotated[
+    str | None,
+    typer.Option(help="cross-encoder or monoT5 that re-ranks the hits; default: the recipe's"),
+]
 Overwrite = Annotated[bool, typer.Option(help="replace an existing output")]
 
 

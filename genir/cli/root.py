@@ -4,12 +4,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import typer
-from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
+from genir.arguments import as_path
+from genir.console import print_line
 from genir.errors import InputError
 
 Command = TyperGroup | TyperCommand
@@ -23,16 +25,15 @@ DASHED = re.compile(r"-[^-]\s")
 
 
 class Root(TyperGroup):
-    """Group of all verbs. Help texts are not markup: `[pseudo_queries]` is printed as it is."""
+    """Group of all verbs."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         for command in commands_below(self):
-            command.help = escape(command.help or "")
+            command.short_help = (command.help or "").partition("\n\n")[0]  # not cut to a line
             for parameter in command.params:
-                if getattr(parameter, "help", None):
-                    parameter.help = escape(parameter.help)  # type: ignore[attr-defined]
                 _check_numbers(parameter)
+                _check_paths(parameter)
 
     def main(
         self,
@@ -48,7 +49,7 @@ class Root(TyperGroup):
 
 
 def _check_numbers(parameter: Any) -> None:
-    """Restrict a numeric parameter to plain digits, and show a refused value.
+    """Restrict a numeric parameter to plain digits; the error quotes the value.
 
     Python's parsers also accept `1_000`, white space, digits of any script, `nan` and `inf`.
     """
@@ -65,6 +66,19 @@ def _check_numbers(parameter: Any) -> None:
             most = " of at most 18 digits" if digits else ""
             raise typer.BadParameter(f"{value!r:.60}, give {wanted}{most}", context, parameter)
         return process(context, value)
+
+    parameter.process_value = checked
+
+
+def _check_paths(parameter: Any) -> None:
+    """Pass the paths of a parameter through `as_path`."""
+    annotation = parameter.type_descriptor.annotation
+    if Path not in {annotation, *get_args(annotation)}:
+        return
+    process, name = parameter.process_value, parameter.opts[0]
+
+    def checked(context: Any, value: Any) -> Any:
+        return process(context, as_path(value, name) if isinstance(value, str) else value)
 
     parameter.process_value = checked
 
@@ -90,9 +104,11 @@ def run_command(
         code = main(given, prog, standalone_mode=False)
     except typer.TyperException as error:
         message = error.format_message()
-        if not message:  # no verb was named: typer printed the help
-            sys.exit(2)
         context = getattr(error, "ctx", None)
+        if context is not None and message == context.get_help():  # no verb was named
+            for line in message.splitlines():
+                print_line(line)
+            sys.exit(2)
         hint = f"; see {context.command_path} --help" if context is not None else ""
         unknown = re.match("-[^-]", getattr(error, "option_name", ""))
         if unknown or any(DASHED.match(argument) for argument in given):

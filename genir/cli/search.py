@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from genir.arguments import is_blank
-from genir.cli.options import AsJson, Conditions, Model, PrecisionOption, read_conditions
+from genir.cli.options import AsJson, Conditions, Model, PrecisionOption, Rerank, read_conditions
 from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
 from genir.serving.cli import serve
+from genir.types import Hit
 
 verbs = typer.Typer()
 
@@ -27,6 +28,7 @@ def search(
     exact: Annotated[
         bool | None, typer.Option(help="prove that no better hits exist; default: the recipe's")
     ] = None,
+    rerank: Rerank = None,
     as_json: AsJson = False,
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -38,11 +40,13 @@ def search(
     if is_blank(query):
         raise InputError("the query is empty; give some text")
     retriever = Retriever.from_pretrained(str(model))
+    if rerank is not None:
+        retriever.set_rerank(rerank)
     hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[
         0
     ]
     if as_json:
-        values: dict[str, Any] = {"hits": [asdict(hit) for hit in hits]}
+        values: dict[str, Any] = {"hits": [_fields(hit) for hit in hits]}
         if hits.proven is not None:
             values["proven"] = hits.proven
         print_json(values)
@@ -51,12 +55,22 @@ def search(
         facts = "  ".join(filter(None, (f"{hit.score:.3f}", hit.url)))
         title = ("  " + hit.title, "bold") if hit.title else ""
         print_line(f"{hit.rank:>3}  ", (hit.key, "bold"), (f"  {facts}", "dim"), title)
+        if hit.unit is not None and hit.unit.heading:
+            print_line("     ", (hit.unit.heading, "bold"))
         print_line(f"     {hit.snippet}")
     if not hits:
         print_line("no document matches the filter")
     if hits.proven is not None:
         proof = "proven" if hits.proven else "not proven: the [decoding] max_nodes ran out"
         print_line((proof, "dim"))
+    if retriever.reranker is not None:
+        cost = retriever.reranker.cost(retriever.recipe.rerank.top_n)
+        print_line((f"re-ranked: {cost}", "dim"))
+
+
+def _fields(hit: Hit) -> dict[str, Any]:
+    """Return the fields of a hit; without `unit` if the model has no units."""
+    return {name: value for name, value in asdict(hit).items() if value is not None}
 
 
 @verbs.command()

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from genir.cli.options import JsonFile, Overwrite, PrecisionOption, Settings, refuse_place
 from genir.config import Precision
 from genir.console import command, print_line, print_table
+from genir.plurals import counted
 
 verbs = typer.Typer()
 corpus_app = typer.Typer(help="Make corpus folders.", no_args_is_help=True)
@@ -24,6 +25,13 @@ def train(
     out: Annotated[Path, typer.Option(help="the model folder to write")],
     queries: Annotated[Path | None, typer.Option(help="train queries [the corpus's own]")] = None,
     qrels: Annotated[Path | None, typer.Option(help="their judgements [qrels/train.tsv]")] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(help="vectors of the documents by any model: .safetensors, .parquet, .npy"),
+    ] = None,
+    query_vectors: Annotated[
+        Path | None, typer.Option(help="vectors of the train queries, in the same formats")
+    ] = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option(help="continue an interrupted training")] = False,
     overwrite: Overwrite = False,
@@ -43,11 +51,13 @@ def train(
         changes.append(f"training.precision={precision}")
     retriever = api.train(
         corpus, recipe, out=out, queries=queries, qrels=qrels, settings=changes, resume=resume,
-        overwrite=overwrite, base_url=base_url,
+        overwrite=overwrite, base_url=base_url, vectors=vectors, query_vectors=query_vectors,
     )  # fmt: skip
     if PartialState().is_main_process:
         print_line(
-            (str(out), "bold"), f": {len(retriever.documents):,} documents. Try:", stderr=True
+            (str(out), "bold"),
+            f": {counted(retriever.index.live_count, 'document')}. Try:",
+            stderr=True,
         )
         print_line(command("genir", "search", out) + ' "your question"')
 
@@ -123,7 +133,8 @@ def python_docs(
 
     made, modules = make_python_docs(out, packages or [], overwrite)
     print_line(
-        f"{out}: {len(made.documents):,} entries of {len(modules.imported):,} modules "
-        f"({len(modules.skipped)} could not be imported), {len(made.queries):,} queries."
+        f"{out}: {counted(len(made.documents), 'entry', 'entries')} of "
+        f"{counted(len(modules.imported), 'module')} ({len(modules.skipped)} could not be "
+        f"imported), {counted(len(made.queries), 'query', 'queries')}."
     )
     print_line("The queries are sentences removed from the documentation.")

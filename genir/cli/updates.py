@@ -12,6 +12,7 @@ from rich.table import Table
 from genir.cli.options import AsJson, Model, Settings
 from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
+from genir.plurals import counted
 
 if TYPE_CHECKING:
     from genir.retriever import Retriever
@@ -34,6 +35,9 @@ def add(
     queries: Queries = None,
     qrels: Qrels = None,
     pseudo: Pseudo = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="vectors of the documents, for a model of train --vectors")
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="prefix of page URLs: URL = prefix + path [as in training]")
     ] = None,
@@ -41,23 +45,27 @@ def add(
 ) -> None:
     """Add documents, all or none; they are searchable immediately."""
     from genir.corpus.readers import holds_pages, read_corpus
+    from genir.corpus.vectors import read_vectors
     from genir.retriever import Retriever
 
     pages = holds_pages(file)
     retriever = Retriever.load(model)
     if base_url is None:
-        base_url = retriever.base_url if pages else ""
+        base_url = retriever.index.base_url if pages else ""
     documents = list(read_corpus(file, base_url))
     if queries is None:
         _note_train_files(file)
     asked = _queries(retriever, documents, (queries, qrels), pseudo)
+    given = None
+    if vectors is not None:
+        names = [document.key for document in documents]
+        given = dict(zip(names, read_vectors(vectors, names), strict=True))
     began = time.monotonic()
     change = retriever.put if replace else retriever.add
-    keys = change(documents, asked)
+    keys = change(documents, asked, vectors=given)
     seconds = time.monotonic() - began
-    each = f"{1000 * seconds / len(keys):.0f} ms each"
     values = {"documents": len(keys), "version": retriever.version, "seconds": round(seconds, 3)}
-    _report(f"{len(keys):,} documents added in {seconds:.1f} s, {each}", values, as_json)
+    _report(f"{counted(len(keys), 'document')} added in {seconds:.1f} s", values, as_json)
 
 
 @verbs.command()
@@ -79,7 +87,7 @@ def delete(
     retriever = Retriever.load(model)
     gone = retriever.delete(wanted)
     values = {"documents": len(gone), "version": retriever.version}
-    _report(f"{len(gone):,} documents deleted", values, as_json)
+    _report(f"{counted(len(gone), 'document')} deleted", values, as_json)
 
 
 @verbs.command()
@@ -111,11 +119,15 @@ def rollback(
     retriever = Retriever.load(model)
     retriever.rollback(version)
     values = {
-        "documents": _live_documents(retriever),
+        "documents": retriever.index.live_count,
         "version": retriever.version,
         "target": version,
     }
-    _report(f"{values['documents']:,} documents, as at version {version}", values, as_json)
+    _report(
+        f"{counted(retriever.index.live_count, 'document')}, as at version {version}",
+        values,
+        as_json,
+    )
 
 
 @verbs.command()
@@ -127,9 +139,9 @@ def compact(model: Model, as_json: AsJson = False) -> None:
     retriever = Retriever.load(model)
     retriever.compact()
     after = _bytes(model)
-    values = {"documents": _live_documents(retriever), "version": retriever.version, "bytes": after}
+    values = {"documents": retriever.index.live_count, "version": retriever.version, "bytes": after}
     size = f"{before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
-    _report(f"{values['documents']:,} documents; {size}", values, as_json)
+    _report(f"{counted(retriever.index.live_count, 'document')}; {size}", values, as_json)
 
 
 @verbs.command()
@@ -144,13 +156,14 @@ def refresh(
     adapters: Annotated[
         int, typer.Option(help="rank of LoRA adapters; 0: train all weights", min=0)
     ] = 0,
-    tolerance: Annotated[float, typer.Option(help="maximal RR@10 loss of old documents")] = 0.01,
+    tolerance: Annotated[float, typer.Option(help="maximum RR@10 loss of old documents")] = 0.01,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option(help="continue an interrupted refresh")] = False,
     overwrite: Annotated[bool, typer.Option(help="restart an interrupted refresh")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the model on added documents; replace it unless old documents rank worse."""
+    from genir.training.dev_eval import shown
     from genir.training.incremental import RefreshRequest, refresh
 
     request = RefreshRequest(
@@ -167,9 +180,10 @@ def refresh(
     )
     found = refresh(request)
     text = (
-        f"{found.documents:,} documents trained in {found.steps:,} steps, {found.seconds:.0f} s; "
-        f"dev RR@10 of old documents {found.old.before:.3f} -> {found.old.after:.3f}, "
-        f"of new ones {found.new.before:.3f} -> {found.new.after:.3f}"
+        f"{counted(found.documents, 'document')} trained in "
+        f"{counted(found.steps, 'step')}, {found.seconds:.0f} s; "
+        f"dev RR@10 of old documents {shown(found.old.before)} -> {shown(found.old.after)}, "
+        f"of new ones {shown(found.new.before)} -> {shown(found.new.after)}"
     )
     _report(text, asdict(found) | {"old": found.old._asdict(), "new": found.new._asdict()}, as_json)
 
@@ -245,10 +259,6 @@ def _note_train_files(corpus: Path) -> None:
         notes = SkippedItems(str(corpus))
         notes.add("its train queries are ignored; give them as --queries and --qrels")
         notes.report()
-
-
-def _live_documents(retriever: "Retriever") -> int:
-    return len({*retriever.table.documents[retriever.table.live].tolist()})
 
 
 def _bytes(folder: Path) -> int:

@@ -14,6 +14,7 @@ app = typer.Typer(
     cls=Root,
     help="Generative retrieval: models that map a query to document identifiers.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain text, which is wrapped and not cut in a narrow terminal
     pretty_exceptions_enable=False,
 )
 for group in (training, search, updates, evaluate, signing):

@@ -2,18 +2,20 @@
 
 YAML between `---` lines, TOML between `+++` lines, or a JSON object. Values are kept as written: a
 number or boolean is converted only if JSON writes it in the same way (`10`, `true`), so `007`,
-`1.10`, `yes` and dates stay strings.
+`1.10`, `yes` and dates stay strings. Integers of TOML are typed: `0x10` and `1_000` are numbers.
 """
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time
 from typing import Any, ClassVar
 
 import yaml
 
-from genir.corpus.json_lines import shorten
+from genir.corpus.json_lines import shorten, string_advice
 from genir.corpus.metadata_values import MAX_VALUES
 from genir.json_parser import unique_fields
 from genir.toml_parser import parse_toml
@@ -33,6 +35,13 @@ MAX_CHARS = 2**18
 """Maximum number of characters; the YAML parser takes 10 seconds for a million."""
 MAX_DEPTH = 100
 """Maximum nesting depth of YAML lists and mappings."""
+_TIME = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+DATES: dict[type[datetime] | type[time], re.Pattern[str]] = {
+    datetime: re.compile(
+        rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?"
+    ),
+    time: re.compile(_TIME),
+}
 NUMBER = "tag:genir,2026:number"
 STANDARD = "tag:yaml.org,2002:"
 
@@ -66,12 +75,12 @@ def _refuse_long(fields: str) -> None:
 def _named(fields: dict[Any, Any]) -> dict[str, Any]:
     for name in fields:
         if not isinstance(_text(name), str):
-            raise ValueError(f"front matter: the name {name!r:.60} is no text; write it in quotes")
+            raise ValueError(f"front matter: the name {name!r:.60} is not text; write it in quotes")
     return {str(_text(name)): value for name, value in fields.items()}
 
 
 def never_ends(text: str) -> bool:
-    """Whether the text after front matter starts with unterminated front matter."""
+    """Return whether the text after front matter starts with unterminated front matter."""
     return OPENED.match(text) is not None
 
 
@@ -90,7 +99,7 @@ def title_of(fields: Mapping[str, Any]) -> str:
     if title is None:
         return ""
     if not isinstance(title, str):
-        raise ValueError(f"the title {shorten(title)} is no text; write it in quotes")
+        raise ValueError(f"the title {shorten(title)} is not text; {string_advice(title)}")
     return " ".join(title.split())
 
 
@@ -217,18 +226,32 @@ def _yaml(text: str) -> Any:
 
 def _toml(text: str) -> Any:
     try:
-        return _plain(parse_toml(text, parse_float=_scalar))
+        return _plain(parse_toml(text, parse_float=_scalar), _dates(text))
     except ValueError as error:
         raise ValueError(f"front matter: {error}") from None
 
 
-def _plain(value: Any) -> Any:
-    """Return a value with dates converted to strings."""
+def _dates(text: str) -> dict[str, deque[str]]:
+    """Return the times of a TOML text in order: ISO form -> as written, e.g. with a `Z`."""
+    found: dict[str, deque[str]] = {}
+    for kind, shape in DATES.items():
+        for written in shape.findall(text):
+            with suppress(ValueError):
+                iso = kind.fromisoformat(written.upper()).isoformat()
+                found.setdefault(iso, deque()).append(written)
+    return found
+
+
+def _plain(value: Any, dates: Mapping[str, deque[str]]) -> Any:
+    """Return a value with dates as strings, as they are written."""
     if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: _plain(inner, dates) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, datetime | date | time) else value
+        return [_plain(inner, dates) for inner in value]
+    if not isinstance(value, datetime | date | time):
+        return value
+    written = dates.get(value.isoformat(), deque([value.isoformat()]))
+    return written.popleft() if len(written) > 1 else written[0]
 
 
 def _json(source: str) -> tuple[dict[str, Any], str]:

@@ -1,7 +1,7 @@
 """JSON lines: parsing with line numbers, and short representations for messages."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genir.errors import InputError
@@ -72,3 +72,12 @@ def check_byte_order_mark(key: str, where: str) -> None:
             f"{where}: the key {key!a} begins with a byte order mark, as where files were joined; "
             "remove the mark"
         )
+
+
+def string_advice(value: Any) -> str:
+    """Return the remedy for a value of a record that should be a string."""
+    if isinstance(value, list | tuple):
+        return "join its parts into one string"
+    if isinstance(value, Mapping) or value is None:
+        return "give it a string"
+    return "write it in quotes"

@@ -49,7 +49,9 @@ def train_files(corpus: Path) -> tuple[Path, Path] | None:
             notes.add("train queries beside the file are not read; give its folder as the corpus")
             notes.report()
         return None
-    _refuse_broken_qrels(corpus / "qrels")
+    folder = corpus / "qrels"
+    if os.path.lexists(folder) and not folder.exists():  # for example on a disk not mounted
+        raise InputError(f"{folder}: a symbolic link to nothing; restore its target or remove it")
     queries, qrels = find_file(corpus, QUERY_FILES), find_file(corpus, TRAIN_QRELS)
     if qrels is None:
         _note_other_qrels(corpus)
@@ -57,16 +59,9 @@ def train_files(corpus: Path) -> tuple[Path, Path] | None:
     if queries is None:
         raise InputError(
             f"{qrels}: judgements without queries; put {' or '.join(QUERY_FILES)} into {corpus}, "
-            "or "
-            "give --queries and --qrels"
+            "or give --queries and --qrels"
         )
     return queries, qrels
-
-
-def _refuse_broken_qrels(qrels: Path) -> None:
-    """Raise InputError for a dangling link, for example to a disk that is not mounted."""
-    if os.path.lexists(qrels) and not qrels.exists():
-        raise InputError(f"{qrels}: a symbolic link to nothing; restore its target or remove it")
 
 
 def _note_other_qrels(corpus: Path) -> None:

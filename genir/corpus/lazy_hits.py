@@ -1,4 +1,4 @@
-"""Ranked documents with lazily computed snippets."""
+"""Search results whose snippets are computed on demand."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +9,12 @@ from genir.types import Hit, HitList
 
 @dataclass(frozen=True, slots=True)
 class LazyHits:
-    """The hits of one query without snippets, and their texts.
+    """The hits of one query, and the texts from which their snippets are computed.
 
-    Holds all the data that it shows: `hits` may run in any thread, while documents change or after
-    the store is closed. texts: one for each hit.
+    `hits` needs no access to the store, so it may run in any thread, also after documents have
+    changed or the store is closed.
+
+    texts: start of the text of each hit (`DocumentStore.previews`).
     """
 
     query: str
@@ -21,7 +23,7 @@ class LazyHits:
 
     @property
     def proven(self) -> bool | None:
-        """Whether exact search has proved the hits to be the best; None without exact search."""
+        """Whether exact search has proved that no document scores higher; else None."""
         return self.hits_without_snippets.proven
 
     def __iter__(self) -> Iterator[Hit]:

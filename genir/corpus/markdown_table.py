@@ -31,7 +31,7 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _is_row(state: StateBlock, line: int, end: int) -> bool:
-    """Whether a line continues the table, that is, starts no other block."""
+    """Return whether a line continues the table, that is, starts no other block."""
     if state.sCount[line] < state.blkIndent or state.is_code_block(line):
         return False
     if not getLine(state, line).strip():

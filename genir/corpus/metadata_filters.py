@@ -23,9 +23,12 @@ COLUMNS = ("title", "url")
 """Filterable fields of every document besides its metadata."""
 
 RANGES = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+"""SQL operators of range conditions."""
 OPERATORS = (*RANGES, "not", "prefix")
 NAMES = {"boolean": "true or false", "number": "a number", "text": "a text"}
+"""Descriptions of value types in messages."""
 NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?")
+"""A number in a command-line filter."""
 BOOLEANS = (b"\x00", b"\x01")
 """Index values of false and true."""
 JSON_PREFIX = b"{"
@@ -42,7 +45,7 @@ FieldRows = Callable[[str, str, list[Any]], MatchingRows]
 
 
 def matching_rows(field: str, condition: Any, having: FieldRows) -> MatchingRows:
-    """Return which documents fulfil a condition on a field, bool [documents].
+    """Return the mask of documents that fulfil a condition on a field, bool [documents].
 
     Raises:
         InputError: Unknown operator (the message suggests the nearest) or incomparable value.
@@ -172,7 +175,6 @@ def _end_of_prefix(prefix: str) -> str | None:
 
 
 def _bound(value: Any) -> Any:
-    """Return a value in its index representation."""
     if isinstance(value, bool):
         return BOOLEANS[value]
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value

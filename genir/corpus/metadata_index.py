@@ -11,7 +11,7 @@ from genir.corpus.metadata_filters import BOOLEANS, COLUMNS, JSON_PREFIX
 from genir.corpus.store_file import Rows
 from genir.errors import FolderError
 
-NAMES = """
+FIELDS_QUERY = """
 WITH RECURSIVE walk(field) AS (
     SELECT min(field) FROM fields
     UNION ALL
@@ -21,15 +21,15 @@ WITH RECURSIVE walk(field) AS (
 SELECT field FROM walk
 WHERE EXISTS (SELECT 1 FROM fields WHERE fields.field = walk.field AND fields.value < ?)
 """
-"""Skips from field to field in the index; DISTINCT would scan all of it."""
-TYPES = """
+"""Distinct fields with a filterable value. A skip scan: DISTINCT would read the whole index."""
+TYPES_QUERY = """
 SELECT DISTINCT CASE typeof(value) WHEN 'text' THEN 'text' WHEN 'blob' THEN 'boolean'
 ELSE 'number' END FROM fields WHERE field = ? AND value < ?
 """
 
 
 class MetadataIndex:
-    """The table `fields` of a store: (field, value, document number), in this order."""
+    """The table `fields` of a document store: sorted rows (field, value, document number)."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         self._path = path
@@ -37,18 +37,18 @@ class MetadataIndex:
 
     def names(self) -> list[str]:
         """Return the fields with a filterable value, sorted."""
-        return [field for (field,) in self._rows(NAMES, JSON_PREFIX)]
+        return [field for (field,) in self._rows(FIELDS_QUERY, JSON_PREFIX)]
 
     def has(self, field: str) -> bool:
-        """Whether any document has a field."""
+        """Return whether any document has a field."""
         return any(self._rows("SELECT 1 FROM fields WHERE field = ? LIMIT 1", field))
 
     def types(self, field: str) -> set[str]:
         """Return the types of a field's values: `text`, `number`, `boolean`."""
-        return {kind for (kind,) in self._rows(TYPES, field, JSON_PREFIX)}
+        return {kind for (kind,) in self._rows(TYPES_QUERY, field, JSON_PREFIX)}
 
     def values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
-        """Yield up to `most` values of a field, each with the number of a document with it.
+        """Yield up to `most` (value, document number) pairs of a field.
 
         Raises FolderError for a value that is not a string, number or boolean.
         """
@@ -60,14 +60,14 @@ class MetadataIndex:
                 yield value == BOOLEANS[True], number
             else:
                 raise FolderError(
-                    f"{self._path}: damaged: a value of {field!r} is no text, number or boolean; "
-                    "restore it"
+                    f"{self._path}: damaged: a value of {field!r} is not a text, number or "
+                    "boolean; restore it"
                 )
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.int64]:
         """Return the numbers of the documents with a value of a field that passes a test.
 
-        sql: test of `value`; values: its parameters.
+        sql: expression on the column `value`, e.g. `value >= ?`. values: of its question marks.
         """
         if field in COLUMNS:
             source, own = f"SELECT number, {field} AS value FROM documents", []

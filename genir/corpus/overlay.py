@@ -69,11 +69,11 @@ class OverlayStore(DocumentStore):
             self._masks = mask_cache()  # a new cache, so that a mask in the making is discarded
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
-        """Return the documents of the numbers that exist."""
+        """Return the documents with these numbers; unknown numbers are left out."""
         return super().numbered(numbers) | self._added.numbered(numbers)
 
     def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Return the metadata of the documents of the numbers that exist."""
+        """Return the metadata of documents by number; unknown numbers are left out."""
         return super().metadata_of(numbers) | self._added.metadata_of(numbers)
 
     def __iter__(self) -> Iterator[Document]:
@@ -96,13 +96,13 @@ class OverlayStore(DocumentStore):
             return super().number(key)
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
-        """Return the documents of the existing keys, in `keys` order; a string is one key."""
+        """Return documents by key, in the order of `keys`; unknown keys are left out."""
         keys = as_keys(keys)
         found = super().fetch(keys) | self._added.fetch(keys)
         return {key: found[key] for key in keys if key in found}
 
-    def _previews(self, keys: Sequence[str]) -> dict[str, Preview]:
-        return super()._previews(keys) | self._added._previews(keys)
+    def _previews(self, keys: Sequence[str], whole: bool) -> dict[str, Preview]:
+        return super()._previews(keys, whole) | self._added._previews(keys, whole)
 
     def keys(self) -> list[str]:
         """Return all keys in order."""
@@ -114,7 +114,7 @@ class OverlayStore(DocumentStore):
         return sorted({*super().metadata_fields(), *self._added.metadata_fields()})
 
     def has_field(self, field: str) -> bool:
-        """Whether any document, replaced ones included, has a metadata field."""
+        """Return whether any document, replaced ones included, has a metadata field."""
         return super().has_field(field) or self._added.has_field(field)
 
     def field_types(self, field: str) -> set[str]:
@@ -122,7 +122,7 @@ class OverlayStore(DocumentStore):
         return super().field_types(field) | self._added.field_types(field)
 
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
-        """Yield up to `most` values of a field, each with the number of a document with it."""
+        """Yield up to `most` (value, document number) pairs of a field."""
         hidden = set(self._added.numbers())
         yield from self._added.field_values(field, most)
         for value, number in super().field_values(field, most):

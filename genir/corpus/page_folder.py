@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -26,6 +26,7 @@ PARSERS: dict[str, Callable[[str], Page]] = {
     ".txt": parse_text,
 }
 FRONT_PAGES = ("index", "README")
+"""Names of pages that a link to their folder leads to."""
 ASSETS = frozenset(
     {".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".map", ".mp3",
      ".mp4", ".otf", ".png", ".svg", ".ttf", ".wav", ".webm", ".webp", ".woff", ".woff2"}
@@ -38,24 +39,28 @@ VCS_FOLDERS = (".git", ".hg", ".svn")
 """Hidden version control folders, which have no pages."""
 
 
-def page_files(folder: Path, notes: SkippedItems | None = None) -> list[Path]:
+def page_files(folder: Path, notes: SkippedItems) -> list[Path]:
     """Return the pages below a folder in path order.
 
     Args:
         folder: Traversed without following symbolic links to folders.
-        notes: Collects skipped entries: hidden pages, other file types, links to folders and to
-            files outside the folder, pipes and devices.
+        notes: Collects skipped entries: models and reports of genir, hidden pages, other file
+            types, links to folders and to files outside the folder, pipes and devices.
 
     Raises:
         InputError: A folder cannot be read, or is nested too deeply.
     """
-    notes = SkippedItems(str(folder)) if notes is None else notes
-    found = []
-    for path in sorted(walk_paths(folder, VCS_FOLDERS)):
+    found, paths = [], sorted(walk_paths(folder, VCS_FOLDERS))
+    own = _written_by_genir(set(paths))
+    for path in paths:
         place = path.relative_to(folder).as_posix()
         if path.is_dir():
             if path.is_symlink():
                 notes.add("symbolic links to folders are not followed", place)
+            if path in own:
+                notes.add("models and reports of genir are not read", place)
+            continue
+        if not own.isdisjoint(path.parents):
             continue
         reason = _unread(place) or _unreadable(path, folder)
         if not reason:
@@ -63,6 +68,17 @@ def page_files(folder: Path, notes: SkippedItems | None = None) -> list[Path]:
         elif reason not in SILENT_REASONS:
             notes.add(reason, place)
     return found
+
+
+def _written_by_genir(paths: Collection[Path]) -> set[Path]:
+    """Return the folders among paths that hold a model or a report, whose texts are no pages."""
+    pairs = (("recipe.toml", "manifest.json"), ("report.md", "evaluation.json"))
+    return {
+        path.parent
+        for one, other in pairs
+        for path in paths
+        if path.name == one and path.with_name(other) in paths and path.parent in paths
+    }
 
 
 def files_read(corpus: Path) -> dict[str, Path]:
@@ -98,9 +114,7 @@ def _unreadable(path: Path, folder: Path) -> str:
     return "pipes, sockets and devices are not read"
 
 
-def read_pages(
-    folder: Path, base_url: str = "", notes: SkippedItems | None = None
-) -> Iterator[Document]:
+def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
     """Yield a document for each page below a folder.
 
     Key: the path relative to the folder. URL: `base_url` and this path without its extension.
@@ -110,7 +124,6 @@ def read_pages(
     Raises:
         InputError: `base_url` is not a URL, or a page has another encoding, is malformed or empty.
     """
-    notes = SkippedItems(str(folder)) if notes is None else notes
     check_base_url(base_url)
     files = page_files(folder, notes)
     keys = [file.relative_to(folder).as_posix() for file in files]

@@ -3,6 +3,7 @@
 Markdown is rendered to HTML first, so that one parser finds titles and links in both.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
@@ -16,18 +17,24 @@ from genir.corpus.markdown_table import enable_tables
 
 HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "nav", "footer"})
+"""Elements whose text is not part of a page."""
 INLINE = frozenset(
-    {"a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i", "img",
-     "ins", "kbd", "mark", "q", "s", "samp", "small", "span", "strike", "strong", "sub", "sup",
-     "time", "tt", "u", "var", "wbr"}
+    {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "blink", "button", "cite", "code", "data",
+     "del", "dfn", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "meter", "nobr",
+     "output", "picture", "progress", "q", "rb", "rp", "rt", "rtc", "ruby", "s", "samp", "slot",
+     "small", "source", "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr"}
 )  # fmt: skip
+"""Elements that do not separate words; custom elements, whose names have a hyphen, do not either.
+"""
+READINGS = frozenset({"rt", "rp", "rtc"})
+"""Parts of a `<ruby>` that repeat its word, for example in kana. Their end tags are optional."""
 
 CONTAINERS = frozenset({"blockquote_open", "list_item_open"})
 MAX_NESTING = 100
 """Levels of Markdown: a quote is one, a list two. Each takes some frames of Python's stack."""
 MAX_INLINE_NESTING = 20
-"""Levels of inline markup, such as emphasis in a link; the default of markdown-it."""
-MAX_ATTRIBUTES = 5_000_000
+"""Levels of inline markup, for example emphasis in a link; the default of markdown-it."""
+MAX_LINK_CHARS = 5_000_000
 """Maximum number of characters in the URLs and titles of a page's links."""
 
 
@@ -63,15 +70,14 @@ def parse_html(source: str) -> Page:
         ValueError: Invalid front matter, or a declaration that the standard library cannot parse.
     """
     fields, body = split_front_matter(source)
-    page = _rendered(body, INLINE)
-    return _with_fields(page, fields, body)
+    return _with_fields(_rendered(body, INLINE), fields, body)
 
 
 def parse_markdown(source: str) -> Page:
     """Return a page's title (front matter or first heading), text and links.
 
     Raises:
-        ValueError: Like `parse_html`.
+        ValueError: The page cannot be parsed; see `parse_html`.
     """
     fields, body = split_front_matter(source)
     html = _markdown(body)
@@ -81,8 +87,7 @@ def parse_markdown(source: str) -> Page:
 def _markdown(body: str) -> str:
     """Render Markdown to HTML.
 
-    Raises:
-        ValueError: The HTML is far longer than its text, or the text is nested too deeply.
+    Raises ValueError if the HTML is far longer than its text, or the text is nested too deeply.
     """
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
     parser.core.ruler.before("inline", "inline_nesting", _bound_inline_nesting)
@@ -97,9 +102,9 @@ def _markdown(body: str) -> str:
         )
     # The URL and title of a reference are rendered at each use.
     inline = (child for token in tokens for child in token.children or ())
-    if sum(len(str(value)) for token in inline for value in token.attrs.values()) > MAX_ATTRIBUTES:
+    if sum(len(str(value)) for token in inline for value in token.attrs.values()) > MAX_LINK_CHARS:
         raise ValueError(
-            f"the addresses and titles of its links are more than {MAX_ATTRIBUTES:,} characters, "
+            f"the addresses and titles of its links are more than {MAX_LINK_CHARS:,} characters, "
             "counted at each use; shorten the references"
         )
     return str(parser.renderer.render(tokens, parser.options, environment))
@@ -143,6 +148,9 @@ class _Parser(HTMLParser):
         self._length = 0
         self._gap = ""  # pending white space before the next word
         self._hidden: list[str] = []  # open invisible elements
+        self._open = Counter[str]()  # their number by name
+        self._ruby = False
+        self._reading = False  # in an invisible part of a ruby
         self._verbatim = 0
         self._in_title = False
         self._title: list[str] = []
@@ -191,11 +199,19 @@ class _Parser(HTMLParser):
         shown = tuple(a for a in anchors if a.start < a.end)
         return Page(title, text, shown, unclosed=unclosed)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in self._inline:
+    def _separate(self, tag: str) -> None:
+        """Begin a line at a tag that is not inline."""
+        if tag not in self._inline and "-" not in tag:
             self._gap = "\n"
+            self._ruby = self._reading = False  # a ruby without an end tag ends with its line
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._separate(tag)
+        if tag in ("ruby", "rb") or (tag in READINGS and self._ruby):
+            self._ruby, self._reading = True, tag in READINGS
         if tag in HIDDEN:
             self._hidden.append(tag)
+            self._open[tag] += 1
         elif tag == "pre":
             self._verbatim += 1
         elif tag == "title" and not self._hidden:  # an image's <title> is hidden with the image
@@ -207,10 +223,11 @@ class _Parser(HTMLParser):
             self._href = dict(attrs).get("href") or ""
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in self._inline:
-            self._gap = "\n"
-        if tag in HIDDEN:
-            del self._hidden[-1:]
+        self._separate(tag)
+        if tag == "ruby" or tag in READINGS:
+            self._ruby, self._reading = self._ruby and tag != "ruby", False
+        if self._open[tag]:
+            self._show_after(tag)
         elif tag == "pre":
             self._verbatim = max(0, self._verbatim - 1)
         elif tag == "title":
@@ -221,6 +238,13 @@ class _Parser(HTMLParser):
         elif tag == "a":
             self._close_anchor()
 
+    def _show_after(self, tag: str) -> None:
+        """End an invisible element and, as in a browser, the elements in it."""
+        last = ""
+        while last != tag:
+            last = self._hidden.pop()
+            self._open[last] -= 1
+
     def _close_anchor(self) -> None:
         if self._href and self._start >= 0:
             self._anchors.append(Anchor(self._start, self._length, self._href))
@@ -229,7 +253,7 @@ class _Parser(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._in_title:
             self._title.append(data)
-        elif self._hidden:
+        elif self._hidden or self._reading:
             return
         elif self._verbatim:
             shown = data if self._length else data.lstrip()  # a text begins with its first word

@@ -9,11 +9,13 @@ from genir.errors import InputError
 from genir.text_files import read_lines
 
 
-def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list[str]]:
+def read_pseudo_queries(
+    path: Path, documents: Container[str] | None = None
+) -> dict[str, list[str]]:
     """Return the pseudo-queries of each document, by its key.
 
     Raises:
-        InputError: Invalid line, or a key that is not in the corpus.
+        InputError: Invalid line, or a key that is not among `documents`, where given.
     """
     texts: dict[str, list[str]] = {}
     for number, record in json_records(read_lines(path), str(path)):
@@ -22,7 +24,7 @@ def read_pseudo_queries(path: Path, documents: Container[str]) -> dict[str, list
             raise InputError(
                 f'{path}:{number}: {shorten(record)}; write {{"document": key, "text": query}}'
             )
-        if key not in documents:
+        if documents is not None and key not in documents:
             raise InputError(
                 f"{path}:{number}: document {key!r} is unknown; remove the line, or generate the "
                 "queries of this corpus"

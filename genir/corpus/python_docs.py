@@ -72,9 +72,8 @@ def import_modules(packages: Sequence[str] = ()) -> Modules:
 
 
 def _import(name: str, modules: Modules) -> None:
-    """Import a module and, for a package, its public submodules."""
     try:
-        with _quiet(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
             module = importlib.import_module(name)
     except IMPORT_FAILURES as error:
         modules.skipped[name] = f"{type(error).__name__}: {error}"
@@ -85,28 +84,12 @@ def _import(name: str, modules: Modules) -> None:
             _import(f"{name}.{part}", modules)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings, e.g. deprecations."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def python_docs(packages: Sequence[str] = ()) -> Iterator[Document]:
-    """Yield the modules, classes, functions and methods that have a docstring, sorted by key.
+def documents_of(modules: Modules) -> list[Document]:
+    """Return the modules, classes, functions and methods that have a docstring, sorted by key.
 
     Of objects with the same text, the one with the shortest name is kept.
-
-    Raises:
-        InputError: A package cannot be imported.
     """
-    yield from documents_of(import_modules(packages))
-
-
-def documents_of(modules: Modules) -> list[Document]:
-    """Return the documents of imported modules, sorted by key."""
-    with _quiet():
+    with warnings.catch_warnings(action="ignore"):  # e.g. deprecations
         entries = [e for name, module in modules.imported.items() for e in _entries(name, module)]
     entries.sort(key=lambda entry: entry[0])
     by_text: dict[str, Document] = {}
@@ -151,12 +134,11 @@ def _methods(cls: type) -> list[tuple[str, Any]]:
     for base in reversed(cls.__mro__):
         if base is cls or base.__module__.startswith("_") or base.__name__.startswith("_"):
             members |= vars(base)
-    return [(name, _unwrap(value)) for name, value in sorted(members.items())
-            if not name.startswith("_")]  # fmt: skip
-
-
-def _unwrap(value: Any) -> Any:
-    return value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    return [
+        (name, value.__func__ if isinstance(value, classmethod | staticmethod) else value)
+        for name, value in sorted(members.items())
+        if not name.startswith("_")
+    ]
 
 
 def _entry(key: str, module: str, value: Any, kind: str) -> Iterator[tuple[Rank, Document]]:
@@ -211,6 +193,7 @@ def _url(key: str, module: str, value: Any, kind: str) -> str:
 
 
 TEST_SHARE = 0.4
+"""Share of documents whose sentences become test queries."""
 SEED = 0
 CARD = """# Python documentation
 

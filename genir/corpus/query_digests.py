@@ -1,4 +1,4 @@
-"""Digests of train queries, used to recognize queries that a model was trained on."""
+"""Digests of train queries, used to recognise queries that a model was trained on."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -19,23 +19,19 @@ def digests_of(texts: Iterable[str]) -> bytes:
 
 def merge_digests(*digests: bytes) -> bytes:
     """Merge several sorted digest strings."""
-    joined = b"".join(digests)
-    return b"".join(
-        sorted(
-            {joined[start : start + DIGEST_BYTES] for start in range(0, len(joined), DIGEST_BYTES)}
-        )
-    )
+    return b"".join(sorted(_split(b"".join(digests))))
 
 
 def known_among(texts: Iterable[str], digests: bytes) -> set[str]:
     """Return the texts whose digest is in `digests`."""
-    known = {
-        digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)
-    }
+    known = _split(digests)
     return {text for text in texts if _digest(text) in known}
 
 
+def _split(digests: bytes) -> set[bytes]:
+    return {digests[at : at + DIGEST_BYTES] for at in range(0, len(digests), DIGEST_BYTES)}
+
+
 def _digest(text: str) -> bytes:
-    return blake2b(
-        normalise_query(text).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES
-    ).digest()
+    normal = normalise_query(text).encode("utf-8", "surrogatepass")
+    return blake2b(normal, digest_size=DIGEST_BYTES).digest()

@@ -4,18 +4,14 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genir.arguments import as_path
+from genir.arguments import as_path, is_listable
 from genir.corpus.json_lines import json_records, shorten
 from genir.corpus.layout import COLLECTION_FILES, QUERY_FILES, find_file, note_ignored_files
 from genir.corpus.page_folder import page_files, read_pages
-from genir.corpus.serialization import (
-    document_of,
-    has_url_links,
-    query_of,
-    record_from,
-)
+from genir.corpus.serialization import document_of, has_url_links, query_of, record_from
 from genir.corpus.skipped_items import SkippedItems
 from genir.corpus.tsv import DOCUMENT_COLUMNS, QUERY_COLUMNS, judgements, tsv_records
+from genir.corpus.vectors import with_vectors
 from genir.errors import InputError
 from genir.text_files import read_lines
 from genir.types import Document, Qrel, Query
@@ -46,7 +42,7 @@ def read_corpus(
         if base_url:
             raise InputError("rows: a base URL is for a folder of pages; give documents a `url`")
         return _read_rows(source)
-    path = Path(source)
+    path = as_path(source, "corpus")
     if holds_pages(path):
         notes = SkippedItems(str(path))
         return _documents(enumerate(read_pages(path, base_url, notes), 1), str(path), notes)
@@ -56,7 +52,7 @@ def read_corpus(
 
 
 def holds_pages(path: Path) -> bool:
-    """Whether a path is a folder of pages rather than a corpus folder.
+    """Return whether a path is a folder of pages rather than a corpus folder.
 
     Raises:
         InputError: The path does not exist, or the folder has no documents or several collections.
@@ -88,7 +84,7 @@ def _read_documents(path: Path) -> Iterator[Document]:
 def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
     if isinstance(rows, Document) or (isinstance(rows, Mapping) and "_id" in rows):
         rows = [rows]
-    if isinstance(rows, bytes) or not isinstance(rows, Iterable):
+    if isinstance(rows, bytes) or not is_listable(rows):
         raise InputError(f"{shorten(rows)}: not a collection; give a path or a list of documents")
     name = type(rows).__name__
     named = (
@@ -99,8 +95,6 @@ def _read_rows(rows: Iterable[Any]) -> Iterator[Document]:
 
 
 def _records(path: Path, columns: Columns, notes: SkippedItems) -> Records:
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not a regular file; write its content to a file first")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     if suffixes[-1:] == [".tsv"]:
         return tsv_records(read_lines(path), str(path), columns, notes)
@@ -114,8 +108,7 @@ def _unique(
 ) -> Iterator[Item]:
     """Yield the items and record the line of each key in `seen`.
 
-    Raises:
-        InputError: A key occurs twice (the message names both lines), or there is no item.
+    Raises InputError if a key occurs twice (the message names both lines), or there is no item.
     """
     for number, item in items:
         first = seen.setdefault(item.key, number)
@@ -175,9 +168,7 @@ def _queries(file: Path, notes: SkippedItems) -> Records:
 
 
 def read_qrels(
-    path: str | Path,
-    queries: Container[str] | None = None,
-    documents: Container[str] | None = None,
+    path: str | Path, queries: Container[str] | None = None, documents: Container[str] | None = None
 ) -> list[Qrel]:
     """Return the judgements of a BEIR or TREC qrels file.
 
@@ -200,20 +191,31 @@ def read_qrels(
 
 
 def read_train_queries(
-    queries: str | Path, qrels: str | Path, documents: Container[str]
+    queries: str | Path,
+    qrels: str | Path,
+    documents: Container[str],
+    log_notes: bool = True,
+    vectors: Path | None = None,
 ) -> dict[str, list[str]]:
     """Return the texts of the train queries by the key of each relevant document (grade > 0).
+
+    Args:
+        log_notes: Whether to log the number of judgements that give no train query.
+        vectors: File of the queries' vectors; the texts are then `VectorQuery`s.
 
     Raises:
         InputError: Invalid files, or a key that is not in `documents`, the keys of the corpus.
     """
     known = read_queries(queries)
+    judged = read_qrels(qrels, known, documents)
+    known = with_vectors(known, vectors, (one.query for one in judged if one.grade > 0))
     texts: dict[str, list[str]] = {}
     notes = SkippedItems(str(qrels))
-    for qrel in read_qrels(qrels, known, documents):
+    for qrel in judged:
         if qrel.grade > 0:
             texts.setdefault(qrel.document, []).append(known[qrel.query].text)
         else:
             notes.add("judgements of grade 0 or less give no train query", qrel.query)
-    notes.report()
+    if log_notes:
+        notes.report()
     return texts

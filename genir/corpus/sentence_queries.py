@@ -76,7 +76,6 @@ def _sentences(paragraph: str) -> list[Span]:
 
 
 def _is_latin(text: str) -> bool:
-    """Whether the first letter of a text is Latin."""
     letter = _LETTER.search(text)
     return letter is None or letter[0] < "\u0370" or "\u1e00" <= letter[0] < "\u1f00"
 
@@ -114,14 +113,14 @@ def _choose(
 ) -> dict[int, list[Span]]:
     """Return document number -> spans that may be cut, in random order."""
     everything = "\n".join(
-        _collapse_whitespace(f"{document.title}\n{document.text}") for document in documents
+        collapse_whitespace(f"{document.title}\n{document.text}") for document in documents
     )
     asking = [
-        {span: _collapse_whitespace(document.text[slice(*span)]) for span in spans[1:]
-         if _is_query_like(document.text[slice(*span)])}
+        {span: collapse_whitespace(document.text[slice(*span)]) for span in spans[1:]
+         if is_query_like(document.text[slice(*span)])}
         for document, spans in zip(documents, found, strict=True)
     ]  # fmt: skip
-    once = _unique_sentences({text for own in asking for text in own.values()}, everything)
+    once = unique_sentences({text for own in asking for text in own.values()}, everything)
     chosen = {}
     for number, (own, spans) in enumerate(zip(asking, found, strict=True)):
         good = [span for span, text in own.items() if text in once]
@@ -131,22 +130,21 @@ def _choose(
     return chosen
 
 
-def _is_query_like(sentence: str) -> bool:
-    """Whether a sentence is prose that can be understood alone."""
+def is_query_like(sentence: str) -> bool:
+    """Return whether a sentence is prose that can be understood alone."""
     found = words(sentence)
     if not MIN_WORDS <= len(found) <= MAX_WORDS or len(sentence) > MAX_CHARACTERS:
         return False
     if _CODE.search(sentence) or found[0].strip(",:").lower() in CONTEXT_WORDS:
         return False
-    is_word = _WORD.fullmatch if _is_latin(sentence) else _is_other_word
-    return sum(bool(is_word(word)) for word in found) >= 0.8 * len(found)
+    if _is_latin(sentence):
+        prose = [word for word in found if _WORD.fullmatch(word)]
+    else:
+        prose = [word for word in found if is_alphabetic(without_punctuation(word))]
+    return len(prose) >= 0.8 * len(found)
 
 
-def _is_other_word(word: str) -> bool:
-    return is_alphabetic(without_punctuation(word))
-
-
-def _unique_sentences(wanted: set[str], everything: str) -> set[str]:
+def unique_sentences(wanted: set[str], everything: str) -> set[str]:
     """Return the texts that occur exactly once in `everything`.
 
     Reads it once: at each character, the texts with the same next few characters are compared.
@@ -165,7 +163,8 @@ def _unique_sentences(wanted: set[str], everything: str) -> set[str]:
     return {text for text in wanted if counts[text] == 1}
 
 
-def _collapse_whitespace(text: str) -> str:
+def collapse_whitespace(text: str) -> str:
+    """Replace each run of white space by one space."""
     return " ".join(text.split())
 
 
@@ -173,7 +172,7 @@ def _remove_spans(result: SentenceQueries, number: int, spans: list[tuple[Span, 
     """Move the spans of a document, in text order, to the split that is paired with each."""
     document = result.documents[number]
     for (start, end), split in spans:
-        text = _collapse_whitespace(document.text[start:end])
+        text = collapse_whitespace(document.text[start:end])
         query = Query(f"s{sha256(text.encode()).hexdigest()[:12]}", text)
         result.queries.append(query)
         result.qrels[split].append(Qrel(query.key, document.key))
@@ -182,7 +181,6 @@ def _remove_spans(result: SentenceQueries, number: int, spans: list[tuple[Span, 
 
 
 def _without(text: str, spans: list[Span]) -> str:
-    """Return a text without the spans and the white space around them."""
     kept: list[str] = []  # parts after the gap, last first
     gap, breaks = _joining_space(text[spans[-1][1] :], kept)
     befores = [0, *(end for _, end in spans[:-1])]

@@ -3,13 +3,14 @@
 The only validation of documents: training, `genir add`, the HTTP server and `Retriever.add` use it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pprint import saferepr
 from types import MappingProxyType
 from typing import Any
 
-from genir.arguments import is_blank
-from genir.corpus.json_lines import check_byte_order_mark, shorten
+from genir.arguments import is_blank, is_listable
+from genir.corpus.json_lines import check_byte_order_mark, shorten, string_advice
 from genir.corpus.metadata_values import check_name, check_text, check_value
 from genir.errors import InputError
 from genir.types import Document, Link, Query
@@ -89,13 +90,15 @@ def documents_of(given: Any) -> list[Document]:
     """
     if isinstance(given, Mapping | Document):
         given = [given]
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes) or not is_listable(given):
         raise InputError(
             f"documents {shorten(given)}: not documents; give a list of dicts with _id and text"
         )
     documents: dict[str, Document] = {}
     for number, one in enumerate(given, 1):
         document = document_of(record_from(one, f"document {number}"), f"document {number}")
+        if isinstance(one, Document):
+            document = replace(document, vector=one.vector)  # no field of a record
         if document.key in documents:
             raise InputError(f"document {number}: the key {document.key!r} is given twice")
         documents[document.key] = document
@@ -150,7 +153,7 @@ def key_of(record: Mapping[str, Any], where: str) -> str:
         raise InputError(f"{where}: no _id; add one (the fields given: {names})")
     key = record["_id"]
     if not isinstance(key, str):
-        raise InputError(f"{where}: _id {shorten(key)} is not a string; write it in quotes")
+        raise InputError(f"{where}: _id {shorten(key)} is not a string; {string_advice(key)}")
     if not key.strip():
         raise InputError(f"{where}: _id {key!r} is empty; give each document and query its own")
     check_byte_order_mark(key, where)
@@ -165,7 +168,9 @@ def key_of(record: Mapping[str, Any], where: str) -> str:
 def _string(record: Mapping[str, Any], name: str, where: str) -> str:
     value = record.get(name, "")
     if not isinstance(value, str):
-        raise InputError(f"{where}: {name} {shorten(value)} is not a string; write it in quotes")
+        raise InputError(
+            f"{where}: {name} {shorten(value)} is not a string; {string_advice(value)}"
+        )
     return _whole(value, name, where)
 
 
@@ -178,7 +183,7 @@ def _whole(text: str, name: str, where: str) -> str:
 
 
 def has_url_links(links: Any) -> bool:
-    """Whether a `links` field holds strings, for example URLs, instead of spans."""
+    """Return whether a `links` field holds strings, for example URLs, instead of spans."""
     if isinstance(links, str):
         return True
     listed = isinstance(links, list | tuple) and len(links) > 0

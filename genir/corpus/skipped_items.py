@@ -27,10 +27,7 @@ class SkippedItems:
             opening = "" if count == 1 else "such as "
             example = f": {count:,} ({opening}{self.examples[reason]!r})"
             line = f"{self.source}: {reason}{example if self.examples[reason] else ''}"
-            log.warning("%s", _printable(line))
+            # File names may contain control and invisible characters.
+            shown = (c if c.isprintable() else ascii(c)[1:-1] for c in escape_controls(line))
+            log.warning("%s", "".join(shown))
         self.counts.clear()
-
-
-def _printable(line: str) -> str:
-    """Escape control and invisible characters, which file names may contain."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in escape_controls(line))

@@ -3,6 +3,8 @@
 import unicodedata
 from functools import lru_cache
 
+import regex
+
 from genir.corpus.tokens import is_unspaced, terms
 from genir.corpus.unicode_scripts import FIRST_UNSPACED
 
@@ -12,8 +14,11 @@ MAX_SNIPPET_TERMS = 64
 """Maximum number of query terms that are matched, longest first."""
 MAX_FORM_CHARS = 100
 """Maximum length of a term that is matched in other Unicode normal forms, too."""
-MAX_KEPT_CHARS = 4_000
+MAX_CACHED_CHARS = 4_000
 """Maximum length of a query whose terms are cached."""
+MAX_CHARACTER_CODES = 40
+"""Code points before a cut that are read to find the start of its character."""
+_CHARACTER = regex.compile(r"\X")
 _TO_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 _TO_HALF_WIDTH = {ord(unicodedata.normalize("NFKC", chr(c))): c for c in range(0xFF61, 0xFFA0)}
 
@@ -42,7 +47,7 @@ def _terms(query: str) -> tuple[tuple[str, bool], ...]:
 
     Cached for short queries, in a few megabytes.
     """
-    return _kept_terms(query) if len(query) <= MAX_KEPT_CHARS else _kept_terms.__wrapped__(query)
+    return _kept_terms(query) if len(query) <= MAX_CACHED_CHARS else _kept_terms.__wrapped__(query)
 
 
 @lru_cache(maxsize=256)
@@ -127,7 +132,7 @@ def _matches(text: str, query: str) -> list[tuple[int, str]]:
 
 
 def _continues(before: str) -> bool:
-    """Whether a word with this last character continues after it."""
+    """Return whether a word with this last character continues after it."""
     if not (before.isalnum() or before == "_"):
         return False
     return before < FIRST_UNSPACED or not is_unspaced(before)
@@ -144,5 +149,14 @@ def _cut(text: str, start: int, room: int, margin: int, rest: bool) -> str:
     end = min(len(text), start + room)
     if end < len(text) and (space := text.rfind(" ", end - margin, end + 1)) >= 0:
         end = space
+    start, end = _boundary(text, start), _boundary(text, end)
     head, tail = "…" if start else "", "…" if end < len(text) or rest else ""
     return head + text[start:end].strip() + tail
+
+
+def _boundary(text: str, place: int) -> int:
+    """Return the start of the character at a place, with its marks and joined parts before it."""
+    if place >= len(text) or text[place] < "\u0300":
+        return place
+    near = _CHARACTER.finditer(text, max(0, place - MAX_CHARACTER_CODES), place + 1)
+    return max((match.start() for match in near), default=place)

@@ -1,6 +1,7 @@
 """Document store: a read-only SQLite file with the titles, texts and metadata of a collection.
 
-Not used for ranking; filters and result pages read it. `corpus.overlay` adds changes.
+Ranking does not need it; filters, snippets and the search page read it. `corpus.overlay` adds
+changes.
 """
 
 import json
@@ -29,12 +30,12 @@ from genir.types import Document, Filter, Link, as_filter
 MAX_MASK_BYTES = 32 * MIB
 """Maximum size of the cached filter masks; least recently used ones are dropped."""
 PREVIEW_CHARACTERS = 1 << 15
-"""Number of leading characters of a text that a hit keeps: more than a snippet reads, and bounded
-because an answer holds the texts of all of its hits."""
+"""Maximum length of the start of a text that a hit keeps. Snippets read less of it; the limit
+bounds the memory of an answer, which holds the texts of all of its hits."""
 
 
 class Preview(NamedTuple):
-    """The fields of a document that a hit shows; text: its first `PREVIEW_CHARACTERS`."""
+    """The fields of a document that a hit shows; text: its start, or the whole if asked for."""
 
     title: str
     url: str
@@ -42,10 +43,15 @@ class Preview(NamedTuple):
 
 
 class DocumentStore(Sequence[Document]):
-    """A collection on disk, by number (position) and by key. Thread-safe."""
+    """The documents of a collection on disk, by number (position) or by key. Thread-safe."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open a store. Raises InputError if it is missing, truncated or another kind of file."""
+        """Open a store.
+
+        Raises:
+            InputError: The file is missing or of another kind.
+            FolderError: The file is damaged.
+        """
         self.path = Path(path)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -57,8 +63,10 @@ class DocumentStore(Sequence[Document]):
         self.identity = identity(self.path)
         try:
             check_file(self.path, self._rows)
-            self._length = self._one("SELECT count(*) FROM documents")
-            self._refuse_gaps()
+            ends = "count(*), min(number), max(number)"
+            self._length, first, last = next(self._rows(f"SELECT {ends} FROM documents"))
+            if (first, last) != (0, self._length - 1):
+                raise FolderError(f"{self.path}: damaged: documents are missing; restore it")
         except InputError:
             self.close()
             raise
@@ -68,8 +76,8 @@ class DocumentStore(Sequence[Document]):
         """Write documents in their order to a new file, flush it to disk, and open it.
 
         Raises:
-            InputError: The file exists, a key is duplicate, there are no documents, or the disk is
-                full; no file is left behind.
+            InputError: The file exists, two documents have one key, there are no documents, or the
+                disk is full. No file is left behind.
         """
         target = Path(path)
         if target.exists():
@@ -83,18 +91,12 @@ class DocumentStore(Sequence[Document]):
             fsync_parent(target.parent)
         except (OSError, sqlite3.Error) as error:
             raise InputError(
-                f"{target}: cannot be written ({error}); free space or choose another place"
+                f"{target}: cannot be written ({error}); free space or choose another path"
             ) from error
         finally:
             for leftover in (part, part.with_name(part.name + "-journal")):
                 leftover.unlink(missing_ok=True)
         return cls(target)
-
-    def _refuse_gaps(self) -> None:
-        """Raise InputError unless the documents are numbered consecutively from 0."""
-        first, last = (self._one(f"SELECT {end}(number) FROM documents") for end in ("min", "max"))
-        if (first, last) != (0, self._length - 1):
-            raise FolderError(f"{self.path}: damaged: documents are missing; restore it")
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -116,7 +118,7 @@ class DocumentStore(Sequence[Document]):
         return self.numbered([place])[place]
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Document]:
-        """Return the documents of the numbers that exist."""
+        """Return the documents with these numbers, by number; unknown numbers are left out."""
         rows = self._rows(
             f"SELECT number, {COLUMNS} FROM documents "
             "WHERE number IN (SELECT value FROM json_each(?))",
@@ -125,7 +127,7 @@ class DocumentStore(Sequence[Document]):
         return {row[0]: self._document(row[1:]) for row in rows}
 
     def metadata_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """Return the metadata of the documents that exist, without reading their texts."""
+        """Return the metadata of documents by number, without reading texts."""
         rows = self._rows(
             "SELECT number, key, metadata FROM documents "
             "WHERE number IN (SELECT value FROM json_each(?))",
@@ -147,13 +149,12 @@ class DocumentStore(Sequence[Document]):
 
     def number(self, key: str) -> int:
         """Return a document's number. Raises InputError for an unknown key."""
-        number = self._one("SELECT number FROM documents WHERE key = ?", key)
-        if number is None:
-            raise InputError(f"{self.path}: no document with key {key!r}; check the key")
-        return int(number)
+        for (number,) in self._rows("SELECT number FROM documents WHERE key = ?", key):
+            return int(number)
+        raise InputError(f"{self.path}: no document with key {key!r}; check the key")
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
-        """Return the documents of the existing keys in one SQL query, in the order of `keys`.
+        """Return documents by key, in the order of `keys`; unknown keys are left out.
 
         A string is one key.
         """
@@ -165,18 +166,23 @@ class DocumentStore(Sequence[Document]):
         found = {document.key: document for document in map(self._document, rows)}
         return {key: found[key] for key in keys if key in found}
 
-    def previews(self, keys: Sequence[str], strict: bool = False) -> dict[str, Preview]:
-        """Return title, URL and start of the text of the existing keys in one SQL query.
+    def previews(
+        self, keys: Sequence[str], strict: bool = False, whole: bool = False
+    ) -> dict[str, Preview]:
+        """Return the previews of documents by key, in one SQL query; unknown keys are left out.
 
-        Raises FolderError, if strict, for an unknown key.
+        Args:
+            keys: Keys of documents.
+            strict: An unknown key raises FolderError.
+            whole: Return whole texts, not their first `PREVIEW_CHARACTERS`.
         """
-        found = self._previews(keys)
+        found = self._previews(keys, whole)
         missing = next((key for key in keys if key not in found), None) if strict else None
         if missing is not None:
             raise FolderError(f"{self.path}: damaged: no document {missing!r}; restore it")
         return found
 
-    def _previews(self, keys: Sequence[str]) -> dict[str, Preview]:
+    def _previews(self, keys: Sequence[str], whole: bool) -> dict[str, Preview]:
         rows = self._rows(
             "SELECT key, title, url, text FROM documents "
             "WHERE key IN (SELECT value FROM json_each(?))",
@@ -189,9 +195,10 @@ class DocumentStore(Sequence[Document]):
                     f"{self.path}: damaged: document {key!r}: a column is not text; restore it"
                 )
             title, url, text = values
-            # Cut here: SQL's substr ends a text at a NUL.
-            start = len(text) - len(text.lstrip()) if text[:1].isspace() else 0
-            found[key] = Preview(title, url, text[start : start + PREVIEW_CHARACTERS])
+            if not whole:  # cut here: SQL's substr ends a text at a NUL
+                start = len(text) - len(text.lstrip()) if text[:1].isspace() else 0
+                text = text[start : start + PREVIEW_CHARACTERS]
+            found[key] = Preview(title, url, text)
         return found
 
     def keys(self) -> list[str]:
@@ -202,13 +209,13 @@ class DocumentStore(Sequence[Document]):
         return keys
 
     def matching(self, where: Filter, strict: bool = True) -> NDArray[np.bool_]:
-        """Return which documents pass a filter, read-only bool [documents].
+        """Return the mask of the documents that pass a filter, bool [documents], read-only.
 
-        The conditions of all fields must hold (see `corpus.metadata_filters`).
+        The conditions on all fields must hold (see `corpus.metadata_filters`).
 
         Args:
             where: Field -> condition.
-            strict: Reject an unknown field; otherwise no document has it.
+            strict: Whether an unknown field is an error; otherwise no document passes.
 
         Raises:
             InputError: Unknown operator, incomparable value or, if strict, unknown field.
@@ -242,13 +249,13 @@ class DocumentStore(Sequence[Document]):
     def unknown_field(self, field: str, known: Iterable[str]) -> str:
         """Return why a filter cannot use a field: it is unknown or has no comparable value.
 
-        known: the metadata fields that a filter may name, beside title and url.
+        known: the metadata fields that a filter may name, besides title and url.
         """
         known = {*known, *FILTERED}
         if self.has_field(field):
             return (
-                f"metadata field {field!r:.200} holds only objects, nested lists or empty "
-                f"lists, which cannot be filtered{did_you_mean(field, known)}"
+                f"metadata field {field!r:.200} has only objects, nested lists or empty "
+                f"lists as values, which filters cannot compare{did_you_mean(field, known)}"
             )
         return f"unknown metadata field {field!r:.200}{did_you_mean(field, known)}"
 
@@ -257,7 +264,7 @@ class DocumentStore(Sequence[Document]):
         return self._index.names()
 
     def has_field(self, field: str) -> bool:
-        """Whether any document, replaced ones included, has a metadata field, filterable or not."""
+        """Return whether any document, also a replaced one, has a field, filterable or not."""
         return self._index.has(field)
 
     def field_types(self, field: str) -> set[str]:
@@ -265,14 +272,14 @@ class DocumentStore(Sequence[Document]):
         return {"text"} if field in FILTERED else self._index.types(field)
 
     def field_values(self, field: str, most: int) -> Iterator[tuple[Any, int]]:
-        """Yield up to `most` values of a field, each with the number of a document with it."""
+        """Yield up to `most` (value, document number) pairs of a field."""
         return self._index.values(field, most)
 
     def having(self, field: str, sql: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Return the documents with a value of a field that passes a test, bool [documents]."""
         numbers = self._index.having(field, sql, values)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < self._length:
-            raise FolderError(f"{self.path}: damaged: a field is of no document; restore it")
+            raise FolderError(f"{self.path}: damaged: a field belongs to no document; restore it")
         mask = np.zeros(self._length, dtype=bool)
         mask[numbers] = True
         return mask
@@ -309,20 +316,17 @@ class DocumentStore(Sequence[Document]):
             self._connections.clear()
             self._local = threading.local()
 
-    def _one(self, query: str, *values: Any) -> Any:
-        row = next(self._rows(query, *values), None)
-        return None if row is None else row[0]
-
     def _rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection().execute(query, values)
         except UnicodeEncodeError as error:
             raise InputError(
-                f"{error.object!a} holds an unpaired surrogate, which no document has"
+                f"{error.object!a} contains an unpaired surrogate, so no document can match it"
             ) from None
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise FolderError(
-                f"{self.path}: damaged or no document store ({error}); restore it or make it again"
+                f"{self.path}: damaged, or not a document store ({error}); "
+                "restore it or train again"
             ) from None
 
     @property
@@ -359,13 +363,12 @@ class DocumentStore(Sequence[Document]):
     def _written(self) -> tuple[int, ...] | None:
         """Return a stamp that changes when the file is written to; None if it is gone."""
         with suppress(OSError):
-            facts = self.path.stat()
-            if (facts.st_dev, facts.st_ino) == self.identity:
-                return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
+            status = self.path.stat()
+            if (status.st_dev, status.st_ino) == self.identity:
+                return status.st_mtime_ns, status.st_ctime_ns, status.st_size
         return None
 
     def _unregister(self) -> None:
-        """Close this thread's connection."""
         with self._lock, suppress(ValueError):  # `close` may have removed it
             self._connections.remove(self._local.connection)
         self._local.connection.close()

@@ -7,7 +7,7 @@ string, a number, or a BLOB (see `corpus.metadata_filters`), since SQLite has no
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def check_file(path: Path, rows: Rows) -> None:
     """Check that a file has exactly the tables of a document store.
 
     Raises:
-        InputError: Not a document store, another version, or one with views or triggers.
+        InputError: The file is not a document store, has another version, views or triggers.
     """
     (application,), (version,) = (
         next(rows(f"PRAGMA {name}")) for name in ("application_id", "user_version")
@@ -65,19 +65,13 @@ def check_file(path: Path, rows: Rows) -> None:
 
 
 def fill(path: Path, documents: Iterable[Document]) -> None:
-    """Write documents to a new file in order. Raises InputError for none, and like `insert`."""
-    with _writing(path) as connection:
+    """Write documents, at least one, to a new file in order. Raises InputError as `insert` does."""
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(SCHEMA)
         for number, document in enumerate(documents):
             insert(connection, number, document)
         if not connection.execute("SELECT count(*) FROM documents").fetchone()[0]:
             raise InputError(f"{path.name}: no documents to store; a collection needs at least one")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        yield connection
 
 
 def insert(connection: sqlite3.Connection, number: int, document: Document) -> None:
@@ -109,8 +103,8 @@ def insert(connection: sqlite3.Connection, number: int, document: Document) -> N
 
 def identity(path: Path) -> tuple[int, int]:
     """Return an ID of a file that differs for its replacement. Raises OSError if it is missing."""
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 @cache

@@ -18,6 +18,7 @@ from genir.corpus.unicode_scripts import (
     HANGUL,
     NOT_LATIN,
     STACKERS,
+    SYLLABIC,
     combining,
     marks,
     opening,
@@ -28,9 +29,12 @@ Span = tuple[int, int]
 """Start and end offsets of a part of a text: [start, end)."""
 
 _NOT_LATIN = re.compile(f"[{NOT_LATIN}]")
+_SYLLABLE = re.compile(f"[{SYLLABIC}]")
 _WORD = re.compile(r"\w+")
 _CORE = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 _FULL_WIDTH = re.compile("[\uff01-\uffef]")
+_PRESENTATION = re.compile("[\u2f00-\u2fdf\ufb00-\ufb06\ufb50-\ufdff\ufe70-\ufefc]")
+"""Radicals, ligatures and Arabic letters by position, as texts extracted from PDF have them."""
 _OPTIONAL = re.compile(
     "[\ufe00-\ufe0f\U000e0100-\U000e01ef"  # variation selectors
     "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7]"  # Hebrew points
@@ -68,6 +72,16 @@ def join_words(parts: Sequence[str]) -> str:
     if not any(isinstance(part, GluedWord) for part in parts):
         return " ".join(parts)
     return "".join(part if isinstance(part, GluedWord) else f" {part}" for part in parts).strip()
+
+
+def word_spans(text: str) -> list[Span]:
+    """Return the start and end offsets of each word of `words(text)`."""
+    spans, end = list[Span](), 0
+    for word in words(text):
+        start = text.index(word, end)
+        end = start + len(word)
+        spans.append((start, end))
+    return spans
 
 
 def count_words(text: str) -> int:
@@ -109,19 +123,29 @@ def _spaced(others: str) -> str:
 def terms(text: str, composed: bool = True) -> list[str]:
     """Return the terms of a text in order.
 
-    composed: normalize full-width forms and decomposed letters; otherwise terms are substrings of
+    composed: normalise presentation forms and decomposed letters; otherwise terms are substrings of
     the lower-case text.
     """
     return [term for run in _read(text, composed=composed) for term in _bigrams(run)]
 
 
 def index_terms(text: str) -> list[str]:
-    """Return the terms of a text for a lexical index, without single-letter words.
+    """Return the terms of a text for a lexical index, without words of one letter.
+
+    A letter that is a syllable (`SYLLABIC`) may be a word.
 
     Korean has spaces, but attaches particles to nouns, so that the same noun is rarely the same
     word: it is indexed by bigrams, too.
     """
     return [term for run in _read(text, HANGUL, shortest=2) for term in _bigrams(run)]
+
+
+def index_characters(term: str) -> list[str]:
+    """Return the characters of an index term that is a bigram or a single character; [] of a word.
+
+    A character is a letter with its marks, so it may have several code points.
+    """
+    return [] if _NOT_LATIN.search(term) is None else _characters(HANGUL).findall(term)
 
 
 def characters(text: str) -> list[str]:
@@ -130,18 +154,18 @@ def characters(text: str) -> list[str]:
 
 
 def is_alphabetic(term: str) -> bool:
-    """Whether a term consists of letters and their marks."""
+    """Return whether a term consists of letters and their marks."""
     return term.isalpha() or (term[:1].isalpha() and all(map(is_letter, term)))
 
 
 def is_letter(character: str, digits: bool = False) -> bool:
-    """Whether a character is a letter, its mark or, if `digits`, a digit."""
+    """Return whether a character is a letter, its mark or, if `digits`, a digit."""
     known = character.isalnum() if digits else character.isalpha()
     return known or unicodedata.category(character).startswith("M")
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether a character is a letter of a script without spaces."""
+    """Return whether a character is a letter of a script without spaces."""
     return _NOT_LATIN.match(character) is not None and _unspaced().match(character) is not None
 
 
@@ -165,11 +189,13 @@ def _read(
     if _NOT_LATIN.search(lower) is None:
         yield from ([word] for word in _WORD.findall(lower) if len(word) >= shortest)
         return
+    if composed:
+        lower = _PRESENTATION.sub(lambda form: unicodedata.normalize("NFKC", form[0]), lower)
     for match in _runs(also).finditer(lower):
         run = _normal(match[0]) if composed else match[0]
         if match[1] is not None:
             yield _characters(also).findall(run)
-        elif len(run) >= shortest:
+        elif len(run) >= shortest or _SYLLABLE.match(run):
             yield [run]
 
 
@@ -197,10 +223,6 @@ def _marked_core() -> re.Pattern[str]:
 def _normal(run: str) -> str:
     if _FULL_WIDTH.search(run):
         return normalize("NFKC", run).lower()
-    return run if run.isascii() else _composed(run)
-
-
-def _composed(run: str) -> str:
     # A run without marks is not changed: NFC would replace single letters, e.g. the kelvin sign.
     if _NOT_LATIN.search(run) is None:
         return run
@@ -208,7 +230,7 @@ def _composed(run: str) -> str:
 
 
 def normalize(form: Literal["NFC", "NFKC"], text: str) -> str:
-    """Normalize a text; only the first 30 marks of a longer sequence of combining marks are kept.
+    """Normalise a text; only the first 30 marks of a longer sequence of combining marks are kept.
 
     Python sorts a sequence of marks in quadratic time.
     """
@@ -264,7 +286,7 @@ def sentence_spans(text: str, start: int = 0, end: int | None = None) -> Iterato
 
 
 def ends_sentence(text: str) -> bool:
-    """Whether a text ends with a sentence end or a full stop."""
+    """Return whether a text ends with a sentence end or a full stop."""
     return _LAST_STOP.search(text) is not None
 
 

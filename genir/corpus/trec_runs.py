@@ -14,6 +14,7 @@ from pathlib import Path
 from genir.corpus.json_lines import check_byte_order_mark, shorten
 from genir.errors import InputError
 from genir.outputs import write_text
+from genir.plurals import counted
 from genir.text_files import read_lines
 from genir.types import Hit, Query
 
@@ -77,8 +78,8 @@ def read_run(path: Path) -> dict[str, list[Hit]]:
     """Read a run file: query key -> hits, ranked from 1 by score, ties by the file's rank.
 
     Raises:
-        InputError: The file is missing, a line has not six fields, a rank or score is not a number,
-            or a document occurs twice; the message names file and line.
+        InputError: The file is missing, a line does not have six fields, a rank or score is not a
+            number, or a document occurs twice; the message names file and line.
     """
     rows: dict[str, list[tuple[float, int, str]]] = {}
     for number, line in read_lines(path):
@@ -92,17 +93,16 @@ def _row(line: str, where: str) -> tuple[str, tuple[float, int, str]]:
     fields = line.split()
     if len(fields) != 6:
         raise InputError(
-            f"{where}: {len(fields)} fields instead of 6; write it as: qid Q0 key rank score tag"
+            f"{where}: {counted(len(fields), 'field')} instead of 6; write it as: "
+            "qid Q0 key rank score tag"
         )
     query, _, key, rank, score, _ = fields
     for given in (query, key):
         check_byte_order_mark(given, where)
     try:
         value, place = float(score), int(rank)
-        written = rank + score
-        if (
-            "_" in written or not written.isascii()
-        ):  # Python also parses 1_000 and digits of all scripts
+        written = rank + score  # Python also parses 1_000 and digits of all scripts
+        if "_" in written or not written.isascii():
             raise ValueError
     except ValueError:
         raise InputError(

@@ -6,21 +6,29 @@ from collections.abc import Callable, Iterator, Mapping
 from genir.corpus.json_lines import check_byte_order_mark, shorten
 from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
+from genir.plurals import counted
 from genir.text_files import Lines
 from genir.types import MAX_GRADE, Qrel
 
 HEADER = ("query-id", "corpus-id", "score")
+"""Header of a BEIR qrels file."""
 DOCUMENT_COLUMNS = {2: ("_id", "text"), 4: ("_id", "url", "title", "text")}
-"""Number of columns -> their names in MS MARCO: 2 for passages, 4 for documents."""
+"""Names of the columns of an MS MARCO file by their number: 2 for passages, 4 for documents."""
 QUERY_COLUMNS = {2: ("_id", "text")}
-KEY_NAMES = re.compile(r"_?id|(p|q|d|doc|query|passage|document|corpus|topic)[-_ ]?(id|no)|key")
-TEXT_NAME = "|".join(
+KEY_COLUMN = re.compile(
+    r"_?id|(p|q|d|doc|query|passage|document|corpus|topic)[-_ ]?(id|no)|key|index|idx|number"
+)
+"""Header names of the key column."""
+_TEXT_WORDS = "|".join(
     ("text", "contents?", "body", "title", "url", "passage", "paragraph", "sentence", "document",
-     "doc", "abstract", "summary", "description", "query", "question", "topic")
+     "doc", "abstract", "summary", "description", "query", "question", "topic", "answer", "snippet")
 )  # fmt: skip
-TEXT_NAMES = re.compile(f"({TEXT_NAME})([-_ ]?({TEXT_NAME}))?")
+TEXT_NAMES = re.compile(f"({_TEXT_WORDS})([-_ ]?({_TEXT_WORDS}))?")
 """Header names of columns other than the key, for example `text` or `passage_text`."""
+WORD = re.compile(r"[\"']?[A-Za-z_-]+[\"']?")
+"""A value that may be the name of a column, but also a key or a text."""
 GRADE = re.compile(r"[+-]?0*[0-9]{1,4}")
+"""A relevance grade: a whole number; its size is checked against MAX_GRADE."""
 
 
 def tsv_records(
@@ -32,16 +40,16 @@ def tsv_records(
     """Yield the rows of an MS MARCO file as records; a header row is skipped.
 
     Args:
-        lines: Lines of the file.
-        name: Name of the file, for messages.
         columns: Number of columns -> their names.
-        notes: Collects skipped lines, and texts in quotes, which are kept unchanged.
+        notes: Collects warnings: a skipped header, and texts in quotes (kept unchanged).
 
     Raises:
-        InputError: A row has another number of columns, or the header another order.
+        InputError: A row has a wrong number of columns, or the header has its columns in another
+            order.
     """
     notes = SkippedItems(name) if notes is None else notes
     expected = rows = quoted = 0
+    opening: list[str] = []
     for number, line in lines:
         if not line:
             continue
@@ -51,45 +59,50 @@ def tsv_records(
             shapes = [f"{n} ({', '.join(names)})" for n, names in columns.items()]
             wanted = expected if expected in columns else " or ".join(shapes)
             raise InputError(
-                f"{name}:{number}: {len(values)} columns, expected {wanted}: {shorten(line)}; "
-                "separate them by tabs and quote nothing"
+                f"{name}:{number}: {counted(len(values), 'column')}, expected {wanted}: "
+                f"{shorten(line)}; separate the columns by single tabs; TSV has no quotes"
             )
         if first and _is_header(values, f"{name}:{number}"):
-            notes.add("the first line is a header and no record", line)
+            notes.add("the first line is a header and was skipped", line)
             continue
-        rows, quoted = rows + 1, quoted + _is_quoted(values[-1])
+        text = values[-1]
+        opening = opening if rows else values
+        if rows == 1 and _may_be_header(opening, values):
+            notes.add("the first line may be a header, but is read as a record", "\t".join(opening))
+        rows, quoted = rows + 1, quoted + (len(text) > 1 and text[0] == text[-1] == '"')
         yield number, dict(zip(columns[expected], values, strict=True))
     if quoted == rows > 1:
-        notes.add("every text is in double quotes, which are kept: TSV has no quoting")
+        notes.add("every text is in double quotes, kept as part of the text: TSV has no quoting")
+
+
+def _may_be_header(first: list[str], second: list[str]) -> bool:
+    """Return whether a row has words only, in a file with keys of another kind."""
+    return all(map(WORD.fullmatch, first)) and WORD.fullmatch(second[0]) is None
 
 
 def _is_header(values: list[str], where: str) -> bool:
-    """Whether a row is a header. Raises InputError if its first column is not the key."""
+    """Return whether a row is a header. Raises InputError if its first column is not the key."""
     names = [value.strip().strip("\"'").lower() for value in values]
-    keys = [KEY_NAMES.fullmatch(name) is not None for name in names]
+    keys = [KEY_COLUMN.fullmatch(name) is not None for name in names]
     texts = [TEXT_NAMES.fullmatch(name) is not None for name in names]
     if sum(keys) != 1 or sum(texts) != len(names) - 1:
         return False
     if not keys[0] or (len(names) == 4 and names[1:3] != ["url", "title"]):
         raise InputError(
-            f"{where}: the header {shorten(values)} has another order of columns; write id, text "
+            f"{where}: the header {shorten(values)} has columns in another order; write id, text "
             "or id, url, title, text"
         )
     return True
-
-
-def _is_quoted(text: str) -> bool:
-    return len(text) > 1 and text[0] == text[-1] == '"'
 
 
 def judgements(lines: Lines, name: str) -> Iterator[tuple[int, Qrel]]:
     """Yield the judgements of a qrels file, with their line numbers.
 
     The first line decides the format: BEIR's header `query-id corpus-id score`, or TREC's four
-    columns `query 0 document grade`. Repeated equal judgements count once.
+    columns `query 0 document grade` (the second is ignored). Equal judgements are read once.
 
     Raises:
-        InputError: Another format, or two grades of one pair.
+        InputError: The format is neither of them, or a query and document have two grades.
     """
     seen: dict[tuple[str, str], tuple[int, int]] = {}
     split: Callable[[str], list[str]] | None = None
@@ -111,7 +124,7 @@ def judgements(lines: Lines, name: str) -> Iterator[tuple[int, Qrel]]:
         if line == number:
             yield number, qrel
     if not seen:
-        raise InputError(f"{name}: no judgements; write one a line below the header")
+        raise InputError(f"{name}: no judgements; write one per line, below the header")
 
 
 def _beir(text: str) -> list[str]:
@@ -131,14 +144,14 @@ def _layout(text: str, where: str) -> Callable[[str], list[str]]:
     if _trec(text):
         return _trec
     raise InputError(
-        f"{where}: {shorten(text)} is neither the header {'<tab>'.join(HEADER)} nor TREC's four "
-        "columns; add the header"
+        f"{where}: {shorten(text)} is neither the BEIR header {'<tab>'.join(HEADER)} nor "
+        "TREC's four columns `query 0 document grade`; add the header"
     )
 
 
 def _qrel(values: list[str], text: str, where: str) -> Qrel:
     if len(values) != 3 or not all(values):
-        raise InputError(f"{where}: {shorten(text)} has not the columns of the first line")
+        raise InputError(f"{where}: {shorten(text)} has other columns than the first line")
     query, document, grade = values
     for key in (query, document):
         check_byte_order_mark(key, where)

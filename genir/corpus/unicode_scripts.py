@@ -41,6 +41,9 @@ MARK_BLOCKS = (
 EXTENDERS = "\u200d\U000e0100-\U000e01ef\u0e33\u0eb3\uff9e\uff9f"
 """Extend the previous letter without being marks: joiner, variation selectors, Thai and Lao AM,
 half-width voice marks."""
+SYLLABIC = "\u0f40-\u0fbc\u1200-\u137f\u1400-\u167f\ua000-\ua48c\ua500-\ua61f"
+"""Letters that are syllables, in scripts with marks or spaces between words: Tibetan, Ethiopic,
+Canadian, Yi, Vai."""
 STACKERS = "\u1039\u17d2\u1a60"
 """Stack the next letter below the previous one."""
 NOT_LATIN = "\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u20d0-\u20ff\u2cef-\U0010ffff"
@@ -68,7 +71,7 @@ def opening() -> str:
 
 @cache
 def combining() -> str:
-    """Return the characters with a combining class, which normalization reorders."""
+    """Return the characters with a combining class, which normalisation reorders."""
     codes = (code for code in range(0x300, 0x20000) if unicodedata.combining(chr(code)))
     return _ranges(codes) + "\uff9e\uff9f"
 
@@ -79,7 +82,6 @@ def _of_category(blocks: Iterable[tuple[int, int]], wanted: tuple[str, ...]) -> 
 
 
 def _ranges(codes: Iterable[int]) -> str:
-    """Return the codes as ranges, in their order."""
     ranges: list[list[int]] = []
     for code in codes:
         if ranges and code == ranges[-1][1] + 1:

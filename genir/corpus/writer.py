@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from genir.arguments import is_listable
+from genir.arguments import as_path, is_listable
 from genir.atomic_dirs import new_folder, require_absent
 from genir.corpus.json_lines import shorten
 from genir.corpus.layout import RECOGNISED_FILES, find_file, is_about
@@ -19,7 +19,7 @@ from genir.outputs import check_folder
 from genir.types import Document, Qrel, Query
 
 SPLIT_NAME = re.compile(r"[\w-][\w.-]*")
-TABLE = re.compile(r"^[^.].*[.]tsv([.]gz)?$")
+QRELS_NAME = re.compile(r"^[^.].*[.]tsv([.]gz)?$")
 """Names of files of judgements."""
 
 
@@ -42,7 +42,7 @@ def write_corpus(
         InputError: an existing folder (unless `overwrite`, which replaces a corpus folder without
             other files only), what the readers would refuse, and qrels with unknown keys.
     """
-    target = Path(os.path.abspath(folder))
+    target = Path(os.path.abspath(as_path(folder, "folder")))
     check_target(target, overwrite)
     with new_folder(target, overwrite, keep=is_about) as part:
         keys = _write_lines(part / "corpus.jsonl", _documents(documents), "corpus")
@@ -65,9 +65,9 @@ def check_target(folder: Path, overwrite: bool) -> None:
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     if not find_file(folder, ["corpus.jsonl"]):
-        raise InputError(f"{folder}: exists and is no corpus folder; choose another name")
+        raise InputError(f"{folder}: exists and is not a corpus folder; choose another name")
     others = [path for path in folder.iterdir() if not (_is_own(path) or is_about(path.name))]
-    others += [p for p in folder.glob("qrels/*") if not (p.is_file() and TABLE.search(p.name))]
+    others += [p for p in folder.glob("qrels/*") if not (p.is_file() and QRELS_NAME.search(p.name))]
     if others:
         raise InputError(
             f"{min(others)}: would be removed with the corpus that is replaced; move it elsewhere, "
@@ -108,7 +108,6 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
 
 
 def _splits(qrels: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the non-empty splits with their judgements."""
     if not isinstance(qrels, Mapping | None):
         raise InputError(
             f"qrels: got {shorten(qrels)}; give judgements by the name of their split, for example "

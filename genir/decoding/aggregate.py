@@ -1,5 +1,6 @@
-"""Document ranking from complete identifiers. Shared identifiers are expanded, the identifiers of a
-document are aggregated, and ties are broken by key.
+"""Document ranking from complete identifiers. An identifier that several documents share counts for
+each of them; the scores of several identifiers of one document are combined; ties are ordered by
+key.
 """
 
 from typing import Literal, NamedTuple
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from genir.cancellation import raise_if_cancelled
 from genir.identifiers.table import IdentifierTable
 
-Aggregate = Literal["max", "logsumexp", "ngrams", "views"]
-"""Values of `[decoding] aggregate`. `views` sums weights; `ngrams` is in `strategies.seal`."""
+Aggregate = Literal["max", "logsumexp", "sum"]
+"""Document score from the scores of its identifiers; "sum" adds weights that are not log p."""
 
 
 class Ranked(NamedTuple):
@@ -26,24 +27,25 @@ def rank_documents(
     table: IdentifierTable,
     low: NDArray[np.int64],
     high: NDArray[np.int64],
-    score: NDArray[np.float32],
+    score: NDArray[np.floating],
     live: NDArray[np.bool_],
     aggregate: Aggregate,
 ) -> list[Ranked]:
-    """Return the documents below the complete identifiers of one query, best first.
+    """Return the documents of the identifiers found for one query, best first.
 
     Args:
         table: Identifier table.
-        low: First rows, [K].
+        low: First row of each of the K row ranges, int64 [K].
         high: Ends of the row ranges, exclusive, [K].
-        score: Log-probabilities (for `views`: weights), [K]; -inf for a dead beam.
+        score: Log-probabilities or weights, [K]; -inf for an unused place.
         live: Rows that may be shown, bool [rows].
-        aggregate: Aggregation of the identifiers of a document.
+        aggregate: How the scores of several identifiers of a document are combined.
     """
     raise_if_cancelled()
     kept = score > -np.inf
     low, high, score = low[kept], high[kept], score[kept].astype(np.float64)
     sizes = high - low
+    # all rows of all ranges, concatenated
     rows = np.repeat(low - np.concatenate([[0], sizes.cumsum()[:-1]]), sizes) + np.arange(
         sizes.sum()
     )
@@ -57,12 +59,12 @@ def rank_documents(
 def _join(
     documents: NDArray[np.int64], scores: NDArray[np.float64], aggregate: Aggregate
 ) -> tuple[list[int], NDArray[np.int64], list[float]]:
-    """Return the distinct documents, the index of each one's best row, and their scores."""
+    """Return the distinct documents, the index of the best row of each, and its score."""
     order = np.lexsort((-scores, documents))
     unique, first = np.unique(documents[order], return_index=True)
     best = order[first]
     totals = scores[best]
     if aggregate != "max" and len(unique) < len(documents):
-        join = np.add if aggregate == "views" else np.logaddexp
+        join = np.add if aggregate == "sum" else np.logaddexp
         totals = join.reduceat(scores[order], first)
     return unique.tolist(), best, totals.tolist()

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from genir.cancellation import raise_if_cancelled
-from genir.config import DecodingSection
 from genir.decoding.beam_state import Beams, initial_beams, top_scores
 from genir.decoding.edge_scorers import BeamUpdate
 from genir.decoding.forced_runs import make_edge_scorer
+from genir.decoding.prefix_prior import PrefixMaxPrior, make_prefix_prior
 from genir.decoding.row_mask import RowMask
-from genir.decoding.strategies.lookahead import PrefixMaxPrior, make_prefix_prior
+from genir.decoding.search_options import SearchOptions
 from genir.decoding.trie import Edges, Trie
-from genir.models.base import DocidModel
+from genir.models.base import ConstrainedDecoder, Inputs
 
 
 @dataclass(frozen=True)
@@ -61,41 +61,41 @@ class PruneOptions(NamedTuple):
 
 
 def beam_search(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     row_mask: RowMask,
-    decoding: DecodingSection,
+    options: SearchOptions,
     top_k: int | None = None,
 ) -> Beams:
     """Return the highest-scoring identifiers of each query, as row ranges of the trie.
 
-    With `decoding.beams` >= rows the search is exhaustive.
+    With `options.beams` >= rows the search is exhaustive.
 
     Args:
         model: Encoder-decoder, or encoder with a document head.
         trie: Valid identifiers.
         inputs: Token ids and attention mask, int64 [B, S] each.
         row_mask: Rows that each query may reach.
-        decoding: Uses `beams`, `softmax` and `lookahead_weight`.
+        options: Uses `beams`, `softmax`, `lookahead_weight` and `full_scores`.
         top_k: Number of results needed. It lets the search stop early: the first `top_k` results
-            are exact, the rest may be missing. None returns `decoding.beams` results.
+            are exact, the rest may be missing. None returns `options.beams` results.
 
     Returns:
-        At most `decoding.beams` row ranges for each query, best first.
+        At most `options.beams` row ranges for each query, best first.
     """
-    for step in beam_steps(model, trie, inputs, row_mask, decoding, top_k):
+    for step in beam_steps(model, trie, inputs, row_mask, options, top_k):
         last = step
     return last.finished
 
 
 @torch.inference_mode()
 def beam_steps(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     row_mask: RowMask,
-    decoding: DecodingSection,
+    options: SearchOptions,
     top_k: int | None = None,
 ) -> Iterator[BeamStep]:
     """Yield the state after each level of `beam_search`, for explanations and diagnosis.
@@ -103,40 +103,40 @@ def beam_steps(
     With `top_k`, levels without a choice are skipped, and the search stops early.
     """
     state = model.encode(*inputs)
-    lift = make_prefix_prior(model, state, row_mask, decoding.lookahead_weight)
+    prior = make_prefix_prior(model, trie, state, row_mask, options)
     # Early stopping assumes beams sorted by log-probability, which look-ahead breaks.
     paths = (trie, row_mask)
-    reader = make_edge_scorer(model, paths, state, decoding.softmax, None if lift else top_k)
+    scorer = make_edge_scorer(model, paths, state, options.softmax, None if prior else top_k)
     stable = row_mask.restrict_scores  # ties must not depend on rows outside the selection
     current, taken, depth = initial_beams(trie, inputs[0].shape[0]), None, 0
     done = Beams.empty(len(current.low), current.low.device)
     while depth < trie.depth:
         raise_if_cancelled()
         if depth:
-            edges = trie.children(current.low, current.high, depth, reader.allow_sync)
+            edges = trie.children(current.low, current.high, depth, scorer.allow_sync)
         else:
-            edges = trie.first_edges(len(current.low), reader.allow_sync)
-        log_p = reader.score(depth, taken, edges, row_mask.any_live(edges.low, edges.high))
+            edges = trie.first_edges(len(current.low), scorer.allow_sync)
+        log_p = scorer.score(depth, taken, edges, row_mask.any_live(edges.low, edges.high))
         depth += 1
         ended = trie.is_terminal(edges.low, depth)
         step = prune(
-            (current, done), edges, log_p, ended, PruneOptions(decoding.beams, lift, stable)
+            (current, done), edges, log_p, ended, PruneOptions(options.beams, prior, stable)
         )
         current, done = step.beams, step.finished
         taken = BeamUpdate(
             current.low, current.high, current.score, step.parents, step.symbols, done.score
         )
-        reader.advance(depth, taken)
-        if lift or top_k is None:
-            yield replace(step, forward_passes=reader.forward_passes)
+        scorer.advance(depth, taken)
+        if prior or top_k is None:
+            yield replace(step, forward_passes=scorer.forward_passes)
             continue
-        finals = reader.final_scores(depth, taken)
+        finals = scorer.final_scores(depth, taken)
         if finals is not None:
-            done = done.merge_top(current.with_final_scores(finals), decoding.beams, stable)
-            yield replace(step, finished=done, forward_passes=reader.forward_passes)
+            done = done.merge_top(current.with_final_scores(finals), options.beams, stable)
+            yield replace(step, finished=done, forward_passes=scorer.forward_passes)
             return
-        yield replace(step, forward_passes=reader.forward_passes)
-        depth = reader.next_branch_depth(depth, taken)
+        yield replace(step, forward_passes=scorer.forward_passes)
+        depth = scorer.next_branch_depth(depth, taken)
 
 
 def prune(
@@ -156,10 +156,10 @@ def prune(
         choice: Selection rule.
     """
     current, done = beams_and_finished
-    beams, lift, stable = choice
+    beams, prior, stable = choice
     slots = log_p.shape[-1]
     scores = current.score.unsqueeze(-1) + log_p
-    totals = scores if lift is None else scores + lift(edges.low, edges.high)
+    totals = scores if prior is None else prior(scores, edges.low, edges.high)
     if ended is not False:
         ends = totals if ended is True else totals.masked_fill(~ended, -torch.inf)
         done = done.merge_top(_prune_edges(edges, ends, ends, choice)[0], beams, stable)

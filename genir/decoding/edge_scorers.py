@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genir.decoding.trie import Edges
 from genir.identifiers.table import PAD
-from genir.models.base import DocidModel
+from genir.models.base import ConstrainedDecoder
 
 Softmax = Literal["vocabulary", "trie"]
 
@@ -64,7 +64,7 @@ class EdgeScorer(Protocol):
         """
 
     def final_scores(self, depth: int, update: BeamUpdate) -> Tensor | None:
-        """Return the final scores of the beams, float32 [B, K], once the top `wanted` is decided.
+        """Return the final scores of the beams, float32 [B, K], once the top `top_k` is decided.
 
         None if it is not decided yet, or if this scorer does not check.
         """
@@ -75,7 +75,7 @@ class StepScorer:
 
     allow_sync = False
 
-    def __init__(self, model: DocidModel, state: object, softmax: Softmax) -> None:
+    def __init__(self, model: ConstrainedDecoder, state: object, softmax: Softmax) -> None:
         self.model = model
         self.state = state
         self.softmax: Softmax = softmax
@@ -100,7 +100,7 @@ class StepScorer:
 
 
 def score_edges(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     hidden: Tensor,
     depth: int,
     edges: Edges,

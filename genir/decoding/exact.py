@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genir.cancellation import raise_if_cancelled
-from genir.config import DecodingSection
 from genir.decoding.beam_state import Beams
 from genir.decoding.edge_scorers import score_edges
 from genir.decoding.exhaustive import (
@@ -22,11 +21,12 @@ from genir.decoding.exhaustive import (
     score_leaves,
     sort_by_score,
 )
+from genir.decoding.prefix_prior import PrefixMaxPrior, make_prefix_prior
 from genir.decoding.row_mask import RowMask
-from genir.decoding.strategies.lookahead import PrefixMaxPrior, make_prefix_prior
+from genir.decoding.search_options import SearchOptions
 from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
-from genir.models.base import DocidModel
+from genir.models.base import ConstrainedDecoder, Inputs
 
 MAX_LEAF_ROWS = 1024
 """Maximum number of rows of a node scored at once, if a row costs one look-up a level."""
@@ -53,21 +53,21 @@ class ExactResult:
 
 @torch.inference_mode()
 def exact_search(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     live: RowMask,
     k: int,
-    decoding: DecodingSection,
+    options: SearchOptions,
 ) -> ExactResult:
     """Return the top k identifiers of each query and all ties with the last, with a proof.
 
-    Arguments and scores are the same as in `beam_search`. `decoding.max_nodes` limits the expanded
+    Arguments and scores are the same as in `beam_search`. `options.max_nodes` limits the expanded
     nodes of a query; if it is exhausted, the results so far are returned unproven. The ranking of
     identifiers is proven up to rounding. So is the ranking of documents if the best identifier
     counts, but not if several are summed, since identifiers beyond the top k are unknown.
     """
-    space = _SearchSpace(model, trie, model.encode(*inputs), live, decoding)
+    space = _SearchSpace(model, trie, model.encode(*inputs), live, options)
     queries = len(inputs[0])
     opened = PrefixBatch.roots(trie, queries)
     done = opened.select(opened.query < 0)  # none
@@ -80,7 +80,7 @@ def exact_search(
         hope = space.upper_bound(opened)
         open_still = hope >= floor[opened.query] - SCORE_TOLERANCE
         opened, hope = opened.select(open_still), hope[open_still]
-        share = (decoding.max_nodes - expanded).clamp(max=EXPANSIONS_PER_ROUND)
+        share = (options.max_nodes - expanded).clamp(max=EXPANSIONS_PER_ROUND)
         chosen = rank_within_query(opened.query, hope) < share[opened.query]
         if not chosen.any():
             break
@@ -97,34 +97,34 @@ class _SearchSpace:
 
     def __init__(
         self,
-        model: DocidModel,
+        model: ConstrainedDecoder,
         trie: Trie,
         state: Any,
         live: RowMask,
-        decoding: DecodingSection,
+        options: SearchOptions,
     ) -> None:
         self.model, self.trie, self.state, self.live = model, trie, state, live
-        self.normalise = decoding.softmax
-        self.lift: PrefixMaxPrior | None = make_prefix_prior(
-            model, state, live, decoding.lookahead_weight
-        )
+        self.softmax = options.softmax
+        self.prior: PrefixMaxPrior | None = make_prefix_prior(model, trie, state, live, options)
         levels = model.prefix_free_log_probs(state)
         # Without `levels` a row costs a decoder pass, so only single rows are completed.
         self.leaf_rows = 1 if levels is None else MAX_LEAF_ROWS
         self.bound: Tensor | None = None
-        if levels is not None and self.normalise == "vocabulary":
+        if levels is not None and self.softmax == "vocabulary":
             self.bound = _bound(trie, levels)
 
     def total(self, nodes: PrefixBatch) -> Tensor:
         """Return the score of nodes, float32 [N]: log p plus look-ahead."""
-        if self.lift is None:
+        if self.prior is None:
             return nodes.score
-        return nodes.score + self.lift.lookup(nodes.query, nodes.low, nodes.high)
+        return self.prior.total(nodes.score, nodes.query, nodes.low, nodes.high)
 
     def upper_bound(self, nodes: PrefixBatch) -> Tensor:
         """Return an upper bound on the scores of completions of nodes, float32 [N]."""
         total = self.total(nodes)
-        return total if self.bound is None else total + self.bound[nodes.query, nodes.depth]
+        if self.bound is None or (self.prior is not None and self.prior.is_total):
+            return total
+        return total + self.bound[nodes.query, nodes.depth]
 
     def expand(self, nodes: PrefixBatch) -> tuple[PrefixBatch, PrefixBatch]:
         """Return the complete identifiers and the open children of nodes."""
@@ -133,7 +133,7 @@ class _SearchSpace:
             own = nodes.select(nodes.depth == depth)
             small = own.high - own.low <= self.leaf_rows
             leaves = score_leaves(
-                self.model, self.trie, self.state, self.live, own.select(small), self.normalise
+                self.model, self.trie, self.state, self.live, own.select(small), self.softmax
             )
             finished = finished.concatenate(leaves)
             if not small.all():
@@ -144,7 +144,6 @@ class _SearchSpace:
         return finished, grown
 
     def _children(self, nodes: PrefixBatch, depth: int) -> PrefixBatch:
-        """Return the live children of nodes at one depth."""
         prefixes = self.trie.symbols[nodes.low, :depth].long()
         (hidden,) = self.model.states_for_prefixes(self.state, nodes.query, prefixes, depth)
         edges = self.trie.children(nodes.low[:, None], nodes.high[:, None], depth)
@@ -154,11 +153,11 @@ class _SearchSpace:
         )
         spread = PrefixBatch(query, edges.low, edges.high, node_depth + 1, score)
         legal = self.live.any_live(edges.low, edges.high, query)
-        steps = score_edges(self.model, hidden[:, None], depth, edges, legal, self.normalise)
+        steps = score_edges(self.model, hidden[:, None], depth, edges, legal, self.softmax)
         return spread._replace(score=spread.score + steps).select(legal)
 
     def _ended(self, nodes: PrefixBatch) -> Tensor:
-        """Return which nodes are complete; identifiers are prefix-free, so one row suffices."""
+        """Return whether each node is complete; identifiers are prefix-free: one row suffices."""
         last = self.trie.depth
         following = self.trie.symbols[nodes.low, nodes.depth.clamp(max=last - 1)]
         return (nodes.depth == last) | (following == PAD)

@@ -27,11 +27,7 @@ def exact_documents(
     identifiers that cannot change the rank.
 
     Args:
-        search: Exact search over identifiers.
-        table: Identifier table.
         masks: Live rows of each query, bool [rows].
-        k: Number of documents.
-        aggregate: Aggregation of the identifiers of a document.
     """
     answers = [HitList[Ranked](proven=False) for _ in masks]
     most = int(np.bincount(table.documents).max())

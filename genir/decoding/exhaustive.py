@@ -1,6 +1,6 @@
-"""Scores of all identifiers without a beam: for small corpora, narrow nodes, and tests.
+"""Batches of prefixes, and the scores of all identifiers below them, for exact search.
 
-Identifiers are read from the rows and teacher-forced. It shares no search code with beam search.
+Identifiers are read from the rows and teacher-forced, without a beam.
 """
 
 from typing import Any, NamedTuple, Self
@@ -9,21 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genir.config import DecodingSection
 from genir.decoding.beam_state import Beams
 from genir.decoding.edge_scorers import Softmax
 from genir.decoding.row_mask import RowMask
-from genir.decoding.strategies.lookahead import make_prefix_prior
 from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
-from genir.models.base import DocidModel
+from genir.models.base import ConstrainedDecoder
 
-NODES_PER_BATCH = 256
+IDENTIFIERS_PER_BATCH = 256
 """Identifiers teacher-forced in one batch."""
 
 
 class PrefixBatch(NamedTuple):
-    """N prefixes or complete identifiers of several queries.
+    """N prefixes or complete identifiers, each with its query, row range and depth.
 
     query, low, high, depth: int64 [N]; score: log-probability, float32 [N].
     """
@@ -42,7 +40,7 @@ class PrefixBatch(NamedTuple):
         return cls(query, zeros, zeros + trie.rows, zeros, zeros.float())
 
     def select(self, chosen: Tensor) -> "PrefixBatch":
-        """Return a subset by int64 indices or by a bool mask [N]."""
+        """Return some of the prefixes. chosen: int64 indices, or a bool mask [N]."""
         return PrefixBatch(*(tensor[chosen] for tensor in self))
 
     def concatenate(self, *others: "PrefixBatch") -> "PrefixBatch":
@@ -50,29 +48,8 @@ class PrefixBatch(NamedTuple):
         return PrefixBatch(*map(torch.cat, zip(self, *others, strict=True)))
 
 
-@torch.inference_mode()
-def exhaustive(
-    model: DocidModel,
-    trie: Trie,
-    inputs: tuple[Tensor, Tensor],
-    live: RowMask,
-    decoding: DecodingSection,
-) -> Beams:
-    """Return every live identifier of each query, best first.
-
-    Arguments and scores are the same as in `beam_search`.
-    """
-    state = model.encode(*inputs)
-    roots = PrefixBatch.roots(trie, len(inputs[0]))
-    lift = make_prefix_prior(model, state, live, decoding.lookahead_weight)
-    found = score_leaves(model, trie, state, live, roots, decoding.softmax)
-    if lift is not None:
-        found = found._replace(score=found.score + lift.lookup(found.query, found.low, found.high))
-    return sort_by_score(found, len(inputs[0]))
-
-
 def sort_by_score(found: PrefixBatch, queries: int) -> Beams:
-    """Convert complete identifiers to beams, best first, padded to the largest query."""
+    """Convert complete identifiers to beams, best first, padded to the longest list."""
     place = rank_within_query(found.query, found.score)
     width = int(place.max()) + 1 if len(place) else 1
     low = torch.zeros(queries, width, dtype=torch.long, device=place.device)
@@ -102,14 +79,14 @@ def kth_best(query: Tensor, score: Tensor, k: int, queries: int) -> Tensor:
 
 
 def score_leaves(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     trie: Trie,
     state: Any,
     live: RowMask,
     nodes: PrefixBatch,
-    normalise: Softmax,
+    softmax: Softmax,
 ) -> PrefixBatch:
-    """Return the live identifiers below nodes of the same depth, with log-probabilities."""
+    """Return the live identifiers below nodes of one depth, with complete log-probabilities."""
     owner, leaves = _leaves(trie, nodes)
     kept = live.any_live(leaves.low, leaves.high, leaves.query).nonzero()[:, 0]
     owner, leaves = owner[kept], leaves.select(kept)
@@ -117,9 +94,9 @@ def score_leaves(
         return leaves
     depth = int(nodes.depth[0])
     symbols = trie.symbols[leaves.low].long()
-    log_p = _log_p(model, state, leaves.query, symbols, depth, normalise)
-    if normalise == "trie":
-        log_p = log_p - _legal_normalisers(owner, symbols, log_p, depth)
+    log_p = _log_p(model, state, leaves.query, symbols, depth, softmax)
+    if softmax == "trie":
+        log_p = log_p - _sibling_normalisers(owner, symbols, log_p, depth)
     return leaves._replace(score=leaves.score + log_p.sum(dim=1))
 
 
@@ -140,14 +117,16 @@ def _leaves(trie: Trie, nodes: PrefixBatch) -> tuple[Tensor, PrefixBatch]:
 
 
 def _log_p(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     state: Any,
     query: Tensor,
     symbols: Tensor,
     depth: int,
-    normalise: Softmax,
+    softmax: Softmax,
 ) -> Tensor:
-    """Return log p of symbols [N, T] from `depth` on, float32 [N, T - depth], 0 for PAD.
+    """Return the log-probability of each symbol from `depth` on, float32 [N, T - depth]; 0 for PAD.
+
+    symbols: int [N, T].
 
     With softmax "trie": up to a constant that the children of a prefix share.
     """
@@ -158,19 +137,21 @@ def _log_p(
         log_p = torch.stack(columns, dim=1)
     else:
         parts = zip(
-            torch.split(query, NODES_PER_BATCH), torch.split(symbols, NODES_PER_BATCH), strict=True
+            torch.split(query, IDENTIFIERS_PER_BATCH),
+            torch.split(symbols, IDENTIFIERS_PER_BATCH),
+            strict=True,
         )
-        log_p = torch.cat([_forced(model, state, *part, depth, normalise) for part in parts])
+        log_p = torch.cat([_forced(model, state, *part, depth, softmax) for part in parts])
     return log_p.masked_fill(symbols[:, depth:] == PAD, 0.0)
 
 
 def _forced(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     state: Any,
     query: Tensor,
     symbols: Tensor,
     depth: int,
-    normalise: Softmax,
+    softmax: Softmax,
 ) -> Tensor:
     taken = symbols.clamp(min=0)
     columns = []
@@ -178,20 +159,20 @@ def _forced(
         model.states_for_prefixes(state, query, taken[:, :-1], depth), depth
     ):
         logits = model.logits(hidden[:, None], level, taken[:, level, None, None])[:, 0, 0]
-        if normalise == "vocabulary":
+        if softmax == "vocabulary":
             logits = logits - model.log_normaliser(hidden[:, None], level)[:, 0]
         columns.append(logits)
     return torch.stack(columns, dim=1)
 
 
-def _legal_normalisers(owner: Tensor, symbols: Tensor, logits: Tensor, depth: int) -> Tensor:
-    """Return the log-sum-exp over the children of each prefix, [N, T - depth].
+def _sibling_normalisers(owner: Tensor, symbols: Tensor, logits: Tensor, depth: int) -> Tensor:
+    """Return the log-sum-exp over the siblings of each symbol, float32 [N, T - depth].
 
     Identifiers with a common prefix are adjacent, since rows are sorted.
     """
     changes = F.pad(symbols[1:] != symbols[:-1], (0, 0, 1, 0))
     owners = F.pad(owner[1:] != owner[:-1], (1, 0), value=True)
-    # begins[:, n]: this identifier is the first one with its prefix of n symbols.
+    # begins[i, n]: identifier i is the first with its prefix of n symbols.
     begins = torch.cat([owners[:, None], changes], dim=1).cumsum(dim=1) > 0
     columns = []
     for column, above, below in zip(

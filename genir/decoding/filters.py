@@ -2,17 +2,17 @@
 
 import threading
 from collections.abc import Collection, Mapping, Sequence, Set
-from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from genir.arguments import as_keys, is_listable
+from genir.arguments import is_listable
 from genir.byte_cache import MIB, ByteCache, digest_of
 from genir.corpus.store import DocumentStore
 from genir.decoding.row_mask import Mask, RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
+from genir.plurals import counted
 from genir.types import Filter, Selection, as_filter
 
 MAX_ROW_BYTES = 3
@@ -26,88 +26,66 @@ MIN_CACHED_MASKS = 8
 
 
 class RowMaskCache:
-    """Cache of the masks of filters over a table, cleared when the documents change.
+    """Cache of the masks of filters over the documents of one version of an index.
 
     Thread-safe. A mask that is still referenced elsewhere is found even after its eviction.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, table: IdentifierTable, documents: DocumentStore) -> None:
+        self._table, self._documents = table, documents
         self._lock = threading.Lock()
-        self._live: Mask | None = None
-        self._cache: ByteCache[RowMask] = ByteCache(MAX_CACHED_MASK_BYTES)
+        limit = max(MAX_CACHED_MASK_BYTES, MIN_CACHED_MASKS * MAX_ROW_BYTES * len(table))
+        self._cache: ByteCache[RowMask] = ByteCache(limit)
         self._weak: WeakValueDictionary[bytes, RowMask] = WeakValueDictionary()
 
-    def row_masks(
-        self,
-        table: IdentifierTable,
-        documents: DocumentStore,
-        where: FilterSpec | Sequence[FilterSpec],
-        queries: int,
-    ) -> RowMask:
+    def masks(self, where: FilterSpec | Sequence[FilterSpec], queries: int) -> RowMask:
         """Return the rows that each query may reach; equal filters share a mask.
 
         Args:
-            table: Identifier table.
-            documents: Documents with their metadata.
             where: One filter for all queries, or a list with one filter (or None) for each.
-            queries: Number of queries.
 
         Raises:
             InputError: The list has another length, or a filter has an unknown field.
         """
         if where is None or isinstance(where, Mapping | Selection):
-            return self.mask(table, documents, where)
-        where = _as_filter_list(where)
+            return self.mask(where)
+        if isinstance(where, str | bytes | Set) or not is_listable(where):
+            as_filter(where)  # raises InputError
+        where = list(where)
         if len(where) != queries:
             raise InputError(
-                f"where: {len(where)} filters for {queries} queries; give one (or None) for each"
+                f"where: {counted(len(where), 'filter')} for "
+                f"{counted(queries, 'query', 'queries')}; "
+                "give one (or None) for each"
             )
         names = [filter_digest(one) for one in where]
         distinct = dict(zip(names, where, strict=True))
         places = {name: place for place, name in enumerate(distinct)}
-        parts = [self.mask(table, documents, one) for one in distinct.values()]
+        parts = [self.mask(one) for one in distinct.values()]
         if len(parts) == 1:
             return parts[0]
         return RowMask.join(parts, [places[name] for name in names])
 
-    def cached(self, table: IdentifierTable, spec: FilterSpec) -> RowMask | None:
+    def cached(self, spec: FilterSpec) -> RowMask | None:
         """Return the cached mask of a filter, or None; never waits for its computation."""
-        name = filter_digest(spec)
         with self._lock:
-            return self._find(name) if self._live is table.live else None
+            return self._find(filter_digest(spec))
 
-    def mask(self, table: IdentifierTable, documents: DocumentStore, spec: FilterSpec) -> RowMask:
+    def mask(self, spec: FilterSpec) -> RowMask:
         """Return the mask of a filter; computes it if it is not cached."""
-        # A change of the documents replaces `table.live`, so a mask computed for an older `live`
-        # is never used afterwards, whichever thread computed it.
-        live, name = table.live, filter_digest(spec)
-        with self._lock:
-            found = self._find(name) if self._live is live else None
+        found = self.cached(spec)
         if found is None:
             closed = isinstance(spec, Selection) and spec.excluded
-            found = RowMask.build([_rows(table, documents, spec)], restrict_scores=closed)
+            rows = _rows(self._table, self._documents, spec)
+            found = RowMask.build([rows], restrict_scores=closed)
+        name, size = filter_digest(spec), found.bytes + sum(mask.nbytes for mask in found.masks)
         with self._lock:
-            if self._live is not live:
-                self._live = live
-                self._cache.clear()
-                self._weak.clear()
-                self._cache.limit = max(
-                    MAX_CACHED_MASK_BYTES, MIN_CACHED_MASKS * MAX_ROW_BYTES * len(live)
-                )
-            size = found.bytes + sum(mask.nbytes for mask in found.masks)
             self._cache.put(name, found, size)
             self._weak[name] = found
         return found
 
     def _find(self, name: bytes) -> RowMask | None:
         return self._cache.get(name) or self._weak.get(name)
-
-
-def _as_filter_list(where: Any) -> list[FilterSpec]:
-    """Return the filters of a list of queries. Raises InputError for a string or a number."""
-    if isinstance(where, str | bytes | Set) or not is_listable(where):
-        as_filter(where)
-    return list(where)
 
 
 def filter_digest(spec: FilterSpec) -> bytes:
@@ -118,9 +96,14 @@ def filter_digest(spec: FilterSpec) -> bytes:
 
 
 def _rows(table: IdentifierTable, documents: DocumentStore, spec: FilterSpec) -> Mask:
+    """Return the live rows that pass, bool [rows]. Raises InputError for an unknown field."""
     if isinstance(spec, Selection):
         return selected_rows(table, documents, spec)
-    return passing_rows(table, documents, spec)
+    where = {} if spec is None else as_filter(spec)
+    if not where:
+        return table.live
+    live: Mask = table.live & _matching(table, documents, where)[table.documents]
+    return live
 
 
 def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: Selection) -> Mask:
@@ -135,36 +118,6 @@ def selected_rows(table: IdentifierTable, documents: DocumentStore, selection: S
     for allow in selection.allow:
         passing &= _key_mask(table, [key for key in allow if key in table])
     passing &= ~_key_mask(table, [key for key in selection.deny if key in table])
-    live: Mask = table.live & passing[table.documents]
-    return live
-
-
-def passing_rows(
-    table: IdentifierTable,
-    documents: DocumentStore,
-    where: Filter | None = None,
-    allow: Collection[str] | None = None,
-    deny: Collection[str] = (),
-) -> Mask:
-    """Return the live rows that pass, bool [rows].
-
-    Args:
-        table: Identifier table.
-        documents: Documents with their metadata.
-        where: Conditions on metadata.
-        allow: Keys of the documents that may be found; None for all. A string is one key.
-        deny: Keys of documents to exclude.
-
-    Raises:
-        InputError: Unknown field or key.
-    """
-    allow, deny = None if allow is None else as_keys(allow, "allow"), as_keys(deny, "deny")
-    where = {} if where is None else as_filter(where)
-    if not where and allow is None and not deny:
-        return table.live
-    passing = _matching(table, documents, where) & ~_key_mask(table, deny)
-    if allow is not None:
-        passing &= _key_mask(table, allow)
     live: Mask = table.live & passing[table.documents]
     return live
 

@@ -10,17 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genir.decoding.edge_scorers import (
-    BeamUpdate,
-    EdgeScorer,
-    Softmax,
-    StepScorer,
-    score_edges,
-)
+from genir.decoding.edge_scorers import BeamUpdate, EdgeScorer, Softmax, StepScorer, score_edges
 from genir.decoding.row_mask import RowMask
 from genir.decoding.trie import Edges, Trie
 from genir.identifiers.table import PAD
-from genir.models.base import DocidModel
+from genir.models.base import ConstrainedDecoder, MultiTokenDecoder
 from genir.models.precision import bf16_speed_up
 
 STATES_PER_SCORING = 512
@@ -32,21 +26,25 @@ SPLIT_MIN_SYMBOLS = 192
 SPLIT_BF16_FACTOR = 4
 """Factor on `SPLIT_MIN_SYMBOLS` if bf16 is `FAST_BF16_SPEEDUP` times as fast as float32: matrix
 products are then a smaller part of a pass."""
+BEAM_STATE = ("cache_row", "decoded_depth", "target_depth", "branch_depth", "hidden",
+              "forced_log_p", "certain_scores")  # fmt: skip
+"""Attributes of `ForcedRunScorer` with a value for each beam."""
 FAST_BF16_SPEEDUP = 2.0
 """Speed-up of bf16 over float32 (AMX). At 1.5, `SPLIT_BF16_FACTOR` costs up to 6%
 (docs/design/)."""
 
 
 def make_edge_scorer(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     paths: tuple[Trie, RowMask],
     state: object,
     softmax: Softmax,
     top_k: int | None,
 ) -> EdgeScorer:
-    """Return an edge scorer for encoded queries; `state` is the result of `DocidModel.encode`."""
-    if model.supports_multi_token and paths[0].symbols.device.type == "cpu":
-        return ForcedRunScorer(model, paths, state, softmax, top_k)
+    """Return an edge scorer for encoded queries; `state` is the result of `model.encode`."""
+    on_cpu = paths[0].symbols.device.type == "cpu"
+    if on_cpu and isinstance(model, MultiTokenDecoder) and model.supports_multi_token:
+        return ForcedRunScorer(model, model, paths, state, softmax, top_k)
     return StepScorer(model, state, softmax)
 
 
@@ -68,13 +66,14 @@ class ForcedRunScorer:
 
     def __init__(
         self,
-        model: DocidModel,
+        model: ConstrainedDecoder,
+        reader: MultiTokenDecoder,
         paths: tuple[Trie, RowMask],
         state: object,
         softmax: Softmax,
         top_k: int | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.reader = model, reader
         self.trie, self.row_mask = paths
         self.softmax: Softmax = softmax
         self.top_k = top_k
@@ -94,15 +93,15 @@ class ForcedRunScorer:
             return self._score(
                 depth, legal.any(dim=-1), edges, legal, self._known_log_p(depth, legal)
             )
-        living = update.low < update.high
-        left = living & (self.decoded_depth < self.target_depth)
+        used = update.low < update.high
+        left = used & (self.decoded_depth < self.target_depth)
         asked = left if self.softmax == "vocabulary" else left & (self.branch_depth == depth)
         log_p = self._known_log_p(depth, legal & ~asked.unsqueeze(-1))
-        log_p = self._score(depth, living & ~left, edges, legal, log_p)
+        log_p = self._score(depth, used & ~left, edges, legal, log_p)
         for portion in self._batches(left):
             if not (portion & left & asked).any():
                 continue
-            floor = self._score_floor(depth, living & ~left, update, edges, log_p)
+            floor = self._score_floor(depth, used & ~left, update, edges, log_p)
             now = left & portion & (update.score >= floor)
             if not (now & asked).any():
                 continue
@@ -112,28 +111,22 @@ class ForcedRunScorer:
             now = now & asked
             log_p = torch.where(now.unsqueeze(-1), self._known_log_p(depth, legal), log_p)
             log_p = self._score(depth, now, edges, legal, log_p)
-            left = living & (self.decoded_depth < self.target_depth)
+            left = used & (self.decoded_depth < self.target_depth)
         return log_p
 
     def advance(self, depth: int, update: BeamUpdate) -> None:
         """Inherit the state of each parent beam and find the symbols that the new one forces."""
         queries = torch.arange(len(update.parents)).unsqueeze(1)
-        for name in (
-            "cache_row",
-            "decoded_depth",
-            "target_depth",
-            "branch_depth",
-            "hidden",
-            "forced_log_p",
-            "certain_scores",
-        ):
+        for name in BEAM_STATE:
             setattr(self, name, getattr(self, name)[queries, update.parents])
         beams = ((update.low < update.high) & (self.branch_depth == depth - 1)).nonzero(
             as_tuple=True
         )
         low, high = update.low[beams], update.high[beams]
         following = depth + self.trie.run_length(low, high, depth)
-        certain = self._is_unambiguous(low, following)
+        # Only the end of the identifier is below the node.
+        after = self.trie.symbols[low, following.clamp(max=self.trie.depth - 1)]
+        certain = (following == self.trie.depth) | (after == PAD)
         self.branch_depth[beams] = torch.where(certain, NO_BRANCH, following)
         # A symbol is decoded to score the next one, so the last symbol is not decoded.
         known = depth - 1 if self.softmax == "trie" else following - 1
@@ -148,7 +141,7 @@ class ForcedRunScorer:
         return int(self.branch_depth[choosing].min())
 
     def final_scores(self, depth: int, update: BeamUpdate) -> Tensor | None:
-        """Return final scores if no pending beam can reach the top `wanted`; -inf for these."""
+        """Return final scores if no pending beam can reach the top `top_k`; -inf for these."""
         left = (self.branch_depth < NO_BRANCH) | (self.decoded_depth < self.target_depth)
         left &= update.low < update.high
         finals = update.score + self.forced_log_p[..., depth:].sum(dim=-1)
@@ -175,7 +168,7 @@ class ForcedRunScorer:
     def _batches(self, left: Tensor) -> Iterator[Tensor]:
         """Yield groups of beam positions to decode together, bool [K], best beams first.
 
-        Scores of one group may show that later groups cannot reach the top `wanted`.
+        Scores of one group may show that later groups cannot reach the top `top_k`.
         """
         beams = left.shape[1]
         places, start, size = torch.arange(beams), 0, min(self.top_k or beams, beams)
@@ -184,11 +177,8 @@ class ForcedRunScorer:
                 torch.is_autocast_enabled("cpu") and bf16_speed_up("answering") >= FAST_BF16_SPEEDUP
             )
             many = SPLIT_MIN_SYMBOLS * (SPLIT_BF16_FACTOR if fast else 1)
-            size = (
-                (beams + 1) // 2
-                if (self.target_depth - self.decoded_depth)[left].sum() > many
-                else beams
-            )
+            pending = (self.target_depth - self.decoded_depth)[left].sum()
+            size = (beams + 1) // 2 if pending > many else beams
         while start < beams:
             yield (places >= start) & (places < start + size)
             start, size = start + size, 2 * size
@@ -196,9 +186,9 @@ class ForcedRunScorer:
     def _score_floor(
         self, depth: int, known: Tensor, update: BeamUpdate, edges: Edges, log_p: Tensor
     ) -> Tensor:
-        """Return the score below which a prefix cannot reach the top `wanted`, float32 [B, 1].
+        """Return the score below which a prefix cannot reach the top `top_k`, float32 [B, 1].
 
-        Scores only decrease along a path. So the bound is the `wanted`-th best score among the
+        Scores only decrease along a path. So the bound is the `top_k`-th best score among the
         identifiers that are certain: complete ones, `known` beams without a branch left, and, where
         forced symbols have log p 0, children with a single row. -inf if there are fewer. A full
         beam search prunes prefixes below the bound no later.
@@ -218,7 +208,7 @@ class ForcedRunScorer:
         return self._kth_score(ends)
 
     def _kth_score(self, ends: list[Tensor]) -> Tensor:
-        """Return the `wanted`-th best score among tensors [B, n], float32 [B, 1]."""
+        """Return the `top_k`-th best score among tensors [B, n], float32 [B, 1]."""
         best = torch.cat(ends, dim=1)
         if self.top_k is None or best.shape[1] < self.top_k:
             return best.new_full((len(best), 1), -torch.inf)
@@ -231,10 +221,10 @@ class ForcedRunScorer:
         lengths = goal - start
         longest = int(lengths.max())
         symbols = self.trie.symbols_of(low, start, longest + 1)
-        living = ((self.decoded_depth < self.target_depth) | (self.branch_depth < NO_BRANCH)) & (
+        used = ((self.decoded_depth < self.target_depth) | (self.branch_depth < NO_BRANCH)) & (
             update.low < update.high
         )
-        hidden = self._forward(beams, symbols[:, :longest].clamp(min=0), lengths, living)
+        hidden = self._forward(beams, symbols[:, :longest].clamp(min=0), lengths, used)
         last = torch.zeros_like(lengths) if hidden.shape[1] == 1 else lengths - 1
         self.hidden[beams] = hidden[torch.arange(len(lengths)), last]
         self.decoded_depth[beams] = goal
@@ -280,25 +270,21 @@ class ForcedRunScorer:
         )
         yield found[0][0], together, _concatenate([edges for *_, edges in found])
 
-    def _is_unambiguous(self, low: Tensor, depth: Tensor) -> Tensor:
-        """Return whether each node has only the end of its identifier below it, bool [N]."""
-        over = depth == self.trie.depth
-        following = self.trie.symbols[low, depth.clamp(max=self.trie.depth - 1)]
-        return over | (following == PAD)
-
     def _forward(
-        self, beams: tuple[Tensor, ...], symbols: Tensor, lengths: Tensor, living: Tensor
+        self, beams: tuple[Tensor, ...], symbols: Tensor, lengths: Tensor, used: Tensor
     ) -> Tensor:
         """Run the decoder on symbols [N, T] of some beams and return hidden states [N, T, H].
 
         If forced symbols need no score: of the last symbols only, [N, 1, H]. The decoder state
-        keeps rows for these beams and for `living` beams, which have more to decode.
+        keeps rows for these beams and for `used` beams, which have more to decode.
         """
-        kept = living.index_put(beams, torch.tensor(True))
-        state = self.model.select_rows(self.state, self.cache_row[kept])
+        kept = used.index_put(beams, torch.tensor(True))
+        state = self.reader.select_rows(self.state, self.cache_row[kept])
         self.cache_row = torch.where(kept, kept.flatten().cumsum(0).view_as(kept) - 1, 0)
         last = self.softmax == "trie"
-        self.state, hidden = self.model.extend(state, self.cache_row[beams], symbols, lengths, last)
+        self.state, hidden = self.reader.extend(
+            state, self.cache_row[beams], symbols, lengths, last
+        )
         self.forward_passes += 1
         return hidden
 

@@ -1,8 +1,8 @@
 """Shares: identifier probabilities normalised over live, allowed documents.
 
 p(identifier) is the product over its levels of p(symbol), divided by the sum of p over the legal
-symbols of the level. A forced symbol has share 1, whatever its probability in the vocabulary. The
-shares of all live, allowed identifiers sum to 1.
+symbols of the level. A forced symbol has share 1. The shares of all live, allowed
+identifiers sum to 1.
 
 Hits are ranked by score. With `[decoding] softmax = "vocabulary"` scores are normalised over the
 vocabulary, so their order may differ from the order of the shares.
@@ -16,23 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genir.cancellation import raise_if_cancelled
-from genir.config import Recipe
 from genir.decoding.edge_scorers import score_edges
 from genir.decoding.row_mask import RowMask
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
-from genir.models.base import DocidModel
-
-
-def supports_shares(recipe: Recipe) -> bool:
-    """Return whether the scores of a model are identifier probabilities, so that shares exist."""
-    decoding = recipe.decoding
-    summed = (
-        decoding.combines_partial_matches
-        or decoding.max_identifiers > 1
-        or decoding.lookahead_weight > 0
-    )
-    return recipe.passage_stage is None and decoding.mode != "text" and not summed
+from genir.models.base import ConstrainedDecoder, Inputs
 
 
 def log_normalise(log_p: Tensor) -> Tensor:
@@ -46,17 +34,15 @@ def log_normalise(log_p: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def identifier_shares(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     live: RowMask,
     rows: NDArray[np.integer],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the share of each row's identifier, and the rows that have the same identifier.
 
     Args:
-        model: The model.
-        trie: Its trie.
         inputs: Token ids and attention mask of one query, int64 [1, S] each.
         live: Rows that the query may reach: one mask.
         rows: Live rows, int [N].
@@ -96,10 +82,10 @@ def identifier_shares(
 
 
 def document_shares(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     table: IdentifierTable,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     live: RowMask,
     numbers: Sequence[int],
 ) -> list[float]:
@@ -108,9 +94,6 @@ def document_shares(
     A shared identifier is divided evenly among its live, allowed documents.
 
     Args:
-        model: The model.
-        table: Its table of identifiers.
-        trie: Its trie.
         inputs: Token ids and attention mask of one query, int64 [1, S] each.
         live: Rows that the query may reach: one mask.
         numbers: Document numbers; a document that may not be found has share 0.
@@ -126,5 +109,4 @@ def document_shares(
 
 
 def _tensor_like(values: NDArray[np.integer], like: Tensor) -> Tensor:
-    """Return an integer array as int64 on the device of a tensor."""
     return torch.from_numpy(np.asarray(values, np.int64)).to(like.device)

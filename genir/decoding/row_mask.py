@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genir.errors import InputError
+from genir.plurals import counted
 
 BLOCK_SHIFT = 8
 BLOCK_ROWS = 1 << BLOCK_SHIFT
@@ -31,8 +32,7 @@ class RowMask:
         masks: M arrays bool [rows], on the host.
         index: Mask of each query, int64 [B]; None if all queries use the only mask.
         next_live: (near, far), or None if every row is live. near: distance to the next live row,
-        at
-            most FAR, uint8 [M, rows + 1]. far: first live row from each block on, int32
+            at most FAR, uint8 [M, rows + 1]. far: first live row from each block on, int32
             [M, blocks].
         restrict_scores: Whether scores are normalised over live rows only (`Selection.excluded`).
     """
@@ -41,12 +41,12 @@ class RowMask:
         self,
         masks: Sequence[Mask],
         index: Tensor | None,
-        gaps: tuple[Tensor, Tensor] | None,
+        next_live: tuple[Tensor, Tensor] | None,
         restrict_scores: bool = False,
     ) -> None:
         self.masks = masks
         self.index = index
-        self.next_live = gaps
+        self.next_live = next_live
         self.restrict_scores = restrict_scores
 
     @classmethod
@@ -59,15 +59,14 @@ class RowMask:
         """Compute the distances of the masks.
 
         Raises:
-            ValueError: Several masks without an index.
+            ValueError: There are several masks and no index.
         """
         if index is None and len(masks) != 1:
             raise ValueError(f"RowMask.build: {len(masks)} masks need an index; pass `index`")
         places = None if index is None else torch.tensor(index, dtype=torch.long)
         if all(mask.all() for mask in masks):
             return cls(masks, places, None, restrict_scores)
-        near, far = (np.stack(parts) for parts in zip(*map(_next_live, masks), strict=True))
-        return cls(masks, places, (torch.from_numpy(near), torch.from_numpy(far)), restrict_scores)
+        return cls(masks, places, _next_live(masks), restrict_scores)
 
     @classmethod
     def join(cls, parts: Sequence["RowMask"], index: Sequence[int]) -> Self:
@@ -75,12 +74,13 @@ class RowMask:
 
         Raises:
             ValueError: A part has several masks.
-            InputError: Closed and open parts are mixed; queries of one call share the normaliser.
+            InputError: Parts differ in `restrict_scores`; queries of one call share the normaliser.
         """
         masks = [mask for part in parts for mask in part.masks]
         if len(masks) != len(parts):
             raise ValueError(
-                f"RowMask.join: {len(masks)} masks in {len(parts)} parts; pass one mask per part"
+                f"RowMask.join: {counted(len(masks), 'mask')} in "
+                f"{counted(len(parts), 'part')}; pass one mask per part"
             )
         closed = {part.restrict_scores for part in parts}
         if len(closed) > 1:
@@ -90,18 +90,16 @@ class RowMask:
         places, alone = torch.tensor(index, dtype=torch.long), closed == {True}
         if all(part.next_live is None for part in parts):
             return cls(masks, places, None, alone)
-        measured = [part.next_live or _as_tensors(*_next_live(part.masks[0])) for part in parts]
-        near, far = (torch.cat(gaps) for gaps in zip(*measured, strict=True))
+        gaps = [part.next_live or _next_live(part.masks) for part in parts]
+        near, far = (torch.cat(own) for own in zip(*gaps, strict=True))
         return cls(masks, places, (near, far), alone)
 
     def to(self, device: torch.device | str) -> "RowMask":
         """Return a copy on a device; `masks` stays on the host."""
         index = None if self.index is None else self.index.to(device)
-        gaps = (
-            None
-            if self.next_live is None
-            else (self.next_live[0].to(device), self.next_live[1].to(device))
-        )
+        gaps = self.next_live
+        if gaps is not None:
+            gaps = gaps[0].to(device), gaps[1].to(device)
         return RowMask(self.masks, index, gaps, self.restrict_scores)
 
     def select(self, queries: Sequence[int]) -> "RowMask":
@@ -146,15 +144,14 @@ class RowMask:
         return live if self.index is None else live[self.index]
 
 
-def _as_tensors(near: NDArray[np.uint8], far: NDArray[np.int32]) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(near)[None], torch.from_numpy(far)[None]
-
-
-def _next_live(mask: Mask) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return the distances (near, far) of one mask."""
-    rows = np.arange(len(mask) + 1, dtype=np.int32)
-    following = np.full_like(rows, len(mask))
-    np.copyto(following[:-1], rows[:-1], where=mask)
-    following = np.minimum.accumulate(following[::-1])[::-1]
-    near = np.minimum(following - rows, MAX_NEAR_DISTANCE).astype(np.uint8)
-    return near, np.append(following[::BLOCK_ROWS], np.int32(len(mask)))
+def _next_live(masks: Sequence[Mask]) -> tuple[Tensor, Tensor]:
+    """Return the distances (near, far) of masks."""
+    near, far = [], []
+    for mask in masks:
+        rows = np.arange(len(mask) + 1, dtype=np.int32)
+        following = np.full_like(rows, len(mask))
+        np.copyto(following[:-1], rows[:-1], where=mask)
+        following = np.minimum.accumulate(following[::-1])[::-1]
+        near.append(np.minimum(following - rows, MAX_NEAR_DISTANCE).astype(np.uint8))
+        far.append(np.append(following[::BLOCK_ROWS], np.int32(len(mask))))
+    return torch.from_numpy(np.stack(near)), torch.from_numpy(np.stack(far))

@@ -10,14 +10,13 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genir.decoding.csr_children import CSRChildren
 from genir.identifiers.table import PAD, IdentifierTable, Symbols, smallest_int
 from genir.process_memory import trim_malloc
 
-MIN_INDEXED_ROWS = 1_000_000
+MIN_TRIMMED_ROWS = 1_000_000
 """Rows from which unused heap memory is returned to the system after the build."""
 NARROW_NODE_ROWS = 32
 """Maximum number of rows of a node without a child list."""
@@ -78,7 +77,7 @@ class Trie:
         """Build from sorted symbols, int [rows, depth], padded with PAD."""
         narrow = np.ascontiguousarray(smallest_int(symbols))
         levels = list(_levels(narrow))
-        if len(narrow) >= MIN_INDEXED_ROWS:
+        if len(narrow) >= MIN_TRIMMED_ROWS:
             trim_malloc()
         return cls(torch.from_numpy(narrow), levels).to(device)
 
@@ -242,9 +241,3 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
         over = int(np.count_nonzero(column == PAD))
         yield Level(reach, lists, ends=over > shorter)
         first, shorter = children, over
-
-
-def count_live_before(live: Tensor) -> Tensor:
-    """Return the running sum of live masks, bool [Q, rows], as int32 [Q, rows + 1]."""
-    sums = live.cumsum(dim=-1, dtype=torch.int32)
-    return F.pad(sums, (1, 0))

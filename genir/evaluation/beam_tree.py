@@ -8,16 +8,19 @@ import torch
 from numpy.typing import NDArray
 
 from genir.arguments import as_count, as_text
-from genir.decoding.aggregate import Ranked, rank_documents
-from genir.decoding.beam import BeamStep, beam_steps
+from genir.decoding.aggregate import Ranked
+from genir.decoding.beam import BeamStep
+from genir.decoding.decoder import count_documents
 from genir.decoding.filters import FilterSpec
 from genir.decoding.identifier_shares import log_normalise
-from genir.decoding.ranker import NAN_SCORES
 from genir.decoding.row_mask import Mask
+from genir.decoding.stage import NAN_SCORES
+from genir.decoding.strategies.beam import rank_beams
 from genir.errors import InputError
 from genir.evaluation.explain import shown_symbol
 from genir.retriever import Retriever
 from genir.types import Hit
+from genir.updates.answers import make_answers
 
 MAX_PRUNED_SHOWN = 12
 """Maximum number of pruned prefixes shown per level, best first."""
@@ -76,39 +79,30 @@ def beam_tree(
 ) -> BeamTree:
     """Return the tree of the search that `Retriever.search` performs for a query.
 
-    Raises InputError for an unknown field and for a two-stage model.
+    Raises InputError for an unknown field and for a strategy without `trace`.
     """
-    retriever.require_traceable_search("the tree of beams")
+    retriever = retriever.at_this_version()
+    strategy = retriever.decoder.traceable_strategy("the tree of beams")
     query, k = as_text(query, "query"), as_count(k, "k")
     beams = None if beams is None else as_count(beams, "beams")
     live = retriever.row_mask(where).to(retriever.model.device)
-    (mask,), width = live.masks, retriever.beam_width(k, beams)
-    matching = int(np.count_nonzero(np.bincount(retriever.table.documents[mask])))
+    (mask,), stage = live.masks, retriever.decoder.stage
+    width = retriever.beam_width(k, beams)
+    matching = count_documents(stage, mask)
     # More beams than reachable rows change nothing, and would reveal the other rows.
     most = max(1, int(mask.sum()))
     while True:
-        decoding = retriever.decoding_for(live).model_copy(update={"beams": min(width, most)})
-        with retriever.autocast():
-            steps = list(
-                beam_steps(
-                    retriever.model, retriever.trie, retriever.encode([query]), live, decoding
-                )
-            )
-        ranked = _ranked(retriever, steps[-1], mask)[:k]
+        used = min(width, most)
+        with stage.autocast():
+            steps = list(strategy.trace(stage, [query], live, used))
+        found, aggregate = steps[-1].finished, strategy.options.aggregate
+        ranked = rank_beams(stage.table, found, [mask], aggregate)[0][:k]
         if len(ranked) >= min(k, matching):
             break
-        if width >= retriever.trie.rows:
+        if width >= stage.trie.rows:
             raise InputError(NAN_SCORES)
         width *= 2  # several identifiers of one document displaced other documents
-    return _TreeBuilder(retriever, mask, ranked, live.restrict_scores).tree(
-        query, steps, decoding.beams
-    )
-
-
-def _ranked(retriever: Retriever, last: BeamStep, mask: Mask) -> list[Ranked]:
-    low, high, score = (t[0].cpu().numpy() for t in vars(last.finished).values())
-    aggregate = retriever.recipe.decoding.aggregate
-    return rank_documents(retriever.table, low, high, score, mask, aggregate)
+    return _TreeBuilder(retriever, mask, ranked, live.restrict_scores).tree(query, steps, used)
 
 
 @dataclass(frozen=True)
@@ -138,28 +132,30 @@ class _TreeBuilder:
     def tree(self, query: str, steps: Sequence[BeamStep], beams: int) -> BeamTree:
         levels = []
         above: dict[tuple[int, int], int] = {}  # nodes of the previous beams, by rows
-        parents = [(0, self.retriever.trie.rows)]
+        parents = [(0, self.retriever.decoder.stage.trie.rows)]
         for number, step in enumerate(steps, start=1):
             level = self._candidates(step, number)
             if not len(level.low):
                 break
-            above = self._draw(level, number, above, parents)
-            levels.append(_version_rows(level, number))
+            above = self._add_nodes(level, number, above, parents)
+            count, found = len(level.kept), level.total[level.kept]
+            threshold = float(found.min()) if 0 < len(found) < count else None
+            levels.append(TreeLevel(number, count, len(found), threshold))
             kept = step.beams
             parents = list(zip(kept.low[0].tolist(), kept.high[0].tolist(), strict=True))
-        hits = self.retriever.make_hits(query, self.ranked, self.closed)
+        loaded = self.retriever.updates.loaded
+        (answer,) = make_answers(loaded, [query], [self.ranked], self.closed)
+        hits = answer.hits()
         return BeamTree(query, beams, levels, self.nodes, hits)
 
     def _candidates(self, step: BeamStep, number: int) -> _Level:
-        """Return a step's edges, best first."""
         totals = step.totals[0]
         beam, edge = torch.nonzero(totals > -torch.inf, as_tuple=True)
         order = totals[beam, edge].argsort(descending=True, stable=True)
         beam, edge = beam[order], edge[order]
         low, high = step.edges.low[0][beam, edge], step.edges.high[0][beam, edge]
-        ended = torch.as_tensor(
-            self.retriever.trie.is_terminal(step.edges.low, number), device=totals.device
-        )
+        trie = self.retriever.decoder.stage.trie
+        ended = torch.as_tensor(trie.is_terminal(step.edges.low, number), device=totals.device)
         ended = ended.expand_as(step.edges.low)[0][beam, edge]
         kept = [
             {(a, b) for a, b, s in zip(*(t[0].tolist() for t in vars(beams).values()), strict=True)
@@ -179,7 +175,7 @@ class _TreeBuilder:
             ended.cpu().numpy(),
         )
 
-    def _draw(
+    def _add_nodes(
         self,
         level: _Level,
         number: int,
@@ -187,9 +183,9 @@ class _TreeBuilder:
         parents: Sequence[tuple[int, int]],
     ) -> dict[tuple[int, int], int]:
         """Add the nodes of a level; return the kept ones by their rows."""
-        gone = np.flatnonzero(~level.kept)[:MAX_PRUNED_SHOWN]
+        pruned = np.flatnonzero(~level.kept)[:MAX_PRUNED_SHOWN]
         drawn: dict[tuple[int, int], int] = {}
-        for place in np.union1d(np.flatnonzero(level.kept), gone).tolist():
+        for place in np.union1d(np.flatnonzero(level.kept), pruned).tolist():
             rows = int(level.low[place]), int(level.high[place])
             parent = above.get(parents[int(level.parent[place])])
             node = self._node(level, place, number, parent, rows)
@@ -222,9 +218,3 @@ class _TreeBuilder:
                 if kept and rows[0] <= hit.row < rows[1]
             ],
         )  # fmt: skip
-
-
-def _version_rows(level: _Level, number: int) -> TreeLevel:
-    kept = int(level.kept.sum())
-    threshold = float(level.total[level.kept].min()) if 0 < kept < len(level.kept) else None
-    return TreeLevel(number, len(level.kept), kept, threshold)

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from genir.console import one_line
 from genir.evaluation.compare import Comparison, Decoding
 from genir.evaluation.measures import MEASURES
 from genir.evaluation.tables import MAIN_MEASURE
+from genir.plurals import counted
 
 FIRST_COLOR = "#2563eb"
 OTHER_COLORS = ("#f59e0b", "#10b981", "#8b5cf6", "#ef4444", "#64748b")
@@ -29,11 +29,12 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
         for measure in MEASURES
     }
     figure = Figure(figsize=(13, 4.8), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(len(by_measure), max(2, len(by_kind))))
     _bars(left, by_measure, comparison.systems)
     _bars(right, by_kind, comparison.systems)
-    left.set_title(f"All {comparison.overall.queries:,} queries", color=INK_COLOR, loc="left")
+    left.set_title(
+        f"{counted(comparison.overall.queries, 'query', 'queries')}", color=INK_COLOR, loc="left"
+    )
     right.set_title(f"{MAIN_MEASURE} by kind of query", color=INK_COLOR, loc="left")
     place = {"x": 0.01, "ha": "left"}
     heading = figure.suptitle(
@@ -50,11 +51,11 @@ def draw(comparison: Comparison, path: Path, title: str) -> None:
 def draw_pruned(decoding: Decoding, path: Path) -> None:
     """Write a PNG with the share of gold documents that the beam pruned at each level."""
     figure = Figure(figsize=(13, 3.2), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     shares = {str(level): {"pruned": share} for level, share in enumerate(decoding.pruned, start=1)}
     _bars(axes, shares, ["pruned"])
-    title = f"Share of {decoding.gold:,} gold documents pruned, by level, {decoding.beams} beams"
+    gold = counted(decoding.gold, "gold document")
+    title = f"Share of {gold} pruned, by level, {decoding.beams} beams"
     axes.set_title(title, color=INK_COLOR, loc="left")
     figure.savefig(path, dpi=150)
 

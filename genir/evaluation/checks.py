@@ -8,12 +8,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ir_measures import parse_measure
+
 from genir.corpus.query_digests import known_among
 from genir.corpus.trec_runs import tag_with_digest
 from genir.errors import InputError
-from genir.evaluation.measures import judgements
-from genir.retriever import TRAIN_QUERIES, Retriever
+from genir.evaluation.measures import MEASURES, judgements
+from genir.plurals import counted
+from genir.retriever import Retriever
 from genir.types import Hit, Qrel, Query
+from genir.updates.model_folder import TRAIN_QUERIES
 
 MIN_JUDGED_SHARE = 0.5
 """Minimum share of a run's queries and documents that the compared data must have, too."""
@@ -21,57 +25,89 @@ MIN_JUDGED_SHARE = 0.5
 Warnings = list[str]
 
 
-def check_judgements(
-    retriever: Retriever, texts: Mapping[str, Query], qrels: Sequence[Qrel], where: Path
-) -> Warnings:
-    """Check the qrels of a set of queries. Raises InputError if no grade is above 0."""
-    judged = judgements(qrels)
-    answered = {qrel.query for qrel in qrels if qrel.grade > 0}
-    if not answered:
+def _some(count: int, judged: int) -> str:
+    return f"{count:,} of {counted(judged, 'judged query', 'judged queries')}"
+
+
+def require_live_judgements(
+    qrels: Sequence[Qrel], judged: Sequence[Qrel], orphans: int, where: Path
+) -> None:
+    """Raise InputError unless a live document is relevant.
+
+    Args:
+        judged: The judgements of live documents.
+        orphans: Number of queries whose relevant documents are all deleted.
+    """
+    if not qrels:
+        raise InputError(f"{where}: has no judgement; an evaluation needs at least one")
+    relevant = {qrel.document for qrel in qrels if qrel.grade > 0}
+    if not relevant:
         raise InputError(
             f"{where}: no judgement has a grade above 0, so every measure would be 0; give qrels "
             "that name relevant documents"
         )
+    if not any(qrel.grade > 0 for qrel in judged):
+        gone = counted(len(relevant), "relevant document is", "relevant documents are all")
+        raise InputError(
+            f"{where}: the {gone} deleted, so {counted(orphans, 'query has', 'queries have')} "
+            "no answer; genir rollback restores documents, or judge live ones"
+        )
+
+
+def check_depth(documents: int) -> Warnings:
+    """Return a note on measures that are 1 for any system that ranks all of `documents`."""
+    known = [parse_measure(name) for name in MEASURES]
+    full = [
+        str(one) for one in known if one.NAME in ("R", "Success") and one["cutoff"] >= documents
+    ]
+    if not full:
+        return []
+    verb = "is" if len(full) == 1 else "are"
+    size = f"all of the {counted(documents, 'document')}" if documents > 1 else "the one document"
+    return [
+        f"{' and '.join(full)} {verb} 1 by construction for every system that returns {size}; a "
+        "larger collection is needed to compare systems by it"
+    ]
+
+
+def check_judgements(
+    retriever: Retriever, texts: Mapping[str, Query], qrels: Sequence[Qrel], where: Path
+) -> Warnings:
+    """Return notes on the qrels of a set of queries; some grade is above 0."""
+    judged = judgements(qrels)
+    answered = {qrel.query for qrel in qrels if qrel.grade > 0}
     notes = []
     if idle := len(judged) - len(answered):
         notes.append(
-            f"{where}: {idle:,} of {len(judged):,} judged queries have no document with a grade "
-            "above 0; they count as not found"
+            f"{where}: {_some(idle, len(judged))} {'has' if idle == 1 else 'have'} no document "
+            "with a grade above 0; they count as not found"
         )
     asked = [texts[key].text for key in judged]
     counts = Counter(" ".join(text.lower().split()) for text in asked)
     if twice := sum(count for count in counts.values() if count > 1):
         notes.append(
-            f"{where}: {twice:,} of {len(judged):,} judged queries share their text with another "
-            "one; each counts"
+            f"{where}: {_some(twice, len(judged))} share their text with another one; each counts"
         )
     return notes + _trained_on(retriever, asked, where)
 
 
 def _trained_on(retriever: Retriever, asked: Sequence[str], where: Path) -> Warnings:
-    digests = retriever.attachments.get(TRAIN_QUERIES, b"")
-    seen = known_among(asked, digests)
-    count = sum(text in seen for text in asked)
-    notes = _added_with(retriever, where)
-    if not count:
-        return notes
-    return [
-        *notes,
-        f"{where}: {count:,} of {len(asked):,} judged queries were train queries of this model; "
-        "figures on them do not say how well it answers new queries",
-    ]
-
-
-def _added_with(retriever: Retriever, where: Path) -> Warnings:
-    """Return a note if documents were added with queries, whose texts are not stored."""
-    count = int(((retriever.query_counts > 0) & retriever.untrained).sum())
-    if not count:
-        return []
-    return [
-        f"{where}: {count:,} documents were added with queries (genir add --queries, "
-        "--pseudo), which their rows were fitted to; if these are among the judged ones, "
-        "figures on them do not say how well the model answers new queries"
-    ]
+    notes, index = [], retriever.index
+    if added := int(((index.query_counts > 0) & index.untrained).sum()):  # texts are not stored
+        notes.append(
+            f"{where}: {counted(added, 'document was', 'documents were')} added with queries "
+            "(genir add --queries, "
+            "--pseudo), which their rows were fitted to; if these are among the judged ones, "
+            "figures on them do not say how well the model answers new queries"
+        )
+    seen = known_among(asked, retriever.attachments.get(TRAIN_QUERIES, b""))
+    if count := sum(text in seen for text in asked):
+        notes.append(
+            f"{where}: {_some(count, len(asked))} "
+            f"{'was a train query' if count == 1 else 'were train queries'} of this model; "
+            "figures on them do not say how well it answers new queries"
+        )
+    return notes
 
 
 def check_run(
@@ -89,8 +125,11 @@ def check_run(
     found = sum(key in run for key in queries)
     documents = {hit.key for hits in run.values() for hit in hits}
     shared = len(documents & known)
-    asked = f"{where}: has {found:,} of {len(queries):,} judged queries"
-    named = f"{where}: {shared:,} of {len(documents):,} documents in it are known to this model"
+    asked = f"{where}: has {_some(found, len(queries))}"
+    named = (
+        f"{where}: {shared:,} of {counted(len(documents), 'document')} in it "
+        f"{'is' if shared == 1 else 'are'} known to this model"
+    )
     if found < MIN_JUDGED_SHARE * len(queries):
         raise InputError(f"{asked}; give the run of these queries")
     if shared < MIN_JUDGED_SHARE * len(documents):
@@ -116,7 +155,10 @@ def check_texts(
         ]
     missing = sum(key not in texts for key in run)
     if missing:
-        return [f"{where}: {missing:,} of its queries are not among the queries given; {alone}"]
+        return [
+            f"{where}: {counted(missing, 'query is', 'queries are')} not among the queries given; "
+            f"{alone}"
+        ]
     if tag_with_digest("", [texts[key] for key in run]) != f"-q{digest}":
         raise InputError(
             f"{where}: is a run of other queries with the same keys; give the run of "
@@ -140,7 +182,7 @@ def check_previous(
         )
     before, after = previous.documents.fetch(keys), now.documents.fetch(keys)
     other = sum(before[key].text != after[key].text for key in keys)
-    changed = f"{where}: {other:,} of {len(keys):,} relevant documents had another text"
+    changed = f"{where}: {other:,} of {counted(len(keys), 'relevant document')} had another text"
     if other > MIN_JUDGED_SHARE * len(keys):
         raise InputError(f"{changed}, so it is a model of another collection; {fix}")
     return [changed] if other else []

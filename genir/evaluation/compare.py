@@ -7,11 +7,13 @@ from random import Random
 from typing import Any
 
 from genir.arguments import as_keys
+from genir.corpus.json_lines import shorten
 from genir.corpus.typos import misspell
 from genir.errors import InputError
 from genir.evaluation.latency import Latency, latencies
 from genir.evaluation.measures import MEASURES, Values, evaluate, judgements, means
 from genir.evaluation.significance import holm, p_greater
+from genir.plurals import counted
 from genir.progress import tracked
 from genir.types import Hit, Qrel, Query, Searcher
 
@@ -37,6 +39,10 @@ class Options:
         previous: Previous model folder, or a run file of it, to measure forgetting.
         beams: Beam width instead of the recipe's; at least the number of hits (100, or 10 in a
             diagnosis).
+        dev: Files of dev queries and of their judgements, which the weight of `convex` is chosen
+            on; without them it is 0.5.
+        rerank: Re-ranker instead of the recipe's; "" for none.
+        query_vectors: File of the vectors of all these queries.
     """
 
     typos: bool = True
@@ -46,6 +52,9 @@ class Options:
     diagnose: bool = False
     previous: Path | None = None
     beams: int | None = None
+    dev: tuple[Path, Path] | None = None
+    rerank: str | None = None
+    query_vectors: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +157,7 @@ class Comparison:
     @property
     def kinds(self) -> dict[str, Means]:
         """Return the means by query type, without types that have no queries."""
-        kinds = {
-            "all": self.overall,
-            "seen": self.seen,
-            "unseen": self.unseen,
-            "typos": self.typos,
-        }
+        kinds = {"all": self.overall, "seen": self.seen, "unseen": self.unseen, "typos": self.typos}
         return {kind: own for kind, own in kinds.items() if own.queries}
 
 
@@ -168,12 +172,8 @@ def compare(
     """Compare systems on all judged queries; the first one is tested against each other one.
 
     Args:
-        systems: Searchers by name.
-        queries: Queries with texts.
-        qrels: Relevance judgements.
         k: Number of hits per query, at least 100.
         seen: Keys of the documents that had training queries, if known.
-        options: Optional measurements.
 
     Raises:
         InputError: A judged query without text, empty qrels, k < 100, no system, or a system that
@@ -189,18 +189,20 @@ def compare(
     values = _values(answers, qrels, options)
     known, unknown = _split(qrels, seen)
     timed = _sample(judged, options)
+    wrong, notes = _misspelt(judged, options)
     return Comparison(
         queries=judged,
         answers=answers,
         values=values,
         p_values=_p_values(values),
-        overall=_means(values, [query.key for query in judged]),
-        seen=_means(values, known),
-        unseen=_means(values, unknown),
-        typos=_typos(systems, judged, qrels, k, options),
+        overall=means_of(values, [query.key for query in judged]),
+        seen=means_of(values, known),
+        unseen=means_of(values, unknown),
+        typos=_typos(systems, wrong, qrels, k, options),
         timed=len(timed),
         latency=latencies(systems, timed),
         bytes_per_document=_sizes(systems),
+        notes=notes,
     )
 
 
@@ -219,22 +221,18 @@ def measure_searcher(
     return evaluate(answers, qrels, measures=measures)
 
 
-def _refuse_texts(queries: Iterable[Any]) -> None:
+def _judged(queries: Sequence[Any], qrels: Sequence[Qrel]) -> list[Query]:
     for query in queries:
         if not isinstance(query, Query):
             kind = type(query).__name__
             raise InputError(f"queries: got {query!r:.60} ({kind}); give Query(key, text) records")
-
-
-def _judged(queries: Sequence[Query], qrels: Sequence[Qrel]) -> list[Query]:
-    _refuse_texts(queries)
     texts = {query.key: query for query in queries}
     judged = judgements(qrels)
     absent = [key for key in judged if key not in texts]
     if absent:
         raise InputError(
-            f"the qrels judge {len(absent)} queries that have no text, the first is "
-            f"{absent[0]!r}; give the queries file that belongs to these qrels"
+            f"the qrels judge {counted(len(absent), 'query', 'queries')} without a text, for "
+            f"example {absent[0]!r}; give the queries file that belongs to these qrels"
         )
     return [texts[key] for key in judged]
 
@@ -247,13 +245,21 @@ def _answers(
         queries[start : start + QUERIES_PER_BATCH]
         for start in range(0, len(queries), QUERIES_PER_BATCH)
     ]
-    return {
-        query.key: hits
-        for chunk in tracked(chunks, name)
-        for query, hits in zip(
-            chunk, searcher.search([query.text for query in chunk], depth), strict=True
-        )
-    }
+    if not callable(getattr(searcher, "search", None)):
+        raise InputError(f"{name}: {shorten(searcher)} has no method search; give a Retriever")
+    answers: Answers = {}
+    for chunk in tracked(chunks, name):
+        found = searcher.search([query.text for query in chunk], depth)
+        if not isinstance(found, Sequence) or len(found) != len(chunk):
+            raise InputError(
+                f"{name}: search returned {shorten(found)} for "
+                f"{counted(len(chunk), 'query', 'queries')}; return a list of hits for each query"
+            )
+        for query, hits in zip(chunk, found, strict=True):
+            if not isinstance(hits, Iterable):
+                raise InputError(f"{name}: {shorten(hits)} is no answer; return a list of hits")
+            answers[query.key] = hits
+    return answers
 
 
 def _values(
@@ -262,7 +268,8 @@ def _values(
     return {name: evaluate(own, qrels, options.ignore_identical) for name, own in answers.items()}
 
 
-def _means(values: Mapping[str, Values], queries: Sequence[str]) -> Means:
+def means_of(values: Mapping[str, Values], queries: Collection[str]) -> Means:
+    """Return each system's means over some queries."""
     if not queries:
         return Means()
     return Means(len(queries), {name: means(own, queries) for name, own in values.items()})
@@ -289,20 +296,33 @@ def _p_values(values: Mapping[str, Values]) -> dict[str, dict[str, float]]:
     return table
 
 
+def _misspelt(judged: Sequence[Query], options: Options) -> tuple[list[Query], list[str]]:
+    """Return the misspelled queries, and a note on queries without a letter, which have none."""
+    if not options.typos:
+        return [], []
+    pairs = zip(judged, misspell(judged, options.seed), strict=True)
+    wrong = [new for old, new in pairs if new.text != old.text]
+    if not (same := len(judged) - len(wrong)):
+        return wrong, []
+    left = counted(same, "query has", "queries have")
+    return wrong, [
+        f"typos: {left} no letter to misspell and {'is' if same == 1 else 'are'} left out"
+    ]
+
+
 def _typos(
     systems: Mapping[str, Searcher],
-    judged: Sequence[Query],
+    wrong: Sequence[Query],
     qrels: Sequence[Qrel],
     k: int,
     options: Options,
 ) -> Means:
-    if not options.typos:
+    if not wrong:
         return Means()
-    wrong = misspell(judged, options.seed)
     answers = {
         name: _answers(f"{name}, typos", systems[name], wrong, k, options) for name in systems
     }
-    return _means(_values(answers, qrels, options), [query.key for query in judged])
+    return means_of(_values(answers, qrels, options), [query.key for query in wrong])
 
 
 def _sample(judged: Sequence[Query], options: Options) -> list[str]:

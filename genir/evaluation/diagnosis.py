@@ -6,7 +6,6 @@ from time import perf_counter_ns
 
 import torch
 
-from genir.decoding.beam import beam_steps
 from genir.decoding.row_mask import RowMask
 from genir.evaluation.compare import Decoding, ExactComparison
 from genir.progress import tracked
@@ -21,10 +20,10 @@ def diagnose(
 
     Gold documents are live and judged above 0. k: number of hits of both searches.
     """
-    retriever.require_traceable_search("--diagnose")
+    retriever.decoder.traceable_strategy("--diagnose")
     gold = _gold(retriever, qrels)
     asked = [query for query in queries if query.key in gold]
-    width = retriever.beam_width(k)
+    width = retriever.decoder.beam_width(k)
     pruned, counts = Counter[int](), Counter[str]()
     for start in tracked(range(0, len(asked), QUERIES_PER_BATCH), "diagnosis"):
         texts = [query.text for query in asked[start : start + QUERIES_PER_BATCH]]
@@ -35,7 +34,7 @@ def diagnose(
     return Decoding(
         gold=pairs,
         beams=width,
-        pruned=[pruned[level] / max(1, pairs) for level in range(retriever.trie.depth)],
+        pruned=[pruned[level] / max(1, pairs) for level in range(retriever.table.depth)],
         beam_against_exact=ExactComparison(
             k=k,
             beam=counts["beam"],
@@ -71,12 +70,10 @@ def _pruned_at(
         for number in numbers
     }
     live = RowMask.build([table.live]).to(retriever.model.device)
-    inputs = retriever.encode(texts)
-    decoding = retriever.recipe.decoding.model_copy(update={"beams": width})
-    levels = []
-    with retriever.autocast():
-        steps = beam_steps(retriever.model, retriever.trie, inputs, live, decoding)
-        for level, step in enumerate(steps):
+    stage, levels = retriever.decoder.stage, []
+    strategy = retriever.decoder.traceable_strategy("--diagnose")
+    with stage.autocast():
+        for level, step in enumerate(strategy.trace(stage, texts, live, width)):
             both = (step.beams, step.finished)
             low = torch.cat([one.low for one in both], dim=1).cpu().numpy()
             high = torch.cat([one.high for one in both], dim=1).cpu().numpy()
@@ -89,17 +86,13 @@ def _pruned_at(
 
 
 def _both(
-    retriever: Retriever,
-    texts: Sequence[str],
-    wanted: Sequence[set[int]],
-    k: int,
-    width: int,
+    retriever: Retriever, texts: Sequence[str], wanted: Sequence[set[int]], k: int, width: int
 ) -> dict[str, int]:
     """Count the gold documents that beam and exact search find, and their nanoseconds."""
     live, times, hits = RowMask.build([retriever.table.live]), [], []
     for exact in (False, True):
         begin = perf_counter_ns()
-        answers = retriever.rank(texts, k, live, width, exact)
+        answers = retriever.decoder.rank(texts, k, live, width, exact)
         times.append(perf_counter_ns() - begin)
         hits.append(
             [

@@ -9,14 +9,15 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from genir.arguments import as_count, as_text
+from genir.arguments import as_count, as_text, is_blank
 from genir.console import styled
-from genir.decoding.aggregate import rank_documents
-from genir.decoding.beam import BeamStep, beam_steps
+from genir.decoding.beam import BeamStep
 from genir.decoding.edge_scorers import score_edges
-from genir.decoding.identifier_shares import log_normalise, supports_shares
-from genir.decoding.row_mask import Mask, RowMask
-from genir.decoding.strategies.lookahead import make_prefix_prior
+from genir.decoding.identifier_shares import log_normalise
+from genir.decoding.prefix_prior import make_prefix_prior
+from genir.decoding.row_mask import RowMask
+from genir.decoding.strategies.beam import rank_beams
+from genir.errors import InputError
 from genir.identifiers.table import PAD
 from genir.retriever import Retriever
 from genir.types import Filter
@@ -91,60 +92,47 @@ def explain(
     """Trace one document through beam search.
 
     Args:
-        retriever: The model.
-        query: Query text.
-        key: Key of the document.
         beams: Beam width; the recipe's by default.
-        where: Metadata filter.
 
     Raises:
-        InputError: Unknown key or field.
+        InputError: Unknown key or field, or a blank query.
     """
-    retriever.require_traceable_search("explain")
+    retriever = retriever.at_this_version()
+    strategy = retriever.decoder.traceable_strategy("explain")
     query, key = as_text(query, "query"), as_text(key, "key")
+    if is_blank(query):
+        raise InputError("the query is empty; give some text")
     beams = None if beams is None else as_count(beams, "beams")
-    table, width = retriever.table, beams or retriever.recipe.decoding.beams
+    stage, table = retriever.decoder.stage, retriever.table
+    width = retriever.beam_width(1, beams)
     rows = table.rows_of(table.number(key))
     if not table.live[rows].any():
         return Explanation(key, query, width, "deleted")
-    mask = retriever.row_masks(where)
+    row_mask = retriever.row_mask(where)
+    (mask,) = row_mask.masks
     rows = rows[mask[rows]]
     if not len(rows):
         return Explanation(key, query, width, "filtered")
-    live = RowMask.build([mask]).to(retriever.model.device)
-    with retriever.autocast():
-        steps = list(
-            beam_steps(
-                retriever.model,
-                retriever.trie,
-                retriever.encode([query]),
-                live,
-                retriever.recipe.decoding.model_copy(update={"beams": width}),
-            )
-        )
+    live = row_mask.to(retriever.model.device)
+    with stage.autocast():
+        steps = list(strategy.trace(stage, [query], live, width))
         row, levels = max(
             ((int(row), _trace(retriever, query, int(row), live, steps)) for row in rows),
-            key=lambda found: (_is_kept(found[1]), found[1][-1].score),
+            key=lambda found: (_kept_levels(found[1]), found[1][-1].score),
         )
-    survived, identifier = _is_kept(levels), table.identifier(row)
-    share = prod(level.share for level in levels) if supports_shares(retriever.recipe) else None
-    shown = retriever.scheme.to_text(identifier)
+    survived, identifier = _kept_levels(levels), table.identifier(row)
+    share = prod(level.share for level in levels) if strategy.capabilities.shares else None
+    shown = stage.scheme.to_text(identifier)
     if survived < len(levels):
         return Explanation(key, query, width, "pruned", None, survived + 1, shown, levels, share)
-    rank = _rank(retriever, steps[-1], mask, table.number(key))
+    (ranked,) = rank_beams(table, steps[-1].finished, [mask], strategy.options.aggregate)
+    rank = 1 + [item.document for item in ranked].index(table.number(key))
     return Explanation(key, query, width, "found", rank, None, shown, levels, share)
 
 
-def _is_kept(levels: Sequence[Level]) -> int:
+def _kept_levels(levels: Sequence[Level]) -> int:
     """Return for how many levels the identifier was kept."""
     return next((n for n, level in enumerate(levels) if not level.kept), len(levels))
-
-
-def _rank(retriever: Retriever, last: BeamStep, mask: Mask, number: int) -> int:
-    low, high, score = (t[0].cpu().numpy() for t in vars(last.finished).values())
-    aggregate = retriever.recipe.decoding.aggregate
-    ranked = rank_documents(retriever.table, low, high, score, mask, aggregate)
-    return 1 + [item.document for item in ranked].index(number)
 
 
 def _trace(
@@ -155,9 +143,11 @@ def _trace(
     A finished identifier competes with longer ones: a later level is included if it was pruned
     there.
     """
-    model, trie, decoding = retriever.model, retriever.trie, retriever.recipe.decoding
-    state = model.encode(*retriever.encode([query]))
-    lift = make_prefix_prior(model, state, live, decoding.lookahead_weight)
+    stage = retriever.decoder.stage
+    model, trie = stage.model, stage.trie
+    options = retriever.decoder.traceable_strategy("explain").search_options(stage, live, 1)
+    state = model.encode(*stage.encode([query]))
+    prior = make_prefix_prior(model, stage.trie, state, live, options)
     symbols = trie.symbols[row : row + 1].long()
     length = int((symbols != PAD).sum())
     first = torch.zeros(1, dtype=torch.long, device=symbols.device)
@@ -167,11 +157,17 @@ def _trace(
     ):
         edges = trie.children(low[:, None], high[:, None], depth)
         legal = live.any_live(edges.low, edges.high)
-        log_p = score_edges(model, hidden[:, None], depth, edges, legal, decoding.softmax)
+        log_p = score_edges(model, hidden[:, None], depth, edges, legal, options.softmax)
         own = (edges.low <= row) & (row < edges.high)
         low, high, step = edges.low[own], edges.high[own], float(log_p[own])
         score += step
-        total = score if lift is None else score + float(lift.lookup(first, low, high))
+        total = (
+            score
+            if prior is None
+            else float(
+                prior.total(torch.full_like(low, score, dtype=torch.float), first, low, high)
+            )
+        )
         share = float(log_normalise(log_p)[own].exp())
         rank, choices = 1 + int((log_p > log_p[own]).sum()), int(legal.sum())
         symbol = shown_symbol(retriever, int(symbols[0, depth]))
@@ -201,16 +197,13 @@ def _step_outcome(
     among = (step.edges.low[0] == low) & (step.edges.high[0] == high) & (totals > -inf)
     if among.any():  # the beam's own score, which may differ by rounding
         score = float(totals[among].max())
-    ends = retriever.trie.is_terminal(step.edges.low[0], depth + 1)
+    ends = retriever.decoder.stage.trie.is_terminal(step.edges.low[0], depth + 1)
     rivals = totals[(totals > -inf) & (ends if ended else ~torch.as_tensor(ends))]
     if ended and depth:
         rivals = torch.cat([rivals, steps[depth - 1].finished.score[0]])
-    lows, highs, scores = (
-        (step.finished.low, step.finished.high, step.finished.score)
-        if ended
-        else (step.beams.low, step.beams.high, step.beam_totals)
-    )
-    kept = bool(((lows[0] == low) & (highs[0] == high) & (scores[0] > -inf)).any())
+    beams = step.finished if ended else step.beams
+    scores = step.finished.score if ended else step.beam_totals
+    kept = bool(((beams.low[0] == low) & (beams.high[0] == high) & (scores[0] > -inf)).any())
     place = 1 + int((rivals > score).sum())
     candidates = max(place, int((rivals > -inf).sum()))
     full = candidates > scores.shape[1]
@@ -221,7 +214,7 @@ def shown_symbol(retriever: Retriever, symbol: int) -> str:
     """Format a symbol for display: the token of a text identifier, or the code."""
     if symbol == PAD:
         return "(ended)"
-    if not retriever.scheme.needs_tokenizer:
+    if not retriever.decoder.stage.scheme.needs_tokenizer:
         return str(symbol)
     return retriever.model.tokenizer.decode([symbol]) or str(symbol)
 

@@ -1,13 +1,14 @@
 """Evaluation after changes of the corpus: old and added documents, deletions, forgetting."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from genir.corpus.trec_runs import read_digest, read_run
 from genir.evaluation.checks import check_previous, check_run, check_texts
-from genir.evaluation.compare import RUN_DEPTH, Answers, Comparison, Means, UpdateReport
+from genir.evaluation.compare import RUN_DEPTH, Answers, Comparison, UpdateReport, means_of
 from genir.evaluation.measures import MEASURES, evaluate, means
+from genir.plurals import counted
 from genir.retriever import Retriever
 from genir.types import Qrel, Query
 
@@ -37,7 +38,7 @@ class QuerySplits(NamedTuple):
         if former is None:
             new = {
                 key
-                for key, born in zip(table.keys, retriever.added_in_version, strict=True)
+                for key, born in zip(table.keys, retriever.index.added_in_version, strict=True)
                 if born
             }
         else:
@@ -63,6 +64,8 @@ class PreviousModel:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.retriever = Retriever.load(path) if path.is_dir() else None
+        if self.retriever is not None:
+            self.retriever.set_rerank("")
         self._run = {} if path.is_dir() else read_run(path)
         self._digest = "" if path.is_dir() else read_digest(path)
 
@@ -77,7 +80,8 @@ class PreviousModel:
             if missing:
                 known = [len(self._run[query]) for query in parts.old if query in self._run]
                 problem = (
-                    f"{where}: has {deep} hits of {known.count(deep):,} of {len(known):,} queries"
+                    f"{where}: has {counted(deep, 'hit')} of {known.count(deep):,} of "
+                    f"{counted(len(known), 'query', 'queries')}"
                 )
                 notes.append(f"{problem}; {', '.join(missing)} cannot be compared")
             return notes
@@ -119,7 +123,7 @@ def update_report(
     leaks = sum(hit.key in parts.deleted for hits in answers for hit in hits)
     wanted = min(RUN_DEPTH, len(_live(retriever)))
     short = sum(len(hits) < wanted for hits in answers)
-    old, added = (_means(comparison, queries) for queries in (parts.old, parts.added))
+    old, added = (means_of(comparison.values, queries) for queries in (parts.old, parts.added))
     forgotten: dict[str, float] = {}
     compared = 0
     if former is not None and parts.old:
@@ -133,13 +137,6 @@ def update_report(
         }
     counts = len(parts.deleted), len(parts.orphans), leaks, short
     return UpdateReport(old, added, *counts, forgotten, compared)
-
-
-def _means(comparison: Comparison, queries: Collection[str]) -> Means:
-    if not queries:
-        return Means()
-    systems = {name: means(own, queries) for name, own in comparison.values.items()}
-    return Means(len(queries), systems)
 
 
 def _live(retriever: Retriever) -> list[str]:

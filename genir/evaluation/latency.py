@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from genir.arguments import as_texts
+from genir.plurals import counted
 from genir.progress import tracked
 from genir.types import Searcher
 
@@ -50,14 +51,15 @@ def latencies(
             for text in texts[max(0, start - WARM_UP_QUERIES) : start] or other:
                 systems[name].search([text], k)
             times[name] += _timed(systems[name], texts[start : start + QUERIES_PER_BLOCK], k)
-    return {name: _latency(own) for name, own in times.items()}
+    return {name: Latency(*np.percentile(own, [50, 95]).tolist()) for name, own in times.items()}
 
 
 def few_queries_warning(count: int) -> str:
     """Return a note if there are too few timed queries for a 95th percentile, else ""."""
     if count >= MIN_QUERIES:
         return ""
-    return f"p95 is close to the longest of {count} times; time at least {MIN_QUERIES} queries"
+    times = counted(count, "time")
+    return f"p95 is close to the longest of {times}; time at least {MIN_QUERIES} queries"
 
 
 def _other_queries(texts: Sequence[str]) -> list[str]:
@@ -80,8 +82,3 @@ def _timed(system: Searcher, texts: Sequence[str], k: int) -> Iterator[float]:
         start = perf_counter()
         system.search([text], k)
         yield 1000 * (perf_counter() - start)
-
-
-def _latency(times: Sequence[float]) -> Latency:
-    p50, p95 = np.percentile(times, [50, 95])
-    return Latency(float(p50), float(p95))

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from genir.console import escape_markdown
+from genir.errors import InputError
 from genir.evaluation.chart import draw, draw_pruned
 from genir.evaluation.compare import Comparison
 from genir.evaluation.tables import report_tables, significance_table, to_markdown
-from genir.outputs import write_text
+from genir.manifest import read_json
+from genir.outputs import check_folder, check_output, write_text
 
 REPORT_FILES = ("report.md", "chart.png", "pruned.png", "queries.tsv", "evaluation.json")
 BY_QUERY = ("RR@10", "nDCG@10")
@@ -52,6 +54,28 @@ def write_json(comparison: Comparison, path: Path) -> None:
     """Write `to_json` to a file."""
     text = json.dumps(to_json(comparison), indent=2, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def check_report(folder: Path) -> None:
+    """Raise InputError if a folder cannot hold a report, or has files that are not a report's."""
+    check_folder(folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not _is_report(folder / "evaluation.json"):
+        raise InputError(
+            f"{folder}: is neither empty nor an earlier report of genir; give a new folder"
+        )
+    for name in REPORT_FILES:
+        check_output(folder / name)
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is an `evaluation.json` of genir's, which a report writes first."""
+    try:
+        values = read_json(path)
+    except InputError:
+        return False
+    return isinstance(values, dict) and {"systems", "p_values", "queries"} <= values.keys()
 
 
 def write_report(comparison: Comparison, folder: Path, title: str) -> Path:

@@ -1,32 +1,33 @@
 """Evaluation from files: load the model, fit the baselines, compare, write reports."""
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
-from genir.baselines.fusion import Fusion
+from genir.baselines.fusion import Convex, Fusion
 from genir.console import print_line, print_table
+from genir.corpus.query_digests import normalise_query
 from genir.corpus.readers import read_qrels, read_queries
 from genir.corpus.trec_runs import tag_with_digest, write_run
+from genir.corpus.vectors import read_vectors, with_vectors
 from genir.errors import InputError, did_you_mean
-from genir.evaluation.checks import check_judgements
+from genir.evaluation.checks import check_depth, check_judgements, require_live_judgements
 from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.diagnosis import diagnose
-from genir.evaluation.encoder_pass import EncoderPass
 from genir.evaluation.incremental import PreviousModel, QuerySplits, update_report
-from genir.evaluation.latency import few_queries_warning, latencies
-from genir.evaluation.report import REPORT_FILES, write_json, write_report
+from genir.evaluation.report import REPORT_FILES, check_report, write_json, write_report
 from genir.evaluation.tables import to_terminal
 from genir.evaluation.unindexable import drop_unindexable
-from genir.models.encoder import MINILM, TextEncoder
-from genir.outputs import check_distinct, check_folder, check_output, write_all, write_text
+from genir.models.encoder import TextEncoder
+from genir.models.encoder_head.given_vectors import GivenVectors
+from genir.models.network_loading import MINILM
+from genir.outputs import check_distinct, check_output, write_all
+from genir.plurals import counted
 from genir.retriever import Retriever
-from genir.types import Document, Searcher
+from genir.types import Document, Qrel, Query, Searcher
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class Outputs:
             if path is not None:
                 check_output(path)
         if self.report is not None:
-            check_folder(self.report)
-            for name in REPORT_FILES if self.report.is_dir() else ():
-                check_output(self.report / name)
+            check_report(self.report)
 
     def write(self, comparison: Comparison, title: str) -> None:
         """Write all outputs, even if one fails. Raises InputError that names the failed ones."""
@@ -68,37 +67,73 @@ class Outputs:
         write_all(writers)
 
 
-BASELINES = ("bm25", "dense", "rrf")
+BASELINES = ("bm25", "dense", "rrf", "convex")
+"""Names of the baselines for `genir evaluate --baselines`."""
+FUSIONS = ("rrf", "convex")
 GENIR = "genir"
-ENCODER = "encoder"
-TITLE_WORDS = 8
-"""Number of words that replace a missing title."""
+RERANKED = "genir+rerank"
 
 
-def build_baselines(retriever: Retriever, names: Sequence[str]) -> dict[str, Searcher]:
-    """Fit BM25, the dense retriever on the recipe's unchanged encoder, and their fusion.
+def build_baselines(
+    retriever: Retriever,
+    names: Sequence[str],
+    dev: tuple[Sequence[Query], Sequence[Qrel]] | None = None,
+) -> dict[str, Searcher]:
+    """Fit BM25, the dense retriever on the recipe's unchanged encoder, and their fusions.
 
-    Raises InputError for an unknown name.
+    Args:
+        dev: Queries and judgements for the weight of `convex`; None: 0.5.
+
+    Raises:
+        InputError: A name is unknown.
     """
     for name in names:
         if name not in BASELINES:
             raise InputError(
                 f"--baselines: unknown baseline {name!r}{did_you_mean(name, BASELINES)}"
             )
-    corpus, fitted = _live_documents(retriever), dict[str, Searcher]()
-    if "bm25" in names or "rrf" in names:
+    corpus, fitted = live_documents(retriever), dict[str, Searcher]()
+    fuses = any(name in FUSIONS for name in names)
+    if "bm25" in names or fuses:
         fitted["bm25"] = Bm25.fit(corpus)
-    if "dense" in names or "rrf" in names:
-        encoder = str(retriever.recipe.model.options.get("encoder", MINILM))
-        fitted["dense"] = Dense.fit(
-            corpus, TextEncoder.pretrained(encoder).to(retriever.model.device), _cache(retriever)
-        )
+    if "dense" in names or fuses:
+        fitted["dense"] = _dense(retriever, corpus)
     if "rrf" in names:
         fitted["rrf"] = Fusion([fitted["bm25"], fitted["dense"]])
+    if "convex" in names:
+        parts = [fitted["bm25"], fitted["dense"]]
+        convex = Convex(parts) if dev is None else Convex.tuned(parts, *dev)
+        fitted["convex"] = convex
     return {name: fitted[name] for name in names}
 
 
-def _live_documents(retriever: Retriever) -> Sequence[Document]:
+def _dense(retriever: Retriever, corpus: Sequence[Document]) -> Dense:
+    """Return the dense baseline, with the document vectors that the recipe names, if any."""
+    encoder = _untrained_encoder(retriever).to(retriever.model.device)
+    file = str(retriever.recipe.model.options.get("vectors", ""))
+    if not file:
+        assert isinstance(encoder, TextEncoder)
+        return Dense.fit(corpus, encoder, _cache(retriever))
+    keys = [document.key for document in corpus]
+    try:
+        return Dense(corpus, keys, read_vectors(file, keys), encoder)
+    except InputError as error:
+        raise InputError(
+            f"dense: {error}; or compare with words alone (--baselines bm25)"
+        ) from None
+
+
+def _untrained_encoder(retriever: Retriever) -> TextEncoder | GivenVectors:
+    """Load the model's encoder as it was before training, with the same prompts and length."""
+    if isinstance(own := getattr(retriever.model, "encoder", None), GivenVectors):
+        return own
+    options = retriever.recipe.model.options
+    given = ("length", "query_prompt", "document_prompt")
+    settings = {key: options[key] for key in given if key in options}
+    return TextEncoder.pretrained(str(options.get("encoder", MINILM)), **settings)
+
+
+def live_documents(retriever: Retriever) -> Sequence[Document]:
     """Return the live documents; baselines do not support deletions."""
     table = retriever.table
     if table.live.all():
@@ -108,11 +143,11 @@ def _live_documents(retriever: Retriever) -> Sequence[Document]:
 
 def _cache(retriever: Retriever) -> Path | None:
     """Return the path where the dense baseline caches the vectors of these documents."""
-    files = retriever.manifest.get("files")
+    files = retriever.index.manifest.get("files")
     if (
         not files
         or not retriever.table.live.all()
-        or retriever.version != retriever.manifest.get("version")
+        or retriever.version != retriever.index.manifest.get("version")
     ):
         return None  # the store on disk is not complete
     root = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
@@ -127,40 +162,105 @@ def compare_model(
     options: Options | None = None,
 ) -> Comparison:
     """Compare a loaded model with its baselines on a file of judged queries."""
-    if options is not None and options.beams is not None:
-        retriever = _with_beams(retriever, options.beams)
-    former = None if options is None else options.previous
-    if options is not None and options.diagnose:
-        retriever.require_traceable_search("--diagnose")
+    options = options or Options()
+    if options.beams is not None:
+        recipe = retriever.recipe
+        decoding = recipe.decoding.model_copy(update={"beams": options.beams})
+        retriever = retriever.with_recipe(recipe.model_copy(update={"decoding": decoding}))
+    reranked, retriever = _with_and_without_rerank(retriever, options.rerank)
+    if options.diagnose:
+        retriever.decoder.traceable_strategy("--diagnose")
     texts = read_queries(queries)
-    before = None if former is None else PreviousModel(former)
+    options, notes = _check_query_vectors(retriever, options)
+    before = None if options.previous is None else PreviousModel(options.previous)
     known = read_qrels(qrels, texts, retriever.table)
     parts = QuerySplits.split(retriever, known, None if before is None else before.retriever)
     judged = parts.judged
+    require_live_judgements(known, judged, len(parts.orphans), qrels)
     asked = [texts[key].text for key in dict.fromkeys(qrel.query for qrel in judged)]
-    names, notes = drop_unindexable(names, _live_documents(retriever), asked)
-    notes = [*notes, *check_judgements(retriever, texts, judged, qrels)]
+    texts = with_vectors(texts, options.query_vectors, (qrel.query for qrel in judged))
+    names, dropped = drop_unindexable(names, live_documents(retriever), asked)
+    notes += [*dropped, *check_judgements(retriever, texts, judged, qrels)]
+    notes += check_depth(retriever.index.live_count)
     if before is not None:
         notes += before.check(retriever, parts, texts)
-    systems: Mapping[str, Searcher] = {GENIR: retriever, **build_baselines(retriever, names)}
-    counts = retriever.query_counts
+    dev = None
+    if options.dev is not None:
+        own = {normalise_query(text) for text in asked}
+        dev, dropped = _read_dev(retriever, *options.dev, own, options.query_vectors)
+        notes += dropped
+    baselines = build_baselines(retriever, names, dev)
+    convex = baselines.get("convex")
+    if dev is not None and isinstance(convex, Convex):
+        notes.append(f"convex: {convex.weight:.1f} of bm25, chosen on dev queries.")
+    systems: dict[str, Searcher] = {GENIR: retriever}
+    if reranked.reranker is not None:
+        systems[RERANKED] = reranked
+    systems |= baselines
+    counts = retriever.index.query_counts
     seen = {key for key, count in zip(retriever.table.keys, counts, strict=True) if count}
     comparison = compare(systems, list(texts.values()), judged, seen=seen, options=options)
-    if options is not None and options.diagnose:
-        decoding = diagnose(retriever, comparison.queries, judged)
-        comparison = replace(comparison, decoding=decoding)
+    if reranked.reranker is not None:
+        notes.append(f"{RERANKED}: {reranked.reranker.cost(reranked.recipe.rerank.top_n)}.")
+    if options.diagnose:
+        figures = diagnose(retriever, comparison.queries, judged)
+        comparison = replace(comparison, decoding=figures)
     if parts.has_changes or before is not None:
         life = update_report(comparison, retriever, texts, parts, before)
         comparison = replace(comparison, life=life)
-    return replace(comparison, notes=notes)
+    return replace(comparison, notes=[*notes, *comparison.notes])
 
 
-def _with_beams(retriever: Retriever, beams: int) -> Retriever:
-    """Return a copy of the model with another beam width."""
-    decoding = retriever.recipe.decoding.model_copy(update={"beams": beams})
-    other = copy(retriever)
-    other.recipe = retriever.recipe.model_copy(update={"decoding": decoding})
-    return other
+def _check_query_vectors(retriever: Retriever, options: Options) -> tuple[Options, list[str]]:
+    """Return the options, without typing errors if queries have vectors, and a note on it.
+
+    Raises:
+        InputError: The model needs vectors of queries, and there are none.
+    """
+    if options.query_vectors is None:
+        if retriever.model.tokenizer is None:
+            raise InputError(
+                "--query-vectors: this model has no encoder of its own; give the vectors of the "
+                "queries, made by the encoder of its documents' vectors"
+            )
+        return options, []
+    note = "typos: left out, since the vector of a query has no typing errors."
+    return replace(options, typos=False), [note] if options.typos else []
+
+
+def _with_and_without_rerank(retriever: Retriever, name: str | None) -> tuple[Retriever, Retriever]:
+    """Return the model with a re-ranker, None for the recipe's, and without one."""
+    reranked, plain = retriever.at_this_version(), retriever.at_this_version()
+    reranked.set_rerank(retriever.recipe.rerank.model if name is None else name)
+    plain.set_rerank("")
+    return reranked, plain
+
+
+def _read_dev(
+    retriever: Retriever,
+    queries: Path,
+    qrels: Path,
+    asked: Container[str],
+    vectors: Path | None,
+) -> tuple[tuple[Sequence[Query], Sequence[Qrel]], list[str]]:
+    """Return dev queries that are not evaluated, their judgements, and notes on the others.
+
+    Raises:
+        InputError: All of them are evaluated: nothing may be chosen on test queries.
+    """
+    texts = read_queries(queries)
+    judged = read_qrels(qrels, texts, retriever.table)
+    kept = [one for one in judged if normalise_query(texts[one.query].text) not in asked]
+    ours, left = ({one.query for one in some} for some in (judged, kept))
+    if judged and not kept:
+        raise InputError(
+            f"{qrels}: all of its queries are among the evaluated ones, on which no weight may be "
+            "chosen; give dev queries of their own"
+        )
+    shared = counted(len(ours) - len(left), "dev query is", "dev queries are")
+    notes = [f"{shared} evaluated, too, and left out of dev."] if len(left) < len(ours) else []
+    texts = with_vectors(texts, vectors, left)
+    return ([texts[key] for key in texts if key in left], kept), notes
 
 
 def evaluate(
@@ -172,67 +272,22 @@ def evaluate(
     options: Options | None = None,
 ) -> Comparison:
     """Run `genir evaluate`; `baselines` are comma-separated names."""
-    names = _names(baselines)
-    former = None if options is None else options.previous
-    outputs.check({"MODEL": model, "--queries": queries, "--qrels": qrels, "--previous": former})
+    options, names = options or Options(), baseline_names(baselines)
+    inputs: dict[str, Path | None] = {"MODEL": model, "--queries": queries, "--qrels": qrels}
+    inputs |= {"--previous": options.previous, "--query-vectors": options.query_vectors}
+    inputs |= zip(("--dev-queries", "--dev-qrels"), options.dev or (None, None), strict=True)
+    outputs.check(inputs)
     retriever = Retriever.load(model)
     comparison = compare_model(retriever, queries, qrels, names, options)
     try:
         print_table(to_terminal(comparison))
         for note in comparison.notes:
-            print_line(f"warning: {note}", stderr=True)
+            print_line(f"note: {note}", stderr=True)
     finally:  # write files even if stdout is closed
         outputs.write(comparison, f"{retriever.recipe.name} on {qrels.stem}")
     return comparison
 
 
-def benchmark_latency(
-    model: Path, queries: Path | None, count: int, baselines: str, json_file: Path | None
-) -> None:
-    """Run `genir benchmark latency`: p50 and p95 in ms of each system, one query at a time.
-
-    Without queries, titles of documents from the whole corpus are the queries.
-    """
-    check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
-    retriever = Retriever.load(model)
-    texts = _latency_texts(retriever, queries, count)
-    systems: dict[str, Searcher] = {
-        GENIR: retriever,
-        ENCODER: EncoderPass(retriever.model, retriever.recipe.training.source_length),
-    }
-    systems |= build_baselines(retriever, _names(baselines))
-    times = latencies(systems, texts)
-    own = times[GENIR]
-    ratio, spread = own.p50 / times[ENCODER].p50, own.p95 / own.p50
-    for name, latency in times.items():
-        print_line(f"{name:>7}  p50 {latency.p50:.1f} ms  p95 {latency.p95:.1f} ms")
-    print_line(
-        f"{GENIR}: p50 is {ratio:.2f} times that of transformers' encoder pass in fp32, "
-        f"p95 {spread:.2f} times its own p50, of {len(texts):,} queries"
-    )
-    if note := few_queries_warning(len(texts)):
-        print_line(f"warning: {note}", stderr=True)
-    if json_file is not None:
-        figures = {
-            "latency_ms": {name: asdict(latency) for name, latency in times.items()},
-            "p50_to_encoder": ratio,
-            "p95_to_p50": spread,
-            "queries": len(texts),
-        }
-        write_text(json_file, json.dumps(figures, indent=2) + "\n")
-
-
-def _latency_texts(retriever: Retriever, queries: Path | None, count: int) -> list[str]:
-    if queries is not None:
-        texts = [query.text for query in read_queries(queries).values()]
-    else:
-        documents = _live_documents(retriever)
-        every = max(1, len(documents) // count)
-        numbers = range(0, len(documents), every)
-        drawn = (documents[number] for number in numbers[:count])
-        texts = [one.title or " ".join(one.text.split()[:TITLE_WORDS]) for one in drawn]
-    return texts[:count]
-
-
-def _names(baselines: str) -> list[str]:
+def baseline_names(baselines: str) -> list[str]:
+    """Return the names in a comma-separated list."""
     return [name.strip() for name in baselines.split(",") if name.strip()]

@@ -12,6 +12,7 @@ from genir.console import escape_markdown, styled
 from genir.evaluation.compare import Comparison, Decoding, UpdateReport
 from genir.evaluation.latency import few_queries_warning
 from genir.evaluation.measures import MEASURES
+from genir.plurals import counted
 
 MAIN_MEASURE = "RR@10"
 
@@ -88,7 +89,9 @@ def _row(texts: Iterable[str]) -> str:
 
 def _main(comparison: Comparison) -> ReportTable:
     first, *others = comparison.systems
-    caption = f"{comparison.overall.queries:,} queries{_timed(comparison.timed)}."
+    caption = (
+        f"{counted(comparison.overall.queries, 'query', 'queries')}{_timed(comparison.timed)}."
+    )
     if others:
         caption += f" {first} is better: † p < .05, ‡ p < .01 (paired t-test, Holm-corrected)"
     columns = [*map(partial(_measured, comparison), MEASURES), *_costs(comparison)]
@@ -138,9 +141,7 @@ def _kinds(comparison: Comparison) -> ReportTable:
     ]
     heads = [f"{kind} ({means.queries:,})" for kind, means in comparison.kinds.items()]
     return ReportTable(
-        f"{MAIN_MEASURE} by kind of query",
-        ["system", *heads],
-        _rows(comparison.systems, columns),
+        f"{MAIN_MEASURE} by kind of query", ["system", *heads], _rows(comparison.systems, columns)
     )
 
 
@@ -155,8 +156,9 @@ def _changed(life: UpdateReport, first: str) -> ReportTable:
         cells = [Cell(gains.get(measure, "-")) for measure in MEASURES]
         rows.append([Cell(f"forgotten ({life.compared:,})"), *cells])
     caption = (
-        f"{life.deleted:,} documents are deleted; {life.leaks:,} hits are deleted documents. "
-        f"{life.orphans:,} queries have no live relevant document and are left out. "
+        f"{counted(life.deleted, 'document is', 'documents are')} deleted. "
+        f"Hits that are deleted documents: {life.leaks:,}. "
+        f"Queries left out, without a live relevant document: {life.orphans:,}. "
         f"Answers with too few hits: {life.short:,}"
     )
     heads = [f"{first}, queries of documents", *MEASURES]
@@ -175,8 +177,8 @@ def _decoder(decoding: Decoding) -> ReportTable:
         for name, found, ms, pruned in searches
     ]  # fmt: skip
     caption = (
-        f"{decoding.gold:,} gold documents. Exact search found {exact.missed:,} that beam search "
-        f"missed, and proved {exact.proven:.1%} of its answers."
+        f"{counted(decoding.gold, 'gold document')}. Exact search found {exact.missed:,} that beam "
+        f"search missed, and proved {exact.proven:.1%} of its answers."
     )
     heads = ["search", f"gold in first {exact.k}", "share", "pruned", "ms/query"]
     return ReportTable("Beam against exact", heads, rows, caption)

@@ -1,17 +1,18 @@
 """Detection of baselines that cannot tokenize a corpus or its queries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from genir.baselines.base import passage
-from genir.baselines.bm25 import Bm25
+from genir.corpus.analyzer import Analyzer
+from genir.plurals import counted
 from genir.types import Document
 
-LEXICAL = ("bm25", "rrf")
-"""Baselines that match words; `rrf` includes BM25."""
+LEXICAL = ("bm25", "rrf", "convex")
+"""Baselines that match words; the fusions include BM25."""
 
 
 def drop_unindexable(
-    names: Sequence[str], corpus: Iterable[Document], queries: Sequence[str]
+    names: Sequence[str], corpus: Sequence[Document], queries: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Return the usable baselines, and notes on unusable or partly unusable ones.
 
@@ -22,12 +23,16 @@ def drop_unindexable(
     if not lexical:
         return list(names), []
     named = " and ".join(lexical)
-    blank = sum(not Bm25.supports(query) for query in queries)
+    analyzer = Analyzer.of(map(passage, corpus))
+    blank = sum(not terms for terms in analyzer.terms(queries))
     if blank == len(queries):
-        reason = f"none of the {len(queries):,} queries has a word that BM25 reads"
-    elif not any(Bm25.supports(passage(document)) for document in corpus):
+        reason = (
+            f"none of the {counted(len(queries), 'query', 'queries')} has a word that BM25 reads"
+        )
+    elif not any(any(analyzer.terms([passage(document)])) for document in corpus):
         reason = "no document has a word that BM25 reads"
     else:
-        note = f"BM25 reads no word in {blank:,} of {len(queries):,} queries ({named})."
+        asked = counted(len(queries), "query", "queries")
+        note = f"BM25 reads no word in {blank:,} of {asked} ({named})."
         return list(names), [note] if blank else []
     return [name for name in names if name not in LEXICAL], [f"Left out: {named}; {reason}."]

@@ -5,7 +5,6 @@ more diverse (UDEG, 2021).
 """
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +21,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from genir.arguments import as_texts, is_blank
+from genir.arguments import as_path, as_texts, is_blank
 from genir.config import Precision, PseudoQueriesSection
 from genir.errors import InputError
 from genir.models.checkpoint_checks import (
@@ -33,7 +32,8 @@ from genir.models.checkpoint_checks import (
     refuse_on_error,
     unsupported_error,
 )
-from genir.models.encoder import load_network, load_pretrained
+from genir.models.devices import as_device
+from genir.models.network_loading import load_network, load_pretrained
 from genir.models.position_limits import positions
 from genir.models.precision import DTYPES, choose
 from genir.models.pretrained import START_TOKEN, require_supported_family
@@ -42,15 +42,15 @@ from genir.models.smoke_test import PROBE_TEXTS, compare
 from genir.retriever import Retriever
 
 SOURCE_HINT = "give a causal language model like GPT-2, Llama or Qwen, or a T5 or BART model"
-CAUSAL_MEMORY_SHARE = 0.2
-"""Maximal difference between logits in bf16, relative to their standard deviation; a model that is
+MAX_CAUSAL_DIFFERENCE = 0.2
+"""Maximum difference between logits in bf16, relative to their standard deviation; a model that is
 not causal exceeds it by far."""
 MAX_PROMPT_TOKENS = 512
-"""Maximal tokens of a prompt, unless the model or tokenizer allows fewer."""
+"""Maximum tokens of a prompt, unless the model or tokenizer allows fewer."""
 
 
 class QueryGenerator:
-    """Text generation model. `max_length`: maximal tokens of a prompt."""
+    """Text generation model. `max_length`: maximum tokens of a prompt."""
 
     def __init__(self, net: Any, tokenizer: Any, longest: int = MAX_PROMPT_TOKENS) -> None:
         self.net = net.eval()
@@ -74,9 +74,11 @@ class QueryGenerator:
                 accurate enough for sampling.
 
         Raises:
-            InputError: the model cannot be loaded, or does not generate text.
+            InputError: the model cannot be loaded, or does not generate text, or the device is not
+                available.
         """
-        if (Path(source) / "manifest.json").is_file():
+        device = as_device(device)
+        if (as_path(source, "model") / "manifest.json").is_file():
             return cls._trained(Path(source), device, precision)
         check_files(source)
         config = load_pretrained(AutoConfig, source)
@@ -86,7 +88,7 @@ class QueryGenerator:
         if tokenizer.model_max_length < 1:
             raise unsupported_error(
                 source, f"model_max_length = {tokenizer.model_max_length} in tokenizer_config.json",
-                "set it to the model's maximal input length, or remove it",
+                "set it to the model's maximum input length, or remove it",
             )  # fmt: skip
         add_padding(tokenizer, source)
         loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -99,11 +101,7 @@ class QueryGenerator:
         return writer
 
     def _try(self) -> None:
-        """Generate a few tokens, and check that a causal model attends to the left only.
-
-        Raises:
-            SmokeTestFailed: logits depend on later tokens.
-        """
+        """Generate a few tokens. Raises SmokeTestFailed if logits depend on later tokens."""
         self._sample(PROBE_TEXTS, PseudoQueriesSection(length=3), 0)
         if not self.causal:
             return
@@ -113,20 +111,21 @@ class QueryGenerator:
             begun = self.net(input_ids=ids[:, :-1]).logits.float()
         spread = whole.std()
         compare(
-            begun / spread, whole / spread, "its logits depend on later tokens", CAUSAL_MEMORY_SHARE
+            begun / spread,
+            whole / spread,
+            "its logits depend on later tokens",
+            MAX_CAUSAL_DIFFERENCE,
         )
 
     @classmethod
-    def _trained(cls, folder: Path, device: torch.device | str, precision: Precision) -> Self:
+    def _trained(cls, folder: Path, device: torch.device, precision: Precision) -> Self:
         retriever = Retriever.load(folder, device)
-        if retriever.recipe.decoding.mode != "text" or not isinstance(
-            retriever.model, Seq2SeqModel
-        ):
+        if not retriever.recipe.decoding.is_text or not isinstance(retriever.model, Seq2SeqModel):
             raise InputError(
                 f"{folder}: finds documents, but generates no queries; take a model of the recipe "
                 "query-generator"
             )
-        net = retriever.model.backbone.full_softmax()
+        net = retriever.model.backbone.restore_output_matrix()
         training = retriever.recipe.training
         asked = training.precision if precision == "auto" else precision
         net = net.to(_dtype(device, asked))
@@ -151,18 +150,16 @@ class QueryGenerator:
         tokens = self.tokenizer(
             read, padding=True, truncation=True, max_length=longest, return_tensors="pt"
         ).to(self.net.device)
-        with _seeded(seed, self.net.device):
+        device = self.net.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
             given = self._prefill(tokens["input_ids"], tokens["attention_mask"], places, options)
             written = self._decode_step(given, options)
         texts: list[str] = self.tokenizer.batch_decode(written, skip_special_tokens=True)
         return [first_line(text) for text in texts]
 
     def _room(self, length: int) -> int:
-        """Return the maximal tokens of a prompt, given the model's positions.
-
-        Raises:
-            InputError: the model has too few positions for texts of `length` tokens.
-        """
+        """Return the maximum tokens of a prompt. Raises InputError for too few positions."""
         if self.causal:  # prompt and continuation share the positions
             places = positions(self.net)
             room = (places or self.max_length + length) - length
@@ -172,8 +169,7 @@ class QueryGenerator:
         if room < 1:
             raise InputError(
                 f"[pseudo_queries] length = {length}: the model has {places} positions, too few "
-                "for "
-                "prompt and text; set a smaller length"
+                "for prompt and text; set a smaller length"
             )
         read = None if self.causal else positions(self.net.get_encoder())
         return min(self.max_length, room, read or room)
@@ -264,20 +260,11 @@ def _check_tokens(source: str, net: Any, tokenizer: Any) -> None:
             check_token(source, key, value, rows)
 
 
-def _dtype(device: torch.device | str, precision: Precision) -> torch.dtype:
-    """Return the precision of the whole network."""
-    return DTYPES[choose("writing", torch.device(device).type, precision)]
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Any:
-    """Seed torch's generators within the block, and restore them afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
+def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    return DTYPES[choose("writing", device.type, precision)]
 
 
 def first_line(text: str) -> str:
-    """Return the first non-blank line with white space normalized, or ""."""
+    """Return the first non-blank line with white space normalised, or ""."""
     lines = (" ".join(line.split()) for line in text.splitlines())
     return next((line for line in lines if not is_blank(line)), "")

@@ -1,7 +1,7 @@
 """Writing of generated queries for a corpus to a file, resumable after a kill.
 
 `FILE.part` grows by one line per document and is renamed when complete. Each batch has its own
-seed, so a resumed run gives the same bytes. Independent of the model behind `write`.
+seed, so a resumed run gives the same bytes.
 """
 
 import hashlib
@@ -10,31 +10,22 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 from genir.arguments import is_blank
 from genir.atomic_dirs import exclusive_lock, fsync_parent
 from genir.config import Precision, PseudoQueriesSection
 from genir.corpus.tokens import first_words, join_words, words
 from genir.errors import InputError
+from genir.generation.generator import QueryGenerator
+from genir.models.digests import short_digests
+from genir.plurals import counted
 from genir.progress import tracked
 from genir.tasks.tome_and_querygen import generator_input
 from genir.types import Document
 
 DIGEST_DIGITS = 16
 """Hexadecimal digits of the documents' digest."""
-
-
-class TextGenerator(Protocol):
-    """Model that continues prompts (see `QueryGenerator`). precision: of its matrix products."""
-
-    precision: str
-
-    def generate(
-        self, prompts: Sequence[str], options: PseudoQueriesSection, seed: int
-    ) -> list[str]:
-        """Return one continuation per prompt."""
-        ...
 
 
 def part_of(out: Path) -> Path:
@@ -44,7 +35,7 @@ def part_of(out: Path) -> Path:
 
 def generate_queries_file(
     corpus: Sequence[Document],
-    generator: TextGenerator,
+    generator: QueryGenerator,
     options: PseudoQueriesSection,
     out: Path,
     weights: str = "",
@@ -109,8 +100,7 @@ def _begin(
 ) -> int:
     """Return the number of documents in complete batches, and truncate the file after them.
 
-    Raises:
-        InputError: the file has other inputs or is damaged.
+    Raises InputError if the file has other inputs or is damaged.
     """
     size = len(corpus)
     head = json.dumps(facts).encode() + b"\n"
@@ -123,17 +113,19 @@ def _begin(
         name = next((one for one in facts if known.get(one, "absent") != facts[one]), "layout")
         if name == "layout":
             raise _damaged(part, 1)
+        then, now = (short_digests(str(one)) for one in (known.get(name, "absent"), facts[name]))
         raise InputError(
-            f"{part}: was made from other inputs ({name}: {known.get(name, 'absent')} then, "
-            f"{facts[name]} now); restore them to continue with --resume, or start again with "
-            "--overwrite"
+            f"{part}: was made from other inputs ({name}: {then} then, {now} now); restore them to "
+            "continue with --resume, or start again with --overwrite"
         )
     # In bytes: a kill may cut a character, and keys may contain line separators.
     whole = [line for line in lines[1:] if line.endswith(b"\n")]
     done = len(whole) if len(whole) == size else len(whole) - len(whole) % options.batch_size
     for number, (line, document) in enumerate(zip(whole[:done], corpus, strict=False), start=2):
         record = _record(part, number, line)
-        if record.get("document") != document.key or not _is_texts(record.get("texts")):
+        texts = record.get("texts")
+        whole_texts = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        if record.get("document") != document.key or not whole_texts:
             raise _damaged(part, number)
     if len(whole) > size:
         raise _damaged(part, size + 2)
@@ -152,10 +144,6 @@ def _record(part: Path, number: int, line: bytes) -> dict[str, Any]:
     return record
 
 
-def _is_texts(given: object) -> bool:
-    return isinstance(given, list) and all(isinstance(text, str) for text in given)
-
-
 def _damaged(part: Path, number: int) -> InputError:
     return InputError(f"{part}:{number}: damaged; start again with --overwrite")
 
@@ -165,11 +153,11 @@ def _digest(corpus: Sequence[Document]) -> str:
     digest = hashlib.sha256()
     for document in corpus:
         digest.update(json.dumps([document.key, document.title, document.text]).encode())
-    return f"{len(corpus):,} documents, sha256 {digest.hexdigest()[:DIGEST_DIGITS]}"
+    return f"{counted(len(corpus), 'document')}, sha256 {digest.hexdigest()[:DIGEST_DIGITS]}"
 
 
 def _generate_batch(
-    batch: Sequence[Document], writer: TextGenerator, options: PseudoQueriesSection, start: int
+    batch: Sequence[Document], writer: QueryGenerator, options: PseudoQueriesSection, start: int
 ) -> list[list[str]]:
     """Return the distinct non-empty queries of each document."""
     rng = Random(f"pseudo {options.seed} {start}")
@@ -194,14 +182,12 @@ def prompt(document: Document, options: PseudoQueriesSection, rng: Random) -> st
 
 
 def _drop(text: str, share: float, rng: Random) -> str:
-    """Drop each word with probability `share`, but keep at least one."""
     found = words(text)
     kept = [word for word in found if rng.random() >= share] if share else found
     return join_words(kept or found)
 
 
 def _finish(part: Path, out: Path) -> None:
-    """Write one line per query, and move the file to its destination."""
     whole = out.with_name(f".{out.name}.whole")
     with part.open(encoding="utf-8") as lines, whole.open("w", encoding="utf-8") as file:
         next(lines)

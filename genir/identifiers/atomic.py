@@ -1,35 +1,31 @@
-"""Atomic identifiers: one symbol per document, its number (DSI, arXiv:2202.06991, section 3.2)."""
+"""Atomic identifiers: one symbol per document or unit, its number (DSI, arXiv:2202.06991, 3.2)."""
 
 from collections.abc import Sequence, Set
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from genir.config import StrictModel, validate
-from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.serialization import SchemeFiles
+from genir.identifiers.units import UnitOptions, has_units, unit_spans
 from genir.identifiers.vectors import require_documents
 from genir.types import Document, Identifier
 
 
-class AtomicOptions(StrictModel):
-    """No options."""
-
-
 class Atomic(Scheme):
-    """Numbers the documents in order.
+    """Numbers the documents in order, or the units of long documents.
 
     `size` is the highest number plus one. It grows with every insertion, so the scheme must be
     saved again afterwards.
     """
 
     name: ClassVar[str] = "atomic"
-    Options: ClassVar[type[StrictModel]] = AtomicOptions
+    Options: ClassVar[type[UnitOptions]] = UnitOptions
+    options: UnitOptions
     size: int = 0
 
     def fit(self, corpus: Sequence[Document], vectors: Vectors | None = None) -> Self:
-        """Count the documents."""
+        """Count the documents or units."""
         require_documents(self.name, corpus)
-        self.size = len(corpus)
+        self.size = sum(map(self._count, corpus))
         return self
 
     def encode(
@@ -40,8 +36,16 @@ class Atomic(Scheme):
     ) -> list[list[Identifier]]:
         """Return the numbers that follow the highest one in use."""
         first = max(reserved)[0] + 1 if reserved else 0
-        self.size = max(self.size, first + len(documents))
-        return [[(number,)] for number in range(first, first + len(documents))]
+        made = list[list[Identifier]]()
+        for count in map(self._count, documents):
+            made.append([(number,) for number in range(first, first + count)])
+            first += count
+        self.size = max(self.size, first)
+        return made
+
+    def _count(self, document: Document) -> int:
+        """Return the number of units of a document."""
+        return len(unit_spans(document.text, self.options)) if has_units(self.options) else 1
 
     def mark_used(self, identifiers: Sequence[Identifier]) -> None:
         """Raise `size` to cover these identifiers."""
@@ -55,14 +59,10 @@ class Atomic(Scheme):
         """Return the number as text."""
         return str(identifier[0])
 
-    def save(self, folder: Path) -> None:
-        """Write `scheme.json`."""
-        write_scheme(self, folder, {"size": self.size})
+    def fitted(self) -> dict[str, Any]:
+        """Return the size."""
+        return {"size": self.size}
 
-    @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Load a saved scheme. Raises InputError if a file is missing or does not match."""
-        saved = read_scheme(folder, cls.name)
-        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
-        scheme.size = int(saved.fact("size"))
-        return scheme
+    def restore(self, saved: SchemeFiles) -> None:
+        """Set the size."""
+        self.size = int(saved.fact("size"))

@@ -6,41 +6,19 @@ To add a scheme, write one file with a subclass, and register it in `registry.py
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genir.config import StrictModel
+from genir.config import StrictModel, validate
+from genir.identifiers.serialization import SchemeFiles, read_scheme, write_scheme
 from genir.types import Document, Identifier
 
+Tokenizer = Any
+"""A tokenizer of transformers."""
 Vectors = NDArray[np.float32]
 """Document vectors in corpus order, float32 [documents, dimension]."""
-
-
-class Tokenizer(Protocol):
-    """The part of a transformers tokenizer that text schemes use."""
-
-    eos_token_id: int | None
-    sep_token_id: int | None
-    unk_token_id: int | None
-    mask_token: str | None
-
-    def convert_tokens_to_ids(self, tokens: str) -> int | None:
-        """Return the id of a token; the unknown id or None if it does not exist."""
-        ...
-
-    def encode(self, text: str, add_special_tokens: bool = ..., verbose: bool = ...) -> list[int]:
-        """Return the token ids of a text."""
-        ...
-
-    def decode(self, token_ids: Sequence[int], skip_special_tokens: bool = ...) -> str:
-        """Return the text of token ids."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the size of the vocabulary, including added tokens."""
-        ...
 
 
 class Scheme(ABC):
@@ -90,7 +68,6 @@ class Scheme(ABC):
         """Return the identifiers of each document.
 
         Args:
-            documents: Documents.
             vectors: Document vectors, [documents, dimension], if `needs_vectors`.
             reserved: Identifiers in use, which are not assigned again if `unique`.
 
@@ -110,11 +87,27 @@ class Scheme(ABC):
     def to_text(self, identifier: Identifier) -> str:
         """Return a readable form of an identifier: the URL, the title, or `12-7-200`."""
 
-    @abstractmethod
+    def fitted(self) -> dict[str, Any]:
+        """Return the fitted values for `scheme.json`. By default there are none."""
+        return {}
+
+    def fitted_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the fitted arrays for `scheme.safetensors`. By default there are none."""
+        return {}
+
+    def restore(self, saved: SchemeFiles) -> None:
+        """Set the fitted values and arrays. Raises InputError if some are missing or damaged."""
+        return
+
     def save(self, folder: Path) -> None:
-        """Write `scheme.json` (name and options) and fitted arrays (`scheme.safetensors`)."""
+        """Write `scheme.json` (name, options, fitted values) and fitted arrays."""
+        facts = self.options.model_dump(), self.fitted()
+        write_scheme(folder, self.name, *facts, self.fitted_arrays())
 
     @classmethod
-    @abstractmethod
     def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
         """Load a saved scheme. Raises InputError if a file is missing or does not match."""
+        saved = read_scheme(folder, cls.name)
+        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
+        scheme.restore(saved)
+        return scheme

@@ -9,24 +9,19 @@ of the last level is chosen.
 
 from abc import abstractmethod
 from collections.abc import Sequence, Set
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from genir.config import StrictModel, validate
+from genir.config import StrictModel
 from genir.errors import InputError
-from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.serialization import SchemeFiles
 from genir.identifiers.tie_breaker import TieBreaker
-from genir.identifiers.vectors import (
-    draw_rows,
-    require_documents,
-    require_vectors,
-    track_chunks,
-)
+from genir.identifiers.vectors import draw_rows, require_documents, require_vectors, track_chunks
 from genir.types import Document, Identifier
 
 POINTS_PER_CODE = 256
@@ -81,9 +76,10 @@ class CodeScheme(Scheme):
         A decoded vector is the sum of one codeword per level, without the tie level.
         """
 
+    @property
     @abstractmethod
-    def _quantise(self, vectors: Vectors) -> NDArray[np.int32]:
-        """Return codes [vectors, levels]."""
+    def quantiser(self) -> Any:
+        """The quantiser of faiss with the fitted codebooks."""
 
     @property
     def dimension(self) -> int:
@@ -103,11 +99,12 @@ class CodeScheme(Scheme):
 
     def quantise(self, vectors: Vectors) -> NDArray[np.int32]:
         """Return codes [vectors, levels], without the tie."""
-        parts = [
-            self._quantise(vectors[rows])
-            for rows in track_chunks(len(vectors), VECTORS_PER_BATCH, f"{self.name} codes")
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.codebooks)), np.int32)
+        levels, codes, _ = self.codebooks.shape
+        found = np.empty((len(vectors), levels), np.int32)
+        for rows in track_chunks(len(vectors), VECTORS_PER_BATCH, f"{self.name} codes"):
+            packed = self.quantiser.compute_codes(vectors[rows])
+            found[rows] = faiss.unpack_bitstrings(packed, levels, codes.bit_length() - 1)
+        return found
 
     def decode(self, codes: NDArray[Any]) -> Vectors:
         """Return the vectors [documents, dimension] of codes [documents, levels]."""
@@ -125,13 +122,13 @@ class CodeScheme(Scheme):
     ) -> list[list[Identifier]]:
         """Return each document's codes, followed by the lowest free tie."""
         vectors = require_vectors(self.name, documents, vectors, self.dimension)
-        numbering = TieBreaker(self.options.ties, reserved)
+        tie_breaker = TieBreaker(self.options.ties, reserved)
         self.num_collisions = self.num_collisions if reserved else 0
         identifiers = []
         for row, codes in enumerate(self.quantise(vectors).tolist()):
-            place = numbering.next_symbol(tuple(codes))
+            place = tie_breaker.next_symbol(tuple(codes))
             place = place or self._nearest_free_code(
-                documents[row].key, vectors[row], codes, numbering
+                documents[row].key, vectors[row], codes, tie_breaker
             )
             self.num_collisions += place[-1] > 0 or place[-2] != codes[-1]
             identifiers.append([place])
@@ -162,22 +159,22 @@ class CodeScheme(Scheme):
         *codes, tie = identifier
         return "-".join(map(str, codes)) + (f"+{tie}" if tie else "")
 
-    def save(self, folder: Path) -> None:
-        """Write `scheme.json` and the codebooks."""
-        write_scheme(self, folder, {"tied": self.num_collisions}, {"codebooks": self.codebooks})
+    def fitted(self) -> dict[str, Any]:
+        """Return the number of collisions."""
+        return {"tied": self.num_collisions}
 
-    @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Load a saved scheme. Raises InputError if a file is missing or does not match."""
-        saved = read_scheme(folder, cls.name)
-        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
-        scheme.codebooks = saved.arrays({"codebooks": (np.float32, 3)})["codebooks"]
-        levels, codes, width = scheme.codebooks.shape
-        if levels != scheme.options.levels or codes < 2 or codes & (codes - 1) or not width:
+    def fitted_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the codebooks."""
+        return {"codebooks": self.codebooks}
+
+    def restore(self, saved: SchemeFiles) -> None:
+        """Set codebooks and number of collisions. Raises InputError for codebooks of other size."""
+        self.codebooks = saved.arrays({"codebooks": (np.float32, 3)})["codebooks"]
+        levels, codes, width = self.codebooks.shape
+        if levels != self.options.levels or codes < 2 or codes & (codes - 1) or not width:
             raise InputError(
-                f"{folder}: codebooks of shape {[levels, codes, width]} for "
-                f"{scheme.options.levels} levels, each of a power of two of codes; restore them or "
+                f"{saved.folder}: codebooks of shape {[levels, codes, width]} for "
+                f"{self.options.levels} levels, each of a power of two of codes; restore them or "
                 "train it again"
             )
-        scheme.num_collisions = int(saved.fact("tied"))
-        return scheme
+        self.num_collisions = int(saved.fact("tied"))

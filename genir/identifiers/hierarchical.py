@@ -9,7 +9,6 @@ either all nodes or all documents, so no identifier is a prefix of another.
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import faiss
@@ -17,15 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from genir.config import StrictModel, validate
+from genir.config import StrictModel
 from genir.errors import InputError
-from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.serialization import SchemeFiles
 from genir.identifiers.tie_breaker import TieBreaker
 from genir.identifiers.vectors import require_documents, require_vectors, track_chunks
 from genir.types import Document, Identifier
 
 VECTORS_PER_BATCH = 65_536
+TREE: dict[str, tuple[type[np.generic], int]] = {
+    "centroids": (np.float32, 2),
+    "first": (np.int64, 1),
+    "count": (np.int64, 1),
+}
+"""Fitted arrays, each with its dtype and number of dimensions."""
 
 
 class HierarchicalOptions(StrictModel):
@@ -102,16 +107,15 @@ class Hierarchical(Scheme):
     ) -> list[list[Identifier]]:
         """Return the path to each document's leaf, and the lowest free number in it."""
         vectors = require_vectors(self.name, documents, vectors, self.centroids.shape[1])
-        numbering = TieBreaker(2 * self.options.leaf, reserved)
+        tie_breaker = TieBreaker(2 * self.options.leaf, reserved)
         identifiers = []
         for row, leaf in enumerate(self._descend(vectors).tolist()):
-            place = numbering.next_symbol(self._paths[leaf])
-            place = place or self._nearest_free_leaf(documents[row].key, vectors[row], numbering)
+            place = tie_breaker.next_symbol(self._paths[leaf])
+            place = place or self._nearest_free_leaf(documents[row].key, vectors[row], tie_breaker)
             identifiers.append([place])
         return identifiers
 
     def _descend(self, vectors: Vectors) -> NDArray[np.int64]:
-        """Return the leaf of each vector, [vectors]."""
         leaves = np.zeros(len(vectors), dtype=np.int64)
         for rows in track_chunks(len(vectors), VECTORS_PER_BATCH, "hierarchical clusters"):
             self._descend_chunk(vectors[rows], leaves[rows])
@@ -168,27 +172,14 @@ class Hierarchical(Scheme):
         """Return the digits such as `3-1-42`."""
         return "-".join(map(str, identifier))
 
-    def save(self, folder: Path) -> None:
-        """Write `scheme.json` and the tree."""
-        tree: dict[str, Any] = {
-            "centroids": self.centroids,
-            "first": self.first,
-            "count": self.count,
-        }
-        write_scheme(self, folder, arrays=tree)
+    def fitted_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the tree."""
+        return {name: getattr(self, name) for name in TREE}
 
-    @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Load a saved scheme. Raises InputError if a file is missing or does not match."""
-        saved = read_scheme(folder, cls.name)
-        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
-        tree: dict[str, Any] = saved.arrays(
-            {"centroids": (np.float32, 2), "first": (np.int64, 1), "count": (np.int64, 1)}
-        )
-        scheme.centroids, scheme.first, scheme.count = (
-            tree[name] for name in ("centroids", "first", "count")
-        )
-        return scheme
+    def restore(self, saved: SchemeFiles) -> None:
+        """Set the tree."""
+        arrays = saved.arrays(TREE)
+        self.centroids, self.first, self.count = (arrays[name] for name in TREE)
 
 
 def nearest_rows(vectors: Vectors, centroids: Vectors) -> NDArray[np.int64]:

@@ -32,10 +32,8 @@ class Passage(SharedTextScheme):
     def identifiers_of(self, document: Document) -> Iterable[Identifier]:
         """Return the passages."""
         texts = document_passages(document, self.options.words, self.options.count)
-        return map(self._terminate, texts)
-
-    def _terminate(self, text: str) -> Identifier:
-        return (*self._encode_text(text)[: self.options.max_tokens - 1], self.end)
+        limit = self.options.max_tokens - 1
+        return [(*self._encode_text(text)[:limit], self.end) for text in texts]
 
 
 def document_passages(document: Document, words: int, count: int) -> list[str]:

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from genir.errors import InputError
 from genir.identifiers.base import Vectors
@@ -38,13 +37,9 @@ class Product(CodeScheme):
         quantiser.train(vectors)
         return faiss.vector_to_array(quantiser.centroids).reshape(levels, codes, -1).copy()
 
-    def _quantise(self, vectors: Vectors) -> NDArray[np.int32]:
-        levels, codes, _ = self.codebooks.shape
-        packed = self._quantiser.compute_codes(vectors)
-        return faiss.unpack_bitstrings(packed, levels, codes.bit_length() - 1)
-
     @cached_property
-    def _quantiser(self) -> Any:
+    def quantiser(self) -> Any:
+        """The quantiser of faiss with the fitted codebooks."""
         levels, codes, width = self.codebooks.shape
         quantiser = faiss.ProductQuantizer(levels * width, levels, codes.bit_length() - 1)
         faiss.copy_array_to_vector(self.codebooks.ravel(), quantiser.centroids)

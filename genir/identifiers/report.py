@@ -1,6 +1,6 @@
 """Quality report on identifiers, computed in seconds before training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import log2
 from pathlib import Path
@@ -15,12 +15,14 @@ from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from scipy.stats import entropy
 
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.codes import CodeScheme
 from genir.identifiers.table import PAD, IdentifierTable
 from genir.identifiers.text import TextScheme
+from genir.plurals import counted
 
 INK_COLOR, SOFT_COLOR = "#2f5d8a", "#cfdbe7"
 """Colours of the chart: measured value, and maximum."""
@@ -39,6 +41,7 @@ class LevelReport:
         entropy: Bits, over the rows that reach the level; at most log2(size).
         mean_children: Mean number of children of the trie's inner nodes at this depth.
         max_children: Maximum number of children.
+        undecided: Number of rows that the levels before it do not separate from all others.
     """
 
     name: str
@@ -47,6 +50,7 @@ class LevelReport:
     entropy: float
     mean_children: float
     max_children: int
+    undecided: int
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,6 @@ class IdentifierReport:
     """Statistics of a table of identifiers.
 
     Attributes:
-        scheme: Name of the scheme.
-        documents: Number of documents.
         rows: Number of identifiers.
         uniqueness: Share of documents with an identifier that no other document has.
         shared: Share of rows whose identifier another document has, too.
@@ -64,8 +66,6 @@ class IdentifierReport:
         lengths: Number of rows by length in symbols.
         bytes_per_identifier: Size of the table's arrays, including document numbers.
         decode_steps: Mean number of unforced steps of a row.
-        levels: Statistics of each level.
-        warnings: Problems found.
     """
 
     scheme: str
@@ -144,8 +144,9 @@ def _measure_levels(table: IdentifierTable, scheme: Scheme) -> tuple[tuple[Level
         counts = counts[counts > 0]
         inner = children[children > 0]
         choices += int((children[nodes] > 1).sum())
-        level = (names[depth], sizes[depth], len(counts), _entropy(counts))
-        levels.append(LevelReport(*level, float(inner.mean()), int(inner.max())))
+        level = (names[depth], sizes[depth], len(counts), float(entropy(counts, base=2)))
+        undecided = int((np.bincount(nodes)[nodes] > 1).sum())
+        levels.append(LevelReport(*level, float(inner.mean()), int(inner.max()), undecided))
     return tuple(levels), choices
 
 
@@ -162,12 +163,6 @@ def _level_statistics(
         opens = opens | np.concatenate([opens[:1], column[1:] != column[:-1]])
         children = np.bincount(nodes[opens & reached], minlength=nodes[-1] + 1)
         yield column[reached], children, nodes[reached]
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    """Return the entropy in bits of positive counts."""
-    shares = counts / counts.sum()
-    return float(abs((shares * np.log2(shares)).sum()))
 
 
 def _ownership(table: IdentifierTable) -> dict[str, float]:
@@ -209,13 +204,16 @@ def _warnings(found: IdentifierReport, scheme: Scheme) -> Iterator[str]:
             "cannot learn from their content; make the identifiers longer or finer"
         )
     if isinstance(scheme, CodeScheme):
-        idle = [level for level in found.levels[:-1] if level.used < level.size / 2]
+        # In a small corpus the first levels separate the documents, and later codes stay unused.
+        needed = (level for level in found.levels[:-1] if level.undecided >= level.size)
+        idle = [level for level in needed if level.used < level.size / 2]
         if idle:
             least = min(idle, key=lambda level: level.used / level.size)
             yield (
-                f"codebook collapse: {len(idle)} of {len(found.levels) - 1} levels use less than "
-                f"half of their codes (level {least.name}: {least.used} of {least.size}); use "
-                "fewer codes"
+                f"codebook collapse: {len(idle)} of {counted(len(found.levels) - 1, 'level')} "
+                f"{'uses' if len(idle) == 1 else 'use'} less than half of the codes (level "
+                f"{least.name}: {least.used} of {least.size}); use fewer codes, or remove "
+                "documents with the same text"
             )
     if isinstance(scheme, TextScheme) and scheme.max_length:
         cut = found.lengths.get(scheme.max_length, 0) / found.rows
@@ -237,7 +235,10 @@ def render(found: IdentifierReport) -> RenderableType:
         ("uniqueness", f"{found.uniqueness:.1%}"),
         ("shared", f"{found.shared:.1%} of the identifiers, {found.alike:.1%} of documents alike"),
         ("differ only by a number", f"{found.tied:.1%}"),
-        ("length", f"{found.mean_length:.1f} symbols, {_span(found.lengths)}"),
+        (
+            "length",
+            f"{found.mean_length:.1f} symbols, {min(found.lengths)} to {max(found.lengths)}",
+        ),
         ("decode steps", f"{found.decode_steps:.1f} with a choice"),
         ("bytes per identifier", f"{found.bytes_per_identifier:.1f}"),
         ("bytes per document", f"{found.bytes_per_document:,.1f}"),
@@ -247,13 +248,13 @@ def render(found: IdentifierReport) -> RenderableType:
     return Group(facts, Text(), _level_table(found.levels), *notes)
 
 
-def _span(lengths: Mapping[int, int]) -> str:
-    return f"{min(lengths)} to {max(lengths)}"
-
-
 def _level_table(levels: Sequence[LevelReport]) -> Table:
     shown = levels if len(levels) <= LEVELS_SHOWN + 1 else levels[:LEVELS_SHOWN]
-    more = f"and {len(levels) - len(shown)} more levels" if len(shown) < len(levels) else None
+    more = (
+        f"and {counted(len(levels) - len(shown), 'more level')}"
+        if len(shown) < len(levels)
+        else None
+    )
     table = Table(box=SIMPLE, caption=more, caption_justify="left")
     table.add_column("level")
     for title in ("used", "of", "use", "entropy (bits)", "at most", "children", "at most"):
@@ -270,12 +271,12 @@ def _level_table(levels: Sequence[LevelReport]) -> Table:
 def plot(found: IdentifierReport, path: Path) -> None:
     """Draw use, entropy and branching by level, and the lengths, to a PNG file."""
     figure = Figure(figsize=(10, 6.4), layout="constrained", dpi=150)
-    used, entropy, children, lengths = figure.subplots(2, 2).flat
+    used, bits, children, lengths = figure.subplots(2, 2).flat
     levels = found.levels
     _draw_levels(used, levels, [v.used for v in levels], [v.size for v in levels])
     used.set(title="symbols used, of all", yscale="log", ylim=(0.8, None))
-    _draw_levels(entropy, levels, [v.entropy for v in levels], [log2(v.size) for v in levels])
-    entropy.set(title="entropy, of the maximum (bits)")
+    _draw_levels(bits, levels, [v.entropy for v in levels], [log2(v.size) for v in levels])
+    bits.set(title="entropy, of the maximum (bits)")
     most = [v.max_children for v in levels]
     _draw_levels(children, levels, [v.mean_children for v in levels], most)
     children.set(title="children of a node, mean and maximum", yscale="log", ylim=(0.8, None))
@@ -283,10 +284,10 @@ def plot(found: IdentifierReport, path: Path) -> None:
     lengths.set(title="identifiers by length", xlabel="symbols")
     lengths.set_xlim(min(found.lengths) - 2, max(found.lengths) + 2)
     lengths.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (used, entropy, children, lengths):
+    for axes in (used, bits, children, lengths):
         _style_axes(axes)
     figure.suptitle(
-        f"{found.scheme}: {found.documents:,} documents, {found.uniqueness:.1%} unique, "
+        f"{found.scheme}: {counted(found.documents, 'document')}, {found.uniqueness:.1%} unique, "
         f"{found.decode_steps:.1f} steps with a choice, "
         f"{found.bytes_per_identifier:.0f} bytes per identifier",
         fontsize=12,

@@ -4,8 +4,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import faiss
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from genir.config import StrictModel
@@ -45,13 +43,9 @@ class Residual(CodeScheme):
         books = faiss.vector_to_array(quantiser.codebooks)
         return books.reshape(self.options.levels, codes, vectors.shape[1]).copy()
 
-    def _quantise(self, vectors: Vectors) -> NDArray[np.int32]:
-        levels, codes, _ = self.codebooks.shape
-        packed = self._quantiser.compute_codes(vectors)
-        return faiss.unpack_bitstrings(packed, levels, codes.bit_length() - 1)
-
     @cached_property
-    def _quantiser(self) -> Any:
+    def quantiser(self) -> Any:
+        """The quantiser of faiss with the fitted codebooks."""
         levels, codes, dimension = self.codebooks.shape
         quantiser = self._empty_quantiser(dimension, levels, codes)
         faiss.copy_array_to_vector(self.codebooks.ravel(), quantiser.codebooks)

@@ -1,4 +1,4 @@
-"""Serialisation of a fitted scheme: `scheme.json` and `scheme.safetensors`."""
+"""Serialization of a fitted scheme: `scheme.json` and `scheme.safetensors`."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from genir.errors import InputError
-from genir.identifiers.base import Scheme
 from genir.manifest import read_json
 
 FACTS, ARRAYS = "scheme.json", "scheme.safetensors"
@@ -62,18 +61,15 @@ class SchemeFiles:
 
 
 def write_scheme(
-    scheme: Scheme,
     folder: Path,
-    fitted: Mapping[str, Any] | None = None,
-    arrays: Mapping[str, NDArray[Any]] | None = None,
+    scheme: str,
+    options: Mapping[str, Any],
+    fitted: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
 ) -> None:
     """Write a scheme's name and options, its fitted values, and its arrays if it has any."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {
-        "scheme": scheme.name,
-        "options": scheme.options.model_dump(),
-        "fitted": dict(fitted or {}),
-    }
+    facts = {"scheme": scheme, "options": options, "fitted": fitted}
     text = json.dumps(facts, indent=2, ensure_ascii=False)
     (folder / FACTS).write_text(text + "\n", encoding="utf-8")
     if arrays:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from genir.arguments import is_unicode
 from genir.errors import InputError
 from genir.identifiers.keys import read_keys, write_keys
+from genir.plurals import counted
 from genir.types import Identifier
 
 PAD = -1
@@ -26,6 +29,11 @@ Symbols = NDArray[np.signedinteger[Any]]
 
 ARRAYS = ("symbols", "documents", "live", "numbers")
 """Arrays of a row file; `numbers` are the document numbers of the keys in marisa's order."""
+SPANS = "spans"
+"""Array of a row file, if documents have units."""
+Spans = NDArray[np.int32]
+UnitSpans = Sequence[Sequence[tuple[int, int]]]
+"""Spans of the units of each document, one for each of its identifiers."""
 
 
 class IdentifierTable:
@@ -36,6 +44,8 @@ class IdentifierTable:
         documents: Document number (position in the corpus) of each row, int32 [rows].
         live: False for rows of deleted documents, bool [rows].
         keys: Document keys by number.
+        spans: Start and end of each row's unit in the text of its document, int32 [rows, 2]; None
+            without units.
     """
 
     def __init__(
@@ -44,26 +54,32 @@ class IdentifierTable:
         documents: NDArray[np.signedinteger[Any]],
         keys: Sequence[str],
         live: NDArray[np.bool_] | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self.symbols = smallest_int(symbols)
         self.documents: NDArray[np.int32] = documents.astype(np.int32, copy=False)
         self.keys = keys
         self.live = np.ones(len(symbols), dtype=bool) if live is None else live
+        self.spans = spans
         # A live mask and its cumulative sum; masks are replaced, never modified.
         self._running: tuple[NDArray[np.bool_], NDArray[np.int32]] | None = None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        """Number of each key, computed on first use."""
         return {key: number for number, key in enumerate(self.keys)}
 
     @classmethod
-    def build(cls, identifiers: Sequence[Sequence[Identifier]], keys: Sequence[str]) -> Self:
+    def build(
+        cls,
+        identifiers: Sequence[Sequence[Identifier]],
+        keys: Sequence[str],
+        spans: UnitSpans | None = None,
+    ) -> Self:
         """Sort the identifiers of all documents into rows. Raises like `from_arrays`."""
         if len(identifiers) != len(keys):
             raise ValueError(
-                f"IdentifierTable.build: identifiers of {len(identifiers)} documents, but "
-                f"{len(keys)} keys; pass one key per document"
+                f"IdentifierTable.build: identifiers of {counted(len(identifiers), 'document')}, "
+                f"but {counted(len(keys), 'key')}; pass one key per document"
             )
         counts = [len(own) for own in identifiers]
         rows = list(chain.from_iterable(identifiers))
@@ -72,11 +88,16 @@ class IdentifierTable:
         flat = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
         flat[flat == PAD] -= 1  # rejected later, but not mistaken for padding
         symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = flat
-        return cls.from_arrays(symbols, np.repeat(np.arange(len(counts)), counts), keys)
+        own = None if spans is None else np.array(list(chain.from_iterable(spans)), dtype=np.int32)
+        return cls.from_arrays(symbols, np.repeat(np.arange(len(counts)), counts), keys, own)
 
     @classmethod
     def from_arrays(
-        cls, symbols: Symbols, documents: NDArray[np.signedinteger[Any]], keys: Sequence[str]
+        cls,
+        symbols: Symbols,
+        documents: NDArray[np.signedinteger[Any]],
+        keys: Sequence[str],
+        spans: Spans | None = None,
     ) -> Self:
         """Build from unsorted rows.
 
@@ -84,6 +105,7 @@ class IdentifierTable:
             symbols: Rows padded with PAD, int [rows, depth].
             documents: Document number of each row, int [rows].
             keys: Document keys by number.
+            spans: Unit of each row, int32 [rows, 2]; None without units.
 
         Raises:
             InputError: Duplicate keys, a document without an identifier, an empty identifier, or
@@ -91,7 +113,8 @@ class IdentifierTable:
         """
         order = np.argsort(documents, kind="stable")
         order = order[sorted_order(symbols[order])]
-        table = cls(symbols[order], documents[order], keys)
+        spans = None if spans is None else spans[order]
+        table = cls(symbols[order], documents[order], keys, spans=spans)
         table._refuse_keys()
         table._refuse_malformed()
         table._refuse_prefixes()
@@ -167,7 +190,7 @@ class IdentifierTable:
 
     def rows_of(self, number: int) -> NDArray[np.int64]:
         """Return the rows of a document."""
-        order, starts = self._by_document()
+        order, starts = self._by_document
         return order[starts[number] : starts[number + 1]]
 
     def identifiers_of(self, number: int) -> list[Identifier]:
@@ -200,14 +223,17 @@ class IdentifierTable:
         """Return whether a document may be found; False for an unknown key."""
         return key in self and bool(self.live[self.rows_of(self.number(key))].any())
 
-    def set_live(self, numbers: Iterable[int], live: bool) -> None:
-        """Delete or restore documents. Earlier masks are unchanged."""
+    def with_live(self, numbers: Iterable[int], live: bool) -> Self:
+        """Return a table in which documents are deleted or restored; it shares the rows."""
         rows = [self.rows_of(number) for number in numbers]
-        changed = self.live.copy()
-        changed[np.concatenate([np.empty(0, dtype=np.int64), *rows])] = live
-        self.live = changed
+        if not rows:
+            return self
+        changed = copy(self)
+        changed.live = self.live.copy()
+        changed.live[np.concatenate(rows)] = live
+        return changed
 
-    def key_range(
+    def count_in_ranges(
         self, low: NDArray[np.int64], high: NDArray[np.int64], rows: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """Return the number of `rows`, bool [rows], in each range [low, high)."""
@@ -217,19 +243,25 @@ class IdentifierTable:
         return before[high].astype(np.int64) - before[low]
 
     def with_documents(
-        self, identifiers: Mapping[int, Sequence[Identifier]], keys: Sequence[str]
+        self,
+        identifiers: Mapping[int, Sequence[Identifier]],
+        keys: Sequence[str],
+        spans: UnitSpans | None = None,
     ) -> Self:
         """Return a table in which the given documents have these identifiers only.
 
         Args:
             identifiers: New identifiers by document number.
             keys: Keys of new documents, with numbers after the highest existing one.
+            spans: Units of the given documents, if the documents of the table have units.
 
         Raises:
             InputError: An identifier is malformed, or a prefix of another.
         """
         everyone = [*self.keys, *keys]
-        own = type(self).build(list(identifiers.values()), [everyone[n] for n in identifiers])
+        own = type(self).build(
+            list(identifiers.values()), [everyone[n] for n in identifiers], spans
+        )
         kept = ~np.isin(self.documents, list(identifiers))
         depth = max(self.depth, own.depth)
         symbols = np.concatenate([_padded(self.symbols[kept], depth), _padded(own.symbols, depth)])
@@ -237,24 +269,50 @@ class IdentifierTable:
         documents = np.concatenate([self.documents[kept], numbers])
         order = sorted_order(symbols)
         live = np.concatenate([self.live[kept], own.live])[order]
-        table = type(self)(symbols[order], documents[order], everyone, live)
+        units = None
+        if self.spans is not None and own.spans is not None:
+            units = np.concatenate([self.spans[kept], own.spans])[order]
+        table = type(self)(symbols[order], documents[order], everyone, live, units)
         table._numbers = self._numbers | {k: n for n, k in enumerate(keys, len(self.keys))}
         table._refuse_prefixes()
         return table
 
+    def unit(self, row: int) -> tuple[int, int] | None:
+        """Return the start and end of a row's unit in its document's text; None without units."""
+        return None if self.spans is None else (int(self.spans[row, 0]), int(self.spans[row, 1]))
+
+    @cached_property
+    def max_units(self) -> int:
+        """Largest number of units of a document; 1 without units."""
+        return 1 if self.spans is None else int(np.bincount(self.documents).max(initial=1))
+
+    @cached_property
+    def units(self) -> NDArray[np.int64]:
+        """Number of each row's unit among all, by document and symbol, [rows]; without units, the
+        number of its document.
+        """
+        if self.spans is None:
+            return self.documents.astype(np.int64)
+        numbers = np.empty(len(self), dtype=np.int64)
+        numbers[self._by_document[0]] = np.arange(len(self))
+        return numbers
+
+    @cached_property
     def _by_document(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if not hasattr(self, "_order"):
-            self._order = np.argsort(self.documents, kind="stable")
-            counts = np.bincount(self.documents, minlength=len(self.keys))
-            self._starts = np.concatenate([[0], np.cumsum(counts)])
-        return self._order, self._starts
+        """Rows in document order, and where each document's rows start in it."""
+        counts = np.bincount(self.documents, minlength=len(self.keys))
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return np.argsort(self.documents, kind="stable"), starts
 
     def save(self, folder: Path) -> None:
         """Write `rows.safetensors` and `keys.marisa` to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         numbers = write_keys(folder / "keys.marisa", self.keys)
-        arrays = map(np.ascontiguousarray, (self.symbols, self.documents, self.live, numbers))
-        save_file(dict(zip(ARRAYS, arrays, strict=True)), folder / "rows.safetensors")
+        arrays = dict(zip(ARRAYS, (self.symbols, self.documents, self.live, numbers), strict=True))
+        if self.spans is not None:
+            arrays[SPANS] = self.spans
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        save_file(contiguous, folder / "rows.safetensors")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -268,14 +326,18 @@ class IdentifierTable:
             if not path.is_file():
                 raise InputError(f"{path}: missing from the model folder; train it again")
         try:
-            arrays = _memory_map(rows)
+            # safetensors maps arrays into memory through torch only.
+            with safe_open(rows, framework="pt", device="cpu") as file:
+                units = [SPANS] if SPANS in file.keys() else []  # noqa: SIM118
+                arrays = {name: file.get_tensor(name).numpy() for name in (*ARRAYS, *units)}
         except (SafetensorError, RuntimeError, TypeError, OSError) as error:
             raise InputError(
                 f"{rows}: damaged identifier table ({error}); restore the folder or train it again"
             ) from None
         _refuse_misshapen(rows, arrays)
         names = read_keys(keys, arrays["numbers"])
-        table = cls(arrays["symbols"], arrays["documents"], names, arrays["live"])
+        spans = arrays.get(SPANS)
+        table = cls(arrays["symbols"], arrays["documents"], names, arrays["live"], spans)
         try:
             table._refuse_foreign_rows()
         except InputError as error:
@@ -286,6 +348,8 @@ class IdentifierTable:
         """Raise InputError for rows that `from_arrays` cannot produce."""
         if len(self) and not 0 <= self.documents.min() <= self.documents.max() < len(self.keys):
             raise InputError(f"a row has a document number outside 0 to {len(self.keys) - 1}")
+        if self.spans is not None and not _are_ordered(self.spans):
+            raise InputError("a unit ends before its start")
         self._refuse_keys()
         self._refuse_malformed()
         self._refuse_prefixes()
@@ -300,17 +364,17 @@ def check_symbol_ranges(
 
     sizes: number of symbols of each level. any_depth: the first size applies to all levels (text).
     """
-    mend = "restore the folder or train it again"
+    remedy = "restore the folder or train it again"
     depth = table.depth if any_depth else len(sizes)
     if table.depth > depth:
         raise InputError(
-            f"{folder}: identifiers of {table.depth} levels instead of {depth}; {mend}"
+            f"{folder}: identifiers of {table.depth} levels instead of {depth}; {remedy}"
         )
     for level, highest in enumerate(table.symbols.max(axis=0, initial=PAD).tolist()):
         size = sizes[0 if any_depth else level]
         if highest >= size:
             raise InputError(
-                f"{folder}: symbol {highest} at level {level}, which has {size}; {mend}"
+                f"{folder}: symbol {highest} at level {level}, which has {size}; {remedy}"
             )
 
 
@@ -325,7 +389,6 @@ def check_row_depths(table: IdentifierTable, levels: int, folder: Path) -> None:
 
 
 def _padded(symbols: Symbols, depth: int) -> Symbols:
-    """Return rows of symbols padded to a depth."""
     short = depth - symbols.shape[1]
     return np.pad(symbols, ((0, 0), (0, short)), constant_values=PAD) if short else symbols
 
@@ -334,38 +397,27 @@ def _refuse_misshapen(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise InputError unless the arrays have the shapes and dtypes written by `save`."""
     rows = len(arrays["symbols"]) if arrays["symbols"].ndim else -1
     for name, array in arrays.items():
-        dimensions, kind = (2 if name == "symbols" else 1), ("b" if name == "live" else "i")
+        dimensions, kind = 1 + (name in ("symbols", SPANS)), "b" if name == "live" else "i"
         count = rows if name != "numbers" else len(array) if array.ndim else -1
-        if array.ndim != dimensions or array.dtype.kind != kind or len(array) != count:
+        bad = array.ndim != dimensions or array.dtype.kind != kind or len(array) != count
+        if bad or (name == SPANS and (array.shape[1] != 2 or array.dtype != np.int32)):
             raise InputError(
                 f"{path}: damaged identifier table: {name} is {array.dtype} {list(array.shape)}; "
                 "restore the folder or train it again"
             )
 
 
+def _are_ordered(spans: Spans) -> bool:
+    return bool(((spans[:, 0] >= 0) & (spans[:, 0] <= spans[:, 1])).all())
+
+
 def _has_sorted_rows(symbols: Symbols) -> bool:
-    """Return whether rows of symbols are in lexicographic order."""
     ahead, behind = symbols[:-1], symbols[1:]
     undecided = np.ones(len(ahead), dtype=bool)
     for level in range(symbols.shape[1]):
         if (ahead[undecided, level] > behind[undecided, level]).any():
             return False
         undecided[undecided] = ahead[undecided, level] == behind[undecided, level]
-    return True
-
-
-def _memory_map(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the memory-mapped arrays of a file; safetensors maps through torch only."""
-    with safe_open(path, framework="pt", device="cpu") as file:
-        return {name: file.get_tensor(name).numpy() for name in ARRAYS}
-
-
-def is_unicode(text: str) -> bool:
-    """Return whether a text can be encoded as UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
     return True
 
 

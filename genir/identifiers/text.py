@@ -9,20 +9,19 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence, Set
 from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from genir.config import StrictModel, validate
+from genir.config import StrictModel
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.serialization import SchemeFiles, read_scheme, write_scheme
+from genir.identifiers.serialization import SchemeFiles
 from genir.identifiers.vectors import require_documents, track_chunks
 from genir.types import Document, Identifier
 
 DOCUMENTS_PER_BATCH = 16_384
-"""Texts tokenised per update of the progress bar."""
+"""Texts tokenized per update of the progress bar."""
 
 SEPARATORS = ("<extra_id_0>", "<0xFF>")
 """Separators for tokenizers without a mask token: T5's first sentinel, or a byte that does not
@@ -93,10 +92,7 @@ class TextScheme(Scheme):
         return identifiers
 
     def _make_unique(
-        self,
-        tokens: list[int],
-        used: tuple[Set[Identifier], ...],
-        numbers: dict[Identifier, int],
+        self, tokens: list[int], used: tuple[Set[Identifier], ...], numbers: dict[Identifier, int]
     ) -> Identifier:
         """Return the tokens unchanged or, if they are in use, with the next number."""
         plain = (*tokens[: self.options.max_tokens - 1], self.end)
@@ -147,28 +143,12 @@ class TextScheme(Scheme):
         """Return the text."""
         return self.tokenizer.decode([token for token in identifier if token != self.end]).strip()
 
-    def _facts(self) -> dict[str, Any]:
-        """Return the fitted values for `scheme.json`."""
+    def fitted(self) -> dict[str, Any]:
+        """Return facts about the tokenizer, which the model saves, and the number of collisions."""
         return {"vocabulary": len(self.tokenizer), "end": self.end, "tied": self.num_collisions}
 
-    def save(self, folder: Path) -> None:
-        """Write `scheme.json`; the model saves the tokenizer."""
-        write_scheme(self, folder, self._facts())
-
-    @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Load a saved scheme, for the tokenizer that it was fitted with.
-
-        Raises:
-            InputError: A file is missing or does not match, or the tokenizer differs.
-        """
-        saved = read_scheme(folder, cls.name)
-        scheme = cls(validate(cls.Options, saved.options, str(folder)), tokenizer)
-        scheme._restore(saved)
-        return scheme
-
-    def _restore(self, saved: SchemeFiles) -> None:
-        """Set the fitted values of `scheme.json`. Raises InputError for another tokenizer."""
+    def restore(self, saved: SchemeFiles) -> None:
+        """Set the number of collisions. Raises InputError for another tokenizer."""
         for name, own in (("vocabulary", len(self.tokenizer)), ("end", self.end)):
             if saved.fact(name) != own:
                 raise InputError(

@@ -58,7 +58,6 @@ class Url(TextScheme):
         return text
 
     def _parts(self, document: Document) -> tuple[list[str], str]:
-        """Return the components and their joining string."""
         if self.options.form == "title-domain":
             title = require_title(document, self.name)
             return [title, domain(split_url(document))], " "
@@ -82,11 +81,13 @@ class Url(TextScheme):
         text = super().to_text(identifier)
         return text if self.options.form == "title-domain" else SPACED.sub(r"\1", text)
 
-    def _facts(self) -> dict[str, Any]:
-        return super()._facts() | {"prefix": self.prefix}
+    def fitted(self) -> dict[str, Any]:
+        """Return the prefix, too."""
+        return super().fitted() | {"prefix": self.prefix}
 
-    def _restore(self, saved: SchemeFiles) -> None:
-        super()._restore(saved)
+    def restore(self, saved: SchemeFiles) -> None:
+        """Set the prefix, too."""
+        super().restore(saved)
         self.prefix = str(saved.fact("prefix"))
 
 
@@ -94,7 +95,7 @@ def split_url(document: Document) -> SplitResult:
     """Split a document's URL, with or without `https://`.
 
     Raises:
-        InputError: It is missing or malformed.
+        InputError: The URL is missing or malformed.
     """
     url = document.url.strip()
     if not url:

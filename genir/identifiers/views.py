@@ -24,6 +24,7 @@ from genir.identifiers.url import SEPARATORS, domain, split_url
 from genir.types import Document, Identifier
 
 KINDS = ("title", "url", "text", "query")
+"""Kinds of views, in the order of `VIEW_PREFIXES`."""
 VIEW_PREFIXES = "1234"
 """Prefixes of the kinds: digits, which every vocabulary distinguishes."""
 QUERIES = "pseudo-queries.jsonl"
@@ -135,26 +136,21 @@ class Views(SharedTextScheme):
             )
             (folder / QUERIES).write_text("".join(lines), encoding="utf-8")
 
-    def _restore(self, saved: SchemeFiles) -> None:
-        super()._restore(saved)
+    def restore(self, saved: SchemeFiles) -> None:
+        """Read the pseudo-queries, too. Raises InputError if some are missing."""
+        super().restore(saved)
         path = saved.folder / QUERIES
         if not saved.fact("asked"):
             return
         if not path.is_file():
             raise InputError(f"{path}: missing from the model folder; train it again")
-        self.pseudo_queries = read_pseudo_queries(path, _AnyKey())
-        if self._facts()["asked"] != saved.fact("asked"):
+        self.pseudo_queries = read_pseudo_queries(path)
+        if self.fitted()["asked"] != saved.fact("asked"):
             raise InputError(f"{path}: some queries are missing; train it again")
 
-    def _facts(self) -> dict[str, Any]:
-        return super()._facts() | {"asked": sum(map(len, self.pseudo_queries.values()))}
-
-
-class _AnyKey:
-    """Accepts any key: the file was checked when it was first read."""
-
-    def __contains__(self, key: object) -> bool:
-        return True
+    def fitted(self) -> dict[str, Any]:
+        """Return the number of pseudo-queries, too."""
+        return super().fitted() | {"asked": sum(map(len, self.pseudo_queries.values()))}
 
 
 def url_words(document: Document) -> str:

@@ -11,10 +11,12 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from genir.arguments import as_count, as_keys, as_text, as_texts
+from genir.arguments import as_count, as_keys, as_text
 from genir.corpus.serialization import document_of
+from genir.corpus.vectors import as_queries
 from genir.errors import InputError
-from genir.types import Document, Filter, Hit, as_filter
+from genir.types import Document, Filter, Hit, Unit, as_filter
+from genir.vector_query import VectorQuery
 
 TIMEOUT_S = 30.0
 """Timeout of a request in seconds."""
@@ -50,7 +52,11 @@ class RemoteSearcher:
         return self
 
     def search(
-        self, queries: str | Iterable[str], k: int = 10, where: Filter | None = None
+        self,
+        queries: str | Iterable[str] | None,
+        k: int = 10,
+        where: Filter | None = None,
+        vectors: Any = None,
     ) -> list[list[Hit]]:
         """Return the hits of each query, best first.
 
@@ -58,21 +64,25 @@ class RemoteSearcher:
             queries: Query texts; a string is one query.
             k: Number of hits per query.
             where: Filter: metadata field -> value, list of values, or operators.
+            vectors: Vectors of the queries by the model's encoder, as for `Retriever.search`.
 
         Raises:
             InputError: An argument is invalid, or the request fails.
         """
-        texts, count = as_texts(queries), as_count(k, "k")
+        texts, count = as_queries(queries, vectors), as_count(k, "k")
         where = None if where is None else as_filter(where)
         return [self._search(query, count, where) for query in texts]
 
     def _search(self, query: str, k: int, where: Filter | None) -> list[Hit]:
         asked: dict[str, Any] = {"query": query, "k": k}
+        if isinstance(query, VectorQuery):
+            words = {"query": str(query)} if query else {}
+            asked = {**words, "vector": query.vector.tolist(), "k": k}
         if where:
             asked["where"] = dict(where)
         answer = self._json("POST", "/v1/search", json=asked)
         try:
-            return [Hit(**hit) for hit in answer["hits"]]
+            return [_hit(hit) for hit in answer["hits"]]
         except (TypeError, KeyError):
             raise InputError(f"{self._place}: {FOREIGN_SERVER}") from None
 
@@ -107,7 +117,6 @@ class RemoteSearcher:
 
     @property
     def _place(self) -> str:
-        """Address of the server for messages."""
         return str(_shown(str(self._http.base_url)))
 
     def close(self) -> None:
@@ -136,9 +145,9 @@ class _Proxy:
     def __str__(self) -> str:
         return f"the proxy {_shown(self.url)!r:.80} of {self.name}"
 
-    def refusal(self, reason: object, mend: str) -> InputError:
+    def refusal(self, reason: object, remedy: str) -> InputError:
         """Return the error for a proxy that cannot be used."""
-        return InputError(f"{self}: {reason}; {mend}, or unset {self.name}")
+        return InputError(f"{self}: {reason}; {remedy}, or unset {self.name}")
 
 
 def _client(address: str, token: str, proxy: _Proxy | None) -> httpx2.Client:
@@ -215,6 +224,11 @@ def _check_url(url: str) -> None:
     labels = host.removesuffix(b".").split(b".")
     if len(host) > MAX_NAME or not all(0 < len(label) <= MAX_LABEL for label in labels):
         raise ValueError
+
+
+def _hit(fields: dict[str, Any]) -> Hit:
+    unit = fields.get("unit")
+    return Hit(**{**fields, "unit": None if unit is None else Unit(**unit)})
 
 
 def _shown(address: Any) -> Any:

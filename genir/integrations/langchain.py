@@ -1,6 +1,6 @@
 """LangChain retriever over a loaded model or a server (extra `[langchain]`)."""
 
-from collections.abc import Container
+from dataclasses import asdict
 from typing import Any
 
 from genir.errors import MissingPackage
@@ -19,7 +19,8 @@ except ModuleNotFoundError as error:
 class GenirRetriever(BaseRetriever):
     """LangChain retriever that returns whole documents, best first.
 
-    The metadata of a document has `key`, `rank`, `score`, `title`, `url` and `identifier`.
+    The metadata of a document has `key`, `rank`, `score`, `title`, `url` and `identifier`, and
+    `unit` (`start`, `end`, `heading`) if the model has units: the part that matches best.
 
     Attributes:
         source: A `genir.retriever.Retriever` or a `genir.integrations.http.RemoteSearcher`.
@@ -41,17 +42,14 @@ class GenirRetriever(BaseRetriever):
 
 def _document(hit: Hit, found: Found) -> Document:
     own = {"key": hit.key, "rank": hit.rank, "score": hit.score}
-    named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier}
+    unit = None if hit.unit is None else asdict(hit.unit)
+    named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier, "unit": unit}
     metadata = dict(found.metadata)
     for name in (*own, *named):
         if name in metadata:
-            metadata |= {_unique_name(name, metadata): metadata.pop(name)}
-    shown = {name: text for name, text in named.items() if text}
+            unused = name
+            while unused in metadata:
+                unused = f"document_{unused}"
+            metadata[unused] = metadata.pop(name)
+    shown = {name: value for name, value in named.items() if value}
     return Document(id=hit.key, page_content=found.text, metadata=metadata | own | shown)
-
-
-def _unique_name(name: str, taken: Container[str]) -> str:
-    """Return an unused field name."""
-    while name in taken:
-        name = f"document_{name}"
-    return name

@@ -14,6 +14,7 @@ from genir import __version__
 from genir.corpus.metadata_filters import read_texts
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError, MissingPackage
+from genir.plurals import counted
 from genir.retriever import Retriever
 from genir.serving import schemas
 from genir.serving.validation_messages import describe_error
@@ -98,13 +99,13 @@ class Tools:
     def fetch(self, id: Id) -> Page:
         """Read a whole document from the search results."""
 
-        def look(retriever: Retriever) -> Document:
+        def read_document(retriever: Retriever) -> Document:
             found = retriever.documents.find(id) if retriever.table.is_live(id) else None
             if found is None:
                 raise InputError(f"no document has the id {id!r}; use the id of a search result")
             return found
 
-        return _page(self._call(look))
+        return _page(self._call(read_document))
 
     def _call(self, question: Callable[[Retriever], T]) -> T:
         """Apply the changes of other processes, then call. Raises ToolError for bad arguments."""
@@ -148,8 +149,8 @@ def create_server(retriever: Retriever) -> MCPServer:
         "genir",
         title=f"genir: {name}",
         version=__version__,
-        instructions=f"Search {len(retriever.documents):,} documents ({name}), then fetch the "
-        f"relevant ones. Metadata fields for `where`: {fields}.",
+        instructions=f"Search {counted(retriever.index.live_count, 'document')} ({name}), then "
+        f"fetch the relevant ones. Metadata fields for `where`: {fields}.",
         log_level="WARNING",
         tools=[_tool(tools.search, "Search"), _tool(tools.fetch, "Fetch a document")],
     )

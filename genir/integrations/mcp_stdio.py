@@ -71,7 +71,7 @@ def fault_of(line: str) -> ErrorData | None:
         first = error.errors()[0]
         detail = describe_error(first, first["loc"][1:], ())
         return ErrorData(
-            code=INVALID_REQUEST, message=f"the message is no JSON-RPC request: {detail}"
+            code=INVALID_REQUEST, message=f"the message is not a JSON-RPC request: {detail}"
         )
     return None
 

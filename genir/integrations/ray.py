@@ -53,10 +53,10 @@ def app(arguments: dict[str, Any]) -> Application:
     folder = placement.model.absolute()
 
     def replica() -> FastAPI:
-        examiner = ModelChecks(settings)
-        examiner.refuse_unsigned(folder)
+        checker = ModelChecks(settings)
+        checker.refuse_unsigned(folder)
         served = open_folder(folder, settings.precision)
-        return create_app(served, settings=settings, examiner=examiner)
+        return create_app(served, settings=settings, checker=checker)
 
     deployment = serve.deployment(
         serve.ingress(replica)(),

@@ -26,11 +26,11 @@ from genir.models.smoke_test import compare
 
 PROBE_TOKENS = (5, 6, 7)
 """Ordinary token ids to check that the steps of a new network match its forward pass."""
-MAX_GATHERED_SYMBOLS = 64
+GATHER_COST_ROWS = 64
 """Cost of gathering one row for one state, in rows multiplied (measured: 60 to 100)."""
-MAX_DISTINCT_SYMBOLS = 256
+MIN_DEDUPLICATED_ROWS = 256
 """Number of wanted rows from which it pays to look for duplicates."""
-ROWS_PER_LOOKUP = 8
+READ_COST_STATES = 8
 """Cost of reading the output matrix once, in states multiplied with it."""
 
 
@@ -80,16 +80,16 @@ class Seq2SeqBackbone(nn.Module):
             net.get_encoder().pooler = None  # unused, and DDP rejects unused parameters
         with torch.no_grad():
             expected = self._reference_pass()
-            self._read_output_layer()
-            opener = find_converter(net)
-            self.steps = FusedDecoder(net, opener) if opener else HFDecoder(net)
+            self._detach_output_matrix()
+            converter = find_converter(net)
+            self.steps = FusedDecoder(net, converter) if converter else HFDecoder(net)
             self.encoder = CastCache(
                 net.get_encoder(), packed=True, converter=find_encoder_converter(net)
             )
             self.scorer = CastCache(self.output, packed=True)
             self._check_output_layer(expected)
 
-    def _read_output_layer(self) -> None:
+    def _detach_output_matrix(self) -> None:
         """Detach the output matrix, BART's logit bias and Gemma's logit soft-capping."""
         self.net.set_output_embeddings(_PlainLinear(self.output.weight))
         if isinstance(bias := getattr(self.net, "final_logits_bias", None), Tensor):
@@ -108,7 +108,7 @@ class Seq2SeqBackbone(nn.Module):
         for part in (self.steps, self.encoder, self.scorer):
             part.clear_cache()
 
-    def full_softmax(self) -> Any:
+    def restore_output_matrix(self) -> Any:
         """Restore the output matrix and return the original network, for `generate`.
 
         Decoding steps are not possible afterwards.
@@ -121,10 +121,10 @@ class Seq2SeqBackbone(nn.Module):
         return self.net
 
     @contextmanager
-    def train_mode_weights(self) -> Iterator[Any]:
-        """Yield the original network; detach the output matrix again after the block."""
-        yield self.full_softmax()
-        self._read_output_layer()
+    def with_output_matrix(self) -> Iterator[Any]:
+        """Yield the original network; detach its output matrix again after the block."""
+        yield self.restore_output_matrix()
+        self._detach_output_matrix()
         self.clear_cache()
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -169,16 +169,10 @@ class Seq2SeqBackbone(nn.Module):
     def logits(self, hidden: Tensor, tokens: Tensor | None = None) -> Tensor:
         """Return logits of all tokens, [..., V], or of candidates, [..., C]: float32."""
         bias = self.output.bias if self.bias is None else self.bias[0]
-        scorer = self.scorer.current()
-        logits = score_tokens(
-            hidden, cast(Tensor, scorer.weight), bias, tokens, self._full_logits(scorer)
-        )
+        scorer, added = self.scorer.current(), self.bias  # added: BART's bias
+        whole = scorer if added is None else lambda hidden: scorer(hidden) + added[0]
+        logits = score_tokens(hidden, cast(Tensor, scorer.weight), bias, tokens, whole)
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
-
-    def _full_logits(self, scorer: nn.Module) -> Product:
-        """Return the output matrix as a function, with BART's bias."""
-        bias = self.bias
-        return scorer if bias is None else lambda hidden: scorer(hidden) + bias[0]
 
     def _reference_pass(self) -> Tensor:
         """Return the original network's logits of two targets: [2, 2, V]."""
@@ -223,17 +217,17 @@ def score_tokens(
     if wanted is None:
         return (F.linear(hidden, rows, bias) if whole is None else whole(hidden)).float()
     states = hidden[..., 0].numel()
-    least = min(wanted.numel() * MAX_GATHERED_SYMBOLS, rows.shape[0] * (states + ROWS_PER_LOOKUP))
+    least = min(wanted.numel() * GATHER_COST_ROWS, rows.shape[0] * (states + READ_COST_STATES))
     shared = (
-        wanted.numel() >= MAX_DISTINCT_SYMBOLS
-        and wanted.shape[-1] * (states + MAX_GATHERED_SYMBOLS) < least
+        wanted.numel() >= MIN_DEDUPLICATED_ROWS
+        and wanted.shape[-1] * (states + GATHER_COST_ROWS) < least
     )
     if shared and wanted.device.type == "cpu":  # counting them would synchronise with a GPU
         distinct, places = _distinct(wanted, rows.shape[0])
-        if len(distinct) * (states + MAX_GATHERED_SYMBOLS) < least:
+        if len(distinct) * (states + GATHER_COST_ROWS) < least:
             own = None if bias is None else bias[distinct]
             return score_tokens(hidden, F.embedding(distinct, rows), own, None).gather(-1, places)
-    if least < wanted.numel() * MAX_GATHERED_SYMBOLS:
+    if least < wanted.numel() * GATHER_COST_ROWS:
         return score_tokens(hidden, rows, bias, None, whole).gather(-1, wanted)
     # Indexing has a gradient that CPU threads accumulate in non-deterministic order.
     products = (F.embedding(wanted, rows) @ hidden.unsqueeze(-1)).squeeze(-1).float()

@@ -1,37 +1,31 @@
-"""The interface of a model for the training loop and the decoder.
+"""Interfaces of a model for training, decoding and updates.
 
-A model is made in two steps. `build` loads or creates the encoder and tokenizer from the recipe and
-the corpus. `build_head` adds the head that emits identifiers, once the scheme is fitted. To add a
-model, write one file with a subclass, and register it in `registry.py`.
+A model is a `DocidModel`: it can be trained (`Trainable`) and decoded (`ConstrainedDecoder`). The
+others are optional, and asked for by `isinstance`: `Inheritable`, `Insertable`,
+`MultiTokenDecoder` and `DocumentPrior`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from genir.config import StrictModel
+from genir.config import StageConfig, StrictModel
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder import TextEncoder
-from genir.models.encoder_head.protected_queries import (
-    ExistingDocuments,
-    NewDocument,
-    ProtectedQueries,
-)
+from genir.models.insertion import row_width
+from genir.models.tokenization import Prompt
 from genir.tasks.base import TrainQueries
 from genir.types import Document
 
-RowsBySymbol = Mapping[int, NDArray[np.float32]]
-"""Parameter rows, float32 [H], by identifier symbol."""
+Inputs = tuple[Tensor, ...]
+"""Inputs of `ConstrainedDecoder.encode` for B queries, int64 [B, ...] each."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +64,36 @@ class Batch:
         return replace(self, **tensors)
 
 
-class DocidModel(nn.Module, ABC):
-    """A model that emits identifiers symbol by symbol.
-
-    Decoding, for B queries and K beams (K may grow from 1 after the first step): `encode` encodes
-    the queries, `step` returns hidden states [B, K, H] for the next symbol of each beam, and
-    log p(symbol | prefix, query) = `logits` - `log_normaliser`. The normaliser is the log-sum-exp
-    over the vocabulary of the level.
-    """
+class SymbolModel(nn.Module, ABC):
+    """A network that emits identifiers symbol by symbol."""
 
     kind: ClassVar[str]
-    Options: ClassVar[type[StrictModel]]
-    generates_text: ClassVar[bool] = False
-    """Whether the model can be trained on text targets."""
+    tokenizer: Any
     separator: int | None = None
     """Symbol between the identifiers of a target, in place of the end symbol of all but the last.
     None if the model emits one identifier only."""
-    tokenizer: Any
+
+    @property
+    def source_prompt(self) -> Prompt:
+        """Text before each source text; by default none."""
+        return Prompt()
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
+
+class Trainable(SymbolModel):
+    """A model for the training loop.
+
+    It is made in two steps: `build` loads or creates the encoder and the tokenizer, `build_head`
+    adds the head that emits identifiers, once the scheme is fitted.
+    """
+
+    Options: ClassVar[type[StrictModel]]
+    generates_text: ClassVar[bool] = False
+    """Whether the model can be trained on text targets."""
 
     @classmethod
     @abstractmethod
@@ -98,31 +105,43 @@ class DocidModel(nn.Module, ABC):
         """Check the pre-trained network of the options before `build`. By default does nothing.
 
         Raises:
-            InputError: It cannot be used.
+            InputError: The network cannot be used.
         """
         return
 
-    def inherit_weights(self, parent: "DocidModel", table: IdentifierTable) -> Vectors | None:
-        """Copy the weights of a trained model of the same kind, before `build_head`.
+    @classmethod
+    def check_recipe(cls, options: Any, stage: StageConfig) -> None:
+        """Raise InputError for options that do not fit the rest of a recipe. By default none."""
+        return
 
-        Returns:
-            The parent's document vectors, float32 [documents, H], or None.
+    @property
+    def is_trainable(self) -> bool:
+        """Whether training steps are possible; otherwise the model keeps its initial weights."""
+        return True
 
-        Raises:
-            InputError: The model cannot be initialised from another one.
+    def check_source_length(self, length: int) -> None:
+        """Raise InputError if the encoder has fewer positions than `training.source_length`."""
+        return
+
+    def source_positions(self) -> list[int]:
+        """Return the size of each position table; empty without a limit."""
+        return []
+
+    def check_target_length(self, length: int, key: str, start: int = 0) -> None:
+        """Raise InputError if the decoder has fewer positions than `length`, set by `key`.
+
+        start: positions before the ones that `key` counts. By default does nothing, for models
+        without a decoder.
         """
-        raise InputError(f"[model] init_from: a {self.kind!r} model cannot start from another")
+        return
 
-    must_match_parent: ClassVar[frozenset[str]] = frozenset()
-    """Options that must equal those of the parent model."""
-    inherits_identifiers: ClassVar[bool] = False
-    """Whether a model initialised from one with the same `[identifiers]` inherits them."""
+    def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
+        """Return the initial document vectors, float32 [documents, H].
 
-    def inherit_identifiers(
-        self, parent: "DocidModel", scheme: Scheme, table: IdentifierTable
-    ) -> None:
-        """Inherit the identifiers and the head of a parent, in place of `build_head`."""
-        raise NotImplementedError(f"a {self.kind!r} model cannot inherit identifiers")
+        Code schemes are fitted on them, and atomic rows start from them. By default MiniLM's.
+        """
+        texts = [f"{document.title}. {document.text}" for document in corpus]
+        return TextEncoder.pretrained().embed(texts, "document", progress="embedding documents")
 
     @abstractmethod
     def build_head(self, scheme: Scheme, table: IdentifierTable, vectors: Vectors | None) -> None:
@@ -131,10 +150,6 @@ class DocidModel(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         """Return the weighted mean cross-entropy of a batch, a scalar float32 tensor."""
-
-    def forward(self, batch: Batch, objective: "Objective") -> Tensor:
-        """Return the training loss; called by distributed wrappers."""
-        return objective(self, batch)
 
     @abstractmethod
     def teacher_forced_states(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
@@ -149,92 +164,98 @@ class DocidModel(nn.Module, ABC):
             identifiers; for `logits` and `level_logits`.
         """
 
-    def check_source_length(self, length: int) -> None:
-        """Raise InputError if the encoder has fewer positions than `training.source_length`."""
-        return
-
-    def source_positions(self) -> list[int]:
-        """Return the size of each position table; empty without a limit."""
-        return []
-
-    def check_target_length(self, length: int, key: str, start: int = 0) -> None:
-        """Raise InputError if the decoder has fewer positions than `length`, set by `key`.
-
-        start: positions before those that `key` counts. By default does nothing, for models
-        without a decoder.
-        """
-        return
-
-    def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return the initial document vectors, float32 [documents, H].
-
-        Code schemes are fitted on them, and atomic rows start from them. By default MiniLM's.
-        """
-        texts = [f"{document.title}. {document.text}" for document in corpus]
-        return TextEncoder.pretrained().embed(texts, progress="embedding documents")
-
-    def after_training(self, corpus: Sequence[Document]) -> None:
-        """Finish the model after training. By default does nothing."""
-        return
-
-    def freeze_others(self, numbers: Sequence[int]) -> None:
-        """Freeze parameters that belong only to other documents. By default does nothing."""
-        return
+    @abstractmethod
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Return the newly created parameters, trained at the higher learning rate."""
 
     def adapter_target(self) -> nn.Module:
         """Return the pre-trained network that adapters can be added to.
 
         Raises:
-            InputError: The model has none.
+            InputError: The model has no pre-trained network.
         """
         raise InputError(f"adapters: a {self.kind!r} model does not support them; set them to 0")
 
-    @property
-    def has_document_rows(self) -> bool:
-        """Whether each document has its own parameter row, made by `init_rows`."""
-        return False
+    def begin_training(self) -> None:
+        """Switch from settings of an untrained model to those of a trained one. By default none.
 
-    @property
-    def row_width(self) -> int:
-        """Number of columns of a document's parameter row, if `has_document_rows`."""
-        raise NotImplementedError(f"a {self.kind!r} model has no document rows")
-
-    def require_insertable(self) -> None:
-        """Raise InputError if documents cannot be added. By default does nothing."""
-        return
-
-    def init_rows(
-        self, corpus: Sequence[Document], queries: TrainQueries, context: ExistingDocuments
-    ) -> Sequence[NewDocument]:
-        """Return the parameter rows of new documents, without training.
-
-        Args:
-            corpus: New documents.
-            queries: Known queries of these documents, by key.
-            context: Existing documents and protected queries.
+        Called before the first step, after dev has been measured with the initial weights.
         """
-        raise NotImplementedError(f"a {self.kind!r} model has no document rows")
-
-    def update_table(self, scheme: Scheme, table: IdentifierTable, rows: RowsBySymbol) -> None:
-        """Update to a changed table; rows: parameter rows to write, by symbol."""
         return
 
-    def protected_queries(
-        self, queries: TrainQueries, table: IdentifierTable
-    ) -> ProtectedQueries | None:
-        """Return the train queries that `init_rows` protects, or None (default)."""
+    def after_training(self, corpus: Sequence[Document]) -> None:
+        """Finish the model after training. By default does nothing."""
+        return
+
+    def choose_settings(self, quality: Callable[[], float]) -> None:
+        """Choose settings that training does not learn, after `after_training`. By default none.
+
+        quality: returns RR@10 on dev queries under the present settings.
+        """
+        return
+
+    def identifier_bytes(self) -> int:
+        """Return the size in bytes of the parameters that belong to single documents."""
+        return 0
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors`, `model.json` and the tokenizer files."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
+        """Load a saved model. Raises InputError if a file is missing or does not match."""
+
+
+class ConstrainedDecoder(SymbolModel):
+    """A model for beam search and exact search.
+
+    For B queries and K beams (K may grow from 1 after the first step): `encode` encodes the
+    queries, `step` returns hidden states [B, K, H] for the next symbol of each beam, and
+    log p(symbol | prefix, query) = `logits` - `log_normaliser`. The normaliser is the log-sum-exp
+    over the vocabulary of the level.
+    """
+
+    shares_vocabulary: bool = False
+    """Whether all levels share one vocabulary, so that `logits` does not depend on the depth."""
+
+    def word_inputs(self, texts: Sequence[str]) -> Tensor | None:
+        """Return a third input of `encode` besides tokens, int64 [B, W]; by default None."""
         return None
 
-    @contextmanager
-    def restricted_to(
-        self, symbols: NDArray[np.int64], documents: NDArray[np.int64]
-    ) -> Iterator[None]:
-        """Restrict the model in the block to these rows (if `has_document_rows`) and documents."""
-        yield
+    takes_vectors: ClassVar[bool] = False
+    """Whether vectors of queries and documents may be given."""
+
+    def vector_inputs(self, queries: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return the first two inputs of `encode` for queries of which some have vectors.
+
+        Raises:
+            InputError: The model reads text only (default).
+        """
+        raise InputError(
+            f"vectors: a model of kind {self.kind!r} reads text only; search it with text, or use "
+            "a model of kind 'encoder-head'"
+        )
+
+    def confidence(self, query: str, rows: Tensor, document: Document) -> float | None:
+        """Return the probability that a document answers a query, 0 to 1; by default None.
+
+        Unlike scores it is comparable between queries.
+
+        Args:
+            query: Query text, after spelling correction.
+            rows: Rows of the document, int64 [R].
+            document: The document.
+        """
+        return None
 
     @abstractmethod
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
-        """Encode queries, int64 [B, S] each, and return the initial decoder state."""
+        """Encode queries, int64 [B, S] each, and return the initial decoder state.
+
+        A model with `word_inputs` takes them as a third argument.
+        """
 
     @abstractmethod
     def step(
@@ -258,36 +279,6 @@ class DocidModel(nn.Module, ABC):
         None if searches cannot be captured, because a step synchronises with the device.
         """
         return None
-
-    supports_multi_token: bool = False
-    """Whether `select_rows` and `read` are implemented."""
-
-    def select_rows(self, state: Any, slots: Tensor) -> Any:
-        """Return a state whose rows are rows `slots`, int64 [M], of the given one.
-
-        Rows count over batch and beams; each keeps its query and its number of symbols read.
-        """
-        raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
-
-    def extend(
-        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
-    ) -> tuple[Any, Tensor]:
-        """Read several symbols at some rows of the state; other rows are unchanged.
-
-        Args:
-            state: Decoder state.
-            rows: Rows of the state, int64 [M].
-            symbols: Symbols to read, int64 [M, T].
-            lengths: Number of symbols of each row, int64 [M].
-            last: Return the hidden states of last symbols only, [M, 1, H].
-
-        Returns:
-            The new state, and hidden states [M, T, H]; undefined beyond a row's length.
-        """
-        raise NotImplementedError(f"a {self.kind!r} model reads one symbol per step")
-
-    shares_vocabulary: bool = False
-    """Whether all levels share one vocabulary, so that `logits` does not depend on the depth."""
 
     @abstractmethod
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
@@ -327,37 +318,84 @@ class DocidModel(nn.Module, ABC):
         """
         return None
 
-    def prior(self, state: Any) -> Tensor:
-        """Return a score of every table row, float32 [B, rows], for look-ahead.
 
-        Raises:
-            InputError: The model has no document prior.
-        """
-        raise InputError(
-            f"[decoding] lookahead_weight: a {self.kind!r} model has no document prior; set it to 0"
-        )
+class DocidModel(Trainable, ConstrainedDecoder):
+    """A complete model: trainable and decodable."""
 
-    @abstractmethod
-    def head_parameters(self) -> list[nn.Parameter]:
-        """Return the newly created parameters, trained at the higher learning rate."""
-
-    def identifier_bytes(self) -> int:
-        """Return the size in bytes of the parameters that belong to identifiers only."""
-        return 0
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write `model.safetensors`, `model.json` and the tokenizer files."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
-        """Load a saved model. Raises InputError if a file is missing or does not match."""
+    def forward(self, batch: Batch, objective: "Objective") -> Tensor:
+        """Return the training loss; called by distributed wrappers."""
+        return objective(self, batch)
 
     @property
-    def device(self) -> torch.device:
-        """Device of the parameters."""
-        return next(self.parameters()).device
+    def has_document_rows(self) -> bool:
+        """Whether each document has its own parameter row, made by `Insertable.init_rows`."""
+        return row_width(self) is not None
+
+
+class Inheritable(ABC):
+    """A model that can start from a trained one of the same kind (`[model] init_from`)."""
+
+    must_match_parent: ClassVar[frozenset[str]] = frozenset()
+    """Options that must equal the parent model's."""
+
+    @abstractmethod
+    def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> Vectors | None:
+        """Copy the weights of a trained model, before `build_head`.
+
+        Returns:
+            The parent's document vectors, float32 [documents, H], or None.
+
+        Raises:
+            InputError: The model cannot be initialised from this parent.
+        """
+
+    def inherit_identifiers(
+        self, parent: DocidModel, scheme: Scheme, table: IdentifierTable
+    ) -> bool:
+        """Inherit the identifiers and head of a parent with the same `[identifiers]`.
+
+        Returns:
+            Whether they are inherited. If not (default), `build_head` follows.
+        """
+        return False
+
+
+@runtime_checkable
+class MultiTokenDecoder(Protocol):
+    """A decoder that can read several symbols per step. K beams of B queries are B * K rows."""
+
+    supports_multi_token: bool
+    """Whether the loaded network can; not all can."""
+
+    def select_rows(self, state: Any, slots: Tensor) -> Any:
+        """Return a state whose rows are rows `slots`, int64 [M], of the given one.
+
+        Rows count over batch and beams; each keeps its query and its number of symbols read.
+        """
+
+    def extend(
+        self, state: Any, rows: Tensor, symbols: Tensor, lengths: Tensor, last: bool = False
+    ) -> tuple[Any, Tensor]:
+        """Read several symbols at some rows of the state; other rows are unchanged.
+
+        Args:
+            state: Decoder state.
+            rows: Rows of the state, int64 [M].
+            symbols: Symbols to read, int64 [M, T].
+            lengths: Number of symbols of each row, int64 [M].
+            last: Return the hidden states of last symbols only, [M, 1, H].
+
+        Returns:
+            The new state, and hidden states [M, T, H]; undefined beyond a row's length.
+        """
+
+
+@runtime_checkable
+class DocumentPrior(Protocol):
+    """A decoder with a score of each document that does not depend on the prefix."""
+
+    def prior(self, state: Any) -> Tensor:
+        """Return a score of every table row, float32 [B, rows], for look-ahead."""
 
 
 Objective = Callable[[DocidModel, Batch], Tensor]

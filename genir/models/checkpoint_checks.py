@@ -13,6 +13,7 @@ import torch
 from transformers import CONFIG_MAPPING
 from transformers.utils import cached_file
 
+from genir.arguments import as_path
 from genir.corpus.json_lines import shorten
 from genir.errors import InputError
 from genir.models.smoke_test import SmokeTestFailed
@@ -42,26 +43,31 @@ def first_line(error: Exception) -> str:
     return whole.rstrip(".") or type(error).__name__
 
 
-def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
-    """Return the content of a JSON file of a model; None if it does not exist.
-
-    Args:
-        name: Local folder or hub name.
-        file: File name in it.
-        kind: Expected type, dict or list.
+def find_file(name: str, file: str) -> Path | None:
+    """Return the path of a file of a model; None if it does not exist.
 
     Raises:
-        InputError: Invalid JSON, another type, or the hub cannot be reached.
+        InputError: The hub cannot be reached, or has no such model.
     """
     try:  # an unreachable hub is one error, not a missing file for each call
         needed = file == "config.json" and not Path(name).is_dir()
         found = cached_file(name, file, _raise_exceptions_for_missing_entries=needed)
     except (OSError, ValueError) as error:
         raise unsupported_error(name, first_line(error)) from None
+    return None if found is None else Path(found)
+
+
+def read_json(name: str, file: str, kind: type[Json]) -> Json | None:
+    """Return the content of a JSON file of a model; None if it does not exist.
+
+    Raises:
+        InputError: Invalid JSON, another type, or the hub cannot be reached.
+    """
+    found = find_file(name, file)
     if found is None:
         return None
     try:
-        values = json.loads(Path(found).read_text(encoding="utf-8-sig"))
+        values = json.loads(found.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise unsupported_error(
             name, f"its {file} is not valid JSON ({first_line(error)})"
@@ -88,21 +94,13 @@ def read_modules(name: str) -> list[dict[str, Any]] | None:
 def check_files(name: str) -> None:
     """Reject a model whose files show that genir cannot load it.
 
-    Args:
-        name: Local folder or hub name.
-
     Raises:
         InputError: A missing folder, a genir model folder, an adapter, quantised weights, a model
             that needs its own code, or weights in a format that can run code.
     """
     folder = Path(name)
     check_place(name)
-    if folder.is_dir() and (folder / "manifest.json").is_file():
-        raise unsupported_error(
-            name,
-            "it is a model folder of genir",
-            "name it in [model] init_from, or give another model",
-        )
+    refuse_genir_folder(name)
     config = read_json(name, "config.json", dict)
     if config is None:
         raise _without_config(name)
@@ -112,11 +110,21 @@ def check_files(name: str) -> None:
         _refuse_weights(name, folder)
 
 
+def refuse_genir_folder(name: str) -> None:
+    """Raise InputError for a model folder of genir."""
+    if (Path(name) / "manifest.json").is_file():
+        raise unsupported_error(
+            name,
+            "it is a model folder of genir",
+            "name it in [model] init_from, or give another model",
+        )
+
+
 def check_place(name: str) -> None:
     """Raise InputError for a name that is neither a folder nor a possible hub name."""
-    folder = Path(name)
     if not name.strip():
         raise unsupported_error(name, "it is empty")
+    folder = as_path(name, "model")
     if folder.is_dir():
         return
     if folder.exists() or not may_be_of_hub(name):
@@ -184,7 +192,7 @@ def _refuse_weights(name: str, folder: Path) -> None:
 def add_padding(tokenizer: Any, name: str) -> None:
     """Set the padding token of a tokenizer without one to its end token or another special one.
 
-    Any token will do, since padding is masked; the lexical part ignores special tokens.
+    Any token will do, since padding is masked.
 
     Raises:
         InputError: The tokenizer has no special token.
@@ -202,13 +210,7 @@ def add_padding(tokenizer: Any, name: str) -> None:
 
 
 def check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
-    """Reject a tokenizer with token ids beyond the embeddings of the network.
-
-    Args:
-        tokenizer: Tokenizer.
-        rows: Number of embeddings.
-        name: Model name for the error.
-    """
+    """Reject a tokenizer with token ids beyond the embeddings of the network."""
     beyond = {token: n for token, n in tokenizer.get_vocab().items() if n >= rows}
     if beyond:
         first = min(beyond, key=beyond.__getitem__)
@@ -224,10 +226,7 @@ def check_token(name: str, key: str, value: object, rows: int) -> None:
     """Reject the id of a special token in a configuration if it has no embedding.
 
     Args:
-        name: Model name for the error.
         key: Configuration key and file.
-        value: Token id.
-        rows: Number of embeddings.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < rows:
         raise unsupported_error(
@@ -239,11 +238,6 @@ def check_token(name: str, key: str, value: object, rows: int) -> None:
 @contextmanager
 def refuse_on_error(name: str, subject: str, remedy: str) -> Iterator[None]:
     """Convert exceptions of third-party code in the block to an error that names the model.
-
-    Args:
-        name: Model name.
-        subject: Its class or type.
-        remedy: Suggested alternative.
 
     Raises:
         InputError: Any exception except out-of-memory errors.

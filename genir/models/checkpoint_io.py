@@ -13,6 +13,8 @@ from transformers import AutoTokenizer
 
 from genir.config import StrictModel, validate
 from genir.errors import InputError
+from genir.identifiers.base import Scheme
+from genir.identifiers.registry import load_scheme, saved_kind
 from genir.manifest import read_json
 from genir.models.size_limits import refuse_labels
 
@@ -26,7 +28,8 @@ def write_model(folder: Path, model: Any, options: StrictModel) -> None:
     save_model(module, str(folder / "model.safetensors"))
     values = {"kind": model.kind, "options": options.model_dump()}
     (folder / "model.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    model.tokenizer.save_pretrained(folder)
+    if model.tokenizer is not None:
+        model.tokenizer.save_pretrained(folder)
 
 
 @contextmanager
@@ -65,11 +68,29 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         raise RuntimeError(f"model.safetensors lacks {lost} and has unexpected {foreign}")
 
 
+def read_scheme(folder: Path) -> Scheme:
+    """Return the scheme of a model folder, with the tokenizer if it emits text.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    own = folder / "identifiers"
+    return load_scheme(own, read_tokenizer(folder) if saved_kind(own).needs_tokenizer else None)
+
+
 def read_tokenizer(folder: Path) -> Any:
     """Return the tokenizer of a model folder. Raises InputError if it cannot be read."""
+    if not folder.is_dir():  # transformers would look a relative path up on the hub
+        raise InputError(f"{folder}: no such folder; restore the model folder or train it again")
     try:
         refuse_labels(folder)  # transformers reads config.json, too
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        found = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        # Without tokenizer.json, transformers creates a tokenizer without a vocabulary.
+        if len(found) <= len(found.all_special_ids):
+            raise ValueError("its vocabulary is empty; is tokenizer.json missing?")
+        return found
     except InputError:
         raise
     except Exception as error:  # tokenizers raises plain Exception
@@ -86,10 +107,16 @@ def read_row_width(folder: Path) -> int | None:
 
     None for other models. Raises InputError if the file cannot be read.
     """
-    path, parts = folder / "model.safetensors", ("head.codebooks.0", "head.frozen_rows.0")
+    path = folder / "model.safetensors"
     try:
         with safe_open(path, "pt") as weights:
-            held = [name for name in parts if name in weights.keys()]  # noqa: SIM118 (no mapping)
-            return sum(weights.get_slice(name).get_shape()[1] for name in held) or None
-    except (OSError, SafetensorError, IndexError) as error:
+            held = set(weights.keys())
+            if "head.codebooks.0" not in held:
+                return None
+            width = int(weights.get_slice("head.codebooks.0").get_shape()[1])
+        if "words.starts" not in held:
+            return width
+        size = read_json(folder / "model.json")["options"]["word_set_size"]
+        return width + 2 * int(size)  # word sets have ids and weights
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); restore it or train it again") from None

@@ -1,29 +1,24 @@
 """Checks of the weights of third-party pre-trained models."""
 
 from collections.abc import Container, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.utils import cached_file
 
-from genir.models.checkpoint_checks import read_json, unsupported_error
+from genir.models.checkpoint_checks import first_line, read_json, unsupported_error
 
+INDEX = "model.safetensors.index.json"
+LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 UNUSED_HEADS = frozenset({"pooler"})
 """Parts that genir never calls; their weights may be missing."""
 COMPUTED_TENSORS = (
-    "position_ids",
-    "token_type_ids",
-    "inv_freq",
-    "masked_bias",
-    "attn.bias",
-    ".attention.bias",
-    "final_logits_bias",
-    "embed_positions.weight",
-    "embed_positions.weights",
-    "num_batches_tracked",
-)
+    "position_ids", "token_type_ids", "inv_freq", "masked_bias", "attn.bias", ".attention.bias",
+    "final_logits_bias", "embed_positions.weight", "embed_positions.weights", "num_batches_tracked",
+)  # fmt: skip
 """Name suffixes of tensors that older releases saved and newer ones compute."""
 FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 """Data types of plain weights in a safetensors file."""
@@ -38,18 +33,18 @@ def require_weights(name: str, net: Any, report: Any, encoder_alone: bool) -> No
     converts any data type to floats without a warning.
 
     Args:
-        name: Model name for the error.
-        net: Network.
         report: Loading report of `from_pretrained(..., output_loading_info=True)`.
         encoder_alone: Whether the decoder, if there is one, is discarded.
 
     Raises:
-        InputError: Missing weights of a part in use, weights for parts beyond the configuration,
-            a data type other than float, non-finite values, or a table of zeros.
+        InputError: Weights of other sizes than the configuration's, missing weights of a part in
+            use, weights for parts beyond the configuration, a data type other than float,
+            non-finite values, or a table of zeros.
     """
     unused = UNUSED_HEADS
     if encoder_alone and has_decoder(net):
         unused = unused | {"decoder"}
+    _refuse_sizes(name, report["mismatched_keys"])
     _refuse_values(name, net, unused if encoder_alone else frozenset())
     _refuse_missing(name, net, report["missing_keys"], unused)
     _refuse_unexpected(name, net, report["unexpected_keys"], unused)
@@ -73,6 +68,18 @@ def _refuse_values(name: str, net: Any, unused: frozenset[str]) -> None:
         raise unsupported_error(
             name, f"its weights are all zero in {_some(empty)}",
             "the file is incomplete or damaged: download it again",
+        )  # fmt: skip
+
+
+def _refuse_sizes(name: str, mismatched: Any) -> None:
+    """Reject weights whose sizes are not the configuration's."""
+    found = sorted((key, list(stored), list(wanted)) for key, stored, wanted in mismatched)
+    if found:
+        key, stored, wanted = found[0]
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise unsupported_error(
+            name, f"its weights hold {stored} for {key}{more}, but its config.json states {wanted}",
+            "give it the config.json that belongs to its weights",
         )  # fmt: skip
 
 
@@ -116,7 +123,8 @@ def _refuse_types(name: str, dropped: Container[str]) -> None:
 
     dropped: tensors that are not weights of the network.
     """
-    for key, kind in _stored_types(name):
+    for key, stored in _stored_tensors(name):
+        kind = stored.get_dtype()
         if kind not in FLOATS and key not in dropped and not key.endswith(COMPUTED_TENSORS):
             raise unsupported_error(
                 name, f"its weights have the type {kind} in {key}, not a plain float",
@@ -124,17 +132,45 @@ def _refuse_types(name: str, dropped: Container[str]) -> None:
             )  # fmt: skip
 
 
-def _stored_types(name: str) -> Iterator[tuple[str, str]]:
-    """Yield name and data type of each tensor in the safetensors files of a model."""
+def stored_shapes(name: str) -> dict[str, torch.Tensor]:
+    """Return the tensors in the safetensors files of a model by name, without values.
+
+    Raises:
+        InputError: A file is damaged or missing.
+    """
+    try:
+        stored = [(key, header.get_shape()) for key, header in _stored_tensors(name)]
+    except (OSError, SafetensorError) as error:
+        raise unsupported_error(name, first_line(error)) from None
+    return {key: torch.empty(shape, device="meta") for key, shape in stored}
+
+
+def _stored_tensors(name: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and header of each tensor in the safetensors files of a model."""
     whole = cached_file(name, "model.safetensors", _raise_exceptions_for_missing_entries=False)
     files = ["model.safetensors"]
     if whole is None:
-        index = read_json(name, "model.safetensors.index.json", dict) or {}
-        files = sorted(set(index.get("weight_map", {}).values()))
+        index = read_json(name, INDEX, dict) or {}
+        shards = index.get("weight_map", {})
+        valid = isinstance(shards, dict) and all(isinstance(one, str) for one in shards.values())
+        if not valid:
+            raise unsupported_error(name, f"its {INDEX} has no weight_map of file names")
+        files = sorted(set(shards.values()))
     for file in files:
-        with safe_open(str(cached_file(name, file)), framework="pt") as stored:
+        path = str(cached_file(name, file))
+        _refuse_lfs_pointer(name, path)
+        with safe_open(path, framework="pt") as stored:
             for key in stored.keys():  # noqa: SIM118 - it is no mapping
-                yield key, stored.get_slice(key).get_dtype()
+                yield key, stored.get_slice(key)
+
+
+def _refuse_lfs_pointer(name: str, path: str) -> None:
+    with open(path, "rb") as file:
+        if file.read(len(LFS_HEADER)) == LFS_HEADER:
+            raise unsupported_error(
+                name, f"its {Path(path).name} is a Git LFS pointer, not the weights",
+                "run `git lfs pull` in its folder",
+            )  # fmt: skip
 
 
 def has_decoder(net: Any) -> bool:

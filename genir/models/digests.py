@@ -1,14 +1,22 @@
 """Digests of files, folders and pre-trained models, to detect changes."""
 
 import hashlib
+import re
 from pathlib import Path
-
-from transformers import AutoConfig
 
 from genir.errors import InputError
 from genir.manifest import sha256
-from genir.models.checkpoint_checks import check_place
-from genir.models.encoder import MINILM, MINILM_SHA256, load_pretrained, pretrained_folder
+from genir.models.checkpoint_checks import check_place, find_file
+from genir.models.network_loading import MINILM, MINILM_SHA256
+from genir.models.sentence_folder import encoder_root
+
+SHOWN_DIGITS = 12
+"""Hexadecimal digits of a digest that messages show."""
+
+
+def short_digests(text: str) -> str:
+    """Return a text with its digests cut, for messages."""
+    return re.sub(r"[0-9a-f]{40,}", lambda digits: digits[0][:SHOWN_DIGITS], text)
 
 
 def file_digest(file: Path) -> str:
@@ -27,15 +35,18 @@ def weights_digest(name: str) -> str:
     """Return a digest of a pre-trained model, or the commit of a hub model.
 
     Raises:
-        InputError: It cannot be found.
+        InputError: The model cannot be found.
     """
     if name == MINILM:
         return f"sha256 {MINILM_SHA256}"  # checked when the weights are loaded
-    folder = Path(pretrained_folder(name))
+    check_place(name)
+    folder = Path(encoder_root(name))
     if folder.is_dir():
         return folder_digest(folder)
-    check_place(name)
-    return f"commit {getattr(load_pretrained(AutoConfig, name), '_commit_hash', None)}"
+    # A snapshot's folder is named by its commit. Modules may have their config.json in subfolders.
+    found = find_file(name, "modules.json") or find_file(name, "config.json")
+    assert found is not None, "a missing config.json is an error"
+    return f"commit {found.parent.name}"
 
 
 def folder_digest(folder: Path) -> str:

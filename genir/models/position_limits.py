@@ -14,20 +14,25 @@ POSITIONS = re.compile(r"(^|\.)(embed_positions|position_embeddings?|wpe)$")
 """Names of absolute position tables in transformers models."""
 
 
+MAX_TRIED_LENGTH = 1_024
+
+
 def max_working_length(net: nn.Module, run: Callable[[int], Any], wanted: int) -> int:
     """Return `wanted`, or the longest input for which `run` succeeds if that is shorter.
 
     Found by trial, since architectures count positions differently: RoBERTa starts after the id of
     the padding token, BART reserves two, others have no limit. On other devices than a CPU a failed
-    trial would disable the device, so the position tables of `net` are used.
+    trial would disable the device, so the position tables of `net` are used; likewise for inputs
+    too long to be tried in little time.
 
     Args:
         net: Part of a network that has the position tables.
         run: Calls the network on a row of the given number of tokens.
-        wanted: Number of tokens.
     """
-    if next(net.parameters()).device.type != "cpu":
-        return min(wanted, positions(net) or wanted)
+    most = min(wanted, positions(net) or wanted)
+    if next(net.parameters()).device.type != "cpu" or most > MAX_TRIED_LENGTH:
+        return most
+    wanted = min(wanted, MAX_TRIED_LENGTH)
     with preserved_state(net), torch.no_grad():
         net.eval()
         if _works(run, wanted):
@@ -67,15 +72,14 @@ def position_table_sizes(net: nn.Module) -> list[int]:
     return limits
 
 
-def require_within(key: str, length: int, maximum: int, what: str, start: int = 0) -> None:
-    """Raise InputError if `what` takes fewer tokens, `maximum`, than the `length` set by `key`.
+def require_within(key: str, length: int, maximum: int, subject: str, start: int = 0) -> None:
+    """Raise InputError if `subject` takes fewer tokens, `maximum`, than the `length` set by `key`.
 
-    start: tokens of `length` before those that `key` counts.
+    start: tokens of `length` before the ones that `key` counts.
     """
     if maximum < length:
         beside = f" after {start} at the start" if start else ""
         raise InputError(
-            f"{key} = {length - start}: {what} takes at most {maximum - start} tokens{beside}; set "
-            "it "
-            f"to {maximum - start} or less"
+            f"{key} = {length - start}: {subject} takes at most {maximum - start} tokens{beside}; "
+            f"set it to {maximum - start} or less"
         )

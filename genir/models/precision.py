@@ -209,10 +209,8 @@ Run = Callable[[DType], object]
 
 def _trained() -> Run:
     """Multiply under autocast, forward and backward: [128, 384] by [384, 384]."""
-    linear, states = (
-        nn.Linear(TIMING_WIDTH, TIMING_WIDTH),
-        torch.randn(128, TIMING_WIDTH, requires_grad=True),
-    )
+    linear = nn.Linear(TIMING_WIDTH, TIMING_WIDTH)
+    states = torch.randn(128, TIMING_WIDTH, requires_grad=True)
     learned = [states, *linear.parameters()]
 
     def run(taken: DType) -> object:

@@ -33,14 +33,14 @@ from genir.models.checkpoint_checks import (
     refuse_on_error,
     unsupported_error,
 )
-from genir.models.encoder import MINILM, load_network, load_pretrained, silence_transformers
+from genir.models.network_loading import MINILM, load_network, load_pretrained, silence_transformers
 from genir.models.tokenizer_training import train_vocabulary
 from genir.types import Document
 
 SOURCE_HINT = "give a T5, mT5, UMT5, BART, mBART, Pegasus, Marian, M2M100 or T5Gemma model"
 UNSUPPORTED_FAMILIES = {
     "led": ("has an encoder that takes no prepared attention mask", "LongT5 or BART"),
-    "prophetnet": ("predicts several tokens ahead in streams of its own", "BART or T5"),
+    "prophetnet": ("predicts several tokens ahead in separate streams", "BART or T5"),
     "fsmt": ("keeps its embeddings to itself", "Marian or M2M100"),
 }
 """Encoder-decoders that are not supported: reason, and alternative."""
@@ -99,7 +99,8 @@ def load_seq2seq(options: Seq2SeqOptions, corpus: Sequence[Document]) -> Pretrai
     """Load or create the network of `options.source`.
 
     Raises:
-        InputError: It cannot be found, is not an encoder-decoder, or lacks a start or end token.
+        InputError: The network cannot be found, is not an encoder-decoder, or lacks a start or end
+            token.
     """
     if options.source == "scratch":
         return _from_scratch(options, corpus)
@@ -181,9 +182,9 @@ def _pretrained(source: str) -> PretrainedSeq2Seq:
         START_TOKEN: net.config.decoder_start_token_id,
         "eos_token in its tokenizer_config.json": tokenizer.eos_token_id,
     }
-    for what, value in known.items():
+    for setting, value in known.items():
         if value is None:
-            raise InputError(f"{source!r} has no {what}; add one, or take another model.source")
+            raise InputError(f"{source!r} has no {setting}; add one, or take another model.source")
     with refuse_on_error(source, name_network(net), SOURCE_HINT):
         rows = [net.get_input_embeddings(), net.get_decoder().get_input_embeddings()]
         smallest = min(len(each.weight) for each in (*rows, net.get_output_embeddings()))

@@ -15,30 +15,23 @@ from genir.types import Document
 MODELS: Registry[DocidModel] = Registry(
     "genir.models", "[model] kind", DocidModel, (EncoderHeadModel, Seq2SeqModel), attribute="kind"
 )
-ModelSection.variants = MODELS
-
-
-def model_class(kind: str) -> type[DocidModel]:
-    """Return the class of a kind. Raises InputError for an unknown one."""
-    return MODELS.find(kind)
 
 
 def build_model(section: ModelSection, corpus: Sequence[Document]) -> DocidModel:
     """Build the model of a recipe; `build_head` must follow."""
-    return model_class(section.kind).build(model_options(section), corpus)
+    return MODELS.find(section.kind).build(model_options(section), corpus)
 
 
 def model_options(section: ModelSection) -> StrictModel:
     """Return the options of a kind of model. Raises InputError for an unknown kind or option."""
-    return validate(model_class(section.kind).Options, section.options, "[model]")
+    return validate(MODELS.find(section.kind).Options, section.options, "[model]")
 
 
 def try_model(section: ModelSection, source_length: int) -> None:
     """Raise InputError if the pre-trained network of a recipe cannot be used."""
-    model = model_class(section.kind)
-    model.check_pretrained(validate(model.Options, section.options, "[model]"), source_length)
+    MODELS.find(section.kind).check_pretrained(model_options(section), source_length)
 
 
 def load_model(folder: Path, kind: str, scheme: Scheme, table: IdentifierTable) -> DocidModel:
     """Load a model from its folder."""
-    return model_class(kind).load(folder, scheme, table)
+    return MODELS.find(kind).load(folder, scheme, table)

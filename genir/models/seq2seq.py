@@ -14,39 +14,27 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    EncoderDecoderModel,
-)
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, EncoderDecoderModel
 
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.backbone import Encoded, Seq2SeqBackbone, score_tokens
-from genir.models.base import Batch, DocidModel
+from genir.models.base import Batch, DocidModel, Inheritable
 from genir.models.checkpoint_checks import refuse_on_error
 from genir.models.checkpoint_io import load_weights, read_model, write_model
-from genir.models.encoder import (
-    MINILM,
-    TextEncoder,
-    choose_attention,
-    encode_texts,
-    load_pretrained,
-    pad_batch,
-)
-from genir.models.encoder_head.model import EncoderHeadModel, EncoderHeadOptions
+from genir.models.encoder import TextEncoder
+from genir.models.encoder_head.model import EncoderHeadModel
+from genir.models.encoder_head.options import EncoderHeadOptions
+from genir.models.engine.decoder import FusedDecoder
+from genir.models.eval_mode import choose_attention
+from genir.models.network_loading import MINILM, load_pretrained
 from genir.models.position_limits import position_table_sizes, require_within
-from genir.models.pretrained import (
-    SOURCE_HINT,
-    Seq2SeqOptions,
-    load_seq2seq,
-    name_network,
-)
+from genir.models.pretrained import SOURCE_HINT, Seq2SeqOptions, load_seq2seq, name_network
 from genir.models.size_limits import build_within, refuse_size
 from genir.models.smoke_test import PROBE_TEXTS, check_decoder, check_training_step
 from genir.models.symbol_init import init_symbol_embeddings
+from genir.models.tokenization import encode_texts, pad_batch
 from genir.tasks.base import TrainQueries
 from genir.types import Document
 
@@ -59,7 +47,7 @@ class SavedOptions(Seq2SeqOptions):
     new_symbols: list[str]
 
 
-class Seq2SeqModel(DocidModel):
+class Seq2SeqModel(DocidModel, Inheritable):
     """Encoder-decoder with the symbols of a scheme; see `DocidModel` for the interface.
 
     Decoder states are immutable. `text`: whether identifiers use the vocabulary. `new_symbols`:
@@ -70,7 +58,6 @@ class Seq2SeqModel(DocidModel):
     generates_text = True
     Options = Seq2SeqOptions
     must_match_parent = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
-    inherits_identifiers = True
     symbols: nn.Parameter
 
     def __init__(self, options: Seq2SeqOptions, net: Any, tokenizer: Any) -> None:
@@ -78,7 +65,7 @@ class Seq2SeqModel(DocidModel):
         self.options = options
         self.tokenizer = tokenizer
         self.backbone = Seq2SeqBackbone(net)
-        self.supports_multi_token = self.backbone.steps.supports_multi_token
+        self.supports_multi_token = isinstance(self.backbone.steps, FusedDecoder)
         self.new_symbols: set[str] = set()
         self.text = True
         self.sizes: list[int] = []
@@ -107,7 +94,6 @@ class Seq2SeqModel(DocidModel):
             TextEncoder.pretrained(options.encoder)
 
     def _try(self) -> None:
-        """Check that the transformer can be called as in training and search."""
         texts = encode_texts(self.tokenizer, PROBE_TEXTS, 16)
         inputs, mask = pad_batch(texts, self.tokenizer.pad_token_id)
         check_decoder(self, inputs, mask)
@@ -117,8 +103,8 @@ class Seq2SeqModel(DocidModel):
     def check_source_length(self, length: int) -> None:
         """Raise InputError if the encoder takes fewer tokens than `length`."""
         most = self.backbone.longest_source(length)
-        what = f"the encoder of {self.options.source!r}"
-        require_within("[training] source_length", length, most, what)
+        subject = f"the encoder of {self.options.source!r}"
+        require_within("[training] source_length", length, most, subject)
 
     def source_positions(self) -> list[int]:
         """Return the sizes of the encoder's position tables."""
@@ -147,7 +133,11 @@ class Seq2SeqModel(DocidModel):
         self._assign_offsets(scheme.level_sizes())
         if self.text:
             self.separator = scheme.separator
-            self._refuse_other_vocabulary()
+            if self.sizes != [len(self.tokenizer)]:
+                raise InputError(
+                    f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
+                    f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
+                )
             self.register_parameter("symbols", None)
             self.new_symbols.discard("symbols")
             return
@@ -170,22 +160,22 @@ class Seq2SeqModel(DocidModel):
         if self.tokenizer.get_vocab() != parent.tokenizer.get_vocab():
             raise InputError(
                 "[model] init_from: the model to start from has another vocabulary; train it on "
-                "this "
-                "corpus"
+                "this corpus"
             )
         self.backbone.load_state_dict(parent.backbone.state_dict())
         self.new_symbols = set()
 
     def inherit_identifiers(
         self, parent: DocidModel, scheme: Scheme, table: IdentifierTable
-    ) -> None:
+    ) -> bool:
         """Inherit the parent's identifiers, and its symbols for codes."""
         assert isinstance(parent, Seq2SeqModel)
         if parent.text:
             self.build_head(scheme, table, None)
-            return
-        self.build_code_head(parent.sizes, parent.symbols.detach().clone())
-        self.new_symbols.discard("symbols")
+        else:
+            self.build_code_head(parent.sizes, parent.symbols.detach().clone())
+            self.new_symbols.discard("symbols")
+        return True
 
     def build_code_head(self, sizes: Sequence[int], rows: Tensor) -> None:
         """Set the symbols of all levels: rows, float32 [sum of sizes, H]."""
@@ -199,16 +189,9 @@ class Seq2SeqModel(DocidModel):
         self.offsets = list(accumulate(self.sizes, initial=0))
         self.first = torch.tensor(self.offsets, device=self.device)
 
-    def _refuse_other_vocabulary(self) -> None:
-        if self.sizes != [len(self.tokenizer)]:
-            raise InputError(
-                f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
-                f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
-            )
-
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return the document vectors of an untrained encoder-head model with the same encoder."""
-        options = EncoderHeadOptions(encoder=self.options.encoder, lexical_dim=0)
+        options = EncoderHeadOptions(encoder=self.options.encoder, word_set_size=0)
         untrained = EncoderHeadModel.build(options, corpus).to(self.device)
         return untrained.document_vectors(corpus, queries)
 
@@ -262,14 +245,6 @@ class Seq2SeqModel(DocidModel):
             for level in range(targets.shape[1])
         ]
         return torch.stack(losses, dim=1)
-
-    def require_insertable(self) -> None:
-        """Raise InputError for atomic identifiers: symbols of new documents need training."""
-        if not self.text and len(self.sizes) == 1:
-            raise InputError(
-                "atomic identifiers: a 'seq2seq' model must learn each document's symbol, so "
-                "documents cannot be added; train with kind = 'encoder-head', or with codes or text"
-            )
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each."""

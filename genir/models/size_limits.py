@@ -6,7 +6,7 @@ before the mismatch is found.
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,11 +35,16 @@ def refuse_labels(folder: Path) -> None:
     """Raise InputError for a config.json with more labels than `MAX_LABELS`, at any depth.
 
     Raises:
-        InputError: Too many labels.
+        InputError: There are too many labels.
         ValueError: The file cannot be read.
     """
     path = folder / "config.json"
-    parts: list[Any] = [read_json(path)] if path.is_file() else []
+    try:
+        parts: list[Any] = [read_json(path)] if path.is_file() else []
+    except InputError:  # its remedy is for model folders of genir
+        raise ValueError(
+            "config.json is not valid JSON in UTF-8 without a byte order mark"
+        ) from None
     while parts:
         part = parts.pop()
         if not isinstance(part, dict):
@@ -66,12 +71,22 @@ def build_within(weights: Weights, build: Callable[[], Net], where: str) -> Net:
     """Return the result of `build`, after a trial on the meta device.
 
     Raises:
-        InputError: It has far more parameters than the weights.
+        InputError: The network has far more parameters than the weights.
     """
-    with _limit(weights, where), suppress(NotImplementedError, RuntimeError), torch.device("meta"):
-        build()  # some models cannot be built on meta; the limit below still applies
-    with _limit(weights, where):
+    refuse_excess(weights, build, where)
+    with _limit(weights, where):  # some models cannot be built on meta
         return build()
+
+
+def refuse_excess(weights: Weights, build: Callable[[], object], where: str) -> None:
+    """Raise InputError if a network, built on the meta device, has far more than the weights."""
+    with _limit(weights, where), torch.device("meta"):
+        try:
+            build()
+        except InputError:
+            raise
+        except Exception:  # other faults are reported where it is built
+            pass
 
 
 @contextmanager
@@ -92,7 +107,8 @@ def _limit(weights: Weights, where: str) -> Iterator[None]:
         else:
             return
         raise InputError(
-            f"{where}: states {excess} in model.safetensors; restore the folder or train it again"
+            f"{where}: states {excess} in model.safetensors; restore the folder, or give it the "
+            "config.json that belongs to its weights"
         )
 
     hooks = [

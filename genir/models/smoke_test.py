@@ -33,42 +33,44 @@ def preserved_state(model: nn.Module) -> Iterator[None]:
     model.train(training)
 
 
-def check_encoder(encoder: Any, inputs: Tensor, mask: Tensor) -> None:
-    """Encode rows together and alone, and run one training step.
+def check_encoder(encoder: Any, inputs: Tensor, mask: Tensor, role: str) -> None:
+    """Encode rows together and alone, and run one training step unless all weights are frozen.
 
     Args:
-        encoder: A `TextEncoder`.
+        encoder: An `EncoderTower`.
         inputs: Token ids, padded, int64 [rows, S].
         mask: Attention mask, int64 [rows, S].
+        role: Role of the texts.
 
     Raises:
-        SmokeTestFailed: Wrong shape of states; vectors that differ from those of transformers,
-        depend
-            on other rows, are not finite, or are equal for different rows; or missing gradients.
+        SmokeTestFailed: Wrong shape of states; vectors that differ from transformers',
+            depend on other rows, are not finite, or are equal for different rows; or missing
+            gradients.
     """
     with preserved_state(encoder):
         encoder.eval()
         with torch.no_grad():
             states = encoder.states(inputs, mask)
-            expected = (*inputs.shape, encoder.dimension)
-            if tuple(states.shape) != expected:
+            shape = (*inputs.shape, encoder.hidden_size)
+            if tuple(states.shape) != shape:
                 raise SmokeTestFailed(
-                    f"its states of shape {tuple(states.shape)} are not one per token, {expected}"
+                    f"its states of shape {tuple(states.shape)} are not one per token, {shape}"
                 )
-            together = encoder(inputs, mask)
+            together = encoder(inputs, mask, role)
             for row, length in enumerate(mask.sum(dim=1).tolist()):
                 one = slice(row, row + 1)
-                alone = encoder(inputs[one, :length], mask[one, :length])
+                alone = encoder(inputs[one, :length], mask[one, :length], role)
                 compare(together[one], alone, "it encodes a text differently in a batch and alone")
-                given = encoder.given(inputs[one, :length], mask[one, :length])
-                compare(alone, given, "its fast path differs from the network itself")
+                expected = encoder.reference(inputs[one, :length], mask[one, :length], role)
+                compare(alone, expected, "its fast path differs from the network itself")
             if torch.equal(together[0], together[1]) and not torch.equal(inputs[0], inputs[1]):
                 raise SmokeTestFailed("it has the same vector for different texts")
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):  # may be chosen by `precision`
-            check_finite(encoder(inputs, mask))
-        encoder.train()
-        vectors = encoder(inputs, mask)
-        check_gradients(encoder, (vectors * torch.randn_like(vectors)).sum())
+            check_finite(encoder(inputs, mask, role))
+        if any(parameter.requires_grad for parameter in encoder.parameters()):
+            encoder.train()
+            vectors = encoder(inputs, mask, role)
+            check_gradients(encoder, (vectors * torch.randn_like(vectors)).sum())
 
 
 def check_finite(values: Tensor) -> None:
@@ -132,7 +134,7 @@ def check_decoder(model: Any, inputs: Tensor, mask: Tensor) -> None:
         whole = torch.stack(model.states_for_prefixes(start, owners, tokens.flatten(0, 1)), dim=1)
         read = model.level_logits(whole, 0)
         sources = [(inputs[n : n + 1, :m], mask[n : n + 1, :m]) for n, m in enumerate(mask.sum(1))]
-        with model.backbone.train_mode_weights() as net:
+        with model.backbone.with_output_matrix() as net:
             expected = _reference_pass(net, model.backbone.start, sources, tokens)
         compare(torch.stack(seen, 2), expected, "its decoding steps differ from one whole pass")
         compare(read.view(expected.shape), expected, "its prefixes differ from one whole pass")

@@ -28,8 +28,6 @@ def init_symbol_embeddings(
 
     Args:
         embeddings: Token embeddings, [tokens, H].
-        sizes: Number of symbols of each level.
-        table: Identifier table.
         vectors: Document vectors, [documents, H], or None.
         codebooks: Codewords of each level, [size, H], or None.
     """
@@ -37,17 +35,14 @@ def init_symbol_embeddings(
     levels = []
     for level, size in enumerate(sizes):
         rows = INIT_NOISE * torch.randn(size, width)
-        if codebooks is not None and _has(codebooks, level, (size, width)):
-            rows += _standardise(torch.as_tensor(codebooks[level]).float(), torch.ones(size) > 0)
+        codebook = codebooks[level] if codebooks is not None and level < len(codebooks) else None
+        if codebook is not None and tuple(codebook.shape) == (size, width):
+            rows += _standardise(torch.as_tensor(codebook).float(), torch.ones(size) > 0)
         elif vectors is not None and vectors.shape[1] == width:
             rows += _standardise(*_centroids(table, level, size, torch.from_numpy(vectors)))
         levels.append(rows)
     spread = embeddings.std(dim=0).mean().cpu()
     return embeddings.mean(dim=0).cpu() + spread * torch.cat(levels)
-
-
-def _has(codebooks: Sequence[Any], level: int, shape: tuple[int, int]) -> bool:
-    return level < len(codebooks) and tuple(codebooks[level].shape) == shape
 
 
 def _centroids(

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from genir.corpus.tokens import normalize
 from genir.errors import InputError
+from genir.plurals import counted
 from genir.types import Document
 
 SPECIALS = ("<pad>", "</s>", "<unk>")
@@ -36,9 +37,7 @@ def train_vocabulary(corpus: Sequence[Document], size: int) -> Any:
         InputError: The corpus has no text, or too many characters for `size`.
     """
     if not any(map(str.strip, _text_chunks(corpus))):
-        raise InputError(
-            f"the {len(corpus)} documents have no title, text or URL to learn a vocabulary from"
-        )
+        raise InputError("no document has a title, text or URL to learn a vocabulary from")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -61,8 +60,8 @@ def train_vocabulary(corpus: Sequence[Document], size: int) -> Any:
     except (RuntimeError, OSError) as error:
         reason = str(error).strip().rsplit("] ", maxsplit=1)[-1].partition(" Increase")[0]
         raise InputError(
-            f"no vocabulary of {size} tokens can be learned from the {len(corpus)} documents "
-            f"({reason}); set another model.vocabulary_size"
+            f"no vocabulary of {size} tokens can be learned from the "
+            f"{counted(len(corpus), 'document')} ({reason}); set another model.vocabulary_size"
         ) from None
     return _as_fast_tokenizer(sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()))
 

@@ -37,8 +37,8 @@ def create_app(
     examples: str | Sequence[str] = (),
     settings: Settings | None = None,
     loopback: bool = False,
-    opener: Opener = open_folder,
-    examiner: ModelChecker | None = None,
+    load_folder: Opener = open_folder,
+    checker: ModelChecker | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -47,8 +47,8 @@ def create_app(
         examples: Example queries on the page; sampled from the documents if empty.
         settings: Limits and other settings.
         loopback: Whether only this machine can reach the server, so that changes need no token.
-        opener: Loads a model folder.
-        examiner: Checks model folders before they are swapped in; by default no check.
+        load_folder: Loads a model folder.
+        checker: Checks model folders before they are swapped in; by default no check.
 
     Raises:
         InputError: The token file is invalid, or writes are enabled without protection.
@@ -67,7 +67,7 @@ def create_app(
     app.state.settings = settings
     app.state.gate = Authorizer(settings, loopback)
     app.state.bodies = BodyReader(settings)
-    app.state.service = Service(retriever, settings, opener=opener, examiner=examiner)
+    app.state.service = Service(retriever, settings, load_folder=load_folder, checker=checker)
     app.state.examples = tuple(as_texts(examples, "examples"))
     add_error_handlers(app)
     _surround(app, settings)

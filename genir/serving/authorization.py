@@ -1,7 +1,6 @@
 """Authorization: the rights of bearer tokens and of requests without a token."""
 
 import logging
-from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -9,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from genir.errors import InputError
 from genir.serving.jobs import current_caller
-from genir.serving.origins import ANY
+from genir.serving.origins import ANY, network_of_client
 from genir.serving.schemas import Access
 from genir.serving.settings import Settings
 from genir.serving.tokens import Principal, Tokens
@@ -114,11 +113,9 @@ def _turn_of(caller: Principal, request: Request) -> str:
     if caller.name:
         return f"token {caller.name}"
     try:
-        address = ip_address(request.client.host if request.client else "")
-    except ValueError:  # no address: a Unix socket
+        return network_of_client(request.client.host if request.client else "")
+    except ValueError:  # a Unix socket
         return "no address"
-    # One IPv6 client usually controls a whole /64 network.
-    return str(ip_network((address, 64), strict=False) if address.version == 6 else address)
 
 
 async def reader(request: Request) -> Principal:

@@ -66,7 +66,7 @@ class Backlog:
     # --- from the event loop -------------------------------------------------------------------
 
     def put(self, items: Sequence[Item], bounded: bool = True) -> None:
-        """Queue the items of one request. Raises Closed and, if bounded, Busy."""
+        """Queue the items of one request. Raises ShuttingDown and, if bounded, QueueFull."""
         with self._change:
             if bounded:
                 self.require_room(len(items))
@@ -79,7 +79,7 @@ class Backlog:
             self._change.notify()
 
     def require_room(self, more: int) -> None:
-        """Raise Closed if closed, and Busy if `more` items exceed the queue and the caller's share.
+        """Raise ShuttingDown if closed, QueueFull if `more` items exceed queue and caller's share.
 
         A caller with few items in the queue is accepted even if others have filled it.
         """

@@ -104,7 +104,7 @@ class BatchScheduler:
         """Compile a filter outside the model's thread; keep the result referenced until the search.
 
         Errors in the filter are left to the search, which raises them for the affected queries.
-        Raises Busy and Closed.
+        Raises QueueFull and ShuttingDown.
         """
         served = self._served
         held = None if served is None else served.prepared(wanted)
@@ -121,7 +121,8 @@ class BatchScheduler:
     async def concurrent_with(self, question: Callable[[SearchModel], T]) -> T:
         """Run a function of the documents outside the model's thread; return its result.
 
-        It is skipped if the caller has been cancelled. Raises Busy, and Closed without a model.
+        It is skipped if the caller has been cancelled. Raises QueueFull, and ShuttingDown without a
+        model.
         """
         given_up = False
 
@@ -149,7 +150,7 @@ class BatchScheduler:
     def submit_searches(
         self, asks: Sequence[SearchJob], deadline: float, held: Sequence[object] = ()
     ) -> list["asyncio.Future[SearchResult]"]:
-        """Queue queries; return the futures of their answers. Raises Busy and Closed.
+        """Queue queries; return the futures of their answers. Raises QueueFull and ShuttingDown.
 
         `held` are the masks of their filters, from `prepare`.
         """
@@ -165,7 +166,7 @@ class BatchScheduler:
         return [item.future for item in items]
 
     def submit(self, run: Callable[[SearchModel], T]) -> "Future[T]":
-        """Queue an internal task, without a limit. Raises Closed."""
+        """Queue an internal task, without a limit. Raises ShuttingDown."""
         task = Task(run, Future())
         self._backlog.put([task], bounded=False)
         self._start()
@@ -174,7 +175,7 @@ class BatchScheduler:
     async def call(self, run: Callable[[SearchModel], T], deadline: float) -> T:
         """Run a function in the model's thread, which stops if the caller is cancelled.
 
-        Raises Busy, Closed, and TimeoutError at the deadline.
+        Raises QueueFull, ShuttingDown, and TimeoutError at the deadline.
         """
         task = Task(run, Future(), current_caller.get(), deadline)
         self._backlog.put([task])
@@ -285,7 +286,7 @@ class BatchScheduler:
 
 
 def _while_wanted(item: PendingSearch, matched: Matched) -> Steps[RenderedHits]:
-    """Create an answer's snippets; raise Abandoned once its client has left."""
+    """Create an answer's snippets; raise `Cancelled` once its client has left."""
     steps = render(matched)
     while True:
         if not item.is_wanted():
@@ -303,7 +304,7 @@ Outcome = tuple[PendingSearch, Matched | BaseException]
 
 def _group(ask: SearchJob, served: SearchModel) -> Hashable:
     """Return the batch group: queries of one group have the same hits batched and one by one."""
-    exact = ask.exact or (ask.exact is None and served.recipe.decoding.mode == "exact")
+    exact = ask.exact or (ask.exact is None and served.capabilities.proves_by_default)
     closed = ask.selection is not None and ask.selection.excluded
     return served.beam_width(ask.k, ask.beams), ask.exact, ask.k if exact else None, closed
 

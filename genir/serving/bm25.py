@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 16
 """Maximum number of requests that wait for the index."""
 CHUNK = 1_000
+"""Number of documents read at a time."""
 T = TypeVar("T")
 Passing = NDArray[np.bool_]
 
@@ -97,6 +99,7 @@ class BM25Comparison:
         self._most = most
         self._thread = FairThread("genir-bm25")
         self._waiting = 0
+        self._built = 0  # number of indexes so far
         self._state: ModelState | None = None
         self._kept: OrderedDict[Hashable, tuple[Bm25 | None, int]] = OrderedDict()
 
@@ -124,12 +127,18 @@ class BM25Comparison:
         own = None if scope is None else scope.name
         return View(state, own, served.documents, live, [masks[name] for name in names])
 
-    async def prepare(self, view: View) -> None:
-        """Build the index of a view unless it exists. Raises Busy and Closed."""
+    async def prepare(self, view: View) -> float:
+        """Build the index of a view unless it exists; return the milliseconds that it took.
+
+        They include the wait for indexes of other requests, and are 0 if none was built meanwhile.
+        Raises QueueFull and ShuttingDown.
+        """
+        begun, built = monotonic(), self._built
         await self._run(self._following, view)
+        return 0.0 if self._built == built else (monotonic() - begun) * 1000
 
     async def search(self, view: View, asks: Sequence[tuple[str, int]]) -> list[list[Hit]]:
-        """Return the hits of (query, k) pairs over a view. Raises Busy and Closed."""
+        """Return the hits of (query, k) pairs over a view. Raises QueueFull and ShuttingDown."""
         return await self._run(self._search, view, asks)
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -164,6 +173,7 @@ class BM25Comparison:
             self._state = view.state
         if view.name not in self._kept:
             self._kept[view.name] = _fitted(view), len(view.live)
+            self._built += 1
         self._kept.move_to_end(view.name)
         while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._most:
             self._kept.popitem(last=False)

@@ -16,7 +16,7 @@ class AnswerCache(Generic[T]):
     """
 
     def __init__(self, limit: int) -> None:
-        self.hits = self.misses = 0
+        self.hits = 0
         self._state: Hashable = None
         self._kept: ByteCache[T] = ByteCache(limit)
 
@@ -33,7 +33,6 @@ class AnswerCache(Generic[T]):
         """Return the cached answer to a question in this state, or None."""
         self._follow(state)
         found = self._kept.get(_digest(question))
-        self.misses += found is None
         self.hits += found is not None
         return found
 

@@ -1,6 +1,5 @@
-"""The CLI verbs `genir serve`, `genir benchmark load` and `genir token`."""
+"""The CLI verbs `genir serve` and `genir token`."""
 
-import json
 from collections.abc import Callable
 from inspect import Parameter, signature
 from pathlib import Path
@@ -11,7 +10,6 @@ import typer
 
 from genir.console import print_line
 from genir.errors import InputError
-from genir.outputs import check_distinct, check_output, write_text
 from genir.process_memory import limit_onednn_cache
 from genir.serving.settings import Settings
 
@@ -68,34 +66,6 @@ def serve(
     serve(model, host, port, browse, settings=Settings.of(settings))
 
 
-def load(
-    model: Annotated[
-        Path, typer.Argument(help="a model folder", metavar="MODEL", show_default=False)
-    ],
-    queries: Annotated[
-        Path | None, typer.Option(help="queries.jsonl or .tsv; default: passages of documents")
-    ] = None,
-    clients: Annotated[int, typer.Option(help="number of concurrent clients", min=1)] = 64,
-    minutes: Annotated[float, typer.Option(help="duration in minutes", min=0.01)] = 5.0,
-    batching: Annotated[bool, typer.Option(help="batch the queries of several clients")] = True,
-    changes: Annotated[bool, typer.Option(help="add and delete documents meanwhile")] = True,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write JSON here")] = None,
-) -> None:
-    """Load-test a server on a copy of the model: throughput, latency, status codes, memory."""
-    from genir.serving.load import Load, few_searches_warning, run_load
-
-    if json_file is not None:
-        check_output(json_file)
-        check_distinct({"--json": json_file}, {"MODEL": model, "--queries": queries})
-    figures = run_load(model, queries, Load(clients, minutes * 60, batching, changes))
-    if json_file is not None:
-        write_text(json_file, json.dumps(figures, indent=2) + "\n")
-    for name, value in figures.items():
-        print_line(f"{name}: {value}")
-    if note := few_searches_warning(int(str(figures["searches"]))):
-        print_line(note, stderr=True)
-
-
 @token_app.command()
 def new(
     name: Annotated[str, typer.Argument(help="name of the token's owner", show_default=False)],
@@ -130,7 +100,7 @@ def _filter(text: str | None) -> dict[str, Any] | None:
     try:
         read = parse_json(text)
     except JsonError as error:
-        read, reason = None, f"{error}; "
+        read, reason = None, f"{error.problem}{error.place}; "
     if not isinstance(read, dict):
         raise InputError(
             f'--where {text!r:.200}: {reason}write it as JSON, for example {{"tenant": "a"}}'

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from genir.errors import InputError
-from genir.serving.origins import ANY, network_of
+from genir.serving.origins import ANY, network_of, network_of_client
 
 RESERVED_FILES = 256
 """File descriptors reserved for models, journals and closing sockets."""
@@ -116,14 +116,14 @@ class Connections:
 
 
 def _group(proxies: tuple[str, ...], address: str) -> str:
-    """Return the group of an address: IPv4 address, IPv6 /64 network, or "" for proxies."""
+    """Return the network of a client (`network_of_client`), or "" for proxies."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:  # a Unix socket
         return ""
     if ANY in proxies or any(found in network_of(one) for one in proxies):
         return ""
-    return str(found) if found.version == 4 else found.exploded[:19]
+    return network_of_client(address)
 
 
 def connection_limits(

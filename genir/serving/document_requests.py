@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from genir.corpus.json_lines import shorten
 from genir.corpus.serialization import document_of
+from genir.corpus.vectors import with_document_vectors
 from genir.errors import InputError
 from genir.serving.request_limits import require_at_most
 from genir.serving.schemas import (
@@ -14,6 +15,7 @@ from genir.serving.schemas import (
     MAX_VALUE_CHARACTERS,
     Message,
     Queries,
+    Vector,
     max_items,
 )
 from genir.serving.settings import Settings
@@ -53,6 +55,12 @@ class DocumentsRequest(Message):
         default={},
         max_length=MAX_QUERIES,
         description="known queries for the documents: key -> list of queries",
+    )
+    vectors: Annotated[dict[str, Vector], max_items(MAX_QUERIES, "keys")] = Field(
+        default={},
+        max_length=MAX_QUERIES,
+        description="vectors of the documents by the model's encoder: key -> list of numbers; a "
+        "model trained with given vectors needs them",
     )
 
     @model_validator(mode="after")
@@ -102,7 +110,7 @@ def read_documents(body: DocumentsRequest, settings: Settings) -> list[Document]
         require_at_most(
             "queries", max(map(len, asked), default=0), settings.max_query, "characters"
         )
-    return documents
+    return with_document_vectors(documents, body.vectors)
 
 
 def _refuse_large(record: Mapping[str, Any], place: str, settings: Settings) -> None:

@@ -60,7 +60,7 @@ class FairThread:
         return self._thread is not None and self._thread.is_alive()
 
     def submit(self, work: Callable[[], T], caller: Hashable = None) -> "Future[T]":
-        """Queue a function as a job of one step. Raises Stopped."""
+        """Queue a function as a job of one step. Raises ThreadStopped."""
 
         def once() -> Steps[T]:
             yield from ()
@@ -69,7 +69,7 @@ class FairThread:
         return self.run(once(), caller)
 
     def run(self, steps: Steps[T], caller: Hashable = None, cost: float = 1.0) -> "Future[T]":
-        """Queue a job; return the future of its result. Raises Stopped.
+        """Queue a job; return the future of its result. Raises ThreadStopped.
 
         `cost` is the amount of work in any unit, for fair queuing among callers.
         """

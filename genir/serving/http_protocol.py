@@ -5,6 +5,7 @@ the first byte, for slow headers and bodies, or for clients that do not read the
 limit on the number of chunks.
 """
 
+import re
 from asyncio import Transport
 from http import HTTPStatus
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from genir.serving.connections import Connections, ConnectionSlot
+from genir.serving.errors import problem
 from genir.serving.request_encoding import MAX_HEADER_BYTES
 
 READ_TIMEOUT_S = 10.0
@@ -42,12 +44,28 @@ class _HttpMessages(h11.Connection):
         event = super().next_event()
         if type(event) is h11.Request:
             self._pieces = self._bytes = 0
+            return _in_origin_form(event)
         elif type(event) is h11.Data:
             self._pieces += 1
             self._bytes += len(event.data)
             if self._pieces > UNLIMITED_CHUNKS + self._bytes // MIN_CHUNK_BYTES:
                 raise h11.RemoteProtocolError("too small chunks; send larger ones")
         return event
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """Return a request with a path as target; a host in the target replaces `Host` (RFC 9112)."""
+    absolute = re.fullmatch(rb"https?://([^/?#]+)(.*)", request.target, re.IGNORECASE)
+    if absolute is None:
+        return request
+    host, path = absolute.groups()
+    headers = [(name, value) for name, value in request.headers if name != b"host"]
+    return h11.Request(
+        method=request.method,
+        target=path if path.startswith(b"/") else b"/" + path,
+        headers=[(b"host", host), *headers],
+        http_version=request.http_version,
+    )
 
 
 class BoundedProtocol(H11Protocol):
@@ -118,8 +136,14 @@ class BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer 400 for malformed HTTP, or 431 for too large headers."""
-        too_long = len(self.conn.trailing_data[0]) > MAX_HEADER_BYTES
-        self._refuse(431 if too_long else 400, msg)
+        received = self.conn.trailing_data[0]
+        if len(received) <= MAX_HEADER_BYTES:
+            self._refuse(400, f"{msg.rstrip('.')}; send HTTP/1.1")
+            return
+        part, fix = "header block is", "fewer or shorter headers"
+        if b"\n" not in received[:MAX_HEADER_BYTES]:
+            part, fix = "request line is", "a shorter address"
+        self._refuse(431, f"the {part} over {MAX_HEADER_BYTES:,} bytes; send {fix}")
 
     # --- limits --------------------------------------------------------------------------------
 
@@ -174,7 +198,7 @@ class BoundedProtocol(H11Protocol):
         elif self._phase == "read" or self.transport.is_closing():
             self.drop()
         elif self._phase == "body" or self.conn.trailing_data[0]:
-            self._refuse(408, "The request came too slowly.")
+            self._refuse(408, "the request came too slowly; send it faster")
         else:
             self.transport.close()
 
@@ -183,12 +207,8 @@ class BoundedProtocol(H11Protocol):
         cycle = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
         started = cycle is not None and cycle.response_started
         if not started and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = text.encode()
-            headers = [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
-            ]
+            answer = problem(status, text, {"Connection": "close"})
+            body, headers = bytes(answer.body), answer.raw_headers
             reason = HTTPStatus(status).phrase.encode()
             for event in (
                 h11.Response(status_code=status, headers=headers, reason=reason),

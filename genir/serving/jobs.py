@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from genir.byte_cache import digest_of
 from genir.serving.protocols import SearchModel
 from genir.serving.rendered_hits import RenderedHits
 from genir.types import Selection
+from genir.vector_query import VectorQuery
 
 ModelState = tuple[int, int]
 """Generation of the model (0 for the first, +1 for each swap) and version of its documents."""
@@ -44,9 +45,10 @@ class SearchJob:
 
     @cached_property
     def name(self) -> bytes:
-        """Digest of the query and its parameters."""
+        """Digest of the query, its vector and its parameters."""
         selection = None if self.selection is None else self.selection.name.hex()
-        return digest_of(json.dumps([self.text, self.k, selection, self.beams, self.exact]))
+        vector = self.text.vector.tobytes().hex() if isinstance(self.text, VectorQuery) else None
+        return digest_of(json.dumps([self.text, vector, self.k, selection, self.beams, self.exact]))
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class SearchResult:
 
     rendered: RenderedHits
     state: ModelState
+
+
+class Probabilities(NamedTuple):
+    """Shares of the hits of one query, and confidence in the first one; None where unknown."""
+
+    shares: list[float] | None = None
+    confidence: float | None = None
 
 
 @dataclass(eq=False)

@@ -20,6 +20,7 @@ CHILD_SCRIPT = "import sys; from genir.serving.load_sandbox import main; main(*s
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
 """Environment of the child: no network access, no GPU."""
 CHILD_NICENESS = 5
+"""Increment of the scheduling niceness of the child process."""
 MEMORY_BYTES = 4 * 2**30
 MEMORY_PER_BYTE = 6
 """Limit of the child's address space beyond the imported libraries: `MEMORY_BYTES`, plus
@@ -27,6 +28,7 @@ MEMORY_PER_BYTE = 6
 BLOCK_BYTES = 512
 """Unit of `st_blocks`, by which the true size of sparse files is computed."""
 MAX_REFUSAL = 1_000
+"""Maximum length of the reason for a refusal, in characters."""
 
 
 class LoadSandbox:

@@ -59,7 +59,7 @@ class Metrics:
         )
         self.swaps = Counter("genir_models_swapped", "Models swapped in.", registry=registry)
         self.sync_failures = Counter(
-            "genir_lookout_failures",
+            "genir_sync_failures",
             "Times the changes of other processes could not be read.",
             registry=registry,
         )

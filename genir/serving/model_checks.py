@@ -9,7 +9,7 @@ from genir.manifest import SIGNATURE
 from genir.serving.load_sandbox import LoadSandbox
 from genir.serving.settings import Settings
 from genir.signatures import check_signature, read_public_keys
-from genir.updates.index import folder_fingerprint
+from genir.updates.base_folder import folder_fingerprint
 from genir.updates.signing import changes_since, refuse_changes
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class ModelChecks:
         """Check a folder that this server has not loaded or written before.
 
         Raises:
-            InputError: It is not signed by a trusted key, has changes since the signature, or
-            cannot
+            InputError: The folder is not signed by a trusted key, has changes since the signature,
+            or cannot
                 be loaded in a child process.
         """
         if self._keys is not None:
@@ -104,9 +104,9 @@ def identity(folder: Path) -> tuple[int, ...]:
     return *folder_fingerprint(folder), signed
 
 
-def require_writable(examiner: ModelChecker) -> None:
+def require_writable(checker: ModelChecker) -> None:
     """Raise InputError if folders must be signed, since a rewritten folder would not be."""
-    if examiner.signed_only:
+    if checker.signed_only:
         raise InputError(
             "compact: this server serves signed folders only, and a compacted one would not be "
             "signed; run genir compact and genir sign where the private key is"

@@ -17,9 +17,9 @@ MAX_FIELDS = 24
 """Maximum number of metadata fields on the card."""
 MAX_VALUES_PER_FIELD = 12
 """Maximum number of values of a field on the card, most frequent first."""
-MAX_SAMPLED_DOCUMENTS = 200_000
+MAX_COUNTED_VALUES = 200_000
 """Maximum number of values of a field that are counted."""
-MAX_EXAMPLE_CHARS = 80
+MAX_VALUE_CHARS = 80
 """Maximum length of a value on the card, in characters."""
 MAX_FIELD_NAMES = 1_000
 """Maximum number of metadata fields that are examined to find `MAX_FIELDS` with a value to show."""
@@ -32,7 +32,7 @@ TYPES = {str: "text", int: "number", float: "number", bool: "boolean"}
 def field_cards(served: SearchModel, numbers: NDArray[np.int64]) -> list[FieldCard]:
     """Return the metadata fields of all live documents with their most frequent values.
 
-    Reads the store's index of fields, up to `MAX_FIELD_NAMES` fields and `MAX_SAMPLED_DOCUMENTS`
+    Reads the store's index of fields, up to `MAX_FIELD_NAMES` fields and `MAX_COUNTED_VALUES`
     values of each.
 
     Args:
@@ -50,7 +50,7 @@ def field_cards(served: SearchModel, numbers: NDArray[np.int64]) -> list[FieldCa
 def field_cards_within(served: SearchModel, numbers: NDArray[np.int64]) -> list[FieldCard]:
     """Return the metadata fields of the documents in a scope with their most frequent values.
 
-    Reads only these documents, up to `MAX_SAMPLED_DOCUMENTS` values, so that types, counts and
+    Reads only these documents, up to `MAX_COUNTED_VALUES` values, so that types, counts and
     omissions do not depend on documents outside the scope.
 
     Args:
@@ -58,7 +58,7 @@ def field_cards_within(served: SearchModel, numbers: NDArray[np.int64]) -> list[
         numbers: Numbers of the documents, int64 [n].
     """
     counts: dict[str, Counter[tuple[str, Any]]] = {}
-    left = MAX_SAMPLED_DOCUMENTS
+    left = MAX_COUNTED_VALUES
     for start in range(0, len(numbers), CHUNK):
         chunk = numbers[start : start + CHUNK].tolist()
         found = served.documents.metadata_of(chunk)
@@ -81,7 +81,7 @@ def _typed(metadata: Mapping[str, Any]) -> Iterator[tuple[str, set[tuple[str, An
 
 
 def _card_of(name: str, counts: Counter[tuple[str, Any]]) -> FieldCard | None:
-    short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= MAX_EXAMPLE_CHARS]
+    short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= MAX_VALUE_CHARS]
     if not short:
         return None
     return FieldCard(
@@ -101,10 +101,10 @@ def _field_card(documents: Any, name: str, among: NDArray[np.bool_]) -> FieldCar
     # True == 1 in Python: count booleans separately.
     counts = Counter(
         (isinstance(value, bool), value)
-        for value, number in documents.field_values(name, MAX_SAMPLED_DOCUMENTS)
+        for value, number in documents.field_values(name, MAX_COUNTED_VALUES)
         if number < len(among) and among[number]
     )
-    short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= MAX_EXAMPLE_CHARS]
+    short = [(value, n) for (_, value), n in counts.items() if len(str(value)) <= MAX_VALUE_CHARS]
     if not short:
         return None
     types = sorted(documents.field_types(name))

@@ -3,7 +3,7 @@
 import re
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 PORTS = {"http": 80, "https": 443}
@@ -113,7 +113,7 @@ def check_proxy(text: str) -> str:
     """Return an address or network for `--trusted-proxies` unchanged, or '*'.
 
     Raises:
-        ValueError: It is neither; host names are not resolved.
+        ValueError: The text is neither; host names are not resolved.
     """
     if text != ANY:
         network_of(text)
@@ -138,6 +138,26 @@ def network_of(text: str) -> Network:
     if str(network.network_address) != _address_of(text):
         raise ValueError(f"the address has host bits set; write {network}")
     return network
+
+
+NAT64 = IPv6Network("64:ff9b::/96")
+"""Addresses that a translator makes of IPv4 addresses (RFC 6052): the last 32 bits."""
+
+
+def network_of_client(address: str) -> str:
+    """Return the network that one client usually controls: an IPv4 address, or an IPv6 /64.
+
+    A client with an IPv4 address that is written as an IPv6 one, as proxies do, has the former.
+
+    Raises:
+        ValueError: No IP address, for example of a Unix socket.
+    """
+    found = ip_address(address.partition("%")[0])
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is None and found not in NAT64:
+            return str(ip_network((found, 64), strict=False))
+        found = found.ipv4_mapped or IPv4Address(int(found) & 0xFFFFFFFF)
+    return str(found)
 
 
 def _address_of(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from genir.config import Recipe
 from genir.decoding.filters import FilterSpec
 from genir.identifiers.table import IdentifierTable
-from genir.types import Document, Hit
+from genir.types import Capabilities, Document, Hit
 from genir.updates.versions import Version
 
 Check = Callable[[Sequence[str]], None]
@@ -51,6 +51,11 @@ class SearchModel(Protocol):
         ...
 
     @property
+    def capabilities(self) -> Capabilities:
+        """Features of the search strategy."""
+        ...
+
+    @property
     def version(self) -> int:
         """Version of the documents: the number of committed changes."""
         ...
@@ -75,17 +80,21 @@ class SearchModel(Protocol):
             k: Number of hits, for all queries or one for each.
             where: Filter, for all queries or one for each.
             beams: Beam width; None for the recipe's.
-            exact: Whether to use exact search; None for the recipe's mode.
+            exact: Whether to use exact search; None as the recipe's strategy.
         """
         ...
 
     def shares(
         self, query: str, keys: Sequence[str], where: FilterSpec = None
     ) -> list[float] | None:
-        """Return the probability of each document, normalized over the documents that pass `where`.
+        """Return the probability of each document, normalised over the documents that pass `where`.
 
         None if the model's scores are not log-probabilities.
         """
+        ...
+
+    def confidence(self, query: str, key: str) -> float | None:
+        """Return the probability that a document answers a query; None if the model cannot tell."""
         ...
 
     def prepare(self, where: FilterSpec) -> object:
@@ -104,7 +113,7 @@ class SearchModel(Protocol):
         """Apply the changes of other processes; return whether there were any.
 
         Raises:
-            Moved: The folder must be loaded again, and `reload` is false.
+            FolderReplaced: The folder must be loaded again, and `reload` is false.
         """
         ...
 

@@ -23,7 +23,7 @@ def render(matched: Matched) -> Steps[RenderedHits]:
     hits, encoded = list[Hit](), list[str]()
     for hit in matched:
         hits.append(hit)
-        encoded.append(HitMessage.model_validate(hit).model_dump_json())
+        encoded.append(HitMessage.model_validate(hit).model_dump_json(exclude_none=True))
         yield
     content = f"[{','.join(encoded)}]".encode()
     return RenderedHits(content, tuple(hit.key for hit in hits), matched.proven)

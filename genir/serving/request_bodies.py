@@ -77,9 +77,9 @@ class BodyReader:
             large: Whether `--max-body` is the limit instead of `--max-search-body`.
 
         Raises:
-            Refused: The body is not UTF-8 or is compressed.
+            BodyRefused: The body is not UTF-8 or is compressed.
             HTTPException: 413 if it is too large, 400 if the client disconnected.
-            Busy: Too many bodies are in memory.
+            QueueFull: Too many bodies are in memory.
         """
         counted = 0
         try:

@@ -20,8 +20,9 @@ from genir.arguments import is_blank
 from genir.corpus.json_lines import shorten
 from genir.corpus.metadata_values import MAX_NUMBER
 from genir.corpus.serialization import MAX_KEY
-from genir.errors import did_you_mean
-from genir.types import Hit, Selection
+from genir.corpus.vectors import as_queries
+from genir.errors import InputError, did_you_mean
+from genir.types import Selection
 
 MAX_DEPTH = 6
 """Maximum nesting depth of a filter's conditions."""
@@ -33,6 +34,8 @@ MAX_QUERY_CHARACTERS = 100_000
 """Highest `--max-query`, in characters."""
 MAX_QUERIES = 4_096
 """Highest `--max-queries` and `--max-documents`."""
+MAX_DIMENSION = 8_192
+"""Maximum number of columns of a query's vector."""
 MAX_KEYS = 100_000
 """Highest `--max-keys`."""
 
@@ -131,6 +134,22 @@ Queries = Annotated[
     max_items(MAX_QUERIES, "queries"),
 ]
 Keys = Annotated[list[Key], Field(max_length=MAX_KEYS, fail_fast=True), max_items(MAX_KEYS, "keys")]
+
+
+def _direction(vector: list[float]) -> list[float]:
+    try:
+        as_queries("", vector)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return vector
+
+
+Vector = Annotated[
+    list[Annotated[float, Field(strict=True, allow_inf_nan=False)]],
+    Field(min_length=1, max_length=MAX_DIMENSION, fail_fast=True),
+    max_items(MAX_DIMENSION, "numbers"),
+    AfterValidator(_direction),
+]
 Where = Annotated[
     Condition, Field(max_length=MAX_VALUES), AfterValidator(_comparable),
     max_items(MAX_VALUES, "fields"),
@@ -155,7 +174,7 @@ class Message(BaseModel):
 
 
 class SearchRequest(Message):
-    """Body of `POST /v1/search`: either `query` or `queries`."""
+    """Body of `POST /v1/search`: either `query`, `vector` or both, or `queries`."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"query": "copy a directory tree", "k": 10}]}
@@ -163,6 +182,10 @@ class SearchRequest(Message):
 
     query: QueryText | None = None
     queries: Annotated[Queries, Field(min_length=1)] | None = None
+    vector: Vector | None = Field(
+        default=None,
+        description="vector of the query by the model's encoder; a query beside it adds its words",
+    )
     k: int = Field(default=10, ge=1, strict=True, description="maximum number of hits per query")
     where: Where | None = Field(
         default=None,
@@ -179,7 +202,7 @@ class SearchRequest(Message):
     exact: bool | None = Field(
         default=None,
         strict=True,
-        description="exact search, which proves the hits optimal; default: the recipe's mode",
+        description="exact search, which proves the hits optimal; default: as the strategy",
     )
     deadline_ms: int | None = Field(
         default=None, ge=1, strict=True, description="milliseconds until the request times out"
@@ -188,21 +211,29 @@ class SearchRequest(Message):
     shares: bool = Field(
         default=False,
         strict=True,
-        description="return the probability of each hit among all documents",
+        description="return the probability of each hit among all documents, and the confidence "
+        "that the first hit answers the query",
     )
     fresh: bool = Field(default=False, strict=True, description="bypass the answer cache")
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
-        if (self.query is None) == (self.queries is None):
-            raise ValueError('give either "query" (a text) or "queries" (a list of texts)')
+        if (self.query is None and self.vector is None) == (self.queries is None):
+            raise ValueError(
+                'give either "query" (a text), "vector" (numbers) or both, or "queries" (a list of '
+                "texts)"
+            )
+        if self.system == "bm25" and self.vector is not None:
+            raise ValueError("bm25 reads words only; leave the vector out")
         if self.system == "bm25" and (self.beams is not None or self.exact is not None):
             raise ValueError("bm25 has neither beams nor exact; leave them out")
         return self
 
     def texts(self) -> list[str]:
-        """Return the queries as a list."""
-        return self.queries if self.query is None else [self.query]  # type: ignore[return-value]
+        """Return the queries as a list; one with a vector is a `VectorQuery`."""
+        if self.queries is not None:
+            return self.queries
+        return as_queries(self.query or "", self.vector)
 
     @property
     def selection(self) -> Selection:
@@ -210,6 +241,16 @@ class SearchRequest(Message):
         where = (self.where,) if self.where else ()
         allow = () if self.allow is None else (frozenset(self.allow),)
         return Selection(where, allow, frozenset(self.deny))
+
+
+class UnitMessage(BaseModel):
+    """A part of a long document, with the fields of `genir.types.Unit`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    start: int = Field(description="first character in the document's text")
+    end: int = Field(description="end in the document's text, exclusive")
+    heading: str = Field(description="Markdown heading of the part; empty if there is none")
 
 
 class HitMessage(BaseModel):
@@ -227,6 +268,10 @@ class HitMessage(BaseModel):
         description="generated identifier; empty for a token limited to some documents, since "
         "identifiers are numbered over all documents"
     )
+    unit: UnitMessage | None = Field(
+        default=None,
+        description="part of the document that matches best; absent if the model has no units",
+    )
 
 
 class Hits(BaseModel):
@@ -243,16 +288,17 @@ class Hits(BaseModel):
         "if not requested, and if scores are not log-probabilities",
     )
 
-    @classmethod
-    def of(cls, hits: list[Hit], shares: list[float] | None = None) -> Self:
-        """Convert a searcher's hits for one query."""
-        found = [HitMessage.model_validate(hit) for hit in hits]
-        return cls(hits=found, proven=getattr(hits, "proven", None), shares=shares)
+    confidence: float | None = Field(
+        default=None,
+        description="probability that the first hit answers the query, comparable between queries; "
+        "absent if shares are not requested, for a token limited to some documents, and if the "
+        "model cannot tell",
+    )
 
 
 INDEX_MS = (
-    "milliseconds spent building the bm25 index or waiting for it; not part of took_ms; "
-    "absent for genir"
+    "milliseconds spent building the bm25 index or waiting for it, 0 if there is one; not part of "
+    "took_ms; absent for genir"
 )
 
 

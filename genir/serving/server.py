@@ -21,6 +21,7 @@ import uvicorn
 
 from genir.console import Console, print_line, styled
 from genir.errors import InputError
+from genir.plurals import counted
 from genir.process_memory import exempt_from_collection, limit_heap_growth
 from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
@@ -72,7 +73,7 @@ def serve(
     asked = settings.precision
     changes = ModelChecks(settings).refuse_unsigned(folder)
     if changes:
-        print_line(f"{folder.name}: {changes:,} changes since the signature", stderr=True)
+        print_line(f"{folder.name}: {counted(changes, 'change')} since the signature", stderr=True)
     sys.setswitchinterval(SWITCH_SECONDS)
     limit_heap_growth()
     with bind(host, port) as listener, logging_json():
@@ -100,8 +101,8 @@ def run(
     loopback, settings = is_loopback(listener), settings or Settings()
     if loopback and not settings.hosts:
         settings = settings.model_copy(update={"hosts": LOOPBACK_HOSTS})
-    examiner = ModelChecks(settings)
-    app = create_app(examples=examples, settings=settings, loopback=loopback, examiner=examiner)
+    checker = ModelChecks(settings)
+    app = create_app(examples=examples, settings=settings, loopback=loopback, checker=checker)
     service: Service = app.state.service
     server = GracefulServer(service, settings)
     console = Console(stderr=True)

@@ -16,7 +16,13 @@ from genir.errors import FolderError, InputError
 from genir.serving.batching import BatchScheduler
 from genir.serving.bm25 import BM25Comparison, BM25Result, View, look_up_hits
 from genir.serving.cache import AnswerCache
-from genir.serving.jobs import ModelState, SearchJob, SearchResult, current_caller
+from genir.serving.jobs import (
+    ModelState,
+    Probabilities,
+    SearchJob,
+    SearchResult,
+    current_caller,
+)
 from genir.serving.metrics import Metrics
 from genir.serving.model_checks import ModelChecker, NoChecks
 from genir.serving.protocols import Opener, SearchModel, UpdatableModel
@@ -48,6 +54,7 @@ def open_folder(folder: Path, precision: Precision = "auto") -> SearchModel:
     retriever = Retriever.load(folder)
     asked = retriever.recipe.training.precision
     taken = describe(retriever.model.device.type, ("answering",), asked)
+    _ = retriever.reranker  # load it before the first query
     log.info("loaded", extra={"model": folder.name, "precision": taken})
     return retriever
 
@@ -60,11 +67,11 @@ class Service:
         retriever: SearchModel | None = None,
         settings: Settings | None = None,
         metrics: Metrics | None = None,
-        opener: Opener = open_folder,
-        examiner: ModelChecker | None = None,
+        load_folder: Opener = open_folder,
+        checker: ModelChecker | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        self.examiner = examiner or NoChecks()
+        self.checker = checker or NoChecks()
         self.metrics = metrics or Metrics()
         self.draining = False  # readiness fails and connections are closed after a response
         self.is_stuck = False  # a thread still runs after `close`
@@ -73,7 +80,7 @@ class Service:
         self._given_up: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.last_request = monotonic()
         self._worker = BatchScheduler(self.settings, self.metrics, self._sync)
-        self._writer = UpdateWorker(self._worker, opener, self.settings, self.examiner)
+        self._writer = UpdateWorker(self._worker, load_folder, self.settings, self.checker)
         self._cache: AnswerCache[SearchResult] = AnswerCache(self.settings.cache * MIB)
         self._cards: AnswerCache[object] = AnswerCache(MAX_CARD_BYTES)
         self._comparison = BM25Comparison(self.settings.max_compared)
@@ -183,7 +190,7 @@ class Service:
         `deadline` is in seconds of the monotonic clock.
 
         Raises:
-            Busy: The queue is full.
+            QueueFull: The queue is full.
             TimeoutError: The deadline has passed.
             NotReady: No model is loaded.
             InputError: A query or filter is invalid.
@@ -252,28 +259,30 @@ class Service:
         self._cards.put(state, name, answer)
         return answer
 
-    async def shares(
+    async def probabilities(
         self, asks: Sequence[SearchJob], found: Sequence[SearchResult], deadline: float
-    ) -> list[list[float] | None]:
-        """Return the shares of each query's hits; None if they are unknown.
+    ) -> list[Probabilities]:
+        """Return the shares of each query's hits and the confidence in the first one.
 
         They are cached like answers, and None if the documents have changed since the search.
         """
-        return [await self._shares(*pair, deadline) for pair in zip(asks, found, strict=True)]
+        pairs = zip(asks, found, strict=True)
+        return [await self._probabilities(*pair, deadline) for pair in pairs]
 
-    async def _shares(
+    async def _probabilities(
         self, ask: SearchJob, found: SearchResult, deadline: float
-    ) -> list[float] | None:
+    ) -> Probabilities:
         keys = found.rendered.keys
 
-        def question(served: SearchModel) -> list[float] | None:
+        def question(served: SearchModel) -> Probabilities:
             if self._worker.state != found.state:
-                return None
-            return served.shares(ask.text, keys, ask.selection)
+                return Probabilities()
+            sure = served.confidence(ask.text, keys[0]) if keys else None
+            return Probabilities(served.shares(ask.text, keys, ask.selection), sure)
 
-        name = ("shares", ask.name, found.state)
-        shares, state = await self.remember(name, question, deadline)
-        return shares if state == found.state else None
+        name = ("probabilities", ask.name, found.state)
+        known, state = await self.remember(name, question, deadline)
+        return known if state == found.state else Probabilities()
 
     async def compare(
         self, asks: Sequence[SearchJob], deadline: float, scope: Selection | None = None
@@ -284,16 +293,14 @@ class Service:
         separately, since the times of the model do not include building it either.
         """
 
-        def look(served: SearchModel) -> View:
+        def take_snapshot(served: SearchModel) -> View:
             return self._comparison.snapshot(
                 served, self._worker.state, [ask.selection for ask in asks], scope
             )
 
-        view = await self.ask(look, deadline)
+        view = await self.ask(take_snapshot, deadline)
         async with asyncio.timeout(max(0.0, deadline - monotonic())):
-            begun = monotonic()
-            await self._comparison.prepare(view)
-            index_ms = (monotonic() - begun) * 1000
+            index_ms = await self._comparison.prepare(view)
             hits = await self._comparison.search(view, [(ask.text, ask.k) for ask in asks])
 
         def look_up(served: SearchModel) -> list[LazyHits]:

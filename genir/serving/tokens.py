@@ -24,7 +24,7 @@ from genir.types import Selection
 
 Role = Literal["read", "write"]
 PREFIX = "genir_"
-"""Prefix of every secret, so that secret scanners recognize leaked ones."""
+"""Prefix of every secret, so that secret scanners recognise leaked ones."""
 FILE_MODE = 0o600
 
 
@@ -191,33 +191,33 @@ class TokenSpec:
     allow: Sequence[str] | None = None
 
 
-def new_token(path: Path, wish: TokenSpec) -> str:
+def new_token(path: Path, spec: TokenSpec) -> str:
     """Add a token to a file, which is created if missing; return the secret, which is not stored.
 
     Raises:
         InputError: The name is already used, or the file cannot be written.
     """
     tokens = list(read_tokens(path)) if path.exists() else []
-    if any(token.name == wish.name for token in tokens):
+    if any(token.name == spec.name for token in tokens):
         raise InputError(
-            f"{path}: there is a token {wish.name!r} already; take its line out to revoke it, "
+            f"{path}: there is a token {spec.name!r} already; take its line out to revoke it, "
             "or choose another name"
         )
     secret = PREFIX + secrets.token_urlsafe(32)
     try:
         made = Token(
-            name=wish.name,
+            name=spec.name,
             sha256=hash_of(secret).hex(),
-            role=wish.role,
-            where=wish.where or {},
-            allow=None if wish.allow is None else as_keys(wish.allow, "allow"),
+            role=spec.role,
+            where=spec.where or {},
+            allow=None if spec.allow is None else as_keys(spec.allow, "allow"),
         )
     except ValidationError as error:
         raise InputError(
-            f"token {wish.name!r}: {error.errors()[0]['msg']}; use letters, digits, . _ @ and -"
+            f"token {spec.name!r}: {error.errors()[0]['msg']}; use letters, digits, . _ @ and -"
         ) from None
     for field, condition in made.where.items():
-        check_condition(field, condition, f"token {wish.name!r}")
+        check_condition(field, condition, f"token {spec.name!r}")
     _write(path, [*tokens, made])
     return secret
 

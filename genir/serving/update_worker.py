@@ -23,7 +23,7 @@ from genir.serving.fair_thread import FairThread, ThreadStopped
 from genir.serving.model_checks import ModelChecker, NoChecks, identity
 from genir.serving.protocols import Opener, SearchModel, UpdatableModel
 from genir.serving.settings import Settings
-from genir.updates.index import folder_fingerprint
+from genir.updates.base_folder import folder_fingerprint
 from genir.updates.journal import FolderReplaced
 from genir.updates.lock_timeout import waiting_until
 
@@ -43,12 +43,12 @@ class UpdateWorker:
     def __init__(
         self,
         worker: BatchScheduler,
-        opener: Opener,
+        load_folder: Opener,
         settings: Settings,
-        examiner: ModelChecker | None = None,
+        checker: ModelChecker | None = None,
     ) -> None:
-        self._worker, self._opener, self._settings = worker, opener, settings
-        self._examiner = examiner or NoChecks()
+        self._worker, self._load_folder, self._settings = worker, load_folder, settings
+        self._checker = checker or NoChecks()
         self._examining = False
         self._known: tuple[int, ...] = ()  # stamp of the folder of the answering model
         self._bad: tuple[int, ...] = ()  # identity of a replaced folder that was rejected
@@ -73,9 +73,9 @@ class UpdateWorker:
         finished, but no longer waits for locks of other processes.
 
         Raises:
-            Busy: Too many changes wait.
-            Closed: The server is shutting down.
-            Late: The deadline passed before the change started.
+            QueueFull: Too many changes wait.
+            ShuttingDown: The server is shutting down.
+            DeadlineExceeded: The deadline passed before the change started.
         """
         return await self._run(lambda: self._change(work), deadline)
 
@@ -87,15 +87,15 @@ class UpdateWorker:
         """Check a folder in a separate thread, in parallel to changes and searches.
 
         Raises:
-            Busy: Another folder is being checked.
-            Closed: The server is shutting down.
+            QueueFull: Another folder is being checked.
+            ShuttingDown: The server is shutting down.
             InputError: The folder is rejected.
         """
         if self._examining:
             raise QueueFull
         self._examining = True
         try:
-            await asyncio.wrap_future(self._trials.submit(lambda: self._examiner(folder)))
+            await asyncio.wrap_future(self._trials.submit(lambda: self._checker(folder)))
         except ThreadStopped:
             raise ShuttingDown from None
         finally:
@@ -129,7 +129,7 @@ class UpdateWorker:
         self._waiting -= 1
 
     def submit(self, work: Callable[[], T]) -> "Future[T]":
-        """Run work in the thread. Raises Closed."""
+        """Run work in the thread. Raises ShuttingDown."""
         try:
             return self._thread.submit(work)
         except ThreadStopped:
@@ -156,7 +156,7 @@ class UpdateWorker:
     def close(self, timeout: float) -> bool:
         """Drop waiting work and wait for running work; return whether the threads have ended."""
         until = monotonic() + timeout
-        self._examiner.close()
+        self._checker.close()
         ended = self._trials.close(timeout) & self._thread.close(until - monotonic())
         if ended and self._copy is not None:
             self._copy.close()
@@ -176,7 +176,7 @@ class UpdateWorker:
             raise InputError("the model is in no folder yet; save it before changing documents")
         self._examine_replaced(served.folder)  # the copy would load it
         if self._copy is None:
-            self._copy = self._opener(served.folder)
+            self._copy = self._load_folder(served.folder)
         assert self._copy is not None
         return self._copy
 
@@ -191,7 +191,7 @@ class UpdateWorker:
         except FolderReplaced:
             if not own:
                 self._examine_replaced(served.folder)
-            self.install(self._opener(served.folder))
+            self.install(self._load_folder(served.folder))
 
     def _examine_replaced(self, folder: Path) -> None:
         """Check a folder that another process has replaced.
@@ -205,7 +205,7 @@ class UpdateWorker:
         if now == self._bad:
             raise InputError(f"{folder}: was replaced by a folder that was refused; restore it")
         try:
-            self._examiner(folder)
+            self._checker(folder)
         except InputError as error:
             self._bad = now
             log.error("the replaced model folder is refused: %s", error)
@@ -213,7 +213,7 @@ class UpdateWorker:
         self._known, self._bad = folder_fingerprint(folder), ()
 
     def _swap(self, folder: Path) -> SearchModel:
-        fresh: SearchModel = self._opener(folder)
+        fresh: SearchModel = self._load_folder(folder)
         self.install(fresh)
         if self._copy is not None:
             self._copy.close()

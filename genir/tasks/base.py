@@ -48,11 +48,7 @@ class Task(ABC):
 
     @abstractmethod
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield one epoch's examples, document by document in corpus order."""
 
@@ -61,7 +57,7 @@ Stats = TypeVar("Stats")
 
 
 class CorpusTask(Task, Generic[Stats]):
-    """A task that needs statistics of the whole corpus, computed once in one pass."""
+    """A task over one document at a time and statistics of the whole corpus, computed once."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
@@ -77,10 +73,21 @@ class CorpusTask(Task, Generic[Stats]):
             self._fitted = (corpus, self.fit(corpus, table))
         return self._fitted[1]
 
+    @abstractmethod
+    def pairs(self, document: Document, facts: Stats, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return the sources of a document, and the key of each one's target document.
 
-def draw_target(table: IdentifierTable, document: Document, rng: Random) -> Identifier:
-    """Return one of the document's identifiers, sampled as by `draw_identifier`."""
-    return draw_identifier(table, document.key, rng)
+        facts: result of `fit`.
+        """
+
+    def examples(
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
+    ) -> Iterator[Example]:
+        """Yield the pairs of each document; a target is sampled after its source."""
+        facts = self.stats(corpus, table)
+        for document in corpus:
+            for source, key in self.pairs(document, facts, rng):
+                yield Example(source, draw_identifier(table, key, rng))
 
 
 def draw_identifier(table: IdentifierTable, key: str, rng: Random) -> Identifier:

@@ -32,7 +32,7 @@ def clean(text: str) -> str:
 
 
 def is_bare(document: Document) -> bool:
-    """Whether title and text of a document have no word."""
+    """Return whether title and text of a document have no word."""
     return not (document.title + document.text).strip()
 
 
@@ -64,7 +64,7 @@ def sentence_places(text: str) -> list[tuple[int, int]]:
 
 
 def sentences(text: str) -> list[str]:
-    """Return the normalized sentences; `join_words` restores the original spacing between them."""
+    """Return the normalised sentences; `join_words` restores the original spacing between them."""
     found: list[str] = []
     before = None
     for start, end in sentence_places(text):

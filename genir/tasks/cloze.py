@@ -12,7 +12,7 @@ from pydantic import Field
 from genir.config import StrictModel
 from genir.corpus.tokens import count_words, join_words
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import CorpusTask, Task, TrainQueries, draw_identifier, draw_target
+from genir.tasks.base import CorpusTask, Task, TrainQueries, draw_identifier
 from genir.tasks.chunking import fill, first_section, sentences
 from genir.tasks.hyperlinks import linked_from
 from genir.tasks.indexing import Indexing
@@ -39,27 +39,23 @@ class Ict(Task):
     Options = IctOptions
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield one example for each passage that has a long enough sentence and a target."""
         for document in corpus:
             for passage in fill(sentences(document.text), self.options.words):
-                chosen = _draw_long(passage, self.options.shortest, rng)
-                if chosen is None:
+                long = _long(passage, self.options.shortest)
+                if not long:
                     continue
+                chosen = rng.choice(long)
                 sentence = str(passage[chosen])
                 if self.options.target == "identifier":
-                    yield Example(sentence, draw_target(table, document, rng))
-                elif rest := self._rest(passage, chosen, rng):
+                    yield Example(sentence, draw_identifier(table, document.key, rng))
+                    continue
+                kept = rng.random() < self.options.keep and len(passage) > 1
+                rest = join_words([s for n, s in enumerate(passage) if kept or n != chosen])
+                if rest:
                     yield Example(sentence, rest)
-
-    def _rest(self, passage: Sequence[str], chosen: int, rng: Random) -> str:
-        kept = rng.random() < self.options.keep and len(passage) > 1
-        return join_words([s for n, s in enumerate(passage) if kept or n != chosen])
 
 
 class BfsOptions(StrictModel):
@@ -92,29 +88,20 @@ class Wlp(CorpusTask[dict[str, list[str]]]):
         """Collect the keys of the documents that link to each document."""
         return linked_from(corpus, table)
 
-    def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
-    ) -> Iterator[Example]:
-        """Yield `count` examples for each document that others link to."""
-        linking = self.stats(corpus, table)
-        for document in corpus:
-            others = linking.get(document.key)
-            long = _long_opening(document, self.options.shortest)
-            for _ in range(self.options.count if others and long else 0):
-                source = rng.choice(long)
-                yield Example(source, draw_identifier(table, rng.choice(others or []), rng))
+    def pairs(
+        self, document: Document, facts: dict[str, list[str]], rng: Random
+    ) -> Iterator[tuple[str, str]]:
+        """Yield `count` sentences of a document that others link to."""
+        others = facts.get(document.key, [])
+        long = _long_opening(document, self.options.shortest)
+        for _ in range(self.options.count if others and long else 0):
+            yield rng.choice(long), rng.choice(others)
 
 
 def _long_opening(document: Document, shortest: int) -> list[str]:
     opening = sentences(first_section(document.text))
-    return [str(sentence) for sentence in opening if count_words(sentence) >= shortest]
+    return [str(opening[place]) for place in _long(opening, shortest)]
 
 
-def _draw_long(passage: Sequence[str], shortest: int, rng: Random) -> int | None:
-    """Sample the index of a sentence of at least `shortest` words; None if there is none."""
-    long = [place for place, sentence in enumerate(passage) if count_words(sentence) >= shortest]
-    return rng.choice(long) if long else None
+def _long(passage: Sequence[str], shortest: int) -> list[int]:
+    return [place for place, sentence in enumerate(passage) if count_words(sentence) >= shortest]

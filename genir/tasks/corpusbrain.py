@@ -9,6 +9,7 @@ identifier is the target of a separate example, with any scheme.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from random import Random
 from typing import Literal
 
@@ -17,7 +18,7 @@ from pydantic import Field
 from genir.config import StrictModel
 from genir.corpus.tokens import count_words
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import Task, TrainQueries, draw_identifier, draw_target
+from genir.tasks.base import Task, TrainQueries, draw_identifier
 from genir.tasks.chunking import clean, paragraph_places, sentence_places
 from genir.tasks.hyperlinks import Places, anchors
 from genir.types import Document, Example
@@ -25,13 +26,13 @@ from genir.types import Document, Example
 LINK_COUNT_WEIGHTS = (0.70, 0.20, 0.05, 0.03, 0.02)
 """Probabilities that a source also leads to 0, 1, ... 4 of the page's links."""
 
-SENTENCES_PER_PAGE = 11
+RANDOM_UNITS_PER_PAGE = 11
 """Number of random units of a page used as sources, besides the lead unit."""
 
 PARAGRAPH_RANGES = ((0, 3), (3, 6), (6, 9))
 """Start and end units of each lead paragraph."""
 
-CONTEXT_SENTENCES = 3
+MAX_LINKS_PER_PAGE = 3
 """Maximum number of links of a page used as sources."""
 
 
@@ -70,11 +71,7 @@ class PageTask(UnitTask):
     Options = PageTaskOptions
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield one example for each source and identifier, or for each source if joined."""
         for document in corpus:
@@ -82,7 +79,7 @@ class PageTask(UnitTask):
             units = [clean(document.text[start:end]) for start, end in places]
             links = [anchor.target for anchor in anchors(document, table)] if units else []
             for source in dict.fromkeys(self.sources(units, rng)):
-                own = draw_target(table, document, rng)
+                own = draw_identifier(table, document.key, rng)
                 (count,) = rng.choices(range(len(LINK_COUNT_WEIGHTS)), LINK_COUNT_WEIGHTS)
                 keys = dict.fromkeys(rng.sample(links, min(count, len(links))))
                 linked = tuple(draw_identifier(table, key, rng) for key in keys)
@@ -104,7 +101,7 @@ class Iss(PageTask):
     def sources(self, units: Sequence[str], rng: Random) -> list[str]:
         """Sample the later units."""
         later = units[1:]
-        return [*units[:1], *rng.sample(later, min(SENTENCES_PER_PAGE, len(later)))]
+        return [*units[:1], *rng.sample(later, min(RANDOM_UNITS_PER_PAGE, len(later)))]
 
 
 class Lps(PageTask):
@@ -126,20 +123,15 @@ class Hip(UnitTask):
     name = "hip"
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
-        """Yield up to `CONTEXT_SENTENCES` examples for each page, with distinct (unit, target)
+        """Yield up to `MAX_LINKS_PER_PAGE` examples for each page, with distinct (unit, target)
         pairs."""
         for document in corpus:
             places = self.places(document)
             found = anchors(document, table, places)
             usable = [(a.place, a.target) for a in found if 2 <= a.place < len(places) - 1]
-            for place, key in list(dict.fromkeys(rng.sample(usable, len(usable))))[
-                :CONTEXT_SENTENCES
-            ]:
+            shuffled = dict.fromkeys(rng.sample(usable, len(usable)))
+            for place, key in islice(shuffled, MAX_LINKS_PER_PAGE):
                 around = [document.text[a:b] for a, b in places[place - 1 : place + 2]]
                 yield Example(clean(" ".join(around)), draw_identifier(table, key, rng))

@@ -3,7 +3,7 @@ DynamicRetriever's vanilla model (Zhou et al., arXiv:2203.00537) and of Ultron.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Literal
 
@@ -12,11 +12,11 @@ from pydantic import Field
 from genir.config import StrictModel
 from genir.corpus.tokens import join_words, words
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import CorpusTask, TrainQueries, draw_target
+from genir.tasks.base import CorpusTask
 from genir.tasks.chunking import fill, sentences
 from genir.tasks.indexing import Indexing
 from genir.tasks.term_stats import UnigramModel, document_words
-from genir.types import Document, Example
+from genir.types import Document
 
 MAX_WORDS_READ = 1024
 """Number of leading words of a document that terms are selected from."""
@@ -60,22 +60,13 @@ class Terms(CorpusTask[UnigramModel]):
         """Count document frequencies."""
         return UnigramModel(corpus)
 
-    def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
-    ) -> Iterator[Example]:
-        """Yield one example for each document."""
-        language = self.stats(corpus, table)
-        for document in corpus:
-            found = document_words(document)[:MAX_WORDS_READ]
-            if found:
-                places = self._places(found, language, rng)
-                yield Example(
-                    " ".join(found[place] for place in places), draw_target(table, document, rng)
-                )
+    def pairs(
+        self, document: Document, facts: UnigramModel, rng: Random
+    ) -> Iterable[tuple[str, str]]:
+        """Return the selected terms as one source."""
+        found = document_words(document)[:MAX_WORDS_READ]
+        places = self._places(found, facts, rng)
+        return [(" ".join(found[place] for place in places), document.key)] if found else []
 
     def _places(self, found: Sequence[str], language: UnigramModel, rng: Random) -> list[int]:
         """Return the positions of the selected terms; ties go to the earlier position."""

@@ -7,7 +7,7 @@ stop words.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from random import Random
 from typing import ClassVar, NamedTuple
@@ -17,16 +17,10 @@ from pydantic import Field
 from genir.config import StrictModel
 from genir.corpus.tokens import terms
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
+from genir.tasks.base import CorpusTask
 from genir.tasks.hyperlinks import Anchor, anchors
-from genir.tasks.term_stats import (
-    STOP_WORDS,
-    UnigramModel,
-    WordSampler,
-    document_words,
-    normal,
-)
-from genir.types import Document, Example
+from genir.tasks.term_stats import STOP_WORDS, UnigramModel, WordSampler, document_words, normal
+from genir.types import Document
 
 MAX_PAIRS = 32
 """Maximum number of pairs made from one link and the links after it in its sentence."""
@@ -89,21 +83,12 @@ class AnchorTask(CorpusTask[LinkGraph]):
         language = UnigramModel(corpus)
         return LinkGraph(language, meanings, PageSamplers(corpus, language), table)
 
-    def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
-    ) -> Iterator[Example]:
-        """Yield the pairs of each document's links."""
-        web = self.stats(corpus, table)
-        for document in corpus:
-            for source, target in self.pairs(anchors(document, table), web, rng):
-                yield Example(source, draw_identifier(table, target, rng))
+    def pairs(self, document: Document, facts: LinkGraph, rng: Random) -> Iterable[tuple[str, str]]:
+        """Return the pairs of the document's links."""
+        return self.link_pairs(anchors(document, facts.table), facts, rng)
 
     @abstractmethod
-    def pairs(
+    def link_pairs(
         self, found: Sequence[Anchor], web: LinkGraph, rng: Random
     ) -> Iterable[tuple[str, str]]:
         """Return (source, key of the target) of a document's links."""
@@ -119,7 +104,7 @@ class Rqp(AnchorTask):
 
     name = "rqp"
 
-    def pairs(
+    def link_pairs(
         self, found: Sequence[Anchor], web: LinkGraph, rng: Random
     ) -> Iterable[tuple[str, str]]:
         """Return one pair for each link."""
@@ -134,16 +119,12 @@ class Qdm(Rqp):
 
     name = "qdm"
 
-    def pairs(
+    def link_pairs(
         self, found: Sequence[Anchor], web: LinkGraph, rng: Random
     ) -> Iterable[tuple[str, str]]:
         """Return one pair for each ambiguous link."""
         ambiguous = [a for a in found if len(web.anchor_targets[a.words.lower()]) > 1]
-        return super().pairs(ambiguous, web, rng)
-
-
-class RdpOptions(StrictModel):
-    """The task has no parameters."""
+        return super().link_pairs(ambiguous, web, rng)
 
 
 class Rdp(AnchorTask):
@@ -153,9 +134,9 @@ class Rdp(AnchorTask):
     """
 
     name = "rdp"
-    Options = RdpOptions
+    Options = StrictModel
 
-    def pairs(
+    def link_pairs(
         self, found: Sequence[Anchor], web: LinkGraph, rng: Random
     ) -> Iterable[tuple[str, str]]:
         """Return one pair for each sentence; ties go to the first link."""
@@ -173,7 +154,7 @@ class Acm(AnchorTask):
 
     name = "acm"
 
-    def pairs(
+    def link_pairs(
         self, found: Sequence[Anchor], web: LinkGraph, rng: Random
     ) -> Iterable[tuple[str, str]]:
         """Yield a pair for every two links of a sentence, from the earlier to the later one.

@@ -21,7 +21,7 @@ class Anchor:
     """A link to another document.
 
     Attributes:
-        words: Anchor text, whitespace-normalized.
+        words: Anchor text, whitespace-normalised.
         target: Key of the linked document.
         place: Index of the part (sentence or paragraph) where the link starts.
         part: Text of that part.
@@ -41,8 +41,6 @@ def anchors(
     """Return a document's links to other documents in the table, in reading order.
 
     Args:
-        document: The document.
-        table: Identifiers of the corpus.
         places: Parts of the text to search; sentences by default. Links outside are skipped.
     """
     if not document.links:

@@ -1,7 +1,4 @@
-"""Indexing tasks: a part of the document's own text -> its identifier.
-
-`passages.py` defines text normalization and the lead.
-"""
+"""Indexing tasks: a part of the document's own text -> its identifier."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +10,7 @@ from pydantic import Field, model_validator
 from genir.config import StrictModel
 from genir.corpus.tokens import words
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import Task, TrainQueries, draw_target
+from genir.tasks.base import Task, TrainQueries, draw_identifier
 from genir.tasks.chunking import clean, lead, span, windows
 from genir.types import Document, Example
 
@@ -22,17 +19,13 @@ class Indexing(Task):
     """Base class of tasks whose sources come from the document alone."""
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield one example for each non-empty source."""
         for document in corpus:
             for source in self.sources(document, rng):
                 if source:
-                    yield Example(source, draw_target(table, document, rng))
+                    yield Example(source, draw_identifier(table, document.key, rng))
 
     @abstractmethod
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
@@ -56,15 +49,11 @@ class Lead(Indexing):
         return [lead(document.text, self.options.words)]
 
 
-class TitleOptions(StrictModel):
-    """No options."""
-
-
 class Title(Indexing):
     """The title."""
 
     name = "title"
-    Options = TitleOptions
+    Options = StrictModel
 
     def sources(self, document: Document, rng: Random) -> Iterable[str]:
         """Return the title."""

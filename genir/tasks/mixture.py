@@ -31,11 +31,7 @@ class Mixture:
         self.idle: list[str] = []
 
     def epoch(
-        self,
-        number: int,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
+        self, number: int, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries
     ) -> list[Example]:
         """Return the shuffled examples of epoch `number`.
 

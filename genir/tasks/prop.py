@@ -18,9 +18,9 @@ from pydantic import Field
 from genir.config import StrictModel
 from genir.corpus.tokens import is_alphabetic
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import CorpusTask, Stats, TrainQueries, draw_target
+from genir.tasks.base import CorpusTask, Stats
 from genir.tasks.term_stats import UnigramModel, document_words, draw_distinct, poisson
-from genir.types import Document, Example
+from genir.types import Document
 
 
 class Sampler(ABC):
@@ -42,24 +42,14 @@ class Sampler(ABC):
 class WordSetTask(CorpusTask[Stats]):
     """Base class of tasks that sample pairs of word sets."""
 
-    def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
-    ) -> Iterator[Example]:
-        """Yield the more likely set of each pair; ties go to the first."""
-        facts = self.stats(corpus, table)
-        for document in corpus:
-            sampler = self.sampler(Counter(document_words(document)), facts)
-            if sampler is None:
-                continue
-            for _ in range(self.options.pairs):
-                size = poisson(self.options.mean, rng)
-                pair = [sampler.draw(size, rng) for _ in range(2)]
-                yield Example(" ".join(max(pair, key=sampler.likelihood)),
-                              draw_target(table, document, rng))  # fmt: skip
+    def pairs(self, document: Document, facts: Stats, rng: Random) -> Iterator[tuple[str, str]]:
+        """Yield the more likely set of each pair of word sets; ties go to the first."""
+        sampler = self.sampler(Counter(document_words(document)), facts)
+        for _ in range(self.options.pairs if sampler else 0):
+            assert sampler is not None
+            size = poisson(self.options.mean, rng)
+            drawn = [sampler.draw(size, rng) for _ in range(2)]
+            yield " ".join(max(drawn, key=sampler.likelihood)), document.key
 
     @abstractmethod
     def sampler(self, counts: Counter[str], facts: Stats) -> Sampler | None:
@@ -102,11 +92,11 @@ class Prop(WordSetTask[Background]):
     def fit(self, corpus: Sequence[Document], table: IdentifierTable) -> Background:
         """Count the words and subsample frequent ones."""
         language = UnigramModel(corpus)
-        kept = {word: self._frequent(language.probability(word)) for word in language.counts}
+        kept = {w: self._keep_probability(language.probability(w)) for w in language.counts}
         weights = (language.probability(word) * part for word, part in kept.items())
         return Background(language, list(kept), list(accumulate(weights)), kept)
 
-    def _frequent(self, share: float) -> float:
+    def _keep_probability(self, share: float) -> float:
         """Return the probability of keeping a word of this relative frequency (word2vec)."""
         if self.options.frequent >= 1:
             return 1.0
@@ -130,12 +120,9 @@ class Smoothed(Sampler):
 
     def draw(self, size: int, rng: Random) -> list[str]:
         """Sample each word from the document or the corpus."""
-        return [self._word(rng) for _ in range(size)]
-
-    def _word(self, rng: Random) -> str:
-        if rng.random() < self.share:
-            return rng.choices(self.words, cum_weights=self.bounds)[0]
-        return rng.choices(self.background.words, cum_weights=self.background.bounds)[0]
+        own, corpus = (self.words, self.bounds), (self.background.words, self.background.bounds)
+        sources = (own if rng.random() < self.share else corpus for _ in range(size))
+        return [rng.choices(words, cum_weights=bounds)[0] for words, bounds in sources]
 
     def score(self, word: str) -> float:
         """Return log P(word | document)."""

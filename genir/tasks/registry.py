@@ -34,7 +34,6 @@ TASKS: Registry[Task] = Registry(
     ),
 )
 # fmt: on
-TaskSection.variants = TASKS
 
 
 def task_options(section: TaskSection) -> StrictModel:

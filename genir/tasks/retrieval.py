@@ -13,7 +13,7 @@ from genir.corpus.json_lines import json_records, shorten
 from genir.corpus.query_digests import normalise_query
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import Task, TrainQueries, draw_identifier, draw_target
+from genir.tasks.base import Task, TrainQueries, draw_identifier
 from genir.tasks.chunking import clean
 from genir.text_files import read_lines
 from genir.types import Document, Example
@@ -32,11 +32,7 @@ class Queries(Task):
     Options = QueriesOptions
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield the train queries of each document, in corpus order."""
         answers: dict[str, dict[str, None]] = {}
@@ -45,7 +41,7 @@ class Queries(Task):
                 if self.concatenates_targets:
                     answers.setdefault(source, {})[document.key] = None
                 else:
-                    yield Example(source, draw_target(table, document, rng))
+                    yield Example(source, draw_identifier(table, document.key, rng))
         for source, keys in answers.items():
             first, *others = (draw_identifier(table, key, rng) for key in keys)
             yield Example(source, first, extra_targets=tuple(others))
@@ -97,11 +93,7 @@ class PseudoQueries(Task):
             self.asked[key] = [text for text in texts if normalise_query(text) not in held_out]
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield the queries of each document. Raises `InputError` for an unknown document."""
         for key, number in self.lines.items():
@@ -112,11 +104,10 @@ class PseudoQueries(Task):
                 )
         for document in corpus:
             for source in self.asked.get(document.key, ()):
-                yield Example(source, draw_target(table, document, rng))
+                yield Example(source, draw_identifier(table, document.key, rng))
 
 
 def _text(record: Mapping[str, Any], name: str, where: str) -> str:
-    """Return a field that must be a non-blank string."""
     if name not in record:
         raise InputError(
             f'{where}: no {name}; write {{"text", "document"}} '

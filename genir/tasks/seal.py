@@ -44,11 +44,7 @@ class Overlaps(Task):
     Options = OverlapsOptions
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield (source, n-gram of title and text), document by document."""
         for document in corpus:
@@ -78,10 +74,10 @@ class Overlaps(Task):
         bounds = list(accumulate(exp((n - most) / self.options.temperature) for n in shared))
         drawn = rng.choices(starts, cum_weights=bounds, k=self.options.count)
         return [
-            _mask_ngram(read, start) + join_words(read[start : start + size]) for start in drawn
+            _space_before(read, start) + join_words(read[start : start + size]) for start in drawn
         ]
 
 
-def _mask_ngram(read: Sequence[str], start: int) -> str:
+def _space_before(read: Sequence[str], start: int) -> str:
     """Return the space before a word, or "" if there is none."""
     return " " if start and not isinstance(read[start], GluedWord) else ""

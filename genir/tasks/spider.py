@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from genir.config import StrictModel
 from genir.corpus.tokens import is_letter, join_words, without_punctuation, words
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import CorpusTask, TrainQueries, draw_identifier
+from genir.tasks.base import Task, TrainQueries, draw_identifier
 from genir.tasks.chunking import clean, windows
 from genir.tasks.term_stats import STOP_WORDS
 from genir.types import Document, Example
@@ -59,32 +59,20 @@ class Place(NamedTuple):
 
 
 Key = tuple[str, ...]
-"""The normalized words of a span: lower case, without surrounding punctuation."""
+"""The normalised words of a span: lower case, without surrounding punctuation."""
 
 
-class RecurringSpans(CorpusTask[dict[str, list[int]]]):
+class RecurringSpans(Task):
     """The context of a recurring span -> another document or window that contains it."""
 
     name = "recurring-spans"
     Options = RecurringOptions
 
-    def fit(self, corpus: Sequence[Document], table: IdentifierTable) -> dict[str, list[int]]:
-        """Return title -> document numbers; empty if passages are windows."""
-        titles: dict[str, list[int]] = {}
-        if self.options.passages == "documents":
-            for number, document in enumerate(corpus):
-                titles.setdefault(clean(document.title), []).append(number)
-        return titles
-
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield the examples of each article, at the position of its first document."""
-        for passages in self._articles(corpus, table):
+        for passages in self._articles(corpus):
             spans = recurring_spans(passages, self.options.longest)
             for places in rng.sample(spans, min(self.options.count, len(spans))):
                 here = rng.choice(places)
@@ -94,15 +82,16 @@ class RecurringSpans(CorpusTask[dict[str, list[int]]]):
                     target = passages[rng.choice(others)].key
                     yield Example(source, draw_identifier(table, target, rng))
 
-    def _articles(
-        self, corpus: Sequence[Document], table: IdentifierTable
-    ) -> Iterator[list[Passage]]:
+    def _articles(self, corpus: Sequence[Document]) -> Iterator[list[Passage]]:
         if self.options.passages == "windows":
             for document in corpus:
                 cut = windows(words(document.text), self.options.words, 0)
                 yield [Passage(words(window), document.key) for window in cut]
             return
-        for title, numbers in self.stats(corpus, table).items():
+        titles: dict[str, list[int]] = {}
+        for number, document in enumerate(corpus):
+            titles.setdefault(clean(document.title), []).append(number)
+        for title, numbers in titles.items():
             if title and len(numbers) > 1:
                 documents = (corpus[number] for number in numbers)
                 yield [Passage(words(document.text), document.key) for document in documents]
@@ -136,12 +125,12 @@ def recurring_spans(passages: Sequence[Passage], longest: int) -> list[list[Plac
             if key[-1] not in STOP_WORDS and _in_several_passages(said):
                 spans[key] = said
         grown = _extend_span(grown, passages, bare)
-    covered = {part for places in spans.values() for place in places for part in _maximal(place)}
+    covered = {part for places in spans.values() for place in places for part in _shorter(place)}
     return [places for places in spans.values() if not covered.issuperset(places)]
 
 
 def _is_content_word(word: str) -> bool:
-    """Whether a word consists of letters, combining marks and digits."""
+    """Return whether a word consists of letters, combining marks and digits."""
     return word.isalnum() or (bool(word) and all(is_letter(c, digits=True) for c in word))
 
 
@@ -160,9 +149,7 @@ def _starts(bare: Sequence[Sequence[str]]) -> dict[Key, list[Place]]:
 
 
 def _extend_span(
-    grown: Mapping[Key, Sequence[Place]],
-    passages: Sequence[Passage],
-    bare: Sequence[Sequence[str]],
+    grown: Mapping[Key, Sequence[Place]], passages: Sequence[Passage], bare: Sequence[Sequence[str]]
 ) -> dict[Key, list[Place]]:
     """Extend each span by one word where no punctuation separates them."""
     longer: dict[Key, list[Place]] = {}
@@ -180,8 +167,7 @@ def _extend_span(
     return longer
 
 
-def _maximal(place: Place) -> Iterator[Place]:
-    """Yield the shorter places within a place."""
+def _shorter(place: Place) -> Iterator[Place]:
     for start in range(place.start, place.end):
         for end in range(start + 1, place.end + 1):
             if end - start < place.end - place.start:

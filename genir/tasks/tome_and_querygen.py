@@ -50,11 +50,7 @@ class QueryGeneration(Task):
     Options = QueryGenerationOptions
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield (generator input, query), document by document."""
         for document in corpus:
@@ -66,6 +62,5 @@ class QueryGeneration(Task):
 
 def generator_input(document: Document, words: int) -> str:
     """Return the input of a query generator: title and first words of the text."""
-
     parts = [clean(document.title), first_words(document.text, words)]
     return ". ".join(filter(None, parts))

@@ -27,19 +27,14 @@ class TypoTask(Task):
         self.probability = probability
 
     def examples(
-        self,
-        corpus: Sequence[Document],
-        table: IdentifierTable,
-        queries: TrainQueries,
-        rng: Random,
+        self, corpus: Sequence[Document], table: IdentifierTable, queries: TrainQueries, rng: Random
     ) -> Iterator[Example]:
         """Yield the task's examples; inserted letters are drawn from the letters of its sources."""
         examples = list(self.task.examples(corpus, table, queries, rng))
         letters = letters_of(example.source for example in examples)
         for example in examples:
             if rng.random() < self.probability:
-                wrong = clean(
-                    misspelt(example.source, letters, rng)
-                )  # a deleted letter may leave two spaces
+                # A deleted letter may leave two spaces.
+                wrong = clean(misspelt(example.source, letters, rng))
                 example = replace(example, source=wrong, clean_source=example.source)
             yield example

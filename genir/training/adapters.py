@@ -3,10 +3,10 @@
 from torch import nn
 
 from genir.errors import InputError
-from genir.models.base import DocidModel
+from genir.models.base import Trainable
 
 
-def add_adapters(model: DocidModel, rank: int) -> None:
+def add_adapters(model: Trainable, rank: int) -> None:
     """Freeze a model's pre-trained network and add trainable LoRA adapters to its linear layers.
 
     Raises:
@@ -25,7 +25,7 @@ def add_adapters(model: DocidModel, rank: int) -> None:
     inject_adapter_in_model(config, network)
 
 
-def merge_adapters(model: DocidModel) -> None:
+def merge_adapters(model: Trainable) -> None:
     """Merge the adapters into their base weights and remove them."""
     network = model.adapter_target()
     from peft.tuners.lora import LoraLayer

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from genir.identifiers.table import PAD, IdentifierTable
-from genir.models.base import Batch
-from genir.models.encoder import encode_texts, pad_batch
+from genir.models.base import Batch, Trainable
+from genir.models.tokenization import encode_texts, pad_batch
 from genir.tasks.base import TrainQueries
 from genir.tasks.chunking import clean
 from genir.types import Example, Identifier
@@ -27,24 +27,25 @@ class Batcher:
     """Converts an epoch's examples to batches of tensors.
 
     Args:
+        model: Has the tokenizer, the prompt before each source, and the separator symbol between
+            the identifiers of a joined target.
         batch_size: Examples per process.
-        lengths: Maximal tokens of (source, text or joined target).
+        lengths: Maximum tokens of (source, text or joined target).
         known: Answers of train queries, to fill `Batch.answers`; None if no loss needs them.
-        separator: Symbol between the identifiers of a joined target; None without such targets.
     """
 
     def __init__(
         self,
-        tokenizer: Any,
+        model: Trainable,
         table: IdentifierTable,
         batch_size: int,
         lengths: tuple[int, int],
         known: Answers | None = None,
-        separator: int | None = None,
     ) -> None:
         self.known = known
-        self.separator = separator
-        self.tokenizer = tokenizer
+        self.separator: int | None = model.separator
+        self.prompt = model.source_prompt
+        self.tokenizer: Any = model.tokenizer
         self.table = table
         self.batch_size = batch_size
         self.source_length, self.target_length = lengths
@@ -73,7 +74,13 @@ class Batcher:
 
     def _answers(self, examples: Sequence[Example], known: Answers) -> Answers:
         """Return the documents of each source: all owners of one of its target identifiers."""
-        owners = cache(self._owners)
+
+        @cache
+        def owners(target: Identifier) -> list[int]:
+            rows = self.table.rows_with(target)
+            numbers: list[int] = self.table.documents[rows.start : rows.stop].tolist()
+            return numbers
+
         numbers: dict[str, dict[int, None]] = {}
         for example in examples:
             if not isinstance(example.target, str):
@@ -81,11 +88,6 @@ class Batcher:
                 for target in (example.target, *example.extra_targets):
                     own.update(dict.fromkeys(owners(target)))
                 own.update(known.get(example.typed_source, {}))
-        return numbers
-
-    def _owners(self, target: Identifier) -> list[int]:
-        rows = self.table.rows_with(target)
-        numbers: list[int] = self.table.documents[rows.start : rows.stop].tolist()
         return numbers
 
     def _cuts(self, pool: Sequence[Example]) -> list[slice]:
@@ -96,7 +98,8 @@ class Batcher:
         return [slice(a, b) for a, b in pairwise([*starts, end])]
 
     def _pool(self, pool: Sequence[Example], rng: Random, skip: int) -> Iterator[Batch]:
-        ids = encode_texts(self.tokenizer, [e.source for e in pool], self.source_length)
+        length = self.prompt.tokens + self.source_length
+        ids = encode_texts(self.tokenizer, [e.source for e in pool], length, self.prompt.text)
         order = sorted(
             range(len(pool)), key=lambda i: (isinstance(pool[i].target, str), len(ids[i]))
         )

@@ -27,9 +27,11 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
+from genir.arguments import as_path
 from genir.atomic_dirs import PARTIAL, REPLACED, exclusive_lock, new_folder
 from genir.errors import InputError
 from genir.manifest import sha256
+from genir.plurals import counted
 from genir.signals import on_leave
 
 # accelerate warns of tied weights at each checkpoint; they are tied again before loading.
@@ -53,20 +55,10 @@ class Progress:
 
 
 OWN_NAMES = {
-    "prepared",
-    "checkpoint",
-    "checkpoint.partial",
-    "best",
-    "finished",
-    "training.png",
-    "pseudo.jsonl",
-    "pseudo.jsonl.part",
-    "inputs.json",
-    "corpus.sqlite",
-    "precision.json",
-    "precision.json.partial",
-    ".teacher.safetensors",
-}
+    "prepared", "checkpoint", "checkpoint.partial", "best", "finished", "training.png",
+    "pseudo.jsonl", "pseudo.jsonl.part", "inputs.json", "corpus.sqlite", "precision.json",
+    "precision.json.partial", ".teacher.safetensors",
+}  # fmt: skip
 LOCK = ".lock"
 """Lock file of the working folder, held by the process that uses it."""
 UNFINISHED = re.compile(
@@ -75,7 +67,9 @@ UNFINISHED = re.compile(
 )
 """Unfinished files and folders of a killed process, in the working folder."""
 CHECKSUMS = "checksums.json"
-"""File with the sha256 of each other file of a checkpoint."""
+"""File with the sha256 of each other file of `checkpoint/` and of `best/`."""
+WEIGHTS = "model.safetensors"
+"""Weights in `best/`."""
 MODELS = ("parent", "passage_stage", "generator")
 """Models trained before this one, each in its own working folder."""
 
@@ -85,8 +79,11 @@ class WorkFolder:
 
     def __init__(self, model_folder: Path, ending: str = ".training") -> None:
         # A link's destination is replaced, not the link.
-        self.target = model_folder.resolve() if model_folder.is_symlink() else model_folder
-        self.path = self.target.with_name(self.target.name + ending)
+        resolved = model_folder.is_symlink() or model_folder.name in ("", "..")
+        self.target = model_folder.resolve() if resolved else model_folder
+        if not self.target.name:
+            raise InputError(f"{model_folder}: is the root folder; give a folder in it")
+        self.path = as_path(self.target.with_name(self.target.name + ending), "working folder")
         self.prepared = self.path / "prepared"
         self.corpus = self.path / "corpus.sqlite"
         self.checkpoint = self.path / "checkpoint"
@@ -162,11 +159,7 @@ class WorkFolder:
         """
         try:
             self._save(accelerator, progress)
-        except (
-            OSError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:  # torch and safetensors raise the latter two
+        except (OSError, RuntimeError, SafetensorError) as error:  # of torch and safetensors, too
             raise InputError(
                 f"{self.checkpoint}: cannot be written ({error}); the previous checkpoint is "
                 "intact: free space, then --resume"
@@ -185,54 +178,60 @@ class WorkFolder:
             return
         progress.processes = accelerator.num_processes
         (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-        checksums = {path.name: sha256(path) for path in sorted(partial.iterdir())}
-        (partial / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+        _write_checksums(partial)
         with new_folder(self.checkpoint, overwrite=True) as folder:
             for path in partial.iterdir():
                 shutil.move(path, folder / path.name)
         shutil.rmtree(partial)
 
     def load(self, accelerator: Accelerator) -> Progress:
-        """Restore the last checkpoint; return the initial progress if there is none."""
+        """Restore the last checkpoint; return the initial progress if there is none.
+
+        Raises:
+            InputError: the checkpoint, or the best weights that it refers to, are missing or
+                damaged.
+        """
         if not self.checkpoint.is_dir():
             return Progress()
         try:
-            self._refuse_changed()  # accelerate ignores a missing or damaged random state
+            # accelerate ignores a missing or damaged random state
+            _refuse_changed(self.checkpoint)
             text = (self.checkpoint / "progress.json").read_text(encoding="utf-8")
             progress = Progress(**json.loads(text))
-            self._refuse_other_number(progress.processes, accelerator.num_processes)
+            before, now = progress.processes, accelerator.num_processes
+            if before != now:  # batches and random states differ between processes
+                raise InputError(
+                    f"{self.checkpoint}: was written by "
+                    f"{counted(before, 'process', 'processes')}, not {now}; start "
+                    f"{before}, or --overwrite to start again"
+                )
             accelerator.load_state(str(self.checkpoint))
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"{self.checkpoint}: the checkpoint cannot be read ({error}); "
                 "--overwrite starts again"
             ) from None
+        if progress.history:
+            self._verify_best()  # now, rather than after the remaining steps
         return progress
 
-    def _refuse_changed(self) -> None:
-        """Raise ValueError if a file is missing or differs from its checksum."""
-        checksums = json.loads((self.checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
-        for name, digest in checksums.items():
-            if not (self.checkpoint / name).is_file():
-                raise ValueError(f"{name} is missing")
-            if sha256(self.checkpoint / name) != digest:
-                raise ValueError(f"{name} is damaged")
+    def _verify_best(self) -> None:
+        try:
+            _refuse_changed(self.best)
+        except (OSError, ValueError) as error:
+            raise self._unreadable_best(error) from None
 
-    def _refuse_other_number(self, before: int, now: int) -> None:
-        """Raise InputError unless the number of processes is the same.
-
-        Batches are split by process, and each process has its own random state.
-        """
-        if before != now:
-            raise InputError(
-                f"{self.checkpoint}: was written by {before} processes, not {now}; start {before}, "
-                "or --overwrite to start again"
-            )
+    def _unreadable_best(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self.best / WEIGHTS}: the best weights cannot be read ({error}); "
+            "--overwrite starts again"
+        )
 
     def keep_best(self, model: Any) -> None:
         """Save the current weights as the best on dev."""
         with new_folder(self.best, overwrite=True) as folder:
-            save_model(model, str(folder / "model.safetensors"))
+            save_model(model, str(folder / WEIGHTS))
+            _write_checksums(folder)
 
     def restore_best(self, model: Any, progress: Progress) -> None:
         """Load the weights with the best dev score, if dev was measured.
@@ -242,13 +241,11 @@ class WorkFolder:
         """
         if not progress.history:
             return
-        weights = self.best / "model.safetensors"
         try:
-            load_model(model, str(weights))
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise InputError(
-                f"{weights}: the best weights cannot be read ({error}); --overwrite starts again"
-            ) from None
+            _refuse_changed(self.best)
+            load_model(model, str(self.best / WEIGHTS))
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise self._unreadable_best(error) from None
 
     def remove(self) -> None:
         """Remove the folder if it exists.
@@ -264,3 +261,20 @@ class WorkFolder:
     def close(self) -> None:
         """Remove the folder, which this process has locked, after the model has been published."""
         shutil.rmtree(self.path)
+
+
+def _write_checksums(folder: Path) -> None:
+    checksums = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    (folder / CHECKSUMS).write_text(json.dumps(checksums), encoding="utf-8")
+
+
+def _refuse_changed(folder: Path) -> None:
+    """Raise OSError or ValueError unless every file of `folder` is as `CHECKSUMS` records."""
+    checksums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+    if not isinstance(checksums, dict) or not checksums:
+        raise ValueError(f"{CHECKSUMS} is damaged")
+    for name, digest in checksums.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{name} is missing")
+        if sha256(folder / name) != digest:
+            raise ValueError(f"{name} is damaged")

@@ -9,14 +9,16 @@ from genir.decoding.row_mask import RowMask
 from genir.retriever import QUERIES_PER_BATCH, Retriever
 
 DEV_DEPTH = 10
+DevMetrics = dict[str, float | None]
+"""RR@10 and Success@10; None without dev queries."""
 
 
 def evaluate_dev(
     retriever: Retriever,
     questions: Mapping[str, frozenset[str]],
     accelerator: Accelerator | None = None,
-) -> dict[str, float]:
-    """Return RR@10 and Success@10 on dev queries.
+) -> DevMetrics:
+    """Return RR@10 and Success@10 on dev queries; None if there are none.
 
     Args:
         questions: Keys of the answering documents by query text.
@@ -28,16 +30,22 @@ def evaluate_dev(
     texts = list(questions)[place::places]
     ranks: list[int] = []
     live = RowMask.build([retriever.table.live])
-    width = max(DEV_DEPTH, retriever.recipe.decoding.beams)
+    width = retriever.decoder.beam_width(DEV_DEPTH)
     for start in range(0, len(texts), QUERIES_PER_BATCH):
         batch = texts[start : start + QUERIES_PER_BATCH]
-        found = retriever.rank(batch, DEV_DEPTH, live, width)
+        found = retriever.decoder.rank(batch, DEV_DEPTH, live, width)
         for text, ranked in zip(batch, found, strict=True):
             keys = [retriever.table.keys[item.document] for item in ranked]
             ranks.append(next((i for i, k in enumerate(keys, 1) if k in questions[text]), 0))
     everyone = gather_object(ranks) if places > 1 else ranks
-    count = max(1, len(everyone))
+    if not everyone:
+        return {"RR@10": None, "Success@10": None}
     return {
-        "RR@10": round(sum(1 / rank for rank in everyone if rank) / count, 4),
-        "Success@10": round(sum(rank > 0 for rank in everyone) / count, 4),
+        "RR@10": round(sum(1 / rank for rank in everyone if rank) / len(everyone), 4),
+        "Success@10": round(sum(rank > 0 for rank in everyone) / len(everyone), 4),
     }
+
+
+def shown(value: float | None) -> str:
+    """Return a dev score for people."""
+    return "not measured" if value is None else f"{value:.3f}"

@@ -8,9 +8,10 @@ from genir.corpus.query_digests import normalise_query
 from genir.corpus.tokens import join_words, words
 from genir.tasks.base import TrainQueries
 from genir.types import Document
+from genir.vector_query import VectorQuery
 
 MIN_DEV_QUERIES = 10
-"""Minimal number of train queries to hold one out."""
+"""Minimum number of train queries to hold one out."""
 
 
 class DevSplit(NamedTuple):
@@ -42,21 +43,24 @@ def make_dev_split(
     spellings: dict[str, str] = {}
     for key, texts in queries.items():
         for text in texts:
-            form = normalise_query(text)
+            form = _form(text)
             answers.setdefault(form, set()).add(key)
             spellings[form] = min(text, spellings.get(form, text))
     rng = Random(f"dev {seed}")
     if len(answers) < MIN_DEV_QUERIES:
         return DevSplit(queries, _spans(corpus, count, rng), is_synthetic=True)
     drawn = rng.sample(sorted(spellings.values()), min(count, len(answers) // 10))
-    questions = {text: frozenset(answers[normalise_query(text)]) for text in drawn}
-    held_out = frozenset(map(normalise_query, drawn))
-    train = {
-        key: [t for t in texts if normalise_query(t) not in held_out]
-        for key, texts in queries.items()
-    }
+    questions = {text: frozenset(answers[_form(text)]) for text in drawn}
+    held_out = frozenset(map(_form, drawn))
+    train = {key: [t for t in texts if _form(t) not in held_out] for key, texts in queries.items()}
     kept = {key: texts for key, texts in train.items() if texts}
     return DevSplit(kept, questions, is_synthetic=False)
+
+
+def _form(text: str) -> str:
+    """Return the normal form of a query; queries with different vectors differ."""
+    form = normalise_query(text)
+    return text.with_text(form) if isinstance(text, VectorQuery) else form
 
 
 def _spans(corpus: Sequence[Document], count: int, rng: Random) -> dict[str, frozenset[str]]:

@@ -7,40 +7,33 @@ name of an input, as shown in messages, to its fingerprint.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from genir.config import Recipe, StageConfig, StrictModel, load_recipe, recipe_names
+from genir.arguments import as_path
+from genir.config import Recipe, StrictModel, load_recipe
 from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
-from genir.identifiers.registry import scheme_options
 from genir.manifest import check_manifest
-from genir.models.digests import file_digest, folder_digest, weights_digest
-from genir.models.registry import model_options
+from genir.models.digests import file_digest, folder_digest, short_digests, weights_digest
+from genir.plurals import counted
 from genir.tasks.base import TrainQueries
-from genir.tasks.registry import task_options
-from genir.training.losses.registry import loss_options
+from genir.training.job import TrainingJob
 from genir.training.pseudo_queries import is_file, is_recipe
 from genir.training.recipe_checks import (
     inherited_overrides,
     parent_overrides,
-    stages_of,
+    recipe_options,
     train_queries,
 )
 from genir.types import Document
-
-if TYPE_CHECKING:
-    from genir.training.pipeline import TrainingJob
 
 Inputs = dict[str, str]
 QUERIES = "train queries"
 FILE = "inputs.json"
 """File with the fingerprints in a working folder; a model folder has them in metrics.json."""
-DIGEST_DIGITS = 12
-"""Hexadecimal digits of a digest that messages show."""
 
 
 class DocumentDigest:
@@ -63,7 +56,7 @@ class DocumentDigest:
     @property
     def value(self) -> str:
         """Return the number of documents and their digest."""
-        return f"{len(self.keys):,} documents, sha256 {self._sha.hexdigest()}"
+        return f"{counted(len(self.keys), 'document')}, sha256 {self._sha.hexdigest()}"
 
 
 def queries_digest(queries: TrainQueries) -> str:
@@ -72,10 +65,10 @@ def queries_digest(queries: TrainQueries) -> str:
     for key in sorted(queries):
         digest.update(json.dumps([key, *queries[key]]).encode())
     count = sum(len(texts) for texts in queries.values())
-    return f"{count:,} queries, sha256 {digest.hexdigest()}"
+    return f"{counted(count, 'query', 'queries')}, sha256 {digest.hexdigest()}"
 
 
-def training_inputs(job: "TrainingJob", recipe: Recipe, store: Path | None = None) -> Inputs:
+def training_inputs(job: TrainingJob, recipe: Recipe, store: Path | None = None) -> Inputs:
     """Read all inputs of a training run and return their fingerprints.
 
     Args:
@@ -93,25 +86,21 @@ def training_inputs(job: "TrainingJob", recipe: Recipe, store: Path | None = Non
     else:
         store.unlink(missing_ok=True)
         DocumentStore.create(store, documents).close()
-    queries = train_queries(job.corpus, job.queries, job.qrels, digest.keys)
+    queries = train_queries(job.corpus, job.queries, job.qrels, digest.keys, notes=False)
     own = {"base URL": json.dumps(job.base_url), "documents": digest.value}
     return own | {QUERIES: queries_digest(queries)} | found
 
 
-def files_read(job: "TrainingJob", recipe: Recipe) -> dict[str, Path | None]:
+def files_read(job: TrainingJob, recipe: Recipe) -> dict[str, Path | None]:
     """Return the paths that a training run reads, by the option or key that names them."""
-    named: dict[str, Path | None] = {
-        "CORPUS": job.corpus,
-        "--queries": job.queries,
-        "--qrels": job.qrels,
-        "pseudo_queries.source": Path(recipe.pseudo_queries.source)
-        if recipe.pseudo_queries.source
-        else None,
-    }
+    named = {"CORPUS": job.corpus, "--queries": job.queries, "--qrels": job.qrels}
+    key = "pseudo_queries.source"
+    source = recipe.pseudo_queries.source
+    named[key] = as_path(source, key) if source else None
     if isinstance(job.recipe, str) and job.recipe.endswith(".toml"):
-        named["RECIPE"] = Path(job.recipe)
-    options = [one for stage in stages_of(recipe) for one in stage_options(stage)]
-    return named | {f"file {file}": Path(file) for one in options for file in one.files()}
+        named["RECIPE"] = as_path(job.recipe, "RECIPE")
+    files = [file for options in recipe_options(recipe) for file in options.files()]
+    return named | {f"file {file}": as_path(file, "file") for file in files}
 
 
 def recipe_inputs(recipe: Recipe, trained: Sequence[str] = ()) -> Inputs:
@@ -123,8 +112,7 @@ def recipe_inputs(recipe: Recipe, trained: Sequence[str] = ()) -> Inputs:
     Raises:
         InputError: an input is missing, or a recipe starts from itself.
     """
-    options = [one for stage in stages_of(recipe) for one in stage_options(stage)]
-    found = recipe_settings(recipe) | options_inputs(options)
+    found = recipe_settings(recipe) | options_inputs(recipe_options(recipe))
     return found | _named_inputs(recipe) | _earlier_inputs(recipe, trained)
 
 
@@ -150,7 +138,7 @@ def _named_inputs(recipe: Recipe) -> Inputs:
     elif source and not is_recipe(source):
         found[f"weights {source!r}"] = weights_digest(source)
     start = recipe.model.init_from
-    if start and not names_recipe(start):
+    if start and not is_recipe(start):
         check_manifest(Path(start))
         found[f"model folder {start}"] = folder_digest(Path(start))
     return found
@@ -158,42 +146,21 @@ def _named_inputs(recipe: Recipe) -> Inputs:
 
 def _earlier_inputs(recipe: Recipe, trained: Sequence[str]) -> Inputs:
     """Return the inputs of the recipes that are trained before this one."""
-    parts = []
-    if recipe.model.init_from and names_recipe(recipe.model.init_from):
-        parts.append(
-            (recipe.model.init_from, [*inherited_overrides(recipe), *parent_overrides(recipe)])
-        )
+    parts: list[tuple[str, Sequence[str]]] = []
+    if is_recipe(recipe.model.init_from):
+        parts.append((recipe.model.init_from, parent_overrides(recipe)))
     if is_recipe(recipe.pseudo_queries.source):
-        parts.append(
-            (
-                recipe.pseudo_queries.source,
-                [*inherited_overrides(recipe), *recipe.pseudo_queries.settings],
-            )
-        )
+        parts.append((recipe.pseudo_queries.source, recipe.pseudo_queries.settings))
     found: Inputs = {}
-    for name, settings in parts:
+    for name, own in parts:
         if name in trained:
             raise InputError(
                 f"[model] init_from = {name!r}: a recipe cannot start from itself; name another"
             )
+        settings = [*inherited_overrides(recipe), *own]
         inputs = recipe_inputs(load_recipe(name, settings), (*trained, name))
         found |= {f"recipe {name}: {key}": value for key, value in inputs.items()}
     return found
-
-
-def stage_options(stage: StageConfig) -> list[StrictModel]:
-    """Return the options of all variants of a stage. Raises InputError if one is invalid."""
-    return [
-        scheme_options(stage.identifiers),
-        *map(task_options, stage.tasks),
-        *map(loss_options, stage.losses),
-        model_options(stage.model),
-    ]
-
-
-def names_recipe(name: str) -> bool:
-    """Return whether `[model] init_from` is a recipe name instead of a model folder."""
-    return name in recipe_names() or name.endswith(".toml")
 
 
 def _flat(values: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -216,12 +183,8 @@ def describe_change(recorded: Mapping[str, str], now: Mapping[str, str]) -> str:
     for name in dict.fromkeys([*now, *recorded]):
         before, after = recorded.get(name, "absent"), now.get(name, "absent")
         if before != after:
-            return f"{name}: {_short(before)} then, {_short(after)} now"
+            return f"{name}: {short_digests(before)} then, {short_digests(after)} now"
     return ""
-
-
-def _short(value: str) -> str:
-    return re.sub(r"[0-9a-f]{40,}", lambda digits: digits[0][:DIGEST_DIGITS], value)
 
 
 def require_unchanged(where: Path, recorded: Mapping[str, str], now: Mapping[str, str]) -> None:
@@ -233,7 +196,7 @@ def require_unchanged(where: Path, recorded: Mapping[str, str], now: Mapping[str
         )
 
 
-def require_unchanged_since(folder: Path, job: "TrainingJob", recipe: Recipe) -> None:
+def require_unchanged_since(folder: Path, job: TrainingJob, recipe: Recipe) -> None:
     """Raise InputError if a file, weights or a recipe changed since the inputs were recorded.
 
     Called after reading them, which may be hours later if other models are trained first.
@@ -250,7 +213,6 @@ def require_same_data(folder: Path, recorded: Inputs, inputs: Inputs) -> None:
     """Raise InputError if a model was trained on other documents or queries.
 
     Args:
-        folder: Model folder.
         recorded: Current inputs.
         inputs: Inputs of the model's training.
     """

@@ -32,7 +32,7 @@ def preview_identifiers(
     """Fit a scheme and print its report.
 
     Args:
-        settings: Scheme options, such as `levels=8`.
+        settings: Scheme options, for example `levels=8`.
         outputs: Paths of an optional PNG and JSON file.
         base_url: URL prefix for a folder of pages.
 
@@ -42,7 +42,7 @@ def preview_identifiers(
     check_distinct({"--plot": outputs[0], "--json": outputs[1]}, files_read(corpus))
     with temporary_folder() as folder:
         documents = DocumentStore.create(folder / "documents.sqlite", read_corpus(corpus, base_url))
-        section = ModelSection(kind="encoder-head", encoder=encoder, lexical_dim=0)  # type: ignore[call-arg]
+        section = ModelSection(kind="encoder-head", encoder=encoder, word_set_size=0)  # type: ignore[call-arg]
         model = build_model(section, documents)
         fitted = build_scheme(_section(scheme, settings), model.tokenizer)
         vectors = model.document_vectors(documents, {}) if fitted.needs_vectors else None

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from hashlib import sha256
 from math import isfinite
 from pathlib import Path
@@ -25,13 +24,14 @@ from genir.corpus.query_digests import digests_of, merge_digests
 from genir.corpus.readers import read_train_queries
 from genir.errors import InputError
 from genir.models.digests import file_digest
+from genir.models.insertion import Insertable
 from genir.overrides import apply_settings
-from genir.retriever import TRAIN_QUERIES, Retriever
+from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
 from genir.tasks.registry import task_options
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.checkpoints import WorkFolder
-from genir.training.dev_eval import evaluate_dev
+from genir.training.dev_eval import evaluate_dev, shown
 from genir.training.dev_split import DevSplit, make_dev_split
 from genir.training.fingerprints import (
     FILE,
@@ -44,12 +44,14 @@ from genir.training.fingerprints import (
     require_unchanged,
     write_inputs,
 )
-from genir.training.loop import Trainer
+from genir.training.loop import StepCallback, Trainer, skips_training
 from genir.training.losses.registry import loss_options
 from genir.training.precision_record import recorded_precision
 from genir.training.pseudo_queries import join_queries
 from genir.training.recipe_checks import check_recipe
 from genir.types import Document, Example
+from genir.updates.model_folder import TRAIN_QUERIES
+from genir.updates.saving import replace_model, write_snapshot
 
 WORK_SUFFIX = ".refresh"
 DEFAULT_OVERRIDES = ("training.epochs=2", "training.learning_rate=2e-5", "training.num_dev_evals=2")
@@ -64,7 +66,8 @@ class RefreshRequest:
         queries: Queries of old or new documents; likewise `qrels` and `pseudo`.
         replay: Examples of old documents per example of a new one.
         adapters: LoRA rank; 0 trains all weights of the encoder.
-        tolerance: Maximal decrease of RR@10 on dev queries of old documents.
+        tolerance: Maximum decrease of RR@10 on dev queries of old documents.
+        on_step: Called after each step.
     """
 
     model: Path
@@ -77,14 +80,19 @@ class RefreshRequest:
     tolerance: float = 0.01
     resume: bool = False
     overwrite: bool = False
+    on_step: Sequence[StepCallback] = ()
 
 
 class BeforeAfter(NamedTuple):
-    """Number of dev queries, and RR@10 on them before and after."""
+    """Number of dev queries, and RR@10 on them before and after; None without dev queries."""
 
     questions: int
-    before: float
-    after: float
+    before: float | None
+    after: float | None
+
+    def loss(self) -> float:
+        """Return the decrease of RR@10; 0 if it was not measured."""
+        return (self.before or 0.0) - (self.after or 0.0)
 
 
 @dataclass(frozen=True)
@@ -110,16 +118,28 @@ def refresh(request: RefreshRequest) -> RefreshResult:
     """
     _check_numbers(request)
     retriever = Retriever.load(request.model)
-    recipe = _recipe(retriever.recipe, request.settings)
+    values = retriever.recipe.model_dump(mode="json", exclude_none=True)
+    apply_settings(values, [*DEFAULT_OVERRIDES, *request.settings], Recipe)
+    recipe = validate(Recipe, values, "refresh")
     work = WorkFolder(request.model, WORK_SUFFIX)
     _forget_finished(retriever, work)
     if retriever.insert_unsupported_reason:
         raise InputError(retriever.insert_unsupported_reason)
+    if not retriever.model.is_trainable:
+        raise InputError(
+            f"{request.model}: its vectors are given and no network makes them, so there is "
+            "nothing to refresh; train it again with the new vectors"
+        )
     check_recipe(recipe)
     if recipe.training.source_length > retriever.recipe.training.source_length:
         retriever.model.check_source_length(recipe.training.source_length)
     if not work.prepared.is_dir() and not _untrained_mask(retriever).any():
         raise InputError(f"{request.model}: no document was added since training; use genir add")
+    if request.pseudo is None and skips_training(recipe, _queries(request, retriever)):
+        raise InputError(
+            f"{request.model}: the recipe is trained on queries only, and there are none; give "
+            "--queries and --qrels of the new documents, or --set training.without_queries=train"
+        )
     began = time.monotonic()
     asked = recipe.training.precision
     with (
@@ -127,18 +147,24 @@ def refresh(request: RefreshRequest) -> RefreshResult:
         recorded_precision(work.precision, asked) as taken,
     ):
         if not work.prepared.is_dir():
-            retriever.snapshot(work.prepared)
+            write_snapshot(retriever.updates, work.prepared)
         before = Retriever.load(work.prepared, retriever.model.device)
-        _note_inputs(request, recipe, work, (retriever, before))
+        models = retriever, before
+
+        def check() -> None:
+            known = read_inputs(work.path)
+            require_unchanged(work.path, known, _inputs(request, recipe, models))
+
+        if any(path.exists() for path in (work.path / FILE, work.checkpoint, work.best)):
+            check()
+        write_inputs(work.path, _inputs(request, recipe, models))
         split = _split(request, recipe, before)
-        check = partial(_refuse_changed, request, recipe, work, (retriever, before))
         fresh, steps = _train(request, recipe, work, split, check)
         old, new = _compare_dev_metrics(request, split, before, fresh)
-        learned, seconds = int(before.manifest["version"]), round(time.monotonic() - began, 1)
+        learned, seconds = before.version, round(time.monotonic() - began, 1)
         found = RefreshResult(learned, int(_untrained_mask(before).sum()), steps, seconds, old, new)
         _record_metrics(fresh, found, taken)
-        fresh.recipe = retriever.recipe
-        retriever.replace_model(fresh, learned)
+        replace_model(retriever.updates, fresh.updates.loaded, learned)
     for one in (before, fresh):
         one.documents.close()
     work.close()
@@ -152,26 +178,17 @@ def _check_numbers(request: RefreshRequest) -> None:
             raise InputError(f"{name} {value} is not a finite number; give e.g. 0.01")
 
 
-def _recipe(known: Recipe, settings: Sequence[str]) -> Recipe:
-    values = known.model_dump(mode="json", exclude_none=True)
-    apply_settings(values, [*DEFAULT_OVERRIDES, *settings], Recipe)
-    return validate(Recipe, values, "refresh")
-
-
 def _forget_finished(retriever: Retriever, work: WorkFolder) -> None:
     """Remove the working folder of a refresh that was killed after replacing the model."""
     if (work.prepared / "manifest.json").is_file():
         manifest = json.loads((work.prepared / "manifest.json").read_text(encoding="utf-8"))
-        if int(retriever.manifest.get("learned", 0)) >= int(manifest["version"]) > 0:
+        if retriever.index.learned >= int(manifest["version"]) > 0:
             work.remove()
 
 
 def _untrained_mask(retriever: Retriever) -> NDArray[np.bool_]:
-    """Return which documents are live and untrained, bool [documents]."""
-    alive = np.zeros(len(retriever.table.keys), dtype=bool)
-    alive[retriever.table.documents[retriever.table.live]] = True
-    new: NDArray[np.bool_] = alive & retriever.untrained
-    return new
+    """Return the mask of live, untrained documents, bool [documents]."""
+    return retriever.index.alive & retriever.index.untrained
 
 
 # --- training data -----------------------------------------------------------------------------
@@ -255,16 +272,18 @@ def _train(
 ) -> tuple[Retriever, int]:
     """Train the snapshot from its last checkpoint; return the result and the number of steps.
 
-    Args:
-        check: Called after all reading; raises InputError if an input file has changed.
+    check: called after all reading; raises InputError if an input file has changed.
     """
-    fresh = Retriever.load(work.prepared, "cpu")
-    fresh.recipe = recipe
-    fresh.model.freeze_others(np.flatnonzero(_untrained_mask(fresh)).tolist())
+    fresh = Retriever.load(work.prepared, "cpu").with_recipe(recipe)
+    if isinstance(fresh.model, Insertable):
+        fresh.model.freeze_others(np.flatnonzero(_untrained_mask(fresh)).tolist())
     if request.adapters:
         torch.manual_seed(recipe.training.seed)
         add_adapters(fresh.model, request.adapters)
-    trainer = Trainer(fresh, split.all, work, Replay(fresh, request.replay))
+    replay = Replay(fresh, request.replay)
+    metrics = json.loads(fresh.attachments.get("metrics.json", b"{}"))
+    trained = bool(metrics.get("steps") or metrics.get("refreshes"))
+    trainer = Trainer(fresh, split.all, work, replay, trained, request.on_step)
     check()
     progress = trainer.run()
     work.restore_best(fresh.model, progress)
@@ -272,7 +291,7 @@ def _train(
         merge_adapters(fresh.model)
     fresh.model.eval()  # skip `finish`: rows already include the encoder's vector
     # Vectors of another encoder are not comparable; without known queries, rows replace them.
-    fresh.protected_queries = fresh.model.protected_queries(split.all.train, fresh.table)
+    fresh.protect_queries(split.all.train)
     texts = [text for own in split.all.train.values() for text in own]
     learned = digests_of([*texts, *split.all.questions])
     known = fresh.attachments.get(TRAIN_QUERIES, b"")
@@ -280,32 +299,8 @@ def _train(
     return fresh, progress.step
 
 
-def _note_inputs(
-    request: RefreshRequest, recipe: Recipe, work: WorkFolder, models: tuple[Retriever, Retriever]
-) -> None:
-    """Record the inputs of a refresh; on resume, refuse changed ones.
-
-    Args:
-        models: The served model, and the snapshot that is trained.
-
-    Raises:
-        InputError: an input has changed; names it.
-    """
-    if any(path.exists() for path in (work.path / FILE, work.checkpoint, work.best)):
-        _refuse_changed(request, recipe, work, models)
-    write_inputs(work.path, _inputs(request, recipe, models))
-
-
-def _refuse_changed(
-    request: RefreshRequest, recipe: Recipe, work: WorkFolder, models: tuple[Retriever, Retriever]
-) -> None:
-    """Raise InputError with the name of an input that differs from the recorded one."""
-    require_unchanged(work.path, read_inputs(work.path), _inputs(request, recipe, models))
-
-
 def _inputs(request: RefreshRequest, recipe: Recipe, models: tuple[Retriever, Retriever]) -> Inputs:
-    """Return the fingerprints of a refresh, in the form of `fingerprints.py`."""
-    model, snapshot = models
+    model, snapshot = models  # the served model, and the snapshot that is trained
     options = [*map(task_options, recipe.tasks), *map(loss_options, recipe.losses)]
     found: Inputs = {
         "model": _identity(model),
@@ -340,16 +335,16 @@ def _compare_dev_metrics(
         )
         for asked in (split.old.questions, split.new.questions)
     )
-    if old.after < old.before - request.tolerance:
+    if old.loss() > request.tolerance:
         raise InputError(
-            f"{request.model}: RR@10 of old documents would fall from {old.before:.3f} to "
-            f"{old.after:.3f}, by more than {request.tolerance}; nothing has changed. Raise "
+            f"{request.model}: RR@10 of old documents would fall from {shown(old.before)} to "
+            f"{shown(old.after)}, by more than {request.tolerance}; nothing has changed. Raise "
             "--replay or lower --set training.learning_rate, and --overwrite to start over"
         )
-    if new.after < new.before - request.tolerance:
+    if new.loss() > request.tolerance:
         raise InputError(
-            f"{request.model}: RR@10 of the new documents would fall from {new.before:.3f} to "
-            f"{new.after:.3f}; nothing has changed. Give --queries of theirs, or lower --set "
+            f"{request.model}: RR@10 of the new documents would fall from {shown(new.before)} to "
+            f"{shown(new.after)}; nothing has changed. Give --queries of theirs, or lower --set "
             "training.head_learning_rate, and --overwrite to start over"
         )
     return old, new

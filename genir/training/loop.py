@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from random import Random
 from typing import Any
@@ -12,10 +12,13 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from transformers import get_cosine_schedule_with_warmup
 
+from genir.config import StageConfig
 from genir.errors import InputError
 from genir.models.base import Batch
 from genir.models.precision import autocast
+from genir.plurals import counted
 from genir.retriever import Retriever
+from genir.tasks.base import TrainQueries
 from genir.tasks.registry import build_mixture
 from genir.training.batches import Batcher, known_answers
 from genir.training.checkpoints import Progress, WorkFolder
@@ -29,9 +32,11 @@ from genir.training.stop_request import StopRequest, stop_request
 from genir.types import Example
 
 Choice = Callable[[int, list[Example]], list[Example]]
+StepCallback = Callable[[int, torch.Tensor], None]
+"""Called after a step with its number from 1 and its loss, a scalar on the training device."""
 
 SYNC_EVERY_STEPS = 10
-"""Steps between synchronizations of the stop and checkpoint flags of all processes."""
+"""Steps between synchronisations of the stop and checkpoint flags of all processes."""
 
 
 class Trainer:
@@ -39,6 +44,9 @@ class Trainer:
 
     Args:
         choose: Selects the examples to train on from an epoch's number and examples.
+        trained_before: Whether the retriever is trained: it keeps settings that were chosen for it.
+        on_step: Called in order after each step, before its evaluation and its checkpoint. An
+            exception ends the training, which resumes from the last checkpoint.
     """
 
     def __init__(
@@ -47,11 +55,15 @@ class Trainer:
         split: DevSplit,
         work: WorkFolder,
         choose: Choice | None = None,
+        trained_before: bool = False,
+        on_step: Sequence[StepCallback] = (),
     ) -> None:
         self.retriever = retriever
         self.split = split
         self.work = work
         self.choose = choose
+        self.trained_before = trained_before
+        self.on_step = on_step
         self.settings = retriever.recipe.training
         require_separator(retriever.recipe, retriever.model)
         # A recipe may leave parameters of the network unused.
@@ -67,12 +79,11 @@ class Trainer:
             task.leave_out(split.questions)
         lists = needs_answers(retriever.recipe)
         self.batcher = Batcher(
-            retriever.model.tokenizer,
+            retriever.model,
             retriever.table,
             self.settings.batch_size,
             (self.settings.source_length, self.settings.target_length),
             known_answers(split.train, retriever.table) if lists else None,
-            retriever.model.separator,
         )
         self._prepare()
         # The main process embeds documents for a teacher; the others read the cached vectors.
@@ -87,13 +98,31 @@ class Trainer:
             log(f"tasks without an example in this corpus: {', '.join(self.mixture.idle)}", shown)
         shared = self.settings.batch_size * self.accelerator.num_processes
         wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
-        self.total = min(wanted, self.settings.max_steps or wanted)
+        self.total = 0 if self._skips() else min(wanted, self.settings.max_steps or wanted)
         set_dropout(self.retriever.model, self.settings.dropout)
         optimizer = torch.optim.AdamW(self._groups(), fused=True)
         warmup = round(self.total * self.settings.warmup)
         self.schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.total)
         self.model, self.optimizer = self.accelerator.prepare(self.retriever.model, optimizer)
         self.retriever.to(self.accelerator.device)
+
+    def _skips(self) -> bool:
+        """Return whether there is nothing to train, or only on queries, and there are none."""
+        if not self.retriever.model.is_trainable:
+            log(
+                "the vectors are given and no network makes them: no training steps. A row is the "
+                "mean of the vectors of its document and of its train queries",
+                self.accelerator.is_main_process,
+            )
+            return True
+        if not skips_training(self.retriever.recipe, self.split.train):
+            return False
+        log(
+            "no train queries: the model keeps its initial weights, which answer queries better "
+            "than weights trained on the documents alone (training.without_queries = 'skip')",
+            self.accelerator.is_main_process,
+        )
+        return True
 
     def _examples(self, epoch: int) -> list[Example]:
         examples = self.mixture.epoch(
@@ -138,33 +167,36 @@ class Trainer:
         progress = self.work.load(self.accelerator)
         if progress.step:
             self.schedule.load_state_dict(progress.schedule)
-        shown = self.accelerator.is_main_process
-        with stop_request() as wish, Display(self.total, progress.step, shown) as display:
-            self._steps(progress, wish, display)
+        display = Display(self.total, progress.step, self.accelerator.is_main_process)
+        with stop_request() as request, display.bar:
+            self._steps(progress, request, display)
         return progress
 
-    def _steps(self, progress: Progress, wish: StopRequest, display: Display) -> None:
+    def _steps(self, progress: Progress, request: StopRequest, display: Display) -> None:
         earlier, began = progress.seconds, time.monotonic()
         saved = began
         self.model.train()  # once: evaluation restores the mode
         if not progress.history:
             self._measure(progress, math.nan, display)
+            if self.total and not self.trained_before:
+                self.retriever.model.begin_training()
         for batch in islice(self._batches(progress.step), self.total - progress.step):
             loss = self._step(batch)
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - began
-            display.advance(loss)
+            for callback in (display.advance, *self.on_step):
+                callback(progress.step, loss)
             if self._should_evaluate(progress.step):
                 self._measure(progress, self._require_finite(loss, progress.step), display)
             last = progress.step == self.total
-            stop, old = self._sync_decision(progress.step, wish.is_set, time.monotonic() - saved)
+            stop, old = self._sync_decision(progress.step, request.is_set, time.monotonic() - saved)
             if last or stop or old:
                 self._require_finite(loss, progress.step)
                 progress.schedule = self.schedule.state_dict()
                 self.work.save(self.accelerator, progress)
                 saved = time.monotonic()
             if stop:
-                raise wish.error()
+                raise request.error()
 
     def _batches(self, skip: int) -> Iterator[Batch]:
         """Yield this process's batches from step `skip` on, over all epochs."""
@@ -175,7 +207,8 @@ class Trainer:
             rounds = self.batcher.count(examples) // world
             if not rounds:
                 raise InputError(
-                    f"{len(examples)} examples are too few for {world} processes of "
+                    f"{counted(len(examples), 'example is', 'examples are')} too few for "
+                    f"{counted(world, 'process', 'processes')} of "
                     f"training.batch_size = {self.settings.batch_size}; lower it"
                 )
             if skip < rounds:
@@ -233,10 +266,11 @@ class Trainer:
              "loss": None if math.isnan(loss) else round(loss, 4), **figures}
         )  # fmt: skip
         # On a tie the later weights are kept: they were trained longer, e.g. without dev queries.
-        if self.accelerator.is_main_process and figures["RR@10"] >= progress.best:
+        quality = figures["RR@10"] or 0.0
+        if self.accelerator.is_main_process and quality >= progress.best:
             self.work.keep_best(self.retriever.model)
-        progress.best = max(progress.best, figures["RR@10"])
-        display.show_dev_metrics(progress.history[-1], asked=bool(self.split.questions))
+        progress.best = max(progress.best, quality)
+        display.show_dev_metrics(progress.history[-1])
 
     def _sync_decision(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
         """Return (stop, checkpoint is due), with the same result in every process."""
@@ -249,7 +283,15 @@ class Trainer:
         return bool(wishes[0]), bool(wishes[1])
 
 
-_SHARES = ("dropout", "attention_dropout", "activation_dropout")
+def skips_training(recipe: StageConfig, queries: TrainQueries) -> bool:
+    """Return whether a recipe is not trained without queries, and there are none."""
+    if recipe.training.without_queries == "train" or queries:
+        return False
+    tasks = build_mixture(recipe.tasks, recipe.training.seed).tasks
+    return not any(task.own_queries() for task, _ in tasks)
+
+
+_DROPOUT_ATTRIBUTES = ("dropout", "attention_dropout", "activation_dropout")
 """Attributes of transformers modules with functional dropout probabilities."""
 
 
@@ -258,6 +300,6 @@ def set_dropout(model: torch.nn.Module, share: float) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = share
-        for name in _SHARES:
+        for name in _DROPOUT_ATTRIBUTES:
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, share)

@@ -32,9 +32,6 @@ PrecisionRecord = dict[str, dict[Workload, DType]]
 def recorded_precision(path: Path, asked: Precision) -> Iterator[Mapping[str, str]]:
     """Apply the precision recorded in a file within the block; record missing choices first.
 
-    Args:
-        asked: Precision of the recipe.
-
     Yields:
         The choices on this device, as stored in `metrics.json`.
 
@@ -62,19 +59,12 @@ def _record(path: Path, kind: str, asked: Precision) -> None:
             "starts again"
         )
     for each in {kind, "cpu"} - known.keys():  # parent models may run on the CPU
-        known[each] = {work: _choice(work, each, asked) for work in WORKLOADS}
-    log(
-        f"precision on {kind}: {summary_line(known[kind], reason_for(kind, WORKLOADS, asked))}",
-        True,
-    )
+        known[each] = {work: choose(work, each) if asked == "auto" else asked for work in WORKLOADS}
+    reason = reason_for(kind, WORKLOADS, asked)
+    log(f"precision on {kind}: {summary_line(known[kind], reason)}", True)
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(known), encoding="utf-8")
     partial.replace(path)
-
-
-def _choice(work: Workload, device_type: str, asked: Precision) -> DType:
-    """Return the recipe's precision, else the outer training's, else the measured choice."""
-    return choose(work, device_type) if asked == "auto" else asked
 
 
 def _read(path: Path) -> PrecisionRecord:

@@ -1,8 +1,7 @@
 """Progress output of training: a bar on a terminal, otherwise one line per evaluation."""
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from rich.progress import (
@@ -17,11 +16,11 @@ from rich.progress import (
 from genir.console import Console, print_line
 
 SHOW_EVERY = 5
-"""Steps between updates of the displayed loss; each one synchronizes with the device."""
+"""Steps between updates of the displayed loss; each one synchronises with the device."""
 
 
 class Display:
-    """Progress bar with steps, loss, dev RR@10 and remaining time."""
+    """Progress bar with steps, loss, dev RR@10 and remaining time; `bar` is its context manager."""
 
     def __init__(self, total: int, done: int, shown: bool) -> None:
         self.console = Console(stderr=True, quiet=not shown)
@@ -40,24 +39,10 @@ class Display:
         )
         self.task = self.bar.add_task("", total=total, completed=done, loss="-", dev="-", note="")
         self.total = total
-        self.steps = done
 
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
-
-    def advance(self, loss: torch.Tensor) -> None:
+    def advance(self, step: int, loss: torch.Tensor) -> None:
         """Count one step."""
-        self.steps += 1
-        if self.steps % SHOW_EVERY == 0:
+        if step % SHOW_EVERY == 0:
             self.bar.update(self.task, loss=f"{float(loss):.3f}")
         self.bar.update(self.task, advance=1, note="")
 
@@ -65,11 +50,11 @@ class Display:
         """Show the activity between steps."""
         self.bar.update(self.task, note=text)
 
-    def show_dev_metrics(self, row: Mapping[str, Any], asked: bool) -> None:
-        """Show an evaluation. asked: whether there were dev queries."""
+    def show_dev_metrics(self, row: Mapping[str, Any]) -> None:
+        """Show an evaluation; without dev queries the loss alone."""
         loss = "-" if row["loss"] is None else f"{row['loss']:.3f}"
         line = f"step {row['step']:>6}/{self.total}  {row['seconds']:>6.0f} s  loss {loss}"
-        if asked:
+        if row["RR@10"] is not None:
             line += f"  dev RR@10 {row['RR@10']:.3f}  Success@10 {row['Success@10']:.3f}"
             self.bar.update(self.task, dev=f"{row['RR@10']:.3f}")
         self.bar.update(self.task, note="")

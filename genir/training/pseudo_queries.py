@@ -28,7 +28,7 @@ def is_file(source: str) -> bool:
 
 
 def is_recipe(source: str) -> bool:
-    """Return whether a source of queries is a recipe, whose model must be trained first."""
+    """Return whether a source of queries or weights is a recipe, whose model is trained first."""
     return source in recipe_names() or source.endswith(".toml")
 
 
@@ -42,11 +42,11 @@ def make_queries(
     """
     device: torch.device = PartialState().device
     writer = QueryGenerator.open(source, device, begun_precision(out))
-    with stop_request() as wish:
+    with stop_request() as request:
         weights = weights_digest(source)
         for _ in generate_queries_file(corpus, writer, options, out, weights):
-            if wish.is_set:
-                raise wish.error()
+            if request.is_set:
+                raise request.error()
 
 
 def copy_queries(
@@ -61,13 +61,10 @@ def copy_queries(
     if not read_pseudo_queries(source, set(documents)):
         raise InputError(f"{source}: no queries; the file is empty")
     part = out.with_name(f"{out.name}.part")
-    part.write_text(_whole(source), encoding="utf-8")
+    lines = [f"{line}\n" for _, line in read_lines(source)]
+    part.write_text("".join(lines), encoding="utf-8")
     check()
     part.replace(out)
-
-
-def _whole(source: Path) -> str:
-    return "".join(f"{line}\n" for _, line in read_lines(source))
 
 
 def leave_out(questions: Iterable[str], generated: TrainQueries) -> TrainQueries:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from genir.arguments import as_path
 from genir.atomic_dirs import temporary_folder
 from genir.config import PseudoQueriesSection, validate
 from genir.console import print_line
@@ -16,8 +17,11 @@ from genir.generation.queries import part_of
 from genir.manifest import refuse_other_files
 from genir.outputs import check_distinct, check_folder, check_output, require_outside
 from genir.overrides import apply_settings
+from genir.plurals import counted
 from genir.training.checkpoints import WorkFolder
-from genir.training.pipeline import TrainingJob, generator_job, train
+from genir.training.job import TrainingJob
+from genir.training.pipeline import train
+from genir.training.prerequisites import generator_job
 from genir.training.pseudo_queries import is_file, is_recipe, make_queries
 
 
@@ -44,7 +48,7 @@ def generate_queries(request: GenerationRequest) -> None:
     """Write the file of queries; a recipe's generator is trained first.
 
     Raises:
-        InputError: bad input.
+        InputError: the corpus, the generator or an option is invalid.
         Stopped: on Ctrl-C; `resume` continues.
     """
     out, generator = request.out, request.out.with_name(f"{request.out.name}.generator")
@@ -62,7 +66,9 @@ def generate_queries(request: GenerationRequest) -> None:
     if request.overwrite and not request.resume:
         _remove_finished(out, generator if trains else None)
     elif out.exists() and not request.overwrite:
-        raise InputError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+        raise InputError(
+            f"{out}: exists already; choose another --out, or replace it with --overwrite"
+        )
     elif begun and not request.resume:
         raise InputError(f"{out}: is incomplete; --resume continues it, --overwrite starts again")
     source = request.model
@@ -78,17 +84,13 @@ def generate_queries(request: GenerationRequest) -> None:
     if trains:
         shutil.rmtree(generator)
     with out.open(encoding="utf-8") as lines:
-        print_line(f"{out}: {sum(1 for _ in lines):,} queries", stderr=True)
+        print_line(f"{out}: {counted(sum(1 for _ in lines), 'query', 'queries')}", stderr=True)
 
 
 def _refuse_inputs(request: GenerationRequest, generator: Path | None) -> None:
-    """Raise InputError if an output is also an input or cannot be written.
-
-    Args:
-        generator: Folder of the generator; None if none is trained.
-    """
+    """Raise InputError if an output is also an input or cannot be written."""
     inputs = {"--queries": request.queries, "--qrels": request.qrels}
-    inputs |= {"--model": Path(request.model), **files_read(request.corpus)}
+    inputs |= {"--model": as_path(request.model, "--model"), **files_read(request.corpus)}
     outputs = {"--out": request.out, "the unfinished --out": part_of(request.out)}
     if generator is not None:
         refuse_other_files(generator)

@@ -1,21 +1,28 @@
 """Early validation of a training run's recipe and train queries."""
 
 import json
+import sys
 from collections.abc import Container
 from pathlib import Path
 
-from genir.config import Recipe, StageConfig, load_recipe
+from genir.config import Recipe, StageConfig, StrictModel, load_recipe
 from genir.corpus.layout import train_files
 from genir.corpus.readers import read_train_queries
+from genir.decoding.strategies.base import read_options
+from genir.decoding.strategies.registry import check_strategy, find_strategy
 from genir.errors import InputError
-from genir.identifiers.registry import find_scheme
+from genir.identifiers.registry import scheme_options
 from genir.manifest import check_format
-from genir.models.encoder import MINILM, TextEncoder
-from genir.models.registry import model_class, try_model
+from genir.models.base import Inheritable
+from genir.models.encoder import TextEncoder
+from genir.models.network_loading import MINILM
+from genir.models.registry import MODELS, model_options, try_model
+from genir.models.reranker import Reranker
 from genir.tasks.base import TrainQueries
-from genir.tasks.registry import build_mixture
-from genir.training.losses.registry import check_losses, loss_files
+from genir.tasks.registry import build_mixture, task_options
+from genir.training.losses.registry import check_losses, loss_options
 from genir.training.multi_target_checks import check_multi_target
+from genir.training.unit_checks import check_units
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -25,21 +32,16 @@ def check_recipe(recipe: Recipe) -> None:
         build_mixture(stage.tasks, stage.training.seed)
         check_losses(stage)
         check_multi_target(stage)
-    loss_files(stages)
-    if recipe.passage_stage is None:
-        return
-    if recipe.decoding.mode != "beam" or recipe.passage_stage.decoding.mode != "beam":
-        raise InputError('[decoding] mode: two stages answer by beam search; leave it at "beam"')
-    if not find_scheme(recipe.passage_stage.identifiers.scheme).needs_tokenizer:
-        raise InputError(
-            f"[passage_stage.identifiers] scheme = {recipe.passage_stage.identifiers.scheme!r}: "
-            "the second stage "
-            "reads the passages of the first, so they must be text; take 'passage'"
-        )
+        check_units(stage)
+    check_strategy(recipe)
+    for options in recipe_options(recipe):
+        options.files()
+    for stage in stages:
+        MODELS.find(stage.model.kind).check_recipe(model_options(stage.model), stage)
 
 
 def check_networks(recipe: Recipe) -> None:
-    """Raise InputError for an unusable pre-trained network before other models are trained.
+    """Raise InputError for a pre-trained network or re-ranker that cannot be used.
 
     If no other model is trained first, `build_retriever` loads the network first and checks it.
     """
@@ -50,6 +52,8 @@ def check_networks(recipe: Recipe) -> None:
         named = {section.options.get("encoder", MINILM) for section in stage.losses}
         for name in sorted(named - {MINILM}):
             TextEncoder.pretrained(name)
+    if recipe.rerank.model:
+        Reranker(recipe.rerank.model, recipe.rerank.length, "cpu")
 
 
 def stages_of(recipe: Recipe) -> list[StageConfig]:
@@ -57,10 +61,30 @@ def stages_of(recipe: Recipe) -> list[StageConfig]:
     return [recipe] if recipe.passage_stage is None else [recipe, recipe.passage_stage]
 
 
+def recipe_options(recipe: Recipe) -> list[StrictModel]:
+    """Return the options of all parts of a recipe. Raises InputError if one is invalid.
+
+    They declare the files and the pre-trained weights that the training reads.
+    """
+    return [recipe.rerank] + [
+        options
+        for stage in stages_of(recipe)
+        for options in (
+            scheme_options(stage.identifiers),
+            *map(task_options, stage.tasks),
+            *map(loss_options, stage.losses),
+            model_options(stage.model),
+            read_options(find_strategy(stage.decoding.strategy), stage),
+        )
+    ]
+
+
 def parent_overrides(recipe: Recipe) -> list[str]:
     """Return overrides for the parent recipe, where parent and child must be equal."""
-    options, same = recipe.model.options, model_class(recipe.model.kind).must_match_parent
-    names = sorted(same & options.keys())
+    options, model = recipe.model.options, MODELS.find(recipe.model.kind)
+    if not issubclass(model, Inheritable):
+        return []
+    names = sorted(model.must_match_parent & options.keys())
     settings = [f"model.{name}={json.dumps(options[name], ensure_ascii=False)}" for name in names]
     if "encoder" in names:  # another encoder may accept fewer tokens
         lengths = [
@@ -68,6 +92,12 @@ def parent_overrides(recipe: Recipe) -> list[str]:
         ]
         settings.append(f"training.source_length={min(lengths)}")
     return settings
+
+
+def query_vectors_of(recipe: Recipe) -> Path | None:
+    """Return the file of the train queries' vectors, if the recipe names one."""
+    file = recipe.model.options.get("query_vectors")
+    return Path(file) if file else None
 
 
 def inherited_overrides(recipe: Recipe) -> list[str]:
@@ -93,8 +123,11 @@ def dev_leak_warning(recipe: Recipe, folder: Path, queries: str) -> str:
     check_format(folder)
     before = load_recipe(str(folder / "recipe.toml")).training
     pairs = [(key, getattr(before, key)) for key in ("dev_queries", "seed")]
-    if all(getattr(recipe.training, key) == value for key, value in pairs):
-        known = _known_queries(folder)
+    known, count = _known_queries(folder), recipe.training.dev_queries
+    # Fewer than asked for: a tenth of the queries, which any larger number gives, too.
+    tenth = _held_out(folder) if known == queries else before.dev_queries
+    same_count = count == before.dev_queries or tenth < min(count, before.dev_queries)
+    if same_count and recipe.training.seed == before.seed:
         if known in ("", queries):
             return ""
         return (
@@ -108,6 +141,15 @@ def dev_leak_warning(recipe: Recipe, folder: Path, queries: str) -> str:
     )
 
 
+def _held_out(folder: Path) -> int:
+    """Return the number of dev queries of a model folder's training."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return int(metrics["dev"]["questions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return sys.maxsize
+
+
 def _known_queries(folder: Path) -> str:
     """Return the digest of the train queries of a model folder; "" if unknown."""
     try:
@@ -118,19 +160,25 @@ def _known_queries(folder: Path) -> str:
 
 
 def train_queries(
-    corpus: Path, queries: Path | None, qrels: Path | None, known: Container[str]
+    corpus: Path,
+    queries: Path | None,
+    qrels: Path | None,
+    known: Container[str],
+    notes: bool = True,
+    vectors: Path | None = None,
 ) -> TrainQueries:
-    """Return the train queries of these files, by default those of the corpus folder, if any.
+    """Return the train queries of these files, by default the corpus folder's, if any.
 
     Args:
-        known: Keys of the documents.
+        notes: Whether to log skipped items; once per training, which reads the files repeatedly.
+        vectors: File of the queries' vectors.
 
     Raises:
         InputError: only one of the two files is given, or a file is invalid.
     """
     if queries is None and qrels is None:
         own = train_files(corpus)
-        return {} if own is None else read_train_queries(*own, known)
+        return {} if own is None else read_train_queries(*own, known, notes, vectors)
     if queries is None or qrels is None:
         raise InputError("--queries and --qrels: give both, or neither")
-    return read_train_queries(queries, qrels, known)
+    return read_train_queries(queries, qrels, known, notes, vectors)

@@ -45,28 +45,28 @@ def stop_request() -> Iterator[StopRequest]:
     Raises:
         Stopped: at the end of the block, if a signal was received.
     """
-    wish = StopRequest()
+    request = StopRequest()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if wish.is_set:
+        if request.is_set:
             forward(number, frame, before[number])
-        wish.number = number
+        request.number = number
 
     if not in_main_thread():
-        yield wish
+        yield request
         return
     heard = [n for n in ENDING if signal.getsignal(n) is not signal.SIG_IGN]
     before = {n: signal.signal(n, note) for n in heard}
     try:
-        yield wish
+        yield request
     except (InputError, Stopped):
         raise
     except Exception:
-        if wish.is_set:
-            raise wish.error() from None
+        if request.is_set:
+            raise request.error() from None
         raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if wish.is_set:
-        raise wish.error()
+    if request.is_set:
+        raise request.error()

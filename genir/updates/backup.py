@@ -12,10 +12,9 @@ from genir.atomic_dirs import new_folder, require_absent
 from genir.errors import FolderError, InputError
 from genir.manifest import NAME as MANIFEST
 from genir.manifest import SIGNATURE, check_manifest, refuse_other_files, rewritten_folder
-from genir.updates.base_folder import JournalBase
+from genir.updates.base_folder import JournalBase, folder_fingerprint
 from genir.updates.changes import Change
 from genir.updates.commit_record import Commit, RecordError
-from genir.updates.index import folder_fingerprint
 from genir.updates.journal import FolderReplaced, Journal
 from genir.updates.journal_shape import journal_validator
 
@@ -66,7 +65,7 @@ def _refuse_place(folder: Path, target: Path, overwrite: bool) -> None:
     """
     source, place = folder.resolve(), target.resolve()
     if place == source or place in source.parents or source in place.parents:
-        raise InputError(f"{target}: is {folder}, inside it or above it; give another place")
+        raise InputError(f"{target}: is {folder}, inside it or above it; choose another path")
     require_absent(target, overwrite)
     refuse_other_files(target)
 
@@ -134,7 +133,7 @@ class Recovered:
 
 
 def recover(folder: Path) -> Recovered:
-    """Truncate a journal before its first damaged, missing or foreign change.
+    """Truncate a journal before its first change that is damaged, missing or of another model.
 
     The recovered folder is built beside the damaged one and swapped in atomically; the damaged
     journal is copied to a sibling folder. Does nothing if the journal is intact and fits the model.
@@ -143,7 +142,7 @@ def recover(folder: Path) -> Recovered:
         InputError: another file of the folder is damaged.
     """
     base = JournalBase.open(folder, check_manifest(folder))
-    changes, whole = _readable(base)
+    changes, whole = _readable_changes(base)
     fitting = _valid_changes(folder, changes)
     if whole and len(fitting) == len(changes):
         version = base.version + len(changes)
@@ -154,7 +153,7 @@ def recover(folder: Path) -> Recovered:
         recorded = None
     place = base.folder.resolve()
     kept = Path(tempfile.mkdtemp(prefix=f"{place.name}.damaged-", dir=place.parent))
-    for path in _require_regular_files(base):
+    for path in _regular_files(base):
         shutil.copyfile(path, kept / path.name)
     with rewritten_folder(folder) as partial:
         _copy_files(base, partial)
@@ -165,13 +164,13 @@ def recover(folder: Path) -> Recovered:
     return Recovered(base.version + len(fitting), recorded, kept)
 
 
-def _readable(base: JournalBase) -> tuple[list[Change], bool]:
+def _readable_changes(base: JournalBase) -> tuple[list[Change], bool]:
     """Return the changes before the first damaged one, and whether the journal is intact."""
     try:
         with closing(Journal(base)) as journal:
             return journal.read(), True
     except InputError:
-        return _is_intact(base), False
+        return _intact_changes(base), False
 
 
 def _valid_changes(folder: Path, changes: list[Change]) -> list[Change]:
@@ -190,19 +189,19 @@ def _valid_changes(folder: Path, changes: list[Change]) -> list[Change]:
     return changes[: bisect_left(range(1, len(changes) + 1), True, key=misfit)]
 
 
-def _is_intact(base: JournalBase) -> list[Change]:
+def _intact_changes(base: JournalBase) -> list[Change]:
     """Return the changes before the first damaged one, read from a copy: SQLite modifies files."""
     if not base.path.is_file():
         return []
     with tempfile.TemporaryDirectory() as folder:
         copy = replace(base, folder=Path(folder))
-        for path in _require_regular_files(base):
+        for path in _regular_files(base):
             shutil.copyfile(path, copy.folder / path.name)
         with closing(Journal(copy)) as journal:
             return journal.verify()
 
 
-def _require_regular_files(base: JournalBase) -> list[Path]:
+def _regular_files(base: JournalBase) -> list[Path]:
     """Return the regular files of a journal, without an oversized commit record."""
     files = [path for path in base.files if path.is_file()]
     return [path for path in files if path != base.record.path or path.stat().st_size < 2**20]

@@ -10,6 +10,15 @@ from genir.manifest import sha256
 from genir.updates.commit_record import CommitRecord
 
 
+def folder_fingerprint(folder: Path) -> tuple[int, ...]:
+    """Return device, inode and mtime of the manifest, to detect a replaced folder; () if absent."""
+    try:
+        facts = (folder / MANIFEST).stat()
+    except OSError:
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class JournalBase:
     """Model folder of a journal: its version and the sha256 of its manifest."""

@@ -8,10 +8,12 @@ from operator import ge
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genir.corpus.serialization import document_of, record_of
+from genir.corpus.tokens import Span
 from genir.errors import InputError
-from genir.models.encoder_head.protected_queries import NewDocument
+from genir.models.insertion import NewDocument
 from genir.types import Document, Identifier
 
 Kind = Literal["add", "replace", "put", "delete", "rollback", "refresh"]
@@ -27,12 +29,14 @@ class Upsert:
         row: Parameters of the document and its query vectors; None if the model has no document
             rows.
         queries: Number of known queries of the document.
+        spans: Units of the document, one for each identifier; None without units.
     """
 
     document: Document
     identifiers: list[Identifier]
     row: NewDocument | None = None
     queries: int = 0
+    spans: list[Span] | None = None
 
     @property
     def key(self) -> str:
@@ -99,14 +103,14 @@ def to_row(entry: Entry) -> Row:
     row, asked = b"", b""
     if entry.row is not None:
         row, asked = (
-            entry.row.row.astype("<f4").tobytes(),
-            entry.row.query_vectors.astype("<f2").tobytes(),
+            entry.row.rows.astype("<f4").tobytes(),
+            entry.row.query_rows.astype("<f4").tobytes(),
         )
     return (
         entry.key,
         1,
         json.dumps(record_of(entry.document), ensure_ascii=False, allow_nan=False),
-        json.dumps(entry.identifiers),
+        json.dumps(_with_spans(entry)),
         row,
         asked,
         entry.queries,
@@ -123,28 +127,50 @@ def from_row(columns: Row, place: str) -> Entry:
     if not document:
         return SetLive(key, bool(live))
     try:
+        symbols, spans = _without_spans(json.loads(identifiers))
         put = Upsert(
             document_of(json.loads(document), place),
-            [tuple(symbols) for symbols in json.loads(identifiers)],
-            _new_row(row, asked) if row else None,
+            symbols,
+            _new_row(row, asked, len(symbols)) if row else None,
             queries,
+            spans,
         )
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{place}: {error}") from None
-    symbols = [symbol for own in put.identifiers for symbol in own]
+    numbers = [symbol for own in put.identifiers for symbol in own]
+    numbers += [end for span in put.spans or () for end in span]
     valid = put.key == key and all(put.identifiers) and bool(put.identifiers)
-    valid = valid and all(type(symbol) is int and symbol >= 0 for symbol in symbols)
+    valid = valid and all(type(number) is int and number >= 0 for number in numbers)
     if not valid or not 0 <= queries < 2**31:
         raise InputError(f"{place}: {key!r} has a different key or invalid identifiers")
     return put
 
 
-def _new_row(row: bytes, asked: bytes) -> NewDocument:
-    found = np.frombuffer(row, dtype="<f4").astype(np.float32)
-    vectors = np.frombuffer(asked, dtype="<f2").astype(np.float16)
+def _with_spans(entry: Upsert) -> Any:
+    """Return the identifiers as JSON values, with the units if there are any."""
+    if entry.spans is None:
+        return entry.identifiers
+    return {"identifiers": entry.identifiers, "spans": entry.spans}
+
+
+def _without_spans(values: Any) -> tuple[list[Identifier], list[Span] | None]:
+    """Return the identifiers and units of `_with_spans`. Raises ValueError if they do not match."""
+    found, spans = (values, None) if isinstance(values, list) else (
+        values["identifiers"], [(start, end) for start, end in values["spans"]]
+    )  # fmt: skip
+    if spans is not None and len(spans) != len(found):
+        raise ValueError(f"{len(found)} identifiers of {len(spans)} units")
+    if any(start > end for start, end in spans or ()):
+        raise ValueError("a unit ends before its start")
+    return [tuple(symbols) for symbols in found], spans
+
+
+def _new_row(row: bytes, asked: bytes, count: int) -> NewDocument:
+    found = np.frombuffer(row, dtype="<f4").astype(np.float32).reshape(count, -1)
+    vectors = np.frombuffer(asked, dtype="<f4").astype(np.float32)
     if not np.isfinite(found).all() or not np.isfinite(vectors).all():
         raise ValueError("its row has values that are not finite")
-    return NewDocument(found, vectors.reshape(-1, len(found)))
+    return NewDocument(found, vectors.reshape(-1, found.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -154,10 +180,12 @@ class Shape:
     Attributes:
         sizes: Number of symbols per level, see `Scheme.level_sizes`.
         row_width: Columns of a document's parameter row; None if the model has no document rows.
+        units: Whether documents have units.
     """
 
     sizes: list[int]
     row_width: int | None
+    units: bool = False
 
     def validate(self, changes: Iterable[Change], known: Container[str]) -> None:
         """Raise InputError for an entry that does not fit, or a mark of an unknown document."""
@@ -184,9 +212,18 @@ class Shape:
                 raise InputError(
                     f"{place}: the identifier {identifier} is outside this model's vocabulary"
                 )
-        width = None if put.row is None else len(put.row.row)
+        width = None if put.row is None else put.row.rows.shape[1]
         if width != self.row_width:
             raise InputError(f"{place}: its row has {width} columns, not {self.row_width}")
+        if (put.spans is not None) != self.units:
+            found = "no units, but the model has" if self.units else "units, but the model has none"
+            raise InputError(f"{place}: {found}")
+
+
+def as_row(embeddings: NewDocument | NDArray[np.float32] | None) -> NewDocument:
+    """Return an embedding as a row; the model must have document rows."""
+    assert isinstance(embeddings, NewDocument)
+    return embeddings
 
 
 def digest(before: bytes, head: Row, rows: Iterable[Row]) -> bytes:

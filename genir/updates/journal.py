@@ -27,6 +27,7 @@ from genir.updates.lock_timeout import seconds_to_wait
 
 APPLICATION = 0x67656E6A  # "genj"
 FORMAT = 3
+"""Version of the table layout, stored as SQLite user_version."""
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORMAT};
@@ -43,6 +44,7 @@ CREATE TABLE entries (
 CREATE TABLE head (version INTEGER NOT NULL) STRICT;
 """
 ENTRY = "key, live, document, identifiers, row, asked, queries"
+"""Columns of the table `entries` that encode an entry."""
 
 
 class FolderReplaced(Exception):
@@ -76,7 +78,7 @@ class Journal:
         """Return verified changes after a version, oldest first; None reads all.
 
         Raises:
-            Moved: the folder was replaced.
+            FolderReplaced: the folder was replaced.
             InputError: the journal is damaged or belongs to another model.
         """
         after = self.base.version if after is None else after
@@ -101,7 +103,7 @@ class Journal:
         return True
 
     def _recorded(self) -> Commit:
-        """Return the last recorded commit. Raises Moved if the files are gone."""
+        """Return the last recorded commit. Raises FolderReplaced if the files are gone."""
         try:
             return self.record.read()
         except RecordError as error:
@@ -127,7 +129,7 @@ class Journal:
         """Return the changes before the first missing or altered one, ignoring the record.
 
         Raises:
-            Moved: there is no journal.
+            FolderReplaced: there is no journal.
         """
         found = list[Change]()
         with suppress(InputError, sqlite3.Error, TypeError, ValueError):
@@ -188,7 +190,7 @@ class Journal:
         """Open a write transaction; its changes are on disk when the block ends.
 
         Raises:
-            Moved: the folder was replaced.
+            FolderReplaced: the folder was replaced.
             InputError: the folder cannot be written or stays locked; nothing has changed.
         """
         self._create()
@@ -321,7 +323,7 @@ class Journal:
         return connection
 
     def _refuse_moved(self) -> None:
-        """Raise Moved if the path is no longer the open file."""
+        """Raise FolderReplaced if the path is no longer the open file."""
         try:
             there = identity(self.path)
         except OSError:
@@ -347,14 +349,14 @@ class Journal:
     def _as_input_error(self, error: Exception) -> InputError:
         text = str(error)
         if "locked" in text:
-            mend = "another process holds the write lock; try again"
+            remedy = "another process holds the write lock; try again"
         elif "full" in text or "disk I/O" in text:
-            mend = f"the disk is full or fails ({text}); free space and try again"
+            remedy = f"the disk is full or fails ({text}); free space and try again"
         elif any(word in text for word in ("readonly", "read-only", "Read-only", "ermission")):
-            mend = f"the model folder is read-only ({text}); update a writable copy"
+            remedy = f"the model folder is read-only ({text}); update a writable copy"
         else:
-            mend = f"{text}; choose a writable folder"
-        return FolderError(f"{self.path}: cannot be written: {mend}. Nothing has changed")
+            remedy = f"{text}; choose a writable folder"
+        return FolderError(f"{self.path}: cannot be written: {remedy}. Nothing has changed")
 
 
 class Transaction:

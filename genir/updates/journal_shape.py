@@ -3,9 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from genir.identifiers.registry import load_scheme
 from genir.identifiers.table import IdentifierTable
-from genir.models.checkpoint_io import read_row_width, read_tokenizer
+from genir.models.checkpoint_io import read_row_width, read_scheme
 from genir.updates.changes import Shape
 
 
@@ -15,8 +14,8 @@ def journal_validator(folder: Path) -> partial[None]:
     Raises:
         InputError: the identifiers or weights cannot be read.
     """
-    scheme = load_scheme(folder / "identifiers", read_tokenizer(folder))
+    scheme = read_scheme(folder)
     table = IdentifierTable.load(folder / "identifiers")
     sizes = scheme.level_sizes()
     width = None if scheme.needs_tokenizer or len(sizes) > 1 else read_row_width(folder)
-    return partial(Shape(sizes, width).validate, known=table)
+    return partial(Shape(sizes, width, table.spans is not None).validate, known=table)

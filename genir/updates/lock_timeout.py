@@ -7,9 +7,9 @@ from math import inf
 from time import monotonic
 
 MAX_WAIT_S = 60.0
-"""Maximal seconds to wait for the write lock."""
+"""Maximum seconds to wait for the write lock."""
 MIN_WAIT_S = 0.25
-"""Minimal seconds to wait, even after the deadline: locks are usually held for milliseconds."""
+"""Minimum seconds to wait, even after the deadline: locks are usually held for milliseconds."""
 
 _until: ContextVar[float] = ContextVar("until", default=inf)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from genir.corpus.json_lines import shorten
 from genir.corpus.serialization import documents_of, query_of
 from genir.errors import InputError
+from genir.identifiers.units import has_units, unit_documents, unit_spans
 from genir.identifiers.used_identifiers import UsedIdentifiers
-from genir.models.encoder_head.protected_queries import ExistingDocuments, NewDocument
+from genir.models.insertion import ExistingDocuments, Insertable, NewDocument
 from genir.tasks.base import TrainQueries
 from genir.types import Document, Identifier
-from genir.updates.changes import Upsert
-
-if TYPE_CHECKING:
-    from genir.updates.index import MutableIndex
+from genir.updates.changes import Upsert, as_row
+from genir.updates.loaded_model import LoadedModel
 
 NewEmbeddings = dict[str, NewDocument | NDArray[np.float32]]
 """New embeddings by key: document rows, or vectors from which the scheme derives identifiers."""
@@ -48,56 +47,65 @@ def queries_by_key(given: Any, keys: Container[str]) -> dict[str, list[str]]:
 
 
 def embed_documents(
-    index: "MutableIndex", documents: Sequence[Document], queries: TrainQueries
+    target: LoadedModel, documents: Sequence[Document], queries: TrainQueries
 ) -> NewEmbeddings:
     """Embed documents: rows for atomic identifiers, vectors for a scheme that needs them, or {}."""
-    if not documents or not (index.model.has_document_rows or index.scheme.needs_vectors):
+    if not documents or not (target.model.has_document_rows or target.scheme.needs_vectors):
         return {}
     made: Iterable[NewDocument | NDArray[np.float32]]
-    if index.model.has_document_rows:
-        made = index.model.init_rows(documents, queries, insertion_context(index, documents))
+    if isinstance(target.model, Insertable) and target.model.has_document_rows:
+        units = unit_documents(documents, target.scheme.options)
+        rows = target.model.init_rows(units, queries, insertion_context(target, documents))
+        made = _joined(units, rows)
     else:
-        made = index.model.document_vectors(documents, queries)
+        made = target.model.document_vectors(documents, queries)
     return {one.key: row for one, row in zip(documents, made, strict=True)}
 
 
-def insertion_context(index: "MutableIndex", documents: Sequence[Document]) -> ExistingDocuments:
+def _joined(units: Sequence[Document], rows: Sequence[NewDocument]) -> list[NewDocument]:
+    """Return the rows of documents from the rows of their units."""
+    parts: dict[str, list[NewDocument]] = {}
+    for unit, row in zip(units, rows, strict=True):
+        parts.setdefault(unit.key, []).append(row)
+    return [NewDocument.join(own) for own in parts.values()]
+
+
+def insertion_context(target: LoadedModel, documents: Sequence[Document]) -> ExistingDocuments:
     """Return the live identifiers and protected queries, without the documents to be replaced."""
-    replaced = [index.table.number(one.key) for one in documents if one.key in index.table]
-    stays = index.table.live & ~np.isin(index.table.documents, replaced)
-    rivals = np.zeros(index.scheme.level_sizes()[0], dtype=bool)
-    rivals[index.table.symbols[stays, 0]] = True
-    if index.protected_queries is None:
+    table, protected = target.index.table, target.index.protected_queries
+    replaced = [table.number(one.key) for one in documents if one.key in table]
+    stays = table.live & ~np.isin(table.documents, replaced)
+    rivals = np.zeros(target.scheme.level_sizes()[0], dtype=bool)
+    rivals[table.symbols[stays, 0]] = True
+    if protected is None:
         return ExistingDocuments(rivals)
-    numbers = np.full(len(index.table.keys), -1)
-    numbers[index.table.documents[stays]] = index.table.documents[stays]
-    return ExistingDocuments(rivals, index.protected_queries.renumber(numbers))
+    numbers = np.full(len(table.keys), -1)
+    numbers[table.documents[stays]] = table.documents[stays]
+    return ExistingDocuments(rivals, protected.renumber(numbers))
 
 
 def plan_upserts(
-    index: "MutableIndex",
+    target: LoadedModel,
     documents: Sequence[Document],
     embeddings: NewEmbeddings,
     queries: TrainQueries,
 ) -> list[Upsert]:
     """Assign unused identifiers to documents. Raises InputError if none is left."""
-    keys = [document.key for document in documents]
-    if not keys:
+    if not documents:
         return []
-    free = [index.table.number(key) for key in keys if key in index.table]
-    vectors = (
-        np.stack([_vector(embeddings[key]) for key in keys]) if index.scheme.needs_vectors else None
-    )
+    keys, table, scheme = [one.key for one in documents], target.index.table, target.scheme
+    free = [table.number(key) for key in keys if key in table]
+    vectors = np.stack([_vector(embeddings[key]) for key in keys]) if scheme.needs_vectors else None
     # Encode with a copy: a failed change must not reserve identifiers in the scheme.
-    identifiers: list[list[Identifier]] = copy(index.scheme).encode(
-        documents, vectors, UsedIdentifiers(index.table, free)
-    )
+    used = UsedIdentifiers(table, free)
+    identifiers: list[list[Identifier]] = copy(scheme).encode(documents, vectors, used)
     return [
         Upsert(
             document,
             own,
-            as_row(embeddings[document.key]) if index.model.has_document_rows else None,
+            as_row(embeddings[document.key]) if target.model.has_document_rows else None,
             len(queries.get(document.key, ())),
+            unit_spans(document.text, scheme.options) if has_units(scheme.options) else None,
         )
         for document, own in zip(documents, identifiers, strict=True)
     ]
@@ -105,10 +113,4 @@ def plan_upserts(
 
 def _vector(embeddings: NewDocument | NDArray[np.float32]) -> NDArray[np.float32]:
     assert not isinstance(embeddings, NewDocument)
-    return embeddings
-
-
-def as_row(embeddings: NewDocument | NDArray[np.float32] | None) -> NewDocument:
-    """Return an embedding as a row; the model must have document rows."""
-    assert isinstance(embeddings, NewDocument)
     return embeddings

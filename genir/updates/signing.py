@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from genir.errors import InputError
 from genir.manifest import NAME as MANIFEST
 from genir.manifest import check_manifest, read_json
+from genir.plurals import counted
 from genir.signatures import check_signature, sign_folder
 from genir.updates.base_folder import JournalBase
 from genir.updates.journal import Journal
@@ -35,8 +36,8 @@ def refuse_changes(folder: Path) -> None:
     count = changes_since(folder)
     if count:
         raise InputError(
-            f"{folder}: the journal has {count:,} changes that a signature does not cover; run "
-            "genir compact, then genir sign"
+            f"{folder}: the journal has {counted(count, 'change')} that a signature does not "
+            "cover; run genir compact, then genir sign"
         )
 
 

@@ -14,16 +14,17 @@ from genir.corpus.store import DocumentStore
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
-from genir.models.encoder_head.protected_queries import ProtectedQueries
+from genir.models.insertion import ProtectedQueries
 from genir.types import Document
 from genir.updates.changes import Change
-from genir.updates.index import MutableIndex
+from genir.updates.index import Index
+from genir.updates.loaded_model import LoadedModel
 from genir.updates.versions import versions_of
 
 DOCUMENTS_PER_READ = 4096
 """Documents per read from the store."""
 MAX_KEPT_VERSIONS = 1000
-"""Maximal lines of the version history that a folder keeps; the newest ones."""
+"""Maximum lines of the version history that a folder keeps; the newest ones."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Snapshot:
     versions: list[dict[str, Any]]
 
 
-def full_snapshot(index: MutableIndex, changes: Sequence[Change]) -> Snapshot:
+def full_snapshot(loaded: LoadedModel, changes: Sequence[Change]) -> Snapshot:
     """Return all documents, including deleted ones. changes: all since the folder was written."""
+    index = loaded.index
 
     def write_documents(path: Path) -> None:
         if isinstance(index.documents, OverlayStore):
@@ -58,34 +60,33 @@ def full_snapshot(index: MutableIndex, changes: Sequence[Change]) -> Snapshot:
             shutil.copyfile(index.documents.path, path)
 
     return Snapshot(
-        index.scheme,
+        loaded.scheme,
         index.table,
         write_documents,
         {"counts": index.query_counts, "born": index.added_in_version},
         index.protected_queries,
-        np.arange(index.scheme.level_sizes()[0]),
+        np.arange(loaded.scheme.level_sizes()[0]),
         np.arange(len(index.table.keys)),
         _history(index, changes),
     )
 
 
-def compacted_snapshot(index: MutableIndex, changes: Sequence[Change]) -> Snapshot:
+def compacted_snapshot(loaded: LoadedModel, changes: Sequence[Change]) -> Snapshot:
     """Return the live documents, with numbers and atomic identifiers renumbered densely.
 
     Raises:
         InputError: no document is live.
     """
-    table = index.table
-    alive = np.zeros(len(table.keys), dtype=bool)
-    alive[table.documents[table.live]] = True
+    index, table, alive = loaded.index, loaded.table, loaded.index.alive
     if not alive.any():
         raise InputError("compact: every document is deleted; add one first")
     kept = np.flatnonzero(alive)
     numbers = np.where(alive, alive.cumsum() - 1, -1)
     rows = np.flatnonzero(alive[table.documents])
-    symbols, scheme = table.symbols[rows], index.scheme
+    symbols, scheme = table.symbols[rows], loaded.scheme
+    spans = None if table.spans is None else table.spans[rows]
     old = symbols[:, 0].astype(np.int64)
-    if index.model.has_document_rows:
+    if loaded.model.has_document_rows:
         symbols = np.arange(len(rows), dtype=np.int32)[:, None]
         scheme = type(scheme)(scheme.options, scheme.tokenizer)
         scheme.mark_used([(len(rows) - 1,)])
@@ -98,7 +99,7 @@ def compacted_snapshot(index: MutableIndex, changes: Sequence[Change]) -> Snapsh
     keys = [table.keys[number] for number in kept.tolist()]
     return Snapshot(
         scheme,
-        IdentifierTable.from_arrays(symbols, numbers[table.documents[rows]], keys),
+        IdentifierTable.from_arrays(symbols, numbers[table.documents[rows]], keys, spans),
         lambda path: DocumentStore.create(path, documents()).close(),
         {"counts": index.query_counts[kept], "born": index.added_in_version[kept]},
         None if index.protected_queries is None else index.protected_queries.renumber(numbers),
@@ -108,7 +109,7 @@ def compacted_snapshot(index: MutableIndex, changes: Sequence[Change]) -> Snapsh
     )
 
 
-def _history(index: MutableIndex, changes: Sequence[Change]) -> list[dict[str, Any]]:
+def _history(index: Index, changes: Sequence[Change]) -> list[dict[str, Any]]:
     """Return the newest `MAX_KEPT_VERSIONS` lines of the version history as stored in the
     manifest."""
     return [

@@ -28,7 +28,7 @@ def brute_force(corpus, query):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(WORDS, min_size=2, max_size=7), WORDS)
-def test_scores_are_those_of_the_formula(texts, query):
+def test_scores_equal_the_formula(texts, query):
     corpus = [Document(f"d{i}", " ".join(words), "title") for i, words in enumerate(texts)]
     hits = Bm25.fit(corpus, language="none").search([" ".join(query)], 100)[0]
     expected = dict(brute_force(corpus, " ".join(query)))
@@ -61,11 +61,21 @@ def test_english_is_stemmed_and_stopped(corpus):
     assert stopped == []
 
 
-def test_other_languages_are_neither(corpus):
-    bm25 = Bm25.fit(corpus, language="german")
+def test_other_languages_have_other_stems_and_stop_words(corpus):
+    bm25 = Bm25.fit(corpus, language="de")
     printing, stopped = bm25.search(["printing", "the"], 10)
     assert printing == []
     assert {hit.key for hit in stopped} == {"cat", "grep"}
+    german = [Document("a", "die Katzen schlafen"), Document("b", "die Hunde bellen")]
+    found = Bm25.fit(german, language="de").search(["eine schlafende Katze", "die"], 10)
+    assert [[hit.key for hit in own] for own in found] == [["a"], []]
+
+
+def test_the_language_is_detected():
+    text = "Die Katzen schlafen den ganzen Tag auf dem Sofa, und niemand darf sie dabei stören. "
+    bm25 = Bm25.fit([Document("a", text * 2), Document("b", text.replace("Katzen", "Hunde"))])
+    found = bm25.search(["Katze", "auf dem"], 10)
+    assert [[hit.key for hit in own] for own in found] == [["a"], []]
 
 
 def test_equal_scores_are_ordered_by_key_wherever_the_list_is_cut():
@@ -135,14 +145,14 @@ def test_scripts_are_searched(script):
 
 
 def test_bigrams_are_scored_by_the_formula():
-    # 猫好 stands in one document of two, of 3 and 1 bigrams: mean length 2.
+    # 猫好 is in one document of two, of 3 and 1 bigrams: mean length 2.
     bm25 = Bm25.fit([Document("a", "黑猫好吃"), Document("b", "白狗")])
     (hit,) = bm25.search(["猫好"], 2)[0]
     idf = math.log(1 + (2 - 1 + 0.5) / (1 + 0.5))
     assert (hit.key, hit.score) == ("a", pytest.approx(idf / (1 + 0.9 * (0.6 + 0.4 * 3 / 2))))
 
 
-def test_a_single_character_finds_what_holds_it():
+def test_a_single_character_finds_documents_with_it():
     bm25 = Bm25.fit([Document("a", "黑猫在家"), Document("b", "白狗"), Document("c", "猫")])
     assert {hit.key for hit in bm25.search(["猫"], 3)[0]} == {"a", "c"}
     assert bm25.search(["鸟"], 3) == [[]]
@@ -166,5 +176,24 @@ def test_arguments_of_other_types_are_refused():
     assert [hit.key for hit in found.search("one two", 3, among=[False, True])[0]] == ["b"]
     with pytest.raises(InputError, match=r"among: shape \(3,\); give one bool per document"):
         found.search("one", 3, among=[True] * 3)
-    with pytest.raises(InputError, match=r"text: got \['a'\] \(list\); give a str"):
-        Bm25.supports(["a"])
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("ខ្ញុំ", "ខ្ញុំស្រលាញ់អ្នក"),  # Khmer: one character of five code points
+        ("ကို", "ကိုယ့်အိမ်"),  # Burmese
+        ("น้ำ", "น้ำตาล"),  # Thai
+        ("が", "か\u3099くせい"),  # composed and decomposed
+    ],
+)
+def test_a_single_character_with_marks_finds_what_holds_it(query, text):
+    documents = [Document("a", text), Document("b", "ภาษาไทย"), Document("c", query)]
+    found = Bm25.fit(documents).search([query], 3)[0]
+    assert {hit.key for hit in found} == {"a", "c"}
+
+
+@pytest.mark.parametrize("letter", ["ང", "ና"])
+def test_a_letter_that_is_a_syllable_is_a_word(letter):
+    documents = [Document("a", f"ཁྱོད་{letter}་ཡིན"), Document("b", "ཁྱོད་ཡིན"), Document("c", letter)]
+    assert {hit.key for hit in Bm25.fit(documents).search([letter], 3)[0]} == {"a", "c"}

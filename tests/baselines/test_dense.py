@@ -9,13 +9,14 @@ from threadpoolctl import threadpool_info
 from genir.baselines import dense
 from genir.baselines.dense import Dense
 from genir.errors import InputError
-from genir.models.encoder import MINILM_PACKAGE, TextEncoder
+from genir.models.encoder import TextEncoder
+from genir.models.network_loading import MINILM_PACKAGE
 
 
 def test_ranks_all_documents_by_inner_product(corpus, encoder):
     baseline = Dense.fit(corpus, encoder)
     queries = ["files", "network host packets"]
-    products = encoder.embed(queries) @ baseline.vectors.T
+    products = encoder.embed(queries, "query") @ baseline.vectors.T
     for hits, row in zip(baseline.search(queries, 10), products, strict=True):
         assert [hit.key for hit in hits] == [corpus[i].key for i in np.argsort(-row)]
         assert [hit.score for hit in hits] == pytest.approx(np.sort(row)[::-1], abs=1e-5)
@@ -96,7 +97,9 @@ def test_stale_cache_is_never_used(corpus, encoder, tmp_path):
     with torch.no_grad():
         encoder.backbone.embeddings.word_embeddings.weight.mul_(torch.linspace(-2, 2, 32))
     changed = Dense.fit(corpus, encoder, cache).vectors
-    assert changed == pytest.approx(encoder.embed([dense.passage(d) for d in corpus]), abs=1e-5)
+    assert changed == pytest.approx(
+        encoder.embed([dense.passage(d) for d in corpus], "document"), abs=1e-5
+    )
     assert not np.allclose(changed, first, atol=0.05)
 
 
@@ -109,7 +112,7 @@ def test_a_file_that_is_no_cache_is_refused_and_kept(corpus, encoder, tmp_path):
 
 
 @pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="the MiniLM package is absent")
-def test_minilm_knows_what_is_meant(corpus):
+def test_minilm_embeds_meaning(corpus):
     minilm = Dense.fit(corpus, TextEncoder.pretrained())
     queries = ["search text with a regular expression", "is that server reachable?"]
     assert [hits[0].key for hits in minilm.search(queries, 1)] == ["grep", "ping"]

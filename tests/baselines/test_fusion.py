@@ -2,13 +2,13 @@ import pytest
 
 from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
-from genir.baselines.fusion import Fusion
+from genir.baselines.fusion import Convex, Fusion
 from genir.errors import InputError
-from genir.types import Hit
+from genir.types import Hit, Qrel, Query
 
 
 class Fixed:
-    """Answers every query with the same keys; remembers what it was asked."""
+    """Answers every query with the same keys; records its queries."""
 
     def __init__(self, *keys, size=None):
         self.keys = keys
@@ -81,6 +81,59 @@ class Silent:
         ({"searchers": [Silent()], "constant": float("nan")}, "constant = nan: give a number"),
     ],
 )
-def test_what_cannot_be_fused_is_refused(arguments, message):
+def test_unfusable_searchers_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         Fusion(**arguments)
+
+
+class Scored:
+    """Answers each query with its own (key, score) pairs."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+
+    def search(self, queries, k, where=None):
+        return [
+            [Hit(key, score, rank) for rank, (key, score) in enumerate(self.answers[query][:k], 1)]
+            for query in queries
+        ]
+
+
+WORDS = Scored(q=[("a", 12.0), ("b", 6.0), ("c", 2.0)], p=[("x", 3.0)], none=[])
+DENSE = Scored(q=[("b", 0.9), ("d", 0.5)], p=[("y", 0.7), ("x", 0.2)], none=[])
+
+
+def test_scores_are_scaled_by_query_and_weighted():
+    q, p, none = Convex([WORDS, DENSE], 0.3).search(["q", "p", "none"], 10)
+    # a: .3 * 1; b: .3 * 4/10 + .7; c and d are the last of their lists; one hit alone is 1.
+    assert {hit.key: hit.score for hit in q} == pytest.approx(
+        {"b": 0.82, "a": 0.3, "c": 0.0, "d": 0.0}
+    )
+    assert [hit.key for hit in q] == ["b", "a", "c", "d"] and [hit.rank for hit in q] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert [hit.key for hit in p] == ["y", "x"]
+    assert {hit.key: hit.score for hit in p} == pytest.approx({"y": 0.7, "x": 0.3})
+    assert none == []
+
+
+def test_the_weight_is_the_best_on_dev_queries():
+    queries = [Query("1", "q"), Query("2", "p"), Query("3", "none")]
+    words = Convex.tuned([WORDS, DENSE], queries, [Qrel("1", "a", 1), Qrel("2", "x", 1)])
+    dense = Convex.tuned([WORDS, DENSE], queries, [Qrel("1", "b", 1), Qrel("2", "y", 1)])
+    assert dense.weight < 0.5 < words.weight
+    assert [answer[0].key for answer in words.search(["q", "p"], 1)] == ["a", "x"]
+    assert [answer[0].key for answer in dense.search(["q", "p"], 1)] == ["b", "y"]
+    with pytest.raises(InputError, match="none has a relevant document"):
+        Convex.tuned([WORDS, DENSE], queries, [Qrel("1", "a", 0)])
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, "1", True, float("nan")])
+def test_a_weight_outside_0_to_1_is_refused(weight):
+    with pytest.raises(InputError, match=r"weight = .*from 0 to 1"):
+        Convex([WORDS, DENSE], weight)
+    with pytest.raises(InputError, match="got 1; a convex combination takes two"):
+        Convex([WORDS])

@@ -1,13 +1,39 @@
 """A plan of rows that train in a second each, on the tiny corpus."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
+GENERATOR = """
+[identifiers]
+scheme = "passage"
+words = 2
+[[tasks]]
+task = "write-queries"
+[decoding]
+strategy = "text"
+"""
+TWO_STAGES = """
+[pseudo_queries]
+source = "FOLDER/generator.toml"
+count = 2
+length = 6
+[passage_stage.identifiers]
+scheme = "passage"
+words = 5
+[[passage_stage.tasks]]
+task = "queries"
+[passage_stage.decoding]
+beams = 2
+[identifiers]
+scheme = "url"
+[[tasks]]
+task = "written-passages"
+words = 5
+[decoding]
+strategy = "tome"
+beams = 4
+"""
 SEQ2SEQ = """
 [model]
 kind = "seq2seq"
@@ -25,46 +51,15 @@ dev_queries = 4
 num_dev_evals = 1
 precision = "fp32"
 """
-GENERATOR = f"""
-[identifiers]
-scheme = "passage"
-words = 2
-[[tasks]]
-task = "write-queries"
-[decoding]
-mode = "text"
-{SEQ2SEQ}"""
-TWO_STAGES = f"""
-[pseudo_queries]
-source = GENERATOR
-count = 2
-length = 6
-[passage_stage.identifiers]
-scheme = "passage"
-words = 5
-[[passage_stage.tasks]]
-task = "queries"
-[passage_stage.decoding]
-beams = 2
-[identifiers]
-scheme = "url"
-[[tasks]]
-task = "written-passages"
-words = 5
-[decoding]
-beams = 4
-{SEQ2SEQ}"""
 ENCODER = """
 [identifiers]
-SCHEME
+scheme = SCHEME
 [[tasks]]
 task = "queries"
 [[tasks]]
 task = "title-lead"
 [model]
 encoder = ENCODER
-lexical_dim = 8
-START
 [training]
 batch_size = 16
 learning_rate = 0.01
@@ -103,27 +98,23 @@ measure = "Success@10"
 @pytest.fixture
 def data(tiny_corpus, tmp_path):
     """A folder of collections that contains one, `small`."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "small").symlink_to(tiny_corpus)
-    return folder
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "small").symlink_to(tiny_corpus)
+    return tmp_path / "data"
 
 
 @pytest.fixture
 def recipes(tiny_encoder, tmp_path):
     """A folder of tiny recipes: `rows`, `codes` that start from it, `two` stages, a generator."""
-
-    def write(name, text, **values):
-        for key, value in values.items():
-            text = text.replace(key, value)
+    rows = ENCODER.replace("ENCODER", json.dumps(str(tiny_encoder)))
+    codes = rows.replace("[training]", f'init_from = "{tmp_path}/rows.toml"\n[training]')
+    for name, text in {
+        "rows": rows.replace("SCHEME", '"atomic"'),
+        "codes": codes.replace("SCHEME", '"residual"\nlevels = 2\ncodes = 8'),
+        "two": TWO_STAGES.replace("FOLDER", str(tmp_path)) + SEQ2SEQ,
+        "generator": GENERATOR + SEQ2SEQ,
+    }.items():
         (tmp_path / f"{name}.toml").write_text(text)
-        return json.dumps(str(tmp_path / f"{name}.toml"))
-
-    encoder = json.dumps(str(tiny_encoder))
-    rows = write("rows", ENCODER, SCHEME='scheme = "atomic"', ENCODER=encoder, START="")
-    codes = 'scheme = "residual"\nlevels = 2\ncodes = 8'
-    write("codes", ENCODER, SCHEME=codes, ENCODER=encoder, START=f"init_from = {rows}")
-    write("two", TWO_STAGES, GENERATOR=write("generator", GENERATOR))
     return tmp_path
 
 

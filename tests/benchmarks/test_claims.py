@@ -11,13 +11,14 @@ def result(ranks, misspelt=None, unseen=(), **more):
     return {**found, "unseen": list(unseen), **more}
 
 
-def verdict(claim, better, worse):
-    ablation = Ablation(group="g", title="t", claims=(claim,))
-    return judge(ablation, {"small": {"a": better, "b": worse}})[0]
-
-
 def claim(**more):
     return Claim(**{"text": "a is better", "better": "a", "worse": "b", **more})
+
+
+def verdict(own, better, worse):
+    ablation = Ablation(group="g", title="t", claims=(own,))
+    found = judge(ablation, {"small": {"a": better, "b": worse}})
+    return str(found[own, "small"]) if found else ""
 
 
 def test_values_of_each_measure_and_kind_of_query():
@@ -33,29 +34,27 @@ def test_values_of_each_measure_and_kind_of_query():
 
 
 def test_a_claim_holds_if_the_difference_is_significant():
-    assert verdict(claim(), result([1] * 20), result([2] * 20)) == (
-        "- Claim of the paper: a is better: on small **held**: 1.000 against .500, p = 9.5e-07 "
-        "(a against b, RR@10)."
-    )
-    lost = verdict(claim(papers=False), result([2] * 20), result([1] * 20))
-    assert lost.startswith("- Claim: ") and "**did not hold**: .500 against 1.000, p = 1 " in lost
+    ahead = verdict(claim(), result([1] * 20), result([2] * 20))
+    assert ahead == "**held**: 1.000 against .500, p = 9.5e-07"
+    lost = verdict(claim(), result([2] * 20), result([1] * 20))
+    assert lost == "**did not hold**: .500 against 1.000, p = 1"
     equal = verdict(claim(), result([1, 2, 1, 2]), result([2, 1, 1, 2]))
-    assert "**did not hold**: .750 against .750" in equal
+    assert equal.startswith("**did not hold**: .750 against .750")
 
 
 def test_the_claimed_factor_is_required():
     better, worse = result([1] * 9 + [0]), result([1] + [0] * 9)
     text = verdict(claim(times=5, measure="Success@10"), better, worse)
-    assert "**held**: .900 against .100, 9.0 times" in text
-    assert "**did not hold**" in verdict(claim(times=10, measure="Success@10"), better, worse)
+    assert text.startswith("**held**: .900 against .100, 9.0 times")
+    assert "did not hold" in verdict(claim(times=10, measure="Success@10"), better, worse)
 
 
 def test_a_smaller_loss_is_better():
     robust = result([1] * 20, [1] * 18 + [2] * 2)
     fragile = result([1] * 20, [1] * 8 + [2] * 12)
     loss = claim(measure="misspelt loss", times=2)
-    assert "**held**: .050 against .300, 6.0 times" in verdict(loss, robust, fragile)
-    assert "**did not hold**: .300 against .050" in verdict(loss, fragile, robust)
+    assert verdict(loss, robust, fragile).startswith("**held**: .050 against .300, 6.0 times")
+    assert verdict(loss, fragile, robust).startswith("**did not hold**: .300 against .050")
 
 
 @pytest.mark.parametrize(("p", "word"), [(0.004, "held"), (0.2, "did not hold")])
@@ -63,20 +62,18 @@ def test_a_claim_against_a_baseline(p, word):
     systems = {name: {"all": {"RR@10": value}} for name, value in (("genir", 0.5), ("bm25", 0.25))}
     own = result([1], systems=systems, p_values={"genir>bm25": p})
     text = verdict(claim(worse="bm25"), own, result([1]))
-    assert f"**{word}**: .500 against .250, p = {p} (a against bm25" in text
+    assert text == f"**{word}**: .500 against .250, p = {p}"
 
 
-def test_claims_that_cannot_be_compared():
-    text = verdict(claim(not_testable="no web"), result([1]), result([1]))
-    assert text.endswith("**not testable here**, because no web.")
-    text = verdict(claim(), result([1]), {**result([1]), "asked": "x"})
-    assert "(not compared on small: the rows were asked different queries)" in text
-    assert "**not measured yet**" in text
+def test_rows_with_other_queries_are_not_compared():
+    assert verdict(claim(), result([1]), {**result([1]), "asked": "x"}) == ""
 
 
 def test_p_values_are_holm_corrected_over_the_claims():
     rows = {"small": {"a": result([1] * 5 + [2] * 15), "b": result([1] + [2] * 19)}}
     one, two = (claim(),), (claim(), claim(measure="Success@1"))
-    texts = [judge(Ablation(group="g", title="t", claims=own), rows)[0] for own in (one, two)]
-    p = [float(text.split("p = ")[1].split(" ")[0]) for text in texts]
+    p = [
+        judge(Ablation(group="g", title="t", claims=own), rows)[own[0], "small"].p
+        for own in (one, two)
+    ]
     assert p[1] == pytest.approx(2 * p[0], rel=0.1) and p[0] < 0.05

@@ -19,7 +19,7 @@ task = "queries"
 task = "title"
 [model]
 encoder = {encoder}
-lexical_dim = 8
+word_set_size = 8
 [training]
 max_steps = 2
 batch_size = 16
@@ -39,10 +39,8 @@ def test_test_queries_are_split_by_the_documents_that_answer_them(tiny_corpus):
     assert len(corpus.held_back) == len(corpus.added) == 4
     assert SplitCorpus.read(tiny_corpus, 0.1, 0, "test").held_back == corpus.held_back
     assert SplitCorpus.read(tiny_corpus, 0.1, 1, "test").held_back != corpus.held_back
-    groups = corpus.test_by_kind()
-    assert {q.document for q in groups["old"]}.isdisjoint(corpus.held_back)
-    assert {q.document for q in groups["added"]} <= corpus.held_back
-    assert len(groups["old"]) + len(groups["added"]) == len(corpus.test)
+    on_added = {qrel.query for qrel in corpus.test if qrel.document in corpus.held_back}
+    assert corpus.queries_on_added == on_added and len(on_added) < len(corpus.test)
 
 
 def test_every_step_runs_once(recipe, tiny_corpus, tmp_path, capsys):

@@ -1,50 +1,57 @@
 """The plan: the shipped file, fingerprints, and the errors of a wrong plan."""
 
-from pathlib import Path
-
 import pytest
 
-from benchmarks.recipes.fingerprint import dev_split_settings
+from benchmarks.recipes.__main__ import PLAN
 from benchmarks.recipes.plan import load_plan, runs
-from benchmarks.recipes.results import accept, read_result, status, write_result
 from genir.config import load_recipe, recipe_names
 from genir.errors import InputError
 
-SHIPPED = Path(__file__).parents[2] / "benchmarks" / "recipes" / "plan.toml"
-
 
 def test_the_shipped_plan_has_every_recipe_that_retrieves():
-    planned = runs(load_plan(SHIPPED))
-    for run in planned:
-        assert load_recipe(run.row.recipe, run.settings).tasks
+    planned = {run.row.recipe for run in runs(load_plan(PLAN))}
     recipes = {name: load_recipe(name) for name in recipe_names()}
-    retrieving = {name for name, recipe in recipes.items() if recipe.decoding.mode != "text"}
+    retrieving = {name for name, recipe in recipes.items() if not recipe.decoding.is_text}
     parents = {recipe.model.init_from for recipe in recipes.values()}
-    assert retrieving - parents <= {run.row.recipe for run in planned}
+    assert retrieving - parents <= planned <= set(recipes)
 
 
-def test_the_fingerprint_changes_with_the_inputs_of_a_row(plan_file, recipes, tmp_path):
-    run = runs(load_plan(plan_file))[0]
-    assert status(tmp_path, run) == "missing"
-    write_result(tmp_path, run, {"fingerprint": run.fingerprint, "ranks": [1, 0]})
-    assert status(tmp_path, run) == "done"
-    for old, new in (
-        ("unseen = [3]", "unseen = [4]"),
-        ("queries = 12", "queries = 11"),
-        ("decay=0.02", "decay=0.03"),
-    ):
-        text = plan_file.read_text()
-        plan_file.write_text(text.replace(old, new, 1))
-        assert status(tmp_path, runs(load_plan(plan_file))[0]) == "stale", new
-        plan_file.write_text(text)
-    recipe = recipes / "rows.toml"
-    recipe.write_text(f"# a comment\ndescription = 'other'\n{recipe.read_text()}")
-    assert status(tmp_path, runs(load_plan(plan_file))[0]) == "done"
-    recipe.write_text(recipe.read_text().replace("dev_queries = 8", "dev_queries = 6"))
-    stale = runs(load_plan(plan_file))[0]
-    assert status(tmp_path, stale) == "stale"
-    accept(tmp_path, stale)
-    assert status(tmp_path, stale) == "done" and read_result(tmp_path, run)["ranks"] == [1, 0]
+def test_prerequisites_hold_out_the_dev_queries_of_a_row_and_batches_are_scaled():
+    found = {run.id: run.training for run in runs(load_plan(PLAN))}
+    residual, tome = (found[f"squad-small-unseen/{name}"] for name in ("residual", "tome"))
+    assert (residual.parent.recipe, residual.parent.steps, residual.steps) == (
+        "default", (163,), (97,)
+    )  # fmt: skip
+    assert "training.dev_queries=300" in residual.parent.settings
+    assert (tome.generator.steps, tome.steps) == ((66,), (26, 25))
+    plain = load_plan(PLAN).settings
+    assert found["squad-small-unseen/default"].settings == plain
+    assert found["tldr-unseen/url"].settings == plain
+    larger = ("batch_size=256", "learning_rate=0.0002", "head_learning_rate=0.001")
+    scaled = (*plain, *(f"training.{setting}" for setting in larger))
+    assert found["squad-small-unseen/url"].settings == scaled
+    first = tuple(f"passage_stage.training.{one}" for one in ("num_dev_evals=2", *larger))
+    assert tome.settings == (*scaled, *first)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("plan", "unseen = [3]", "unseen = [4]", True),
+        ("plan", "queries = 12", "queries = 11", True),
+        ("plan", "decay=0.02", "decay=0.03", True),
+        ("plan", "the lead helps", "it helps", False),
+        ("rows", "dev_queries = 8", "dev_queries = 6", True),
+        ("rows", "\n[identifiers]", "description = 'other' # a comment\n[identifiers]", False),
+    ],
+)
+def test_the_fingerprint_changes_with_the_inputs_of_a_row(
+    plan_file, recipes, file, old, new, changed
+):
+    before = runs(load_plan(plan_file))[0].fingerprint
+    path = recipes / f"{file}.toml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert (runs(load_plan(plan_file))[0].fingerprint != before) == changed
 
 
 @pytest.mark.parametrize(
@@ -54,34 +61,13 @@ def test_the_fingerprint_changes_with_the_inputs_of_a_row(plan_file, recipes, tm
 def test_the_fingerprint_changes_with_a_prerequisite(
     plan_file, recipes, recipe, steps, prerequisite
 ):
-    text = plan_file.read_text().replace("rows.toml", f"{recipe}.toml")
-    plan_file.write_text(
-        text.replace("[3]", steps).replace('recipe = "', 'name = "rows"\nrecipe = "', 1)
-    )
-    plan_file.write_text(plan_file.read_text().replace("settings = ['tasks", "# ['tasks"))
+    text = plan_file.read_text().replace("/rows.toml", f"/{recipe}.toml").replace("[3]", steps)
+    text = text.replace('recipe = "', 'name = "rows"\nrecipe = "', 1)
+    plan_file.write_text(text.replace("settings = ['tasks", "# ['tasks"))
     before = runs(load_plan(plan_file))[0].fingerprint
     path = recipes / f"{prerequisite}.toml"
     path.write_text(path.read_text().replace("learning_rate = 0.01", "learning_rate = 0.02"))
     assert runs(load_plan(plan_file))[0].fingerprint != before
-
-
-def test_a_parent_gets_the_dev_split_of_its_child():
-    assert dev_split_settings("residual", ()) == ("training.dev_queries=500",)
-    assert dev_split_settings("ddro", ()) == ()
-
-
-def test_batches_of_encoder_decoders_are_scaled():
-    plan = load_plan(SHIPPED)
-    scaled, plain = (
-        next(run for run in runs(plan) if run.collection.name == name)
-        for name in ("squad-small-unseen", "tldr-unseen")
-    )
-    larger = ("batch_size=256", "learning_rate=0.0002", "head_learning_rate=0.001")
-    own = (*plan.settings, *(f"training.{setting}" for setting in larger))
-    assert scaled.shared_settings("default") == plain.shared_settings("url") == plan.settings
-    assert scaled.shared_settings("url") == own
-    first = tuple(f"passage_stage.training.{setting}" for setting in ("num_dev_evals=2", *larger))
-    assert scaled.shared_settings("tome") == (*own, *first)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +75,8 @@ def test_batches_of_encoder_decoders_are_scaled():
     [
         ('"table", "tasks"', '"table", "taks"', "unknown 'taks'; did you mean 'tasks'"),
         ("{ small-unseen", "{ smal-unseen", "unknown 'smal-unseen'; did you mean 'small-unseen'"),
-        ("= [3]", "= [3, 3]", "2 numbers of steps for 1 training stages"),
+        ("= [3]", "= [3, 3]", "small-unseen/rows: 2 numbers of steps do not fit"),
+        ("= [3]", "= []", "small-unseen/rows: 0 numbers of steps do not fit"),
         ('worse = "rows-queries"', 'worse = "row-queries"', "did you mean 'rows-queries'"),
         ('worse = "rows-queries"', 'worse = "bm25"', "bm25 has only RR@10 of all queries"),
         ('name = "rows-queries"', 'name = "rows"', "two rows are called 'small-unseen/rows'"),

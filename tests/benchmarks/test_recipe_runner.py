@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 import typer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from benchmarks.recipes.__main__ import list_rows, main, run_row, run_rows
+from benchmarks.recipes.__main__ import main, run_row, run_rows
 from benchmarks.recipes.corpora import seen_documents, write_collection
 from benchmarks.recipes.plan import Collection, load_plan, runs
 from benchmarks.recipes.results import read_result, status
@@ -44,11 +45,11 @@ def test_finished_rows_are_skipped_and_a_failed_row_does_not_stop_the_others(
     assert "small-unseen/rows: failed: RuntimeError: out of memory" in shown.out
     assert "small-unseen/rows-queries: done: Success@10 0.500, RR@10 0.250" in shown.out
     assert "1 rows failed: small-unseen/rows" in shown.out and "Traceback" in shown.err
-    list_rows(planned, tmp_path)
+    main(show=True, plan=plan_file, results=tmp_path)
     listed = ["missing  small-unseen/rows", "done     small-unseen/rows-queries", "1 of 2 to run"]
     assert capsys.readouterr().out.splitlines() == listed
-    assert run_rows(planned, tmp_path, fake_row(names)) == []
-    assert run_rows(planned, tmp_path, fake_row(names)) == []
+    for _ in range(2):
+        assert run_rows(planned, tmp_path, fake_row(names)) == []
     assert names == ["rows", "rows-queries", "rows"]
 
 
@@ -63,7 +64,8 @@ def test_a_signal_stops_the_run(plan_file, tmp_path):
 
 def test_a_row_has_the_figures_of_an_evaluation(plan_file, data, tmp_path, monkeypatch):
     run, work = runs(load_plan(plan_file))[0], (tmp_path / "work").resolve()
-    monkeypatch.setattr("benchmarks.recipes.__main__.remove", lambda model: None)
+    kept = SimpleNamespace(rmtree=lambda model: None)
+    monkeypatch.setattr("benchmarks.recipes.__main__.shutil", kept)
     result = run_row(run, data, work)
     assert str(work) not in json.dumps(result)
     assert result["settings"] == ["training.weight_decay=0.02"]
@@ -90,14 +92,14 @@ def test_a_row_has_the_figures_of_an_evaluation(plan_file, data, tmp_path, monke
 @pytest.mark.parametrize(
     ("recipe", "steps", "trained"),
     [
-        ("codes", (2, 3), [("rows.toml", 2, None), ("codes.toml", 3, None)]),
-        ("two", (2, 3, 4), [("generator.toml", 2, None), ("two.toml", 4, 3)]),
+        ("codes", "[2, 3]", [("rows.toml", 2, None), ("codes.toml", 3, None)]),
+        ("two", "[2, 3, 4]", [("generator.toml", 2, None), ("two.toml", 4, 3)]),
     ],
 )
-def test_prerequisites_are_trained_once(plan_file, recipes, data, tmp_path, recipe, steps, trained):
+def test_prerequisites_are_trained_once(plan_file, data, tmp_path, recipe, steps, trained):
     work = (tmp_path / "work").resolve()
-    text = plan_file.read_text().replace("rows.toml", f"{recipe}.toml")
-    text = text.replace("[3]", str(list(steps))).replace(
+    text = plan_file.read_text().replace("/rows.toml", f"/{recipe}.toml").replace("[3]", steps)
+    text = text.replace(
         "settings = ['tasks=[{task=\"queries\"}]']", 'settings = ["training.warmup=0.2"]'
     )
     plan_file.write_text(text.replace('"rows"', f'"{recipe}"'))
@@ -105,8 +107,8 @@ def test_prerequisites_are_trained_once(plan_file, recipes, data, tmp_path, reci
     corpus = write_collection(planned[0].collection, data, work)
     before = {}
     for run in planned:
-        trainer = RowTrainer(run, corpus, work)
-        trainer.train_row()
+        trainer = RowTrainer(corpus, work)
+        trainer.train(run.training)
         found = [(part["recipe"].rpartition("/")[2], part["steps"], part.get("first"))
                  for part in trainer.trained]  # fmt: skip
         assert found == trained
@@ -134,13 +136,6 @@ def test_a_stopped_training_resumes(plan_file, data, tmp_path):
     assert len(steps) == 3, "no step is taken twice"
 
 
-def test_a_failed_training_is_reported(plan_file, data, tmp_path):
-    text = plan_file.read_text()
-    plan_file.write_text(text.replace("weight_decay=0.02", "learning_rate=1e30"))
-    with pytest.raises(InputError, match=r"not finite|is nan|is inf"):
-        run_row(runs(load_plan(plan_file))[0], data, tmp_path / "work")
-
-
 def test_a_collection_drops_train_queries_and_samples_test_queries(data, tiny_corpus, tmp_path):
     collection = Collection(name="small-unseen", source="small", unseen=0.25, queries=12)
     corpus = write_collection(collection, data, tmp_path)
@@ -155,11 +150,11 @@ def test_a_collection_drops_train_queries_and_samples_test_queries(data, tiny_co
         write_collection(collection.model_copy(update={"source": "nowhere"}), data, tmp_path)
 
 
-def test_the_command_writes_results_and_tables(plan_file, data, tmp_path, monkeypatch, capsys):
-    page = tmp_path / "page.md"
-    page.write_text("<!-- make results: begin -->\n<!-- make results: end -->\n")
-    folders = {"work": tmp_path / "work", "results": tmp_path / "results"}
-    options = {"plan": plan_file, "page": page, **folders}
+def test_the_command_writes_results_and_pages(plan_file, data, tmp_path, monkeypatch):
+    work, results = tmp_path / "work", tmp_path / "results"
+    results.mkdir()
+    (results / "index.md").write_text("<!-- make results: begin -->\n<!-- make results: end -->\n")
+    options = {"plan": plan_file, "work": work, "results": results}
     with pytest.raises(InputError, match=r"no row matches; --list"):
         main(only="tldr/*", **options)
     monkeypatch.delenv("GENIR_DATA", raising=False)
@@ -167,11 +162,16 @@ def test_the_command_writes_results_and_tables(plan_file, data, tmp_path, monkey
         main(**options)
     monkeypatch.setenv("GENIR_DATA", str(data))
     main(only="*/rows", **options)
-    (run, _) = runs(load_plan(plan_file))
-    assert status(folders["results"], run) == "done"
-    assert read_result(folders["results"], run)["row"] == "rows"
-    assert "| rows | " in page.read_text() and "| bm25 | " in page.read_text()
-    assert list((folders["work"] / "models").iterdir()) == []
+    run = runs(load_plan(plan_file))[0]
+    assert read_result(results, run)["row"] == "rows"
+    page = (results / "small-unseen.md").read_text()
+    assert "| rows | " in page and "| bm25 | " in page
+    assert list((work / "models").iterdir()) == []
+    plan_file.write_text(plan_file.read_text().replace("decay=0.02", "decay=0.03"))
+    stale = runs(load_plan(plan_file))[0]
+    assert status(results, stale) == "stale"
+    main(accept=True, **options)
+    assert status(results, stale) == "done"
     monkeypatch.setattr("benchmarks.recipes.__main__.run_row", None)
     with pytest.raises(typer.Exit) as end:
         main(**options)

@@ -1,4 +1,4 @@
-"""Every mistake in a collection is one InputError that names file, line, value and the mend."""
+"""Every mistake in a collection is one InputError that names file, line, value and remedy."""
 
 import gzip
 import re
@@ -52,11 +52,15 @@ CORPORA = {
     ),
     "no text": (b'{"_id": "a"}\n', r":1: document 'a' has an empty text; .*remove the line"),
     "null text": (b'{"_id": "a", "text": null}\n', r":1: document 'a' has an empty text"),
-    "text a list": (b'{"_id": "a", "text": ["one"]}\n', r":1: text \['one'\] is not a string"),
+    "text a list": (
+        b'{"_id": "a", "text": ["one"]}\n',
+        r"text \['one'\] is not a string; join its",
+    ),
+    "text an object": (b'{"_id": "a", "text": {"b": 1}}\n', "is not a string; give it a string"),
     "title a number": (b'{"_id": "a", "text": "x", "title": 3}\n', r":1: title 3 is not a string"),
     "no documents": (b"", r"c\.jsonl: no documents"),
     "only blank lines": (b"\n \n", r"c\.jsonl: no documents"),
-    "not UTF-8": (GOOD + b'{"_id": "\xff"}\n', r":2: not UTF-8 \(byte 0xff at 9\); convert"),
+    "not UTF-8": (GOOD + b'{"_id": "\xff"}\n', r":2: not UTF-8 \(byte 0xff at 9\); .*convert it"),
     "half a character": (b'{"_id": "a", "text": "\\ud83d"}\n', r":1: an unpaired surrogate"),
     "links no list": (b'{"_id": "a", "text": "x", "links": {}}\n', r":1: document 'a': links \{\}"),
     "link without target": (LINK % b'{"start": 0, "end": 2}', r":1: .* lacks a field; write"),
@@ -104,7 +108,10 @@ PAGES = {
     "nothing": ({}, r"no documents; put corpus\.jsonl"),
     "no page": ({"a.png": b"x"}, r"no documents; put corpus\.jsonl"),
     "empty page": ({"a.md": b"# \n"}, r"a\.md: an empty text; write something or remove"),
-    "page not UTF-8": ({"a.txt": b"x\ny\xff"}, r"a\.txt:2: not UTF-8 \(byte 0xff at 1\); convert"),
+    "page not UTF-8": (
+        {"a.txt": b"x\ny\xff"},
+        r"a\.txt:2: not UTF-8 \(byte 0xff at 1\); .*convert it",
+    ),
     "invisible page": ({"a.txt": b"\xe2\x80\x8b\n"}, r"a\.txt: an empty text; write"),
     "page no HTML": ({"a.html": b"<![nonsense[ x"}, r"a\.html: (not HTML|an empty text)"),
 }
@@ -120,10 +127,13 @@ def test_bad_folder(tmp_path, name):
 
 
 QRELS = {
-    "no header": (b"q\ta\t1\n", r"r\.tsv:1: .*neither the header query-id<tab>.*add the header"),
+    "no header": (
+        b"q\ta\t1\n",
+        r"r\.tsv:1: .*neither the BEIR header query-id<tab>.*add the header",
+    ),
     "empty": (b"", r"r\.tsv: no judgements"),
-    "only a header": (HEADER, r"r\.tsv: no judgements; write one a line"),
-    "two columns": (HEADER + b"q\ta\n", r"r\.tsv:2: .*has not the columns"),
+    "only a header": (HEADER, r"r\.tsv: no judgements; write one per line"),
+    "two columns": (HEADER + b"q\ta\n", r"r\.tsv:2: .*has other columns"),
     "grade a word": (HEADER + b"q\ta\tyes\n", r"r\.tsv:2: grade 'yes' is not a whole number"),
     "grade a fraction": (HEADER + b"q\ta\t0.5\n", r"r\.tsv:2: grade '0\.5'"),
     "two grades": (HEADER + b"q\ta\t1\nq\ta\t2\n", r":3: .*grade 2 here and 1 on line 2; keep"),

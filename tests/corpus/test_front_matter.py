@@ -77,6 +77,27 @@ def test_titles_of_toml(fields, title):
     assert (page.title, page.text) == (title, "Heading\nWords.")
 
 
+def test_dates_of_toml_keep_their_spelling():
+    fields = (
+        "a = 2024-01-02T10:00:00Z\nb = 2024-01-02T10:00:00+00:00\nc = 2024-01-02 10:00:00\n"
+        "d = [07:32:00.50, 2024-01-02]\n[e]\nf = 2024-01-02t10:00:00.123456789-05:00\n"
+    )
+    page = parse_markdown(f"+++\n{fields}+++\nWords.\n")
+    assert page.fields == {
+        "a": "2024-01-02T10:00:00Z",
+        "b": "2024-01-02T10:00:00+00:00",
+        "c": "2024-01-02 10:00:00",
+        "d": ["07:32:00.50", "2024-01-02"],
+        "e": {"f": "2024-01-02t10:00:00.123456789-05:00"},
+    }
+    yaml = parse_markdown("---\na: 2024-01-02T10:00:00Z\n---\nWords.\n")
+    assert yaml.fields["a"] == page.fields["a"]
+
+
+def test_integers_of_toml_are_numbers():
+    assert parse_markdown("+++\na = 0x10\nb = 1_000\n+++\nW.\n").fields == {"a": 16, "b": 1000}
+
+
 def test_json_front_matter():
     page = parse_markdown('{\n  "title": "A } b",\n  "tags": ["x"]\n}\n\n# Heading\n\nWords.\n')
     assert (page.title, page.text) == ("A } b", "Heading\nWords.")
@@ -147,7 +168,7 @@ MALFORMED = {
     "Python's tag": ("---\na: !!python/object/apply:os.getcwd []\n---\nW.\n", "line 2: .*tag"),
     "an undefined alias": ("---\ntitle: *a\n---\nWords.\n", r"line 2: .*undefined alias"),
     "a key twice": ("---\ntitle: a\nx: 1\ntitle: b\n---\nW.\n", "line 4: .*'title' is given twice"),
-    "a list for a title": ("---\ntitle: [a, b]\n---\nW.\n", r"title \['a', 'b'\] is no text"),
+    "a list for a title": ("---\ntitle: [a, b]\n---\nW.\n", r"title \['a', 'b'\] is not text"),
     "a control character": ("---\ntitle: a\x07\n---\nW.\n", "not valid YAML"),
     "too deep": ("---\na: " + "[" * 9999 + "]" * 9999 + "\n---\nW.\n", "nested too deeply"),
     "bad TOML": ("+++\nx = 1\ntitle = Hugo\n+++\nWords.\n", "not valid TOML .*line 3"),
@@ -182,8 +203,8 @@ MALFORMED = {
     ),
     "a comma too many on one line": ('{"title": "T",}\nWords.\n', "line 1: .*not valid JSON"),
     "JSON that never ends": ('{\n "title": "T"\nWords.\n', "line 3: .*not valid JSON"),
-    "a null name": ("---\nnull: 1\n---\nW.\n", "the name None is no text; write it in quotes"),
-    "a tilde for a name": ("---\n~: 1\n---\nW.\n", "the name None is no text"),
+    "a null name": ("---\nnull: 1\n---\nW.\n", "the name None is not text; write it in quotes"),
+    "a tilde for a name": ("---\n~: 1\n---\nW.\n", "the name None is not text"),
     "a TOML integer of 5,001 digits": (
         f"+++\nb = 2\na = 1{'0' * 5000}\n+++\nW.\n",
         "line 3: an integer of more than 308 digits; write fewer",
@@ -215,7 +236,7 @@ def test_malformed_front_matter_is_named(tmp_path, name):
     assert str(error.value).startswith(f"{tmp_path / 'p.md'}: ")
 
 
-def test_fields_are_metadata_and_those_of_documents_are_counted(tmp_path, caplog):
+def test_fields_are_metadata_and_values_are_counted(tmp_path, caplog):
     (tmp_path / "p.md").write_text(
         "---\ntitle: T\nlang: en\ntags: [a, b]\nurl: /x/\ndraft: false\n---\nWords.\n"
     )

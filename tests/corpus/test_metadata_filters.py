@@ -43,7 +43,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("field", TYPES)
-def test_types_are_those_of_the_values(store, field):
+def test_types_equal_the_types_of_the_values(store, field):
     assert store.field_types(field) == TYPES[field]
 
 
@@ -67,7 +67,7 @@ def test_types_of_added_documents_count(store):
         ("bit", "1", "0"), ("either", "0", "3"), ("title", "7", ""),
     ],
 )  # fmt: skip
-def test_a_value_means_what_the_field_holds(store, field, text, keys):
+def test_a_value_is_parsed_by_the_types_of_the_field(store, field, text, keys):
     found = store.matching({field: read_value(field, text, store.field_types(field))})
     assert "".join(str(number) for number in found.nonzero()[0]) == keys
 

@@ -4,8 +4,10 @@ import pytest
 from markdown_it import MarkdownIt
 
 from genir.corpus.markdown_table import enable_tables
+from genir.corpus.page_folder import read_pages
 from genir.corpus.page_parser import Anchor, parse_html, parse_markdown
 from genir.corpus.readers import read_corpus
+from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
 
 HTML = """<!doctype html><html><head><title> The
@@ -208,3 +210,55 @@ def test_deeply_nested_markdown_is_read_whole_or_refused():
     for source in (">" * 100 + " hi\n\nafter", "- " * 50 + "hi"):
         with pytest.raises(ValueError, match="lists and quotes are nested 100 levels deep or more"):
             parse_markdown(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("<p>日本<ruby>語<rt>ご</rt></ruby>を読む", "日本語を読む"),
+        ("<ruby>学<rp>(</rp><rt>まな</rt><rp>)</rp></ruby>ぶ", "学ぶ"),
+        ("<ruby>漢<rt>かん<rb>字<rt>じ</ruby>を", "漢字を"),
+        ("<ruby>漢<rtc><rt>カン</rt></rtc></ruby>字", "漢字"),
+        ("<p>漢<ruby>字<rt>じ</p><p>次</p>", "漢字\n次"),
+        ("<rt>no ruby</rt>", "no ruby"),
+        ("un<label>la</label>bel<data value=1>led</data>", "unlabelled"),
+        ("W<acronym>e</acronym>b s<slot>lo</slot>t b<button>utto</button>n", "Web slot button"),
+        ("a<x-icon></x-icon>b<my-word>c</my-word>d", "abcd"),
+        ("a<output>b</output>c<center>d</center>e", "abc\nd\ne"),
+    ],
+)
+def test_inline_elements_do_not_separate_words(source, text):
+    assert parse_html(source).text == text
+    assert parse_markdown(source).text == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "unclosed"),
+    [
+        ("<noscript><nav></noscript>text", "text", ""),
+        ("<nav><svg>menu</nav>text", "text", ""),
+        ("<nav>a</footer>b</nav>text", "text", ""),
+        ("text<nav><svg></svg><footer></footer>menu", "text", "nav"),
+        ("text<noscript><nav></noscript><svg>", "text", "svg"),
+    ],
+)
+def test_a_hidden_element_ends_with_its_own_tag(source, text, unclosed):
+    page = parse_html(source)
+    assert (page.text, page.unclosed) == (text, unclosed)
+
+
+def test_models_and_reports_in_the_folder_are_no_pages(tmp_path):
+    (tmp_path / "page.md").write_text("# Page\n\nText of a page.\n")
+    for name, files in (
+        ("models/one", ("recipe.toml", "manifest.json", "MODEL_CARD.md")),
+        ("one.training/prepared", ("recipe.toml", "manifest.json", "MODEL_CARD.md")),
+        ("report", ("report.md", "evaluation.json")),
+        ("manual", ("manifest.json", "report.md")),
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        for file in files:
+            (tmp_path / name / file).write_text(f"text of {file}")
+    notes = SkippedItems(str(tmp_path))
+    keys = [document.key for document in read_pages(tmp_path, "", notes)]
+    assert keys == ["manual/report.md", "page.md"]
+    assert notes.counts["models and reports of genir are not read"] == 3

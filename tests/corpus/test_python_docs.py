@@ -25,7 +25,7 @@ def documents(modules):
     return {document.key: document for document in documents_of(modules)}
 
 
-def test_it_covers_what_a_person_asks_for(documents):
+def test_it_covers_common_questions(documents):
     wanted = {
         "shutil.copytree", "os.path.join", "asyncio.run", "len", "str.join", "json.dumps", "json",
         "socket.socket.connect", "bisect.bisect_left", "pathlib.Path.mkdir",

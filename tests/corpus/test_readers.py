@@ -53,7 +53,7 @@ def test_a_document_reads_back(key, text, title, metadata):
     assert document_of(record_of(document), "here") == document
 
 
-def test_train_queries_are_those_above_grade_zero(corpus):
+def test_train_queries_have_grades_above_zero(corpus):
     texts = read_train_queries(corpus / "queries.jsonl", corpus / "qrels/train.tsv", {"a", "b"})
     assert texts == {"a": ["first?"]}
 
@@ -105,7 +105,7 @@ def test_datasets():
 
 
 def test_an_existing_folder_is_kept_unless_overwritten(corpus):
-    with pytest.raises(InputError, match="exists already; give another place, or --overwrite"):
+    with pytest.raises(InputError, match="exists already; choose another path, or"):
         write_corpus(corpus, [Document("z", "new")])
     assert list(read_corpus(corpus)) == DOCUMENTS
     write_corpus(corpus, [Document("z", "new")], overwrite=True)
@@ -113,10 +113,10 @@ def test_an_existing_folder_is_kept_unless_overwritten(corpus):
     assert os.listdir(corpus.parent) == ["c"]
 
 
-def test_what_is_no_corpus_folder_is_never_overwritten(tmp_path):
+def test_only_a_corpus_folder_is_overwritten(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
-    with pytest.raises(InputError, match="is no corpus folder"):
+    with pytest.raises(InputError, match="is not a corpus folder"):
         write_corpus(tmp_path / "home", DOCUMENTS, overwrite=True)
     assert (tmp_path / "home" / "letter.txt").read_text() == "dear"
 

@@ -1,4 +1,4 @@
-"""One rule for each record, whoever gives it: kept and read back, or refused by name."""
+"""Records from files and from Python are stored and read back alike, or refused by field."""
 
 import json
 from datetime import date
@@ -51,12 +51,12 @@ REFUSED = {
         {"links": [{"start": 0, "end": 1, "target": "b", "rel": "x"}]},
         "has further fields; write",
     ),
-    "NaN": ({"x": float("nan")}, "the field 'x': nan cannot be stored: not a JSON number"),
+    "NaN": ({"x": float("nan")}, "the field 'x': nan cannot be stored: JSON has no NaN"),
     "an infinity inside": ({"x": [float("inf")]}, "the field 'x': inf cannot"),
     "a date": ({"x": date(2020, 1, 1)}, "JSON has no date; write it as a string"),
     "a set": ({"x": {1}}, "JSON has no set"),
-    "a name that is no string": ({"x": {1: 2}}, "the name 1 is not a string"),
-    "a field that is no string": ({1: 2}, "the name 1 is not a string"),
+    "a name that is no string": ({"x": {1: 2}}, "the field name 1 is not a string"),
+    "a field that is no string": ({1: 2}, "the field name 1 is not a string"),
     "a huge integer": ({"x": 10**5000}, "an integer of more than 308 digits"),
     "half a character in a title": (
         {"title": "\ud800"},
@@ -74,7 +74,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_kept_is_refused(name):
+def test_unstorable_values_are_refused(name):
     fields, message = REFUSED[name]
     with pytest.raises(InputError, match=f"^here: .*{message}"):
         document_of({"_id": "a", "text": "x", **fields}, "here")
@@ -154,7 +154,7 @@ def test_rows_are_dicts_or_documents_or_one_of_them(given):
         ([Document("a", "x"), {"_id": "a", "text": "y"}], "document 2: the key 'a' is given twice"),
     ],
 )
-def test_what_is_no_document(given, message):
+def test_invalid_documents_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         documents_of(given)
 
@@ -202,5 +202,5 @@ def test_links_of_a_document_may_be_a_list():
     [(np.int64(3), "item"), (np.array(3), "item"), (np.array([3]), "tolist")],
 )
 def test_values_of_numpy_are_refused_with_the_call_that_converts_them(value, fix):
-    with pytest.raises(InputError, match=rf"cannot be stored: .*; give its \.{fix}\(\)"):
+    with pytest.raises(InputError, match=rf"cannot be stored: .*; convert it with \.{fix}\(\)"):
         documents_of({"_id": "a", "text": "x", "n": value})

@@ -71,3 +71,15 @@ def test_ascii_texts_are_not_searched_for_forms_that_they_cannot_hold():
     looked_for.clear()
     assert _matches(Text("the \uff43\uff48\uff45\uff53\uff53 game"), "chess")
     assert len({*looked_for}) > 1
+
+
+@pytest.mark.parametrize(
+    "character", ["e\u0301", "\U0001f469\u200d\U0001f467", "\U0001f1e9\U0001f1ea", "नि", "각"]
+)
+def test_characters_are_whole(character):
+    for width in range(12, 24):
+        for before in ("", "x"):
+            cut = snippet(before + character * 300, "nothing", width)
+            assert cut.endswith("…") and len(cut) <= width
+            body = cut.removesuffix("…").removeprefix(before)
+            assert body == character * (len(body) // len(character))

@@ -102,7 +102,7 @@ def test_a_filter_is_equality(tmp_path_factory, metadata, value):
     store.close()
 
 
-def test_previews_are_what_hits_show(store, monkeypatch):
+def test_previews_equal_the_fields_of_hits(store, monkeypatch):
     keys = [document.key for document in DOCUMENTS]
     shown = store.previews([*keys, "nowhere", "a"])
     assert shown == {one.key: (one.title, one.url, one.text) for one in DOCUMENTS}
@@ -144,7 +144,7 @@ def _sqlite(path):
     ("make", "message"),
     [
         (lambda path: None, "no document store here"),
-        (lambda path: path.write_bytes(b"no database at all" * 99), "damaged or no document store"),
+        (lambda path: path.write_bytes(b"no database at all" * 99), "damaged, or not a doc"),
         (lambda path: path.write_bytes(b""), "not a document store"),
         (_sqlite, "not a document store"),
     ],
@@ -153,6 +153,28 @@ def test_foreign_files(tmp_path, make, message):
     make(tmp_path / "d.sqlite")
     with pytest.raises(InputError, match=rf"d\.sqlite: {message}"):
         DocumentStore(tmp_path / "d.sqlite")
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"CREATE VIEW other AS {ENDLESS}",
+        f"DROP TABLE fields; CREATE VIEW fields AS SELECT 'a' AS field, i AS value, i AS number "
+        f"FROM ({ENDLESS})",
+        "CREATE TRIGGER other AFTER INSERT ON documents BEGIN DELETE FROM fields; END",
+    ],
+)
+def test_views_and_triggers_are_refused_before_they_are_read(store, script):
+    store.close()
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.executescript(script)
+    with pytest.raises(
+        InputError, match=r"not a document store of this genir \(other tables, or v"
+    ):
+        DocumentStore(store.path)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
@@ -304,7 +326,7 @@ def test_a_field_of_objects_is_known_and_cannot_be_filtered(tmp_path, value, lay
     if layered:
         store = OverlayStore(path)
         store.upsert(dict(enumerate(documents)))
-    with pytest.raises(InputError, match=r"field 'o' holds only objects, .*filtered; Known: n"):
+    with pytest.raises(InputError, match=r"field 'o' has only objects, .*compare; Known: n"):
         store.matching({"o": 1})
     with pytest.raises(InputError, match=r"unknown metadata field 'p'"):
         store.matching({"p": 1})

@@ -59,7 +59,7 @@ def test_any_key_survives_escaping(key):
 @pytest.mark.parametrize(
     ("key", "tag", "named"), [("", "t", "an empty key"), ("a", "my run", "tag 'my run'")]
 )
-def test_what_cannot_be_held_is_refused_before_anything_is_written(tmp_path, key, tag, named):
+def test_an_invalid_key_or_tag_is_refused_before_any_write(tmp_path, key, tag, named):
     path = tmp_path / "out.trec"
     path.write_text("before")
     with pytest.raises(InputError, match=named):

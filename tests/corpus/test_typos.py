@@ -9,7 +9,7 @@ ALPHABET = st.characters(min_codepoint=32, max_codepoint=0x6FF)
 
 
 def is_one_edit(before, after):
-    """Tell whether one insertion, deletion, replacement or swap of neighbours leads there."""
+    """Return whether one insertion, deletion, replacement or swap of neighbours leads there."""
     if len(before) == len(after):
         apart = [i for i, (x, y) in enumerate(zip(before, after, strict=True)) if x != y]
         swapped = len(apart) == 2 and apart[1] == apart[0] + 1

@@ -69,7 +69,7 @@ def test_a_file_is_fetched_once(server, tmp_path):
     assert len(server.requests) == 1
 
 
-def test_a_broken_transfer_goes_on(server, tmp_path):
+def test_a_broken_transfer_is_resumed(server, tmp_path):
     target = tmp_path / "file.bin"
     server.cut = 100_000
     with pytest.raises(InputError, match=r"cut after 100,000 of 512,000 bytes.*run it again"):
@@ -102,7 +102,7 @@ def test_another_checksum_is_refused(server, tmp_path):
     assert fetch(server.url, tmp_path / "file.bin").read_bytes() == CONTENT
 
 
-def test_no_such_file_and_no_server(server, tmp_path):
+def test_a_missing_file_and_a_missing_server(server, tmp_path):
     with pytest.raises(InputError, match="the origin answers 404"):
         fetch(server.url + "x", tmp_path / "file.bin")
     with pytest.raises(InputError, match="the transfer failed"):

@@ -19,7 +19,7 @@ QUERIES = [
 QRELS = [Qrel("q1", "tar"), Qrel("q2", "tar"), Qrel("q3", "tar"), Qrel("q4", "sed")]
 
 
-def test_what_is_drawn_leaves_train_queries_and_lines_and_nothing_else_does(tmp_path):
+def test_sampled_queries_move_from_train_to_test(tmp_path):
     write_corpus(tmp_path / "all", CORPUS, QUERIES, {"train": QRELS})
     make_split.main(tmp_path / "all", tmp_path / "out", queries=2, seed=1)
     texts = read_queries(tmp_path / "out")

@@ -1,15 +1,21 @@
-"""Random tables, a model without a network, and the decoding contract in plain Python.
+"""Random tables, models without a network, and the decoding contract in plain Python.
 
-The oracle looks at the identifiers one by one; it shares nothing with the trie.
+The oracles look at the identifiers one by one; they share nothing with the trie.
 """
 
+from contextlib import nullcontext
 from functools import cache
 from math import exp, log
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from genir.config import StageConfig
+from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
+from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 
 END = 0
@@ -47,11 +53,18 @@ def random_live(table, share, seed):
 shares = st.sampled_from([1.0, 0.5, 0.1, 0.0])
 seeds = st.integers(0, 2**32 - 1)
 
+# --- models ------------------------------------------------------------------------------------
+
+
+@cache
+def draw(path, vocabulary):
+    return np.random.default_rng(path).normal(scale=2.0, size=vocabulary)
+
 
 class Dice:
     """A DocidModel's decoding half: each prefix of each query has logits drawn by it as the seed.
 
-    Its hidden states are the logits, in float64, on the device.
+    Its hidden states are the logits, on the device, in float64.
     """
 
     supports_multi_token = False
@@ -69,8 +82,14 @@ class Dice:
                 [(*beams[p], s) for p, s in zip(ps, ss, strict=True)]
                 for beams, ps, ss in zip(state, parents.tolist(), symbols.tolist(), strict=True)
             ]
-        drawn = [[draw(path, self.vocabulary) for path in beams] for beams in state]
-        return state, torch.from_numpy(np.array(drawn)).to(self.device)
+        return state, self._throw(state)
+
+    def draw(self, query, prefix):
+        return draw((query, *prefix), self.vocabulary)
+
+    def _throw(self, paths):
+        drawn = [[self.draw(query, prefix) for query, *prefix in row] for row in paths]
+        return torch.from_numpy(np.array(drawn)).to(self.device)
 
     def logits(self, hidden, depth, candidates):
         return hidden.gather(2, candidates)
@@ -113,39 +132,80 @@ class RunningDice(Dice):
             visited = [[path[length - 1]] for path, length in zip(visited, given[2], strict=True)]
         return after, self._throw(visited)
 
+
+class AlikeDice(RunningDice):
+    """The same dice, whose symbols mean the same at every depth."""
+
+    shares_vocabulary = True
+
+
+class PriorDice(Dice):
+    """Dice of few values, which often tie, with a document prior; any prefix can be scored.
+
+    With `free` the logits of a level are the same after every prefix, as an encoder-head model's.
+    """
+
+    def __init__(self, table, free):
+        super().__init__(int(table.symbols.max()) + 2)
+        self.rows, self.depth, self.free = len(table), table.depth, free
+
+    def draw(self, query, prefix):
+        path = (query, len(prefix)) if self.free else (query, *prefix)
+        return draw(path, self.vocabulary).round(1)
+
     def _throw(self, paths):
-        return torch.from_numpy(
-            np.array([[draw(path, self.vocabulary) for path in row] for row in paths])
-        )
+        return super()._throw(paths).float()
+
+    def states_for_prefixes(self, state, queries, symbols, first=0):
+        asked = [state[query][0][0] for query in queries.tolist()]
+        rows = symbols.tolist()
+        return [
+            self._throw([[(query, *row[:n]) for query, row in zip(asked, rows, strict=True)]])[0]
+            for n in range(first, symbols.shape[1] + 1)
+        ]
+
+    def prefix_free_log_probs(self, state):
+        if not self.free:
+            return None
+        depths = [[[(query, *[0] * n) for ((query,),) in state]] for n in range(self.depth)]
+        return [self._throw(paths)[0].log_softmax(dim=-1) for paths in depths]
+
+    def prior(self, state):
+        return torch.from_numpy(np.array([prior_of(query, self.rows) for ((query,),) in state]))
 
 
-@cache
-def draw(path, vocabulary):
-    return np.random.default_rng(path).normal(scale=2.0, size=vocabulary)
+def prior_of(query, rows):
+    return draw((query, 99), rows).round(1).astype(np.float32)
 
 
-def log_softmax(logits, symbol, symbols):
-    return float(logits[symbol]) - log(sum(exp(logits[s]) for s in symbols))
+# --- oracles -----------------------------------------------------------------------------------
 
 
-def beam_oracle(table, query, live, beams, normalise, vocabulary):
+def beam_oracle(table, query, live, beams, normalise, vocabulary, logits_of=None):
     """Return {identifier: score} of the best finished identifiers, from live rows alone."""
-    return prefix_oracle(table, query, live, beams, normalise, vocabulary)[1]
+    return prefix_oracle(table, query, live, beams, normalise, vocabulary, logits_of)[1]
 
 
-def prefix_oracle(table, query, live, beams, normalise, vocabulary):
-    """Return {prefix: score} of all that a beam held on its way, and of what it ended in."""
+def prefix_oracle(table, query, live, beams, normalise, vocabulary, logits_of=None):
+    """Return {prefix: score} of all prefixes in the beams, and of the complete identifiers.
+
+    logits_of: (query, prefix) -> logits; by default `Dice`.
+    """
+    logits_of = logits_of or Dice(vocabulary).draw
     identifiers = {table.identifier(row) for row in np.flatnonzero(live)}
+    follow = {}
+    for identifier in identifiers:
+        for depth, symbol in enumerate(identifier):
+            follow.setdefault(identifier[:depth], set()).add(symbol)
     going, done, held = {(): 0.0}, {}, {}
     while going and identifiers:
         longer = {}
         for prefix, score in going.items():
-            depth = len(prefix)
-            legal = {i[depth] for i in identifiers if i[:depth] == prefix}
-            logits = draw((query, *prefix), vocabulary)
+            logits, legal = logits_of(query, prefix), follow[prefix]
             every = range(vocabulary) if normalise == "vocabulary" else legal
+            total = log(sum(exp(logits[symbol]) for symbol in every))
             for symbol in legal:
-                longer[*prefix, symbol] = score + log_softmax(logits, symbol, every)
+                longer[*prefix, symbol] = score + float(logits[symbol]) - total
         done = best({**done, **{i: s for i, s in longer.items() if i in identifiers}}, beams)
         going = best({i: s for i, s in longer.items() if i not in identifiers}, beams)
         held |= going
@@ -154,6 +214,16 @@ def prefix_oracle(table, query, live, beams, normalise, vocabulary):
 
 def best(scores, beams):
     return dict(sorted(scores.items(), key=lambda item: -item[1])[:beams])
+
+
+def exhaustive_oracle(model, table, query, live, softmax="vocabulary", lookahead_weight=0.0):
+    """Return {identifier: score} of all live identifiers of a `PriorDice`, best first."""
+    scores = beam_oracle(table, query, live, len(table), softmax, model.vocabulary, model.draw)
+    prior = prior_of(query, len(table))
+    for identifier in scores if lookahead_weight else ():
+        rows = [row for row in np.flatnonzero(live) if table.identifier(row) == identifier]
+        scores[identifier] += lookahead_weight * max(prior[rows])
+    return best(scores, len(scores))
 
 
 def document_oracle(table, scores, live, aggregate):
@@ -204,7 +274,47 @@ def ngram_oracle(table, prefixes, live):
     return found
 
 
-class AlikeDice(RunningDice):
-    """The same dice, whose symbols mean the same at every depth."""
+# --- searches ----------------------------------------------------------------------------------
 
-    shares_vocabulary = True
+
+def ask(search, model, table, queries, live, *limits, **decoding):
+    """Run a search of `genir.decoding` for numbered queries under live masks, bool [Q, rows]."""
+    inputs = torch.tensor(queries)[:, None]
+    rows = RowMask.build(live, None if len(live) == 1 else range(len(live)))
+    pair = (inputs, torch.ones_like(inputs))
+    return search(model, Trie.build(table), pair, rows, *limits, SearchOptions(**decoding))
+
+
+def search_with(strategy, model, table, queries, live, beams, softmax="vocabulary", **options):
+    """Run a search strategy with a model of dice for numbered queries, under masks [Q, rows]."""
+    inputs = torch.tensor(queries)[:, None]
+    stage = SimpleNamespace(
+        model=model,
+        table=table,
+        trie=Trie.build(table),
+        encode=lambda asked: (inputs, torch.ones_like(inputs)),
+        autocast=nullcontext,
+        has_unique_identifiers=len(table) == len(table.keys),
+    )
+    decoding = {"strategy": strategy.name, "softmax": softmax} | options
+    config = StageConfig.model_validate({"tasks": [{"task": "lead"}], "decoding": decoding})
+    rows = RowMask.build(live, None if len(live) == 1 else range(len(live)))
+    return strategy(config).search(stage, queries, rows, beams, len(table))
+
+
+def identifiers(table, beams):
+    """Return each query's {identifier: score}, after checking the order and the row ranges."""
+    answers = []
+    for lows, highs, scores in zip(*(t.tolist() for t in vars(beams).values()), strict=True):
+        assert scores == sorted(scores, reverse=True)
+        found = {}
+        for low, high, score in zip(lows, highs, scores, strict=True):
+            if score == -np.inf:
+                assert low == high
+                continue
+            (identifier,) = {table.identifier(row) for row in range(low, high)}
+            assert identifier not in found
+            assert (table.symbols == table.symbols[low]).all(axis=1).sum() == high - low
+            found[identifier] = score
+        answers.append(found)
+    return answers

@@ -22,7 +22,7 @@ def spans(table, scores):
 
 
 @given(tables, shares, seeds, aggregations, st.integers(1, 200))
-def test_documents_are_those_of_the_oracle(table, share, seed, aggregate, beams):
+def test_documents_equal_the_oracle(table, share, seed, aggregate, beams):
     live = random_live(table, share, seed)
     size = int(table.symbols.max()) + 1
     scores = beam_oracle(table, 7, live, beams, "trie", size)

@@ -1,4 +1,4 @@
-"""The best of scores, with ties by place where that is asked for."""
+"""Highest scores; ties in order of position if `stable`."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from genir.decoding.beam_state import Beams, top_scores
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_of_equal_values_the_first_are_kept_whatever_stands_between(seed):
+def test_the_first_of_equal_values_are_kept(seed):
     generator = torch.Generator().manual_seed(seed)
     values = torch.randint(0, 4, (5, 40), generator=generator).float()
     values[values == 0] = -torch.inf
@@ -26,7 +26,7 @@ def test_without_numbers_nothing_is_decided_by_place():
     assert score.shape == chosen.shape == (1, 2)
 
 
-def test_the_best_of_two_are_those_that_came_first():
+def test_ties_go_to_the_first():
     low = torch.arange(6)[None]
     first = Beams(low[:, :3], low[:, :3] + 1, torch.tensor([[2.0, 1.0, 1.0]]))
     others = Beams(low[:, 3:], low[:, 3:] + 1, torch.tensor([[2.0, 2.0, 1.0]]))

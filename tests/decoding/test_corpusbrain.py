@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from oracle import END, Dice, draw, random_live, random_table, seeds, shares
 from tiny import tiny_retriever
 
-from genir.config import DecodingSection
 from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
 from genir.decoding.strategies.corpusbrain import search_sequences
 from genir.decoding.trie import Trie
 from genir.errors import InputError
@@ -36,7 +36,7 @@ ALL = 10_000
 
 
 class Parted(Dice):
-    """Dice whose last symbol stands in no identifier."""
+    """Dice whose last symbol is in no identifier."""
 
     kind = "dice"
 
@@ -57,7 +57,7 @@ def search(table, queries, live, beams, several, normalise, model=None, wanted=N
         Trie.build(table),
         (inputs, torch.ones_like(inputs)),
         RowMask.build(live, None if len(live) == 1 else range(len(live))),
-        DecodingSection(softmax=normalise, beams=beams, max_identifiers=several),
+        SearchOptions(softmax=normalise, beams=beams, max_identifiers=several),
         wanted,
     )
     assert (found.score[:, 1:] <= found.score[:, :-1]).all()
@@ -73,7 +73,7 @@ def search(table, queries, live, beams, several, normalise, model=None, wanted=N
 
 
 class Written:
-    """log p of what may follow a sequence, symbol by symbol, for one query."""
+    """log p of the symbols that may follow a sequence, for one query."""
 
     def __init__(self, table, query, live, normalise):
         self.identifiers = {table.identifier(row) for row in np.flatnonzero(live)}
@@ -115,7 +115,7 @@ def brute_force(*asked, several):
 
 
 def plain_beams(*asked, several, beams):
-    """Go on with the best `beams` sequences of one identifier, and of several, step by step."""
+    """Extend the best `beams` sequences of one identifier, and of several, step by step."""
     written = Written(*asked)
     going, done = {(0, (), ()): 0.0}, {}
     while going and written.identifiers:
@@ -155,7 +155,7 @@ def test_enough_beams_weigh_every_sequence(table, share, seed, normalise, severa
 
 @settings(max_examples=60)
 @given(tables, shares, seeds, normalisations, st.integers(2, 4), st.integers(1, 9))
-def test_few_beams_find_what_a_plain_search_does(table, share, seed, normalise, several, beams):
+def test_few_beams_find_the_same_as_a_plain_search(table, share, seed, normalise, several, beams):
     live = random_live(table, share, seed)
     (found,) = search(table, [7], live[None], beams, several, normalise)
     assert found == near(plain_beams(table, 7, live, normalise, several=several, beams=beams))
@@ -254,7 +254,9 @@ def test_a_model_without_a_separator_is_refused():
 @pytest.fixture(scope="module")
 def retriever(tiny_encoder, tiny_corpus, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "documents.sqlite"
-    return tiny_retriever(tiny_encoder, tiny_corpus, path, "url", max_identifiers=2)
+    return tiny_retriever(
+        tiny_encoder, tiny_corpus, path, "url", strategy="corpusbrain", max_identifiers=2
+    )
 
 
 def forced(model, state, symbols):
@@ -273,9 +275,11 @@ def test_a_network_is_asked_as_in_one_pass(retriever, path, monkeypatch):
         steps = HFDecoder(model.backbone.net)
         monkeypatch.setattr(model.backbone, "steps", steps)
     live = np.arange(len(table)) % 8 == 3  # five of them
-    inputs = retriever.encode(["clone a text"])
-    decoding = DecodingSection(beams=200, max_identifiers=2)
-    found = search_sequences(model, retriever.trie, inputs, RowMask.build([live]), decoding)
+    inputs = retriever.decoder.stage.encode(["clone a text"])
+    decoding = SearchOptions(beams=200, max_identifiers=2)
+    found = search_sequences(
+        model, retriever.decoder.stage.trie, inputs, RowMask.build([live]), decoding
+    )
     own = [table.identifier(row) for row in np.flatnonzero(live)]
     expected = {}
     for first in [(), *own]:

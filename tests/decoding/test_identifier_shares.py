@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import Toy, brute_force
+from oracle import PriorDice, exhaustive_oracle
 
 from genir.decoding.identifier_shares import identifier_shares, log_normalise
 from genir.decoding.row_mask import RowMask
@@ -18,12 +18,12 @@ FIRST = {0: log(4.0), 1: log(2.0), 2: log(1.0)}
 SECOND = {3: log(1.0), 4: log(3.0)}
 
 
-class Known(Toy):
+class Known(PriorDice):
     """Logits known by hand: a forced symbol is one of six, and improbable among them."""
 
     def draw(self, query, prefix):
         known = SECOND if prefix else FIRST
-        return np.array([known.get(symbol, log(50.0)) for symbol in range(self.size)])
+        return np.array([known.get(symbol, log(50.0)) for symbol in range(self.vocabulary)])
 
 
 def shares_of(model, table, live, query=0):
@@ -36,7 +36,7 @@ def shares_of(model, table, live, query=0):
     ("live", "expected"),
     [
         ([1, 1, 1, 1], [4 / 7, 2 / 7 / 4, 2 / 7 * 3 / 4, 1 / 7]),
-        ([1, 1, 0, 1], [4 / 7, 2 / 7, 1 / 7]),  # what is left below 1 is forced now
+        ([1, 1, 0, 1], [4 / 7, 2 / 7, 1 / 7]),  # the symbol below 1 is forced now
         ([0, 1, 1, 1], [2 / 3 / 4, 2 / 3 * 3 / 4, 1 / 3]),
         ([1, 0, 0, 1], [4 / 5, 1 / 5]),
         ([0, 1, 1, 0], [1 / 4, 3 / 4]),
@@ -50,21 +50,21 @@ def test_shares_by_hand_under_filters_and_deletions(live, expected):
     assert found == pytest.approx(expected, abs=1e-6)
     assert (high - low == 1).all()
     # Among all symbols of its level, the only one left is next to impossible.
-    scores = brute_force(model, table, 0, np.array([0, 0, 0, 1], dtype=bool))
+    scores = exhaustive_oracle(model, table, 0, np.array([0, 0, 0, 1], dtype=bool))
     assert exp(scores[2, 3]) < 0.001
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_shares_are_those_of_brute_force_and_add_up_to_one(data):
+def test_shares_equal_the_exhaustive_oracle_and_sum_to_one(data):
     codes = data.draw(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=30))
     table = IdentifierTable.build([[code] for code in codes], [f"{n}" for n in range(len(codes))])
     live = np.array(data.draw(st.lists(st.booleans(), min_size=len(table), max_size=len(table))))
     if not live.any():
         return
-    model = Toy(table, free=data.draw(st.booleans()))
+    model = PriorDice(table, free=data.draw(st.booleans()))
     found, low, high = shares_of(model, table, live, 3)
-    expected = brute_force(model, table, 3, live, softmax="trie")
+    expected = exhaustive_oracle(model, table, 3, live, softmax="trie")
     for row, share, start, end in zip(np.flatnonzero(live), found, low, high, strict=True):
         assert share == pytest.approx(exp(expected[table.identifier(row)]), rel=1e-4)
         assert start <= row < end

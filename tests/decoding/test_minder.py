@@ -11,15 +11,13 @@ from oracle import (
     beam_oracle,
     document_oracle,
     random_live,
+    search_with,
     seeds,
     shares,
     weight_oracle,
 )
 
-from genir.config import DecodingSection
-from genir.decoding.row_mask import RowMask
-from genir.decoding.strategies.minder import rank_by_views, view_ranges
-from genir.decoding.trie import Trie
+from genir.decoding.strategies.minder import Minder, view_ranges
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 
@@ -46,19 +44,12 @@ def tables(draw):
 
 
 def rank(table, queries, live, beams, normalise, model=Dice):
-    inputs = torch.tensor(queries)[:, None]
-    return rank_by_views(
-        model(int(table.symbols.max()) + 2),
-        table,
-        Trie.build(table),
-        (inputs, torch.ones_like(inputs)),
-        RowMask.build(live, None if len(live) == 1 else range(len(live))),
-        DecodingSection(softmax=normalise, beams=beams, aggregate="views"),
-    )
+    made = model(int(table.symbols.max()) + 2)
+    return search_with(Minder, made, table, queries, live, beams, normalise)
 
 
 def oracle(table, query, live, beams, normalise):
-    """Search each kind on its own, weigh what is found, and add it up by document."""
+    """Search each kind on its own, weight the results, and sum them by document."""
     weights, size = {}, int(table.symbols.max()) + 2
     rows = [table.identifier(row) for row in range(len(table))]
     for kind in KINDS:
@@ -72,7 +63,7 @@ def oracle(table, query, live, beams, normalise):
 
 @settings(max_examples=30)
 @given(tables(), shares, seeds, normalisations, st.integers(1, 60), models)
-def test_documents_are_those_of_the_oracle(table, share, seed, normalise, beams, model):
+def test_documents_equal_the_oracle(table, share, seed, normalise, beams, model):
     live = random_live(table, share, seed)
     (ranked,) = rank(table, [7], live[None], beams, normalise, model)
     found = [(table.keys[item.document], item.score) for item in ranked]
@@ -111,15 +102,7 @@ def test_views_of_a_document_add_up():
     table = IdentifierTable.build(owned, ["d", "e", "f"])
     model = Dice(7)
     model.step = lambda state, parents, symbols: (state, torch.eye(7)[4].expand(2, 1, 7) * 3)
-    inputs = torch.tensor([[7]])
-    (ranked,) = rank_by_views(
-        model,
-        table,
-        Trie.build(table),
-        (inputs, torch.ones_like(inputs)),
-        RowMask.build([np.ones(4, dtype=bool)]),
-        DecodingSection(softmax="trie", beams=1, aggregate="views"),
-    )
+    (ranked,) = search_with(Minder, model, table, [7], np.ones((1, 4), dtype=bool), 1, "trie")
     # p = e^3 / (e^3 + 1) of symbol 4, so odds of e^3, and even odds by chance: 3 a kind.
     assert [(table.keys[item.document], item.score) for item in ranked] == [
         ("d", pytest.approx(6, abs=1e-3))
@@ -127,12 +110,12 @@ def test_views_of_a_document_add_up():
     assert exp(3) / (exp(3) + 1) < 0.999
 
 
-def test_kinds_are_told_by_the_first_symbol():
+def test_kinds_are_identified_by_the_first_symbol():
     table = IdentifierTable.build([[(3, 1), (1, 1)], [(3, 2)], [(3, 1), (2, 1)]], list("abc"))
     assert view_ranges(table).tolist() == [0, 1, 2, 5]
 
 
 def test_identifiers_that_begin_in_many_ways_are_not_of_kinds():
     table = IdentifierTable.build([[(n,)] for n in range(20)], [str(n) for n in range(20)])
-    with pytest.raises(InputError, match=r"aggregate = 'views'.* 20 first symbols.*scheme 'views'"):
+    with pytest.raises(InputError, match=r"strategy = 'minder'.* 20 first symbols.*scheme 'views'"):
         view_ranges(table)

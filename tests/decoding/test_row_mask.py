@@ -11,7 +11,7 @@ from genir.errors import InputError
 rows = st.one_of(
     st.integers(1, 20), st.integers(BLOCK_ROWS - 3, BLOCK_ROWS + 3), st.integers(500, 1200)
 )
-# Few live rows in many leave gaps beyond what a byte holds.
+# Few live rows in many have distances above 255.
 shares = st.sampled_from([1.0, 0.5, 0.01, 0.002, 0.0])
 
 
@@ -103,7 +103,7 @@ def test_several_masks_need_an_index():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_gpu_tells_the_same():
+def test_a_gpu_returns_the_same():
     masks = [np.random.default_rng(0).random(2000) < share for share in (0.5, 0.002)]
     live = RowMask.build(masks, [1, 0])
     low, high = ranges(2000, (2, 30, 9), 0)

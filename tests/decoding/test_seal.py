@@ -13,18 +13,19 @@ from oracle import (
     prefix_oracle,
     random_live,
     random_table,
+    search_with,
     seeds,
     shares,
     tables,
     weight_oracle,
 )
 
-from genir.config import DecodingSection
 from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
 from genir.decoding.strategies.ngram_weights import MAX_PROBABILITY, log_odds_weight
 from genir.decoding.strategies.seal import (
     ScoredPrefixes,
-    rank_by_ngrams,
+    Seal,
     rank_prefixes,
     search_prefixes,
 )
@@ -41,13 +42,14 @@ def size(table):
 
 
 def ask(search, table, queries, live, beams, normalise, model):
-    """Run a search of prefixes, or of documents by them, under live masks, bool [Q, rows]."""
+    """Run `search_prefixes` or the strategy under live masks, bool [Q, rows]."""
+    if search is Seal:
+        return search_with(Seal, model(size(table)), table, queries, live, beams, normalise)
     inputs = torch.tensor(queries)[:, None]
     pair = (inputs, torch.ones_like(inputs))
     rows = RowMask.build(live, None if len(live) == 1 else range(len(live)))
-    decoding = DecodingSection(softmax=normalise, beams=beams, aggregate="ngrams")
-    tables = () if search is search_prefixes else (table,)
-    return search(model(size(table)), *tables, Trie.build(table), pair, rows, decoding)
+    options = SearchOptions(softmax=normalise, beams=beams)
+    return search(model(size(table)), Trie.build(table), pair, rows, options)
 
 
 @settings(max_examples=30)
@@ -66,9 +68,9 @@ def test_all_that_a_plain_beam_search_holds_is_found(table, share, seed, normali
 
 @settings(max_examples=30)
 @given(tables, shares, seeds, normalisations, st.integers(1, 200), models)
-def test_documents_are_those_of_the_oracle(table, share, seed, normalise, beams, model):
+def test_documents_equal_the_oracle(table, share, seed, normalise, beams, model):
     live = random_live(table, share, seed)
-    (ranked,) = ask(rank_by_ngrams, table, [7], live[None], beams, normalise, model)
+    (ranked,) = ask(Seal, table, [7], live[None], beams, normalise, model)
     held, done = prefix_oracle(table, 7, live, beams, normalise, size(table))
     expected = ngram_oracle(table, held | done, live)
     found = {table.keys[item.document]: item.score for item in ranked}
@@ -84,7 +86,7 @@ def test_documents_are_those_of_the_oracle(table, share, seed, normalise, beams,
 @given(tables, shares, seeds, normalisations)
 def test_enough_beams_find_every_document_that_may_be_found(table, share, seed, normalise):
     live = random_live(table, share, seed)
-    (ranked,) = ask(rank_by_ngrams, table, [7], live[None], len(table), normalise, Dice)
+    (ranked,) = ask(Seal, table, [7], live[None], len(table), normalise, Dice)
     assert {item.document for item in ranked} == set(table.documents[live].tolist())
 
 
@@ -92,9 +94,9 @@ def test_enough_beams_find_every_document_that_may_be_found(table, share, seed, 
 @given(tables, seeds, normalisations, st.integers(1, 9), models)
 def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams, model):
     live = np.stack([random_live(table, share, seed) for share in (0.3, 1.0, 0.0)])
-    together = ask(rank_by_ngrams, table, [3, 1, 4], live, beams, normalise, model)
+    together = ask(Seal, table, [3, 1, 4], live, beams, normalise, model)
     for query, mask, found in zip([3, 1, 4], live, together, strict=True):
-        (alone,) = ask(rank_by_ngrams, table, [query], mask[None], beams, normalise, model)
+        (alone,) = ask(Seal, table, [query], mask[None], beams, normalise, model)
         scores = [{item.document: item.score for item in answer} for answer in (found, alone)]
         assert scores[0] == approx(scores[1])
 
@@ -102,12 +104,12 @@ def test_a_batch_answers_as_its_queries_alone(table, seed, normalise, beams, mod
 @settings(max_examples=30)
 @given(tables, seeds)
 def test_deleted_rows_are_not_counted(table, seed):
-    """What is deleted no longer makes an n-gram common, filtered or not."""
+    """A deleted document does not count for the frequency of an n-gram, filtered or not."""
     alive = random_live(table, 0.5, seed)
     kept = np.flatnonzero(alive)
     if not len(kept):
         return
-    (before,) = ask(rank_by_ngrams, deleted(table, alive), [7], alive[None], 9, "trie", Dice)
+    (before,) = ask(Seal, deleted(table, alive), [7], alive[None], 9, "trie", Dice)
     owners = np.unique(table.documents[kept])
     smaller = IdentifierTable.from_arrays(
         table.symbols[kept],
@@ -115,7 +117,7 @@ def test_deleted_rows_are_not_counted(table, seed):
         [table.keys[n] for n in owners],
     )
     everything = np.ones((1, len(kept)), dtype=bool)
-    (after,) = ask(rank_by_ngrams, smaller, [7], everything, 9, "trie", Dice)
+    (after,) = ask(Seal, smaller, [7], everything, 9, "trie", Dice)
     found = {table.keys[item.document]: item.score for item in before}
     assert found == approx({smaller.keys[item.document]: item.score for item in after})
 
@@ -159,7 +161,7 @@ def test_rows_are_places_and_shared_ones_one_range(corpus):
 
 
 def test_documents_add_up_the_squares_of_weights(corpus):
-    """`price` stands in 2 of 8 places, `crisis` in 1."""
+    """`price` is at 2 of 8 positions, `crisis` at 1."""
     price, crisis = weight_oracle(-0.5, 2, 8, 5), weight_oracle(-0.7, 1, 8, 5)
     assert price > 0 and crisis > 0
     assert scores(corpus, ((PRICE,), -0.5), ((CRISIS,), -0.7)) == {
@@ -196,7 +198,7 @@ def test_tokens_that_a_better_n_gram_has_are_worth_less(corpus):
     }
 
 
-def test_what_is_no_likelier_than_chance_is_worth_nothing_but_found(corpus):
+def test_an_ngram_as_likely_as_chance_has_weight_zero(corpus):
     assert scores(corpus, ((THE,), -5.0)) == {"a": 0.0, "b": 0.0, "c": 0.0}
 
 
@@ -224,7 +226,7 @@ def test_certainty_has_a_limit():
 def test_wide_nodes_and_many_documents_are_ranked_alike():
     table = random_table(documents=200, symbols=60, depth=4, several=3, seed=1)
     live = np.ones((1, len(table)), dtype=bool)
-    (ranked,) = ask(rank_by_ngrams, table, [7], live, 20, "vocabulary", RunningDice)
+    (ranked,) = ask(Seal, table, [7], live, 20, "vocabulary", RunningDice)
     held, done = prefix_oracle(table, 7, live[0], 20, "vocabulary", size(table))
     expected = ngram_oracle(table, held | done, live[0])
     assert {table.keys[item.document]: item.score for item in ranked} == approx(

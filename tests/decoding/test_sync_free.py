@@ -1,6 +1,6 @@
 """A step must not ask the device for a value: on a GPU the host would wait for it every time.
 
-What would wait there shows on a CPU as well: reading a number out of a tensor, or a shape that
+Synchronisation can be detected on a CPU as well: reading a number out of a tensor, or a shape that
 depends on values.
 """
 
@@ -14,7 +14,7 @@ from genir.decoding.beam import PruneOptions, prune
 from genir.decoding.beam_state import Beams, initial_beams
 from genir.decoding.edge_scorers import BeamUpdate, StepScorer
 from genir.decoding.row_mask import RowMask
-from genir.models.encoder import encode_texts, pad_batch
+from genir.models.tokenization import encode_texts, pad_batch
 
 WAITING = {
     "aten::_local_scalar_dense",
@@ -47,7 +47,7 @@ def search(reader, trie, live, beams):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_level_waits_for_the_device(scheme, normalise, tiny_encoder, tiny_corpus, tmp_path):
     retriever = tiny_retriever(tiny_encoder, tiny_corpus, tmp_path / "d.sqlite", scheme)
-    model, trie = retriever.model.eval(), retriever.trie
+    model, trie = retriever.model.eval(), retriever.decoder.stage.trie
     masks = [np.arange(trie.rows) % 3 > 0, np.ones(trie.rows, dtype=bool)]
     live = RowMask.build(masks, [0, 1, 0])
     ids = encode_texts(model.tokenizer, QUERIES, 32)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import random_live, seeds, shares, tables
+from oracle import seeds, tables
 
 import genir.decoding.trie as trie_module
-from genir.decoding.trie import NARROW_NODE_ROWS, Trie, count_live_before
+from genir.decoding.trie import NARROW_NODE_ROWS, Trie
 from genir.identifiers.table import PAD, IdentifierTable, sorted_order
 
 
@@ -42,7 +42,7 @@ LOOKS = pytest.mark.parametrize("cheap", [None, 0, trie_module.SYNC_FREE_SCAN_RO
 
 @LOOKS
 @given(tables)
-def test_children_are_those_of_a_dictionary(cheap, table):
+def test_children_equal_a_dictionary(cheap, table):
     with looking(cheap) as looks:
         assert_those_of_a_dictionary(table, looks)
 
@@ -73,7 +73,7 @@ def assert_those_of_a_dictionary(table, looks):
 
 
 @given(tables)
-def test_rows_are_told_apart_where_a_dictionary_has_one_left(table):
+def test_unique_prefix_lengths_equal_a_dictionary(table):
     nodes, trie = dictionary(table), Trie.build(table)
     for row in range(len(table)):
         padded = (*table.identifier(row), PAD)
@@ -127,7 +127,7 @@ def triples(edges):
 
 
 @given(tables, st.data())
-def test_forced_runs_are_what_all_rows_share(table, data):
+def test_forced_runs_equal_the_common_prefix_of_rows(table, data):
     trie = Trie.build(table)
     padded = [(*table.identifier(row), PAD) for row in range(len(table))]
     spans = {(0, 0, 0)}
@@ -158,18 +158,6 @@ def test_symbols_are_read_from_any_depth(table, seed, length):
     for row, start, symbols in zip(rows, starts, found.tolist(), strict=True):
         wanted = table.identifier(row)[start : start + length]
         assert symbols == [*wanted, *[PAD] * (length - len(wanted))]
-
-
-@given(tables, shares, seeds)
-def test_running_sums_tell_what_is_alive(table, share, seed):
-    live = random_live(table, share, seed)
-    alive = count_live_before(torch.from_numpy(np.stack([live, ~live])))
-    assert alive.shape == (2, len(table) + 1)
-    assert alive.dtype == torch.int32
-    for low in range(len(table)):
-        for high in range(low, min(low + 3, len(table)) + 1):
-            assert bool(alive[0, high] > alive[0, low]) == bool(live[low:high].any())
-            assert bool(alive[1, high] > alive[1, low]) == bool((~live)[low:high].any())
 
 
 @pytest.mark.parametrize(("highest", "width"), [(32_767, 2), (32_768, 4)])
@@ -206,7 +194,7 @@ def test_levels_are_as_wide_as_their_nodes_need():
 
 @pytest.mark.parametrize(("rows", "width"), [(30_000, 2), (60_000, 4)])
 @pytest.mark.parametrize(("codes", "kept"), [(3, True), (300_000, False)])
-def test_long_lists_tell_where_symbols_change(rows, width, codes, kept):
+def test_long_lists_mark_symbol_changes(rows, width, codes, kept):
     """60,000 rows are more than 2 bytes count; of 300,000 codes, most rows have one alone."""
     codes = np.sort(np.random.default_rng(0).integers(0, codes, rows))
     trie = Trie.from_symbols(np.stack([np.zeros_like(codes), codes], axis=1))
@@ -219,7 +207,7 @@ def test_long_lists_tell_where_symbols_change(rows, width, codes, kept):
 
 @pytest.mark.parametrize("rows", [1_000, 10_000, 100_000])
 def test_an_identifier_takes_no_more_than_it_may(rows):
-    """Levels x 2 + 8 bytes: of those, 4 are the document's number, 1 its life, 1 a filter's."""
+    """Levels x 2 + 8 bytes: 4 for the document number, 1 live flag, 1 of a filter."""
     rng = np.random.default_rng(0)
     symbols = rng.integers(0, 256, (rows, 8))
     symbols = symbols[sorted_order(symbols)]
@@ -254,7 +242,7 @@ def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
     assert trie.children(many, many + 7, 1, allow_sync=True).low.shape[-1] == 7
 
 
-def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
+def test_lists_are_read_up_to_the_widest_requested_node():
     size = 2 * trie_module.SYNC_FREE_SCAN_ROWS
     node, place = np.divmod(np.arange(2 * size), size)
     trie = Trie.from_symbols(np.stack([node, place // np.where(node == 0, 400, 1000)], axis=1))
@@ -268,7 +256,7 @@ def test_lists_are_read_as_far_as_the_nodes_asked_for_have_children():
 
 @LOOKS
 @given(tables)
-def test_the_first_edges_are_those_of_the_root_and_are_read_once(cheap, table):
+def test_the_first_edges_belong_to_the_root_and_are_read_once(cheap, table):
     trie = Trie.build(table)
     low = torch.zeros(3, 1, dtype=torch.long)
     with looking(cheap) as may_wait:

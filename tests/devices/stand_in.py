@@ -39,7 +39,7 @@ WAITS = {
     "equal",
     "bincount",
 }
-"""Operators that synchronize with the host, because a number or shape depends on values."""
+"""Operators that synchronise with the host, because a number or shape depends on values."""
 
 
 class StandIn(torch.Tensor):
@@ -138,7 +138,7 @@ def run(func, args, kwargs):
 
 
 def watch(name, args, leaving) -> None:
-    """Count operators that synchronize with the host."""
+    """Count operators that synchronise with the host."""
     if name in WAITS or (name in INDEXED and by_mask(args)):
         watched[name] += 1
     if leaving:

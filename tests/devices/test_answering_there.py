@@ -3,6 +3,7 @@
 import pytest
 import torch
 from nets import FAST, GENERAL, make, whole
+from rerankers import Rerankers
 from stand_in import DEVICE
 from tiny import GATHERED, QUERIES, SCHEMES, tiny_retriever
 
@@ -11,25 +12,30 @@ from genir.evaluation.compare import Options
 from genir.evaluation.explain import explain
 from genir.evaluation.runner import compare_model
 from genir.models.backbone import Seq2SeqBackbone
+from genir.models.reranker import Reranker
 
 WAYS = {
     "beam": {},
     "trie": {"softmax": "trie"},
-    "exact": {"mode": "exact"},
-    "exact, legal": {"mode": "exact", "softmax": "trie"},
+    "exact": {"strategy": "exact"},
+    "exact, legal": {"strategy": "exact", "softmax": "trie"},
     "sums": {"aggregate": "logsumexp"},
     "narrow": {"beams": 1},
 }
-CASES = [(scheme, way, {}) for scheme in SCHEMES for way in WAYS.values()]
+CASES = [(scheme, WAYS[way], {}) for scheme in SCHEMES for way in ("beam", "exact")]
 CASES += [
-    ("atomic", {"lookahead_weight": 0.5}, {"term_set_size": 3}),
-    ("residual", {"lookahead_weight": 0.5}, {}),
+    (scheme, way, {}) for scheme in ("residual", "url") for name, way in WAYS.items()
+    if name not in ("beam", "exact")
+]  # fmt: skip
+CASES += [
+    ("atomic", {"strategy": "lookahead", "lookahead_weight": 0.5}, {"term_set_size": 3}),
+    ("residual", {"strategy": "lookahead", "lookahead_weight": 0.5}, {}),
 ]
 CASES += [
-    ("residual", {"lookahead_weight": 0.5, "mode": "exact"}, {}),
-    ("url", {"max_identifiers": 2}, {}),
+    ("residual", {"lookahead_weight": 0.5, "strategy": "lookahead", "max_nodes": 9}, {}),
+    ("url", {"strategy": "corpusbrain", "max_identifiers": 2}, {}),
 ]
-CASES += [(scheme, {"aggregate": way}, {}) for scheme, way in GATHERED.items()]
+CASES += [(scheme, {"strategy": way}, {}) for scheme, way in GATHERED.items()]
 FILTERS = [{"verb": ["copy", "move"]}, None, {"tags": "disk"}]
 
 
@@ -50,6 +56,15 @@ def test_a_search_finds_the_same(scheme, way, model, device, tiny_encoder, tiny_
     found, own = hits_of(retriever)
     assert found == keys
     assert own == pytest.approx(scores, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["bert", "monot5"])
+def test_rerankers_score_the_same(name, device, tiny_encoder, tmp_path):
+    folder = Rerankers(tiny_encoder, tmp_path).write(name)
+    pairs = [(query, text) for query in QUERIES for text in ("remove a directory here", "watch")]
+    here = Reranker(folder, 0, "cpu").score(pairs, 4)
+    there = Reranker(folder, 0, str(device)).score(pairs, 4)
+    assert there == pytest.approx(here, abs=1e-4)
 
 
 @pytest.mark.parametrize("scheme", ["atomic", "hierarchical"])

@@ -11,9 +11,8 @@ from genir.retriever import Retriever
 def test_documents_come_and_go_there(scheme, device, tiny_encoder, tiny_corpus, tmp_path):
     path, folder = tmp_path / "documents.sqlite", tmp_path / "model"
     made = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).to(device)
-    made.protected_queries = made.model.protected_queries(
-        {"copy-file": ["duplicate a document"]}, made.table
-    )
+    asked = {"copy-file": ["duplicate a document"]}
+    made.protect_queries(asked)
     made.save(folder)
     retriever = Retriever.load(folder)
     retriever.add([document("a", "hide the volume of a host"), document("b", "pack one program")])

@@ -1,4 +1,4 @@
-"""The simulated device rejects the same operations as CUDA, and counts synchronizations."""
+"""The simulated device rejects the same operations as CUDA, and counts synchronisations."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from torch import nn
 
 from genir.decoding.beam import beam_steps
 from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
 
 REFUSED = {
     "adding": lambda here, there: there + here,
@@ -50,7 +51,7 @@ def test_numpy_reads_nothing_there(device):
     assert there.cpu().numpy().tolist() == there.tolist() == [1.0, 1.0]
 
 
-def test_what_is_trained_there_is_what_is_trained_here(device):
+def test_training_on_the_device_equals_the_cpu(device):
     found = []
     for place in (torch.device("cpu"), device):
         torch.manual_seed(0)
@@ -71,11 +72,14 @@ def test_what_is_trained_there_is_what_is_trained_here(device):
 def test_a_search_waits_at_no_level(scheme, device, tiny_encoder, tiny_corpus, tmp_path):
     path = tmp_path / "documents.sqlite"
     retriever = tiny_retriever(tiny_encoder, tiny_corpus, path, scheme).to(device)
-    masks = [np.arange(retriever.trie.rows) % 3 > 0, np.ones(retriever.trie.rows, dtype=bool)]
+    masks = [
+        np.arange(retriever.decoder.stage.trie.rows) % 3 > 0,
+        np.ones(retriever.decoder.stage.trie.rows, dtype=bool),
+    ]
     live = RowMask.build(masks, [0, 1, 0]).to(device)
-    inputs, decoding = retriever.encode(QUERIES), retriever.recipe.decoding
+    inputs, options = retriever.decoder.stage.encode(QUERIES), SearchOptions(beams=4)
     watched.clear()
-    steps = list(beam_steps(retriever.model, retriever.trie, inputs, live, decoding))
-    assert len(steps) == retriever.trie.depth
+    steps = list(beam_steps(retriever.model, retriever.decoder.stage.trie, inputs, live, options))
+    assert len(steps) == retriever.decoder.stage.trie.depth
     # transformers checks once whether the encoder's mask hides any token.
     assert watched.total() <= 1

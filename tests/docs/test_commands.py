@@ -51,7 +51,7 @@ def parse(program, words):
     """Raise unless verb and options exist and accept these words; nothing is run."""
     while hasattr(program, "commands"):
         verb, *words = words
-        assert verb in program.commands, f"no such verb: {verb}"
+        assert verb in program.commands, f"unknown verb: {verb}"
         program = program.commands[verb]
     program.make_context(program.name, list(words))
 
@@ -105,7 +105,9 @@ def sources_of(path):
 def check_script(words):
     assert words[0] == "python"
     script = TOP / f"{words[2].replace('.', '/')}.py" if words[1] == "-m" else TOP / words[1]
-    assert script.is_file(), f"no such script: {script}"
+    if script.with_suffix("").is_dir():
+        script = script.with_suffix("") / "__main__.py"
+    assert script.is_file(), f"missing script: {script}"
     options = {word.split("=")[0] for word in words if word.startswith("--")}
     text = "".join(file.read_text(encoding="utf-8") for file in script.parent.glob("*.py"))
     missing = [one for one in options if one not in text and one[2:].replace("-", "_") not in text]
@@ -113,7 +115,7 @@ def check_script(words):
 
 
 def problem(line):
-    """Return what is wrong with a line, "" if it is right."""
+    """Return the error in a line, "" if it is correct."""
     try:
         check(line)
     except (AssertionError, InputError, typer.TyperException) as error:
@@ -139,13 +141,13 @@ def test_there_are_commands_of_every_kind():
     [
         "genir serch m x",
         "genir search m",
-        "genir search m x --no-such",
+        "genir search m x --absent",
         "genir corpus docs o",
-        "make no-such",
-        "pip install 'genir[no-such]'",
-        "python benchmarks/no_such.py",
-        "python -m benchmarks.recipes --no-such",
-        "pytest tests/no_such.py",
+        "make absent",
+        "pip install 'genir[absent]'",
+        "python benchmarks/absent.py",
+        "python -m benchmarks.recipes --absent",
+        "pytest tests/absent.py",
         "GENIR_NO_SUCH=1 pytest tests/test_growth.py",
     ],
 )

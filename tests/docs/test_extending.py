@@ -14,7 +14,13 @@ PLUGINS = TOP / "tests" / "plugins"
 PROJECT = (PLUGINS / "pyproject.toml").read_text(encoding="utf-8")
 RECIPE = (PLUGINS / "plugins.toml").read_text(encoding="utf-8")
 POINTS = tomllib.loads(PROJECT)["project"]["entry-points"]
-PAGES = {"scheme": "schemes", "task": "tasks", "loss": "losses", "model": "models"}
+PAGES = {
+    "scheme": "schemes",
+    "task": "tasks",
+    "loss": "losses",
+    "model": "models",
+    "strategy": "strategies",
+}
 
 
 def shown(page):

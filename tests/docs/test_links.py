@@ -26,15 +26,15 @@ def anchors(path):
 
 
 def problem(path, link):
-    """Return what is wrong with a link of a page, "" if it is right."""
+    """Return the error in a link of a page, "" if it is correct."""
     if link.startswith("https://"):
         return ""
     target, _, anchor = link.partition("#")
     file = (path.parent / target).resolve() if target else path
     if not file.is_file() or TOP not in file.parents:
-        return "no such file"
+        return "missing file"
     if anchor and "<!-- generated" not in file.read_text(encoding="utf-8"):
-        return "" if anchor in anchors(file) else "no such heading"
+        return "" if anchor in anchors(file) else "missing heading"
     return ""
 
 
@@ -53,6 +53,6 @@ def test_the_files_that_a_page_names_exist(page):
 
 def test_a_wrong_link_would_be_noticed():
     readme = TOP / "README.md"
-    assert problem(readme, "docs/no-such.md") == "no such file"
-    assert problem(readme, "docs/guides/serve.md#no-such") == "no such heading"
+    assert problem(readme, "docs/absent.md") == "missing file"
+    assert problem(readme, "docs/guides/serve.md#absent") == "missing heading"
     assert problem(readme, "docs/guides/serve.md#tokens") == ""

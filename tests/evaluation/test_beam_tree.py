@@ -2,7 +2,6 @@ import pytest
 import torch
 from tiny import tiny_retriever
 
-from genir.decoding.beam import beam_steps
 from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
 from genir.evaluation.beam_tree import beam_tree
@@ -31,15 +30,12 @@ def test_the_tree_holds_the_beams_and_the_paths_of_the_hits(residual, k, beams):
     assert all(node.parent is None or nodes[node.parent].kept for node in tree.nodes)
 
 
-def test_what_is_told_of_a_level_is_what_the_search_did(residual):
+def test_reported_levels_equal_the_search(residual):
     tree = beam_tree(residual, "pack a drive", 3, 4)
     live = RowMask.build([residual.table.live])
-    decoding = residual.recipe.decoding.model_copy(update={"beams": 4})
-    with residual.autocast():
-        steps = list(
-            beam_steps(residual.model, residual.trie, residual.encode(["pack a drive"]), live,
-                       decoding)
-        )  # fmt: skip
+    decoder = residual.decoder
+    with decoder.stage.autocast():
+        steps = list(decoder.strategy.trace(decoder.stage, ["pack a drive"], live, 4))
     for level, step in zip(tree.levels, steps, strict=False):
         assert level.candidates == int((step.totals > -torch.inf).sum())
         own = [node for node in tree.nodes if node.level == level.level]
@@ -50,7 +46,7 @@ def test_what_is_told_of_a_level_is_what_the_search_did(residual):
             assert level.threshold == min(node.score for node in own if node.kept)
 
 
-def test_nothing_of_what_is_filtered_out_is_shown(residual):
+def test_nothing_of_filtered_documents_is_shown(residual):
     seen = {f"copy-{thing}" for thing in ("file", "folder", "disk", "network", "process")}
     tree = beam_tree(residual, "erase", 50, where=Selection(({"verb": "copy"},)))
     assert {hit.key for hit in tree.hits} == seen
@@ -58,7 +54,7 @@ def test_nothing_of_what_is_filtered_out_is_shown(residual):
     assert max(node.documents for node in tree.nodes) <= 5
 
 
-def test_bad_wishes_are_refused(residual):
+def test_bad_arguments_are_refused(residual):
     with pytest.raises(InputError, match="k = 0"):
         beam_tree(residual, "a", 0)
     with pytest.raises(InputError, match="unknown metadata field"):

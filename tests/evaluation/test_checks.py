@@ -1,4 +1,4 @@
-"""Runs, judgements and models that do not belong together are refused, or told of with counts."""
+"""Runs, judgements and models that do not belong together are refused, or reported with counts."""
 
 import json
 import re
@@ -11,11 +11,13 @@ from genir.corpus.query_digests import digests_of
 from genir.corpus.serialization import document_of
 from genir.corpus.trec_runs import tag_with_digest, write_run
 from genir.errors import InputError
+from genir.evaluation.checks import check_depth
 from genir.evaluation.compare import Options
 from genir.evaluation.report import to_json, to_report
 from genir.evaluation.runner import Outputs, compare_model, evaluate
-from genir.retriever import TRAIN_QUERIES, Retriever
+from genir.retriever import Retriever
 from genir.types import Hit, Query
+from genir.updates.model_folder import TRAIN_QUERIES
 
 QUIET = Options(typos=False, latency_queries=0)
 KEYS = ("copy-file", "move-disk", "list-disk", "watch-folder")
@@ -57,6 +59,13 @@ def run_of(path, queries, documents):
     return path
 
 
+def others(comparison):
+    """Return the notes, except the one on measures of a collection of 40 documents."""
+    noted = [one for one in comparison.notes if "by construction" not in one]
+    assert len(noted) == len(comparison.notes) - 1
+    return noted
+
+
 def life(retriever, files, former):
     options = Options(typos=False, latency_queries=0, previous=former)
     return compare_model(retriever, *files, [], options)
@@ -68,12 +77,44 @@ def test_judgements_without_a_relevant_document_are_refused(retriever, judged):
         compare_model(retriever, *files, [], QUIET)
 
 
+def test_relevant_documents_that_are_all_deleted_are_refused(retriever, judged):
+    files = judged([*four(), ("q9", "copy-disk", 0)])
+    retriever.delete(KEYS)
+    with pytest.raises(
+        InputError,
+        match=r"q\.tsv: the 4 relevant documents are all deleted, so 4 queries have no answer; "
+        "genir rollback restores documents",
+    ):
+        compare_model(retriever, *files, [], QUIET)
+    files = judged(four()[:1])
+    with pytest.raises(InputError, match="the 1 relevant document is deleted, so 1 query has no"):
+        compare_model(retriever, *files, [], QUIET)
+    files = judged([("q0", KEYS[0], 0)])
+    with pytest.raises(InputError, match=r"q\.tsv: no judgement has a grade above 0"):
+        compare_model(retriever, *files, [], QUIET)
+
+
+@pytest.mark.parametrize(
+    ("documents", "noted"),
+    [
+        (101, None),
+        (100, "R@100 is 1 by construction for every system that returns all of the 100 documents"),
+        (10, "Success@10 and R@100 are 1 by construction"),
+        (1, "Success@1 and Success@10 and R@100 are 1 by construction .* the one document"),
+    ],
+)
+def test_measures_that_a_small_collection_decides_are_noted(documents, noted):
+    notes = check_depth(documents)
+    assert len(notes) == (noted is not None)
+    assert noted is None or re.match(noted, notes[0])
+
+
 def test_queries_without_a_relevant_document_and_equal_queries_are_noted(retriever, judged):
     rows = [*four(), ("q4", "copy-disk", 0)]
     files = judged(rows, [("q0", "the same"), ("q1", " The  same")])
     comparison = compare_model(retriever, *files, [], QUIET)
-    assert len(comparison.notes) == 2
-    assert "1 of 5 judged queries have no document with a grade above 0" in comparison.notes[0]
+    assert len(comparison.notes) == 3
+    assert "1 of 5 judged queries has no document with a grade above 0" in comparison.notes[0]
     assert "2 of 5 judged queries share their text with another one" in comparison.notes[1]
     assert to_json(comparison)["notes"] == comparison.notes
     assert comparison.notes[1] in to_report(comparison, "x")
@@ -82,19 +123,20 @@ def test_queries_without_a_relevant_document_and_equal_queries_are_noted(retriev
 def test_train_queries_are_noted(retriever, judged):
     retriever.attachments[TRAIN_QUERIES] = digests_of(["Text of  q1", "text of q3", "another"])
     comparison = compare_model(retriever, *judged(four()), [], QUIET)
-    assert len(comparison.notes) == 1 and "2 of 4 judged queries were train" in comparison.notes[0]
+    (note,) = others(comparison)
+    assert "2 of 4 judged queries were train" in note
 
 
 def test_documents_that_came_with_queries_are_noted(retriever, judged):
     record = {"_id": "new", "text": "hide a volume"}
     retriever.add([record], {"new": ["where is the new one?"]})
-    notes = compare_model(retriever, *judged(four()), [], QUIET).notes
-    assert len(notes) == 1 and "1 documents were added with queries (genir add" in notes[0]
+    (note,) = others(compare_model(retriever, *judged(four()), [], QUIET))
+    assert "1 document was added with queries (genir add" in note
 
 
 def test_nothing_is_noted_where_all_is_well(retriever, judged):
     comparison = compare_model(retriever, *judged(four()), [], QUIET)
-    assert list(comparison.notes) == [] and "notes" not in to_json(comparison)
+    assert others(comparison) == []
 
 
 def test_a_former_run_of_other_queries_is_refused(retriever, judged, tmp_path):
@@ -113,16 +155,16 @@ def test_a_former_run_of_some_queries_is_measured_on_these_alone(retriever, judg
     comparison = life(retriever, files, tmp_path / "former.trec")
     assert comparison.life.compared == 3
     assert comparison.life.forgotten == dict.fromkeys(comparison.life.forgotten, 0.0)
-    assert "has 3 of 4 judged queries; forgetting is measured" in comparison.notes[0]
+    assert "has 3 of 4 judged queries; forgetting is measured" in others(comparison)[0]
     run = run_of(tmp_path / "other.trec", ["q0", "q1", "q2", "q3"], [*keys, "gone-1", "gone-2"])
-    told = life(retriever, files, run).notes
-    assert len(told) == 1 and "40 of 42 documents in it are known to this model" in told[0]
+    notes = others(life(retriever, files, run))
+    assert len(notes) == 1 and "40 of 42 documents in it are known to this model" in notes[0]
 
 
 def test_a_former_run_on_another_collection_is_refused(retriever, judged, tmp_path):
     keys = ["copy-file", *(f"other-{n}" for n in range(40))]
     run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3"], keys)
-    with pytest.raises(InputError, match=r"1 of 41 documents in it are known .*this collection"):
+    with pytest.raises(InputError, match=r"1 of 41 documents in it is known .*this collection"):
         life(retriever, judged(four()), run)
 
 
@@ -131,7 +173,7 @@ def test_a_short_former_run_says_nothing_of_deep_measures(retriever, judged, tmp
     run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3"], keys)
     comparison = life(retriever, judged(four()), run)
     assert "R@100" not in comparison.life.forgotten and "RR@10" in comparison.life.forgotten
-    assert "queries; R@100 cannot be compared" in comparison.notes[0]
+    assert "queries; R@100 cannot be compared" in others(comparison)[0]
 
 
 def test_a_former_model_of_another_collection_is_refused(retriever, model, judged, tmp_path):
@@ -224,10 +266,10 @@ def test_a_former_run_of_other_texts_under_the_same_keys_is_refused(retriever, j
 def test_a_former_run_whose_texts_are_unknown_is_noted(retriever, judged, tmp_path):
     keys = list(retriever.table.keys)
     run = run_of(tmp_path / "former.trec", ["q0", "q1", "q2", "q3", "q9"], keys)
-    (note,) = life(retriever, judged(four()), run).notes
-    assert "1 of its queries are not among the queries given; queries are matched" in note
+    (note,) = others(life(retriever, judged(four()), run))
+    assert "1 query is not among the queries given; queries are matched" in note
     run.write_text(re.sub("genir-q.*", "bm25", run.read_text()))
-    (note,) = life(retriever, judged(four()), run).notes
+    (note,) = others(life(retriever, judged(four()), run))
     assert "holds no digest of its queries" in note
 
 
@@ -235,4 +277,4 @@ def test_a_run_that_an_evaluation_writes_is_known_again(retriever, judged, tmp_p
     files = judged(four())
     comparison = compare_model(retriever, *files, [], QUIET)
     Outputs(run=tmp_path / "former.trec").write(comparison, "title")
-    assert list(life(retriever, files, tmp_path / "former.trec").notes) == []
+    assert others(life(retriever, files, tmp_path / "former.trec")) == []

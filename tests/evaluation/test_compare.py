@@ -3,6 +3,7 @@ import pytest
 from genir.errors import InputError
 from genir.evaluation.compare import Means, Options, compare
 from genir.evaluation.measures import MEASURES
+from genir.evaluation.report import to_json
 from genir.evaluation.significance import holm, p_greater
 from genir.types import Qrel, Query
 
@@ -53,12 +54,23 @@ def test_misspelt_queries_are_searched_by_all(comparison):
     assert comparison.typos.systems["genir"] == dict.fromkeys(MEASURES, 0.0)
 
 
+def test_queries_without_letters_have_no_typos(queries, qrels, canned):
+    queries = [Query("q1", "404"), *queries[1:]]
+    options = Options(latency_queries=0)
+    found = compare({"genir": canned({"404": ["a"]})}, queries, qrels, options=options)
+    assert found.typos.queries == 2 and found.typos.systems["genir"]["RR@10"] == 0
+    assert list(found.notes) == ["typos: 1 query has no letter to misspell and is left out"]
+    assert to_json(found)["notes"] == found.notes
+    none = compare({"genir": canned({})}, [Query("q1", "1")], [Qrel("q1", "a")], options=options)
+    assert "typos" not in none.kinds
+
+
 def test_sizes_and_latency(comparison):
     assert comparison.bytes_per_document == {"genir": 1536.0}
     assert set(comparison.latency) == {"genir", "bm25"}
 
 
-def test_what_is_switched_off_or_unknown_is_empty(queries, qrels, canned):
+def test_disabled_or_unknown_parts_are_empty(queries, qrels, canned):
     found = compare({"genir": canned({})}, queries, qrels, options=QUIET)
     assert found.seen == found.unseen == found.typos == Means()
     assert found.latency == {}
@@ -88,7 +100,7 @@ def test_dropping_the_identical_document_leaves_a_hundred(canned):
 
 def test_bad_input(queries, qrels, canned):
     systems = {"genir": canned({})}
-    with pytest.raises(InputError, match="judge 1 queries that have no text, the first is 'q7'"):
+    with pytest.raises(InputError, match="judge 1 query without a text, for example 'q7'"):
         compare(systems, queries, [*qrels, Qrel("q7", "a")])
     with pytest.raises(InputError, match="empty"):
         compare(systems, queries, [])

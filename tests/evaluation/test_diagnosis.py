@@ -30,14 +30,16 @@ def judged(tiny_corpus, retriever):
     return [texts[qrel.query] for qrel in qrels], qrels
 
 
-def test_the_diagnosis_adds_up_what_explain_tells(retriever, judged):
+def test_the_diagnosis_sums_the_explanations(retriever, judged):
     queries, qrels = judged
     found = diagnose(retriever, queries, qrels, K)
-    told = [explain(retriever, q.text, qrel.document, K) for q, qrel in zip(*judged, strict=True)]
+    every = [explain(retriever, q.text, qrel.document, K) for q, qrel in zip(*judged, strict=True)]
     assert found.gold == len(qrels) and found.beams == K
     for level, share in enumerate(found.pruned, start=1):
-        assert share == sum(one.pruned_at == level for one in told) / len(told)
-    assert sum(found.pruned) == pytest.approx(sum(o.verdict == "pruned" for o in told) / len(told))
+        assert share == sum(one.pruned_at == level for one in every) / len(every)
+    assert sum(found.pruned) == pytest.approx(
+        sum(o.verdict == "pruned" for o in every) / len(every)
+    )
 
 
 def test_beam_is_held_against_exact(retriever, judged):
@@ -67,23 +69,23 @@ def test_an_evaluation_reports_it_when_asked(retriever, tiny_corpus, tmp_path):
     quick = {"typos": False, "latency_queries": 0}
     assert compare_model(retriever, *files, [], Options(**quick)).decoding is None
     comparison = compare_model(retriever, *files, [], Options(**quick, diagnose=True))
-    told = json.loads(json.dumps(to_json(comparison), allow_nan=False))["decoding"]
-    assert set(told) == {"gold", "beams", "pruned", "beam_against_exact"}
-    assert len(told["pruned"]) == retriever.trie.depth
+    values = json.loads(json.dumps(to_json(comparison), allow_nan=False))["decoding"]
+    assert set(values) == {"gold", "beams", "pruned", "beam_against_exact"}
+    assert len(values["pruned"]) == retriever.decoder.stage.trie.depth
     report = write_report(comparison, tmp_path / "report", "t").read_text(encoding="utf-8")
     assert "## Beam against exact" in report and "(pruned.png)" in report
     with Image.open(tmp_path / "report" / "pruned.png") as chart:
         assert chart.size[0] == 1950
 
 
-def test_other_beams_are_those_of_this_evaluation_alone(retriever, tiny_corpus, judged):
+def test_other_beams_apply_to_this_evaluation_only(retriever, tiny_corpus, judged):
     files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
     options = Options(typos=False, latency_queries=0, diagnose=True, beams=12)
-    told = compare_model(retriever, *files, [], options).decoding
-    assert told.beams == 12 and retriever.recipe.decoding.beams == 4
+    found = compare_model(retriever, *files, [], options).decoding
+    assert found.beams == 12 and retriever.recipe.decoding.beams == 4
     explained = [explain(retriever, q.text, r.document, 12) for q, r in zip(*judged, strict=True)]
     lost = sum(one.verdict == "pruned" for one in explained)
-    assert sum(told.pruned) == pytest.approx(lost / len(explained))
+    assert sum(found.pruned) == pytest.approx(lost / len(explained))
 
 
 def test_the_sheet(comparison):

@@ -3,7 +3,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from tiny import set_index
 
 from genir.corpus.serialization import document_of
 from genir.corpus.trec_runs import write_run
@@ -13,6 +15,7 @@ from genir.evaluation.measures import MEASURES
 from genir.evaluation.report import to_json
 from genir.evaluation.runner import build_baselines, compare_model
 from genir.evaluation.tables import report_tables
+from genir.plurals import counted
 from genir.retriever import Retriever
 
 QUIET = Options(typos=False, latency_queries=0)
@@ -48,14 +51,14 @@ def changed(model, saved):
     return retriever
 
 
-def test_a_model_that_has_not_changed_tells_nothing_of_it(model, tiny_corpus):
+def test_an_unchanged_model_has_no_update_report(model, tiny_corpus):
     files = (tiny_corpus / "queries.jsonl", tiny_corpus / "qrels" / "test.tsv")
     comparison = compare_model(Retriever.load(model, "cpu"), *files, [], QUIET)
     assert comparison.life is None and "life" not in to_json(comparison)
     assert len(report_tables(comparison)) == 2
 
 
-def test_old_added_and_deleted_documents_are_told_apart(changed, judged):
+def test_old_added_and_deleted_documents_are_distinguished(changed, judged):
     comparison = compare_model(changed, *judged, ["bm25"], QUIET)
     life = to_json(comparison)["life"]
     assert [query.key for query in comparison.queries] == ["o1", "o2", "a", "b"]
@@ -68,7 +71,10 @@ def test_old_added_and_deleted_documents_are_told_apart(changed, judged):
     assert total == pytest.approx(sum(halves))
     sheet = report_tables(comparison)[2]
     assert [row[0].text for row in sheet.rows] == ["old (2)", "added (2)"]
-    assert "1 documents are deleted; 0 hits are deleted documents. 1 queries" in sheet.caption
+    assert (
+        "1 document is deleted. Hits that are deleted documents: 0. Queries left out"
+        in sheet.caption
+    )
 
 
 def test_a_query_is_not_answered_by_a_judgement_of_grade_0(changed, judged):
@@ -81,7 +87,7 @@ def test_a_query_is_not_answered_by_a_judgement_of_grade_0(changed, judged):
 
 
 @pytest.mark.parametrize("as_run", [False, True])
-def test_what_is_forgotten_is_measured_against_a_former_model(
+def test_forgetting_is_measured_against_a_previous_model(
     changed, judged, saved, tmp_path, as_run, monkeypatch
 ):
     former = saved
@@ -108,7 +114,7 @@ def test_what_is_forgotten_is_measured_against_a_former_model(
 
 @pytest.mark.parametrize("hits", [1, 10])
 def test_one_deep_answer_does_not_make_a_run_deep(changed, judged, saved, tmp_path, hits):
-    """As of a run that was cut by a score: what it has not is not forgotten."""
+    """A run that was cut by a score: missing documents do not count as forgotten."""
     found = Retriever.load(saved, "cpu").search(["text of o1", "text of o2"], 100)
     write_run(tmp_path / "run.trec", {"o1": found[0], "o2": found[1][:hits]})
     options = Options(False, 0, previous=tmp_path / "run.trec")
@@ -116,12 +122,12 @@ def test_one_deep_answer_does_not_make_a_run_deep(changed, judged, saved, tmp_pa
     kept = {name for name in MEASURES if int(name.partition("@")[2]) <= hits}
     assert set(comparison.life.forgotten) == kept and "R@100" not in kept
     (note,) = (one for one in comparison.notes if "cannot be compared" in one)
-    assert f"run.trec: has {hits} hits of 1 of 2 queries; " in note
+    assert f"run.trec: has {counted(hits, 'hit')} of 1 of 2 queries; " in note
 
 
 def test_documents_are_old_if_the_former_model_has_them(changed, judged, saved):
-    changed.added_in_version[:] = 0  # as after a training on everything
-    changed.manifest["files"] = {}
+    added = np.zeros_like(changed.index.added_in_version)  # as after a training on everything
+    set_index(changed, added_in_version=added, manifest=changed.index.manifest | {"files": {}})
     with_former = compare_model(changed, *judged, [], Options(False, 0, previous=saved)).life
     assert (with_former.old.queries, with_former.added.queries) == (2, 2)
 

@@ -5,9 +5,8 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
-from tiny import QUERIES, SCHEMES, tiny_retriever
+from tiny import QUERIES, SCHEMES, set_index, tiny_retriever
 
-from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.evaluation.explain import explain, percent, to_table
 from genir.identifiers.table import IdentifierTable
@@ -71,7 +70,7 @@ def test_legal_symbols_of_a_level_have_ranks_of_their_own(residual):
     assert all(one.levels[0] == firsts[one.levels[0].symbol] for one in explained)
 
 
-def test_what_cannot_be_found_says_why(residual):
+def test_an_unreachable_document_has_a_reason(residual):
     key = "copy-file"
     assert explain(residual, "clone", key, where={"verb": "move"}).verdict == "filtered"
     live = residual.table.live.copy()
@@ -79,6 +78,8 @@ def test_what_cannot_be_found_says_why(residual):
     deleted = explain(residual, "clone", key)
     residual.table.live[:] = live
     assert (deleted.verdict, deleted.levels) == ("deleted", ())
+    with pytest.raises(InputError, match="the query is empty; give some text"):
+        explain(residual, " \u200b", "copy-file")
     with pytest.raises(InputError, match="no document with key 'nothing'"):
         explain(residual, "clone", "nothing")
 
@@ -88,8 +89,9 @@ def test_of_several_identifiers_the_one_that_came_furthest_is_shown(residual):
     table = residual.table
     codes = [table.identifiers_of(number)[0] for number in range(len(table.keys))]
     key = table.keys[-1]
-    residual.table = IdentifierTable.build([[own] for own in codes[:-1]] + [codes], table.keys)
-    residual.trie = Trie.build(residual.table)
+    shared = IdentifierTable.build([[own] for own in codes[:-1]] + [codes], table.keys)
+    residual = residual.with_recipe(residual.recipe)
+    set_index(residual, table=shared)
     (best,) = residual.search(["clone a text"], 1, beams=len(residual.table))[0]
     found = explain(residual, "clone a text", key, 1)
     assert found.verdict == "found" and all(level.kept for level in found.levels)
@@ -107,7 +109,7 @@ def test_an_explanation_can_be_shown_and_written(retriever):
     assert "threshold" in text and "kept" in text and "pruned" in text
 
 
-def test_shares_are_of_what_could_be_found(residual):
+def test_shares_are_over_reachable_documents(residual):
     everything, keys = len(residual.table), residual.table.keys
     shares = residual.shares("erase", keys)
     for key, share in zip(keys, shares, strict=True):
@@ -115,7 +117,7 @@ def test_shares_are_of_what_could_be_found(residual):
         assert found.share == pytest.approx(share, rel=1e-3)
         assert found.share == pytest.approx(math.prod(one.share for one in found.levels))
         assert f"; {percent(share)} of the probability" in found.text
-    alone = explain(residual, "erase", "copy-file", everything, {"url": "no such"})
+    alone = explain(residual, "erase", "copy-file", everything, {"url": "absent"})
     assert alone.share is None and "probability" not in alone.text
     url = residual.documents.find("copy-file").url
     alone = explain(residual, "erase", "copy-file", everything, {"url": url})

@@ -19,10 +19,6 @@ def one(keys, grades):
     return {measure: values[measure]["q"] for measure in MEASURES}
 
 
-def test_names_are_those_of_the_field():
-    assert MEASURES == ("Success@1", "Success@10", "RR@10", "nDCG@10", "R@100")
-
-
 def test_graded_judgements_by_hand():
     values = one(["x", "b", "a", "y"], {"a": 2, "b": 1, "c": 1, "n": 0})
     gained = 1 / log2(3) + 2 / log2(4)

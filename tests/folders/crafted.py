@@ -21,14 +21,14 @@ JSON = ["model.json", "config.json", "tokenizer.json", "tokenizer_config.json",
 ODD_VALUES = [None, -1, 0, 1.5, 10**30, float("nan"), "x", "", [], {}, [[]], True,
               {"a": {"b": []}}, "../../etc/passwd", "\u0000", [1] * 100, 2**31]  # fmt: skip
 RECIPE_LINES = [
-    '[identifiers]\nscheme = "no-such"',
+    '[identifiers]\nscheme = "absent"',
     "[training]\nsource_length = 1000000000",
     "[decoding]\nbeams = 1000000000000",
     "[decoding]\nmax_nodes = -1",
     "x = [",
     "[passage_stage]\nname = 3",
     '[model]\nkind = "seq2seq"',
-    '[decoding]\nmode = "text"',
+    '[decoding]\nstrategy = "text"',
     '[model]\nencoder = "someone/else"',
 ]
 
@@ -202,7 +202,7 @@ def change_store(folder, rng):
 
 GOOD_ENTRY = ("x", 1, '{"_id": "x", "title": "", "text": "t"}', "[[1, 2, 3]]", b"", b"", 0)
 ODD_ENTRIES = [
-    ("no-such-key", 0, "", "", b"", b"", 0),
+    ("absent-key", 0, "", "", b"", b"", 0),
     ("x", 1, "[]", "[]", b"", b"", 0),
     ("x", 1, '{"_id": "x"}', "[[1]]", b"", b"", 0),
     ("x", 1, '{"_id": "y", "text": "t"}', "[[1]]", b"", b"", 0),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from genir.cli import app
 from genir.errors import InputError
 from genir.retriever import Retriever
-from genir.updates import storage
+from genir.updates import model_folder
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_metrics_of_few_words_are_shown(folder):
 
 @pytest.mark.parametrize("name", ["training.png", "MODEL_CARD.md", "train-queries.digests"])
 def test_an_attachment_too_large_is_refused(folder, name, monkeypatch):
-    monkeypatch.setattr(storage, "MAX_ATTACHMENT_BYTES", 1000)
+    monkeypatch.setattr(model_folder, "MAX_ATTACHMENT_BYTES", 1000)
     (folder / name).write_bytes(b"x" * 1001)
     sign(folder)
     with pytest.raises(InputError, match=rf"{name}: larger than 1,000 bytes; restore"):

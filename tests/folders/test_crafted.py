@@ -20,11 +20,11 @@ from genir.serving import load_sandbox
 
 COUNT = int(os.environ.get("GENIR_CRAFTED", str(2 * len(CRAFTS))))
 SECONDS = 60
-"""What one folder may take; a hang is what lies above."""
+"""Time limit for one folder in seconds; above it is a hang."""
 
 
 def attempt(folder, out):
-    """Load a folder and ask it everything; send what happened."""
+    """Load a folder and query it in every way; send the outcome."""
     try:
         retriever = Retriever.load(folder, "cpu")
         hits = retriever.search(["clone a text", "erase"], 5)
@@ -44,30 +44,30 @@ def context():
 
 
 def try_out(folder, out):
-    """Do what a server does in a child process before it swaps a folder in."""
+    """Try a folder as a server does before it swaps it in."""
     out.send(("tried", load_sandbox._attempt(folder)))
 
 
 def outcome(context, folder, target=attempt):
-    """Return what a process of its own made of a folder."""
+    """Return the outcome of a separate process for a folder."""
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=target, args=(folder, sender))
     process.start()
     sender.close()
     try:
-        told = receiver.recv() if receiver.poll(SECONDS) else ("hang", "")
+        detail = receiver.recv() if receiver.poll(SECONDS) else ("hang", "")
     except EOFError:  # it sent nothing: an exception, or a signal
         process.join()
-        told = ("traceback" if process.exitcode > 0 else "signal", process.exitcode)
+        detail = ("traceback" if process.exitcode > 0 else "signal", process.exitcode)
     process.kill()
     process.join()
-    return told
+    return detail
 
 
 def test_a_trial_takes_a_good_folder_and_names_a_bad_one(context, tiny_folder, tmp_path):
     assert outcome(context, tiny_folder("url"), try_out) == ("tried", None)
-    kind, told = outcome(context, tmp_path / "none", try_out)
-    assert kind == "tried" and told.startswith(f"{tmp_path}/none: no such model folder")
+    kind, detail = outcome(context, tmp_path / "none", try_out)
+    assert kind == "tried" and detail.startswith(f"{tmp_path}/none: no such model folder")
 
 
 def test_a_trial_reads_every_document(context, tiny_folder, tmp_path):
@@ -75,8 +75,10 @@ def test_a_trial_reads_every_document(context, tiny_folder, tmp_path):
     with closing(sqlite3.connect(folder / "documents.sqlite")) as connection, connection:
         connection.execute("UPDATE documents SET metadata = '[1' WHERE number = 39")
     sign(folder)
-    kind, told = outcome(context, folder, try_out)
-    assert kind == "tried" and told.startswith(f"{folder}/documents.sqlite: damaged: document 'wat")
+    kind, detail = outcome(context, folder, try_out)
+    assert kind == "tried" and detail.startswith(
+        f"{folder}/documents.sqlite: damaged: document 'wat"
+    )
 
 
 @pytest.mark.timeout(120 + 5 * COUNT)
@@ -87,12 +89,12 @@ def test_a_crafted_folder_is_refused_or_served(context, tiny_folder, scheme, tmp
     for number in range(COUNT):
         folder = tmp_path / f"model-{number}"
         name = craft(tiny_folder(scheme), folder, number)
-        kind, told = outcome(context, folder)
+        kind, detail = outcome(context, folder)
         tally[kind] += 1
-        if kind not in ("served", "refused") or (kind == "refused" and str(folder) not in told):
-            bad.append((number, name, kind, told))
+        if kind not in ("served", "refused") or (kind == "refused" and str(folder) not in detail):
+            bad.append((number, name, kind, detail))
         if kind == "served":
-            assert told == [5, 5] or name in ("change_json", "craft_journal", "flip_bytes"), name
+            assert detail == [5, 5] or name in ("change_json", "craft_journal", "flip_bytes"), name
     logging.info("%s: %s", scheme, dict(tally))
     assert not bad
     assert tally["refused"] > COUNT / 3

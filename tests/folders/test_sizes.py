@@ -1,10 +1,13 @@
 import json
+from math import nan
 from shutil import copytree
 from time import thread_time
 
 import pytest
 import torch
 from crafted import sign
+from safetensors.torch import load_file, save_file
+from tiny import tiny_retriever
 from torch import nn
 
 from genir.errors import InputError
@@ -20,7 +23,6 @@ HUGE = [
     ("atomic", "config.json", "max_position_embeddings", 10**9),
     ("atomic", "config.json", "num_labels", 10**8),
     ("atomic", "identifiers/scheme.json", "size", 10**9),
-    ("atomic", "model.json", "lexical_dim", 10**9),
     ("residual", "identifiers/scheme.json", "ties", 60_000),
     ("url", "config.json", "d_ff", 10**9),
     ("url", "config.json", "d_kv", 10**8),
@@ -48,6 +50,37 @@ def test_a_size_beyond_the_weights_is_refused_before_it_is_made(
     with pytest.raises(InputError, match=rf"{name}: (.*states .* model\.safetensors|{key} = )"):
         Retriever.load(folder, "cpu")
     assert thread_time() - began < 5  # 10**8 labels alone take longer
+
+
+def test_compact_sets_of_another_size_are_refused(tiny_encoder, tiny_corpus, tmp_path):
+    words = {"word_set_size": 6, "compact_words": True}
+    decoding = {"strategy": "lookahead", "full_scores": True}
+    retriever = tiny_retriever(
+        tiny_encoder, tiny_corpus, tmp_path / "store.sqlite", "residual", words, **decoding
+    )
+    retriever.save(tmp_path / "model")
+    states(tmp_path / "model", "model.json", "word_set_size", 1024)
+    with pytest.raises(
+        InputError, match=r"model.json: word_set_size: states \[40, 1024\] for words"
+    ):
+        Retriever.load(tmp_path / "model", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("words.mean_length", 0.0), ("words.mean_length", nan), ("words.frequencies", -1),
+     ("words.weights", nan), ("word_weight", nan), ("word_weight", -1.0)],
+)  # fmt: skip
+def test_invalid_word_statistics_are_refused_by_name(tiny_folder, tmp_path, name, value):
+    folder = copytree(tiny_folder("atomic"), tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name].fill_(value)
+    save_file(tensors, folder / "model.safetensors")
+    sign(folder)
+    with pytest.raises(
+        InputError, match=rf"model\.safetensors: {name} has invalid values; restore"
+    ):
+        Retriever.load(folder, "cpu")
 
 
 @pytest.mark.parametrize("length", [513, 10**9])

@@ -36,7 +36,7 @@ sys.addaudithook(watch)
 
 @pytest.fixture
 def start(tmp_path, tiny_folder):
-    """Return what starts a server that takes models from a folder; it ends with the test."""
+    """Return a function that starts a server, with a folder of models, until the test ends."""
     begun = []
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(WATCH)

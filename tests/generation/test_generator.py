@@ -63,7 +63,7 @@ def seq2seq(tmp_path_factory):
     torch.manual_seed(0)
     options = {name: value for name, value in SCRATCH.items() if name != "kind"}
     built = Seq2SeqModel.build(validate(Seq2SeqOptions, options, "[model]"), WORDS)
-    built.backbone.full_softmax().save_pretrained(folder)
+    built.backbone.restore_output_matrix().save_pretrained(folder)
     built.tokenizer.save_pretrained(folder)
     return folder
 
@@ -73,7 +73,7 @@ def writer(request):
     return QueryGenerator.open(str(request.getfixturevalue(request.param)), "cpu")
 
 
-def test_a_seed_decides_what_is_written_and_disturbs_nobody(writer):
+def test_a_seed_determines_the_texts_and_restores_random_state(writer):
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
@@ -86,7 +86,7 @@ def test_a_seed_decides_what_is_written_and_disturbs_nobody(writer):
 
 @torch.inference_mode()
 def test_without_chance_the_likeliest_token_follows(writer):
-    """top_k = 1 leaves nothing to draw, so a plain forward pass tells what must come."""
+    """With top_k = 1, a plain forward pass determines the text."""
     options = PseudoQueriesSection(length=2, top_k=1)
     for prompt in PROMPTS:
         ids = writer.tokenizer(prompt, return_tensors="pt")["input_ids"]
@@ -130,7 +130,7 @@ OWN_SETTINGS = [
 @pytest.mark.parametrize("model", ["gpt2", "seq2seq"])
 @pytest.mark.parametrize("own", OWN_SETTINGS, ids=lambda own: next(iter(own)))
 def test_settings_of_a_model_s_own_are_not_heeded(own, model, request, tmp_path):
-    """A limit of time above all: what is written would depend on the load of the machine."""
+    """A time limit, for example: the texts would depend on the load of the machine."""
     source = request.getfixturevalue(model)
     folder = shutil.copytree(source, tmp_path / "model")
     path = folder / "generation_config.json"
@@ -177,7 +177,7 @@ def test_the_first_token_that_a_model_forces_is_kept(seq2seq, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["gpt2", "seq2seq"])
-def test_a_model_that_answers_in_tuples_is_asked_for_names(model, request, tmp_path):
+def test_a_model_with_tuple_outputs_is_asked_for_named_ones(model, request, tmp_path):
     folder = shutil.copytree(request.getfixturevalue(model), tmp_path / "model")
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"return_dict": False}))
@@ -221,7 +221,7 @@ def test_equal_prompts_are_read_once_and_go_on_apart(seq2seq):
 
 
 @pytest.mark.parametrize(("share", "dtype"), [(0.5, torch.bfloat16), (2.0, torch.float32)])
-def test_the_precision_is_what_is_measured_to_be_faster(gpt2, measured, share, dtype):
+def test_the_precision_is_the_faster_one(gpt2, measured, share, dtype):
     measured({"writing": share})
     writer = QueryGenerator.open(str(gpt2), "cpu")
     assert writer.net.dtype == dtype
@@ -230,7 +230,7 @@ def test_the_precision_is_what_is_measured_to_be_faster(gpt2, measured, share, d
     assert QueryGenerator.open(str(gpt2), "cpu", "fp32").net.dtype == torch.float32
 
 
-def test_noise_on_what_is_read_changes_what_is_written(writer):
+def test_noise_in_the_encoder_changes_the_texts(writer):
     prompts, sure = PROMPTS * 8, PseudoQueriesSection(length=5, top_k=1)
     plain = writer.generate(prompts, sure, 1)
     assert len(set(plain)) == 2
@@ -238,7 +238,7 @@ def test_noise_on_what_is_read_changes_what_is_written(writer):
     assert len(set(noisy)) > 2
 
 
-def test_a_long_prompt_is_cut_to_what_the_model_can_hold(gpt2):
+def test_a_long_prompt_is_truncated_to_the_models_limit(gpt2):
     writer = QueryGenerator.open(str(gpt2), "cpu")
     long = " ".join(["copy a file"] * 40) + " What is it?"
     assert len(writer.generate([long], PseudoQueriesSection(length=20), 0)) == 1
@@ -259,9 +259,9 @@ def test_an_encoder_is_given_no_more_than_it_has_places_for():
     assert len(writer.generate([long, "copy"], PseudoQueriesSection(length=4), 0)) == 2
 
 
-def test_what_cannot_be_loaded_is_named():
-    with pytest.raises(InputError, match="cannot load '/no/such/model'"):
-        QueryGenerator.open("/no/such/model", "cpu")
+def test_an_unloadable_model_is_named():
+    with pytest.raises(InputError, match="cannot load '/not/there/model'"):
+        QueryGenerator.open("/not/there/model", "cpu")
 
 
 def small_bert(folder, net):
@@ -350,7 +350,7 @@ source_length = 24
 dev_queries = 0
 num_dev_evals = 1
 [decoding]
-mode = "{mode}"
+strategy = "{mode}"
 """
 
 
@@ -393,7 +393,7 @@ def test_a_trained_model_folder_writes_and_finds_nothing(tiny_corpus, tmp_path, 
     generate_queries(request)
     words = {word for line in lines_of(request.out) for word in line["text"].split()}
     assert {"how", "do", "i", "my"} & words  # it has begun to write as people ask
-    with pytest.raises(InputError, match=r"made.jsonl: exists already; give another --out"):
+    with pytest.raises(InputError, match=r"made.jsonl: exists already; choose another --out"):
         generate_queries(request)
 
 
@@ -413,7 +413,7 @@ def test_an_output_that_cannot_be_written_is_named_before_any_work(
 ):
     (tmp_path / name).mkdir()
     request = GenerationRequest(
-        tiny_corpus, tmp_path / "made.jsonl", "no-such-model-is-loaded", **how
+        tiny_corpus, tmp_path / "made.jsonl", "absent-model-is-loaded", **how
     )
     with pytest.raises(InputError, match=rf"^{tmp_path / name}: is a folder; name a file"):
         generate_queries(request)
@@ -438,7 +438,7 @@ def test_the_output_is_no_input(tiny_corpus):
     assert "train-0-0" in (tiny_corpus / "queries.jsonl").read_text()
 
 
-def test_what_is_to_replace_a_file_is_gone_on_with(tiny_corpus, tmp_path, gpt2):
+def test_an_interrupted_replacement_is_continued(tiny_corpus, tmp_path, gpt2):
     settings = ["count=1", "length=4", "batch_size=10"]
     request = GenerationRequest(tiny_corpus, tmp_path / "made.jsonl", str(gpt2), settings=settings)
     generate_queries(request)
@@ -471,8 +471,8 @@ def test_a_prompt_for_a_causal_model_comes_from_the_settings(tiny_corpus, tmp_pa
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
-        (0, r"model_max_length = 0 in tokenizer_config\.json; set it to the model's maximal"),
-        (-3, r"model_max_length = -3 in tokenizer_config\.json; set it to the model's maximal"),
+        (0, r"model_max_length = 0 in tokenizer_config\.json; set it to the model's maximum"),
+        (-3, r"model_max_length = -3 in tokenizer_config\.json; set it to the model's maximum"),
     ],
 )
 def test_a_limit_of_the_tokenizer_that_is_none_is_named(gpt2, tmp_path, limit, message):

@@ -18,7 +18,7 @@ CORPUS = [TAR, SED, BARE]
 
 
 class Echo:
-    """Writes the beginning of what it was asked and a number, and of some nothing."""
+    """Writes the beginning of its prompt and a number, and nothing for some prompts."""
 
     def __init__(self, precision="fp32"):
         self.asked = []
@@ -61,7 +61,7 @@ def test_queries_stand_one_a_line_document_by_document(tmp_path):
     "tail", ["", '{"document": "d4", "te', '{"document": "d4", "texts": []}\n']
 )
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, stop, tail):
+def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path, stop, tail):
     corpus = [Document(f"d{n}", f"text number {n}") for n in range(6)]
     (tmp_path / "whole").mkdir()
     whole = write(tmp_path / "whole", corpus, count=2, batch_size=2)
@@ -133,6 +133,9 @@ def test_going_on_with_another_model_is_refused(tmp_path):
     next(generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 one"))
     with pytest.raises(InputError, match=r"\(weights: sha256 one then, sha256 two now\); restore"):
         next(generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl", "sha256 two"))
+    with pytest.raises(InputError, match=r"one then, sha256 0123456789ab now\)"):
+        digest = "sha256 " + "0123456789abcdef" * 4
+        next(generate_queries_file(CORPUS, Echo(), section, tmp_path / "out.jsonl", digest))
 
 
 def test_a_prompt_of_one_s_own_is_filled_in():

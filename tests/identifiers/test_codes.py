@@ -1,4 +1,4 @@
-"""Residual and product codes: what the shared suite cannot know."""
+"""Residual and product codes, beyond the shared suite."""
 
 from itertools import product
 
@@ -157,7 +157,7 @@ def test_the_seed_matters_and_suffices(name):
     assert np.array_equal(books[0], books[1]) and not np.array_equal(books[0], books[2])
 
 
-def test_levels_that_do_not_divide_the_dimension_name_those_that_do():
+def test_levels_that_do_not_divide_the_dimension_name_divisors():
     with pytest.raises(
         InputError, match=r"levels = 5 .* dimension 12; use one of 1, 2, 3, 4, 6, 12"
     ):
@@ -187,7 +187,7 @@ def test_a_codebook_of_other_dimensions_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "message"),
     [
         ("residual", lambda books: np.full_like(books, np.nan), "'codebooks' holds NaN"),
         ("product", lambda books: np.full_like(books, np.inf), "'codebooks' holds NaN"),
@@ -196,11 +196,11 @@ def test_a_codebook_of_other_dimensions_is_refused(tmp_path):
         ("product", lambda books: books[:1], r"codebooks of shape \[1, 4, 2\] for 2 levels"),
     ],
 )
-def test_codebooks_that_would_end_the_process_in_faiss_are_refused(tmp_path, name, change, told):
+def test_codebooks_that_would_end_the_process_in_faiss_are_refused(tmp_path, name, change, message):
     scheme = fitted(name, gaussian(20, 4), levels=2, codes=4)
     scheme.codebooks = change(scheme.codebooks)
     scheme.save(tmp_path)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         load_scheme(tmp_path)
 
 
@@ -210,7 +210,7 @@ def test_a_beam_beyond_memory_is_refused():
         build("residual", beam=10**9)
 
 
-def test_numbering_skips_what_is_taken():
+def test_numbering_skips_used_numbers():
     numbering = TieBreaker(3, {(7, 0), (7, 2)})
     assert [numbering.next_symbol((7,)) for _ in range(2)] == [(7, 1), None]
     assert [numbering.next_symbol((8,)) for _ in range(4)] == [(8, 0), (8, 1), (8, 2), None]

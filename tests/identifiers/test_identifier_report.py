@@ -57,12 +57,14 @@ def test_a_small_tree_by_hand():
     assert found.bytes_per_identifier == 3 * 2 + 4
     # Level 1: symbols 0 0 0 1 3; the root has 3 children.
     first = -(0.6 * log2(0.6) + 2 * 0.2 * log2(0.2))
-    assert found.levels[0] == LevelReport("1", 4, 3, pytest.approx(first), 3.0, 3)
+    assert found.levels[0] == LevelReport("1", 4, 3, pytest.approx(first), 3.0, 3, 5)
     # Level 2: symbols 0 1 1 2 0; nodes 0, 1, 3 have 2, 1 and 1 children.
     second = -(2 * 0.4 * log2(0.4) + 0.2 * log2(0.2))
-    assert found.levels[1] == LevelReport("2", 4, 3, pytest.approx(second), pytest.approx(4 / 3), 2)
+    assert found.levels[1] == LevelReport(
+        "2", 4, 3, pytest.approx(second), pytest.approx(4 / 3), 2, 3
+    )
     # Level 3: symbols 5 5 6 0; nodes 00, 01, 30 have 1, 2 and 1; node 12 has none.
-    assert found.levels[2] == LevelReport("3", 8, 3, pytest.approx(1.5), pytest.approx(4 / 3), 2)
+    assert found.levels[2] == LevelReport("3", 8, 3, pytest.approx(1.5), pytest.approx(4 / 3), 2, 2)
     # Choices on the paths: 005: root, 0. 015 and 016: root, 0, 01. 12 and 300: root.
     assert found.decode_steps == pytest.approx((2 + 3 + 3 + 1 + 1) / 5)
     assert found.warnings == ()
@@ -95,7 +97,7 @@ def texts(tokenizer, corpus, **options):
     return report(table, scheme)
 
 
-def test_what_n_grams_share_is_no_fault(tokenizer):
+def test_shared_ngrams_cause_no_warning(tokenizer):
     corpus = [Document(f"d{n}", f"the path of anna {n}") for n in range(4)]
     found = texts(tokenizer, corpus, scheme="ngram", n=2)
     # the path, path of, of anna are shared; anna 0, 0 (end) are not.
@@ -118,12 +120,20 @@ def test_documents_that_hold_the_same_are_warned_of(tokenizer):
 
 
 def test_codes_that_are_never_used_are_a_collapse():
-    codes = [[(n % 4, 0, 0)] for n in range(4)]
+    codes = [[(n % 4, 0, n // 4)] for n in range(8)]
     found = report(build(codes), coded())
     assert [level.name for level in found.levels] == ["1", "2", "tie"]
     assert [level.size for level in found.levels] == [4, 4, 8]
     (warning,) = found.warnings
-    assert "1 of 2 levels use less than half of their codes (level 2: 1 of 4)" in warning
+    assert "1 of 2 levels uses less than half of the codes (level 2: 1 of 4)" in warning
+
+
+def test_codes_of_a_level_that_separates_nothing_are_no_collapse():
+    """As in a small corpus: level 1 separates the documents, or all but two."""
+    for codes in ([(n, 0, 0) for n in range(4)], [(n % 4, 0, n // 4) for n in range(5)]):
+        found = report(build([[row] for row in codes]), coded())
+        assert (found.levels[1].used, found.levels[1].size) == (1, 4)
+        assert found.levels[1].undecided in (0, 2) and found.warnings == ()
 
 
 def test_half_of_the_codes_are_no_collapse():
@@ -153,7 +163,7 @@ def test_atomic_is_one_step():
     corpus = [Document(f"d{n}", "") for n in range(8)]
     scheme = build_scheme(IdentifierSection(scheme="atomic")).fit(corpus)
     found = report(build(scheme.encode(corpus)), scheme)
-    assert found.levels == (LevelReport("1", 8, 8, 3.0, 8.0, 8),)
+    assert found.levels == (LevelReport("1", 8, 8, 3.0, 8.0, 8, 8),)
     assert (found.decode_steps, found.bytes_per_identifier, found.warnings) == (1.0, 6.0, ())
 
 

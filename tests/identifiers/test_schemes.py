@@ -168,7 +168,7 @@ def test_loaded_schemes_encode_alike(scheme, tokenizer, corpus, vectors, tmp_pat
     assert again.encode(added, more, taken) == scheme.encode(added, more, taken)
 
 
-def test_descriptions_are_readable_and_tell_documents_apart(scheme, corpus, vectors):
+def test_descriptions_are_readable_and_distinguish_documents(scheme, corpus, vectors):
     descriptions = [scheme.to_text(i) for i in flatten(scheme.encode(corpus, vectors))]
     assert len(set(descriptions)) == len(set(flatten(scheme.encode(corpus, vectors))))
     assert all(text and "</s>" not in text for text in descriptions)
@@ -250,6 +250,6 @@ def test_an_option_of_another_scheme_in_the_file_is_refused(scheme, tokenizer, t
         ({"scheme": "title", "max_tokens": 2}, "max_tokens = 2"),
     ],
 )
-def test_a_bad_section_is_answered_with_the_mend(section, message, tokenizer):
+def test_a_bad_section_error_has_a_remedy(section, message, tokenizer):
     with pytest.raises(InputError, match=message):
         build_scheme(IdentifierSection.model_validate(section), tokenizer)

@@ -98,7 +98,7 @@ def test_empty_and_negative_identifiers_are_refused(bad):
 
 
 def test_as_many_keys_as_documents_are_needed():
-    with pytest.raises(ValueError, match="identifiers of 2 documents, but 1 keys"):
+    with pytest.raises(ValueError, match="identifiers of 2 documents, but 1 key;"):
         IdentifierTable.build([[(1,)], [(2,)]], ["a"])
 
 
@@ -122,7 +122,7 @@ def test_sorted_order_is_that_of_tuples(rows):
 
 
 @given(assignments())
-def test_every_identifier_is_found_where_it_stands(identifiers):
+def test_every_identifier_is_found_at_its_row(identifiers):
     table = build(identifiers)
     rows = [table.identifier(row) for row in range(len(table))]
     assert rows == sorted(i for own in identifiers for i in own)
@@ -184,7 +184,7 @@ def test_a_folder_of_wider_numbers_loads(tmp_path):
     assert again.documents.dtype == np.int32 and again.key_of(0) == "k1"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads what the kernel says is mapped")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory maps of the kernel")
 def test_rows_are_mapped_and_the_file_is_left_alone(tmp_path):
     build([[(5, 6)], [(1,)]]).save(tmp_path)
     before = (tmp_path / "rows.safetensors").read_bytes()
@@ -227,7 +227,7 @@ def test_files_of_two_tables_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("identifiers", "sizes", "any_depth", "told"),
+    ("identifiers", "sizes", "any_depth", "message"),
     [
         ([[(1,)], [(2,)]], [3], False, ""),
         ([[(1,)], [(2,)]], [2], False, "symbol 2 at level 0, which has 2"),
@@ -237,12 +237,12 @@ def test_files_of_two_tables_are_refused(tmp_path):
         ([[(1, 5)], [(2, 0)]], [3, 6], False, ""),
     ],
 )
-def test_symbols_of_another_scheme_are_refused(tmp_path, identifiers, sizes, any_depth, told):
+def test_symbols_of_another_scheme_are_refused(tmp_path, identifiers, sizes, any_depth, message):
     table = build(identifiers)
-    if not told:
+    if not message:
         check_symbol_ranges(table, sizes, tmp_path, any_depth)
         return
-    with pytest.raises(InputError, match=f"^{tmp_path}: {told}; restore"):
+    with pytest.raises(InputError, match=f"^{tmp_path}: {message}; restore"):
         check_symbol_ranges(table, sizes, tmp_path, any_depth)
 
 

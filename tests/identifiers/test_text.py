@@ -1,4 +1,4 @@
-"""Title and URL identifiers: what the shared suite cannot know."""
+"""Title and URL identifiers, beyond the shared suite."""
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -52,7 +52,7 @@ def test_numbers_step_over_titles_that_look_numbered(tokenizer):
     assert title(tokenizer, ["anna", "anna", "anna 2"]) == ["anna", "anna 2", "anna 2 2"]
 
 
-def test_numbering_goes_on_after_what_is_taken(tokenizer):
+def test_numbering_continues_after_used_numbers(tokenizer):
     scheme = build_scheme(IdentifierSection(scheme="title"), tokenizer)
     first = scheme.encode(documents(["anna", "anna"]))
     assert scheme.num_collisions == 1
@@ -206,9 +206,7 @@ def test_a_number_that_does_not_fit_says_so(tokenizer):
     ],
 )
 @pytest.mark.parametrize("scheme", ["title", "url"])
-def test_what_parts_identifiers_is_kept_for_other_things_than_text(
-    words, special, expected, scheme
-):
+def test_a_special_token_is_the_separator(words, special, expected, scheme):
     tokenizer = words_only("[UNK]", "</s>", "anna", *words, eos_token="</s>", **special)
     found = build_scheme(IdentifierSection(scheme=scheme), tokenizer).separator
     assert found == (None if expected is None else tokenizer.get_vocab()[expected])

@@ -1,4 +1,4 @@
-"""docs/guides/clients.md and examples/: what they show runs against a server."""
+"""docs/guides/clients.md and examples/: their code runs against a server."""
 
 import re
 import runpy
@@ -51,12 +51,12 @@ def test_the_example_searches_adds_and_deletes(server, capsys, monkeypatch):
     address, secret = server
     monkeypatch.setenv("GENIR_TOKEN", secret)
     main = runpy.run_path(str(TOP / "examples" / "over_http.py"))["main"]
-    for _ in range(2):  # what it added it took out again
+    for _ in range(2):  # it deleted its additions
         main(address, "clone a text")
         assert len(capsys.readouterr().out.splitlines()) == 6
 
 
-def test_the_example_says_what_the_server_refuses(server):
+def test_the_example_prints_refusals_of_the_server(server):
     main = runpy.run_path(str(TOP / "examples" / "over_http.py"))["main"]
     with pytest.raises(SystemExit, match="send a token"):
         main(server[0], "clone a text")

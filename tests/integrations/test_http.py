@@ -28,10 +28,10 @@ def test_whole_documents_can_be_read(retriever, remote):
 def test_a_key_may_hold_anything():
     def answer(request):
         assert request.url.raw_path == b"/v1/documents/a%2Fb%3F%20%23c"
-        return httpx2.Response(200, json={"_id": "a/b? #c", "text": "told"})
+        return httpx2.Response(200, json={"_id": "a/b? #c", "text": "answer"})
 
     http = httpx2.Client(transport=httpx2.MockTransport(answer), base_url="http://genir")
-    assert RemoteSearcher("", http=http).fetch(["a/b? #c"])["a/b? #c"].text == "told"
+    assert RemoteSearcher("", http=http).fetch(["a/b? #c"])["a/b? #c"].text == "answer"
 
 
 def test_the_token_is_sent():
@@ -56,21 +56,21 @@ def test_keys_of_dots_are_no_steps_of_the_path(key, sent):
         RemoteSearcher("", http=http).fetch(key)
 
 
-def test_a_refusal_is_told_in_the_server_s_words(remote):
+def test_a_refusal_has_the_servers_message(remote):
     with pytest.raises(InputError, match="did you mean 'verb'"):
         remote.search(["copy"], 1, {"vreb": "copy"})
-    with pytest.raises(InputError, match="no document with the key 'no-such'"):
-        remote.fetch(["no-such"])
+    with pytest.raises(InputError, match="no document with the key 'absent'"):
+        remote.fetch(["absent"])
 
 
 @pytest.mark.parametrize("answer", [httpx2.Response(502, text="<html>"), httpx2.Response(500)])
-def test_what_is_no_server_of_genir_is_noticed(answer):
+def test_another_server_is_detected(answer):
     http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer), base_url="http://x")
     with pytest.raises(InputError, match=r"status 50\d; check that the address is a genir server"):
         RemoteSearcher("", http=http).search(["copy"])
 
 
-def test_a_server_that_is_not_there_is_told_of():
+def test_an_unreachable_server_is_reported():
     with (
         RemoteSearcher("http://127.0.0.1:9") as gone,
         pytest.raises(InputError, match="no response"),
@@ -93,7 +93,7 @@ def test_a_string_is_one_query_and_one_key(retriever, remote):
 @pytest.mark.parametrize(
     "where", [{"verb": "\ud800"}, {"verb": {"gt": float("nan")}}, {"verb": b"a"}]
 )
-def test_what_no_json_can_say_is_refused(remote, where):
+def test_values_without_json_form_are_refused(remote, where):
     with pytest.raises(InputError):
         remote.search(QUERIES[:1], 1, where)
 
@@ -197,7 +197,7 @@ def test_no_proxy_may_name_a_port(proxies):
     assert "127.0.0.1:9" in RemoteSearcher("http://intern.example:8001")._through
 
 
-def test_a_password_in_an_address_stands_in_no_message():
+def test_a_password_in_an_address_is_in_no_message():
     for address in ("http://me:secret@127.0.0.1:9", "http://me:secret@", "http://me:sec/ret@h"):
         with pytest.raises(InputError) as error:
             RemoteSearcher(address).search("copy")

@@ -52,6 +52,6 @@ def test_it_is_a_part_of_a_chain(source):
     assert chain.batch([QUESTION, "erase"]) == [2, 2]
 
 
-def test_what_cannot_answer_is_refused():
+def test_an_unusable_model_is_refused():
     with pytest.raises(ValueError, match="source"):
         GenirRetriever(source="my-model")

@@ -53,7 +53,7 @@ def test_the_tools_are_search_and_fetch_and_only_read(model):
     assert all("description" in one for one in tools[0].input_schema["properties"].values())
 
 
-def test_what_search_finds_fetch_reads(model):
+def test_fetch_reads_search_results(model):
     retriever = Retriever.load(model)
     found = ask(retriever, "search", query=QUESTION, k=3).structured_content["results"]
     hits = retriever.search([QUESTION], 3)[0]
@@ -65,7 +65,7 @@ def test_what_search_finds_fetch_reads(model):
     assert page["metadata"] == dict(whole.metadata)
 
 
-def test_a_filter_bounds_what_is_found(model):
+def test_a_filter_restricts_the_results(model):
     answer = ask(Retriever.load(model), "search", query=QUESTION, where={"verb": "watch"})
     found = answer.structured_content["results"]
     assert {one["id"].partition("-")[0] for one in found} == {"watch"} and len(found) == 5
@@ -83,7 +83,16 @@ def test_texts_of_a_filter_have_the_field_s_type(model):
     assert refused.is_error and "'first' is not a number" in str(refused.content)
 
 
-def test_what_others_change_is_seen_at_once(model):
+def test_the_instructions_count_live_documents(model):
+    pytest.importorskip("mcp", reason="no mcp; pip install 'genir[mcp]'")
+    from genir.integrations.mcp import create_server
+
+    retriever = Retriever.load(model)
+    retriever.delete(["copy-file", "move-disk"])
+    assert create_server(retriever).instructions.startswith("Search 38 documents (model), then")
+
+
+def test_changes_of_others_are_seen_at_once(model):
     retriever, other = Retriever.load(model), Retriever.load(model)
     other.delete(["copy-file"])
     assert ask(retriever, "fetch", id="copy-file").is_error
@@ -105,27 +114,17 @@ def test_what_others_change_is_seen_at_once(model):
         ("search", {"query": "x", "where": {"section": 10**400}}, "'section' must be compared"),
         ("search", {}, "search: query: is missing"),
         ("fetch", {"id": "copy-file", "zz": 1}, "unknown field 'zz'; Known: id"),
-        ("fetch", {"id": "no-such"}, "no document has the id 'no-such'"),
+        ("fetch", {"id": "absent"}, "no document has the id 'absent'"),
     ],
 )
-def test_a_mistake_is_told_to_the_caller(model, tool, arguments, expected):
+def test_a_mistake_is_reported_to_the_caller(model, tool, arguments, expected):
     answer = ask(Retriever.load(model), tool, **arguments)
     text = answer.content[0].text
     assert answer.is_error and expected in text
     assert "pydantic" not in text and "\n" not in text
 
 
-def test_the_verb_speaks_on_standard_input_and_output(model):
-    stdio = pytest.importorskip("mcp.client.stdio", reason="no mcp; pip install 'genir[mcp]'")
-    run = "from genir.cli import main; main()"
-    command = stdio.StdioServerParameters(
-        command=sys.executable, args=["-W", "ignore", "-c", run, "mcp", str(model)]
-    )
-    answer = ask(stdio.stdio_client(command), "search", query=QUESTION, k=1)
-    assert len(answer.structured_content["results"]) == 1
-
-
-def test_every_line_is_answered_by_the_verb(model):
+def test_the_verb_answers_every_line_on_standard_output(model):
     client = {"name": "x", "version": "1"}
     start = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": client}
     call = '"method": "tools/call", "params": {"name": "search", "arguments": {"query": "%s"}}}'
@@ -151,7 +150,7 @@ def test_every_line_is_answered_by_the_verb(model):
     assert by_id[3]["result"]["structuredContent"]["results"]
 
 
-def test_without_the_package_the_command_that_brings_it_is_told(monkeypatch):
+def test_a_missing_package_names_its_install_command(monkeypatch):
     whole = builtins.__import__
 
     def without_mcp(name, *rest):
@@ -177,7 +176,7 @@ def test_without_the_package_the_command_that_brings_it_is_told(monkeypatch):
         ("fetch", {"id": ["copy-file"]}),
     ],
 )
-def test_what_is_no_text_is_refused_by_the_tools(model, tool, arguments):
+def test_the_tools_refuse_values_that_are_not_text(model, tool, arguments):
     answer = ask(Retriever.load(model), tool, **arguments)
     assert answer.is_error and "Traceback" not in answer.content[0].text
     answer.content[0].text.encode()  # can be sent on

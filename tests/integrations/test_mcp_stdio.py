@@ -30,7 +30,7 @@ FAULTS = {
     "Latin-1": (call(6, '{"query":"caf\udce9"}'), 6, "not UTF-8; send UTF-8"),
     "cut": ('{"jsonrpc":"2.0","id":"s e v e n","method":"tools/call" x', "s e v e n", "malformed"),
     "no method": ('{"jsonrpc":"2.0","id":8}', 8, "method: is missing"),
-    "a list": ("[]", None, "no JSON-RPC request"),
+    "a list": ("[]", None, "not a JSON-RPC request"),
     "no id": ("x", None, "malformed JSON"),
     "another id first": (
         '{"params":{"id":77,"a":[{"id":78}],"b":"\\"id\\":79"},"id":9,"method":NaN}',

@@ -19,7 +19,7 @@ def test_each_query_gets_its_results(source, retriever):
         assert own.score.tolist() == pytest.approx([hit.score for hit in hits], abs=1e-5)
 
 
-def test_a_cutoff_is_asked_for_and_not_cut_off(retriever):
+def test_a_rank_cutoff_is_requested_from_the_searcher(retriever):
     pipeline = (GenirTransformer(retriever, k=20) % 3).compile()
     assert isinstance(pipeline, GenirTransformer) and pipeline.k == 3
     assert pipeline(TOPICS).groupby("qid").size().tolist() == [3, 3]

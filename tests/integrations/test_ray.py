@@ -81,11 +81,11 @@ def test_the_same_routes_are_there_and_guarded(server, address):
     ("arguments", "expected"),
     [
         ({}, "model: is missing; give it"),
-        ({"model": "no-such"}, "no-such is not a folder"),
+        ({"model": "absent"}, "absent is not a folder"),
         ({"model": ".", "replicas": "0"}, "replicas: "),
-        ({"model": ".", "no_such": "1"}, "--no-such"),
+        ({"model": ".", "absent": "1"}, "--absent"),
     ],
 )
-def test_bad_arguments_are_told(arguments, expected):
+def test_bad_arguments_are_reported(arguments, expected):
     with pytest.raises(InputError, match=expected):
         app(arguments)

@@ -28,8 +28,9 @@ from genir.models.checkpoint_checks import (
     check_vocabulary,
     refuse_on_error,
 )
-from genir.models.encoder import TextEncoder, encode_texts
+from genir.models.encoder import TextEncoder
 from genir.models.pretrained import Seq2SeqOptions, load_seq2seq
+from genir.models.tokenization import encode_texts
 from genir.models.tokenizer_training import train_vocabulary
 from genir.types import Document
 
@@ -86,6 +87,17 @@ def make_adapter(folder):
             "weights have encoder.layer.0.*its config.json does not define",
         ),
         (
+            configure(intermediate_size=24),
+            r"weights hold \[16\] for encoder.layer.0.*bias and 2 more, but its config.json states "
+            r"\[24\]; give it the config.json that belongs",
+        ),
+        (
+            configure(vocab_size=10),
+            r"weights hold .* for embeddings.word_.*states \[10, 16\]; give",
+        ),
+        (configure(num_hidden_layers=1_000_000), "states more than the 23 tensors in model.safe"),
+        (configure(vocab_size=10**9), r"states a weight of \[1000000000, 16\], more than"),
+        (
             rename_weights("pytorch_model.bin"),
             "only in pytorch_model.bin, a format that can run code",
         ),
@@ -110,7 +122,6 @@ def make_adapter(folder):
         ),
         (touch("manifest.json"), r"model folder of genir; name it in \[model\] init_from"),
         (make_adapter, r"an adapter \(PEFT\) without its base model; merge"),
-        (nest, "its transformer is in 0_Transformer; give '.*0_Transformer'"),
     ],
 )
 def test_a_fault_of_a_folder_is_named(damage, message, folder):
@@ -119,11 +130,17 @@ def test_a_fault_of_a_folder_is_named(damage, message, folder):
         TextEncoder.pretrained(str(folder))
 
 
+def test_the_folder_of_the_transformer_is_named_where_one_network_is_read(folder):
+    nest(folder)
+    with pytest.raises(InputError, match=r"its transformer is in 0_Transformer; give '.*0_Trans"):
+        check_files(str(folder))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("", "it is empty; give 'minilm'"),
-        ("./no-such", "there is no such folder; give 'minilm'"),
+        ("./absent", "there is no such folder; give 'minilm'"),
         ("a/b/c", "there is no such folder"),
         ("~/models/bert", "there is no such folder"),
         ("encoder/model.safetensors", "it is a file; give 'minilm'"),
@@ -142,24 +159,28 @@ def test_code_beside_a_known_architecture_is_not_run(folder):
 
 
 def test_weights_are_read_as_float32_from_whole_or_parted_files_with_or_without_heads(folder, fp32):
-    expected = TextEncoder.pretrained(str(folder)).embed(["copy a file"])
+    expected = TextEncoder.pretrained(str(folder)).embed(["copy a file"], "document")
     whole = AutoModel.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
     whole.save_pretrained(folder, max_shard_size="5KB")
     assert (folder / "model.safetensors.index.json").is_file()
-    assert (TextEncoder.pretrained(str(folder)).embed(["copy a file"]) == expected).all()
+    assert (
+        TextEncoder.pretrained(str(folder)).embed(["copy a file"], "document") == expected
+    ).all()
     for part in folder.glob("*.safetensors*"):
         part.unlink()
     heads = BertForMaskedLM(whole.config)  # has no pooler, and a head
     heads.bert.load_state_dict(whole.state_dict(), strict=False)
     heads.save_pretrained(folder)
-    assert (TextEncoder.pretrained(str(folder)).embed(["copy a file"]) == expected).all()
+    assert (
+        TextEncoder.pretrained(str(folder)).embed(["copy a file"], "document") == expected
+    ).all()
     weights = load_file(folder / "model.safetensors")
     halves = {name: value.to(torch.float16) for name, value in weights.items()}
     save_file(halves, folder / "model.safetensors", {"format": "pt"})
     rough = TextEncoder.pretrained(str(folder))
     assert {p.dtype for p in rough.parameters()} == {torch.float32}
-    assert 0 < abs(rough.embed(["copy a file"]) - expected).max() < 1e-3
+    assert 0 < abs(rough.embed(["copy a file"], "document") - expected).max() < 1e-3
 
 
 def test_positions_that_are_computed_need_no_weights(tmp_path):
@@ -183,7 +204,7 @@ def test_an_encoder_without_its_decoder_is_whole(tmp_path, fp32):
     net = T5EncoderModel(T5Config(**T5 | {"vocab_size": len(tokenizer)})).eval()
     net.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    vector = TextEncoder.pretrained(str(tmp_path)).embed(["copy a file"])[0]
+    vector = TextEncoder.pretrained(str(tmp_path)).embed(["copy a file"], "document")[0]
     ids = torch.tensor(encode_texts(tokenizer, ["copy a file"], 99))
     mean = net(input_ids=ids).last_hidden_state[0].mean(dim=0)
     torch.testing.assert_close(torch.from_numpy(vector), (mean / mean.norm()).detach())
@@ -227,8 +248,8 @@ def test_an_encoder_smaller_than_its_tokenizer_is_refused(folder):
         TextEncoder.pretrained(str(folder))
 
 
-def test_whatever_foreign_code_raises_names_the_model():
-    for error in (KeyError("router_logits"), AttributeError("no such"), ZeroDivisionError()):
+def test_errors_of_third_party_code_name_the_model():
+    for error in (KeyError("router_logits"), AttributeError("absent"), ZeroDivisionError()):
         with (
             pytest.raises(InputError, match=r"'x': genir cannot call its Net .*; take y"),
             refuse_on_error("x", "Net", "take y"),
@@ -265,7 +286,7 @@ def test_the_token_that_a_decoder_starts_with_is_named(value, tmp_path):
         load_seq2seq(Seq2SeqOptions(source=str(tmp_path)), WORDS)
 
 
-def test_an_encoder_that_answers_in_tuples_is_asked_for_names(folder, fp32):
-    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"])
+def test_an_encoder_with_tuple_outputs_is_asked_for_named_ones(folder, fp32):
+    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"], "document")
     configure(return_dict=False)(folder)
-    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"]) == before).all()
+    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"], "document") == before).all()

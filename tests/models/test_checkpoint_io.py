@@ -1,13 +1,20 @@
 import json
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from torch import nn
 from transformers import AutoTokenizer
 
 from genir.config import StrictModel
 from genir.errors import InputError
-from genir.models.checkpoint_io import read_model, write_model
+from genir.models.checkpoint_io import read_model, read_tokenizer, write_model
+from genir.models.encoder import TextEncoder
+from genir.models.encoder_design import EncoderPart, mean_design
 
 
 class Options(StrictModel):
@@ -85,7 +92,7 @@ def test_a_damaged_folder_is_refused(name, damage, message, folder):
         read(folder)
 
 
-def test_what_the_block_complains_of_is_passed_on(folder):
+def test_errors_of_the_block_are_passed_on(folder):
     with (
         pytest.raises(InputError, match=r"^no such scheme$"),
         read_model(folder, "line", Options),
@@ -96,3 +103,42 @@ def test_what_the_block_complains_of_is_passed_on(folder):
 def test_a_bug_in_the_block_is_no_bad_input(folder):
     with pytest.raises(AssertionError), read_model(folder, "line", Options):
         raise AssertionError
+
+
+READERS = {
+    "tokenizer": read_tokenizer,
+    "encoder": lambda folder: TextEncoder.restore(folder, {}),
+}
+
+
+@pytest.mark.parametrize("read_part", READERS.values(), ids=READERS)
+def test_code_in_a_folder_is_neither_run_nor_asked_about(
+    tiny_encoder, tmp_path, read_part, monkeypatch
+):
+    asked, folder = [], shutil.copytree(tiny_encoder, tmp_path / "model")
+    monkeypatch.setattr("builtins.input", lambda *prompt: asked.append(prompt) or "y")
+    classes = {"AutoModel": "own.M", "AutoConfig": "own.C", "AutoTokenizer": ["own.T", "own.T"]}
+    for name in ("config.json", "tokenizer_config.json"):
+        rewrite(auto_map=classes, model_type="own", tokenizer_class="Own")(folder / name)
+    part = EncoderPart(type="Transformer", length=12)
+    (folder / "encoder.json").write_text(mean_design(part).model_dump_json())
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w').close()\n")
+    with suppress(InputError, ValueError):
+        read_part(folder)
+    assert not asked and not (tmp_path / "was-run").exists()
+
+
+def test_a_relative_path_without_a_folder_is_not_looked_up_on_the_hub(tmp_path, monkeypatch):
+    asked = []
+
+    def no_network(*place):
+        asked.append(place)
+        raise OSError("no network")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    with pytest.raises(InputError, match=r"^model/passage_stage: no such folder; restore"):
+        read_tokenizer(Path("model/passage_stage"))
+    assert not asked

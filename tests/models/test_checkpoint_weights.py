@@ -1,4 +1,4 @@
-"""Weights that other programs wrote: none is taken for what it is not."""
+"""Weights of other programs: unsuitable ones are refused."""
 
 import shutil
 
@@ -60,11 +60,11 @@ def test_weights_that_are_not_finite_are_named(folder, key, value):
 
 
 def test_a_pooler_is_never_called_so_its_values_do_not_matter(folder, fp32):
-    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"])
+    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"], "document")
     weights = rewrite(folder, lambda key, tensor: tensor)
     weights["pooler.dense.weight"] = torch.full((16, 16), torch.nan)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"]) == before).all()
+    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"], "document") == before).all()
 
 
 @pytest.mark.filterwarnings("ignore:Casting complex values")
@@ -89,11 +89,11 @@ def test_floats_of_any_width_are_taken(folder, kind):
 
 
 def test_integers_that_are_no_weights_are_passed_over(folder, fp32):
-    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"])
+    before = TextEncoder.pretrained(str(folder), 16).embed(["copy"], "document")
     weights = rewrite(folder, lambda _, tensor: tensor)
     weights |= {"embeddings.position_ids": torch.arange(32)[None], "step": torch.tensor([3])}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"]) == before).all()
+    assert (TextEncoder.pretrained(str(folder), 16).embed(["copy"], "document") == before).all()
 
 
 def test_the_types_of_parts_are_looked_at(folder):
@@ -154,3 +154,27 @@ def test_an_encoder_decoder_without_a_part_of_its_weights_is_refused(tmp_path, l
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=r"its weights lack .*, which would be initialised"):
         load_seq2seq(Seq2SeqOptions(source=str(folder)), WORDS)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"weight_map": ["a"]}', '{"weight_map": {"a": 3}}', '{"weight_map": null}']
+)
+def test_an_index_of_shards_without_file_names_is_refused(content, folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(InputError, match=r"index\.json has no weight_map of file names"):
+        TextEncoder.pretrained(str(folder))
+
+
+def test_a_pointer_of_git_lfs_is_named(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (folder / "model.safetensors").write_text(pointer)
+    with pytest.raises(InputError, match="is a Git LFS pointer, not the weights; run `git lfs pu"):
+        TextEncoder.pretrained(str(folder))
+
+
+def test_a_byte_order_mark_before_the_configuration_is_named(folder):
+    path = folder / "config.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    with pytest.raises(InputError, match="not valid JSON in UTF-8 without a byte order mark"):
+        TextEncoder.pretrained(str(folder))

@@ -15,10 +15,10 @@ def table_of(*identifiers):
     )
 
 
-def head_of(table, sizes, width=4, fixed=0):
+def head_of(table, sizes, width=4):
     torch.manual_seed(0)
-    head = CodebookHead(sizes, (width, width + fixed), table)
-    for parameter in [*head.codebooks, *head.frozen_rows]:
+    head = CodebookHead(sizes, width, table)
+    for parameter in head.codebooks:
         torch.nn.init.normal_(parameter)
     return head
 
@@ -90,24 +90,20 @@ def test_the_loss_sees_all_and_halves_of_it(levels, lengths):
 
 
 def test_the_loss_reaches_every_codeword_that_is_used():
-    head = head_of(CODES, SIZES, fixed=2)
+    head = head_of(CODES, SIZES)
     head.loss(torch.randn(6, 4), torch.arange(6), 0.1).mean().backward()
     assert all((book.grad.abs().sum(dim=1) > 0).all() for book in head.codebooks)
-    assert all(book.grad is None and not book.requires_grad for book in head.frozen_rows)
 
 
-@pytest.mark.parametrize("fixed", [0, 3])
-def test_scores_are_inner_products(fixed):
-    head, hidden = head_of(CODES, SIZES, fixed=fixed), torch.randn(2, 1, 4 + fixed)
+def test_scores_are_inner_products():
+    head, hidden = head_of(CODES, SIZES), torch.randn(2, 1, 4)
     for depth in range(3):
-        book = head.codebooks[depth]
-        book = torch.cat([book, head.frozen_rows[depth]], dim=1) if fixed else book
-        expected = torch.einsum("bkh,sh->bks", hidden, book)
+        expected = torch.einsum("bkh,sh->bks", hidden, head.codebooks[depth])
         torch.testing.assert_close(head.scores(hidden, depth), expected)
 
 
 def test_a_document_s_score_is_the_sum_over_its_levels():
-    head, hidden = head_of(CODES, SIZES, fixed=2), torch.randn(1, 1, 6)
+    head, hidden = head_of(CODES, SIZES), torch.randn(1, 1, 4)
     whole = head.row_vectors() @ hidden[0, 0]
     for row in range(len(CODES)):
         steps = zip(range(3), CODES.identifier(row), strict=True)
@@ -116,31 +112,30 @@ def test_a_document_s_score_is_the_sum_over_its_levels():
 
 
 def test_codewords_are_copied_and_ties_start_at_zero():
-    head = CodebookHead(SIZES, (2, 3), CODES)
+    head = CodebookHead(SIZES, 3, CODES)
     books = np.arange(18, dtype=np.float32).reshape(2, 3, 3)
     head.init_codebooks(books)
     for level in range(2):
-        assert head.codebooks[level].tolist() == books[level, :, :2].tolist()
-        assert head.frozen_rows[level].tolist() == books[level, :, 2:].tolist()
-    assert head.codebooks[2].tolist() == [[0, 0], [0, 0]]
+        assert head.codebooks[level].tolist() == books[level].tolist()
+    assert head.codebooks[2].tolist() == [[0, 0, 0], [0, 0, 0]]
     assert (head.row_vectors()[1] == torch.from_numpy(books[0, 0] + books[1, 1])).all()
 
 
-def test_fewer_codewords_than_asked_for_leave_the_rest_at_zero():
-    head = CodebookHead(SIZES, (2, 2), CODES)
+def test_missing_codewords_stay_zero():
+    head = CodebookHead(SIZES, 2, CODES)
     head.init_codebooks([np.ones((2, 2), dtype=np.float32)])
     assert head.codebooks[0].tolist() == [[1, 1], [1, 1], [0, 0]]
 
 
 def test_ranking_is_not_rounded_to_bf16():
-    head, hidden = head_of(CODES, SIZES, fixed=2), torch.randn(2, 1, 6)
+    head, hidden = head_of(CODES, SIZES), torch.randn(2, 1, 4)
     exact = head.scores(hidden, 0)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(head.scores(hidden, 0), exact)
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_rows_answer_at_unit_length_whatever_training_does_to_them(fused):
+def test_rows_have_unit_length_in_search_after_training(fused):
     head, query = head_of(table_of((0,), (1,), (2,)), [3]), torch.randn(2, 4)
     optimiser = torch.optim.AdamW(head.parameters(), 1.0, fused=fused)
     for _ in range(3):
@@ -164,3 +159,38 @@ def test_anchoring_moves_unit_rows_by_a_vector_a_document():
     expected = torch.tensor([[3 / 13**0.5, 2 / 13**0.5], [0.5**0.5, 0.5**0.5]])
     torch.testing.assert_close(head.codebooks[0].data, expected)
     torch.testing.assert_close(head.scores(torch.eye(2), 0), expected.T)
+
+
+@pytest.mark.parametrize("scored_before", [False, True])
+def test_rows_are_added_and_replaced_in_place(scored_before):
+    table = table_of(*[(n,) for n in range(3)])
+    head, query = head_of(table, [3]).eval(), torch.randn(2, 4)
+    expected = head.codebooks[0].detach().clone()
+    rng, addresses = np.random.default_rng(0), set()
+    for place in [*range(3, 60), 1, 40]:
+        if scored_before:
+            head.scores(query, 0)
+        row = torch.from_numpy(rng.normal(size=4).astype(np.float32))
+        size, before = max(len(expected), place + 1), head._codebook_version()
+        head.set_rows(size, torch.tensor([place]), row[None])
+        expected = F.pad(expected, (0, 0, 0, size - len(expected)))
+        expected[place] = row
+        assert torch.equal(head.codebooks[0], expected)
+        unit = F.normalize(expected, dim=1)
+        torch.testing.assert_close(head.scores(query, 0), query @ unit.T)
+        assert head._codebook_version() != before  # captured searches notice the change
+        addresses.add(head.codebooks[0].data_ptr())
+    assert len(addresses) < 30  # most changes copy no other row
+
+
+def test_normalised_rows_are_held_once():
+    head = head_of(table_of(*[(n,) for n in range(3)]), [3]).eval()
+    head.scores(torch.randn(1, 4), 0)
+    head.set_rows(4, torch.tensor([3]), torch.ones(1, 4))
+    head.train().eval()
+    held = [storage._storage is not None for storage in head._growing]
+    assert head.unit is None and held == [True, False]  # the trained rows only
+    head.scores(torch.randn(1, 4), 0)
+    assert head.unit[0].untyped_storage().nbytes() == 4 * 4 * 4
+    head.double()
+    assert all(storage._storage is None for storage in head._growing)

@@ -24,7 +24,7 @@ def pair(name):
 
 
 class Rows:
-    """A state, and what each of its rows has read, [(query, tokens)]."""
+    """A state, and the input of each of its rows, [(query, tokens)]."""
 
     def __init__(self, name):
         self.net, self.backbone = pair(name)
@@ -138,14 +138,14 @@ def test_a_grid_of_short_rows_steps_on():
 
 
 @torch.inference_mode()
-def test_the_source_is_kept_once_a_query_whatever_the_beams():
+def test_the_source_is_kept_once_per_query():
     rows = Rows("T5 v1.1")
     rows.step([[0] * 20] * 3, [list(range(10, 30))] * 3)
     assert {len(layer) for layer in rows.state.cross_attention.layers} == {3}
 
 
 @torch.inference_mode()
-def test_what_no_row_refers_to_is_let_go_of():
+def test_unreferenced_slots_are_dropped():
     rows = Rows("mT5")
     for place in range(12):
         rows.follow([0] * 8)
@@ -177,7 +177,7 @@ def test_bf16_is_close(name):
         found = logits_of(transformer, tokens)
         assert transformer.steps._decoder.layers[0].self_attention.dtype == torch.bfloat16
     assert found.dtype == torch.float32
-    # On average by less than two per cent of what tells tokens apart: bf16 has two to three digits.
+    # By less than 2% of the differences between tokens on average: bf16 has two to three digits.
     assert (found - exact).abs().mean() < 0.02 * exact.std()
     assert not torch.equal(found, exact)
     assert torch.equal(logits_of(transformer, tokens), exact)

@@ -6,7 +6,7 @@ from genir.errors import InputError
 from genir.models.digests import weights_digest
 
 
-@pytest.mark.parametrize("name", ["./no-such", "/no/such", "~/no-such", "a/b/c", " "])
+@pytest.mark.parametrize("name", ["./absent", "/not/there", "~/absent", "a/b/c", " "])
 def test_a_path_without_a_folder_is_refused_by_name(name, offline):
     with pytest.raises(InputError, match=r"there is no such folder|it is empty"):
         weights_digest(name)

@@ -9,17 +9,9 @@ import pytest
 import torch
 
 from genir.errors import InputError, MissingPackage
-from genir.models import encoder as encoders
-from genir.models.encoder import (
-    MINILM,
-    MINILM_PACKAGE,
-    MINILM_SHA256,
-    TextEncoder,
-    batches_by_length,
-    encode_texts,
-    pad_batch,
-    pretrained_folder,
-)
+from genir.models.encoder import TextEncoder
+from genir.models.network_loading import MINILM, MINILM_PACKAGE, MINILM_SHA256, pretrained_folder
+from genir.models.tokenization import batches_by_length, encode_texts, pad_batch
 
 TEXTS = ["copy file", "how do i delete a folder or a disk?", "", "watch"]
 
@@ -49,17 +41,19 @@ def test_a_vector_is_the_unit_mean_of_the_last_states(encoder):
 
 
 def test_embedding_keeps_the_order_of_the_texts(encoder, fp32):
-    vectors = encoder.embed(TEXTS, batch_size=2)
+    vectors = encoder.embed(TEXTS, "document", batch_size=2)
     assert vectors.shape == (4, 16) and vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     for text, vector in zip(TEXTS, vectors, strict=True):
-        np.testing.assert_allclose(encoder.embed([text])[0], vector, atol=1e-5)
-    assert encoder.embed([]).shape == (0, 16)
+        np.testing.assert_allclose(encoder.embed([text], "document")[0], vector, atol=1e-5)
+    assert encoder.embed([], "document").shape == (0, 16)
 
 
 def test_dropout_waits_while_embedding(encoder):
     encoder.train()
-    np.testing.assert_array_equal(encoder.embed(TEXTS), encoder.embed(TEXTS))
+    np.testing.assert_array_equal(
+        encoder.embed(TEXTS, "document"), encoder.embed(TEXTS, "document")
+    )
     assert encoder.training and encoder.backbone.training
 
 
@@ -77,16 +71,23 @@ def test_padding():
     assert inputs.dtype == mask.dtype == torch.int64
 
 
-def test_an_encoder_is_rebuilt_without_its_weights(encoder, tiny_encoder, fp32):
-    again = TextEncoder.restore(tiny_encoder, 12, encoder.state_dict())
-    assert not np.allclose(again.embed(TEXTS), encoder.embed(TEXTS))
+def save(encoder, folder):
+    encoder.save(folder)
+    encoder.tokenizer.save_pretrained(folder)
+
+
+def test_an_encoder_is_rebuilt_without_its_weights(encoder, tmp_path, fp32):
+    save(encoder, tmp_path)
+    again = TextEncoder.restore(tmp_path, encoder.state_dict())
+    assert again.length == 12
+    assert not np.allclose(again.embed(TEXTS, "document"), encoder.embed(TEXTS, "document"))
     again.load_state_dict(encoder.state_dict())
-    np.testing.assert_array_equal(again.embed(TEXTS), encoder.embed(TEXTS))
+    np.testing.assert_array_equal(again.embed(TEXTS, "document"), encoder.embed(TEXTS, "document"))
 
 
 def test_an_unknown_name_is_refused(offline):
-    with pytest.raises(InputError, match=r"cannot load 'no-such-encoder': .*; give 'minilm'"):
-        TextEncoder.pretrained("no-such-encoder")
+    with pytest.raises(InputError, match=r"cannot load 'absent-encoder': .*; give 'minilm'"):
+        TextEncoder.pretrained("absent-encoder")
 
 
 def cut(path):
@@ -120,6 +121,7 @@ def test_other_weights_than_minilm_s_are_refused(tmp_path, monkeypatch, forgetfu
     (package / "__init__.py").touch()
     (package / "model" / "model.safetensors").write_bytes(b"tampered")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, MINILM_PACKAGE, raising=False)  # another test may import it
     digest = hashlib.sha256(b"tampered").hexdigest()
     with pytest.raises(InputError, match=rf"{package}.*sha256 {digest} is not MiniLM's; reinstall"):
         pretrained_folder(MINILM)
@@ -137,22 +139,12 @@ def test_minilm_is_found_and_is_the_known_one(forgetful):
         assert hashlib.file_digest(weights, "sha256").hexdigest() == MINILM_SHA256
 
 
-def test_any_other_name_stands_for_itself():
+def test_any_other_name_is_kept():
     assert pretrained_folder("some/folder") == "some/folder"
 
 
 def test_texts_are_tokenised_in_lists_of_bounded_size(monkeypatch):
-    monkeypatch.setattr("genir.models.encoder.MAX_TOKENIZED_CHARS", 10)
+    monkeypatch.setattr("genir.models.tokenization.MAX_TOKENIZED_CHARS", 10)
     texts = ["a" * 4, "", "b" * 7, "c" * 30, "d"]
     assert [*batches_by_length(texts)] == [texts[:3], texts[3:4], texts[4:]]
     assert [*batches_by_length([])] == []
-
-
-def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):
-    monkeypatch.setattr(encoders, "MAX_BATCH_TOKENS", 12)
-    lengths = [2, 2, 3, 5, 6, 40]
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    # 3 rows of 3 are 9 tokens, 4 rows of 5 would be 20; the row of 40 is alone
-    assert encoders._batches(range(6), lengths, 4, cpu) == [[0, 1, 2], [3, 4], [5]]
-    assert encoders._batches(range(6), lengths, 4, gpu) == [[0, 1, 2, 3], [4, 5]]
-    assert encoders._batches([], [], 4, cpu) == []

@@ -39,12 +39,12 @@ def test_a_module_in_evaluation_mode_is_not_walked():
 
 def test_a_pretrained_encoder_keeps_its_converted_weights_between_calls(tiny_encoder):
     encoder = TextEncoder.pretrained(str(tiny_encoder), length=12)
-    vectors = encoder.embed(["copy a file"])
+    vectors = encoder.embed(["copy a file"], "document")
     twin = encoder.cast_cache.cast_copy
     assert twin is not None
-    assert np.array_equal(encoder.embed(["copy a file"]), vectors)
+    assert np.array_equal(encoder.embed(["copy a file"], "document"), vectors)
     assert encoder.cast_cache.cast_copy is twin
     with torch.no_grad():
         next(encoder.backbone.parameters()).add_(1.0)
-    encoder.embed(["copy a file"])
+    encoder.embed(["copy a file"], "document")
     assert encoder.cast_cache.cast_copy is not twin

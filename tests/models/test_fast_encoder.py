@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from nets import FAST, make
-from transformers import BertConfig, BertModel
+from transformers import BertModel, RobertaModel, XLMRobertaModel
 
 from genir.models.backbone import Seq2SeqBackbone
 from genir.models.encoder import TextEncoder
@@ -18,7 +18,7 @@ PADDED = torch.tensor([[5, 9, 33, 7, 8], [12, 6, 21, 0, 0], [30, 5, 17, 11, 0]])
 
 
 def states_of(name, ids, dtype=None):
-    """What transformers encodes, and what genir does, with zeros where nothing stands."""
+    """States of transformers and of genir, with zeros at padding."""
     net = make(name)
     transformer = Seq2SeqBackbone(copy.deepcopy(net))
     mask = (ids > 0).long()
@@ -41,7 +41,7 @@ def test_it_encodes_as_transformers_does(name, ids):
 
 def text_encoder(kind=BertModel):
     torch.manual_seed(0)
-    config = BertConfig(
+    config = kind.config_class(
         vocab_size=40, hidden_size=16, num_attention_heads=2, num_hidden_layers=2,
         intermediate_size=24, max_position_embeddings=20,
     )  # fmt: skip
@@ -50,8 +50,9 @@ def text_encoder(kind=BertModel):
 
 @pytest.mark.parametrize("ids", [LONG, PADDED], ids=["long", "padded"])
 @pytest.mark.parametrize(("dtype", "near"), [(None, 1e-5), (torch.bfloat16, 5e-2)])
-def test_so_does_a_bert_alone(ids, dtype, near):
-    encoder, mask = text_encoder(), (ids > 0).long()
+@pytest.mark.parametrize("kind", [BertModel, RobertaModel, XLMRobertaModel])
+def test_so_does_a_bert_alone(kind, ids, dtype, near):
+    encoder, mask = text_encoder(kind), (ids > 0).long()
     with torch.inference_mode():
         expected = encoder.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         with torch.autocast("cpu", dtype, enabled=dtype is not None):

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genir.models.length_bucketing import encode_in_groups, group_by_length
+from genir.models import length_bucketing
+from genir.models.length_bucketing import batches_of_tokens, encode_in_groups, group_by_length
 
 
 def cost(groups, lengths, call):
@@ -39,3 +40,13 @@ def test_each_row_is_encoded_without_padding_that_changes_it(lengths):
     assert torch.equal(found, encode(ids, mask))
     if 40 in lengths:
         assert seen[:-1] == [(3, 40), (3, 3)]
+
+
+def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):
+    monkeypatch.setattr(length_bucketing, "MAX_BATCH_TOKENS", 12)
+    lengths = [2, 2, 3, 5, 6, 40]
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    # 3 rows of 3 are 9 tokens, 4 rows of 5 would be 20; the row of 40 is alone
+    assert batches_of_tokens(range(6), lengths, 4, cpu) == [[0, 1, 2], [3, 4], [5]]
+    assert batches_of_tokens(range(6), lengths, 4, gpu) == [[0, 1, 2, 3], [4, 5]]
+    assert batches_of_tokens([], [], 4, cpu) == []

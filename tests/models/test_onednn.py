@@ -13,7 +13,7 @@ from genir.models.engine.onednn import PrepackedLinear, product, supports_prepac
 from genir.models.engine.weights import FeedForward, activation
 
 BIG = (130, 150)
-"""A matrix that is worth the while."""
+"""A matrix large enough for prepacking."""
 
 
 def close(found, expected):
@@ -49,7 +49,7 @@ def test_small_matrices_and_other_precisions_are_multiplied_as_they_are(weight):
     close(made(weight[:2]), weight[:2] @ weight.T)
 
 
-def test_a_torch_without_the_operators_is_told_apart(monkeypatch):
+def test_a_torch_without_the_operators_is_detected(monkeypatch):
     def absent(*_):
         raise AttributeError("no such operator")
 

@@ -1,8 +1,11 @@
-"""How many tokens networks take: those that count positions in ways of their own."""
+"""Maximum number of tokens of networks with unusual position tables."""
 
 import pytest
 import torch
 from nets import BART, BERT, make
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
     BartConfig,
     BartModel,
@@ -14,6 +17,7 @@ from transformers import (
     ModernBertModel,
     MPNetConfig,
     MPNetModel,
+    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
     T5Config,
@@ -22,6 +26,7 @@ from transformers import (
 
 from genir.errors import InputError
 from genir.models.backbone import Seq2SeqBackbone
+from genir.models.encoder import TextEncoder
 from genir.models.position_limits import max_working_length, positions, require_within
 
 SMALL = BERT | {"hidden_size": 16}
@@ -82,3 +87,23 @@ def test_a_length_beyond_is_refused_with_the_limit():
         match=r"\[model\] length = 9: the encoder 'x' takes at most 8 tokens; set it to 8 or less",
     ):
         require_within("[model] length", 9, 8, "the encoder 'x'")
+
+
+@pytest.mark.parametrize(("stated", "length"), [(None, 62), (24, 24)])
+def test_the_length_of_a_bare_network(tmp_path, stated, length):
+    """Its tokenizer's, and none beyond its positions, also if unknown words are padding."""
+    pieces = {word: place for place, word in enumerate(["<s>", "<pad>", "</s>", "copy"])}
+    rules = Tokenizer(WordLevel(pieces, unk_token="<pad>"))
+    rules.pre_tokenizer = Whitespace()
+    names = {"pad_token": "<pad>", "unk_token": "<pad>"} | (
+        {} if stated is None else {"model_max_length": stated}
+    )
+    PreTrainedTokenizerFast(tokenizer_object=rules, **names).save_pretrained(tmp_path)
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = RobertaConfig(
+        vocab_size=4, hidden_size=8, max_position_embeddings=64, pad_token_id=1, **sizes
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    encoder = TextEncoder.pretrained(str(tmp_path))
+    assert encoder.length == length
+    assert encoder.embed(["copy " * 90, "unknown words"], "document").shape == (2, 8)

@@ -52,7 +52,7 @@ def test_the_speed_up_is_measured_where_there_are_instructions(measured, monkeyp
     assert bf16_speed_up("embedding") == 1 and asked == ["answering"]
 
 
-def test_what_is_asked_for_is_not_measured(measured):
+def test_a_requested_precision_is_not_measured(measured):
     asked = measured(0.1)
     assert (
         choose("training", "cpu", "fp32") == "fp32" and choose("training", "cpu", "bf16") == "bf16"
@@ -153,7 +153,10 @@ def test_embedding_takes_the_precision_of_its_kind_of_work(tiny_encoder, measure
     texts = ["copy file", "how do i delete a folder or a disk?", "", "watch"]
     encoder = TextEncoder.pretrained(str(tiny_encoder), length=12)
     measured({"embedding": 0.5, "answering": 2.0})
-    rough, exact = encoder.embed(texts), encoder.embed(texts, work="answering")
+    rough, exact = (
+        encoder.embed(texts, "document"),
+        encoder.embed(texts, "document", work="answering"),
+    )
     assert rough.dtype == exact.dtype == np.float32
     assert 0 < np.abs(rough - exact).max() < 0.05
 

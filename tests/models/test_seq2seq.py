@@ -13,8 +13,8 @@ from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Batch
-from genir.models.encoder import MINILM_PACKAGE
 from genir.models.engine.hf_decoder import HFDecoder
+from genir.models.network_loading import MINILM_PACKAGE
 from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
 from genir.models.tokenizer_training import train_vocabulary
 from genir.types import Document
@@ -96,7 +96,7 @@ def log_probabilities(model, batch):
     return torch.cat(steps, dim=1)
 
 
-def test_loss_over_codes_is_what_decoding_scores(codes):
+def test_loss_over_codes_equals_decoding_scores(codes):
     batch = batch_of(codes, [(0, 3, 1), (2, 1)], [0, 2])
     with torch.no_grad():
         scores = log_probabilities(codes, batch)
@@ -172,7 +172,7 @@ def test_a_state_can_be_stepped_from_again(codes):
 @pytest.mark.parametrize("path", ["fast", "general"])
 @pytest.mark.parametrize("model", ["text", "codes"])
 @torch.inference_mode()
-def test_whole_prefixes_give_what_steps_give(model, path, request):
+def test_whole_prefixes_equal_single_steps(model, path, request):
     model = request.getfixturevalue(model)
     if path == "general":
         model.backbone.steps = HFDecoder(model.backbone.net)
@@ -193,8 +193,8 @@ def test_whole_prefixes_give_what_steps_give(model, path, request):
 
 @pytest.mark.parametrize("model", ["text", "codes"])
 @torch.inference_mode()
-def test_runs_give_what_steps_give(model, request):
-    """Rows of unlike length: each symbol is read as one of its own level."""
+def test_runs_equal_single_steps(model, request):
+    """Rows of unlike length: each symbol is embedded by its level."""
     model = request.getfixturevalue(model)
     assert model.supports_multi_token
     begun = model.encode(*inputs(model, "list", "extract the archive of files"))
@@ -419,7 +419,7 @@ def test_two_minilm_halves(tmp_path):
 
 
 @pytest.mark.skipif(find_spec(MINILM_PACKAGE) is None, reason="MiniLM's package is not installed")
-def test_warm_halves_write_words_like_those_they_read():
+def test_a_warm_decoder_copies_its_input_words():
     texts = ["what is the capital of normandy called?", "how do i list the files of an archive?"]
     words = ["normandy", "archive"]
 

@@ -1,4 +1,4 @@
-"""Architectures by name: those that work, as transformers has them, and those that are refused."""
+"""Architectures of transformers by name: supported and refused ones."""
 
 from types import SimpleNamespace
 
@@ -50,11 +50,13 @@ from transformers import (
 
 from genir.config import validate
 from genir.errors import InputError
-from genir.models import encoder as encoders
-from genir.models.encoder import TextEncoder, encode_texts
-from genir.models.encoder_head.model import EncoderHeadModel, EncoderHeadOptions
+from genir.models import encoder_tower
+from genir.models.encoder import TextEncoder
+from genir.models.encoder_head.model import EncoderHeadModel
+from genir.models.encoder_head.options import EncoderHeadOptions
 from genir.models.seq2seq import Seq2SeqModel, Seq2SeqOptions
 from genir.models.smoke_test import SmokeTestFailed, check_encoder, compare
+from genir.models.tokenization import encode_texts
 from genir.models.tokenizer_training import train_vocabulary
 from genir.types import Document
 
@@ -102,9 +104,9 @@ def test_an_encoder_s_vectors_are_the_means_of_transformers_own_states(name, tmp
     expected_draw = torch.rand(3)
     torch.manual_seed(5)
     encoder = TextEncoder.pretrained(source)
-    assert torch.equal(torch.rand(3), expected_draw), "a trial draws numbers of its own"
+    assert torch.equal(torch.rand(3), expected_draw), "a trial has a separate random state"
     texts = ["copy a file", "erase", ""]
-    found = encoder.embed(texts)
+    found = encoder.embed(texts, "document")
     net = AutoModel.from_pretrained(source).eval()
     net = net.get_encoder() if hasattr(net, "decoder") else net
     for text, vector in zip(texts, found, strict=True):
@@ -113,11 +115,12 @@ def test_an_encoder_s_vectors_are_the_means_of_transformers_own_states(name, tmp
         torch.testing.assert_close(
             torch.from_numpy(vector), mean / mean.norm(), rtol=1e-4, atol=1e-5
         )
-    encoder.config.save_pretrained(tmp_path / "again")
+    (tmp_path / "again").mkdir()
+    encoder.save(tmp_path / "again")
     encoder.tokenizer.save_pretrained(tmp_path / "again")
-    again = TextEncoder.restore(tmp_path / "again", encoder.length, encoder.state_dict())
+    again = TextEncoder.restore(tmp_path / "again", encoder.state_dict())
     again.load_state_dict(encoder.state_dict())
-    assert (again.embed(texts) == found).all()
+    assert (again.embed(texts, "document") == found).all()
 
 
 def test_a_short_text_changes_nothing_of_how_long_ones_are_read(tmp_path, fp32):
@@ -125,19 +128,20 @@ def test_a_short_text_changes_nothing_of_how_long_ones_are_read(tmp_path, fp32):
     net = BigBirdModel(BigBirdConfig(**SMALL_BERT, block_size=2, num_random_blocks=1))
     encoder = TextEncoder.pretrained(save(net, tmp_path))
     texts = ["copy a file, erase the whole directory tree of a disk " * 3]
-    first = encoder.embed(texts)
-    encoder.embed("a")
-    assert (encoder.embed(texts) == first).all()
-    again = TextEncoder.restore(tmp_path, encoder.length, encoder.state_dict())
+    first = encoder.embed(texts, "document")
+    encoder.embed("a", "document")
+    assert (encoder.embed(texts, "document") == first).all()
+    encoder.save(tmp_path)
+    again = TextEncoder.restore(tmp_path, encoder.state_dict())
     again.load_state_dict(encoder.state_dict())
-    assert (again.embed(texts) == first).all()
+    assert (again.embed(texts, "document") == first).all()
 
 
 def test_a_fast_path_that_differs_from_the_network_fails(tiny_encoder, monkeypatch):
     def open_otherwise(net, dtype):
         return lambda **inputs: SimpleNamespace(last_hidden_state=net(**inputs)[0].cumsum(-1))
 
-    monkeypatch.setattr(encoders, "find_encoder_converter", lambda net: open_otherwise)
+    monkeypatch.setattr(encoder_tower, "find_encoder_converter", lambda net: open_otherwise)
     with pytest.raises(InputError, match="its fast path differs from the network itself"):
         TextEncoder.pretrained(str(tiny_encoder))
 
@@ -159,7 +163,7 @@ def spoiled(kind=T5Model):
         (lambda: DebertaModel(DebertaConfig(**SMALL_BERT)), "call its DebertaModel .*BFloat16"),
         (
             lambda: ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)),
-            "its ViTModel .it has no embeddings of tokens",
+            "its ViTModel .it has no token embeddings",
         ),
     ],
 )
@@ -270,9 +274,9 @@ def test_a_trial_leaves_no_gradients_and_the_mode_as_it_was(tmp_path):
 
 
 class Fixed(torch.nn.Module):
-    """Reads every text as the same vector, whatever its weights are."""
+    """Reads every text as the same vector, for any weights."""
 
-    dimension = 4
+    hidden_size = 4
 
     def __init__(self):
         super().__init__()
@@ -281,21 +285,21 @@ class Fixed(torch.nn.Module):
     def states(self, inputs, mask):
         return torch.ones(*inputs.shape, 4)
 
-    def forward(self, inputs, mask):
+    def forward(self, inputs, mask, role):
         return torch.ones(len(inputs), 4) + 0 * self.weight
 
-    given = forward
+    reference = forward
 
 
 def test_a_network_that_learns_nothing_fails():
     ones = torch.ones(2, 3, dtype=torch.long)
     with pytest.raises(SmokeTestFailed, match=r"its training loss has no gradient"):
-        check_encoder(Fixed(), ones, ones)
+        check_encoder(Fixed(), ones, ones, "query")
 
 
 def test_a_network_that_reads_all_texts_alike_fails():
     with pytest.raises(SmokeTestFailed, match=r"it has the same vector for different texts"):
-        check_encoder(Fixed(), torch.tensor([[1, 2], [1, 3]]), torch.ones(2, 2, dtype=torch.long))
+        check_encoder(Fixed(), torch.tensor([[1, 2], [1, 3]]), torch.ones(2, 2).long(), "query")
 
 
 def test_values_are_compared_on_their_own_scale():

@@ -18,7 +18,7 @@ def start(vectors=None, codebooks=None):
 
 
 def directions(rows):
-    """What a level adds to the mean token, less the noise, at unit length."""
+    """The offset of a level from the mean token, without noise, at unit length."""
     return torch.nn.functional.normalize(rows - start(), dim=-1)
 
 

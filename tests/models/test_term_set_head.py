@@ -1,4 +1,4 @@
-"""Set identifiers: which words, what they score, and how an encoder-head model looks ahead by
+"""Set identifiers: words, scores, and how an encoder-head model looks ahead by
 them."""
 
 from math import log
@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
-from tiny import QUERIES, tiny_retriever
+from tiny import QUERIES, tiny_retriever, under
 
 from genir.config import validate
 from genir.corpus.readers import read_corpus
 from genir.errors import InputError
 from genir.models.base import Batch
-from genir.models.encoder import encode_texts, pad_batch
-from genir.models.encoder_head.lexical import bm25_weights, count_tokens
-from genir.models.encoder_head.model import EncoderHeadModel, EncoderHeadOptions
-from genir.models.encoder_head.term_set_head import TermSetHead
+from genir.models.encoder_head.model import EncoderHeadModel
+from genir.models.encoder_head.options import EncoderHeadOptions
+from genir.models.encoder_head.term_set_head import TermSetHead, bm25_weights, count_tokens
+from genir.models.shallow_copy import shallow_copy
+from genir.models.tokenization import encode_texts, pad_batch
 from genir.retriever import Retriever
 
 WEIGHTS = csr_matrix(
@@ -49,7 +50,7 @@ def test_weights_are_bm25_s():
 
 
 def test_a_word_counts_by_the_token_that_gives_it_most(head):
-    """Embeddings are at unit length; what is below 0 counts nothing, nor does padding."""
+    """Embeddings are at unit length; values below 0 and padding count nothing."""
     states = torch.tensor([[[1.0, 5.0, 0.0, -1.0], [0.0, 2.0, 3.0, -2.0], [9.0, 9.0, 9.0, 9.0]]])
     mask = torch.tensor([[1, 1, 0]])
     weights = [log(2), log(6), log(4), 0.0]
@@ -74,11 +75,11 @@ def test_words_that_tokens_are_no_nearer_to_are_all_let_in(head):
     assert head.bias.tolist() == [0] * 4
 
 
-def test_a_block_has_only_the_documents_kept(head):
-    before = head.words.clone()
-    with head.restricted_to(np.array([3, 1])):
-        assert head.words.tolist() == before[[3, 1]].tolist()
-        assert head.state_dict()["words"].shape == (2, 2)
+def test_sets_of_some_documents_are_kept(head):
+    before, kept = head.words.clone(), shallow_copy(head)
+    kept.keep(torch.tensor([3, 1]))
+    assert kept.words.tolist() == before[[3, 1]].tolist()
+    assert kept.state_dict()["words"].shape == (2, 2)
     assert torch.equal(head.words, before)
 
 
@@ -89,30 +90,24 @@ def test_a_block_has_only_the_documents_kept(head):
 @pytest.fixture(scope="module")
 def retriever(tiny_encoder, tiny_corpus, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "documents.sqlite"
-    model = {"lexical_dim": 0, "term_set_size": 3}
-    return tiny_retriever(tiny_encoder, tiny_corpus, path, "residual", model, lookahead_weight=0.5)
+    model = {"word_set_size": 0, "term_set_size": 3}
+    return tiny_retriever(tiny_encoder, tiny_corpus, path, "residual", model)
 
 
 def inputs(model, *texts):
     return pad_batch(encode_texts(model.tokenizer, texts, 32), model.tokenizer.pad_token_id)
 
 
-def test_the_prior_is_that_of_sets_whatever_the_codes(retriever):
+def test_the_prior_is_the_score_of_the_term_sets(retriever):
     model = retriever.model
     with torch.no_grad():
         state = model.encode(*inputs(model, *QUERIES))
         prior = model.prior(state)
         scores = model.term_sets.scores(*state.prefix).log_softmax(dim=1)
     assert torch.allclose(prior, scores[:, retriever.table.documents], atol=1e-5)
-    plain = retriever.recipe.decoding.model_copy(update={"lookahead_weight": 0.0})
-    recipe = retriever.recipe
     everything = len(retriever.table)
-    ahead = retriever.search(QUERIES, everything)
-    try:
-        retriever.recipe = recipe.model_copy(update={"decoding": plain})
-        bare = retriever.search(QUERIES, everything)
-    finally:
-        retriever.recipe = recipe
+    ahead = under(retriever, strategy="lookahead", lookahead_weight=0.5).search(QUERIES, everything)
+    bare = retriever.search(QUERIES, everything)
     for hits, others, row in zip(ahead, bare, scores.tolist(), strict=True):
         known = {hit.key: hit.score for hit in others}
         for hit in hits:
@@ -139,7 +134,7 @@ def test_sets_have_a_loss_of_their_own(tiny_encoder, tiny_corpus, retriever):
 
 def test_training_on_queries_brings_their_documents_forward(tiny_encoder, tiny_corpus):
     corpus = list(read_corpus(tiny_corpus))
-    options = {"encoder": str(tiny_encoder), "lexical_dim": 0, "term_set_size": 4}
+    options = {"encoder": str(tiny_encoder), "word_set_size": 0, "term_set_size": 4}
     model = EncoderHeadModel.build(validate(EncoderHeadOptions, options, "[model]"), corpus)
     texts = [document.title for document in corpus]
     ids, mask = inputs(model, *texts)
@@ -153,7 +148,7 @@ def test_training_on_queries_brings_their_documents_forward(tiny_encoder, tiny_c
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < log(len(corpus)) - 0.3 < losses[0]  # what knowing nothing costs, less .3
+    assert losses[-1] < log(len(corpus)) - 0.3 < losses[0]  # loss of a uniform guess, less .3
 
 
 def test_a_model_with_sets_is_saved_and_its_corpus_shrinks(retriever, tmp_path):

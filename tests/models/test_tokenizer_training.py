@@ -77,8 +77,8 @@ def test_the_same_corpus_gives_the_same_tokens_in_another_process():
 @pytest.mark.parametrize(
     ("corpus", "message"),
     [
-        ([], "the 0 documents have no title, text or URL"),
-        ([Document("a", " \n")], "the 1 documents have no title, text or URL"),
+        ([], "no document has a title, text or URL"),
+        ([Document("a", " \n")], "no document has a title, text or URL"),
         ([Document("a", "".join(map(chr, range(0x4E00, 0x4E80))))], "set another model.vocabulary"),
     ],
 )

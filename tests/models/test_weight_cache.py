@@ -48,7 +48,7 @@ def test_training_and_float32_use_the_weights_themselves():
     assert precast.cast_copy is None and precast.net.first.weight.grad is not None
 
 
-def test_what_an_opener_makes_answers_on_a_cpu_unless_something_is_to_be_trained():
+def test_converted_weights_are_used_on_a_cpu_except_in_training():
     def open_halves(net, dtype):
         return lambda ids: (net, dtype, len(ids))
 

@@ -47,7 +47,7 @@ class BagOfWords(DocidModel):
         self.words = nn.Embedding(len(tokenizer), options.width)
         self.levels = nn.ModuleList()
 
-    # --- construction: `build`, then the scheme is fitted, then `attach` ---
+    # --- construction: `build`, then the scheme is fitted, then `build_head` ---
 
     @classmethod
     def build(cls, options: BagOfWordsOptions, corpus: Sequence[Document]) -> Self:

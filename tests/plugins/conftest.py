@@ -9,7 +9,7 @@ from genir import plugins
 
 
 class Site:
-    """A folder of installed packages; its modules are also those beside this file."""
+    """A folder of installed packages; its modules include the files beside this one."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Sequence, Set
 from itertools import count
-from pathlib import Path
 from typing import Self
 
 from pydantic import Field
 
-from genir.config import StrictModel, validate
+from genir.config import StrictModel
 from genir.errors import InputError
-from genir.identifiers.base import Scheme, Tokenizer, Vectors
-from genir.identifiers.serialization import read_scheme, write_scheme
+from genir.identifiers.base import Scheme, Vectors
 from genir.types import Document, Identifier
 
 
@@ -76,13 +74,3 @@ class HashedCodes(Scheme):
     def to_text(self, identifier: Identifier) -> str:
         """Return the codes joined by hyphens, such as `3-15-0`."""
         return "-".join(map(str, identifier))
-
-    def save(self, folder: Path) -> None:
-        """Write `scheme.json` with the name and the options."""
-        write_scheme(self, folder)
-
-    @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """Load a saved scheme."""
-        saved = read_scheme(folder, cls.name)
-        return cls(validate(cls.Options, saved.options, str(folder)), tokenizer)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from genir.config import StrictModel
 from genir.identifiers.table import IdentifierTable
-from genir.tasks.base import Task, TrainQueries, draw_target
+from genir.tasks.base import Task, TrainQueries, draw_identifier
 from genir.types import Document, Example
 
 
@@ -34,4 +34,4 @@ class ShuffledLead(Task):
         for document in corpus:
             words = document.text.split()[: self.options.words]
             rng.shuffle(words)
-            yield Example(" ".join(words), draw_target(table, document, rng))
+            yield Example(" ".join(words), draw_identifier(table, document.key, rng))

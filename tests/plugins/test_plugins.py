@@ -1,4 +1,4 @@
-"""Schemes, tasks, losses and models of other packages, from training to serving."""
+"""Plugins of other packages of every kind, from training to serving."""
 
 import shutil
 import tomllib
@@ -9,13 +9,17 @@ from fastapi.testclient import TestClient
 
 from genir import Retriever, evaluate, load_recipe, train
 from genir.cli import app
+from genir.config import DecodingSection
+from genir.decoding.strategies.base import SearchStrategy
+from genir.decoding.strategies.beam import Beam
+from genir.decoding.strategies.registry import STRATEGIES
 from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
 from genir.serving.app import create_app
 from genir.tasks.registry import TASKS
 from genir.training.losses.registry import LOSSES
-from genir.types import Document
+from genir.types import Capabilities, Document
 
 HERE = Path(__file__).parent
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -50,8 +54,11 @@ def retriever(recipe, trained, tmp_path):
 
 
 def test_plugins_are_trained_saved_loaded_evaluated_and_served(retriever, tiny_corpus):
-    parts = [type(part).__name__ for part in (retriever.scheme, retriever.model)]
-    assert parts == ["HashedCodes", "BagOfWords"]
+    decoder = retriever.decoder
+    parts = [
+        type(one).__name__ for one in (decoder.stage.scheme, decoder.strategy, decoder.stage.model)
+    ]
+    assert parts == ["HashedCodes", "LengthNormalised", "BagOfWords"]
     result = evaluate(retriever, tiny_corpus, tiny_corpus / "qrels" / "train.tsv", ["RR@10"])
     assert result.measures["RR@10"] > 0.5  # 0.07 in random order
     with TestClient(create_app(retriever)) as client:
@@ -67,9 +74,23 @@ def test_documents_are_added_to_a_model_of_plugins(retriever):
 
 
 def test_exact_search_agrees_with_an_exhaustive_beam(retriever):
-    (exact,) = retriever.search(QUERY, k=3, exact=True)
-    (beam,) = retriever.search(QUERY, k=3, beams=64)
+    with pytest.raises(InputError, match=r"exact search: .*'length-normalised' does not support"):
+        retriever.search(QUERY, k=3, exact=True)
+    plain = retriever.with_recipe(
+        retriever.recipe.model_copy(update={"decoding": DecodingSection(strategy="beam")})
+    )
+    (exact,) = plain.search(QUERY, k=3, exact=True)
+    (beam,) = plain.search(QUERY, k=3, beams=64)
     assert exact.proven and [hit.key for hit in exact] == [hit.key for hit in beam]
+    (normalised,) = retriever.search(QUERY, k=3, beams=64)
+    assert [hit.score * 2 for hit in normalised] == pytest.approx([hit.score for hit in beam])
+
+
+def test_a_strategy_of_a_plugin_obeys_filters_and_deletions(retriever):
+    retriever.delete("copy-file")
+    keys = [hit.key for hit in retriever.search("clone a file", k=40, where={"verb": "copy"})[0]]
+    assert len(keys) == 4 and "copy-file" not in keys
+    assert not retriever.capabilities.trace and retriever.shares(QUERY, keys) is None
 
 
 def test_options_of_a_plugin_are_checked(recipe, tiny_corpus, tmp_path):
@@ -84,8 +105,9 @@ def test_options_of_a_plugin_are_checked(recipe, tiny_corpus, tmp_path):
         (TASKS, "shuffled-lead", "shuffled-leads"),
         (LOSSES, "focal", "vocal"),
         (MODELS, "bag-of-words", "bag-of-word"),
+        (STRATEGIES, "length-normalised", "length-normalized"),
     ],
-    ids=["scheme", "task", "loss", "model"],
+    ids=["scheme", "task", "loss", "model", "strategy"],
 )
 def test_the_nearest_name_may_be_a_plugin_s(recipe, registry, name, typo):
     with pytest.raises(InputError, match=f"unknown .* '{typo}'; did you mean '{name}'"):
@@ -99,7 +121,7 @@ def test_names_of_plugins_are_listed_with_genirs_own(site):
     assert SCHEMES.get("none") is None
 
 
-def test_a_package_that_cannot_be_imported_is_named_when_it_is_asked_for(site):
+def test_a_requested_package_that_cannot_be_imported_is_named(site):
     site.install("broken-toys", {"genir.schemes": {"broken": "broken_toy:Broken"}})
     (site.folder / "broken_toy.py").write_text("import a_module_that_is_missing\n")
     assert SCHEMES.find("atomic").name == "atomic"
@@ -120,7 +142,7 @@ def test_a_package_that_cannot_be_imported_is_named_when_it_is_asked_for(site):
         ("hashed_codes:HashedCodes", "has name = 'hashed-codes'; give both the same name"),
     ],
 )
-def test_an_entry_point_that_is_no_such_class(site, value, message):
+def test_an_entry_point_of_another_class_is_refused(site, value, message):
     site.install("toys", {"genir.schemes": {"odd": value}})
     with pytest.raises(InputError, match=rf"^\[identifiers\] scheme = 'odd': .*{message}"):
         SCHEMES.find("odd")
@@ -140,9 +162,11 @@ def test_a_name_of_two_packages_is_neither_s(site):
         LOSSES.find("focal")
 
 
-def test_a_model_folder_of_a_missing_plugin_says_what_is_unknown(retriever, tmp_path, monkeypatch):
+def test_a_model_folder_of_a_missing_plugin_names_the_unknown_class(
+    retriever, tmp_path, monkeypatch
+):
     monkeypatch.setattr("sys.path", [])
-    with pytest.raises(InputError, match="unknown scheme 'hashed-codes'"):
+    with pytest.raises(InputError, match="unknown strategy 'length-normalised'"):
         Retriever.load(tmp_path / "model")
 
 
@@ -168,3 +192,38 @@ def test_the_command_line_knows_plugins(recipe, tiny_corpus, tiny_encoder, capsy
     with pytest.raises(SystemExit, match="0"):
         app(["identifiers", str(tiny_corpus), *options])
     assert "hashed-codes" in capsys.readouterr().out
+
+
+class NoFilters(SearchStrategy):
+    """Beam search that declares other capabilities."""
+
+    name = "no-filters"
+    capabilities = Capabilities(filters=False)
+
+    def search(self, stage, queries, row_mask, beams, k):
+        return Beam(stage.config).search(stage, queries, row_mask, beams, k)
+
+
+@pytest.fixture
+def limited(monkeypatch, tiny_folder):
+    """A retriever whose strategy supports no filters."""
+    monkeypatch.setitem(STRATEGIES._own, "no-filters", NoFilters)
+    retriever = Retriever.load(tiny_folder("atomic"))
+    section = DecodingSection(strategy="no-filters")
+    return retriever.with_recipe(retriever.recipe.model_copy(update={"decoding": section}))
+
+
+def test_a_strategy_without_filters_is_served_and_refuses_them(limited):
+    with TestClient(create_app(limited)) as client:
+        assert len(client.post("/search", json={"query": QUERY, "k": 5}).json()["hits"]) == 5
+        filtered = client.post("/search", json={"query": QUERY, "where": {"verb": "copy"}})
+    assert filtered.status_code == 422
+    assert "where: [decoding] strategy = 'no-filters' does not support" in filtered.json()["detail"]
+    with pytest.raises(InputError, match=r"exact search: .* does not support it"):
+        limited.search(QUERY, exact=True)
+
+
+def test_a_trace_needs_beam_search(limited, monkeypatch):
+    monkeypatch.setattr(NoFilters, "capabilities", Capabilities(trace=True))
+    with pytest.raises(InputError, match=r"trace = True, which only subclasses of Beam support"):
+        limited.with_recipe(limited.recipe)

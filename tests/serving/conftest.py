@@ -11,12 +11,12 @@ from genir.config import Recipe, TaskSection
 from genir.errors import did_you_mean
 from genir.identifiers.table import IdentifierTable
 from genir.serving.app import create_app
-from genir.types import Document, Filter, Hit
+from genir.types import Capabilities, Document, Filter, Hit
 
 LIBRARY = "https://docs.python.org/3/library"
 TEXTS = {
     "shutil.copytree": "Recursively copy an entire directory tree to a destination and return it. "
-    "Symbolic links are kept as links when asked; a directory that exists is refused unless told.",
+    "Symbolic links are kept as links when asked; a directory that exists is refused by default.",
     "shutil.copyfile": "Copy the contents of a file to another file, without metadata, in the most "
     "efficient way the system offers.",
     "shutil.rmtree": "Delete an entire directory tree; path must point to a directory, and not to "
@@ -82,7 +82,7 @@ class WordOverlap:
     def __init__(self) -> None:
         self.documents = Documents(documents())
         self.recipe = Recipe(name="overlap", tasks=(TaskSection(task="lead"),))
-        self.folder = Path("python-docs")
+        self.folder, self.capabilities = Path("python-docs"), Capabilities(trace=True, shares=True)
         self.version, self.insert_unsupported_reason = 0, ""
         self.table = IdentifierTable.build(
             [[self.code(n)] for n in range(len(self.documents))], [d.key for d in self.documents]
@@ -104,6 +104,11 @@ class WordOverlap:
     def shares(self, query, keys, where=None):
         found = self.match([query], [len(self.documents)], [where])[0].hits()
         return [math.exp(hit.score) for key in keys for hit in found if hit.key == key]
+
+    def confidence(self, query, key):
+        (text,) = (one.text for one in self.documents if one.key == key)
+        asked, held = (set(re.findall(r"\w+", one.lower())) for one in (query, text))
+        return len(asked & held) / len(asked)
 
     def match(self, queries, k=10, where=None, beams=None, exact=None) -> list[Ready]:
         each = zip(queries, k, where, strict=True)

@@ -157,7 +157,7 @@ def search(rng, both):
         )  # fmt: skip
     for name in ("allow", "deny"):
         if rng.random() < 0.15:
-            body[name] = rng.sample([*both.documents, f"{MARK}-0", "copy-file", "no such"], 3)
+            body[name] = rng.sample([*both.documents, f"{MARK}-0", "copy-file", "absent"], 3)
     if rng.random() < 0.3:
         body["system"] = "bm25"
     else:
@@ -176,7 +176,7 @@ def explain(rng, both):
 
 
 def document(rng, both):
-    names = [*both.documents, f"{MARK}-0", f"{MARK}-1", "delete-disk", "no such", "%00", "a/b"]
+    names = [*both.documents, f"{MARK}-0", f"{MARK}-1", "delete-disk", "absent", "%00", "a/b"]
     return both.ask("GET", f"/v1/documents/{rng.choice(names)}")
 
 
@@ -215,7 +215,7 @@ def write(rng, both):
     kind = rng.choice(["add", "replace", "delete"])
     # Keys are one namespace: adding may reveal that a key is used elsewhere, and nothing else.
     foreign = [] if kind == "add" else [f"{MARK}-0", "delete-disk"]
-    key = rng.choice([*both.documents, *foreign, "no such", "new"])
+    key = rng.choice([*both.documents, *foreign, "absent", "new"])
     fields = {field: wanted for field, wanted in (both.where or {}).items() if field != "title"}
     fields |= rng.choice(
         [{}, {"tenant": ["a", "b"]}, {"tags": [*THINGS, "another"]}, condition(rng)]

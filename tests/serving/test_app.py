@@ -121,7 +121,7 @@ def test_malformed_json_is_refused(client, body):
     problem(response, 400)
 
 
-def test_a_body_that_is_missing_or_no_json_says_what_to_send(client):
+def test_a_missing_or_invalid_json_body_is_refused_with_a_remedy(client):
     assert "application/json" in problem(client.post("/search"), 415)
     assert "application/json" in problem(client.post("/search", data={"query": "a"}), 415)
 
@@ -148,7 +148,7 @@ def test_unknown_paths_and_methods_are_problems(client):
     assert problem(client.get("/page/%2e%2e/app.py"), 404)
 
 
-def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(searcher):
+def test_a_bug_is_a_500_without_internal_details(searcher):
     searcher.match = None
     client = TestClient(create_app(searcher), raise_server_exceptions=False)
     assert "NoneType" not in problem(client.post("/search", json={"query": "copy"}), 500)
@@ -157,6 +157,15 @@ def test_a_bug_is_a_500_that_tells_nothing_of_the_inside(searcher):
 def test_health_and_readiness(client):
     assert client.get("/healthz").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_server_whose_model_thread_has_died_is_not_ready(client):
+    dead = threading.Thread(target=int)
+    dead.start()
+    dead.join()
+    client.app.state.service._worker._thread = dead
+    problem(client.get("/readyz"), 503)
+    assert client.get("/healthz").status_code == 200
 
 
 def test_before_the_model_is_loaded_the_server_lives_and_is_not_ready(searcher):
@@ -217,7 +226,7 @@ def test_examples_are_sampled_from_the_documents_when_none_are_given(searcher):
 
 
 def test_an_empty_corpus_has_a_card_too(searcher):
-    searcher.table.set_live(range(len(searcher.documents)), False)
+    searcher.table = searcher.table.with_live(range(len(searcher.documents)), False)
     assert TestClient(create_app(searcher)).get("/model").json()["examples"] == []
 
 
@@ -355,7 +364,7 @@ def test_a_filter_in_an_address_that_cannot_be_read_is_refused(client, where, ex
         ("application/json", "[1]", 422, "the body is [1]; send a JSON object"),
     ],
 )
-def test_a_body_of_another_kind_is_refused_with_what_to_send(client, kind, body, status, expected):
+def test_a_body_of_another_type_is_refused_with_a_remedy(client, kind, body, status, expected):
     headers = {"Content-Type": kind} if kind else {}
     answer = client.post("/v1/search", content=body, headers=headers)
     assert answer.status_code == status and answer.json()["detail"].startswith(expected), (

@@ -31,7 +31,7 @@ def secrets(tmp_path):
         TokenSpec("reader"),
         TokenSpec("writer", "write"),
         TokenSpec("tenant", "write", {"verb": "copy"}),
-        TokenSpec("narrow", "read", None, ["copy-file", "no such"]),
+        TokenSpec("narrow", "read", None, ["copy-file", "absent"]),
     ]
     return {wish.name: new_token(file, wish) for wish in wishes}
 
@@ -53,7 +53,7 @@ def test_the_file_holds_no_secret_and_is_its_owner_s_alone(secrets, tmp_path):
         new_token(file, TokenSpec("reader"))
 
 
-def test_without_a_token_nothing_is_told(client):
+def test_without_a_token_nothing_is_shown(client):
     search = client.post("/v1/search", json={"query": "a"})
     assert search.status_code == 401 and search.headers["www-authenticate"].startswith("Bearer")
     for path in ("/v1/explain?query=a", "/v1/documents/copy-file", "/v1/metrics", "/metrics"):

@@ -6,7 +6,6 @@ import time
 from contextlib import asynccontextmanager
 from functools import partial
 from time import monotonic
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,7 @@ from genir.errors import InputError
 from genir.serving.batching import BatchScheduler, QueueFull, SearchJob, ShuttingDown
 from genir.serving.metrics import Metrics
 from genir.serving.settings import Settings
-from genir.types import Hit, Selection
+from genir.types import Capabilities, Hit, Selection
 
 
 class Recorder:
@@ -23,7 +22,7 @@ class Recorder:
     def __init__(self):
         self.batches, self.gate, self.entered = [], threading.Event(), threading.Event()
         self.version = 0
-        self.recipe = SimpleNamespace(decoding=SimpleNamespace(mode="beam"))
+        self.capabilities = Capabilities()
         self.gate.set()
         self.read, self.compiling = threading.Event(), threading.Event()
         self.top_k, self.closed = [], False
@@ -96,7 +95,7 @@ async def held(worker, recorder):
     return first
 
 
-def test_what_waits_goes_in_together_up_to_the_size():
+def test_waiting_queries_share_a_batch_up_to_its_size():
     async def run():
         async with worker(max_batch=3) as (queue, recorder):
             first = await held(queue, recorder)
@@ -268,7 +267,7 @@ def test_a_full_queue_refuses_and_a_lone_request_never_is():
     asyncio.run(run())
 
 
-def test_what_is_late_or_given_up_is_never_asked():
+def test_late_or_cancelled_queries_are_never_run():
     async def run():
         async with worker() as (queue, recorder):
             await held(queue, recorder)
@@ -285,7 +284,7 @@ def test_what_is_late_or_given_up_is_never_asked():
     asyncio.run(run())
 
 
-def test_what_waits_when_it_closes_is_told():
+def test_waiting_queries_get_an_error_at_shutdown():
     async def run():
         async with worker() as (queue, recorder):
             first = await held(queue, recorder)

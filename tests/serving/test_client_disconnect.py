@@ -10,9 +10,10 @@ import signal
 import sys
 from time import monotonic
 
+import httpx2 as httpx
 import pytest
 
-from genir.serving.load import Connection, Load, started
+from benchmarks.load.server import started
 
 SECONDS = float(os.environ.get("GENIR_SWAP_SECONDS", "3"))
 QUERIES = ["clone a text", "hide the volume", "erase", "pack one program", "look for a host"]
@@ -25,33 +26,36 @@ class Clients:
         self.address, self.statuses, self.after = address, [], []
         self.leaving, self.broken = False, []
 
+    def connect(self):
+        return httpx.AsyncClient(base_url=self.address, timeout=120, verify=False)
+
     async def ask(self, number):
-        connection, count = Connection(self.address), 0
-        while True:
-            body = {"query": f"{QUERIES[count % 5]} {number} {count}", "k": 5}
-            count += 1
-            try:
-                status, content = await connection.send("POST", "/v1/search", body)
-            except ConnectionRefusedError:
-                assert self.leaving
-                return
-            except OSError as error:
-                self.broken.append(repr(error))
-                return
-            (self.after if self.leaving else self.statuses).append(status)
-            if status == 503 and self.leaving:
-                assert b"shutting down" in content
-                return  # as a client that retries on another server
+        count = 0
+        async with self.connect() as client:
+            while True:
+                body = {"query": f"{QUERIES[count % 5]} {number} {count}", "k": 5}
+                count += 1
+                try:
+                    answer = await client.post("/v1/search", json=body)
+                except httpx.ConnectError:
+                    assert self.leaving
+                    return
+                except httpx.TransportError as error:
+                    self.broken.append(repr(error))
+                    return
+                (self.after if self.leaving else self.statuses).append(answer.status_code)
+                if answer.status_code == 503 and self.leaving:
+                    assert "shutting down" in answer.text
+                    return  # as a client that retries on another server
 
     async def swap(self, folders, until):
-        connection = Connection(self.address)
         swaps = 0
-        while monotonic() < until or swaps < 2:
-            folder = {"folder": folders[swaps % 2]}
-            assert (await connection.send("POST", "/v1/model", folder))[0] == 200
-            swaps += 1
-            await asyncio.sleep(0.2)
-        await connection.close()
+        async with self.connect() as client:
+            while monotonic() < until or swaps < 2:
+                folder = {"folder": folders[swaps % 2]}
+                assert (await client.post("/v1/model", json=folder)).status_code == 200
+                swaps += 1
+                await asyncio.sleep(0.2)
         return swaps
 
 
@@ -59,7 +63,7 @@ class Clients:
 def test_models_are_swapped_and_the_server_leaves_without_a_failed_request(model_folder, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(model_folder, tmp_path / name)
-    with started(tmp_path / "one", Load()) as (process, address):
+    with started(tmp_path / "one") as (process, address):
 
         async def run():
             clients = Clients(address)

@@ -115,7 +115,7 @@ def test_idle_connections_make_room_for_an_honest_one(searcher):
         assert b"genir_connections_dropped 3" in metrics and b"genir_connections_open" in metrics
 
 
-def test_a_new_connection_is_told_that_all_are_busy(searcher):
+def test_a_new_connection_gets_503_if_all_slots_are_busy(searcher):
     entered, release = threading.Event(), threading.Event()
     inner = searcher.match
 
@@ -196,13 +196,32 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("sent", "answer"), REFUSED.values(), ids=REFUSED)
-def test_what_is_too_large_or_no_http_is_refused(searcher, monkeypatch, sent, answer):
+def test_too_large_or_malformed_http_is_refused(searcher, monkeypatch, sent, answer):
     monkeypatch.setattr(http_protocol, "CLOSE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(http_protocol, "READ_TIMEOUT_S", 2.0)
     with listening(searcher, Settings()) as (server, place):
-        assert rest(connect(place, sent)).startswith(b"HTTP/1.1 " + answer)
+        head, _, body = rest(connect(place, sent)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 " + answer)
+        assert b"content-type: application/problem+json" in head.lower()
+        problem = json.loads(body)
+        assert problem["status"] == int(answer) and "; " in problem["detail"]
+        if sent.startswith(b"GET /aaa"):
+            assert (
+                problem["detail"] == "the request line is over 32,768 bytes; send a shorter address"
+            )
         until(lambda: not server._connections)
         assert b"200 OK" in health(place)
+
+
+def test_an_absolute_address_is_a_path(searcher):
+    """Of a forward proxy; the host of the address counts (RFC 9112, section 3.2.2)."""
+    asked = (
+        b"GET http://localhost/v1/healthz HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n"
+    )
+    with listening(searcher, Settings(hosts=("localhost",))) as (_, place):
+        assert rest(connect(place, asked)).startswith(b"HTTP/1.1 200 ")
+        other = asked.replace(b"localhost", b"elsewhere")
+        assert not rest(connect(place, other)).startswith(b"HTTP/1.1 200 ")
 
 
 def test_requests_that_run_ahead_of_their_answers_are_not_kept(searcher):
@@ -230,7 +249,7 @@ class Short:
         return self._listener.accept()
 
 
-def test_the_server_goes_on_where_descriptors_run_out(searcher, monkeypatch, caplog):
+def test_the_server_continues_without_free_descriptors(searcher, monkeypatch, caplog):
     made = []
     inner = Acceptor.__init__
 

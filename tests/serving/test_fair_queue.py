@@ -33,7 +33,7 @@ def test_callers_share_work_not_turns():
     assert 15 <= taken["large"] <= 25  # 20 x 100 = 200 x 10
 
 
-def test_nobody_starves_beside_callers_who_come_ever_anew():
+def test_no_caller_starves_beside_ever_new_callers():
     queue = queue_of([("large", "large", 100)])
     order = []
     for number in range(200):
@@ -116,7 +116,7 @@ def test_a_job_that_fails_takes_no_other_along():
     thread.close(5)
 
 
-def test_a_thread_that_hangs_holds_nobody_up():
+def test_a_hanging_thread_does_not_block_others():
     thread, gate = FairThread("test"), threading.Event()
     hanging = thread.submit(lambda: gate.wait(60))
     waiting = thread.submit(int)

@@ -34,7 +34,7 @@ def eventually(condition, seconds=20):
         time.sleep(0.02)
 
 
-def test_a_full_disk_is_told_and_nothing_changes(folder, monkeypatch):
+def test_a_full_disk_is_reported_and_nothing_changes(folder, monkeypatch):
     with serving(folder) as client:
         assert add(client, "a").status_code == 201
 
@@ -161,7 +161,9 @@ def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, capl
         loads.append(path)
         return Retriever.load(path, "cpu")
 
-    app = create_app(load(folder), settings=Settings(poll_ms=600_000), loopback=True, opener=load)
+    app = create_app(
+        load(folder), settings=Settings(poll_ms=600_000), loopback=True, load_folder=load
+    )
     with TestClient(app) as client:
         writer, whole = client.app.state.service._writer, store.read_bytes()
 
@@ -185,7 +187,7 @@ def test_a_folder_that_cannot_be_loaded_is_tried_again_after_a_rest(folder, capl
 def test_a_document_that_is_missing_from_the_store_is_a_503(folder, monkeypatch):
     with serving(folder) as client:
         store = type(client.app.state.service.served.documents)
-        monkeypatch.setattr(store, "_previews", lambda self, keys: {})
+        monkeypatch.setattr(store, "_previews", lambda self, keys, whole: {})
         monkeypatch.setattr(store, "find", lambda self, key: None)
         for answer in (
             client.post("/v1/search", json={"query": "hide"}),
@@ -217,7 +219,7 @@ def slow(searcher):
     searcher.gate.set()
 
 
-def test_what_takes_too_long_is_answered_504_and_the_next_is_answered(slow):
+def test_a_slow_request_gets_504_and_the_next_is_answered(slow):
     with TestClient(create_app(slow)) as client:
         late = client.post("/v1/search", json={"query": "copy", "deadline_ms": 30})
         assert late.status_code == 504 and "deadline" in late.json()["detail"]

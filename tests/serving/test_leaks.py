@@ -175,7 +175,7 @@ class World:
 def scopes(rng, keys):
     yield "reader-all", None, None
     yield "reader-keys", None, rng.sample(keys, 9)
-    yield "reader-none", {"verb": "no such"}, None
+    yield "reader-none", {"verb": "absent"}, None
     yield "writer-tenant", {"tenant": "a"}, None
     for number in range(8):
         allow = rng.sample(keys, 20) if number % 4 == 3 else None

@@ -115,7 +115,7 @@ def test_the_meters_count_requests_batches_and_kept_answers(searcher):
         client.post("/v1/search", json=ASKED)
     client.post("/v1/search", json={"queries": ["a", "b"]})
     client.post("/v1/search", json={"query": ""})
-    client.get("/no/such/path")
+    client.get("/not/there/path")
     values = meters(client)
     search = 'route="/v1/search"'
     assert values[f'genir_requests_total{{method="POST",{search},status="200"}}'] == 4

@@ -19,7 +19,7 @@ from genir.updates.signing import sign
 
 
 class Examined:
-    """An examiner that records folders and rejects the given ones."""
+    """A checker that records folders and rejects the given ones."""
 
     signed_only = False
 
@@ -51,10 +51,10 @@ def key(tmp_path):
     return tmp_path / "key"
 
 
-def client_of(folder, examiner, **settings):
+def client_of(folder, checker, **settings):
     retriever = Retriever.load(folder, "cpu")
     given = Settings(poll_ms=10, **settings)
-    return TestClient(create_app(retriever, settings=given, loopback=True, examiner=examiner))
+    return TestClient(create_app(retriever, settings=given, loopback=True, checker=checker))
 
 
 def swap(client, name):
@@ -62,35 +62,35 @@ def swap(client, name):
 
 
 def test_only_folders_of_others_are_examined(folder):
-    examiner = Examined()
-    with client_of(folder, examiner) as client:
+    checker = Examined()
+    with client_of(folder, checker) as client:
         assert client.post("/v1/documents", json={"document": record("a")}).status_code == 201
         assert client.post("/v1/compact").status_code == 200
         assert client.post("/v1/rollback", json={"version": 1}).status_code == 200
         Retriever.load(folder, "cpu").delete(["copy-file"])
         eventually(lambda: "copy-file" not in keys(client))
-        assert examiner.seen == []
+        assert checker.seen == []
         assert swap(client, "other").status_code == 200
-        assert examiner.seen == ["other"]
-    assert examiner.closed
+        assert checker.seen == ["other"]
+    assert checker.closed
 
 
 def test_a_refused_folder_is_not_swapped_in(folder):
-    examiner = Examined()
-    examiner.refused = {"other"}
-    with client_of(folder, examiner) as client:
+    checker = Examined()
+    checker.refused = {"other"}
+    with client_of(folder, checker) as client:
         answer = swap(client, "other")
         assert (answer.status_code, answer.json()["detail"]) == (
             422, f"{folder.parent / 'other'}: refused")  # fmt: skip
         assert client.get("/v1/model").json()["name"] == "model" and keys(client)
-        examiner.refused = set()
+        checker.refused = set()
         assert swap(client, "other").status_code == 200
 
 
 def test_a_folder_that_replaces_the_served_one_is_examined_once(folder, caplog):
-    examiner = Examined()
-    examiner.refused = {"model"}
-    with client_of(folder, examiner) as client:
+    checker = Examined()
+    checker.refused = {"model"}
+    with client_of(folder, checker) as client:
         assert "copy-disk" in keys(client, query="copy")
         retriever = Retriever.load(folder, "cpu")
         retriever.delete(["copy-file"])
@@ -99,28 +99,28 @@ def test_a_folder_that_replaces_the_served_one_is_examined_once(folder, caplog):
         refused = client.post("/v1/documents", json={"document": record("a")})
         assert refused.status_code == 422 and "was refused" in refused.json()["detail"]
         assert "copy-disk" in keys(client, query="copy")
-        assert examiner.seen == ["model"]
+        assert checker.seen == ["model"]
         assert sum("is refused" in text for text in caplog.messages) == 1
-        examiner.refused = set()
+        checker.refused = set()
         retriever.delete(["copy-disk"])
         retriever.compact()
         eventually(lambda: "copy-disk" not in keys(client, query="copy"))
-        assert examiner.seen == ["model", "model"]
+        assert checker.seen == ["model", "model"]
         assert client.post("/v1/documents", json={"document": record("a")}).status_code == 201
 
 
 def test_searches_and_changes_go_on_during_an_examination(folder):
-    examiner = Examined()
-    examiner.gate.clear()
-    with client_of(folder, examiner, deadline_ms=20_000) as client:
+    checker = Examined()
+    checker.gate.clear()
+    with client_of(folder, checker, deadline_ms=20_000) as client:
         answers = []
         thread = threading.Thread(target=lambda: answers.append(swap(client, "other")))
         thread.start()
-        eventually(lambda: examiner.seen == ["other"])
+        eventually(lambda: checker.seen == ["other"])
         assert keys(client)
         assert client.post("/v1/documents", json={"document": record("a")}).status_code == 201
         assert swap(client, "other").status_code == 503  # one at a time
-        examiner.gate.set()
+        checker.gate.set()
         thread.join(60)
         assert [answer.status_code for answer in answers] == [200]
 
@@ -139,7 +139,7 @@ def test_only_signed_folders_without_changes_pass(folder, key):
     sign(folder, read_private_key(key))
     examine(folder)
     Retriever.load(folder, "cpu").delete(["copy-file"])
-    with pytest.raises(InputError, match="has 1 changes that a signature does not cover"):
+    with pytest.raises(InputError, match="has 1 change that a signature does not cover"):
         examine(folder)
     assert examine.refuse_unsigned(folder) == 1  # at the start of a server: its own changes
     ModelChecks(Settings(trial_s=0))(folder.parent / "other")

@@ -1,14 +1,18 @@
 """Changes of documents over HTTP, which every later query sees."""
 
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import httpx2
 import pytest
 from asgi import ask
 from living import keys, record, serving
+from starlette.exceptions import HTTPException
 
 from genir.integrations.http import RemoteSearcher
+from genir.serving.routes.documents import _below
 
 
 @pytest.fixture
@@ -138,3 +142,14 @@ def test_keys_without_an_address_are_refused(client, key, message):
     answer = added(client, record("fine"), record(key))
     assert answer.status_code == 422 and message in answer.json()["detail"]
     assert client.get("/v1/documents/fine").status_code == 404
+
+
+def test_the_folder_of_models_is_named(tmp_path, monkeypatch):
+    """Also where the server was started in it: `genir serve model`."""
+    monkeypatch.chdir(tmp_path)
+    service = SimpleNamespace(
+        settings=SimpleNamespace(models=None), served=SimpleNamespace(folder=Path("model"))
+    )
+    with pytest.raises(HTTPException) as error:
+        _below("/etc", service)
+    assert error.value.detail == f"folder: no model folder '/etc' below {tmp_path.name!r}"

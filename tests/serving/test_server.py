@@ -48,7 +48,7 @@ def test_the_address_is_one_that_can_be_typed():
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
-def test_an_ipv6_address_stands_in_brackets():
+def test_an_ipv6_address_is_in_brackets():
     try:
         listener = bind("::1", 0)
     except InputError:
@@ -57,7 +57,7 @@ def test_an_ipv6_address_stands_in_brackets():
         assert address(listener) == f"http://[::1]:{listener.getsockname()[1]}"
 
 
-def test_what_fails_to_load_stops_the_server_and_is_raised():
+def test_a_failed_load_stops_the_server_and_is_raised():
     def load():
         raise InputError("model/recipe.toml: missing")
 
@@ -65,15 +65,13 @@ def test_what_fails_to_load_stops_the_server_and_is_raised():
         run(load, listener, "model")
 
 
-def test_a_model_answers_in_the_precision_asked_for_and_the_log_says_so(
-    tiny_folder, measured, caplog
-):
+def test_a_model_uses_and_logs_the_requested_precision(tiny_folder, measured, caplog):
     asked, folder = measured(2.0), tiny_folder("atomic")  # whose recipe says fp32
     caplog.set_level("INFO", "genir.serving")
     dtypes = []
     for given in ("auto", "bf16"):
         served = open_folder(folder, given)
-        with served.autocast():
+        with served.decoder.stage.autocast():
             dtypes.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
         served.close()
     assert dtypes == [torch.float32, torch.bfloat16] and "answering" not in asked

@@ -1,7 +1,6 @@
 """Hanging parties: stopped writers, clients with incomplete bodies, blocked threads."""
 
 import asyncio
-import json
 import shutil
 import signal
 import socket
@@ -12,10 +11,11 @@ import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import httpx2 as httpx
 import pytest
 from living import record, serving
 
-from genir.serving.load import START, Connection, Load, started
+from benchmarks.load.server import START, started
 from genir.serving.settings import Settings
 from genir.serving.update_worker import DeadlineExceeded
 
@@ -104,20 +104,18 @@ def send_half_a_body(address):
 def test_stopped_writers_and_half_bodies_do_not_delay_leaving(folder):
     """Formerly 60 seconds for the writer's lock, then the whole drain time for the bodies."""
     flags = ("--deadline-ms", "1500", "--drain-s", "600")
-    with started(folder, Load(flags=flags)) as (process, address):
+    with started(folder, *flags) as (process, address):
 
         async def run():
-            connection = Connection(address)
-            body = {"document": record("a")}
-            assert (await connection.send("POST", "/v1/documents", body))[0] == 201
-            with stopped_writer(folder):
-                body = {"document": record("b")}
-                change = asyncio.create_task(connection.send("POST", "/v1/documents", body))
-                await asyncio.sleep(0.3)
-                process.send_signal(signal.SIGTERM)
-                status, content = await change
-                assert status == 503 and json.loads(content)["status"] == 503
-                return await asyncio.to_thread(process.wait, OLD_WAIT)
+            async with httpx.AsyncClient(base_url=address, timeout=OLD_WAIT) as client:
+                assert (await add(client, "a")).status_code == 201
+                with stopped_writer(folder):
+                    change = asyncio.create_task(add(client, "b"))
+                    await asyncio.sleep(0.3)
+                    process.send_signal(signal.SIGTERM)
+                    answer = await change
+                    assert answer.status_code == 503 == answer.json()["status"]
+                    return await asyncio.to_thread(process.wait, OLD_WAIT)
 
         clients = [send_half_a_body(address) for _ in range(4)]
         assert asyncio.run(run()) == 0
@@ -146,25 +144,22 @@ def hanging(folder, *flags):
         process.stderr.close()
 
 
-def test_every_client_is_told_when_the_server_leaves_with_a_model_that_hangs(folder):
+def test_every_client_gets_an_answer_if_the_server_ends_with_a_hanging_model(folder):
     flags = ("--drain-s", "1", "--deadline-ms", "60000")
     with hanging(folder, *flags) as (process, address):
 
-        async def ask(number):
-            connection = Connection(address)
-            body = {"query": f"erase {number}"}
-            return await connection.send("POST", "/v1/search", body)
-
         async def run():
-            asking = [asyncio.create_task(ask(number)) for number in range(32)]
-            await asyncio.sleep(1.0)
-            process.send_signal(signal.SIGTERM)
-            return await asyncio.gather(*asking)
+            async with httpx.AsyncClient(base_url=address, timeout=OLD_WAIT) as client:
+                bodies = [{"query": f"erase {number}"} for number in range(32)]
+                asking = [asyncio.create_task(client.post("/v1/search", json=b)) for b in bodies]
+                await asyncio.sleep(1.0)
+                process.send_signal(signal.SIGTERM)
+                return await asyncio.gather(*asking)
 
         answers = asyncio.run(run())
         assert process.wait(30) == 0
-    assert {status for status, _ in answers} == {503}
-    assert {json.loads(content)["title"] for _, content in answers} == {"Service Unavailable"}
+    assert {answer.status_code for answer in answers} == {503}
+    assert {answer.json()["title"] for answer in answers} == {"Service Unavailable"}
 
 
 def test_a_process_that_cannot_leave_is_ended(tmp_path):
@@ -172,13 +167,16 @@ def test_a_process_that_cannot_leave_is_ended(tmp_path):
     code = """
 import threading, time
 from genir.serving import server
-server.LAST_S = 0.2
+server.FORCED_EXIT_S = 0.2
 from genir.serving.service import Service
 from genir.serving.settings import Settings
-leaving = server.LeavingServer(Service(), Settings(drain_s=0.1))
+leaving = server.GracefulServer(Service(), Settings(drain_s=0.1))
 leaving._guard.start()
 time.sleep(60)
 """
     begun = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=50, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, timeout=50, capture_output=True, text=True
+    )
     assert done.returncode == 1 and time.monotonic() - begun < 50
+    assert "the shutdown took too long" in done.stderr, done.stderr

@@ -27,7 +27,7 @@ def models(tiny_encoder, tiny_corpus, tiny_folder, tmp_path_factory):
             return tiny_folder(scheme)
         if scheme not in made:
             made[scheme] = place / scheme
-            options = {"aggregate": GATHERED[scheme], "softmax": "trie"}
+            options = {"strategy": GATHERED[scheme], "softmax": "trie"}
             store = place / f"{scheme}.sqlite"
             tiny_retriever(tiny_encoder, tiny_corpus, store, scheme, **options).save(made[scheme])
         return made[scheme]

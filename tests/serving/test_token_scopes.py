@@ -128,7 +128,7 @@ def test_a_change_that_falls_between_check_and_write_is_seen(client, tokens, tmp
     assert client.get("/v1/documents/x", **tokens["owner"]).status_code == 200
 
 
-def test_no_number_of_all_documents_is_told(client, tokens):
+def test_no_number_of_all_documents_is_shown(client, tokens):
     added = add(client, tokens["a"], record("x", tenant="a"))
     assert added.json() == {"keys": ["x"], "version": None}
     body = {"query": QUERY, "k": 5}
@@ -162,7 +162,7 @@ def test_bm25_counts_the_words_of_the_scope_alone(client, tokens):
     assert len(ask("b")) == 9 and len(ask("owner")) == 10
 
 
-def test_fields_of_others_are_unknown_and_their_types_are_not_told(client, tokens):
+def test_fields_and_types_of_other_tenants_are_unknown(client, tokens):
     add(client, tokens["a"], record("x", tenant="a", size="small"))
     add(client, tokens["b"], record("y", tenant="b", size=7, secret=1))
     ask = {"query": QUERY}

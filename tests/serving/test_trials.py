@@ -70,7 +70,7 @@ def test_a_child_outlives_its_parent_by_little(monkeypatch):
     assert soft == hard == 30 * (os.cpu_count() or 1)
 
 
-def test_leaving_ends_the_trial_and_what_it_has_started(monkeypatch, tmp_path):
+def test_leaving_ends_the_trial_and_its_children(monkeypatch, tmp_path):
     note = tmp_path / "grandchild"
     becomes(
         monkeypatch,
@@ -159,7 +159,7 @@ def test_a_folder_may_take_memory_by_its_size(monkeypatch, tmp_path):
     assert in_child(tmp_path) == "enough memory"
 
 
-def test_an_error_that_nobody_expects_is_a_refusal(monkeypatch, tmp_path):
+def test_an_unexpected_error_is_a_refusal(monkeypatch, tmp_path):
     def load(folder, device):
         raise LookupError("what is this")
 

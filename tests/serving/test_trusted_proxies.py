@@ -93,7 +93,7 @@ def test_a_page_at_a_name_of_the_server_is_its_own(searcher):
         assert sent(client, Origin=origin).status_code == 403
 
 
-def test_a_forwarded_host_never_stands_in_for_host(searcher):
+def test_a_forwarded_host_never_replaces_host(searcher):
     """A page with DNS rebinding can set X-Forwarded-Host, but not Host."""
     headers = {"Host": "evil.example.org:8000", "X-Forwarded-Host": "127.0.0.1:8000"}
     answer = serve(searcher).get("/v1/documents/os.walk", headers=headers)

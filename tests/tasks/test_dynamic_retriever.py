@@ -23,7 +23,7 @@ def test_passages_begin_with_the_title(options, sources):
     assert pairs([APE], task="passages", **options) == [(source, "ape") for source in sources]
 
 
-def test_terms_are_those_of_greatest_tf_idf_in_their_order():
+def test_terms_have_the_highest_tf_idf_in_text_order():
     # idf = log(3 / (holders + 1)): "the" in 2 documents log 1 = 0, "they" in 3 below 0, "eat" in 2
     # 0, all others log 1.5. tf of "ape" is 2 of 11. Of equal ones, the first come.
     assert pairs([APE, BEE, COW], task="terms", words=3)[0] == ("ape big ape", "ape")

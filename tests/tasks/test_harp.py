@@ -103,6 +103,6 @@ def test_pages_are_read_once_until_too_many_words_are_kept(monkeypatch):
     first, second = pages.sampler(0), pages.sampler(1)
     assert (first.words, second.words) == (["one", "two"], ["three"])
     assert (pages.sampler(0), pages.sampler(1)) == (first, second)
-    third = pages.sampler(2)  # the others are let go
+    third = pages.sampler(2)  # the others are dropped
     assert pages.sampler(2) is third
     assert pages.sampler(0) is not first

@@ -1,4 +1,4 @@
-"""What each task says of the small corpus, worked out by hand."""
+"""Examples of each task for the small corpus, worked out by hand."""
 
 from collections import Counter
 from random import Random

@@ -63,7 +63,7 @@ def test_prop_takes_the_likelier_of_two_sets():
     assert counts["blue", "d"] == pytest.approx(3000 * (4 / 7) ** 2 / 2, abs=100)
 
 
-def test_word_sets_have_the_size_that_is_asked_for():
+def test_word_sets_have_the_requested_size():
     sizes = {len(source.split()) for source, _ in pairs(CORPUS, task="prop", pairs=250)}
     assert sizes >= {1, 2, 3, 4, 5}
     assert len(pairs(CORPUS, task="prop", pairs=3)) == 6
@@ -97,7 +97,7 @@ def test_b_prop_leaves_out_documents_without_any_contrast():
     assert {key for _, key in pairs([alone, numbers], task="b-prop", fewest=3)} == {"a"}
 
 
-def test_drawing_distinct_words_goes_by_the_weights_of_those_left():
+def test_distinct_words_are_drawn_by_the_remaining_weights():
     rng = Random(0)
     orders = Counter(tuple(draw_distinct({"a": 3, "b": 1, "c": 0}, 2, rng)) for _ in range(4000))
     assert set(orders) == {("a", "b"), ("b", "a")}

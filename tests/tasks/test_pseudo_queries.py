@@ -1,4 +1,4 @@
-"""Pseudo-queries from a file, and what is wrong with files."""
+"""Pseudo-queries from a file, and errors in files."""
 
 import json
 

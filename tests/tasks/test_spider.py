@@ -23,7 +23,7 @@ def test_spans_that_stand_in_two_passages():
     assert spans(ONE, TWO) == {"Black Death", "Genoa", "1347"}
 
 
-def test_a_part_that_also_stands_alone_is_a_span_of_its_own():
+def test_a_part_that_also_occurs_alone_is_its_own_span():
     assert spans(ONE, TWO, "A Death") == {"Black Death", "Death", "Genoa", "1347"}
 
 
@@ -39,7 +39,7 @@ def test_a_part_that_also_stands_alone_is_a_span_of_its_own():
         ("Black Death -- black", "of Black Death -- Black", {"Black Death", "Black"}),
     ],
 )
-def test_a_part_is_left_out_by_where_it_stands_and_not_by_how_often(one, two, found):
+def test_a_part_is_excluded_by_position(one, two, found):
     assert spans(one, two) == found
 
 
@@ -56,7 +56,7 @@ def test_a_part_is_left_out_by_where_it_stands_and_not_by_how_often(one, two, fo
         ("347", set()),
     ],
 )
-def test_what_a_span_is(text, found):
+def test_definition_of_a_span(text, found):
     assert spans(f"{text} --", f"-- {text}") == found
 
 

@@ -29,7 +29,7 @@ def test_the_probability_is_that_of_an_error(typos, least, most):
     assert [e.target for e in noisy] == [e.target for e in clean]
 
 
-def test_an_example_tells_what_its_source_was_meant_to_be():
+def test_an_example_keeps_its_source_without_typos():
     clean, noisy = made(task="title"), made(task="title", typo_prob=0.5)
     assert [e.typed_source for e in noisy] == [e.source for e in clean]
     assert {e.clean_source for e in clean} == {""}
@@ -49,7 +49,7 @@ def test_an_error_is_one_edit_with_the_letters_of_the_sources_and_leaves_the_tex
         assert example.source == " ".join(example.source.split())
 
 
-def test_the_examples_are_those_that_would_be_there_without_errors():
+def test_the_examples_equal_those_without_typos():
     # Spans are random: only the same ones differ by one edit at most.
     section = {"task": "spans", "shortest": 1, "longest": 1, "count": 1}
     texts = [Document(f"d{i}", "alpha beta gamma delta") for i in range(200)]

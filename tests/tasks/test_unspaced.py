@@ -54,7 +54,7 @@ def test_spans_are_parts_of_the_text(corpus):
         assert example.source not in texts
 
 
-def test_chunks_ngrams_and_passages_have_the_length_that_is_asked_for():
+def test_chunks_ngrams_and_passages_have_the_requested_length():
     assert [e.source for e in sources("chunks", CHINESE[:1], words=20, overlap=5)] == [
         "请提前两周在日历中申请休假。每位员工每年有",
         "员工每年有二十八天假期，未使用的假期可以结",
@@ -117,7 +117,7 @@ def test_a_span_recurs():
     assert made
 
 
-def test_a_link_stands_in_its_sentence():
+def test_a_link_is_in_its_sentence():
     start = MONEY.index("差旅")
     page = Document("d2", MONEY, "报销", links=(Link(start, start + 4, "d1"),))
     (made,) = sources("rqp", [CHINESE[0], page], mean=0)

@@ -7,7 +7,7 @@ import pytest
 
 from genir.corpus.readers import read_corpus, read_train_queries
 from genir.corpus.store import DocumentStore
-from genir.training.pipeline import TrainingJob
+from genir.training.pipeline import TrainingJob, train
 
 RECIPE = """
 name = "tiny"
@@ -19,7 +19,7 @@ task = "queries"
 task = "title-lead"
 [model]
 encoder = {encoder}
-lexical_dim = 8
+word_set_size = 8
 [training]
 epochs = 4
 batch_size = 16
@@ -33,6 +33,15 @@ num_dev_evals = 4
 def tiny_recipe(tiny_encoder):
     """The text of a recipe of 28 steps on the tiny corpus, with dropout."""
     return RECIPE.format(encoder=json.dumps(str(tiny_encoder)))
+
+
+@pytest.fixture(scope="session")
+def whole(tiny_recipe, tiny_corpus, tmp_path_factory):
+    """The model folder of an uninterrupted training. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(tiny_recipe)
+    train(TrainingJob(str(folder / "tiny.toml"), tiny_corpus, folder / "model"))
+    return folder / "model"
 
 
 @pytest.fixture

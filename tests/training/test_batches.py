@@ -1,11 +1,13 @@
 from collections import Counter
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import AutoTokenizer
 
 from genir.identifiers.table import PAD, IdentifierTable
+from genir.models.tokenization import Prompt
 from genir.training.batches import POOL, Batcher, known_answers
 from genir.types import Example
 
@@ -52,12 +54,16 @@ def expected(batcher, example):
     return tuple(tokens), example.target, TABLE.row_of(example.target), example.weight
 
 
+def model(tokenizer, separator=None):
+    return SimpleNamespace(tokenizer=tokenizer, separator=separator, source_prompt=Prompt())
+
+
 SHAPES = [(1, 1, 0), (5, 8, 0), (8 * POOL, 8, 0), (8 * POOL + 1, 8, 3), (300, 4, 2), (130, 8, 1)]
 
 
 @pytest.mark.parametrize(("count", "size", "texts"), SHAPES)
 def test_an_epoch_holds_every_example_once(tokenizer, count, size, texts):
-    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    batcher = Batcher(model(tokenizer), TABLE, size, (64, 8))
     given = examples(count, texts)
     batches = list(batcher.batches(given, Random(1)))
     found = Counter(row for batch in batches for row in read(batcher, batch))
@@ -68,14 +74,14 @@ def test_an_epoch_holds_every_example_once(tokenizer, count, size, texts):
 
 @pytest.mark.parametrize(("count", "size", "texts"), SHAPES)
 def test_a_batch_has_targets_of_one_kind(tokenizer, count, size, texts):
-    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    batcher = Batcher(model(tokenizer), TABLE, size, (64, 8))
     for batch in batcher.batches(examples(count, texts), Random(1)):
         assert len(set((batch.rows < 0).tolist())) == 1
 
 
 @pytest.mark.parametrize(("count", "size", "texts"), SHAPES)
 def test_skipping_leaves_out_the_first_batches_and_nothing_else(tokenizer, count, size, texts):
-    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    batcher = Batcher(model(tokenizer), TABLE, size, (64, 8))
     given = examples(count, texts)
     whole = list(batcher.batches(given, Random(1)))
     for skip in {0, 1, POOL - 1, POOL, len(whole) - 1, len(whole), len(whole) + 9}:
@@ -87,7 +93,7 @@ def test_skipping_leaves_out_the_first_batches_and_nothing_else(tokenizer, count
 
 
 def test_the_order_is_the_seeds(tokenizer):
-    batcher = Batcher(tokenizer, TABLE, 4, (64, 8))
+    batcher = Batcher(model(tokenizer), TABLE, 4, (64, 8))
 
     def order(seed):
         return [b.rows.tolist() for b in batcher.batches(examples(200), Random(seed))]
@@ -99,7 +105,7 @@ def test_the_order_is_the_seeds(tokenizer):
 
 def test_padding_is_at_most_one_batch_of_the_longest_in_every_pool(tokenizer):
     size = 4
-    batcher = Batcher(tokenizer, TABLE, size, (64, 8))
+    batcher = Batcher(model(tokenizer), TABLE, size, (64, 8))
     given = examples(size * POOL * 5)
     padding = sum(int((b.attention_mask == 0).sum()) for b in batcher.batches(given, Random(1)))
     lengths = [len(expected(batcher, example)[0]) for example in given]
@@ -107,7 +113,7 @@ def test_padding_is_at_most_one_batch_of_the_longest_in_every_pool(tokenizer):
 
 
 def test_long_sources_and_text_targets_are_cut(tokenizer):
-    batcher = Batcher(tokenizer, TABLE, 2, (5, 4))
+    batcher = Batcher(model(tokenizer), TABLE, 2, (5, 4))
     given = [Example("file " * 40, "copy " * 40), Example("file", "copy")]
     (batch,) = batcher.batches(given, Random(1))
     assert batch.input_ids.shape == (2, 5) and batch.targets.shape == (2, 4)
@@ -122,7 +128,7 @@ TITLES = IdentifierTable.build(
 
 
 def joined_batch(tokenizer, given, length=64):
-    batcher = Batcher(tokenizer, TITLES, 4, (64, length), known={}, separator=PARTED)
+    batcher = Batcher(model(tokenizer, PARTED), TITLES, 4, (64, length), known={})
     (batch,) = batcher.batches(given, Random(1))
     rows = zip(batch.sources, batch.targets, batch.rows, batch.answers, strict=True)
     return {
@@ -158,7 +164,7 @@ def test_a_joined_target_has_a_separator_for_every_end_but_the_last(tokenizer):
 def test_a_joined_target_holds_the_identifiers_that_there_is_room_for(tokenizer, length, expected):
     table = IdentifierTable.build([[(4, 3, 2, END)], [(2, 3, END)], [(1, END)]], ["a", "b", "c"])
     given = [Example("one", (4, 3, 2, END), extra_targets=((2, 3, END), (1, END)))]
-    batcher = Batcher(tokenizer, table, 4, (64, length), separator=PARTED)
+    batcher = Batcher(model(tokenizer, PARTED), table, 4, (64, length))
     (batch,) = batcher.batches(given, Random(1))
     assert batch.targets.tolist() == [expected]
 
@@ -167,7 +173,7 @@ SHARED = IdentifierTable.build([[(1, END), (2, END)], [(2, END)], [(3, END)]], [
 
 
 def answers(tokenizer, given, queries):
-    batcher = Batcher(tokenizer, SHARED, 8, (64, 8), known=known_answers(queries, SHARED))
+    batcher = Batcher(model(tokenizer), SHARED, 8, (64, 8), known=known_answers(queries, SHARED))
     (batch,) = batcher.batches(given, Random(1))
     rows = zip(batch.sources, batch.answers, strict=True)
     return {source: sorted(own[own >= 0].tolist()) for source, own in rows}
@@ -189,7 +195,7 @@ def test_a_misspelt_source_is_answered_as_it_was_meant(tokenizer):
         Example("noe", (3, END), clean_source="one"),
     ]
     assert answers(tokenizer, given, {}) == {"one": [0, 2]}
-    batcher = Batcher(tokenizer, SHARED, 8, (64, 8), known={})
+    batcher = Batcher(model(tokenizer), SHARED, 8, (64, 8), known={})
     (batch,) = batcher.batches(given, Random(1))
     assert batch.sources == ("one", "one")
     read = {tokenizer.decode(ids, skip_special_tokens=True) for ids in batch.input_ids}

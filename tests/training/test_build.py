@@ -30,7 +30,7 @@ def test_every_document_gets_an_identifier_before_any_training(
     retriever = build_retriever(recipe(*settings), documents, queries, None)
     assert retriever.table.keys == documents.keys()
     assert len(np.unique(retriever.table.symbols, axis=0)) == 40
-    counts = dict(zip(retriever.table.keys, retriever.query_counts.tolist(), strict=True))
+    counts = dict(zip(retriever.table.keys, retriever.index.query_counts.tolist(), strict=True))
     assert counts == {key: len(queries[key]) for key in retriever.table.keys}
     assert len({hit.key for hit in retriever.search(["copy file"], 40)[0]}) == 40
 
@@ -83,11 +83,11 @@ def short(bart, *settings):
         ),
         (["identifiers.max_tokens=40"], r"\[identifiers\] max_tokens = 40: the decoder of .* 39"),
         (
-            ["decoding.max_identifiers=9"],
+            ["decoding.strategy=corpusbrain", "decoding.max_identifiers=9"],
             r"the length of identifiers = .*: the decoder of .* 39 tokens after 1 at the start",
         ),
         (
-            ["decoding.mode=text", "training.target_length=41"],
+            ["decoding.strategy=text", "training.target_length=41"],
             r"\[training\] target_length = 41: the decoder of .* at most 40 tokens; set",
         ),
     ],
@@ -131,7 +131,7 @@ def test_a_start_from_another_corpus_is_refused(recipe, documents, queries, tmp_
         build_retriever(recipe(), fewer, {}, tmp_path / "parent")
 
 
-def test_the_seed_decides_what_new_parameters_are_drawn(recipe, documents, queries):
+def test_the_seed_determines_new_parameters(recipe, documents, queries):
     def drawn(seed):
         tree = ("identifiers.scheme=hierarchical", "identifiers.branches=2", "identifiers.leaf=4")
         settings = recipe(*tree, f"training.seed={seed}")
@@ -143,7 +143,7 @@ def test_the_seed_decides_what_new_parameters_are_drawn(recipe, documents, queri
     assert torch.equal(first, drawn(0)) and not torch.equal(first, drawn(1))
 
 
-# --- a transformer initialized from another ------------------------------------------------------
+# --- a transformer initialised from another ------------------------------------------------------
 
 
 @pytest.fixture

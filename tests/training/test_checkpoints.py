@@ -38,6 +38,7 @@ def test_a_checkpoint_brings_back_weights_optimiser_and_random_numbers(work):
     run = Run()
     with work.open(resume=False, overwrite=False):
         run.step()
+        work.keep_best(run.net)
         work.save(run.accelerator, Progress(1, 2.5, 0.25, [{"step": 1}]))
         expected = [run.step() for _ in range(3)]
         assert work.load(run.accelerator) == Progress(1, 2.5, 0.25, [{"step": 1}])
@@ -113,18 +114,35 @@ def test_a_missing_part_of_a_checkpoint_is_named(work, name):
             work.load(run.accelerator)
 
 
+def zero_half(path):
+    """Zero the second half of the tensors: the file stays readable."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-24] + bytes(24))
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x")]
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x"), zero_half]
 )
 def test_missing_or_damaged_best_weights_are_named(work, damage):
     run = Run()
+    message = r"best/model\.safetensors: .*--overwrite starts again"
+    measured = Progress(1, history=[{"step": 1}])
     with work.open(resume=False, overwrite=False):
         work.keep_best(run.net)
+        work.save(run.accelerator, measured)
         damage(work.best / "model.safetensors")
-        with pytest.raises(
-            InputError, match=r"best/model\.safetensors: .*--overwrite starts again"
-        ):
-            work.restore_best(run.net, Progress(history=[{"step": 1}]))
+        with pytest.raises(InputError, match=message):
+            work.restore_best(run.net, measured)
+        # The remaining steps are not trained in vain.
+        with pytest.raises(InputError, match=message):
+            work.load(run.accelerator)
+
+
+def test_a_checkpoint_without_an_evaluation_needs_no_best_weights(work):
+    run = Run()
+    with work.open(resume=False, overwrite=False):
+        work.save(run.accelerator, Progress(1))
+        assert work.load(run.accelerator).step == 1
 
 
 def test_a_folder_at_work_is_left_alone(work):
@@ -142,7 +160,7 @@ def test_a_folder_at_work_is_left_alone(work):
         assert work.prepared.is_dir()
 
 
-def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
+def test_an_interrupted_training_blocks_until_resume_or_overwrite(work):
     with work.open(resume=False, overwrite=False):
         work.prepared.mkdir()
     refused = r"contains an interrupted training; --resume continues it, --overwrite starts again"
@@ -157,7 +175,7 @@ def test_an_interrupted_training_is_in_the_way_until_told_what_to_do(work):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_preparation_that_never_ended_is_in_nobodys_way(work, resume):
+def test_an_unfinished_preparation_does_not_block(work, resume):
     (work.path / "genir-abcd1234").mkdir(parents=True)
     with work.open(resume=resume, overwrite=False):
         assert [path.name for path in work.path.iterdir()] == [".lock"]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from interruptions import killed
 
 from genir.config import StrictModel, load_recipe
 from genir.corpus.query_digests import known_among
@@ -15,7 +16,7 @@ from genir.errors import InputError
 from genir.identifiers.registry import SCHEMES
 from genir.models.registry import MODELS
 from genir.tasks.registry import TASKS
-from genir.training import pipeline as job_module
+from genir.training import pipeline, prerequisites
 from genir.training.fingerprints import (
     DocumentDigest,
     describe_change,
@@ -25,7 +26,8 @@ from genir.training.fingerprints import (
 )
 from genir.training.loop import Trainer
 from genir.training.losses.registry import LOSSES
-from genir.training.pipeline import train
+from genir.training.pipeline import TrainingJob, train
+from genir.training.recipe_checks import train_queries
 
 LINE = '{"document": "copy-file", "text": "made up"}\n'
 
@@ -93,12 +95,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("when", ["interrupted", "finished"])
-def test_a_changed_input_is_named_and_nothing_goes_on(job, tmp_path, monkeypatch, when):
+def test_a_changed_input_is_named_and_stops_the_run(job, tmp_path, when):
     if when == "interrupted":
-        monkeypatch.setattr(Trainer, "run", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(job)
-        monkeypatch.undo()
+        killed(job, 1)
     else:
         train(job)
     kept = tmp_path / "kept"
@@ -125,10 +124,6 @@ def test_another_base_url_is_named(make_job, tmp_path):
     message = r'base URL: "https://x.example/" then, "https://y.example/" now\); restore'
     with pytest.raises(InputError, match=message):
         require_unchanged(tmp_path / "m", known, other)
-
-
-def interrupted(self):
-    raise KeyboardInterrupt
 
 
 def copy(source, target):
@@ -178,11 +173,8 @@ def rewrite(folder, name, text):
     write_manifest(folder, {k: v for k, v in known.items() if k not in ("files", "format")})
 
 
-def test_work_without_a_record_of_its_inputs_is_not_resumed(job, monkeypatch):
-    monkeypatch.setattr(Trainer, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(job)
-    monkeypatch.undo()
+def test_work_without_a_record_of_its_inputs_is_not_resumed(job):
+    killed(job, 1)
     work = job.out.with_name("model.training")
     (work / "inputs.json").unlink()
     with pytest.raises(
@@ -209,7 +201,7 @@ def changing(monkeypatch, place, act):
     monkeypatch.setattr(module, name, changed_first)
 
 
-@pytest.mark.parametrize("place", [(job_module, "build_retriever"), (Trainer, "__init__")])
+@pytest.mark.parametrize("place", [(pipeline, "build_retriever"), (Trainer, "__init__")])
 @pytest.mark.parametrize("name", ["made.jsonl", "encoder/config.json"])
 def test_a_file_that_changes_while_a_training_prepares(job, tmp_path, monkeypatch, place, name):
     """The training data match the recorded inputs, or training stops."""
@@ -228,7 +220,7 @@ def test_a_file_of_queries_that_changes_before_it_is_copied(job, tmp_path, monke
     source.write_text(LINE)
     job = replace(job, settings=(*job.settings, f"pseudo_queries.source={source}"))
     with monkeypatch.context() as patch:
-        changing(patch, (job_module, "copy_queries"), lambda: source.write_text(OTHER))
+        changing(patch, (prerequisites, "copy_queries"), lambda: source.write_text(OTHER))
         with pytest.raises(InputError, match=r"made from other inputs \(file .*source.js"):
             train(job)
     source.write_text(LINE)
@@ -250,7 +242,7 @@ def test_a_model_to_start_from_is_trained_on_the_same_data(
     job = replace(job, settings=settings)
     edited = partial(edit, tmp_path / "corpus" / data, lambda record: record.update(text="other"))
     with monkeypatch.context() as patch:
-        changing(patch, (job_module, "_resolve_parent"), edited)
+        changing(patch, (pipeline, "resolve_parent"), edited)
         with pytest.raises(InputError, match=r"training/parent: was made from other inputs"):
             train(job)
 
@@ -272,7 +264,7 @@ def digest(documents):
 # --- every option is covered ---------------------------------------------------------------------
 
 VARIANTS = [*TASKS.values(), *LOSSES.values(), *SCHEMES.values(), *MODELS.values()]
-PLAIN = {"language", "prefix"}
+PLAIN = {"language", "prefix", "query_prompt", "document_prompt"}
 """Strings that are neither a file nor a model."""
 
 
@@ -292,6 +284,8 @@ def test_every_option_that_names_a_file_or_a_model_is_declared(options, tmp_path
         others = {"teacher": str(named)} if name == "queries" else {}
         others |= {"queries": str(named)} if name == "teacher" else {}
         others |= {"teacher": "dense"} if name == "encoder" else {}
+        given = {"encoder": "vectors", "vectors": str(named)}
+        others |= given if name == "query_vectors" else {}
         known = {key: value for key, value in others.items() if key in options.model_fields}
         made = options.model_validate(values | known)
         assert str(named) in {*map(str, made.files()), *made.weights()}, f"{options}: {name}"
@@ -299,3 +293,16 @@ def test_every_option_that_names_a_file_or_a_model_is_declared(options, tmp_path
 
 def required(options: type[StrictModel]):
     return [name for name, field in options.model_fields.items() if field.is_required()]
+
+
+def test_reading_queries_for_their_digest_reports_nothing(tiny_corpus, tmp_path, caplog):
+    """The training reads them again, and reports skipped items then."""
+    corpus = shutil.copytree(tiny_corpus, tmp_path / "corpus")
+    with (corpus / "qrels" / "train.tsv").open("a", encoding="utf-8") as file:
+        query = (corpus / "qrels" / "train.tsv").read_text().splitlines()[1].split("\t")[0]
+        file.write(f"{query}\tcopy-disk\t0\n")
+    recipe = load_recipe("default")
+    training_inputs(TrainingJob("default", corpus, tmp_path / "m"), recipe)
+    assert not [line for line in caplog.messages if "grade 0" in line]
+    train_queries(corpus, None, None, {one.key for one in read_corpus(corpus)})
+    assert len([line for line in caplog.messages if "grade 0" in line]) == 1

@@ -1,6 +1,6 @@
-"""train.py in a separate process, killed at random moments: GENIR_KILLS of them, 3 by default.
+"""train.py in a separate process, killed at random moments: GENIR_KILLS of them, 2 by default.
 
-The first two thirds are at any moment after the start, the rest during the last save.
+The first half is at any moment after the start, the rest during the last save.
 """
 
 import json
@@ -18,7 +18,7 @@ from genir.manifest import check_manifest
 from genir.retriever import Retriever
 
 TOP = Path(__file__).parents[2]
-KILLS = int(os.environ.get("GENIR_KILLS", "3"))
+KILLS = int(os.environ.get("GENIR_KILLS", "2"))
 PATIENCE = 120
 """Seconds without progress after which a process counts as hung."""
 
@@ -73,12 +73,12 @@ def training(recipe_file, tiny_corpus, tmp_path):
     return Training(recipe_file, tiny_corpus, tmp_path / "model")
 
 
-def test_killed_at_random_moments_it_goes_on_each_time(training):
+def test_killed_at_random_moments_it_resumes_each_time(training):
     rng = random.Random()
     for number in range(KILLS):
         begun = training.steps()
         process = training.start("--resume")
-        if number < KILLS - KILLS // 3:
+        if number < KILLS - KILLS // 2:
             training.wait_until(lambda old=begun: moved(training, old), process)
             pause(rng.uniform(0, 1), training, process)
         else:
@@ -108,7 +108,7 @@ def pause(seconds, training, process):
     training.wait_until(lambda: time.monotonic() > until, process)
 
 
-def test_ctrl_c_saves_says_so_and_is_told_from_success(training):
+def test_ctrl_c_saves_and_exits_with_its_own_code(training):
     process = training.start()
     training.wait_until(lambda: training.steps() > 2, process)
     process.send_signal(signal.SIGINT)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 from fastapi.testclient import TestClient
-from tiny import SCRATCH
+from tiny import SCRATCH, under
 from tokenizers import Tokenizer
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 from typer.testing import CliRunner
@@ -82,9 +82,7 @@ def test_all_that_a_query_leads_to_is_found_in_one_sequence(retriever):
     asked = [f"what lies at {name}?" for name in NAMES]
     pairs = [sorted((n, n ^ 1)) for n in range(len(NAMES))]
     joined = retriever.search(asked, k=2)
-    one = retriever.recipe.decoding.model_copy(update={"max_identifiers": 1})
-    retriever.recipe = retriever.recipe.model_copy(update={"decoding": one})
-    single = retriever.search(asked, k=len(NAMES))
+    single = under(retriever, max_identifiers=1).search(asked, k=len(NAMES))
     for pair, together, alone in zip(pairs, joined, single, strict=True):
         first, second = (NAMES[n] for n in pair)
         assert [hit.key for hit in together] == [first, second]
@@ -145,14 +143,14 @@ def test_a_server_takes_it_and_refuses_the_tree_of_beams(retriever):
         answer = client.post("/v1/search", json={"query": "what lies at bark?", "k": 2})
         assert [hit["key"] for hit in answer.json()["hits"]] == ["bark", "cedar"]
         refused = client.get("/v1/explain", params={"query": "bark", "k": 2})
-        assert refused.status_code == 422 and "this model emits several" in refused.json()["detail"]
+        assert (
+            refused.status_code == 422
+            and "strategy = 'corpusbrain' does not support it" in refused.json()["detail"]
+        )
 
 
-def test_what_follows_one_identifier_is_refused(retriever):
-    message = (
-        r"this model emits several \(\[decoding\] max_identifiers = 5\).*a model with "
-        r"max_identifiers = 1"
-    )
+def test_features_of_one_identifier_are_refused(retriever):
+    message = r"\[decoding\] strategy = 'corpusbrain' does not support it; use a model with"
     for asked in (
         lambda: explain(retriever, "bark", "bark"),
         lambda: beam_tree(retriever, "bark"),
@@ -177,7 +175,7 @@ REFUSED = [
     (['losses=[{loss="cross-entropy", softmax="trie"}]'], "cross-entropy over legal symbols"),
     (
         ['tasks=[{task="queries"}]', "identifiers.scheme=atomic"],
-        r"max_identifiers = 5: .* or set max_identifiers",
+        "max_identifiers = 5: .* or set max_identifiers",
     ),
 ]
 

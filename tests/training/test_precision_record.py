@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_pipeline import EVERY_STEP, crash, figures, interrupted, weights_of
+from interruptions import killed
+from test_pipeline import EVERY_STEP, figures, weights_of
 
 from genir.errors import InputError
 from genir.manifest import sha256
 from genir.models import precision
 from genir.models.encoder import TextEncoder
 from genir.training.checkpoints import WorkFolder
-from genir.training.loop import Trainer
+from genir.training.losses.cross_entropy import CrossEntropy
 from genir.training.pipeline import train
 from genir.training.precision_record import recorded_precision
 
@@ -34,29 +35,14 @@ def dtypes(monkeypatch):
 
         monkeypatch.setattr(owner, name, noting)
 
-    monkeypatch.setattr(TextEncoder, "_try", lambda self, name: None)  # no measurement
+    monkeypatch.setattr(TextEncoder, "try_out", lambda *_: None)  # no measurement
     note("embedding", TextEncoder, "forward")
-    real = Trainer._step
-
-    def step(self, batch):
-        real_call = self.model.forward
-
-        def forward(*given, **named):
-            seen["training"].add("bf16" if torch.is_autocast_enabled("cpu") else "fp32")
-            return real_call(*given, **named)
-
-        self.model.forward = forward
-        try:
-            return real(self, batch)
-        finally:
-            del self.model.forward
-
-    monkeypatch.setattr(Trainer, "_step", step)
+    note("training", CrossEntropy, "compute")
     return seen
 
 
 @pytest.mark.parametrize(("share", "taken"), [(FASTER, "bf16"), (SLOWER, "fp32")])
-def test_a_training_takes_and_tells_what_was_measured(
+def test_a_training_uses_and_reports_the_measured_precision(
     make_job, measured, dtypes, capsys, share, taken
 ):
     measured(share)
@@ -79,7 +65,7 @@ def test_going_on_under_another_measurement_ends_at_the_same_bits(
     whole = make_job(out=tmp_path / "whole")
     train(whole)
     job = make_job(EVERY_STEP, out=tmp_path / "other")
-    interrupted(job, 9, crash)
+    killed(job, 9)
     asked = measured(after)
     capsys.readouterr()
     train(replace(job, resume=True))
@@ -93,7 +79,7 @@ def precision_of(folder):
     return json.loads((folder / "metrics.json").read_text())["precision"]
 
 
-def test_what_was_prepared_under_another_measurement_keeps_it(make_job, measured, tmp_path):
+def test_a_prepared_run_keeps_its_precision(make_job, measured, tmp_path):
     measured(FASTER)
     job = make_job("training.max_steps=2")
     train(job, prepare_only=True)
@@ -140,7 +126,7 @@ def test_a_model_trained_on_the_way_takes_the_same(make_job, measured, tmp_path)
 def test_a_damaged_record_is_refused_by_name(make_job, measured, text):
     measured(FASTER)
     job = make_job("training.max_steps=4", EVERY_STEP)
-    interrupted(job, 3, crash)
+    killed(job, 3)
     WorkFolder(job.out).precision.write_text(text)
     with pytest.raises(InputError, match=r"precision.json: damaged; --overwrite starts"):
         train(replace(job, resume=True))

@@ -10,11 +10,12 @@ ROW = {"step": 5, "seconds": 61.2, "loss": 1.2345, "RR@10": 0.5, "Success@10": 0
 
 
 def test_off_a_terminal_a_measurement_is_a_line(capsys):
-    with Display(10, 0, shown=True) as display:
-        for _ in range(5):
-            display.advance(torch.tensor(2.0))
-        display.show_dev_metrics(ROW, asked=True)
-        display.show_dev_metrics({**ROW, "step": 0, "loss": None}, asked=True)
+    display = Display(10, 0, shown=True)
+    with display.bar:
+        for step in range(1, 6):
+            display.advance(step, torch.tensor(2.0))
+        display.show_dev_metrics(ROW)
+        display.show_dev_metrics({**ROW, "step": 0, "loss": None})
     shown = capsys.readouterr()
     first, second = shown.err.splitlines()
     assert " ".join(first.split()) == "step 5/10 61 s loss 1.234 dev RR@10 0.500 Success@10 0.750"
@@ -22,15 +23,17 @@ def test_off_a_terminal_a_measurement_is_a_line(capsys):
 
 
 def test_without_dev_questions_a_measurement_has_no_dev_figures(capsys):
-    with Display(10, 0, shown=True) as display:
-        display.show_dev_metrics({**ROW, "RR@10": 0.0, "Success@10": 0.0}, asked=False)
+    display = Display(10, 0, shown=True)
+    with display.bar:
+        display.show_dev_metrics({**ROW, "RR@10": None, "Success@10": None})
     assert " ".join(capsys.readouterr().err.split()) == "step 5/10 61 s loss 1.234"
 
 
 def test_other_processes_say_nothing(capsys):
-    with Display(10, 0, shown=False) as display:
-        display.advance(torch.tensor(2.0))
-        display.show_dev_metrics(ROW, asked=True)
+    display = Display(10, 0, shown=False)
+    with display.bar:
+        display.advance(1, torch.tensor(2.0))
+        display.show_dev_metrics(ROW)
     assert capsys.readouterr().err == ""
 
 
@@ -47,10 +50,11 @@ def terminal(monkeypatch):
 
 
 def test_on_a_terminal_a_bar_shows_steps_loss_and_dev(terminal):
-    with Display(10, 3, shown=True) as display:
-        for _ in range(2):
-            display.advance(torch.tensor(2.0))
-        display.show_dev_metrics(ROW, asked=True)
+    display = Display(10, 3, shown=True)
+    with display.bar:
+        for step in (4, 5):
+            display.advance(step, torch.tensor(2.0))
+        display.show_dev_metrics(ROW)
         display.bar.refresh()
     shown = terminal.getvalue()
     assert "5/10" in shown and "loss 2.000" in shown and "dev RR@10 0.500" in shown

@@ -1,6 +1,6 @@
 """Built-in recipes: two training steps of each on a tiny corpus, then search.
 
-A recipe that starts from others is trained after them, two steps each.
+A recipe that starts from another is trained after it, two steps each.
 """
 
 import json
@@ -17,7 +17,7 @@ from genir.retriever import Retriever
 from genir.serving.app import create_app
 from genir.training.pipeline import TrainingJob, train
 
-FINDING = [name for name in recipe_names() if load_recipe(name).decoding.mode != "text"]
+FINDING = [name for name in recipe_names() if not load_recipe(name).decoding.is_text]
 """All recipes except query generators, which find no documents."""
 IDLE = {"corpusbrain": ["iss", "lps", "hip"]}
 """Tasks of a recipe that make no example of short pages without links."""
@@ -89,6 +89,11 @@ def test_a_model_with_words_takes_text_and_identifiers_in_one_training(tiny_corp
 
 
 def test_random_rows_are_for_atomic_identifiers(make_job):
-    settings = ("identifiers.scheme=residual", "identifiers.levels=2", "identifiers.codes=8")
+    settings = (
+        "model.word_set_size=0",
+        "identifiers.scheme=residual",
+        "identifiers.levels=2",
+        "identifiers.codes=8",
+    )
     with pytest.raises(InputError, match="row_init = 'random' is for the scheme 'atomic'"):
         train(make_job(*settings, "model.row_init=random"))

@@ -4,11 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from interruptions import killed
 from safetensors.numpy import load_file
 from tiny import SCRATCH
 
 from genir.errors import InputError
-from genir.training.loop import Trainer
 from genir.training.pipeline import TrainingJob, train
 
 CODES = {"scheme": "residual", "levels": 2, "codes": 8}
@@ -34,7 +34,7 @@ def recipe_of(case, encoder):
     """Return a recipe as TOML: eight steps with dropout, a checkpoint after each."""
     identifiers, kind, losses = CASES[case]
     model = (
-        {"kind": "encoder-head", "lexical_dim": 8}
+        {"kind": "encoder-head", "word_set_size": 8 if identifiers["scheme"] == "atomic" else 0}
         if kind == "encoder-head"
         else SCRATCH | {"dropout": 0.1}
     )
@@ -52,22 +52,6 @@ def recipe_of(case, encoder):
         "\n".join([head, *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
         for head, values in parts
     )
-
-
-def killed(job, step):
-    """Exit in the middle of a step."""
-    real, taken = Trainer._step, []
-
-    def count(self, batch):
-        taken.append(None)
-        if len(taken) == step:
-            raise KeyboardInterrupt
-        return real(self, batch)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_step", count)
-        with pytest.raises(KeyboardInterrupt):
-            train(job)
 
 
 def weights_of(folder):

@@ -6,26 +6,19 @@ import shutil
 
 import pytest
 import torch
+from in_process import run
+from interruptions import at_step, crash
 
 from genir.corpus.serialization import document_of
 from genir.errors import InputError
-from genir.models.encoder import encode_texts, pad_batch
+from genir.models.tokenization import encode_texts, pad_batch
 from genir.retriever import Retriever
 from genir.tasks.registry import build_mixture
 from genir.training.adapters import add_adapters, merge_adapters
 from genir.training.incremental import RefreshRequest, Replay, refresh
 from genir.training.loop import Trainer
-from genir.training.pipeline import TrainingJob, train
 
 THINGS = ("wire", "cloud", "queue", "panel", "ledger", "beacon", "vault", "mirror")
-
-
-@pytest.fixture(scope="module")
-def trained(tiny_recipe, tiny_corpus, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.toml").write_text(tiny_recipe)
-    train(TrainingJob(str(folder / "tiny.toml"), tiny_corpus, folder / "model"))
-    return folder / "model"
 
 
 def new_documents():
@@ -51,8 +44,8 @@ def files(tiny_corpus, tmp_path):
 
 
 @pytest.fixture
-def model(trained, tmp_path):
-    folder = shutil.copytree(trained, tmp_path / "model")
+def model(whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "model")
     Retriever.load(folder, "cpu").add(new_documents())
     return folder
 
@@ -75,7 +68,7 @@ def test_new_documents_are_learned_and_the_folder_says_so(model, files):
     assert places(model).index("new-6") <= before
     assert (found.version, found.documents) == (2, 8) and found.steps > 8
     assert found.old.questions == 8 and found.new.after >= found.new.before
-    assert after.version == 2 and not after.untrained.any() and len(after.table.keys) == 48
+    assert after.version == 2 and not after.index.untrained.any() and len(after.table.keys) == 48
     assert [(v.kind, v.kept) for v in after.versions()] == [
         ("trained", False), ("add", False), ("refresh", True)]  # fmt: skip
     noted = json.loads(after.attachments["metrics.json"])["refreshes"][0]
@@ -86,25 +79,23 @@ def test_new_documents_are_learned_and_the_folder_says_so(model, files):
         refresh(request(model, files))
 
 
-def test_what_changes_meanwhile_is_in_the_refreshed_model(model, files, monkeypatch):
-    real = Trainer.run
-
-    def run(self):
+def test_changes_during_a_refresh_are_in_the_refreshed_model(model, files):
+    def change():
         other = Retriever.load(model, "cpu")
         other.add([document_of({"_id": "late", "text": "a late cloud", "lang": "fr"}, "")])
         other.delete(["new-1", "copy-file"])
         other.replace([document_of({"_id": "new-2", "text": "another queue"}, "")])
         other.compact()  # removes the journal with their record
-        return real(self)
 
-    monkeypatch.setattr(Trainer, "run", run)
-    refresh(request(model, files, "training.epochs=1"))
+    refresh(request(model, files, "training.epochs=1", on_step=[at_step(1, change)]))
     after = Retriever.load(model, "cpu")
     keys = {key for key in after.table.keys if after.table.is_live(key)}
     assert "late" in keys and not {"new-1", "copy-file"} & keys and len(keys) == 47
     assert after.documents.find("new-2").text == "another queue"
     assert [hit.key for hit in after.search(["cloud"], 47, {"lang": "fr"})[0]] == ["late"]
-    unlearned = {key for key, late in zip(after.table.keys, after.untrained, strict=True) if late}
+    unlearned = {
+        key for key, late in zip(after.table.keys, after.index.untrained, strict=True) if late
+    }
     assert unlearned == {"late", "new-2"} and after.version == 5
 
 
@@ -123,21 +114,13 @@ def test_numbers_of_a_refresh_are_finite(tmp_path, name, value):
 
 
 @pytest.mark.parametrize("adapters", [0, 2])
-def test_a_killed_refresh_goes_on_to_the_same_end(model, files, tmp_path, monkeypatch, adapters):
+def test_a_killed_refresh_resumes_to_the_same_result(model, files, tmp_path, adapters):
     other = shutil.copytree(model, tmp_path / "whole" / "model")
     settings = ("training.epochs=2", "training.checkpoint_seconds=0")
     refresh(request(other, files, *settings, adapters=adapters))
-    real, taken = Trainer._step, []
-
-    def step(self, batch):
-        taken.append(None)
-        if len(taken) == 4:
-            raise KeyboardInterrupt
-        return real(self, batch)
-
-    monkeypatch.setattr(Trainer, "_step", step)
+    stopping = request(model, files, *settings, adapters=adapters, on_step=[at_step(4, crash)])
     with pytest.raises(KeyboardInterrupt):
-        refresh(request(model, files, *settings, adapters=adapters))
+        refresh(stopping)
     assert Retriever.load(model).version == 1
     with pytest.raises(InputError, match=r"--resume continues it"):
         refresh(request(model, files, *settings, adapters=adapters))
@@ -166,13 +149,11 @@ def test_a_teacher_s_file_must_be_there_before_a_refresh_costs_anything(model, f
     assert not model.with_name("model.refresh").exists()
 
 
-def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher, monkeypatch):
+def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher):
     run, settings = teacher
     settings = (*settings, "training.checkpoint_seconds=0")
-    monkeypatch.setattr("genir.training.incremental._compare_dev_metrics", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        refresh(request(model, files, *settings))
-    monkeypatch.undo()
+        refresh(request(model, files, *settings, on_step=[at_step(2, crash)]))
     before = run.read_text()
     run.write_text(before.replace("2.0", "3.0"))
     with pytest.raises(InputError, match=r"other inputs \(file .*teacher.run: sha256"):
@@ -181,19 +162,13 @@ def test_a_refresh_does_not_go_on_with_another_run_file(model, files, teacher, m
     assert refresh(request(model, files, *settings, resume=True)).steps == 3
 
 
-def test_a_refresh_without_a_record_of_its_inputs_does_not_go_on(model, files, monkeypatch):
+def test_a_refresh_without_a_record_of_its_inputs_does_not_go_on(model, files):
     settings = ("training.max_steps=3", "training.checkpoint_seconds=0")
-    monkeypatch.setattr("genir.training.incremental._compare_dev_metrics", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        refresh(request(model, files, *settings))
-    monkeypatch.undo()
+        refresh(request(model, files, *settings, on_step=[at_step(2, crash)]))
     (model.with_name("model.refresh") / "inputs.json").unlink()
     with pytest.raises(InputError, match=r"inputs.*--overwrite"):
         refresh(request(model, files, *settings, replay=5.0, resume=True))
-
-
-def interrupted(*_):
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("changed", ["q.tsv", "made.jsonl"])
@@ -229,6 +204,22 @@ def test_new_documents_without_an_example_are_refused(model, tiny_corpus):
     assert sorted(os.listdir(model.parent)) == ["model"]
 
 
+def test_a_refresh_without_queries_trains_nothing_and_says_so(model, files):
+    queries = "training.without_queries=skip"
+    with pytest.raises(InputError, match="trained on queries only, and there are none; give"):
+        refresh(RefreshRequest(model, settings=(queries,)))
+    assert Retriever.load(model).index.untrained.sum() == len(THINGS)
+    assert refresh(request(model, files, queries, "training.max_steps=1")).documents == len(THINGS)
+
+
+def test_a_refresh_without_dev_queries_reports_no_scores(model, files, capsys):
+    settings = ["--set=training.dev_queries=0", "--set=training.max_steps=1"]
+    paths = [f"--queries={files['queries']}", f"--qrels={files['qrels']}"]
+    assert run("refresh", model, *paths, *settings) == 0
+    shown = "dev RR@10 of old documents not measured -> not measured, of new ones not measured"
+    assert shown in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_refresh_that_was_killed_after_the_exchange_is_over(model, files, monkeypatch):
     monkeypatch.setattr("genir.training.incremental.WorkFolder.close", lambda self: None)
     refresh(request(model, files, "training.max_steps=1"))
@@ -239,7 +230,7 @@ def test_a_refresh_that_was_killed_after_the_exchange_is_over(model, files, monk
     assert not model.with_name("model.refresh").exists()
 
 
-def test_old_documents_are_replayed_in_the_share_asked_for(model, documents, queries):
+def test_old_documents_are_replayed_in_the_requested_share(model, documents, queries):
     retriever = Retriever.load(model, "cpu")
     mixture = build_mixture(retriever.recipe.tasks, 0)
     examples = mixture.epoch(0, list(retriever.documents), retriever.table, queries)

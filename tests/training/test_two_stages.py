@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from interruptions import killed
 from safetensors.numpy import load_file
 
 from genir.corpus.pseudo_queries import read_pseudo_queries
@@ -44,7 +45,7 @@ words = 2
 [[tasks]]
 task = "write-queries"
 [decoding]
-mode = "text"
+strategy = "text"
 """
     + SCRATCH
 )
@@ -68,6 +69,7 @@ scheme = "url"
 task = "written-passages"
 words = 5
 [decoding]
+strategy = "tome"
 beams = 4
 """
     + SCRATCH
@@ -89,7 +91,7 @@ ngrams = 2
 task = "queries"
 [decoding]
 beams = 4
-aggregate = "views"
+strategy = "minder"
 """
     + SCRATCH
 )
@@ -123,22 +125,6 @@ def weights_of(folder):
     return [{name: t.tobytes() for name, t in own.items()} for own in tensors]
 
 
-def killed(job, step):
-    """Exit in the middle of step number `step`, counted over all trainings."""
-    real, taken = Trainer._step, []
-
-    def count(self, batch):
-        taken.append(None)
-        if len(taken) == step:
-            raise KeyboardInterrupt
-        return real(self, batch)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_step", count)
-        with pytest.raises(KeyboardInterrupt):
-            train(job)
-
-
 def test_one_command_trains_both_stages_into_one_folder(whole):
     assert sorted(os.listdir(whole.parent)) == ["model", "two.toml", "writer.toml"]
     files = check_manifest(whole)["files"]
@@ -151,17 +137,17 @@ def test_one_command_trains_both_stages_into_one_folder(whole):
     loaded = Retriever.load(whole)
     hits = loaded.search(["duplicate a document", "erase"], 40)
     assert [len({hit.key for hit in found}) for found in hits] == [40, 40]
-    urls = {loaded.scheme.text(document) for document in loaded.documents}
+    urls = {loaded.decoder.stage.scheme.text(document) for document in loaded.documents}
     assert {hit.identifier for hit in hits[0]} == urls
-    assert loaded.passage_stage.recipe.training.max_steps == 4
-    assert loaded.query_counts.sum() == 76  # pseudo-queries do not make a document seen
+    assert loaded.decoder.strategy.passage_stage.config.training.max_steps == 4
+    assert loaded.index.query_counts.sum() == 76  # pseudo-queries do not make a document seen
 
 
 def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "copy")
     retriever = Retriever.load(tmp_path / "copy")
     (best,) = retriever.search(["erase a disk"], 1)[0]
-    with pytest.raises(InputError, match="two-stage model does not support insertions"):
+    with pytest.raises(InputError, match="strategy = 'tome' does not support insertions"):
         retriever.add([Document("new", "a new text", url="https://a.example/new")])
     retriever.delete([best.key])
     assert best.key not in {hit.key for hit in retriever.search(["erase a disk"], 10)[0]}
@@ -170,7 +156,9 @@ def test_documents_are_deleted_from_two_stages_but_none_is_added(whole, tmp_path
     retriever.compact()  # renumbers documents in both stages
     for one in (retriever, Retriever.load(tmp_path / "copy")):
         assert [(hit.key, hit.score) for hit in one.search(["erase a disk"], 30)[0]] == before
-        assert one.passage_stage.table.keys == one.table.keys and len(one.table.keys) == len(before)
+        assert one.decoder.strategy.passage_stage.table.keys == one.table.keys and len(
+            one.table.keys
+        ) == len(before)
 
 
 def test_a_compaction_numbers_documents_anew_and_passages_follow(whole, tmp_path):
@@ -190,7 +178,7 @@ def test_a_compaction_numbers_documents_anew_and_passages_follow(whole, tmp_path
 
 
 @pytest.mark.parametrize("saved_before", [False, True])
-def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, saved_before):
+def test_a_compaction_drops_the_passages_of_deleted_documents(whole, tmp_path, saved_before):
     shutil.copytree(whole, tmp_path / "copy")
     retriever = Retriever.load(tmp_path / "copy")
     retriever.delete([key for key in retriever.table.keys if "copy" in key or "disk" in key])
@@ -200,12 +188,16 @@ def test_a_compaction_forgets_the_passages_of_what_was_deleted(whole, tmp_path, 
     for one in (retriever, Retriever.load(tmp_path / "copy")):
         left = list(one.documents)
         own = {
-            passage for passages in one.passage_stage.scheme.encode(left) for passage in passages
+            passage
+            for passages in one.decoder.strategy.passage_stage.scheme.encode(left)
+            for passage in passages
         }
-        first = one.passage_stage.table
+        first = one.decoder.strategy.passage_stage.table
         assert {first.identifier(row) for row in range(len(first))} == own
         assert len(left) == 28 and len(first.keys) == len(one.table.keys) == 28
-        assert not any("copy" in one.passage_stage.scheme.to_text(passage) for passage in own)
+        assert not any(
+            "copy" in one.decoder.strategy.passage_stage.scheme.to_text(passage) for passage in own
+        )
 
 
 def test_a_kill_in_each_of_the_trainings_is_resumed(whole, job):
@@ -225,9 +217,9 @@ def splits(monkeypatch):
     """Return recipe name -> its train queries and seed."""
     seen, real = {}, Trainer.__init__
 
-    def note(self, retriever, split, work):
+    def note(self, retriever, split, *rest, **named):
         seen[retriever.recipe.name] = (retriever.recipe.training.seed, split)
-        real(self, retriever, split, work)
+        real(self, retriever, split, *rest, **named)
 
     monkeypatch.setattr(Trainer, "__init__", note)
     return seen
@@ -264,8 +256,8 @@ def test_another_file_of_queries_is_not_resumed_with(job, tmp_path):
 
 def test_bad_queries_leave_no_trace(job, tmp_path):
     path = tmp_path / "made.jsonl"
-    path.write_text('{"document": "no-such", "text": "what"}\n')
-    with pytest.raises(InputError, match=r"made.jsonl:1: document 'no-such' is unknown"):
+    path.write_text('{"document": "absent", "text": "what"}\n')
+    with pytest.raises(InputError, match=r"made.jsonl:1: document 'absent' is unknown"):
         train(replace(job, settings=[f"pseudo_queries.source={path}"]))
     path.write_text('{"document": "copy-file", "query": "what"}\n')
     with pytest.raises(InputError, match=r'made.jsonl:1: .*write {"document": key, "text": query}'):
@@ -276,8 +268,8 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("passage_stage.identifiers.scheme=atomic", "must be text; take 'passage'"),
-        ("decoding.mode=exact", "two stages answer by beam search"),
+        ("passage_stage.identifiers={scheme='atomic'}", "must be text; take 'passage'"),
+        ("decoding.strategy=exact", "does not use the .passage_stage."),
         ("passage_stage.tasks.0.task=query", "unknown task 'query'"),
         (
             "pseudo_queries.source=default",
@@ -291,7 +283,7 @@ def test_bad_queries_leave_no_trace(job, tmp_path):
         ("pseudo_queries.settings=['training.epoch=3']", "did you mean 'epochs'"),
     ],
 )
-def test_what_cannot_work_is_refused_before_it_costs_anything(job, tmp_path, setting, message):
+def test_an_invalid_recipe_is_refused_before_any_work(job, tmp_path, setting, message):
     with pytest.raises(InputError, match=message):
         train(replace(job, settings=[setting]))
     assert "model.training" not in os.listdir(tmp_path)
@@ -302,7 +294,7 @@ def test_a_generator_needs_train_queries(job, tiny_corpus):
         train(replace(job, corpus=tiny_corpus / "corpus.jsonl"))
 
 
-def test_the_generator_never_sees_what_is_held_out(job, splits):
+def test_the_generator_never_sees_dev_queries(job, splits):
     train(
         replace(job, settings=["training.seed=5", "pseudo_queries.settings=['training.epochs=1']"])
     )
@@ -317,7 +309,7 @@ def query_views(folder):
     """Return the query views of a saved model, as texts by key."""
     loaded, shown = Retriever.load(folder), {}
     for row in range(len(loaded.table)):
-        text = loaded.scheme.to_text(loaded.table.identifier(row))
+        text = loaded.decoder.stage.scheme.to_text(loaded.table.identifier(row))
         if text.startswith("query: "):
             shown.setdefault(loaded.table.key_of(row), set()).add(text.removeprefix("query: "))
     return shown
@@ -345,7 +337,7 @@ def test_one_command_makes_queries_up_that_are_views_and_learned_from(job, split
     assert query_views(tmp_path / "third") == {"copy-file": {"clone a text"}}
 
 
-def test_dev_questions_are_left_out_of_what_is_made_up():
+def test_dev_queries_are_excluded_from_generated_ones():
     split = DevSplit({"a": ["one"]}, {"held out": frozenset({"a"})}, is_synthetic=False)
     joined = join_queries(split, {"a": ["two", "Held  out"], "b": ["held out"]})
     assert joined.train == {"a": ["one", "two"]} and split.train == {"a": ["one"]}

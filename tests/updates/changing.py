@@ -1,4 +1,4 @@
-"""Documents to add, and what a retriever holds."""
+"""Documents to add, and the content of a retriever."""
 
 import json
 
@@ -6,13 +6,13 @@ from genir.corpus.serialization import document_of, record_of
 
 
 def make_document(key, text="hide the volume of a host", **fields):
-    """Return a document with a URL and a title of its own."""
+    """Return a document with its own URL and title."""
     record = {"_id": key, "title": f"{key} title", "text": text} | fields
     return document_of({"url": f"https://docs.example.org/new/{key}"} | record, "test")
 
 
 def state(retriever):
-    """Return what a retriever holds: all that its live documents are, by key."""
+    """Return the live documents of a retriever, by key."""
     keys = [key for key in retriever.table.keys if retriever.table.is_live(key)]
     return {key: text_of(one) for key, one in retriever.documents.fetch(keys).items()}
 

@@ -33,8 +33,8 @@ def test_a_backup_is_the_folder_at_its_last_version(folder, tmp_path):
     retriever = Retriever.load(folder, "cpu")
     retriever.add([make_document("a")])
     retriever.delete(["copy-file"])
-    told = json.loads(genir("backup", folder, tmp_path / "copy", "--json"))
-    assert told["version"] == 2 and told["bytes"] > 1000
+    report = json.loads(genir("backup", folder, tmp_path / "copy", "--json"))
+    assert report["version"] == 2 and report["bytes"] > 1000
     copy = Retriever.load(tmp_path / "copy", "cpu")
     assert state(copy) == state(retriever) and copy.version == 2
     copy.delete(["a"])
@@ -105,7 +105,7 @@ def changed(folder, tmp_path):
     for key in "abc":
         retriever.add([make_document(key)])
     copy = shutil.copytree(folder, tmp_path / "killed", ignore=shutil.ignore_patterns("*-shm"))
-    with closing(retriever._journal):
+    with closing(retriever.updates._journal):
         yield copy
 
 
@@ -119,8 +119,8 @@ def test_a_folder_that_lost_a_file_of_its_journal_is_refused_by_every_reader(cha
 
 def test_a_running_model_notices_that_the_journal_fell_behind(changed):
     retriever = Retriever.load(changed, "cpu")
-    retriever._journal.close()
-    base = retriever._journal.base
+    retriever.updates._journal.close()
+    base = retriever.updates._journal.base
     base.record.advance(backup.Commit(7, b"more"))
     with pytest.raises(InputError, match="it ends at version 3, but version 7 was acknowledged"):
         retriever.sync()
@@ -128,7 +128,7 @@ def test_a_running_model_notices_that_the_journal_fell_behind(changed):
         retriever.delete(["a"])
 
 
-def test_recovering_keeps_what_is_intact(changed):
+def test_recovering_keeps_intact_changes(changed):
     log = changed / "journal-0.sqlite-wal"
     os.truncate(log, log.stat().st_size - 100)
     with pytest.raises(InputError, match="version 3 was acknowledged"):
@@ -172,7 +172,7 @@ def test_a_backup_never_goes_to_the_model_itself_inside_or_above(folder, tmp_pat
     target = folder.parent / place.replace("model", folder.name)
     (folder.parent / "precious").write_text("x")
     for overwrite in (False, True):
-        with pytest.raises(InputError, match="inside it or above it; give another place"):
+        with pytest.raises(InputError, match="inside it or above it; choose another path"):
             back_up(folder, target, overwrite)
     assert (folder.parent / "precious").exists() and state(Retriever.load(folder, "cpu"))
 
@@ -250,11 +250,11 @@ def test_a_folder_in_the_place_of_a_journal_file_is_recovered_from(changed):
 
 @pytest.fixture
 def misfit(folder):
-    """Return a folder with one change of its own, one of another model, and one after that."""
+    """Return a folder with one change, one of another model, and one after that."""
     retriever = Retriever.load(folder, "cpu")
     retriever.add([make_document("a")])
-    journal = retriever._journal
-    for version, key in [(2, "no-such-key"), (3, "copy-file")]:
+    journal = retriever.updates._journal
+    for version, key in [(2, "absent-key"), (3, "copy-file")]:
         with journal.transaction() as writing:
             writing.copy(Change(version, "delete", "now", [SetLive(key, False)]))
     journal.close()
@@ -264,7 +264,7 @@ def misfit(folder):
 def test_a_folder_that_loading_refuses_is_not_copied(misfit, tmp_path):
     for use in (lambda: Retriever.load(misfit, "cpu"), lambda: back_up(misfit, tmp_path / "copy")):
         with pytest.raises(
-            InputError, match="'no-such-key': is marked live or deleted, but was never"
+            InputError, match="'absent-key': is marked live or deleted, but was never"
         ) as refused:
             use()
         assert f"{misfit}/journal-0.sqlite: damaged" in str(refused.value)
@@ -282,7 +282,10 @@ def test_recovering_keeps_the_changes_before_one_of_another_model(misfit):
 @pytest.mark.parametrize("scheme", ["atomic", "residual", "url"])
 def test_a_journal_is_held_against_the_bounds_that_loading_has(tiny_folder, scheme):
     folder = tiny_folder(scheme)
-    assert journal_validator(folder).func.__self__ == Retriever.load(folder, "cpu").shape
+    assert (
+        journal_validator(folder).func.__self__
+        == Retriever.load(folder, "cpu").updates.loaded.shape
+    )
 
 
 def test_a_folder_that_is_replaced_while_it_is_checked_is_checked_again(

@@ -79,7 +79,7 @@ DAMAGE = (flip, flip, flip, cut, cut, zero, lose, lose_log_and_database, grow, t
 
 
 def loaded(folder):
-    """Return what a folder serves; None where it is refused by the name of its journal."""
+    """Return the documents of a folder; None if it is refused by the name of its journal."""
     try:
         retriever = Retriever.load(folder, "cpu")
     except InputError as error:

@@ -1,8 +1,9 @@
-"""Documents come, change and go: what a query finds, what a reload finds, what is refused."""
+"""Added, changed and deleted documents: search results, reloads and refusals."""
 
 import random
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import QUERIES, SCHEMES
 
+from genir.decoding.stage import Stage
 from genir.errors import InputError
+from genir.evaluation.beam_tree import beam_tree
+from genir.evaluation.explain import explain
+from genir.models.encoder_head.model import EncoderHeadModel
+from genir.models.encoder_head.word_sets import WordSets
 from genir.retriever import Retriever
+from genir.updates.planning import embed_documents, plan_upserts
+from genir.updates.updates import Updates
 
 
 @pytest.fixture(params=SCHEMES)
@@ -30,7 +38,7 @@ def answers(retriever):
     return [[(h.key, h.rank, h.identifier) for h in hits] for hits in retriever.search(QUERIES, 9)]
 
 
-# --- what a query finds ------------------------------------------------------------------------
+# --- search results ----------------------------------------------------------------------------
 
 
 def test_an_added_document_is_found_at_once_and_after_a_load(retriever):
@@ -45,7 +53,7 @@ def test_an_added_document_is_found_at_once_and_after_a_load(retriever):
     assert answers(retriever) == answers(reloaded(retriever))
 
 
-def test_an_answer_shows_the_version_that_made_it_whatever_changes_before_its_snippets(folder):
+def test_an_answer_shows_its_version_despite_later_changes(folder):
     retriever = Retriever.load(folder, "cpu")
     retriever.add([make_document("a", "the old text of this page")])
     expected = retriever.search(["copy a page"], 41)[0]
@@ -71,7 +79,7 @@ def test_a_deleted_document_is_never_found_and_k_hits_still_are(retriever):
         assert all("disk" in key for key in found(one, where={"tags": "disk"}))
 
 
-def test_no_random_query_finds_what_is_deleted(folder):
+def test_no_random_query_finds_deleted_documents(folder):
     retriever, rng = Retriever.load(folder, "cpu"), random.Random(0)
     words = sorted({word for one in retriever.documents for word in one.text.split()})
     asked = [" ".join(rng.choices(words, k=rng.randint(1, 8))) for _ in range(300)]
@@ -120,7 +128,7 @@ def test_a_deleted_document_may_come_back_with_another_text(retriever):
     assert len(found(retriever)) == 40 == len(found(reloaded(retriever)))
 
 
-def test_added_documents_are_told_apart_though_they_are_the_same(retriever):
+def test_added_documents_with_equal_text_are_distinguished(retriever):
     twins = [make_document(f"twin-{n}", url="https://docs.example.org/t") for n in range(5)]
     retriever.add(twins)
     retriever.add([make_document("twin-5", url="https://docs.example.org/t")])
@@ -129,7 +137,7 @@ def test_added_documents_are_told_apart_though_they_are_the_same(retriever):
     assert len(found(retriever)) == 46
 
 
-def test_filters_hold_for_what_was_added(retriever):
+def test_filters_apply_to_added_documents(retriever):
     assert found(retriever, where={"verb": "sing"}) == []
     retriever.add([make_document("a", verb="sing", section=9)])
     assert found(retriever, where={"verb": "sing"}) == ["a"]
@@ -140,7 +148,7 @@ def test_filters_hold_for_what_was_added(retriever):
     assert found(retriever, where={"verb": "sing"}) == []
 
 
-def test_what_a_new_document_is_given_draws_it_towards_its_queries(folder, tmp_path):
+def test_parameters_of_a_new_document_are_near_its_queries(folder, tmp_path):
     asked = {"a": ["pack the drive"], "b": ["best way to protect one host"]}
     made = [make_document("a", "zip it"), make_document("b", "cipher")]
     scores = []
@@ -148,7 +156,7 @@ def test_what_a_new_document_is_given_draws_it_towards_its_queries(folder, tmp_p
         shutil.copytree(folder, tmp_path / name)
         retriever = Retriever.load(tmp_path / name, "cpu")
         retriever.add(made, queries)
-        assert retriever.query_counts[-2:].tolist() == ([1, 1] if queries else [0, 0])
+        assert retriever.index.query_counts[-2:].tolist() == ([1, 1] if queries else [0, 0])
         texts = [asked["a"][0], asked["b"][0]]
         answers = retriever.search(texts, len(retriever.table))
         scores.append(
@@ -174,7 +182,7 @@ def test_queries_given_for_a_document_that_is_there_already_move_it(folder):
     before = score()
     retriever.replace([document], {key: asked})
     assert score() > before
-    assert retriever.query_counts[retriever.table.number(key)] == 1
+    assert retriever.index.query_counts[retriever.table.number(key)] == 1
 
 
 # --- versions ----------------------------------------------------------------------------------
@@ -189,7 +197,7 @@ def test_a_rollback_goes_back_and_is_a_version_itself(retriever):
     assert state(retriever) == first == state(reloaded(retriever)) and retriever.version == 3
     retriever.rollback(0)
     assert state(retriever) == before and retriever.version == 4
-    retriever.rollback(3)  # what a rollback had made can be gone back to
+    retriever.rollback(3)  # versions made by a rollback can be restored
     assert state(retriever) == first == state(reloaded(retriever))
     retriever.add([make_document("b")])
     assert state(reloaded(retriever)).keys() == {*first, "b"}
@@ -198,7 +206,7 @@ def test_a_rollback_goes_back_and_is_a_version_itself(retriever):
                          (3, "rollback", 1)]  # fmt: skip
 
 
-def test_compaction_changes_nothing_but_what_is_dead(retriever):
+def test_compaction_removes_only_deleted_documents(retriever):
     retriever.add([make_document("a"), make_document("b")])
     retriever.delete([retriever.table.keys[0], "b"])
     retriever.replace([make_document("copy-folder", "erase every wire")])
@@ -211,7 +219,7 @@ def test_compaction_changes_nothing_but_what_is_dead(retriever):
     assert not [*retriever.folder.glob("journal-*")]
     if retriever.model.has_document_rows:
         assert len(retriever.model.head.codebooks[0]) == 40
-        assert retriever.scheme.level_sizes() == [40]
+        assert retriever.decoder.stage.scheme.level_sizes() == [40]
     with pytest.raises(InputError, match=r"version 2: choose one from 3 .* to 3"):
         retriever.rollback(2)
     retriever.add([make_document("c")])
@@ -219,7 +227,7 @@ def test_compaction_changes_nothing_but_what_is_dead(retriever):
     assert state(retriever) == before
 
 
-def test_what_was_deleted_before_a_folder_was_saved_is_compacted_too(retriever, tmp_path):
+def test_earlier_deletions_are_compacted_too(retriever, tmp_path):
     retriever.delete(["copy-file"])
     retriever.save(tmp_path / "other")  # with the dead rows, and no journal
     before, hits = state(retriever), found(retriever)
@@ -232,7 +240,7 @@ def test_what_was_deleted_before_a_folder_was_saved_is_compacted_too(retriever, 
     assert (retriever.folder / "manifest.json").stat().st_mtime_ns == stamp
 
 
-def test_saving_elsewhere_keeps_what_was_changed(retriever, tmp_path):
+def test_saving_elsewhere_keeps_changes(retriever, tmp_path):
     retriever.add([make_document("a")])
     retriever.delete(["copy-file"])
     before = state(retriever)
@@ -244,7 +252,7 @@ def test_saving_elsewhere_keeps_what_was_changed(retriever, tmp_path):
     assert "copy-file" not in state(Retriever.load(tmp_path / "model", "cpu"))
 
 
-def test_saving_in_place_keeps_what_others_changed(folder):
+def test_saving_in_place_keeps_changes_of_others(folder):
     retriever, other = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
     other.add([make_document("a")])
     retriever.save(folder, overwrite=True)
@@ -271,7 +279,7 @@ def test_another_process_s_changes_are_caught_up_with(retriever):
     assert state(other) == state(retriever) and other.version == 2
     retriever.rollback(1)
     assert other.sync() and state(other) == state(retriever)
-    other.add([make_document("b")])  # a writer is told of what it has not seen
+    other.add([make_document("b")])  # a writer applies unseen changes first
     retriever.add([make_document("c")])
     assert {"b", "c"} <= state(retriever).keys() and retriever.version == 5
     retriever.compact()
@@ -296,7 +304,7 @@ TEXTS = ("erase a drive", "show every task", "find one tree")
 
 
 class Model:
-    """Two retrievers over one folder, and the mapping that both must come to."""
+    """Two retrievers over one folder, and the mapping that both must have."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -347,7 +355,7 @@ class Model:
         assert sorted(found(self.retriever)) == sorted(self.expected)
 
 
-@pytest.mark.parametrize("scheme", ["atomic", "residual"])
+@pytest.mark.parametrize("scheme", ["atomic", "residual", "exact-words", "compact-words"])
 @settings(max_examples=10)
 @given(operations=OPERATIONS)
 def test_any_history_ends_where_a_mapping_does(scheme, saved_models, operations):
@@ -366,7 +374,7 @@ def test_any_history_ends_where_a_mapping_does(scheme, saved_models, operations)
         assert state(again) == model.expected and scores[0] == scores[1] == scores[2]
 
 
-# --- what is refused ---------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------
 
 
 def refused(retriever, change, message):
@@ -389,7 +397,7 @@ def test_bad_changes_change_nothing(folder):
     assert retriever.add([]) == [] and retriever.delete([]) == [] and retriever.version == 0
 
 
-def test_what_cannot_be_stored_is_refused(folder):
+def test_unstorable_input_is_refused(folder):
     from genir.types import Document
 
     retriever = Retriever.load(folder, "cpu")
@@ -411,7 +419,7 @@ def test_a_document_without_a_url_is_refused_where_it_is_the_identifier(saved_mo
 
 def test_a_model_without_a_folder_is_not_changed(saved_models):
     retriever = Retriever.load(saved_models("residual"), "cpu")
-    retriever._journal = None
+    retriever = Retriever(Updates(retriever.updates.loaded))
     with pytest.raises(InputError, match="has no folder yet; save it"):
         retriever.add([make_document("a")])
 
@@ -448,7 +456,7 @@ def test_documents_may_be_dicts_or_a_single_one(folder):
 def test_the_queries_of_a_document_may_be_one_string(folder):
     retriever = Retriever.load(folder, "cpu")
     retriever.add([make_document("a"), make_document("b")], {"a": "how to?", "b": ["x", "y"]})
-    assert retriever.query_counts[-2:].tolist() == [1, 2]
+    assert retriever.index.query_counts[-2:].tolist() == [1, 2]
     for queries, message in (
         ({"z": ["x"]}, "queries: 'z' is not the key of a given document"),
         ({"c": [" "]}, "queries: query 'c' has an empty text"),
@@ -462,3 +470,117 @@ def test_the_queries_of_a_document_may_be_one_string(folder):
             lambda queries=queries: retriever.add([make_document("c")], queries),
             message,
         )
+
+
+def test_saving_to_the_own_folder_survives_a_compaction_right_after(folder, monkeypatch):
+    retriever = Retriever.load(folder, "cpu")
+    retriever.delete(retriever.table.keys[:5])
+
+    begin = retriever.updates.reload
+
+    def reload():  # another process compacts before the folder is read again
+        other = Retriever.load(folder, "cpu")
+        other.compact()
+        begin()
+
+    monkeypatch.setattr(retriever.updates, "reload", reload)
+    retriever.save(folder, overwrite=True)
+    monkeypatch.undo()
+    assert retriever.table.keys == retriever.documents.keys()
+    retriever.add([make_document("a")])
+    fresh = Retriever.load(folder, "cpu")
+    assert len(fresh.table.keys) == 36 and retriever.version == fresh.version
+    assert fresh.search("copy a file", 36) == retriever.search("copy a file", 36)
+
+
+def test_a_search_uses_one_version_whatever_another_thread_applies(folder, monkeypatch):
+    retriever, other = Retriever.load(folder, "cpu"), Retriever.load(folder, "cpu")
+    before = retriever.search("copy a file", 3, where={"verb": "list"})
+    gone = [key for key in other.table.keys if not key.startswith("list")][:20]
+    other.delete(gone)
+    other.compact()
+    masks = retriever.index.masks.masks
+
+    def meanwhile(*asked):
+        found = masks(*asked)
+        retriever.sync()  # as another thread may do at any time
+        return found
+
+    monkeypatch.setattr(retriever.index.masks, "masks", meanwhile)
+    assert retriever.search("copy a file", 3, where={"verb": "list"}) == before
+    assert len(retriever.table.keys) == 20
+
+
+VERSIONED = ["atomic", "exact-words", "compact-words"]
+
+
+@pytest.mark.parametrize("scheme", VERSIONED)
+def test_a_search_scores_with_one_version_whatever_is_added(
+    scheme, saved_models, tmp_path, monkeypatch
+):
+    retriever = Retriever.load(shutil.copytree(saved_models(scheme), tmp_path / "model"), "cpu")
+    before, length = retriever.search(QUERIES, 9), len(retriever.table)
+    score, added = WordSets.forward, []
+
+    def meanwhile(words, ids):
+        found = score(words, ids)
+        if not added:
+            added.extend(make_document(f"n{n}", f"{QUERIES[0]} new{n}") for n in range(9))
+            with ThreadPoolExecutor(1) as other:
+                other.submit(retriever.add, added).result()
+        return found
+
+    monkeypatch.setattr(WordSets, "forward", meanwhile)
+    assert retriever.search(QUERIES, 9) == before
+    assert len(retriever.table) == length + 9
+    assert retriever.search(QUERIES, 9) == reloaded(retriever).search(QUERIES, 9) != before
+
+
+@pytest.mark.parametrize("scheme", VERSIONED)
+@pytest.mark.parametrize("steps", [beam_tree, explain])
+def test_explanations_use_one_version(steps, scheme, saved_models, tmp_path, monkeypatch):
+    retriever = Retriever.load(shutil.copytree(saved_models(scheme), tmp_path / "model"), "cpu")
+    asked = (QUERIES[0],) if steps is beam_tree else (QUERIES[0], retriever.table.keys[-1], 9)
+    before, encode = steps(retriever, *asked), Stage.encode
+
+    def meanwhile(stage, texts):
+        monkeypatch.undo()
+        with ThreadPoolExecutor(1) as other:
+            new = [make_document(f"a{n}", f"{QUERIES[0]} new{n}") for n in range(9)]
+            other.submit(retriever.add, new).result()
+        return encode(stage, texts)
+
+    monkeypatch.setattr(Stage, "encode", meanwhile)
+    assert steps(retriever, *asked) == before
+    assert retriever.version == 1 and steps(retriever, *asked) != before
+
+
+@pytest.mark.parametrize("scheme", VERSIONED)
+def test_a_search_during_a_compaction_reads_all_documents(
+    scheme, saved_models, tmp_path, monkeypatch
+):
+    retriever = Retriever.load(shutil.copytree(saved_models(scheme), tmp_path / "model"), "cpu")
+    retriever.delete(retriever.table.keys[:20])
+    before, save, during = retriever.search(QUERIES, 9), EncoderHeadModel.save, []
+
+    def meanwhile(model, folder):
+        during.append(retriever.search(QUERIES, 9))
+        save(model, folder)
+
+    monkeypatch.setattr(EncoderHeadModel, "save", meanwhile)
+    retriever.compact()
+    assert during == [before]
+    assert [[hit.key for hit in own] for own in retriever.search(QUERIES, 9)] == [
+        [hit.key for hit in own] for own in before
+    ]
+
+
+def test_a_row_with_invalid_word_ids_is_damage(folder):
+    retriever, new = Retriever.load(folder, "cpu"), make_document("new")
+    loaded = retriever.updates.loaded
+    made = embed_documents(loaded, [new], {})
+    made["new"].rows[0, loaded.model.encoder.dimension] = -1.0
+    with retriever.updates.transaction() as writing:
+        writing.append("add", plan_upserts(loaded, [new], made, {}))
+    with pytest.raises(InputError, match=r"journal.*: damaged: a row has word ids that are not"):
+        Retriever.load(folder, "cpu")

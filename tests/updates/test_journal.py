@@ -39,7 +39,7 @@ def write(base, *entries):
     return journal
 
 
-def test_what_is_written_is_read(base):
+def test_written_files_are_read_back(base):
     journal = write(base, put("a"), SetLive("b", live=False))
     for one in (journal, Journal(base)):
         first, second = one.read()
@@ -141,7 +141,18 @@ def test_another_model_s_journal_is_noticed(base):
         Journal(JournalBase(base.folder, 4, b"other")).read()
 
 
-def test_a_log_cut_anywhere_is_noticed_or_leaves_what_was_acknowledged(base, tmp_path):
+def test_a_journal_with_another_last_change_is_detected(base):
+    (base.folder / "other").mkdir()
+    other = JournalBase(base.folder / "other", 4, b"digest")
+    write(base, put("a")).close()
+    write(other, put("b")).close()
+    assert not log_of(other).exists()  # everything is in the database
+    shutil.copyfile(other.path, base.path)
+    with pytest.raises(InputError, match="change 5 differs from the acknowledged one"):
+        Journal(base).read()
+
+
+def test_a_truncated_log_is_detected_or_keeps_acknowledged_changes(base, tmp_path):
     journal = write(base, *(put(f"n{n}", "x" * 3000) for n in range(6)))
     whole, data = base.path.read_bytes(), log_of(base).read_bytes()
     record = base.record.path.read_bytes()
@@ -218,6 +229,16 @@ def test_commits_recorded_out_of_order_keep_the_last(base):
     assert record.read() == Commit(8, b"\x08")
 
 
+def test_a_commit_is_recorded_on_disk_before_it_is_acknowledged(base, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: flushed.append(os.readlink(f"/proc/self/fd/{file}"))
+    )
+    write(base, put("a")).close()
+    assert flushed.count(str(base.record.path)) == 1  # the change
+    assert any(path.endswith(".part") for path in flushed)  # the new record
+
+
 @pytest.mark.parametrize("slot", [0, 1])
 def test_a_record_torn_while_it_was_written_leaves_the_commit_before(base, slot):
     record = base.record
@@ -237,7 +258,7 @@ def log_of(base):
     return base.path.with_name(f"{base.path.name}-wal")
 
 
-def test_a_writer_who_waits_too_long_is_told(base, monkeypatch):
+def test_a_writer_that_waits_too_long_gets_an_error(base, monkeypatch):
     monkeypatch.setattr(lock_timeout, "MIN_WAIT_S", 0.05)
     first, second = write(base, put("a")), Journal(base)
     with (
@@ -269,7 +290,7 @@ def test_a_journal_whose_folder_was_exchanged_is_not_written_to(tmp_path):
     assert [one.entries for one in Journal(new).read()] == [[put("b")]]
 
 
-def test_rollbacks_undo_what_follows_their_target():
+def test_rollbacks_undo_changes_after_their_target():
     def made(version, target=None):
         return Change(version, "add" if target is None else "rollback", "", [], target)
 
@@ -319,10 +340,10 @@ def test_a_full_disk_is_named_and_loses_nothing(folder):
     assert state(Retriever.load(folder, "cpu")).keys() == {*before, "b"}
 
 
-def test_a_reader_that_may_not_write_sees_what_others_write(folder, monkeypatch):
+def test_a_read_only_process_sees_changes_of_others(folder, monkeypatch):
     writer = Retriever.load(folder, "cpu")
     writer.add([make_document("a")])
-    writer._journal.close()  # leaves no log
+    writer.updates._journal.close()  # leaves no log
     with monkeypatch.context() as patch:
         patch.setattr(living_journal.os, "access", lambda path, mode: False)
         reader = Retriever.load(folder, "cpu")
@@ -337,7 +358,7 @@ def test_a_folder_that_cannot_be_written_still_answers(folder, logged, monkeypat
     writer.add([make_document("a")])
     before = state(writer)
     if not logged:
-        writer._journal.close()
+        writer.updates._journal.close()
     monkeypatch.setattr(living_journal.os, "access", lambda path, mode: False)
     reader = Retriever.load(folder, "cpu")
     assert state(reader) == before

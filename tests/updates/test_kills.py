@@ -24,7 +24,7 @@ PATIENCE = 60
 
 
 class Expected:
-    """What the log of a writer says must be there, and what may be."""
+    """States that the log of a writer requires, and states that it allows."""
 
     def __init__(self, live):
         self.live = live
@@ -33,7 +33,7 @@ class Expected:
         self.kinds = Counter()
 
     def follow(self, log):
-        """Read what is new in the log; return the states that are right."""
+        """Read new lines of the log; return the allowed states."""
         lines = log.read_bytes().splitlines()[self.read :]
         self.read += len(lines)
         pending = None

@@ -1,4 +1,4 @@
-"""What happens to the signature of a model folder that changes, on the command line."""
+"""The signature of a model folder that changes, on the command line."""
 
 import json
 
@@ -29,8 +29,8 @@ def trusted(key):
 def test_keys_signatures_and_their_check_on_the_command_line(folder, tmp_path):
     key = json.loads(genir("keygen", tmp_path / "own", "--json"))["key"]
     assert genir("sign", folder, "--key", tmp_path / "own") == f"{folder}: signed by key {key}\n"
-    told = json.loads(genir("verify", folder, "--key", tmp_path / "own.pub", "--json"))
-    assert told == {"folder": str(folder), "key": key}
+    report = json.loads(genir("verify", folder, "--key", tmp_path / "own.pub", "--json"))
+    assert report == {"folder": str(folder), "key": key}
     genir("keygen", tmp_path / "foreign")
     done = CliRunner().invoke(app, ["verify", str(folder), "--key", str(tmp_path / "foreign.pub")])
     assert isinstance(done.exception, InputError) and "trusted key" in str(done.exception)

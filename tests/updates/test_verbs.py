@@ -33,8 +33,8 @@ def test_documents_come_and_go(folder, tmp_path):
     file = write(tmp_path / "new.jsonl", make_document("a"), make_document("b", "erase a wire"))
     out = genir("add", folder, file)
     assert out.startswith("2 documents added in ") and out.endswith("; version 1\n")
-    told = json.loads(genir("delete", folder, "a", "copy-file", "--json"))
-    assert told == {"documents": 2, "version": 2}
+    report = json.loads(genir("delete", folder, "a", "copy-file", "--json"))
+    assert report == {"documents": 2, "version": 2}
     (tmp_path / "keys").write_text("copy-disk\n\nb\n")
     assert genir("delete", folder, "--file", tmp_path / "keys").startswith("2 documents deleted")
     assert keys_of(folder) == before - {"copy-file", "copy-disk"}
@@ -42,19 +42,19 @@ def test_documents_come_and_go(folder, tmp_path):
     shown = genir("versions", folder)
     assert "documents changed" in shown  # and not the number there are
     assert "rollback to 1" in shown and shown.count("yes") == 5
-    told = json.loads(genir("versions", folder, "--json"))
-    assert [one["version"] for one in told] == [0, 1, 2, 3, 4] and told[4]["target"] == 1
-    told = json.loads(genir("compact", folder, "--json"))
-    assert (told["documents"], told["version"]) == (42, 4)
+    report = json.loads(genir("versions", folder, "--json"))
+    assert [one["version"] for one in report] == [0, 1, 2, 3, 4] and report[4]["target"] == 1
+    report = json.loads(genir("compact", folder, "--json"))
+    assert (report["documents"], report["version"]) == (42, 4)
     assert keys_of(folder) == before | {"a", "b"}
 
 
-def test_replacing_must_be_asked_for(folder, tmp_path):
+def test_replacing_must_be_requested(folder, tmp_path):
     file = write(tmp_path / "new.jsonl", make_document("copy-file", "new"), make_document("a"))
     with pytest.raises(InputError, match="'copy-file' is there already; replace it"):
         genir("add", folder, file)
-    told = json.loads(genir("add", folder, file, "--replace", "--json"))
-    assert (told["documents"], told["version"]) == (2, 1) and told["seconds"] >= 0
+    report = json.loads(genir("add", folder, file, "--replace", "--json"))
+    assert (report["documents"], report["version"]) == (2, 1) and report["seconds"] >= 0
     retriever = Retriever.load(folder, "cpu")
     assert retriever.documents.find("copy-file").text == "new" and "a" in found(retriever)
 
@@ -68,8 +68,8 @@ def test_queries_come_with_documents(folder, tmp_path):
     files = ("--queries", tmp_path / "q.jsonl", "--qrels", tmp_path / "q.tsv")
     genir("add", folder, file, *files, "--pseudo", tmp_path / "made.jsonl")
     retriever = Retriever.load(folder, "cpu")
-    assert retriever.query_counts[-2:].tolist() == [2, 1]
-    assert retriever.protected_queries.documents[-3:].tolist() == [40, 40, 41]
+    assert retriever.index.query_counts[-2:].tolist() == [2, 1]
+    assert retriever.index.protected_queries.documents[-3:].tolist() == [40, 40, 41]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_queries_come_with_documents(folder, tmp_path):
         (["add", "new.jsonl", "--pseudo", "made.jsonl"], "document 'x' is unknown"),
     ],
 )
-def test_what_cannot_be_done_is_refused(folder, tmp_path, monkeypatch, arguments, message):
+def test_impossible_changes_are_refused(folder, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "new.jsonl", make_document("a"))
     (tmp_path / "made.jsonl").write_text('{"document": "x", "text": "z"}\n')
@@ -107,7 +107,7 @@ def urls(folder):
 
 def test_pages_are_added_under_the_base_url_of_the_training(folder, tmp_path):
     retriever = Retriever.load(folder, "cpu")
-    retriever.manifest["base_url"] = "https://x.org/docs"  # as training does
+    retriever.index.manifest["base_url"] = "https://x.org/docs"  # as training does
     retriever.save(folder, overwrite=True)
     genir("add", folder, pages(tmp_path / "one", new="A page about parking."))
     two = pages(tmp_path / "two", more="A page about trains.")
@@ -123,7 +123,7 @@ def test_pages_are_added_under_the_base_url_of_the_training(folder, tmp_path):
 
 def test_a_base_url_for_records_is_refused_and_the_remembered_one_is_not(folder, tmp_path):
     retriever = Retriever.load(folder, "cpu")
-    retriever.manifest["base_url"] = "https://x.org/docs"
+    retriever.index.manifest["base_url"] = "https://x.org/docs"
     retriever.save(folder, overwrite=True)
     file = write(tmp_path / "new.jsonl", make_document("a"))
     with pytest.raises(InputError, match="a base URL is for a folder of pages"):

@@ -1,4 +1,4 @@
-"""A process that changes a model folder until it is killed, and notes what was acknowledged."""
+"""A process that changes a model folder until it is killed, and logs acknowledged changes."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def change(retriever, name, keys, text):
 
 
 def renew(retriever):
-    """Train three steps on what was added, and let the result take the model's place."""
+    """Train three steps on added documents, and replace the model by the result."""
     from genir.training.incremental import RefreshRequest, refresh
 
     settings = ("training.max_steps=3", "training.batch_size=8", "training.num_dev_evals=1",
@@ -62,6 +62,6 @@ def renew(retriever):
 
 
 def unlearned(retriever):
-    """Return the keys of what the model was never trained on."""
-    keys = zip(retriever.table.keys, retriever.untrained, strict=True)
+    """Return the keys of documents that the model was not trained on."""
+    keys = zip(retriever.table.keys, retriever.index.untrained, strict=True)
     return [key for key, new in keys if new]

@@ -7,12 +7,12 @@ captured as a CUDA graph.
 import torch
 from torch import Tensor
 
-from genir.config import DecodingSection
 from genir.decoding.beam_state import Beams, initial_beams
 from genir.decoding.cuda import kernels
 from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
 from genir.decoding.trie import Level, Trie
-from genir.models.base import DocidModel
+from genir.models.base import ConstrainedDecoder, Inputs
 
 WINDOW = 1024
 """Children of a wide node that one kernel iteration scores."""
@@ -20,11 +20,11 @@ WINDOW = 1024
 
 @torch.inference_mode()
 def cuda_beam_search(
-    model: DocidModel,
+    model: ConstrainedDecoder,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     live: RowMask,
-    decoding: DecodingSection,
+    options: SearchOptions,
 ) -> Beams:
     """Return the highest-scoring identifiers of each query; see `beam.beam_search`."""
     state, current = model.encode(*inputs), initial_beams(trie, len(inputs[0]))
@@ -33,29 +33,23 @@ def cuda_beam_search(
     for depth in range(trie.depth):
         state, hidden = model.step(state, *moves)
         logits = model.level_logits(hidden, depth).float()
-        normaliser = logits.logsumexp(dim=-1) if decoding.softmax == "vocabulary" else None
+        normaliser = logits.logsumexp(dim=-1) if options.softmax == "vocabulary" else None
         going, ended = _score(trie, depth, current, logits, normaliser, live)
         if ended is not None:
-            found, *_ = _take(trie, depth, current, ended, decoding.beams)
-            done = done.merge_top(found, decoding.beams)
+            found, *_ = _take(trie, depth, current, ended, options.beams)
+            done = done.merge_top(found, options.beams)
         if going is not None:
-            current, *taken = _take(trie, depth, current, going, decoding.beams)
+            current, *taken = _take(trie, depth, current, going, options.beams)
             moves = (taken[0], taken[1])
     return done
 
 
 def _slots(level: Level) -> int:
-    """Return the number of slots of every beam at a level."""
     return level.max_scan if level.children is None else level.children.slots
 
 
 def _score(
-    trie: Trie,
-    depth: int,
-    current: Beams,
-    logits: Tensor,
-    normaliser: Tensor | None,
-    live: RowMask,
+    trie: Trie, depth: int, current: Beams, logits: Tensor, normaliser: Tensor | None, live: RowMask
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return scores of incomplete prefixes and of complete identifiers, float32 [B, K * C].
 
@@ -113,7 +107,6 @@ def _nodes(level: Level) -> int:
 
 
 def _shape(level: Level) -> dict[str, bool | int]:
-    """Return the compile-time arguments of a kernel."""
     kept = level.children is not None and level.children.symbols is not None
     steps = _nodes(level).bit_length()
     return {"LISTED": level.children is not None, "KEPT": kept, "STEPS": steps}

@@ -35,7 +35,7 @@ def _find(nodes, count, low, STEPS: tl.constexpr):
 
 @triton.jit
 def _is_legal(low, high, used, near, far, MASKED: tl.constexpr):
-    """Return which row ranges hold a live row; see `RowMask.any_live`."""
+    """Return whether each row range holds a live row; see `RowMask.any_live`."""
     legal = used & (low < high)
     if MASKED:
         gap = tl.load(near + low, legal, other=0).to(tl.int64)

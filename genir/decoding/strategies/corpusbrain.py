@@ -9,21 +9,28 @@ Sequences within their first identifier and sequences within a later one have `b
 Later identifiers therefore do not crowd out first ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from genir.cancellation import raise_if_cancelled
-from genir.config import DecodingSection
+from genir.config import StrictModel
+from genir.decoding.aggregate import Ranked
+from genir.decoding.beam import beam_search
 from genir.decoding.beam_state import Beams, top_scores
 from genir.decoding.edge_scorers import score_edges
 from genir.decoding.exhaustive import PrefixBatch, kth_best, rank_within_query, sort_by_score
 from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
+from genir.decoding.stage import Stage
+from genir.decoding.strategies.base import SearchStrategy
+from genir.decoding.strategies.beam import masks_of, rank_beams
 from genir.decoding.trie import Edges, Trie
 from genir.errors import InputError
-from genir.models.base import DocidModel
+from genir.models.base import DocidModel, Inputs
 
 MAX_BATCHED_PREFIXES = 512
 """Sequences expanded in one batch; each needs memory for logits over a vocabulary or all edges."""
@@ -61,16 +68,49 @@ class Sequences(NamedTuple):
         return cls(nodes[0].concatenate(*nodes[1:]), *map(torch.cat, others))
 
 
+class CorpusBrainOptions(StrictModel):
+    """Options of CorpusBrain's decoding."""
+
+    max_identifiers: int = Field(default=5, ge=1, description="maximum identifiers per answer")
+
+
+class CorpusBrain(SearchStrategy):
+    """Beam search for sequences of identifiers, for models trained on them."""
+
+    name = "corpusbrain"
+    Options = CorpusBrainOptions
+
+    @classmethod
+    def max_identifiers(cls, options: CorpusBrainOptions) -> int:
+        """Return the maximum number of identifiers in one answer."""
+        return options.max_identifiers
+
+    def search(
+        self, stage: Stage, queries: Sequence[str], row_mask: RowMask, beams: int, k: int
+    ) -> list[list[Ranked]]:
+        """Return the documents of the best identifiers in any position of a sequence."""
+        options = self.search_options(stage, row_mask, beams)._replace(
+            beams=beams,  # sequences can outnumber the rows
+            max_identifiers=self.options.max_identifiers,
+        )
+        top_k = k if stage.has_unique_identifiers else None
+        search = beam_search if options.max_identifiers == 1 else search_sequences
+        with stage.autocast():
+            inputs = stage.encode(queries)
+            found = search(stage.model, stage.trie, inputs, row_mask, options, top_k)
+        return rank_beams(stage.table, found, masks_of(row_mask, queries), "max")
+
+
 @torch.inference_mode()
 def search_sequences(
     model: DocidModel,
     trie: Trie,
-    inputs: tuple[Tensor, Tensor],
+    inputs: Inputs,
     live: RowMask,
-    decoding: DecodingSection,
+    options: SearchOptions,
     wanted: int | None = None,
 ) -> Beams:
-    """Return the highest-scoring identifiers in sequences of up to `decoding.max_identifiers`.
+    """Return the highest-scoring identifiers in sequences of up to `options.max_identifiers`.
 
     Each identifier is returned once, with its best sequence. Every identifier must end with one
     symbol that occurs nowhere else. Arguments and result are the same as in `beam_search`. Each
@@ -81,11 +121,11 @@ def search_sequences(
     """
     if model.separator is None:
         raise InputError(
-            f"[decoding] max_identifiers = {decoding.max_identifiers}: a {model.kind!r} model has "
+            f"[decoding] max_identifiers = {options.max_identifiers}: a {model.kind!r} model has "
             "no separator "
             "for these identifiers; set max_identifiers = 1"
         )
-    space = _Space(model, trie, live, decoding, model.separator)
+    space = _Space(model, trie, live, options, model.separator)
     queries = len(inputs[0])
     state, hidden = model.step(model.encode(*inputs), None, None)
     sequences = Sequences.roots(trie, queries)
@@ -93,8 +133,8 @@ def search_sequences(
     while True:
         raise_if_cancelled()
         ended, sequences = space.expand(sequences, hidden)
-        done = _best_per_document(done.concatenate(ended), trie.rows, decoding.beams)
-        sequences = _prune(sequences, decoding.beams, done, wanted, queries)
+        done = _best_per_document(done.concatenate(ended), trie.rows, options.beams)
+        sequences = _prune(sequences, options.beams, done, wanted, queries)
         if not len(sequences.partners):
             return sort_by_score(done, queries)
         beam = rank_within_query(sequences.nodes.query, sequences.nodes.score)
@@ -140,11 +180,11 @@ class _Space:
         model: DocidModel,
         trie: Trie,
         live: RowMask,
-        decoding: DecodingSection,
+        options: SearchOptions,
         separator: int,
     ) -> None:
         self.model, self.trie, self.live = model, trie, live
-        self.decoding, self.separator = decoding, separator
+        self.options, self.separator = options, separator
 
     def expand(self, sequences: Sequences, hidden: Tensor) -> tuple[PrefixBatch, Sequences]:
         """Return complete identifiers and continued sequences; hidden: [B, K, H].
@@ -193,8 +233,8 @@ class _Space:
             torch.cat([edges.high, added + self.trie.rows], dim=-1),
         )
         legal = torch.cat([legal, closes], dim=-1)
-        normalise = self.decoding.softmax
-        log_p = score_edges(self.model, hidden[:, None], depth, both, legal, normalise)
+        softmax = self.options.softmax
+        log_p = score_edges(self.model, hidden[:, None], depth, both, legal, softmax)
         return log_p[:, 0].float()
 
     def _another(self, sequences: Sequences, score: Tensor) -> Sequences:
@@ -206,14 +246,14 @@ class _Space:
             sequences.beam,
             root + self.separator,
         )
-        return onward.take((score > -torch.inf) & (onward.partners < self.decoding.max_identifiers))
+        return onward.take((score > -torch.inf) & (onward.partners < self.options.max_identifiers))
 
     def _within(
         self, sequences: Sequences, edges: Edges, totals: Tensor, ends: Tensor
     ) -> Sequences:
         """Return the top edges of each sequence that do not complete an identifier."""
         going = totals.masked_fill(ends, -torch.inf)
-        count = min(self.decoding.beams, going.shape[1])
+        count = min(self.options.beams, going.shape[1])
         score, chosen = top_scores(going, count, self.live.restrict_scores)
         low, high, symbol = (t.gather(1, chosen) for t in (edges.low, edges.high, edges.symbols))
         node, place = (score > -torch.inf).nonzero(as_tuple=True)

@@ -5,59 +5,59 @@ of a document is the sum of the weights (`log_odds_weight`) of its identifiers f
 rescale log-probabilities to make kinds of different length and frequency comparable.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from genir.config import DecodingSection
 from genir.decoding.aggregate import Ranked, rank_documents
 from genir.decoding.beam import beam_search
 from genir.decoding.row_mask import Mask, RowMask
+from genir.decoding.stage import Stage
+from genir.decoding.strategies.base import SearchStrategy
+from genir.decoding.strategies.beam import masks_of, to_numpy
 from genir.decoding.strategies.ngram_weights import log_odds_weight
-from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.models.base import DocidModel
 
 MAX_VIEWS = 16
 """Maximum number of kinds, since each needs its own search."""
 
 
-def rank_by_views(
-    model: DocidModel,
-    table: IdentifierTable,
-    trie: Trie,
-    inputs: tuple[torch.Tensor, torch.Tensor],
-    live: RowMask,
-    decoding: DecodingSection,
-) -> list[list[Ranked]]:
-    """Return the documents below the beams of any kind, best first for each query.
+class Minder(SearchStrategy):
+    """Sums of the weights of views, for the scheme `views`."""
 
-    `inputs`, `live` and `decoding` are the same as in `beam_search`.
+    name = "minder"
 
-    Raises:
-        InputError: The identifiers have more than `MAX_VIEWS` kinds.
-    """
-    queries, starts = len(inputs[0]), view_ranges(table)
-    masks, each = live.masks, live.mask_index(queries)
-    own = _split_by_view(live, starts, each).to(trie.symbols.device)
-    repeated = tuple(part.repeat_interleave(len(starts) - 1, dim=0) for part in inputs)
-    found = beam_search(model, trie, (repeated[0], repeated[1]), own, decoding)
-    low, high, score = (
-        part.view(queries, len(starts) - 1, -1).cpu().numpy()
-        for part in (found.low, found.high, found.score)
-    )
-    corpora = [masks[place] if live.restrict_scores else table.live for place in each]
-    weights = np.stack(
-        [_weights(table, starts, (low[q], high[q]), score[q], own) for q, own in enumerate(corpora)]
-    )
-    flat = (part.reshape(queries, -1) for part in (low, high, weights))
-    return [
-        rank_documents(table, lows, highs, worth, masks[place], "views")
-        for lows, highs, worth, place in zip(*flat, each, strict=True)
-    ]
+    def search(
+        self, stage: Stage, queries: Sequence[str], row_mask: RowMask, beams: int, k: int
+    ) -> list[list[Ranked]]:
+        """Return the documents below the beams of any kind, best first.
+
+        Raises:
+            InputError: The identifiers have more than `MAX_VIEWS` kinds.
+        """
+        table, starts = stage.table, view_ranges(stage.table)
+        kinds, masks = len(starts) - 1, masks_of(row_mask, queries)
+        own = _split_by_view(row_mask, starts, row_mask.mask_index(len(queries)))
+        options = self.search_options(stage, row_mask, beams)
+        with stage.autocast():
+            ids, attention = (
+                part.repeat_interleave(kinds, dim=0) for part in stage.encode(queries)
+            )
+            own = own.to(stage.model.device)
+            found = beam_search(stage.model, stage.trie, (ids, attention), own, options)
+        low, high, score = (part.reshape(len(queries), kinds, -1) for part in to_numpy(found))
+        corpora = masks if row_mask.restrict_scores else [table.live] * len(queries)
+        weights = [
+            _weights(table, starts, (low[q], high[q]), score[q], corpus)
+            for q, corpus in enumerate(corpora)
+        ]
+        return [
+            rank_documents(table, low[q].ravel(), high[q].ravel(), weights[q].ravel(), mask, "sum")
+            for q, mask in enumerate(masks)
+        ]
 
 
 def view_ranges(table: IdentifierTable) -> NDArray[np.int64]:
@@ -66,8 +66,8 @@ def view_ranges(table: IdentifierTable) -> NDArray[np.int64]:
     starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
     if len(starts) > MAX_VIEWS:
         raise InputError(
-            f"[decoding] aggregate = 'views': identifiers have {len(starts)} first symbols, "
-            "too many to be kinds; use scheme 'views' or another aggregate"
+            f"[decoding] strategy = 'minder': identifiers have {len(starts)} first symbols, "
+            "too many to be kinds; use scheme 'views' or another strategy"
         )
     return np.append(starts, len(table))
 
@@ -81,7 +81,8 @@ def _split_by_view(live: RowMask, starts: NDArray[np.int64], each: list[int]) ->
             own[start:end] = mask[start:end]
             masks.append(own)
     kinds = len(starts) - 1
-    return RowMask.build(masks, [place * kinds + kind for place in each for kind in range(kinds)])
+    places = [place * kinds + kind for place in each for kind in range(kinds)]
+    return RowMask.build(masks, places, live.restrict_scores)
 
 
 def _weights(
@@ -95,6 +96,6 @@ def _weights(
 
     nodes, score: [kinds, K]. corpus: rows in which identifiers are counted, bool [rows].
     """
-    counts = table.key_range(*nodes, corpus)
-    totals = table.key_range(starts[:-1], starts[1:], corpus).tolist()
+    counts = table.count_in_ranges(*nodes, corpus)
+    totals = table.count_in_ranges(starts[:-1], starts[1:], corpus).tolist()
     return np.stack([log_odds_weight(score[n], counts[n], total) for n, total in enumerate(totals)])

@@ -14,14 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from genir.cancellation import raise_if_cancelled
-from genir.config import DecodingSection
 from genir.decoding.aggregate import Ranked
 from genir.decoding.beam import beam_steps
 from genir.decoding.row_mask import Mask, RowMask
+from genir.decoding.search_options import SearchOptions
+from genir.decoding.stage import Stage
+from genir.decoding.strategies.base import SearchStrategy
+from genir.decoding.strategies.beam import masks_of
 from genir.decoding.strategies.ngram_weights import log_odds_weight
 from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD, IdentifierTable
-from genir.models.base import DocidModel
+from genir.models.base import DocidModel, Inputs
 
 ALPHA, BETA = 2.0, 0.8
 """Exponent of the n-gram weight, and discount of a repeated token (0 to 1)."""
@@ -41,37 +44,38 @@ class ScoredPrefixes(NamedTuple):
     score: NDArray[np.float32]
 
 
-def rank_by_ngrams(
-    model: DocidModel,
-    table: IdentifierTable,
-    trie: Trie,
-    inputs: tuple[torch.Tensor, torch.Tensor],
-    live: RowMask,
-    decoding: DecodingSection,
-) -> list[list[Ranked]]:
-    """Return the documents below any prefix of each query's beams, best first.
+class Seal(SearchStrategy):
+    """Sums of the weights of n-grams, for the scheme `ngram`."""
 
-    `inputs`, `live` and `decoding` are the same as in `beam_search`.
-    """
-    found = search_prefixes(model, trie, inputs, live, decoding)
-    masks = [live.masks[place] for place in live.mask_index(len(found))]
-    return [
-        rank_prefixes(table, prefixes, mask, mask if live.restrict_scores else table.live)
-        for prefixes, mask in zip(found, masks, strict=True)
-    ]
+    name = "seal"
+
+    def search(
+        self, stage: Stage, queries: Sequence[str], row_mask: RowMask, beams: int, k: int
+    ) -> list[list[Ranked]]:
+        """Return the documents below any prefix of each query's beams, best first."""
+        options = self.search_options(stage, row_mask, beams)
+        with stage.autocast():
+            found = search_prefixes(
+                stage.model, stage.trie, stage.encode(queries), row_mask, options
+            )
+        table, closed = stage.table, row_mask.restrict_scores
+        return [
+            rank_prefixes(table, prefixes, mask, mask if closed else table.live)
+            for prefixes, mask in zip(found, masks_of(row_mask, queries), strict=True)
+        ]
 
 
 @torch.inference_mode()
 def search_prefixes(
     model: DocidModel,
     trie: Trie,
-    inputs: tuple[torch.Tensor, torch.Tensor],
+    inputs: Inputs,
     live: RowMask,
-    decoding: DecodingSection,
+    options: SearchOptions,
 ) -> list[ScoredPrefixes]:
     """Return the prefixes held in the beams of any level, and the complete identifiers."""
     held, depths = [], []
-    for depth, step in enumerate(beam_steps(model, trie, inputs, live, decoding), start=1):
+    for depth, step in enumerate(beam_steps(model, trie, inputs, live, options), start=1):
         held.append(step.beams)
         depths.append(torch.full_like(step.beams.low, depth))
         done = step.finished
@@ -100,7 +104,7 @@ def rank_prefixes(
         Documents, each with a row of its best n-gram.
     """
     raise_if_cancelled()
-    counts = table.key_range(found.low, found.high, corpus)
+    counts = table.count_in_ranges(found.low, found.high, corpus)
     total = int(np.count_nonzero(corpus))
     weights = log_odds_weight(found.score, counts, total, SMOOTHING)
     order = np.lexsort((found.low, -found.depth, -weights.round(SCORE_DECIMALS)))

@@ -4,8 +4,7 @@ codewords.
 One level with one codeword for each document is an atomic softmax.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -15,40 +14,39 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from genir.identifiers.table import PAD, IdentifierTable
-from genir.models.engine.parallel_linear import linear_pair
+from genir.models.engine.parallel_linear import parallel_linear
+from genir.models.growing_tensor import GrowingTensor
+
+SAMPLE_ROWS = 4_096
+"""Rows from which the similarity of documents is estimated."""
 
 
 class CodebookHead(nn.Module):
     """Codebooks, one per level; logits are inner products with the query vector [..., H].
 
     Attributes:
-        codebooks: Trained columns, float32 [size, trained] a level.
-        frozen_rows: Other columns, float32 [size, H - trained] a level; empty if H = trained.
+        codebooks: Codewords, float32 [size, H] a level.
         codes: Symbols of the table, [rows, levels]; on a CPU, it shares the table's memory.
         documents: Document number of each row, [rows]; likewise.
+        has_units: Whether a document has a row for each of its units.
     """
 
     codes: Tensor
     documents: Tensor
 
-    def __init__(
-        self, sizes: Sequence[int], widths: tuple[int, int], table: IdentifierTable
-    ) -> None:
-        """Create codebooks of `sizes`; widths: number of trained columns, and of all columns."""
+    def __init__(self, sizes: Sequence[int], width: int, table: IdentifierTable) -> None:
+        """Create codebooks of `sizes` with `width` columns."""
         super().__init__()
-        self.trained, width = widths
         self.codebooks = nn.ParameterList(
-            nn.Parameter(torch.randn(size, self.trained) * 0.02) for size in sizes
+            nn.Parameter(torch.randn(size, width) * 0.02) for size in sizes
         )
-        self.frozen_rows = nn.ParameterList()
-        if width > self.trained:
-            rest = (torch.zeros(size, width - self.trained) for size in sizes)
-            self.frozen_rows.extend(nn.Parameter(zeros, requires_grad=False) for zeros in rest)
         self.register_buffer("codes", torch.from_numpy(table.symbols), persistent=False)
         self.register_buffer("documents", torch.from_numpy(table.documents), persistent=False)
+        self.has_units = table.spans is not None
         # Rows at unit length, with storage and version of the codebook they were computed from. Not
         # a buffer: in training, DDP would overwrite each process's own with another's.
         self.unit: tuple[Tensor, tuple[int, int]] | None = None
+        self._growing = GrowingTensor(), GrowingTensor()  # of the codebook and `unit`
 
     @property
     def levels(self) -> int:
@@ -62,49 +60,43 @@ class CodebookHead(nn.Module):
             codebook.zero_()
             if level < len(codebooks):
                 known = torch.from_numpy(np.asarray(codebooks[level]))
-                codebook[: len(known)] = known[:, : self.trained]
-                if self.frozen_rows:
-                    self.frozen_rows[level][: len(known)] = known[:, self.trained :]
+                codebook[: len(known)] = known
 
     @torch.no_grad()
     def blend_document_vectors(self, vectors: NDArray[np.float32]) -> None:
-        """Add document vectors, [documents, trained], to the normalised rows (one level)."""
+        """Add vectors of documents or, by document, of their units to the normalised rows.
+
+        vectors: float32 [documents or units, H]. There must be one level.
+        """
         (codebook,) = self.codebooks
         known = torch.from_numpy(vectors).to(codebook.device)
         moved = F.normalize(codebook, dim=1)
-        moved[self.codes[:, 0].long()] += known[self.documents.long()]
+        own = self.documents.long()
+        if self.has_units:
+            own = torch.argsort(torch.argsort(own, stable=True))  # place of a row by document
+        moved[self.codes[:, 0].long()] += known[own]
         codebook.copy_(F.normalize(moved, dim=1))
-        self.unit = None
+        self._drop_unit()
 
     @torch.no_grad()
-    def set_rows(self, size: int, rows: Mapping[int, NDArray[np.float32]]) -> None:
-        """Grow the only level to `size` codewords, and write the given ones, float32 [H]."""
-        device = self.codes.device
-        places = torch.tensor(list(rows), dtype=torch.long, device=device)
-        known = torch.from_numpy(np.stack(list(rows.values()))).to(device)
-        lists = [self.codebooks, *([self.frozen_rows] if self.frozen_rows else [])]
-        for parameters, columns in zip(lists, known.tensor_split([self.trained], 1), strict=False):
-            old = parameters[0]
-            grown = old.new_zeros(max(size, len(old)), old.shape[1])
-            grown[: len(old)] = old
-            grown[places] = columns
-            parameters[0] = nn.Parameter(grown, old.requires_grad)
-        self.unit = None
+    def set_rows(self, size: int, symbols: Tensor, rows: Tensor) -> None:
+        """Grow the only level to `size` codewords, and write some of them, [symbols, H].
 
-    @contextmanager
-    def restricted_to(self, symbols: NDArray[np.int64]) -> Iterator[None]:
-        """Restrict the only level in the block to these codewords, in the given order."""
-        places = torch.from_numpy(symbols).to(self.codes.device)
-        lists = [self.codebooks, *([self.frozen_rows] if self.frozen_rows else [])]
-        whole = [parameters[0] for parameters in lists]
-        try:
-            for parameters, old in zip(lists, whole, strict=True):
-                parameters[0] = nn.Parameter(old.detach()[places], old.requires_grad)
-            yield
-        finally:
-            for parameters, old in zip(lists, whole, strict=True):
-                parameters[0] = old
-            self.unit = None
+        Storage has room for further rows, so that most changes copy no other row.
+        """
+        old = self.codebooks[0]
+        unit = None if self.unit is None or not self._is_unit_current() else self.unit[0]
+        grown = self._growing[0].write(old, size, symbols, rows)
+        self.codebooks = nn.ParameterList([nn.Parameter(grown, old.requires_grad)])
+        if unit is not None:
+            unit = self._growing[1].write(unit, size, symbols, F.normalize(rows, dim=1))
+        self.unit = unit if unit is None else (unit, self._codebook_version())
+
+    def keep(self, symbols: Tensor) -> None:
+        """Replace the only level by some of its codewords, int64, in order."""
+        old = self.codebooks[0]
+        self.codebooks = nn.ParameterList([nn.Parameter(old.detach()[symbols], old.requires_grad)])
+        self.unit = None
 
     def freeze_others(self, numbers: Sequence[int]) -> None:
         """Train only the codewords of these documents from now on (one level).
@@ -122,6 +114,7 @@ class CodebookHead(nn.Module):
         device = self.codes.device
         self.codes = torch.from_numpy(table.symbols).to(device)
         self.documents = torch.from_numpy(table.documents).to(device)
+        self.has_units = table.spans is not None
 
     def scores(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the logits of a level, float32 [..., size], for hidden [..., H].
@@ -129,24 +122,18 @@ class CodebookHead(nn.Module):
         Always in float32: bf16 has 8 significant bits, which produces ties in the ranking.
         """
         with torch.autocast(hidden.device.type, enabled=False):
-            trained = hidden[..., : self.trained], self.normalized_codebook(depth)
-            if not self.frozen_rows:
-                return F.linear(*trained)
-            scores, fixed = linear_pair(
-                trained, (hidden[..., self.trained :], self.frozen_rows[depth])
-            )
-            return scores + fixed
+            return parallel_linear(hidden, self.normalized_codebook(depth))
 
     def training_scores(self, query: Tensor, depth: int) -> Tensor:
         """Return the training logits of a level, float32 [B, size].
 
-        query: float32 [B, trained].
+        query: float32 [B, H].
         """
         with torch.autocast(query.device.type, enabled=False):  # see `scores`
             return F.linear(query.float(), self.codebooks[depth])
 
     def normalized_codebook(self, depth: int) -> Tensor:
-        """Return a level's trained codewords for inference; normalised if atomic.
+        """Return a level's codewords for inference; normalised if atomic.
 
         In training the norm of a row grows with its number of queries, which would favour
         documents with many queries (docs/design/).
@@ -154,15 +141,30 @@ class CodebookHead(nn.Module):
         codebook = self.codebooks[depth]
         if self.levels > 1:
             return codebook
-        present = (codebook.data_ptr(), codebook._version)
-        if self.training or self.unit is None or self.unit[1] != present:
-            self.unit = (F.normalize(codebook.detach(), dim=1), present)
+        if self.training or self.unit is None or not self._is_unit_current():
+            self.unit = (F.normalize(codebook.detach(), dim=1), self._codebook_version())
         return self.unit[0]
+
+    def _drop_unit(self) -> None:
+        """Drop the normalised rows, and their storage."""
+        self.unit = None
+        self._growing[1].clear()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        for storage in self._growing:
+            storage.clear()  # of the former device
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def _codebook_version(self) -> tuple[int, int]:
+        return self.codebooks[0].data_ptr(), self.codebooks[0]._version
+
+    def _is_unit_current(self) -> bool:
+        return self.unit is not None and self.unit[1] == self._codebook_version()
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode; training mode drops the normalised rows."""
         if mode:
-            self.unit = None  # a fused optimiser does not update the version
+            self._drop_unit()  # a fused optimiser does not update the version
         return super().train(mode)
 
     def loss(self, query: Tensor, rows: Tensor, label_smoothing: float) -> Tensor:
@@ -172,37 +174,44 @@ class CodebookHead(nn.Module):
         prefix, so a beam search prunes it only if other prefixes score higher.
 
         Args:
-            query: Query vectors, float32 [B, trained].
+            query: Query vectors, float32 [B, H].
             rows: Target rows, int64 [B].
             label_smoothing: Used at the full length.
         """
         measured, losses = self._normalized(), []
-        for length, sums in self._prefix_vectors(list(self.codebooks)):
+        for length, sums in self._prefix_vectors(list(self.codebooks), self.codes):
             if length in measured:
                 with torch.autocast(query.device.type, enabled=False):  # see `scores`
                     logits = F.linear(query.float(), sums)
                 losses.append(self._prefix_loss(logits, rows, length, label_smoothing))
         return torch.stack(losses).mean(dim=0)
 
-    def _prefix_vectors(self, codebooks: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    def _prefix_vectors(
+        self, codebooks: Sequence[Tensor], codes: Tensor
+    ) -> Iterator[tuple[int, Tensor]]:
         """Yield prefix lengths with the sums of the rows' codewords, float32 [rows, columns]."""
         sums: Tensor = torch.zeros((), device=self.codes.device)
         for level in range(self.levels):
-            symbols = self.codes[:, level].long()
+            symbols = codes[:, level].long()
             known = (symbols != PAD).unsqueeze(1)
             # Indexing has a gradient that CPU threads accumulate in a non-deterministic order.
             sums = sums + F.embedding(symbols.clamp(min=0), codebooks[level]) * known
             yield level + 1, sums
 
-    def row_vectors(self) -> Tensor:
-        """Return the sum of each row's codewords, float32 [rows, H]."""
-        *_, (_, trained) = self._prefix_vectors(
-            [self.normalized_codebook(n) for n in range(self.levels)]
-        )
-        if not self.frozen_rows:
-            return trained
-        *_, (_, fixed) = self._prefix_vectors(list(self.frozen_rows))
-        return torch.cat([trained, fixed], dim=1)
+    def row_vectors(self, rows: Tensor | None = None) -> Tensor:
+        """Return the sum of each row's codewords, float32 [rows, H]; rows: int64, None for all."""
+        codebooks = [self.normalized_codebook(level) for level in range(self.levels)]
+        codes = self.codes if rows is None else self.codes[rows]
+        *_, (_, sums) = self._prefix_vectors(codebooks, codes)
+        return sums
+
+    @torch.no_grad()
+    def mean_similarity(self) -> float:
+        """Return the mean cosine of two documents, from a sample of rows."""
+        step = max(1, len(self.codes) // SAMPLE_ROWS)
+        rows = torch.arange(0, len(self.codes), step, device=self.codes.device)
+        vectors = F.normalize(self.row_vectors(rows), dim=1)
+        return float(vectors.mean(dim=0).square().sum()) if len(rows) else 0.0
 
     def row_scores(self, hidden: Tensor) -> Tensor:
         """Return each row's inner product with hidden [B, H]: the sum of its levels' logits."""
@@ -221,10 +230,19 @@ class CodebookHead(nn.Module):
             length //= 2
         return lengths
 
+    def _best_rows(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Return the row of each target's document with the largest logit, int64 [B].
+
+        A document has a row for each of its units.
+        """
+        others = self.documents[rows].unsqueeze(1) != self.documents
+        return logits.detach().masked_fill(others, -torch.inf).argmax(dim=1)
+
     def _prefix_loss(
         self, logits: Tensor, rows: Tensor, length: int, label_smoothing: float
     ) -> Tensor:
         if length == self.levels:
+            rows = self._best_rows(logits, rows) if self.has_units else rows
             return F.cross_entropy(logits, rows, reduction="none", label_smoothing=label_smoothing)
         prefixes = self.codes[:, :length]
         same = (prefixes.unsqueeze(0) == prefixes[rows].unsqueeze(1)).all(dim=-1)

@@ -1,8 +1,8 @@
-"""Rows of new documents by constrained optimisation (IncDSI, Kishore et al., ICML 2023, section 3).
+"""Rows of new documents by constrained optimization (IncDSI, Kishore et al., ICML 2023, section 3).
 
 A new row stays close to the document's encoder vector, subject to two kinds of constraints: the
 document's own texts rank it first, and protected queries still rank their documents first. Both are
-squared hinge losses, since they may conflict. All rows of a batch are optimised jointly by L-BFGS,
+squared hinge losses, since they may conflict. All rows of a batch are optimized jointly by L-BFGS,
 since they compete with each other.
 """
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NEWTON_STEPS = 30
+MAX_LBFGS_ITERATIONS = 30
 """Maximum number of L-BFGS iterations for a batch."""
 
 
@@ -83,7 +83,7 @@ def optimize_rows(
         own_cost = weights.own * (share * lost.square()).sum()
         return away + own_cost + weights.others * taken.square().sum()
 
-    solver = torch.optim.LBFGS([rows], max_iter=NEWTON_STEPS, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS([rows], max_iter=MAX_LBFGS_ITERATIONS, line_search_fn="strong_wolfe")
 
     def step() -> Tensor:
         solver.zero_grad()

@@ -6,92 +6,90 @@ codes, each level has a codebook, and a document vector is the sum of its codewo
 prefix is the inner product of the query with this sum so far (RIPOR, 2024, section 3).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+import torch
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 
-from genir.config import StrictModel
+from genir.config import StageConfig
+from genir.corpus.analyzer import ENGLISH, Analyzer, detect_language
+from genir.corpus.vectors import read_vectors
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
-from genir.models.base import Batch, DocidModel, RowsBySymbol
-from genir.models.checkpoint_io import read_model, write_model
-from genir.models.encoder import MINILM, TextEncoder, batches_by_length, pool
+from genir.models.base import Batch, DocidModel, Inheritable
+from genir.models.checkpoint_io import load_weights, read_model, write_model
+from genir.models.encoder import TextEncoder
 from genir.models.encoder_head.codebooks import CodebookHead
-from genir.models.encoder_head.decoding import InnerProductDecoder
-from genir.models.encoder_head.lexical import (
-    LexicalEncoder,
+from genir.models.encoder_head.decoding import document_text
+from genir.models.encoder_head.given_vectors import (
+    VECTORS,
+    GivenVectors,
+    embed_queries,
+    vectors_of_documents,
+)
+from genir.models.encoder_head.insertable import InsertableHead
+from genir.models.encoder_head.options import EncoderHeadOptions
+from genir.models.encoder_head.row_init import nearest_units
+from genir.models.encoder_head.term_set_head import (
+    TermSetHead,
     bm25_weights,
     count_tokens,
-    special_ids,
+    require_token_states,
+    token_states,
 )
-from genir.models.encoder_head.protected_queries import (
-    ExistingDocuments,
-    NewDocument,
-    ProtectedQueries,
+from genir.models.encoder_head.word_rows import MAX_QUERY_WORDS, count_words, pad_ids
+from genir.models.encoder_head.word_sets import (
+    CompactWordSets,
+    WeightedWordSets,
+    WordSets,
+    empty_word_sets,
+    require_valid,
 )
-from genir.models.encoder_head.row_init import init_rows, sample_protected_queries
-from genir.models.encoder_head.term_set_head import TermSetHead
-from genir.models.position_limits import position_table_sizes, require_within
+from genir.models.position_limits import position_table_sizes
 from genir.models.size_limits import Weights, refuse_size
+from genir.models.tokenization import Prompt, batches_by_length
+from genir.progress import tracked
 from genir.tasks.base import TrainQueries
 from genir.types import Document
 
+ATOMIC_SET_SIZE, MIN_SET_SIZE = 256, 64
+"""Default words of a set with atomic identifiers, and the least if all documents are shorter."""
+UNTRAINED_WEIGHT, TRAINED_WEIGHT = 1.8, 0.7
+"""Weights of the word scores (docs/design/0021, 0024): a trained encoder needs words less."""
+WORD_WEIGHTS = (0.3, 0.5, 0.7, 1.0, 1.4, 1.8, 2.4, 3.0)
+"""Weights that `choose_settings` compares."""
 SCALE_SAMPLE_SIZE = 64
 """Documents used to choose the bias of the term-set head."""
 
 
-class EncoderHeadOptions(StrictModel):
-    """Options of `[model]` for kind "encoder-head"."""
-
-    encoder: str = Field(default=MINILM, description="minilm, a local folder, or a hub name")
-    length: int = Field(default=256, ge=8, description="tokens of a document that are encoded")
-    scale: float = Field(default=20.0, gt=0, description="scale of the cosine softmax")
-    row_init: Literal["vectors", "random"] = Field(
-        default="vectors", description="initial atomic rows (OverDense or Vanilla)"
-    )
-    lexical_dim: int = Field(
-        default=384, ge=0, description="dimension of the lexical part; 0 = none"
-    )
-    lexical_gain: float = Field(default=0.1, gt=0, description="weight of the lexical scores")
-    document_vector_weight: float = Field(
-        default=0.8,
-        ge=0,
-        description="weight of the trained encoder's document vector in a trained atomic row",
-    )
-    term_set_size: int = Field(
-        default=0, ge=0, description="words of a term-set identifier, the prior (PAG); 0 = none"
-    )
-
-    def weights(self) -> list[str]:
-        """Return the names of the pre-trained networks."""
-        return [self.encoder]
-
-
-class EncoderHeadModel(InnerProductDecoder):
-    """Encoder (dense and lexical) with one codebook per level."""
+class EncoderHeadModel(InsertableHead, Inheritable):
+    """Encoder with one codebook per level, and word sets beside it."""
 
     kind = "encoder-head"
     Options = EncoderHeadOptions
-    must_match_parent = frozenset({"encoder", "length"})
+    must_match_parent = frozenset(
+        {"encoder", "length", "query_prompt", "document_prompt", "vectors", "query_vectors"}
+    )
 
-    def __init__(self, options: EncoderHeadOptions, encoder: TextEncoder) -> None:
+    def __init__(self, options: EncoderHeadOptions, encoder: TextEncoder | GivenVectors) -> None:
         super().__init__()
         self.options = options
-        self.scale, self.lexical_gain = options.scale, options.lexical_gain
+        self.scale = options.scale
+        weight = torch.tensor(options.word_weight or UNTRAINED_WEIGHT)  # see `build_head`
+        self.register_buffer("word_weight", weight)
+        self.register_buffer("unrelated_similarity", torch.tensor(0.0))
         self.encoder = encoder
-        self.tokenizer = encoder.tokenizer
-        self.lexical: LexicalEncoder | None = None
-        if options.lexical_dim:
-            vocabulary, special = len(self.tokenizer), special_ids(self.tokenizer)
-            self.lexical = LexicalEncoder(vocabulary, options.lexical_dim, special)
+        self.tokenizer = encoder.tokenizer if isinstance(encoder, TextEncoder) else None
+        self.analyzer = Analyzer(options.language or ENGLISH)
+        self.words: WordSets | None = None
+        self._corpus: Sequence[Document] = ()  # documents of which the word sets are fitted
+        self._vectors = ""  # file of document vectors, while the model is built
         self.term_sets: TermSetHead | None = None
         self.head: CodebookHead
 
@@ -99,87 +97,125 @@ class EncoderHeadModel(InnerProductDecoder):
 
     @classmethod
     def build(cls, options: EncoderHeadOptions, corpus: Sequence[Document]) -> Self:
-        """Load the encoder and count the word pieces of the corpus; `build_head` must follow."""
-        model = cls(options, TextEncoder.pretrained(options.encoder, options.length))
-        if model.lexical is not None:
-            model.lexical.fit(model._word_counts(corpus))
+        """Load the encoder; `build_head`, which also fits the word sets, must follow."""
+        if options.word_set_size != 0 and options.language is None:
+            language = detect_language(map(document_text, corpus))
+            options = options.model_copy(update={"language": language})
+        model = cls(options, options.load_encoder())
+        model._corpus, model._vectors = corpus, options.vectors
         if options.term_set_size:
-            model._check_lexical_dim()
-            bags = model._word_counts(corpus)
-            weights = bm25_weights(bags, special_ids(model.tokenizer))
+            key = f"[model] term_set_size = {options.term_set_size}"
+            require_token_states(model.text_encoder, key, options.encoder)
+            special = sorted(set(model.tokenizer.all_special_ids))
+            weights = bm25_weights(model._word_counts(corpus), special)
             model.term_sets = TermSetHead.build(
-                weights, options.term_set_size, model.encoder.dimension
+                weights, options.term_set_size, model.text_encoder.hidden_size
             )
-            model.term_sets.init_embeddings(model.encoder.embeddings)
-            model.term_sets.calibrate_bias(
-                *model.encoder.tokenize(_texts(corpus[:SCALE_SAMPLE_SIZE]))
-            )
+            model.term_sets.init_embeddings(model.text_encoder.embeddings)
+            sample = _texts(islice(corpus, SCALE_SAMPLE_SIZE))
+            model.term_sets.calibrate_bias(*token_states(model.text_encoder, sample))
         return model
 
     @classmethod
     def check_pretrained(cls, options: EncoderHeadOptions, source_length: int) -> None:
         """Load the encoder and run it once. Raises InputError if it cannot be used."""
-        cls(options, TextEncoder.pretrained(options.encoder, options.length)).check_source_length(
-            source_length
-        )
+        cls(options, options.load_encoder()).check_source_length(source_length)
 
-    def _check_lexical_dim(self) -> None:
-        words, states = self.encoder.embeddings.shape[1], self.encoder.dimension
-        if words != states:
+    @classmethod
+    def check_recipe(cls, options: EncoderHeadOptions, stage: StageConfig) -> None:
+        """Raise InputError for word sets that the search would ignore.
+
+        With atomic identifiers word scores are part of the logits, with codes a document prior.
+        """
+        codes, strategy = stage.identifiers.scheme != "atomic", stage.decoding.strategy
+        if options.word_set_size and codes and strategy != "lookahead":
             raise InputError(
-                f"[model] term_set_size = {self.options.term_set_size}: the encoder "
-                f"{self.options.encoder!r} has embeddings of {words} and states of {states} "
-                "dimensions, which must be equal; set it to 0, or use another encoder"
+                f"[model] word_set_size = {options.word_set_size}: with codes, word sets need "
+                f"[decoding] strategy = 'lookahead', not {strategy!r}; set word_set_size to 0"
+            )
+        if options.compact_words and not (codes and options.word_set_size):
+            raise InputError(
+                "[model] compact_words: needs codes and word_set_size (the row of an atomic "
+                "identifier has exact weights); remove it, or set word_set_size = 64 with codes"
             )
 
     def check_source_length(self, length: int) -> None:
         """Raise InputError if the encoder takes fewer tokens than `length`."""
-        self.encoder.refuse_length(length, "[training] source_length", self.options.encoder)
+        if isinstance(self.encoder, GivenVectors):
+            return
+        start, key = self.source_prompt.tokens, "[training] source_length"
+        self.encoder.refuse_length(start + length, key, self.options.encoder, start)
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether the model has a network."""
+        return isinstance(self.encoder, TextEncoder)
+
+    @property
+    def source_prompt(self) -> Prompt:
+        """Prompt of queries."""
+        return self.text_encoder.prompts["query"] if self.is_trainable else Prompt()
 
     def source_positions(self) -> list[int]:
         """Return the sizes of the encoder's position tables."""
-        return position_table_sizes(self.encoder.backbone)
+        return position_table_sizes(self.text_encoder.backbone) if self.is_trainable else []
 
-    @property
-    def width(self) -> int:
-        """Dimension of a query vector."""
-        return self.encoder.dimension + (self.lexical.dimension if self.lexical else 0)
+    def word_inputs(self, texts: Sequence[str]) -> Tensor | None:
+        """Return the word ids of queries, int64 [B, W]; None without word sets."""
+        if self.words is None:
+            return None
+        return torch.from_numpy(pad_ids(self.analyzer.terms(texts), MAX_QUERY_WORDS))
 
     def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> Vectors:
         """Copy the parent's encoder and return its document vectors.
 
         Raises:
-            InputError: The parent has another encoder or lexical dimension.
+            InputError: The parent has another encoder, length, prompt, layer or dimension.
         """
         assert isinstance(parent, EncoderHeadModel)
-        for name in ("encoder", "lexical_dim"):
-            own, its = getattr(self.options, name), getattr(parent.options, name)
-            if own not in (its, 0):
-                raise InputError(
-                    f"[model] {name} = {own!r}, but the model to start from has {its!r}; "
-                    "use the same value"
-                )
-        self.encoder.load_state_dict(parent.encoder.state_dict())
-        rows = np.array([table.rows_of(number)[0] for number in range(len(table.keys))])
+        own, its = self.options.encoder, parent.options.encoder
+        if own != its:
+            raise InputError(
+                f"[model] encoder = {own!r}, but the model to start from has {its!r}; use the same"
+            )
+        if isinstance(self.encoder, TextEncoder):
+            self.encoder.copy_weights(parent.text_encoder)
+        _, rows = np.unique(table.units, return_index=True)
         learned: Vectors = parent.head.row_vectors().detach().cpu().numpy()[rows]
-        return learned[:, : self.width]
+        return learned
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return the initial document vectors, float32 [documents, H].
 
-        The dense part is the unit mean of the document's vector and its train queries' vectors
-        (OverDense); the lexical part is BM25-weighted.
+        Each is the unit mean of the document's vector and its train queries' vectors (OverDense).
+        Documents with the same key are units of one document: a query belongs to the nearest.
         """
-        dense = self.encoder.embed(_texts(corpus), progress="embedding documents")
-        asked = [(n, text) for n, d in enumerate(corpus) for text in queries.get(d.key, ())]
+        dense = self._own_vectors(corpus)
+        keys = [document.key for document in corpus]
+        asked = [(key, text) for key in dict.fromkeys(keys) for text in queries.get(key, ())]
         if asked:
-            vectors = self.encoder.embed([text for _, text in asked], progress="embedding queries")
-            np.add.at(dense, [n for n, _ in asked], vectors)
-        dense /= np.linalg.norm(dense, axis=1, keepdims=True)
-        if self.lexical is None:
-            return dense
-        words = self.lexical.document_vectors(self._word_counts(corpus))
-        return np.concatenate([dense, words], axis=1)
+            texts, progress = [text for _, text in asked], "embedding queries"
+            vectors = embed_queries(self.encoder, texts, progress)
+            np.add.at(
+                dense, nearest_units(keys, dense, [key for key, _ in asked], vectors), vectors
+            )
+        return dense / np.linalg.norm(dense, axis=1, keepdims=True)
+
+    def _own_vectors(self, corpus: Sequence[Document]) -> Vectors:
+        """Return the given vectors of documents, or the encoder's, float32 [documents, H]."""
+        if self._vectors:
+            keys = [document.key for document in corpus]  # repeated by the units of a document
+            vectors = read_vectors(self._vectors, list(dict.fromkeys(keys)), keys)
+            if vectors.shape[1] != self.encoder.dimension:
+                raise InputError(
+                    f"{self._vectors}: the vectors have {vectors.shape[1]} numbers, those of the "
+                    f"encoder {self.options.encoder!r} {self.encoder.dimension}; name the encoder "
+                    "that made them"
+                )
+            return vectors
+        if isinstance(self.encoder, GivenVectors) or any(d.vector is not None for d in corpus):
+            return vectors_of_documents(corpus, self.encoder.dimension)
+        return self.encoder.embed(_texts(corpus), "document", progress="embedding documents")
 
     def _word_counts(self, corpus: Sequence[Document]) -> csr_matrix:
         """Return word-piece counts of whole texts, float32 [documents, vocabulary]."""
@@ -205,8 +241,7 @@ class EncoderHeadModel(InnerProductDecoder):
         if scheme.needs_tokenizer:
             raise InputError(
                 "[model] kind: an encoder-head model cannot emit text, which scheme "
-                f"{scheme.name!r} needs; "
-                "use kind = 'seq2seq', or a code scheme"
+                f"{scheme.name!r} needs; use kind = 'seq2seq', or a code scheme"
             )
         if self.options.row_init == "random" and len(scheme.level_sizes()) > 1:
             raise InputError(
@@ -214,33 +249,61 @@ class EncoderHeadModel(InnerProductDecoder):
                 "whose codes start from their codebooks; remove it"
             )
         self.head = self._make_head(scheme, table)
+        self._fit_words()
+        if self.words is not None and self.has_document_rows:  # a set for each symbol
+            owners = np.full(scheme.level_sizes()[0], -1, dtype=np.int64)
+            owners[table.symbols[:, 0]] = table.units
+            self.words.keep(torch.from_numpy(owners))
         if self.term_sets is not None:
-            self.term_sets.init_embeddings(self.encoder.embeddings)
+            self.term_sets.init_embeddings(self.text_encoder.embeddings)
         if hasattr(scheme, "full_codebooks"):
             self.head.init_codebooks(scheme.full_codebooks())
         elif vectors is not None and len(scheme.level_sizes()) == 1:
             rows = np.zeros((scheme.level_sizes()[0], vectors.shape[1]), dtype=np.float32)
-            rows[table.symbols[:, 0]] = vectors[table.documents]
-            if self.options.row_init == "random":  # the lexical columns are never trained
-                rows[:, : self.encoder.dimension] = self.head.codebooks[0].detach().numpy()
-            self.head.init_codebooks([rows])
+            rows[table.symbols[:, 0]] = vectors[table.units]
+            if self.options.row_init == "vectors":
+                self.head.init_codebooks([rows])
+        self.unrelated_similarity.fill_(self.head.mean_similarity())
+        if self.options.word_weight is None:
+            self.word_weight.fill_(self._untrained_weight())
+
+    def _untrained_weight(self) -> float:
+        """Return the default weight of the word scores before training.
+
+        Cosines of some encoders all lie between 0.7 and 0.9. Words weigh less if the mean cosine of
+        two documents is above 0.25, the most that MiniLM has on five collections.
+        """
+        spread = 1 - min(float(self.unrelated_similarity), 0.99)
+        return min(UNTRAINED_WEIGHT, UNTRAINED_WEIGHT / 0.75 * spread)
+
+    def _fit_words(self) -> None:
+        """Fit the word sets, if the options or the identifiers ask for them."""
+        size, corpus = self.options.word_set_size, self._corpus
+        self._corpus = ()
+        if size is None and self.head.levels > 1:
+            size = 0
+        if size != 0:
+            texts = map(document_text, tracked(corpus, "reading words"))
+            counts = count_words(self.analyzer.terms(texts))
+            if size is None:
+                longest = int(np.diff(counts.indptr).max(initial=0))
+                size = min(ATOMIC_SET_SIZE, max(longest, MIN_SET_SIZE))
+            kind = CompactWordSets if self.options.compact_words else WeightedWordSets
+            self.words = kind(size).fit(counts)
+        self.options = self.options.model_copy(update={"word_set_size": size})
 
     def _make_head(self, scheme: Scheme, table: IdentifierTable) -> CodebookHead:
-        return CodebookHead(scheme.level_sizes(), (self.encoder.dimension, self.width), table)
+        return CodebookHead(scheme.level_sizes(), self.encoder.dimension, table)
 
     # --- training ------------------------------------------------------------------------------
-
-    def dense_vectors(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the trained part of the query vectors, float32 [B, dimension]."""
-        return self.scale * self.encoder(input_ids, attention_mask)
 
     def loss(self, batch: Batch, label_smoothing: float) -> Tensor:
         """Return the cross-entropy over all documents, plus prefix and term-set losses.
 
-        Lexical scores are excluded: the dense part would not learn the words they cover.
+        Word scores are excluded: the encoder would not learn the words they cover.
         """
-        states = self.encoder.states(batch.input_ids, batch.attention_mask)
-        query = self.scale * pool(states, batch.attention_mask)
+        states = self.text_encoder.states(batch.input_ids, batch.attention_mask)
+        query = self.scale * self.text_encoder.pooled(states, batch.attention_mask)
         losses = self.head.loss(query, batch.rows, label_smoothing)
         if self.term_sets is not None:
             documents = self.head.documents[batch.rows].long()
@@ -248,8 +311,8 @@ class EncoderHeadModel(InnerProductDecoder):
         return (losses * batch.weights).sum() / batch.weights.sum()
 
     def teacher_forced_states(self, inputs: tuple[Tensor, Tensor], symbols: Tensor) -> list[Tensor]:
-        """Return each level's logits, [B, 1, size], without the lexical part."""
-        query = self.dense_vectors(*inputs)
+        """Return each level's logits, [B, 1, size], without the word scores."""
+        query = self.query_vectors(*inputs)
         return [
             self.head.training_scores(query, depth).unsqueeze(1)
             for depth in range(symbols.shape[2])
@@ -259,78 +322,54 @@ class EncoderHeadModel(InnerProductDecoder):
         """Return the codebooks and the parameters of the term-set head."""
         return [*self.head.codebooks, *(self.term_sets.parameters() if self.term_sets else ())]
 
+    def begin_training(self) -> None:
+        """Set the default weight of the word scores of a trained encoder."""
+        if self.options.word_weight is None:
+            self.word_weight.fill_(TRAINED_WEIGHT)
+
     def after_training(self, corpus: Sequence[Document]) -> None:
         """Add the trained encoder's document vector to each trained atomic row.
 
         A row has learned from its few train texts only. The encoder has read the whole document and
         has learned from the queries of all documents.
         """
-        if self.head.levels > 1 or not self.options.document_vector_weight:
-            return
-        vectors = self.encoder.embed(_texts(corpus), progress="anchoring documents")
-        self.head.blend_document_vectors(self.options.document_vector_weight * vectors)
+        if self.head.levels == 1 and self.options.document_vector_weight:
+            texts, progress = _texts(corpus), "anchoring documents"
+            vectors = self.text_encoder.embed(texts, "document", progress=progress)
+            self.head.blend_document_vectors(self.options.document_vector_weight * vectors)
+        self.unrelated_similarity.fill_(self.head.mean_similarity())
 
-    def freeze_others(self, numbers: Sequence[int]) -> None:
-        """Freeze the rows of other documents if identifiers are atomic."""
-        if self.has_document_rows:
-            self.head.freeze_others(numbers)
+    def choose_settings(self, quality: Callable[[], float]) -> None:
+        """Choose the weight of the word scores, unless the recipe gives it.
+
+        Of equally good weights, the nearest to the present one is taken.
+        """
+        if self.words is None or self.options.word_weight is not None:
+            return
+        qualities, known = {}, float(self.word_weight)
+        for weight in tracked(WORD_WEIGHTS, "choosing word_weight"):
+            self.word_weight.fill_(weight)
+            qualities[weight] = quality()
+        best = max(qualities, key=lambda weight: (qualities[weight], -abs(weight - known)))
+        self.word_weight.fill_(best)
 
     def adapter_target(self) -> nn.Module:
-        """Return the encoder network."""
+        """Return the encoder network. Raises InputError for static embeddings."""
+        if isinstance(self.encoder, GivenVectors) or self.encoder.is_static:
+            raise InputError(
+                "adapters: static embeddings and given vectors have no layers to adapt; set "
+                "adapters to 0"
+            )
         network: nn.Module = self.encoder.backbone
         return network
 
-    # --- a corpus that changes -----------------------------------------------------------------
-
-    @property
-    def has_document_rows(self) -> bool:
-        """Whether identifiers are atomic, so that a new document needs a new row."""
-        return self.head.levels == 1
-
-    @property
-    def row_width(self) -> int:
-        """Dimension of a query vector."""
-        return self.width
-
-    def init_rows(
-        self, corpus: Sequence[Document], queries: TrainQueries, context: ExistingDocuments
-    ) -> list[NewDocument]:
-        """Return the rows of new documents (IncDSI; see `incdsi`)."""
-        return init_rows(self, corpus, queries, context)
-
-    def protected_queries(
-        self, queries: TrainQueries, table: IdentifierTable
-    ) -> ProtectedQueries | None:
-        """Return protected train queries; None for codes, which do not change."""
-        return sample_protected_queries(self, queries, table) if self.has_document_rows else None
-
-    def update_table(self, scheme: Scheme, table: IdentifierTable, rows: RowsBySymbol) -> None:
-        """Write new rows, and switch to the rows of the table."""
-        if rows:
-            self.head.set_rows(scheme.level_sizes()[0], rows)
-        self.head.update_table(table)
-
-    def require_insertable(self) -> None:
-        """Raise InputError for term sets, whose words are chosen in training."""
-        if self.term_sets is not None:
-            raise InputError(
-                "[model] term_set_size: documents cannot be added to a model with term sets, whose "
-                "words are chosen in training; train it again, or roll a deletion back"
-            )
-
-    @contextmanager
-    def restricted_to(
-        self, symbols: NDArray[np.int64], documents: NDArray[np.int64]
-    ) -> Iterator[None]:
-        """Restrict the model in the block to these rows (if `has_document_rows`) and term sets."""
-        rows = self.head.restricted_to(symbols) if self.has_document_rows else nullcontext()
-        sets = nullcontext() if self.term_sets is None else self.term_sets.restricted_to(documents)
-        with rows, sets:
-            yield
-
     def identifier_bytes(self) -> int:
-        """Return the size of codebooks and term sets in bytes."""
-        held = [*self.head.parameters(), *([self.term_sets.words] if self.term_sets else [])]
+        """Return the size of rows, word sets and term sets in bytes; codebooks are shared."""
+        held: list[Tensor] = [*self.head.parameters()] if self.has_document_rows else []
+        if self.words is not None:
+            held += [getattr(self.words, name) for name in self.words.per_document]
+        if self.term_sets is not None:
+            held.append(self.term_sets.words)
         return sum(p.numel() * p.element_size() for p in held)
 
     # --- the model folder ----------------------------------------------------------------------
@@ -338,43 +377,62 @@ class EncoderHeadModel(InnerProductDecoder):
     def save(self, folder: Path) -> None:
         """Write weights, options, encoder configuration and tokenizer."""
         write_model(folder, self, self.options)
-        self.encoder.config.save_pretrained(folder)
+        self.encoder.save(folder)
 
     @classmethod
     def load(cls, folder: Path, scheme: Scheme, table: IdentifierTable) -> Self:
         """Load a saved model from local files only."""
         with read_model(folder, cls.kind, EncoderHeadOptions) as (options, weights):
-            encoder = TextEncoder.restore(folder, options.length, weights)
-            cls._refuse_sizes(folder, options, encoder, scheme, weights)
+            encoder = _restore_encoder(options, folder, weights)
+            cls._refuse_sizes(folder, encoder, scheme, weights)
             model = cls(options, encoder)
-            most = min(model.source_positions(), default=options.length)
-            require_within(f"{folder / 'model.json'}: length", options.length, most, "the encoder")
             model.head = model._make_head(scheme, table)
+            if options.word_set_size:
+                compact = options.compact_words and not model.has_document_rows
+                model.words = empty_word_sets(weights, options.word_set_size, compact)
+                model._refuse_word_sets(folder, table, weights)
             if options.term_set_size:
                 model.term_sets = TermSetHead.from_weights(
                     weights["term_sets.words"], weights["term_sets.embeddings"]
                 )
-            model.load_state_dict(weights)
+            load_weights(model, weights)
+            if model.words is not None:
+                where, weight = f"{folder / 'model.safetensors'}", float(model.word_weight)
+                require_valid(where, "word_weight", 0 <= weight < torch.inf)
+                model.words.check(where)
         return model
 
     @staticmethod
     def _refuse_sizes(
-        folder: Path,
-        options: EncoderHeadOptions,
-        encoder: TextEncoder,
-        scheme: Scheme,
-        weights: Weights,
+        folder: Path, encoder: TextEncoder | GivenVectors, scheme: Scheme, weights: Weights
     ) -> None:
-        """Raise InputError if the lexical part or codebooks do not match the weights' shapes."""
-        where = f"{folder / 'model.json'}: lexical_dim"
-        if options.lexical_dim:
-            size = [len(encoder.tokenizer), options.lexical_dim]
-            refuse_size(weights, "lexical.weight", size, where)
+        """Raise InputError if the codebooks do not match the shapes of the weights."""
         where = f"{folder / 'identifiers' / 'scheme.json'}"
         for level, symbols in enumerate(scheme.level_sizes()):
             size = [symbols, encoder.dimension]
             refuse_size(weights, f"head.codebooks.{level}", size, where)
 
+    def _refuse_word_sets(self, folder: Path, table: IdentifierTable, weights: Weights) -> None:
+        """Raise InputError if the word sets do not fit the options or the table."""
+        assert self.words is not None
+        places = len(self.head.codebooks[0]) if self.has_document_rows else len(table.keys)
+        if len(self.words) != places:
+            raise InputError(
+                f"{folder / 'model.safetensors'}: {len(self.words)} word sets instead of {places}; "
+                "restore the folder or train it again"
+            )
+        if self.options.compact_words:
+            size = [places, self.words.size]
+            refuse_size(weights, "words.columns", size, f"{folder / 'model.json'}: word_set_size")
 
-def _texts(corpus: Sequence[Document]) -> list[str]:
-    return [f"{document.title}. {document.text}" for document in corpus]
+
+def _restore_encoder(
+    options: EncoderHeadOptions, folder: Path, weights: Weights
+) -> TextEncoder | GivenVectors:
+    if options.encoder == VECTORS:
+        return GivenVectors(weights["head.codebooks.0"].shape[1])
+    return TextEncoder.restore(folder, weights)
+
+
+def _texts(corpus: Iterable[Document]) -> list[str]:
+    return [document_text(document) for document in corpus]

@@ -6,8 +6,7 @@ score(document | query) is the sum over its words of log(1 + relu(w)), where w i
 of the word over the query's tokens.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -17,7 +16,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-PAG_THRESHOLD = 1.35
+from genir.errors import InputError
+from genir.models.encoder import TextEncoder
+from genir.models.eval_mode import evaluating
+from genir.models.tokenization import encode_texts, pad_batch
+
+K1, B = 0.9, 0.4
+INITIAL_BIAS_FACTOR = 1.35
 """Initial bias, as a multiple of a token's mean logit for its own word. Without a bias, nearly all
 words have a positive weight for every query (docs/design/).
 """
@@ -78,7 +83,7 @@ class TermSetHead(nn.Module):
         states, embeddings: [N, H], of sample tokens.
         """
         own = (self.projection(states) * F.normalize(embeddings, dim=1)).sum(dim=1).mean()
-        self.bias.fill_(-max(PAG_THRESHOLD * float(own), 0.0))
+        self.bias.fill_(-max(INITIAL_BIAS_FACTOR * float(own), 0.0))
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """Return the weight of each word for queries, float32 [B, columns].
@@ -98,15 +103,9 @@ class TermSetHead(nn.Module):
         """Return cross-entropy over all documents, float32 [B]; documents: targets, int64 [B]."""
         return F.cross_entropy(self.scores(states, mask), documents, reduction="none")
 
-    @contextmanager
-    def restricted_to(self, documents: NDArray[np.int64]) -> Iterator[None]:
-        """Restrict the head in the block to the sets of these documents, in order."""
-        whole = self.words
-        try:
-            self.words = whole[torch.from_numpy(documents).to(whole.device)]
-            yield
-        finally:
-            self.words = whole
+    def keep(self, documents: Tensor) -> None:
+        """Replace the sets by the sets of these documents, int64, in order."""
+        self.words = self.words[documents]
 
 
 def _top_terms(weights: csr_matrix, row: int, size: int) -> NDArray[np.int64]:
@@ -115,3 +114,70 @@ def _top_terms(weights: csr_matrix, row: int, size: int) -> NDArray[np.int64]:
     columns, values = weights.indices[own].astype(np.int64), weights.data[own]
     columns, values = columns[values > 0], values[values > 0]
     return columns[np.lexsort((columns, -values))[:size]]
+
+
+def count_tokens(ids: Sequence[Sequence[int]], vocabulary: int) -> csr_matrix:
+    """Return word-piece counts, float32 [texts, vocabulary]."""
+    lengths = [len(row) for row in ids]
+    columns = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=sum(lengths))
+    rows = np.repeat(np.arange(len(ids)), lengths)
+    ones = np.ones(len(columns), dtype=np.float32)
+    return csr_matrix((ones, (rows, columns)), shape=(len(ids), vocabulary))
+
+
+def inverse_frequency(bags: csr_matrix, special: Sequence[int]) -> NDArray[np.float32]:
+    """Return BM25's idf of each word piece, 0 for special ones; bags: [documents, vocabulary]."""
+    documents, frequency = bags.shape[0], bags.getnnz(axis=0)
+    idf = np.log1p((documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    idf[list(special)] = 0.0
+    return idf
+
+
+def mean_length(bags: csr_matrix) -> float:
+    """Return the mean number of word pieces of a document."""
+    return float(bags.sum()) / max(bags.shape[0], 1)
+
+
+def bm25_saturation(bags: csr_matrix, average_length: float) -> csr_matrix:
+    """Return BM25's saturated term frequencies, without idf, [documents, vocabulary]."""
+    weights = bags.tocoo(copy=True)
+    lengths = np.asarray(bags.sum(axis=1)).ravel() / average_length
+    norm = K1 * (1 - B + B * lengths[weights.row])
+    weights.data = weights.data * (K1 + 1) / (weights.data + norm)
+    return weights.tocsr()
+
+
+def bm25_weights(bags: csr_matrix, special: Sequence[int]) -> csr_matrix:
+    """Return the BM25 weight of each word piece of a document, [documents, vocabulary]."""
+    idf = inverse_frequency(bags, special)
+    return bm25_saturation(bags, max(mean_length(bags), 1.0)).multiply(idf).tocsr()
+
+
+def require_token_states(encoder: TextEncoder, key: str, name: str) -> None:
+    """Raise InputError if states are not as wide as embeddings, or missing, for `key`."""
+    words, states = encoder.embeddings.shape[1], encoder.hidden_size
+    if encoder.is_static or words != states:
+        found = (
+            "static embeddings, without token states"
+            if encoder.is_static
+            else f"embeddings of {words} and states of {states} dimensions, which must be equal"
+        )
+        raise InputError(
+            f"{key}: the encoder {name!r} has {found}; set it to 0, or use another encoder"
+        )
+
+
+@torch.no_grad()
+def token_states(encoder: TextEncoder, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return hidden states and embeddings of all non-special tokens, [tokens, H] each.
+
+    Texts are truncated to 64 tokens: a sample suffices to choose the bias.
+    """
+    device = next(encoder.parameters()).device
+    ids = encode_texts(encoder.tokenizer, texts, min(encoder.length, 64))
+    inputs, mask = (part.to(device) for part in pad_batch(ids, encoder.tokenizer.pad_token_id))
+    with evaluating(encoder):
+        states = encoder.states(inputs, mask).float()
+    special = torch.tensor(encoder.tokenizer.all_special_ids, device=device)
+    real = ~torch.isin(inputs, special)
+    return states[real], encoder.embeddings[inputs[real]]

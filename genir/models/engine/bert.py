@@ -25,7 +25,9 @@ def convert_bert(net: Any, dtype: torch.dtype) -> Decoder:
     bert, transform = net.decoder.bert, net.decoder.cls.predictions.transform
     words, layers = bert.embeddings, bert.encoder.layer
     attention = layers[0].attention.self
-    bridge = getattr(net, "enc_to_dec_proj", None)  # only if encoder and decoder differ in width
+    projection = getattr(
+        net, "enc_to_dec_proj", None
+    )  # only if encoder and decoder differ in width
     return Decoder(
         layers=[_layer(layer, dtype) for layer in layers],
         heads=attention.num_attention_heads,
@@ -35,7 +37,7 @@ def convert_bert(net: Any, dtype: torch.dtype) -> Decoder:
         attention_bias=full_attention_bias(words.LayerNorm.weight.device),
         positions=_positions(words),
         embed=Norm.build(words.LayerNorm),
-        bridge=None if bridge is None else FusedLinear.build(dtype, bridge),
+        projection=None if projection is None else FusedLinear.build(dtype, projection),
         final_norm=partial(
             _transform,
             FusedLinear.build(dtype, transform.dense, then=activation(transform.transform_act_fn)),
@@ -45,7 +47,7 @@ def convert_bert(net: Any, dtype: torch.dtype) -> Decoder:
 
 
 def convert_bert_encoder(bert: Any, dtype: torch.dtype) -> Encoder:
-    """Convert a bidirectional BertModel; all tokens have token type 0."""
+    """Convert a bidirectional BERT, RoBERTa or XLM-R; all tokens have token type 0."""
     words, attention = bert.embeddings, bert.encoder.layer[0].attention.self
     return Encoder(
         word_embeddings=words.word_embeddings,
@@ -60,8 +62,10 @@ def convert_bert_encoder(bert: Any, dtype: torch.dtype) -> Encoder:
 
 
 def _positions(words: Any) -> Tensor:
+    """Return the embeddings of positions, [P, H]; RoBERTa's begin after the padding token's id."""
+    first = getattr(words, "padding_idx", -1) + 1
     weights: Tensor = words.position_embeddings.weight + words.token_type_embeddings.weight[0]
-    return weights.detach()
+    return weights[first:].detach()
 
 
 def _transform(dense: FusedLinear, norm: Norm, states: Tensor) -> Tensor:

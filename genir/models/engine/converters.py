@@ -11,8 +11,12 @@ from transformers import (
     EncoderDecoderModel,
     MBartForConditionalGeneration,
     MT5ForConditionalGeneration,
+    RobertaModel,
     T5ForConditionalGeneration,
+    XLMRobertaModel,
 )
+from transformers.models.mt5.modeling_mt5 import MT5Stack
+from transformers.models.t5.modeling_t5 import T5Stack
 
 from genir.models.engine.bart import convert_bart
 from genir.models.engine.bert import convert_bert, convert_bert_encoder
@@ -22,6 +26,7 @@ from genir.models.engine.weights import Decoder
 
 DecoderConverter = Callable[[Any, torch.dtype], Decoder]
 T5_CLASSES = (T5ForConditionalGeneration, MT5ForConditionalGeneration)
+BERT_ENCODERS = (BertModel, RobertaModel, XLMRobertaModel)
 BART_CLASSES = (BartForConditionalGeneration, MBartForConditionalGeneration)
 
 
@@ -29,20 +34,17 @@ def find_converter(net: Any) -> DecoderConverter | None:
     """Return the converter of an encoder-decoder's decoder; None without a fast path."""
     if isinstance(net, EncoderDecoderModel):
         return convert_bert if isinstance(net.decoder, BertLMHeadModel) else None
-    return (
-        convert_t5
-        if isinstance(net, T5_CLASSES)
-        else convert_bart
-        if isinstance(net, BART_CLASSES)
-        else None
-    )
+    if isinstance(net, T5_CLASSES):
+        return convert_t5
+    return convert_bart if isinstance(net, BART_CLASSES) else None
 
 
 def find_encoder_converter(net: Any) -> Converter | None:
     """Return the converter of an encoder, alone or in an encoder-decoder; None if it has none."""
-    if isinstance(net, T5_CLASSES):
+    stack = type(net) in (T5Stack, MT5Stack) and not net.is_decoder
+    if stack or isinstance(net, T5_CLASSES):
         return convert_t5_encoder
     encoder = net.encoder if isinstance(net, EncoderDecoderModel) else net
     # Subclasses may differ, and a decoder attends causally.
-    bidirectional = type(encoder) is BertModel and not encoder.config.is_decoder
+    bidirectional = type(encoder) in BERT_ENCODERS and not encoder.config.is_decoder
     return convert_bert_encoder if bidirectional else None

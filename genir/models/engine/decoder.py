@@ -14,16 +14,11 @@ from torch import Tensor
 
 from genir.models.engine.converters import DecoderConverter
 from genir.models.engine.forward import ForwardPass
-from genir.models.engine.kv_cache import (
-    CrossAttentionCache,
-    DecoderState,
-    KVPool,
-    QueryGroups,
-)
+from genir.models.engine.kv_cache import CrossAttentionCache, DecoderState, KVPool, QueryGroups
 from genir.models.engine.weight_cache import ParameterVersions
 from genir.models.engine.weights import Decoder
 
-MAX_PADDING_FACTOR = 4
+MAX_POOL_FACTOR = 4
 """The pool is compacted if it holds this many times the slots that are still referenced."""
 
 
@@ -33,11 +28,9 @@ class FusedDecoder:
     The fused weights are built on first use, and rebuilt if weights or autocast dtype change.
     """
 
-    supports_multi_token = True
-
-    def __init__(self, net: Any, opener: DecoderConverter) -> None:
+    def __init__(self, net: Any, converter: DecoderConverter) -> None:
         self.net = net
-        self.converter = opener
+        self.converter = converter
         self.clear_cache()
 
     def prepared_weights(self) -> Decoder | None:
@@ -57,8 +50,8 @@ class FusedDecoder:
         with torch.autocast(states.device.type, enabled=False):
             decoder = self._decoder_in(precision, states.device)
             shape = (*states.shape[:2], 2, decoder.heads, decoder.size)
-            bridged = states if decoder.bridge is None else decoder.bridge(states)
-            layers = [layer.cross_attention(bridged).view(shape) for layer in decoder.layers]
+            projected = states if decoder.projection is None else decoder.projection(states)
+            layers = [layer.cross_attention(projected).view(shape) for layer in decoder.layers]
         memory = CrossAttentionCache(decoder, layers, mask.to(decoder.attention_bias.dtype))
         pool = KVPool([layers[0].new_empty(0, *shape[2:]) for _ in layers])
         queries = torch.arange(len(states), device=states.device)
@@ -102,7 +95,7 @@ class FusedDecoder:
         May synchronise with the device.
         """
         pool, slots = state.pool, state.slots.index_select(0, rows)
-        if pool.used >= MAX_PADDING_FACTOR * slots.numel():
+        if pool.used >= MAX_POOL_FACTOR * slots.numel():
             pool, slots = pool.compact(slots)
         queries = state.queries.index_select(0, rows)
         beams = QueryGroups.build(queries, len(state.cross_attention.mask)).even
@@ -118,7 +111,6 @@ class FusedDecoder:
         """Decode several positions of some rows in one pass. May synchronise with the device.
 
         Args:
-            state: Decoder state.
             rows: Distinct rows of the state, int64 [M]; other rows are unchanged.
             embeds: Decoder inputs, [M, T, H].
             lengths: Number of positions of each row, int64 [M].

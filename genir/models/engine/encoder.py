@@ -11,13 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from genir.models.engine.weights import (
-    MASKED,
-    FeedForward,
-    Function,
-    FusedLinear,
-    residual,
-)
+from genir.models.engine.weights import MASKED, FeedForward, Function, FusedLinear, residual
 
 
 @dataclass(frozen=True)
@@ -36,15 +30,11 @@ class Encoder:
     """An encoder, called like the one of transformers.
 
     Attributes:
-        word_embeddings: Token embedding.
-        layers: Layers.
-        heads: Number of attention heads.
         size: Dimension of a head.
         scale: Factor of attention scores.
         norm_first: Pre-norm if true, else post-norm.
         attention_bias: Relative position bias, float32 [heads, 2 * far + 1], for distances from
-        -far to
-            far, clamped; None without.
+            -far to far, clamped; None without.
         positions: Absolute position embeddings, [P, H], or None.
         embed: Applied before the first layer.
         final_norm: Applied after the last layer.

@@ -1,5 +1,6 @@
 """One forward pass through a decoder with fused weights."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -17,8 +18,7 @@ class ForwardPass:
 
     Attributes:
         is_token: Indices of the P real positions among N * T, int64 [P], if runs differ in length;
-        None
-            for all.
+            None for all.
         grouping: Rows, or real positions, grouped by query.
         slots: Pool slots of all positions after the pass, int64 [N, L].
         buckets: Buckets of rows with runs of similar length, for self-attention.
@@ -54,11 +54,7 @@ class ForwardPass:
     def run(self) -> Tensor:
         """Return hidden states [N, T, H]."""
         with torch.autocast(self.embeds.device.type, enabled=False):
-            embeds = self.embeds.to(torch.float32, copy=True)  # modified in place
-            hidden = self._pack(self._embed(embeds))
-            for number, layer in enumerate(self.decoder.layers):
-                hidden = self._layer(number, layer, hidden)
-            return self._final_hidden(hidden)
+            return self._final_hidden(self._run_layers(self.decoder.layers))
 
     def run_last(self, final: "ForwardPass", ends: Tensor) -> Tensor:
         """Return hidden states [N, 1, H] of one position of each row.
@@ -70,16 +66,20 @@ class ForwardPass:
             ends: Index of these positions among all, int64 [N].
         """
         with torch.autocast(self.embeds.device.type, enabled=False):
-            embeds = self.embeds.to(torch.float32, copy=True)
-            hidden = self._pack(self._embed(embeds))
             *layers, last = self.decoder.layers
-            for number, layer in enumerate(layers):
-                hidden = self._layer(number, layer, hidden)
+            hidden = self._run_layers(layers)
             entering = last.self_attention_norm(hidden) if self.decoder.norm_first else hidden
             self._write_cache(len(layers), last.self_attention(entering))
             return final._final_hidden(
                 final._layer(len(layers), last, hidden.index_select(0, ends))
             )
+
+    def _run_layers(self, layers: Sequence[Layer]) -> Tensor:
+        embeds = self.embeds.to(torch.float32, copy=True)  # modified in place
+        hidden = self._pack(self._embed(embeds))
+        for number, layer in enumerate(layers):
+            hidden = self._layer(number, layer, hidden)
+        return hidden
 
     def _final_hidden(self, hidden: Tensor) -> Tensor:
         leave = self.decoder.final_norm
@@ -135,7 +135,6 @@ class ForwardPass:
         return decoder.attention_bias[:, column].transpose(0, 1)
 
     def _self_attention(self, number: int, layer: Layer, states: Tensor) -> Tensor:
-        """Self-attention over the positions of the same row."""
         made = self._write_cache(number, layer.self_attention(states))
         kept = self.pool.layers[number]
         asked, found = made[:, 0], made.new_empty(len(made), made[0, 0].numel())

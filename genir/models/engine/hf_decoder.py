@@ -36,8 +36,6 @@ class HFDecoderState:
 class HFDecoder:
     """Steps through the decoder of `net`; states are immutable."""
 
-    supports_multi_token = False
-
     def __init__(self, net: Any) -> None:
         self.net = net
         # `cache` in transformers 5.24 was `past_key_values` before.
@@ -104,7 +102,6 @@ def _reorder_beams(state: HFDecoderState, parents: Tensor) -> EncoderDecoderCach
 
 
 def _select(cache: DynamicCache, rows: Tensor) -> DynamicCache:
-    """Return a copy of the cache with the given rows."""
     chosen = copy.copy(cache)
     chosen.layers = [copy.copy(layer) for layer in cache.layers]
     chosen.batch_select_indices(rows)

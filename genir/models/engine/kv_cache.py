@@ -58,7 +58,6 @@ class DecoderState:
     """Decoder state of N rows, each a prefix for one query.
 
     Attributes:
-        cross_attention: Cross-attention cache.
         pool: Self-attention cache.
         slots: Pool slots of each row, int64 [N, L]; undefined beyond its length.
         lengths: Positions decoded, int64 [N].

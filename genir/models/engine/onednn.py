@@ -15,7 +15,7 @@ from torch import Tensor, nn
 Product = Callable[[Tensor], Tensor]
 
 PACKING_BATCH_ROWS = 80
-"""Number of input rows to optimise the layout for; others are as fast (measured, 1 to 300)."""
+"""Number of input rows to optimize the layout for; others are as fast (measured, 1 to 300)."""
 MIN_PACKED_ENTRIES = 1 << 14
 """Entries below which a plain product is faster than the oneDNN call."""
 

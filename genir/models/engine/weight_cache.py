@@ -54,12 +54,12 @@ class CastCache:
         if self.net.training or torch.is_grad_enabled():
             return self.net
         if torch.is_autocast_enabled(device):
-            return self._is_current(torch.get_autocast_dtype(device), device)
+            return self._current_copy(torch.get_autocast_dtype(device), device)
         if self.packed and device == "cpu":
-            return self._is_current(torch.float32, device)
+            return self._current_copy(torch.float32, device)
         return self.net
 
-    def _is_current(self, dtype: torch.dtype, device: str) -> Any:
+    def _current_copy(self, dtype: torch.dtype, device: str) -> Any:
         self._watch = self._watch or ParameterVersions(self.net)
         made_of = (dtype, self._watch.current())
         if self.cast_copy is None or self._made_of != made_of:
@@ -76,7 +76,6 @@ class CastCache:
 
 
 def _converted(net: nn.Module, dtype: torch.dtype, packed: bool) -> nn.Module:
-    """Replace the linear layers by converted ones."""
     convert = PrepackedLinear if packed else _cast
     if isinstance(net, nn.Linear):
         return convert(net, dtype)

@@ -164,8 +164,6 @@ class Decoder:
     """A decoder between its word embeddings and its output matrix.
 
     Attributes:
-        layers: Layers.
-        heads: Number of attention heads.
         size: Dimension of a head.
         scale: Factor of attention scores.
         norm_first: Pre-norm if true, else post-norm.
@@ -173,7 +171,7 @@ class Decoder:
             (future, masked), 0, 1, ..., the last one for all larger distances.
         positions: Absolute position embeddings, [P, H], or None.
         embed: Applied before the first layer.
-        bridge: Projection from the encoder's width, or None.
+        projection: Projection from the encoder's width, or None.
         final_norm: Applied after the last layer.
     """
 
@@ -185,7 +183,7 @@ class Decoder:
     attention_bias: Tensor
     positions: Tensor | None = None
     embed: Function | None = None
-    bridge: FusedLinear | None = None
+    projection: FusedLinear | None = None
     final_norm: Function | None = None
 
     @property

@@ -46,14 +46,14 @@ const place = (key) => `v1/documents/${encodeURIComponent(key)}`;
 
 export const model = () => fetched("v1/model");
 
-/** asked: {query, k, where, shares, fresh}; system: "genir" or "bm25". */
-export const search = (asked, system, signal) =>
-  fetched("v1/search", { method: "POST", json: { ...asked, system }, signal });
+/** parameters: {query, k, where, shares, fresh}; system: "genir" or "bm25". */
+export const search = (parameters, system, signal) =>
+  fetched("v1/search", { method: "POST", json: { ...parameters, system }, signal });
 
 export function explain({ query, k, where }, signal) {
-  const asked = new URLSearchParams({ query, k });
-  if (where) asked.set("where", JSON.stringify(where));
-  return fetched(`v1/explain?${asked}`, { signal });
+  const parameters = new URLSearchParams({ query, k });
+  if (where) parameters.set("where", JSON.stringify(where));
+  return fetched(`v1/explain?${parameters}`, { signal });
 }
 
 /** record: fields as in corpus.jsonl; replace: whether to replace the document with its key. */

@@ -7,13 +7,14 @@ import { addDocument, askForToken, deleteDocument } from "./documents.js";
 import { conditions, drawFilters, restoreConditions } from "./filters.js";
 import { listen, targets } from "./keyboard.js";
 import { notice, timing, toast } from "./messages.js";
-import { element, resultItem, skeletons, titleOf } from "./results.js";
+import { element, percent, resultItem, skeletons, titleOf } from "./results.js";
 import { drawReason } from "./tree.js";
 
 const STEP = 10; // results per page
 const MOST = 100;
 const PAUSE = 160; // ms after the last key until a search starts
 const PATIENCE = 150; // ms until skeletons are shown
+const UNSURE = 0.5; // confidence below which the page says that nothing fits well
 const VIEWS = ["results", "reason", "compare"];
 const $ = (id) => document.getElementById(id);
 const box = $("query");
@@ -22,16 +23,19 @@ let card = { documents: 0, fields: [], systems: [], access: {} }; // answer of /
 let shown = { query: "", hits: [] }; // the answer on the page
 let size = STEP;
 let view = "results";
-let wish = { rank: 1, kept: true, gone: false }; // options of the tree: see tree.js
-let adrift = false; // whether the focused element was removed with the last view
+let options = { rank: 1, kept: true, gone: false }; // options of the tree: see tree.js
+let focusRemoved = false; // whether the focused element was removed with the last view
 let timer = 0;
 let running = new AbortController();
 
 // --- model ---------------------------------------------------------------------------------
 
 async function introduce() {
+  const token = api.token.get();
   try {
-    card = await api.model();
+    const described = await api.model();
+    if (token !== api.token.get()) return; // the answer to a token that was forgotten or replaced
+    card = described;
     describe();
   } catch (error) {
     $("key").hidden = error.status !== 401;
@@ -64,7 +68,7 @@ async function search({ lasting = false, k = STEP } = {}) {
   if (!query) return goHome();
   const waiting = setTimeout(showWaiting, PATIENCE);
   try {
-    const draw = await ask({ query, k, where }, signal);
+    const draw = await requestView({ query, k, where }, signal);
     if (!signal.aborted) draw();
   } catch (error) {
     if (!signal.aborted) showError(error);
@@ -75,16 +79,16 @@ async function search({ lasting = false, k = STEP } = {}) {
 }
 
 /** Request the data of the view; return a function that draws it. */
-async function ask(asked, signal) {
-  const { query, k } = asked;
+async function requestView(parameters, signal) {
+  const { query, k } = parameters;
   if (view === "compare") {
     const both = []; // sequentially and without the answer cache, so that the times are comparable
-    for (const system of SYSTEMS) both.push(await api.search({ ...asked, fresh: true }, system, signal));
+    for (const system of SYSTEMS) both.push(await api.search({ ...parameters, fresh: true }, system, signal));
     if (both.every(({ hits }) => !hits.length)) return () => showEmpty(query);
     return () => showComparison({ ...both[0], query }, both[1]);
   }
-  const request = view === "reason" ? api.explain(asked, signal)
-    : api.search({ ...asked, shares: true }, SYSTEMS[0], signal);
+  const request = view === "reason" ? api.explain(parameters, signal)
+    : api.search({ ...parameters, shares: true }, SYSTEMS[0], signal);
   const answer = { ...(await request), query };
   if (!answer.hits.length) return () => showEmpty(query);
   return view === "reason" ? () => showReason(answer) : () => show(answer, k);
@@ -97,16 +101,16 @@ function begin(query) {
 }
 
 /** Switch to another view of the same query; `rank` is the result to explain. */
-function look(name, rank = 1) {
-  adrift = VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
-  wish = { ...wish, rank };
-  become(document.body.dataset.state, name);
+function showView(name, rank = 1) {
+  focusRemoved = inView();
+  options = { ...options, rank };
+  setState(document.body.dataset.state, name);
   search({ lasting: true, k: name === "results" ? size : STEP });
 }
 
 // --- drawing -------------------------------------------------------------------------------
 
-function become(state, name = view) {
+function setState(state, name = view) {
   view = name;
   document.body.dataset.state = state;
   document.body.dataset.view = view;
@@ -118,10 +122,15 @@ function become(state, name = view) {
   }
 }
 
+const inView = () => VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
+
+/** Whether the focus is in a view or nowhere: then it may be moved, since the user has not placed it elsewhere. */
+const focusIsFree = () => inView() || document.activeElement === document.body;
+
 /** Redraw a view; if the focus was in it, move the focus to the first target of the new content. */
 function redraw(draw) {
-  const inside = adrift || VIEWS.some((one) => $(`${one}-view`).contains(document.activeElement));
-  adrift = false;
+  const inside = inView() || (focusRemoved && focusIsFree());
+  focusRemoved = false;
   draw();
   if (!inside) return;
   const all = targets();
@@ -135,7 +144,7 @@ function fill(items, query = "") {
 
 function goHome() {
   shown = { query: "", hits: [] };
-  become("home", "results");
+  setState("home", "results");
   redraw(() => fill([]));
   $("status").textContent = "";
 }
@@ -144,48 +153,51 @@ function showWaiting() {
   const place = $(`${view}-view`);
   place.setAttribute("aria-busy", "true");
   if (!place.hidden && place.querySelector("li:not(.skeleton)")) return; // keep the previous results, dimmed
-  become("results");
+  setState("results");
   $("status").textContent = "Asking the model…";
   if (view === "results") fill(skeletons(4));
   else place.replaceChildren(element("ol", { class: "results" }, ...skeletons(4)));
 }
 
 function show(answer, k) {
-  become("results");
+  setState("results");
   [shown, size] = [answer, k];
   const actions = {};
-  if (card.explains) actions.why = ({ rank }) => look("reason", rank);
+  if (card.explains) actions.why = ({ rank }) => showView("reason", rank);
   if (card.access.writes) actions.remove = remove;
   const items = answer.hits.map((hit, place) =>
     resultItem({ ...hit, share: answer.shares?.[place] }, answer.query, actions));
   redraw(() => fill(items, answer.query));
+  $("doubt").hidden = !(answer.confidence < UNSURE);
+  $("doubt").textContent = $("doubt").hidden ? ""
+    : `Nothing fits well: the first result answers this with a probability of ${percent(answer.confidence)}.`;
   $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
   $("more").hidden = answer.hits.length < k || k >= Math.min(MOST, card.documents);
 }
 
 function showReason(answer) {
-  become("results");
+  setState("results");
   shown = answer;
-  if (!answer.hits.some(({ rank }) => rank === wish.rank)) wish = { ...wish, rank: 1 };
+  if (!answer.hits.some(({ rank }) => rank === options.rank)) options = { ...options, rank: 1 };
   const change = (part, focus) => {
-    wish = { ...wish, ...part };
+    options = { ...options, ...part };
     draw();
     $("reason-view").querySelector(focus).focus();
   };
-  const draw = () => drawReason($("reason-view"), answer, { ...wish, change });
+  const draw = () => drawReason($("reason-view"), answer, { ...options, change });
   redraw(draw);
   $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
 }
 
 function showComparison(answer, other) {
-  become("results");
+  setState("results");
   shown = answer;
   redraw(() => drawComparison($("compare-view"), [answer, other], answer.query));
   $("status").textContent = "";
 }
 
 function showEmpty(query) {
-  become("empty");
+  setState("empty");
   redraw(() => fill([]));
   $("status").textContent = "No results";
   const filtered = conditions() ? " under these filters" : "";
@@ -193,7 +205,8 @@ function showEmpty(query) {
 }
 
 function showError(error) {
-  become("error");
+  shown = { query: "", hits: [] };
+  setState("error");
   redraw(() => fill([]));
   const loading = error.status === 503;
   const stranger = error.status === 401;
@@ -208,7 +221,7 @@ async function showMore() {
   const before = $("results").children.length;
   box.value = shown.query;
   await search({ k: Math.min(MOST, size + STEP) });
-  targets()[before]?.focus();
+  if (focusIsFree() || document.activeElement === $("more")) targets()[before]?.focus();
 }
 
 // --- documents -----------------------------------------------------------------------------
@@ -232,7 +245,7 @@ async function remove(hit) {
     await again();
   });
   await again();
-  box.focus();
+  if (focusIsFree()) box.focus();
 }
 
 // --- keyboard ------------------------------------------------------------------------------
@@ -243,12 +256,12 @@ function current() {
   return shown.hits.find((hit) => String(hit.rank) === item?.dataset.rank) ?? shown.hits[0];
 }
 
-const asked = () => document.body.dataset.state !== "home";
+const hasSearched = () => document.body.dataset.state !== "home";
 const letters = {
   "/": () => (box.focus(), box.select()),
-  w: () => asked() && card.explains && (look("reason", current()?.rank), true),
-  c: () => asked() && card.systems.includes("bm25") && (look("compare"), true),
-  r: () => asked() && (look("results"), true),
+  w: () => hasSearched() && card.explains && (showView("reason", current()?.rank), true),
+  c: () => hasSearched() && card.systems.includes("bm25") && (showView("compare"), true),
+  r: () => hasSearched() && (showView("results"), true),
   f: () => focusFilters(),
   n: () => (add(), true),
   Delete: (target) => Boolean(target.closest(".hit")) && (removeButton(target)?.click(), true),
@@ -259,7 +272,7 @@ const removeButton = (target) => target.closest(".hit").querySelector(".remove")
 
 function focusFilters() {
   const first = $("filters").querySelector("details");
-  if (!first || !asked()) return false;
+  if (!first || !hasSearched()) return false;
   first.open = true;
   first.querySelector("input")?.focus();
   return true;
@@ -271,7 +284,7 @@ function escape() {
   if (filter) {
     filter.open = false;
     filter.querySelector("summary").focus();
-  } else if (view !== "results") look("results");
+  } else if (view !== "results") showView("results");
   else clear();
 }
 
@@ -292,7 +305,7 @@ $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   search({ lasting: true });
 });
-$("views").addEventListener("click", ({ target }) => target.dataset.view && look(target.dataset.view));
+$("views").addEventListener("click", ({ target }) => target.dataset.view && showView(target.dataset.view));
 $("clear").addEventListener("click", clear);
 $("more").addEventListener("click", showMore);
 $("add").addEventListener("click", add);
@@ -304,7 +317,7 @@ function restore() {
   const state = recalled();
   box.value = state.query;
   restoreConditions(state.where);
-  become(document.body.dataset.state, VIEWS.includes(state.view) ? state.view : "results");
+  setState(document.body.dataset.state, VIEWS.includes(state.view) ? state.view : "results");
   filter();
   search();
 }

@@ -1,12 +1,11 @@
 // The model card of /v1/model: the model, example queries, and the caller's rights.
-import { element } from "./results.js";
+import { counted, element } from "./results.js";
 
 const $ = (id) => document.getElementById(id);
-const count = new Intl.NumberFormat("en");
 
 /** Draw the card; `begin(query)` is called when an example is clicked. */
 export function drawCard(card, begin) {
-  const documents = card.access.reads ? ` ${count.format(card.documents)} documents` : "";
+  const documents = card.access.reads ? ` ${counted(card.documents, "document")}` : "";
   $("served").replaceChildren(
     element("b", {}, card.name), documents,
     element("span", { class: "scheme" }, ` · ${card.scheme} identifiers`));

@@ -95,9 +95,9 @@ function option(name, value, documents, choose) {
 /** Inputs for values that are not listed; they replace checked ones. */
 function further({ name, values }, choose) {
   const numbers = values.every(({ value }) => typeof value === "number");
-  const asked = numbers ? { gte: "from", lte: "to" } : { prefix: "or begins with" };
+  const labels = numbers ? { gte: "from", lte: "to" } : { prefix: "or begins with" };
   const condition = chosen.get(name);
-  const inputs = Object.entries(asked).map(([operator, text]) => {
+  const inputs = Object.entries(labels).map(([operator, text]) => {
     const input = element("input", { type: numbers ? "number" : "text", name: operator, step: "any", autocomplete: "off" });
     input.value = (!Array.isArray(condition) && condition?.[operator]) ?? "";
     return [input, element("label", {}, text, input)];

@@ -1,14 +1,13 @@
 // Messages beside the results: search time, errors, completed actions.
-import { element } from "./results.js";
+import { counted, element } from "./results.js";
 
 const $ = (id) => document.getElementById(id);
-const count = new Intl.NumberFormat("en");
 
 /** Number of results, number of documents if known, and search time. */
 export function timing(found, documents, ms) {
   const time = ms < 10 ? ms.toFixed(1) : Math.round(ms);
-  const whole = documents ? ` of ${count.format(documents)} documents` : " results";
-  const line = element("span", {}, element("b", {}, `${found}${whole} in ${time} ms`));
+  const whole = documents ? `${found} of ${counted(documents, "document")}` : counted(found, "result");
+  const line = element("span", {}, element("b", {}, `${whole} in ${time} ms`));
   line.append(" no index consulted: the model itself generated these identifiers");
   return line;
 }

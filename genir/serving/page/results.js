@@ -13,6 +13,10 @@ export function element(name, properties = {}, ...children) {
   return node;
 }
 
+/** A count with its noun, in the singular or the plural. */
+export const counted = (number, noun) =>
+  `${new Intl.NumberFormat("en").format(number)} ${noun}${number === 1 ? "" : "s"}`;
+
 /** A result with a button for each of `actions` (why, remove), which is called with the hit. */
 export function resultItem(hit, query, actions = {}) {
   const item = element("li", { class: "hit", "data-rank": hit.rank });

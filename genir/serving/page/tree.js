@@ -9,19 +9,20 @@ const minus = (number) => number.toFixed(2).replace("-", "−");
 /**
  * Draw an answer of /v1/explain into `place`.
  *
- * wish: {rank, kept, gone, change}: rank of the result whose path is highlighted; whether to show
+ * options: {rank, kept, gone, change}: rank of the result whose path is highlighted; whether to show
  * kept prefixes without a result, and pruned prefixes; callback for changes of these options.
  */
-export function drawReason(place, answer, wish) {
-  const way = answer.nodes.filter((node) => node.kept && node.hits.includes(wish.rank));
+export function drawReason(place, answer, options) {
+  const way = answer.nodes.filter((node) => node.kept && node.hits.includes(options.rank));
   const lit = new Set(way.map((node) => node.id));
-  const tree = element("ul", { class: "tree" }, branch(grown(answer, wish), { answer, lit, ...wish }));
+  const root = grown(answer, options);
+  const tree = element("ul", { class: "tree" }, branch(root, { answer, lit, ...options }));
   const scroller = element("div", { class: "scroller", tabindex: "0", role: "group", "aria-label": "The tree of beams" });
   scroller.append(document.createElementNS(SVG, "svg"), tree);
   scroller.firstChild.setAttribute("aria-hidden", "true");
   const steps = element("section", { class: "steps", tabindex: "0", "aria-label": "The highlighted path" },
       element("h3", {}, "The highlighted path, level by level"), table(way, answer.levels));
-  place.replaceChildren(heading(answer, wish.rank, way), legend(answer, wish), scroller, steps);
+  place.replaceChildren(heading(answer, options.rank, way), legend(answer, options), scroller, steps);
   joinWhenLaidOut(scroller);
 }
 
@@ -30,11 +31,11 @@ export function drawReason(place, answer, wish) {
 const MORE = 12; // maximum number of prefixes without a result per level and kind
 
 /** Return the root of the tree; the children of each node are sorted by score. */
-function grown(answer, wish) {
+function grown(answer, options) {
   const root = { kept: true, steps: [], children: [] };
   const known = new Map([[null, root]]);
   for (const { level } of answer.levels) {
-    const room = { kept: wish.kept ? MORE : 0, gone: wish.gone ? MORE : 0 };
+    const room = { kept: options.kept ? MORE : 0, gone: options.gone ? MORE : 0 };
     for (const node of answer.nodes) {
       const above = known.get(node.parent);
       if (node.level !== level || !above || !(node.hits.length || room[kindOf(node)]-- > 0)) continue;

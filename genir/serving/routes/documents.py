@@ -140,7 +140,7 @@ async def rollback(body: VersionRequest, request: Request, caller: Admin) -> Cha
 async def compact(request: Request, caller: Admin) -> Changes:
     """Rewrite the model folder without deleted documents. Searches continue meanwhile."""
     service = _service(request)
-    require_writable(service.examiner)
+    require_writable(service.checker)
     _, version = await service.change(
         "compact", lambda retriever: retriever.compact(), _deadline(service)
     )
@@ -173,9 +173,10 @@ def _below(name: str, service: Service) -> Path:
         raise HTTPException(
             422, "folder: this model is in no folder; start the server with --models"
         )
+    top = top.resolve()
     try:
-        folder = (top.resolve() / name).resolve()
-        inside = folder.is_relative_to(top.resolve()) and folder.is_dir()
+        folder = (top / name).resolve()
+        inside = folder.is_relative_to(top) and folder.is_dir()
     except (OSError, ValueError):  # a NUL, an unpaired surrogate, too long a name
         inside = False
     if not inside:

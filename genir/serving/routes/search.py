@@ -16,7 +16,7 @@ from genir.json_parser import JsonError, parse_json
 from genir.serving.authorization import Anyone, Authorizer, Reader, UnscopedAdmin
 from genir.serving.authorized_route import GuardedRoute
 from genir.serving.errors import RESPONSES
-from genir.serving.jobs import SearchJob
+from genir.serving.jobs import Probabilities, SearchJob
 from genir.serving.json_response import encode
 from genir.serving.metrics import CONTENT_TYPE
 from genir.serving.model_info import field_cards, field_cards_within, sample_examples
@@ -53,7 +53,7 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
     """Return the hits of one or several queries, best first."""
     start, service = perf_counter(), _service(request)
     facts: dict[str, Any]
-    parts: list[tuple[RenderedHits, list[float] | None]]
+    parts: list[tuple[RenderedHits, Probabilities]]
     check_search(body, service.settings)
     width = body.k if body.system == "bm25" else service.served.beam_width(body.k, body.beams)
     check_work(len(body.texts()), body.k, width, service.settings)
@@ -71,25 +71,29 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
             "index_ms": round(compared.index_ms, 2),
             "version": version_for(caller, compared.version),
         }
-        parts = [(shown, None) for shown in compared.hits]
+        parts = [(shown, Probabilities()) for shown in compared.hits]
     else:
         found = await service.search(asks, deadline, body.fresh)
         spent = (perf_counter() - start) * 1000
         facts = {"version": version_for(caller, min(one.state[1] for one in found))}
-        shares = await service.shares(asks, found, deadline) if body.shares else [None] * len(asks)
-        parts = [(one.rendered, own) for one, own in zip(found, shares, strict=True)]
+        known = [Probabilities()] * len(asks)
+        if body.shares:
+            known = await service.probabilities(asks, found, deadline)
+        if caller.scope is not None:  # its word statistics are those of all documents
+            known = [own._replace(confidence=None) for own in known]
+        parts = [(one.rendered, own) for one, own in zip(found, known, strict=True)]
     facts = {"index_ms": None, "took_ms": round(spent, 2)} | facts
     return Response(_encoded(parts, facts, alone=body.queries is None), media_type=JSON)
 
 
 def _encoded(
-    parts: list[tuple[RenderedHits, list[float] | None]], facts: dict[str, Any], alone: bool
+    parts: list[tuple[RenderedHits, Probabilities]], facts: dict[str, Any], alone: bool
 ) -> bytes:
     """Return the response body, from hits that are already encoded."""
     rest = json.dumps(facts).encode()[1:]
     results = [
         b'{"hits":%b,%b'
-        % (shown.json, json.dumps({"proven": shown.proven, "shares": own}).encode()[1:])
+        % (shown.json, json.dumps({"proven": shown.proven, **own._asdict()}).encode()[1:])
         for shown, own in parts
     ]
     if alone:
@@ -161,7 +165,7 @@ async def model(request: Request, caller: Anyone) -> ModelCard:
         scheme=recipe.identifiers.scheme,
         kind=recipe.model.kind,
         beams=recipe.decoding.beams,
-        explains=getattr(served, "passage_stage", None) is None,
+        explains=served.capabilities.trace,
         additions=access.writes_with_token and not served.insert_unsupported_reason,
         systems=["genir", "bm25"] if service.settings.compare else ["genir"],
         access=access,

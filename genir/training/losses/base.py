@@ -26,7 +26,6 @@ class LossContext:
     """Context in which a loss is computed.
 
     Attributes:
-        retriever: Retriever being trained.
         start: Model folder with the weights before the first step.
         work: Cache folder for expensive results, kept until training ends.
         examples: Examples of the first epoch.
@@ -50,7 +49,7 @@ class LossContext:
     @property
     def trie(self) -> Trie:
         """Return the trie, on the model's current device."""
-        return self.retriever.trie
+        return self.retriever.decoder.stage.trie
 
     def documents(self, rows: Tensor) -> Tensor:
         """Return the document numbers of rows; arbitrary for rows below 0."""

@@ -14,8 +14,9 @@ from genir.decoding.beam import beam_search
 from genir.decoding.row_mask import RowMask
 from genir.models.base import Batch, DocidModel
 from genir.models.eval_mode import evaluating
-from genir.training.losses.base import LossContext
-from genir.training.losses.teachers import Teacher, TeacherOptions, open_teacher
+from genir.training.losses.base import Loss, LossContext
+from genir.training.losses.teachers import TeacherOptions, open_teacher
+from genir.types import Searcher
 
 GENERATED = "generated"
 
@@ -50,17 +51,25 @@ class NegativeOptions(TeacherOptions):
         return [] if self.teacher == GENERATED else super().files()
 
 
-class Negatives:
-    """Provides the top candidates of each source that are not known answers."""
+class TeacherLoss(Loss):
+    """Base class of losses that need a teacher."""
+
+    def __init__(self, options: TeacherOptions, context: LossContext) -> None:
+        super().__init__(options, context)
+        self.teacher = open_teacher(options, context)
+
+
+class NegativeLoss(Loss):
+    """Base class of losses over the top candidates of each source that are not known answers."""
+
+    needs_answers = True
 
     def __init__(self, options: NegativeOptions, context: LossContext) -> None:
-        self.options = options
-        self.context = context
-        self.teacher: Teacher | None = None
-        if options.teacher != GENERATED:
-            self.teacher = open_teacher(options, context)
+        super().__init__(options, context)
+        generated = options.teacher == GENERATED
+        self.teacher = None if generated else open_teacher(options, context)
 
-    def sample(self, model: DocidModel, batch: Batch) -> Tensor:
+    def negatives(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return negative rows, int64 [B, C], padded with -1."""
         more = self.options.count + batch.answers.shape[1]
         if self.teacher is None:
@@ -75,19 +84,20 @@ def generate(model: DocidModel, context: LossContext, batch: Batch, beams: int) 
     """Return the rows that beam search finds with the current weights, int64 [B, C], -1 = none."""
     trie = context.trie
     live = RowMask.build([context.table.live]).to(batch.rows.device)
-    decoding = context.recipe.decoding.model_copy(update={"beams": min(beams, trie.rows)})
+    decoder = context.retriever.decoder
+    options = decoder.strategy.search_options(decoder.stage, live, beams)
     with evaluating(model):  # no dropout, which would also advance the random generator
-        found = beam_search(model, trie, batch.inputs, live, decoding)
+        found = beam_search(model, trie, batch.inputs, live, options)
     # A copy outside inference mode may be used with autograd.
     return found.low.clone().masked_fill(found.score == -torch.inf, -1)
 
 
 def teacher_candidates(
-    teacher: Teacher, context: LossContext, batch: Batch, count: int
+    teacher: Searcher, context: LossContext, batch: Batch, count: int
 ) -> Candidates:
     """Return the teacher's candidates of each source, as the first row of each document."""
     table, device = context.table, batch.rows.device
-    answers = teacher.rank(batch.sources, count)
+    answers = teacher.search(list(batch.sources), count)
     longest = max(1, *map(len, answers))
     rows = torch.full((len(answers), longest), -1)
     scores = torch.zeros(rows.shape)
@@ -99,7 +109,7 @@ def teacher_candidates(
 
 
 def is_negative(context: LossContext, batch: Batch, rows: Tensor) -> Tensor:
-    """Return which candidates belong to no known answer of their source, bool [B, C]."""
+    """Return whether each candidate belongs to no known answer of its source, bool [B, C]."""
     symbols = context.trie.symbols
     same = (symbols[rows.clamp(min=0)] == symbols[batch.rows].unsqueeze(1)).all(dim=2)
     return (rows >= 0) & ~context.belongs_to(rows, batch.answers) & ~same

@@ -5,15 +5,10 @@ from pydantic import Field
 from torch import Tensor
 
 from genir.models.base import Batch, DocidModel
-from genir.training.losses.base import Loss, LossContext, weighted_mean
-from genir.training.losses.candidates import teacher_candidates
-from genir.training.losses.log_probs import (
-    LegalChoices,
-    legal_choices,
-    log_p,
-    mean_of_symbols,
-)
-from genir.training.losses.teachers import TeacherOptions, open_teacher
+from genir.training.losses.base import weighted_mean
+from genir.training.losses.candidates import TeacherLoss, teacher_candidates
+from genir.training.losses.log_probs import LegalChoices, legal_choices, log_p, mean_of_symbols
+from genir.training.losses.teachers import TeacherOptions
 
 
 class DistillationOptions(TeacherOptions):
@@ -26,7 +21,7 @@ class DistillationOptions(TeacherOptions):
     temperature: float = Field(default=1.0, gt=0)
 
 
-class Distillation(Loss):
+class Distillation(TeacherLoss):
     """KL(teacher || model) between softmaxes over the teacher's top candidates.
 
     The model's scores are log p of whole identifiers. Sources with fewer than two candidates are
@@ -36,16 +31,12 @@ class Distillation(Loss):
     name = "distillation"
     Options = DistillationOptions
 
-    def __init__(self, options: DistillationOptions, context: LossContext) -> None:
-        super().__init__(options, context)
-        self.teacher = open_teacher(options, context)
-
     def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the divergence."""
         lists = teacher_candidates(self.teacher, self.context, batch, self.options.count)
         real = lists.rows >= 0
-        normalise = self.context.recipe.decoding.softmax
-        steps = log_p(model, self.context.trie, batch.inputs, lists.rows, normalise)
+        softmax = self.context.recipe.decoding.softmax
+        steps = log_p(model, self.context.trie, batch.inputs, lists.rows, softmax)
         own = _log_softmax(steps.sum(dim=2), real)
         taught = _log_softmax(lists.scores / self.options.temperature, real)
         losses = (taught.exp() * (taught - own) * real).sum(dim=1)
@@ -65,7 +56,7 @@ class PrefixDistillationOptions(DistillationOptions):
     share: float = Field(default=0.5, gt=0, le=1)
 
 
-class PrefixDistillation(Loss):
+class PrefixDistillation(TeacherLoss):
     """Cross-entropy along the target's identifier, over legal symbols, with soft labels.
 
     The label distribution over documents is `share` times the teacher's softmax over its top
@@ -76,10 +67,6 @@ class PrefixDistillation(Loss):
 
     name = "prefix-distillation"
     Options = PrefixDistillationOptions
-
-    def __init__(self, options: PrefixDistillationOptions, context: LossContext) -> None:
-        super().__init__(options, context)
-        self.teacher = open_teacher(options, context)
 
     def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the cross-entropy, averaged over target symbols."""

@@ -14,19 +14,15 @@ from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 
 MAX_LOGITS_PER_BATCH = 1 << 22
-"""Maximal number of edges, including padding, scored at once: about 200 MB."""
+"""Maximum number of edges, including padding, scored at once: about 200 MB."""
 
 
 def log_p(
-    model: DocidModel,
-    trie: Trie,
-    inputs: tuple[Tensor, Tensor],
-    rows: Tensor,
-    softmax: Softmax,
+    model: DocidModel, trie: Trie, inputs: tuple[Tensor, Tensor], rows: Tensor, softmax: Softmax
 ) -> Tensor:
     """Return log p of each symbol of C rows per source, float32 [B, C, T].
 
-    An encoder-head model's lexical channel, which is not trained, is excluded.
+    The word scores of an encoder-head model, which are not trained, are excluded.
 
     Args:
         inputs: `input_ids` and `attention_mask` of the sources, int64 [B, S] each.
@@ -45,7 +41,7 @@ def log_p(
         chosen = torch.cat(own, dim=-1)
         return F.pad(chosen, (0, symbols.shape[-1] - chosen.shape[-1]))
     hidden = model.teacher_forced_states(inputs, symbols)
-    steps = [_index_of_symbols(model, states, depth, symbols[..., depth])
+    steps = [_log_p_of_symbols(model, states, depth, symbols[..., depth])
              for depth, states in enumerate(hidden)]  # fmt: skip
     return torch.stack(steps, dim=-1)
 
@@ -108,7 +104,6 @@ class _Depth(NamedTuple):
 
 
 def _score(model: DocidModel, depths: Sequence[_Depth]) -> LegalChoices:
-    """Score the edges of several depths in one product."""
     slots = max(one.chosen.shape[-1] for one in depths)
 
     def together(tensors: Iterable[Tensor]) -> Tensor:
@@ -144,7 +139,7 @@ def edges_along(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:
         low, high = (torch.where(chosen, t, 0).sum(dim=-1) for t in (edges.low, edges.high))
 
 
-def _index_of_symbols(model: DocidModel, hidden: Tensor, depth: int, symbols: Tensor) -> Tensor:
+def _log_p_of_symbols(model: DocidModel, hidden: Tensor, depth: int, symbols: Tensor) -> Tensor:
     """Return log p of symbols [B, C] by the softmax over the level, float32 [B, C]."""
     real = symbols != PAD
     if hidden.shape[1] < symbols.shape[1]:  # one state per source, shared by its rows

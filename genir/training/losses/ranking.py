@@ -7,27 +7,28 @@ from torch import Tensor
 
 from genir.config import StageConfig
 from genir.errors import InputError
-from genir.identifiers.registry import find_scheme
+from genir.identifiers.registry import SCHEMES
 from genir.models.base import Batch, DocidModel
 from genir.retriever import Retriever
-from genir.training.losses.base import Loss, LossContext, weighted_mean
+from genir.training.losses.base import LossContext, weighted_mean
 from genir.training.losses.candidates import (
+    NegativeLoss,
     NegativeOptions,
-    Negatives,
+    TeacherLoss,
     is_negative,
     teacher_candidates,
 )
 from genir.training.losses.log_probs import log_p
-from genir.training.losses.teachers import TeacherOptions, open_teacher
+from genir.training.losses.teachers import TeacherOptions
 
 
 class MarginOptions(NegativeOptions):
-    """margin: minimal difference of log p between the target and a negative."""
+    """margin: minimum difference of log p between the target and a negative."""
 
     margin: float = Field(default=1.0, ge=0)
 
 
-class Margin(Loss):
+class Margin(NegativeLoss):
     """LTRGR (arXiv:2306.15222): max(0, margin - s(answer) + s(other)), s = log p of an identifier.
 
     Sum of the hinge of the top negative and the mean over all negatives, which is the expectation
@@ -36,15 +37,10 @@ class Margin(Loss):
 
     name = "margin"
     Options = MarginOptions
-    needs_answers = True
-
-    def __init__(self, options: MarginOptions, context: LossContext) -> None:
-        super().__init__(options, context)
-        self.negatives = Negatives(options, context)
 
     def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the sum of the two hinges; sources without negatives are skipped."""
-        rows = self.negatives.sample(model, batch)
+        rows = self.negatives(model, batch)
         scores = sequence_scores(model, self.context, batch, rows)
         real = rows >= 0
         hinges = F.relu(self.options.margin - scores[:, :1] + scores[:, 1:])
@@ -57,7 +53,7 @@ class PrefixMarginOptions(TeacherOptions):
 
     lengths: prefix lengths besides the whole identifier. scale: factor that brings the teacher's
     scores to the magnitude of log p. count: negatives per source, the teacher's top candidates.
-    depth: maximal rank of the answer in the teacher's list. decay: margin reduction of prefixes.
+    depth: maximum rank of the answer in the teacher's list. decay: margin reduction of prefixes.
     """
 
     lengths: tuple[int, ...] = (4, 8, 16, 32)
@@ -67,7 +63,7 @@ class PrefixMarginOptions(TeacherOptions):
     decay: float = Field(default=2.0, ge=0)
 
 
-class PrefixMargin(Loss):
+class PrefixMargin(TeacherLoss):
     """RIPOR (arXiv:2311.09134), section 3.1: MarginMSE at several prefix lengths.
 
     (s_i(answer) - s_i(other) - a_i (T(answer) - T(other)))^2, where s_i is the log p of the first i
@@ -79,14 +75,10 @@ class PrefixMargin(Loss):
     Options = PrefixMarginOptions
     needs_answers = True
 
-    def __init__(self, options: PrefixMarginOptions, context: LossContext) -> None:
-        super().__init__(options, context)
-        self.teacher = open_teacher(options, context)
-
     @classmethod
     def check(cls, options: PrefixMarginOptions, stage: StageConfig) -> None:
         """Raise InputError for schemes with shared identifiers: teachers score single documents."""
-        if not find_scheme(stage.identifiers.scheme).unique:
+        if not SCHEMES.find(stage.identifiers.scheme).unique:
             raise InputError(
                 f"[[losses]] prefix-margin: documents share identifiers of the scheme "
                 f"{stage.identifiers.scheme!r}, but a teacher scores single documents; take "
@@ -104,15 +96,15 @@ class PrefixMargin(Loss):
         wanted = self.options.scale * (taught - others.scores)
         real = (others.rows >= 0) & answer.any(dim=1, keepdim=True)
         prefixes = candidate_scores(model, self.context, batch, others.rows).cumsum(dim=2)
-        losses = [
-            row_mean((_prefix_margin(prefixes, length) - share * wanted).square(), real)
-            for length, share in self._shares()
-        ]
+        losses = []
+        for length, share in self._shares():
+            found = prefixes[..., min(length, prefixes.shape[2]) - 1]
+            margins = found[:, :1] - found[:, 1:]
+            losses.append(row_mean((margins - share * wanted).square(), real))
         kept = real.any(dim=1)
         return weighted_mean(torch.stack(losses).mean(dim=0) * kept, batch.weights * kept)
 
     def _shares(self) -> list[tuple[int, float]]:
-        """Return (prefix length, a_i) pairs."""
         whole, decay = self.context.table.depth, self.options.decay
         most = 1 - decay / whole
         lengths = [n for n in sorted(set(self.options.lengths)) if 0 < n < whole]
@@ -128,7 +120,7 @@ class PreferenceOptions(NegativeOptions):
     beta: float = Field(default=0.4, gt=0)
 
 
-class Preference(Loss):
+class Preference(NegativeLoss):
     """DDRO (arXiv:2504.05181), after DPO: -log sigmoid(beta (r(answer) - r(other))).
 
     r = log p of an identifier minus its log p under the frozen model, which has the weights before
@@ -137,11 +129,9 @@ class Preference(Loss):
 
     name = "preference"
     Options = PreferenceOptions
-    needs_answers = True
 
     def __init__(self, options: PreferenceOptions, context: LossContext) -> None:
         super().__init__(options, context)
-        self.negatives = Negatives(options, context)
         self.reference = load_reference_model(context)
 
     @classmethod
@@ -155,7 +145,7 @@ class Preference(Loss):
 
     def compute(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the mean over negatives."""
-        rows = self.negatives.sample(model, batch)
+        rows = self.negatives(model, batch)
         with torch.no_grad():
             known = sequence_scores(self.reference, self.context, batch, rows)
         gains = sequence_scores(model, self.context, batch, rows) - known
@@ -176,8 +166,8 @@ def candidate_scores(
 ) -> Tensor:
     """Return log p of each symbol of the answer, then of `others` [B, C]: float32 [B, 1 + C, T]."""
     rows = torch.cat([batch.rows.unsqueeze(1), others], dim=1)
-    normalise = context.recipe.decoding.softmax
-    return log_p(model, context.trie, batch.inputs, rows, normalise)
+    softmax = context.recipe.decoding.softmax
+    return log_p(model, context.trie, batch.inputs, rows, softmax)
 
 
 def sequence_scores(
@@ -190,9 +180,3 @@ def sequence_scores(
 def row_mean(values: Tensor, real: Tensor) -> Tensor:
     """Return the mean of each row's real values, [B]; 0 if there are none."""
     return (values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
-
-
-def _prefix_margin(prefixes: Tensor, length: int) -> Tensor:
-    """Return log p of the answer's prefix minus the others', [B, C], from scores [B, 1 + C, T]."""
-    found = prefixes[..., min(length, prefixes.shape[2]) - 1]
-    return found[:, :1] - found[:, 1:]

@@ -1,8 +1,5 @@
 """The losses by name. Other packages add to them by entry points `genir.losses`."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from torch import Tensor
 
 from genir.config import LossSection, StageConfig, StrictModel, validate
@@ -20,23 +17,17 @@ LOSSES: Registry[Loss] = Registry(
     Loss,
     (CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation),
 )
-LossSection.variants = LOSSES
-
-
-def find_loss(name: str) -> type[Loss]:
-    """Return the class of a loss. Raises InputError for an unknown one."""
-    return LOSSES.find(name)
 
 
 def check_losses(stage: StageConfig) -> None:
     """Raise InputError for an unknown loss or option, or a loss that does not fit the stage."""
     for section in stage.losses:
-        kind = find_loss(section.loss)
+        kind = LOSSES.find(section.loss)
         options = loss_options(section)
-        if stage.decoding.mode == "text" and not kind.accepts_text:
+        if stage.decoding.is_text and not kind.accepts_text:
             raise InputError(
-                f"[[losses]] {section.loss}: ranks documents, but a model in mode 'text' generates "
-                "text; leave it out"
+                f"[[losses]] {section.loss}: ranks documents, but a model with strategy 'text' "
+                "generates text; leave it out"
             )
         kind.check(options, stage)
     if stage.training.label_smoothing and not _accepts_text(stage):
@@ -46,15 +37,9 @@ def check_losses(stage: StageConfig) -> None:
         )
 
 
-def loss_files(stages: Sequence[StageConfig]) -> list[Path]:
-    """Return the files that the losses of stages read. Raises InputError if one is missing."""
-    made = [loss_options(section) for stage in stages for section in stage.losses]
-    return [file for options in made for file in options.files()]
-
-
 def needs_answers(stage: StageConfig) -> bool:
     """Return whether a loss needs the documents that answer a source."""
-    return any(find_loss(section.loss).needs_answers for section in stage.losses)
+    return any(LOSSES.find(section.loss).needs_answers for section in stage.losses)
 
 
 def require_text_loss(stage: StageConfig) -> None:
@@ -67,12 +52,12 @@ def require_text_loss(stage: StageConfig) -> None:
 
 
 def _accepts_text(stage: StageConfig) -> bool:
-    return any(find_loss(section.loss).accepts_text for section in stage.losses)
+    return any(LOSSES.find(section.loss).accepts_text for section in stage.losses)
 
 
 def loss_options(section: LossSection) -> StrictModel:
     """Return the options of a loss. Raises InputError for an unknown loss or option."""
-    kind = find_loss(section.loss)
+    kind = LOSSES.find(section.loss)
     return validate(kind.Options, section.options, f"[[losses]] {section.loss}")
 
 
@@ -82,7 +67,7 @@ class Losses:
     def __init__(self, context: LossContext) -> None:
         """Create the losses. Raises InputError if an input is missing or invalid."""
         self.parts = [
-            (section.weight, find_loss(section.loss)(loss_options(section), context))
+            (section.weight, LOSSES.find(section.loss)(loss_options(section), context))
             for section in context.recipe.losses
         ]
 

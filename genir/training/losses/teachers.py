@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Protocol
 
 from accelerate import PartialState
 from pydantic import Field
 
-from genir.baselines.bm25 import ENGLISH, Bm25
+from genir.arguments import as_path
+from genir.baselines.bm25 import Bm25
 from genir.baselines.dense import Dense
 from genir.baselines.fusion import Fusion
 from genir.config import StrictModel
@@ -15,14 +15,16 @@ from genir.corpus.readers import read_queries
 from genir.corpus.trec_runs import read_run
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
-from genir.models.encoder import MINILM, TextEncoder
+from genir.models.encoder import TextEncoder
+from genir.models.network_loading import MINILM
+from genir.plurals import counted
 from genir.tasks.chunking import clean
 from genir.training.losses.base import LossContext
 from genir.training.progress_display import log
-from genir.types import Hit, Searcher
+from genir.types import Filter, Hit, Searcher
 
 MIN_COVERED_SHARE = 0.5
-"""Minimal share of a run's queries that training uses; below it a warning is shown."""
+"""Minimum share of a run's queries that training uses; below it a warning is shown."""
 SEARCHERS = ("bm25", "dense", "rrf")
 VECTORS_SUFFIX = ".teacher.safetensors"
 """File with the document vectors of a dense teacher."""
@@ -32,13 +34,14 @@ class TeacherOptions(StrictModel):
     """Options of a teacher.
 
     teacher: "bm25", "dense", "rrf" (their fusion) or the path of a TREC run file, with the path of
-    its `queries`. encoder: used by dense and rrf. language: used by bm25 and rrf.
+    its `queries`. encoder: used by dense and rrf. language: code of the language
+    (ISO 639-1) for bm25 and rrf; detected by default.
     """
 
     teacher: str = Field(default="rrf", min_length=1)
     queries: str = ""
     encoder: str = MINILM
-    language: str = ENGLISH
+    language: str | None = None
 
     def files(self) -> list[Path]:
         """Return the run file and its queries. Raises InputError if one is missing."""
@@ -49,14 +52,6 @@ class TeacherOptions(StrictModel):
         return [self.encoder] if self.teacher in ("dense", "rrf") else []
 
 
-class Teacher(Protocol):
-    """Ranks documents for texts."""
-
-    def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
-        """Return the top `count` documents of each text, best first."""
-        ...
-
-
 def is_run(teacher: str) -> bool:
     """Return whether a teacher is a run file."""
     return teacher not in SEARCHERS
@@ -64,7 +59,7 @@ def is_run(teacher: str) -> bool:
 
 def run_files(teacher: str, queries: str) -> list[Path]:
     """Return the run file and the file of its queries. Raises InputError if one is missing."""
-    if not Path(teacher).is_file():
+    if not as_path(teacher, "teacher").is_file():
         raise InputError(
             f"[[losses]]: {teacher!r} is not a run file; give a file's path, or one of "
             f"{', '.join(SEARCHERS)}"
@@ -74,13 +69,15 @@ def run_files(teacher: str, queries: str) -> list[Path]:
             f"[[losses]]: {teacher}: a run file has only the keys of queries; give the file with "
             "their texts as queries"
         )
-    if not Path(queries).is_file():
+    if not as_path(queries, "queries").is_file():
         raise InputError(f"[[losses]] queries = {queries!r}: no such file; check the path")
     return [Path(teacher), Path(queries)]
 
 
-def open_teacher(options: TeacherOptions, context: LossContext) -> Teacher:
-    """Fit or read the teacher; a dense one caches document vectors in the work folder.
+def open_teacher(options: TeacherOptions, context: LossContext) -> Searcher:
+    """Fit or read the teacher, a searcher; a dense one caches its vectors in the work folder.
+
+    The same batch of texts gives bit-equal scores.
 
     Raises:
         InputError: a file cannot be read, or has unknown documents or queries.
@@ -91,10 +88,6 @@ def open_teacher(options: TeacherOptions, context: LossContext) -> Teacher:
         if context.examples:
             teacher.check(run, {example.typed_source for example in context.examples})
         return teacher
-    return SearcherTeacher(_searcher(options, context))
-
-
-def _searcher(options: TeacherOptions, context: LossContext) -> Searcher:
     documents = context.retriever.documents
     made: list[Searcher] = []
     if options.teacher != "dense":
@@ -103,17 +96,6 @@ def _searcher(options: TeacherOptions, context: LossContext) -> Searcher:
         encoder = TextEncoder.pretrained(options.encoder).to(context.retriever.model.device)
         made.append(Dense.fit(documents, encoder, context.work / VECTORS_SUFFIX))
     return made[0] if len(made) == 1 else Fusion(made)
-
-
-class SearcherTeacher:
-    """Teacher that searches at each call; the same batch of texts gives bit-equal scores."""
-
-    def __init__(self, searcher: Searcher) -> None:
-        self.searcher = searcher
-
-    def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
-        """Search the texts."""
-        return [list(hits) for hits in self.searcher.search(list(texts), count)]
 
 
 class RunFile:
@@ -146,10 +128,13 @@ class RunFile:
         """Warn if few of the run's queries are used in training.
 
         Raises:
-            InputError: none is used.
+            InputError: no query of the run is used.
         """
         common = len(self.hits.keys() & asked)
-        usage = f"{run}: {common:,} of its {len(self.hits):,} queries are used in this training"
+        usage = (
+            f"{run}: {common:,} of its {counted(len(self.hits), 'query', 'queries')} "
+            f"{'is' if common == 1 else 'are'} used in this training"
+        )
         if not common:
             raise InputError(
                 f"{usage}, so it has no effect; give a run on the train queries, and a task that "
@@ -158,6 +143,6 @@ class RunFile:
         if common < MIN_COVERED_SHARE * len(self.hits):
             log(f"warning: {usage}; other texts have no candidates", PartialState().is_main_process)
 
-    def rank(self, texts: Sequence[str], count: int) -> list[list[Hit]]:
+    def search(self, queries: list[str], k: int, where: Filter | None = None) -> list[list[Hit]]:
         """Look up the texts."""
-        return [list(self.hits.get(text, ()))[:count] for text in texts]
+        return [list(self.hits.get(text, ()))[:k] for text in queries]

@@ -93,7 +93,7 @@ def test_a_document_can_be_added_by_keyboard_alone(tiny_page):
     tiny_page.get_by_role("button", name="Search for it").wait_for()
 
 
-def test_what_the_server_refuses_stays_in_the_form(tiny_page):
+def test_a_refused_document_stays_in_the_form(tiny_page):
     tiny_page.route("**/v1/documents", lambda route: route.abort())
     tiny_page.click("#add")
     dialog = write(tiny_page)
@@ -119,7 +119,24 @@ def test_a_guarded_server_is_opened_by_a_token(guarded_page, secrets):
     assert guarded_page.evaluate("sessionStorage.length") == 0
 
 
-def test_who_may_only_read_is_asked_for_a_better_token(guarded_page, secrets):
+def test_a_late_answer_shows_no_hits_after_the_token_is_forgotten(guarded_page, secrets):
+    held = []
+    guarded_page.route("**/v1/model", lambda route: held.append(route))
+    guarded_page.fill("#query", QUESTION)
+    guarded_page.get_by_role("button", name="Give a token").click()
+    give(guarded_page, secrets["read"])
+    guarded_page.wait_for_selector(".hit")
+    guarded_page.click("#key")
+    guarded_page.get_by_role("button", name="Forget it").click()
+    guarded_page.get_by_role("button", name="Give a token").wait_for()
+    with guarded_page.expect_response("**/v1/model"):
+        held[0].continue_()
+    guarded_page.wait_for_timeout(200)
+    assert guarded_page.locator(".hit").count() == 0
+    assert guarded_page.get_by_role("button", name="Give a token").is_visible()
+
+
+def test_a_read_token_is_asked_for_a_write_token(guarded_page, secrets):
     guarded_page.click("#key")
     give(guarded_page, secrets["read"])
     guarded_page.wait_for_selector("#served:has-text('40 documents')")
@@ -132,7 +149,7 @@ def test_who_may_only_read_is_asked_for_a_better_token(guarded_page, secrets):
     guarded_page.get_by_role("button", name="Undo").wait_for()
 
 
-def test_a_wrong_token_is_told_and_can_be_mended(guarded_page, secrets):
+def test_a_wrong_token_is_reported_and_can_be_corrected(guarded_page, secrets):
     guarded_page.click("#key")
     give(guarded_page, "genir_wrong")
     ask_again = guarded_page.get_by_role("button", name="Give a token")

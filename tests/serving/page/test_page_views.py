@@ -35,7 +35,7 @@ def found_verbs(page):
 # --- filters ---------------------------------------------------------------------------------
 
 
-def test_a_filter_bounds_the_results_and_stands_in_the_address(tiny_page):
+def test_a_filter_restricts_the_results_and_is_in_the_address(tiny_page):
     ask(tiny_page, QUESTION)
     with tiny_page.expect_response("**/v1/search"):
         choose(tiny_page, "verb", "copy", "move")
@@ -79,7 +79,7 @@ def test_a_filter_holds_in_every_view(tiny_page):
 # --- the reason ------------------------------------------------------------------------------
 
 
-def test_the_tree_shows_what_the_beam_kept_and_lights_the_first_path(tiny_page):
+def test_the_tree_shows_kept_prefixes_and_highlights_the_first_path(tiny_page):
     ask(tiny_page, QUESTION)
     reply = explained(tiny_page)
     look(tiny_page, "reason")
@@ -109,7 +109,7 @@ def test_the_lit_path_is_a_table_too_level_by_level(tiny_page):
         assert cells[4] == f"{level['kept']} of {level['candidates']}"
 
 
-def test_another_result_is_explained_when_asked_for(tiny_page):
+def test_another_result_is_explained_on_request(tiny_page):
     ask(tiny_page, QUESTION)
     third = titles(tiny_page)[2]
     tiny_page.locator(".hit").nth(2).get_by_role("button", name=f"Why {third}?").click()
@@ -121,7 +121,7 @@ def test_another_result_is_explained_when_asked_for(tiny_page):
     answered(tiny_page, QUESTION)
 
 
-def test_what_the_beam_let_go_is_drawn_on_demand(tiny_page):
+def test_pruned_prefixes_are_drawn_on_demand(tiny_page):
     ask(tiny_page, QUESTION)
     look(tiny_page, "reason")
     assert tiny_page.locator(".node.gone").count() == 0
@@ -191,6 +191,25 @@ def test_single_keys_go_from_view_to_view(tiny_page):
     assert focused(tiny_page) == "query"
 
 
+def test_a_late_answer_leaves_the_focus_where_the_user_placed_it(tiny_page):
+    ask(tiny_page, QUESTION)
+    tiny_page.keyboard.press("ArrowDown")
+    tiny_page.keyboard.press("c")
+    tiny_page.wait_for_selector(".columns .row")
+    until(tiny_page, "document.activeElement.matches('.target')")
+    tiny_page.evaluate("document.getElementById('results').firstChild.classList.add('old')")
+    held = []
+    tiny_page.route("**/v1/search", lambda route: held.append(route))
+    with tiny_page.expect_request("**/v1/search"):
+        tiny_page.keyboard.press(
+            "Escape"
+        )  # the old results stay until the answer
+    tiny_page.keyboard.press("f")
+    held[0].continue_()
+    tiny_page.wait_for_selector("#results .old", state="detached")
+    assert tiny_page.locator("details.filter[open] input:focus").count() == 1
+
+
 def test_the_keys_are_listed_and_can_be_switched_off(tiny_page):
     tiny_page.click("#theme")
     tiny_page.keyboard.press("?")
@@ -216,7 +235,7 @@ def test_no_view_scrolls_sideways(tiny_page, width):
         assert tiny_page.evaluate(overflow) == 0, view
 
 
-def test_whoever_wants_no_motion_gets_none(tiny_page):
+def test_reduced_motion_is_respected(tiny_page):
     tiny_page.emulate_media(reduced_motion="reduce")
     moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
     held = []
@@ -233,7 +252,7 @@ def test_whoever_wants_no_motion_gets_none(tiny_page):
 # --- percentages and times -------------------------------------------------------------------
 
 
-def test_percentages_are_shares_of_what_could_be_found(tiny_page):
+def test_percentages_are_shares_of_reachable_documents(tiny_page):
     ask(tiny_page, QUESTION)
     choose(tiny_page, "verb", "watch")
     body = {"query": QUESTION, "k": 10, "where": {"verb": ["watch"]}, "shares": True}
@@ -243,6 +262,15 @@ def test_percentages_are_shares_of_what_could_be_found(tiny_page):
     assert [line.split()[-1] for line in facts] == [percent(s) for s in reply["shares"]]
     look(tiny_page, "reason")
     assert percent(reply["shares"][0]) in tiny_page.inner_text(".headline p")
+
+
+def test_the_page_says_when_nothing_fits_well(page):
+    ask(page, "copy a directory tree")
+    assert page.locator("#doubt").is_hidden()
+    ask(page, "weather forecast Paris directory")
+    assert page.inner_text("#doubt").startswith("Nothing fits well: the first result answers")
+    ask(page, "copy a directory tree")
+    assert page.locator("#doubt").is_hidden()
 
 
 def test_a_result_without_a_rival_has_all_of_the_probability(tiny_page):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from genir.config import StageConfig
+from genir.decoding.strategies.beam import Beam
 from genir.decoding.trie import Trie
 from genir.identifiers.table import IdentifierTable
 from genir.training.losses.base import LossContext
@@ -23,7 +24,9 @@ def setting(table, tmp_path):
     def make(*losses, **sections):
         stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
         recipe = StageConfig.model_validate(stage | {"losses": losses} | sections)
-        retriever = SimpleNamespace(recipe=recipe, table=table, trie=Trie.build(table))
+        stage = SimpleNamespace(trie=Trie.build(table))
+        decoder = SimpleNamespace(stage=stage, strategy=Beam(recipe))
+        retriever = SimpleNamespace(recipe=recipe, table=table, decoder=decoder)
         return LossContext(retriever, tmp_path, tmp_path)
 
     return make

@@ -7,13 +7,13 @@ import pytest
 import torch
 from three import A, B, C, Fixed, batch, join
 
-from genir.config import StageConfig
+from genir.config import LossSection, StageConfig
 from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.training.losses.candidates import is_negative
 from genir.training.losses.log_probs import log_p
-from genir.training.losses.registry import LOSSES, check_losses, loss_files
+from genir.training.losses.registry import LOSSES, check_losses, loss_options
 
 LEGAL = {"loss": "cross-entropy", "softmax": "trie"}
 GENERATED = {"loss": "margin", "count": 2}
@@ -45,7 +45,7 @@ def test_cross_entropy_over_legal_symbols(losses):
     assert value(losses(LEGAL), weighted) == pytest.approx((log(4) - 3 * log(9 / 16)) / 8)
 
 
-def test_what_the_trie_forces_is_not_asked_of_the_model(losses):
+def test_forced_symbols_are_not_scored(losses):
     model = Fixed()
     for one, depths in ((batch(C), 1), (batch(A), 2), (join(batch(C), batch(A)), 2)):
         losses(LEGAL)(model, one)
@@ -67,13 +67,13 @@ def test_the_margin_is_to_the_first_of_a_generated_list_and_to_all_of_it(losses)
     assert value(losses(GENERATED | {"count": 1}), batch(A)) == pytest.approx(2 * worst)
 
 
-def test_scores_are_those_that_search_ranks_by(losses):
+def test_scores_equal_the_search_scores(losses):
     legal = losses(GENERATED | {"margin": 2.0}, decoding={"softmax": "trie"})
     far, near = 2 + log(3), 2 + log(4 / 3)  # c has 4/16 where a has 3/16
     assert value(legal, batch(A)) == pytest.approx(far + (far + near) / 2)
 
 
-def test_what_also_answers_is_no_negative(losses):
+def test_another_answer_is_not_a_negative(losses):
     assert value(losses(GENERATED), batch(A, B)) == 0  # c is below the margin
     beside = join(batch(A, B), batch(A, A, weight=3.0))
     assert value(losses(GENERATED), beside) == pytest.approx(3 / 4 * 1.5 * (1 + log(3)))
@@ -93,7 +93,7 @@ def test_negatives_come_from_a_run_as_well(losses, run):
     assert value(given, beside) == pytest.approx(2 * (1 + log(3)))
 
 
-def test_prefixes_are_asked_for_a_share_of_the_teacher_s_margin(losses, run):
+def test_prefixes_get_a_share_of_the_teachers_margin(losses, run):
     given = losses(PREFIXES | run(a=3, b=1, c=0))
     # a_1 = (1 - .5 / 1) / (1 - .5 / 2) = 2/3. The teacher has a 2 above b and 3 above c, the model
     # (0, log 3) after one symbol, (-log 3, log 3) after both.
@@ -160,7 +160,7 @@ def test_one_candidate_is_nothing_to_compare(losses, run):
     assert value(losses({"loss": "distillation"} | run(a=1)), batch(A)) == 0
 
 
-def test_choices_are_distilled_into_shares_of_what_lies_below(losses, run):
+def test_choices_are_distilled_from_the_mass_below_each_edge(losses, run):
     # Of the target, the teacher's half is 3/4 a and 1/4 b.
     given = losses({"loss": "prefix-distillation", "temperature": 1.0} | run(a=log(3), b=0))
     second = -7 / 8 * log(1 / 4) - 1 / 8 * log(3 / 4)
@@ -191,11 +191,11 @@ def test_losses_are_added_by_weight(losses):
     assert value(both, batch(A)) == pytest.approx(expected)
 
 
-def test_what_an_answer_has_too_is_no_negative(setting):
+def test_a_row_shared_with_the_answer_is_not_a_negative(setting):
     """`a` and `b` share (0, 1), which starts at a row of a's."""
     shared = IdentifierTable.build([[(0, 1)], [(0, 0), (0, 1)], [(1, 0)]], ["a", "b", "c"])
     where = setting({})
-    where.retriever.table, where.retriever.trie = shared, Trie.build(shared)
+    where.retriever.table, where.retriever.decoder.stage.trie = shared, Trie.build(shared)
     rows = [shared.rows_with(own).start for own in ((0, 0), (0, 1), (1, 0))]
     assert shared.key_of(rows[1]) == "a"
     one = batch(A)
@@ -236,7 +236,7 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
         ({"loss": "cross"}, {}, "unknown loss 'cross'; did you mean 'cross-entropy'"),
         ({"loss": "margin", "margn": 1}, {}, "margin: unknown key 'margn'; did you mean 'margin'"),
         (LEGAL, {"identifiers": {"scheme": "atomic"}}, "every symbol of the scheme 'atomic'"),
-        ({"loss": "margin"}, {"decoding": {"mode": "text"}}, "in mode 'text' generates"),
+        ({"loss": "margin"}, {"decoding": {"strategy": "text"}}, "with strategy 'text' generates"),
         ({"loss": "prefix-margin"}, {"identifiers": {"scheme": "views"}}, "share identifiers of"),
         ({"loss": "preference"}, {"model": {"kind": "seq2seq"}}, r"model as \[model\] init_from"),
         (
@@ -252,21 +252,20 @@ def test_a_loss_that_makes_no_sense_is_refused(own, sections, message):
         check_losses(StageConfig.model_validate(stage | {"losses": [own]} | sections))
 
 
-def stage_of(**options):
-    losses = [{"loss": "distillation", **options}]
-    return StageConfig.model_validate({"tasks": [{"task": "queries"}], "losses": losses})
+def files_of(**options):
+    return loss_options(LossSection(loss="distillation", **options)).files()
 
 
 def test_the_files_of_a_run_are_known_and_must_be_there(run, tmp_path):
-    assert loss_files([stage_of()]) == []
+    assert files_of() == []
     given = run(a=1)
-    assert loss_files([stage_of(**given)]) == [tmp_path / "x.run", tmp_path / "queries.jsonl"]
+    assert files_of(**given) == [tmp_path / "x.run", tmp_path / "queries.jsonl"]
     with pytest.raises(InputError, match=r"'dens' is not a run file; .* bm25, dense, rrf"):
-        loss_files([stage_of(teacher="dens")])
+        files_of(teacher="dens")
     with pytest.raises(InputError, match="give the file with their texts as queries"):
-        loss_files([stage_of(teacher=given["teacher"])])
+        files_of(teacher=given["teacher"])
     with pytest.raises(InputError, match=r"'no.jsonl': no such file"):
-        loss_files([stage_of(**given | {"queries": "no.jsonl"})])
+        files_of(**given | {"queries": "no.jsonl"})
 
 
 def test_a_run_of_other_queries_or_documents_is_refused(losses, run, tmp_path):

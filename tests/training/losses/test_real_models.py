@@ -1,7 +1,5 @@
 """Losses on untrained models of both kinds: scores equal search scores, and steps reduce them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.decoding.beam import beam_search
 from genir.decoding.row_mask import RowMask
+from genir.decoding.search_options import SearchOptions
 from genir.models.base import Batch
 from genir.training.build import build_retriever
 from genir.training.losses import log_probs
@@ -28,7 +27,7 @@ GOLD = 7
 def made(request, tiny_encoder, tiny_corpus, tmp_path):
     """An untrained retriever without a lexical channel, and a batch of three sources."""
     scheme = MODELS[request.param]
-    bridge = {"kind": "encoder-head", "encoder": str(tiny_encoder), "lexical_dim": 0}
+    bridge = {"kind": "encoder-head", "encoder": str(tiny_encoder), "word_set_size": 0}
     recipe = Recipe.model_validate(
         {
             "name": "tiny",
@@ -49,17 +48,24 @@ def batch_of(retriever):
     table, rows = retriever.table, torch.tensor([GOLD, 0, 39])
     targets = torch.from_numpy(table.symbols[rows.numpy()].astype(np.int64))
     answers = torch.from_numpy(table.documents[rows.numpy()].astype(np.int64))[:, None]
-    return Batch(*retriever.encode(QUERIES), targets, rows, torch.ones(3), answers, tuple(QUERIES))
+    return Batch(
+        *retriever.decoder.stage.encode(QUERIES),
+        targets,
+        rows,
+        torch.ones(3),
+        answers,
+        tuple(QUERIES),
+    )
 
 
 @pytest.mark.parametrize("normalise", ["vocabulary", "trie"])
-def test_scores_are_those_of_an_exhaustive_search(made, normalise):
+def test_scores_equal_an_exhaustive_search(made, normalise):
     retriever, batch = made
     model, table = retriever.model.eval(), retriever.table
-    decoding = retriever.recipe.decoding.model_copy(update={"beams": 40, "softmax": normalise})
+    options = SearchOptions(beams=40, softmax=normalise)
     live = RowMask.build([table.live])
-    found = beam_search(model, retriever.trie, batch.inputs, live, decoding)
-    steps = log_p(model, retriever.trie, batch.inputs, found.low.clone(), normalise)
+    found = beam_search(model, retriever.decoder.stage.trie, batch.inputs, live, options)
+    steps = log_p(model, retriever.decoder.stage.trie, batch.inputs, found.low.clone(), normalise)
     assert sorted(found.low[0].tolist()) == list(range(40))
     torch.testing.assert_close(steps.sum(dim=2).detach(), found.score.clone(), rtol=1e-4, atol=1e-4)
 
@@ -68,7 +74,7 @@ def test_scores_are_those_of_an_exhaustive_search(made, normalise):
 def test_depths_are_scored_apart_as_they_are_together(made, monkeypatch, together):
     retriever, batch = made
     gold = (batch.rows[:, None] + torch.arange(2)) % 40
-    asked = retriever.model.eval(), retriever.trie, batch.inputs, gold, "trie"
+    asked = retriever.model.eval(), retriever.decoder.stage.trie, batch.inputs, gold, "trie"
     expected = log_p(*asked)
     monkeypatch.setattr(log_probs, "MAX_LOGITS_PER_BATCH", together)
     torch.testing.assert_close(log_p(*asked), expected)
@@ -79,14 +85,22 @@ def test_where_symbols_are_the_same_one_product_scores_all_depths(made, monkeypa
     products = []
     scored = log_probs.score_edges
     monkeypatch.setattr(log_probs, "score_edges", lambda *a: products.append(1) or scored(*a))
-    found = log_p(retriever.model, retriever.trie, batch.inputs, batch.rows[:, None], "trie")
+    found = log_p(
+        retriever.model, retriever.decoder.stage.trie, batch.inputs, batch.rows[:, None], "trie"
+    )
     assert len(products) == (1 if retriever.model.shares_vocabulary else found.shape[2])
 
 
 def test_legal_cross_entropy_is_the_mean_over_symbols_of_the_legal_scores(made):
     retriever, batch = made
     losses = losses_of(retriever, "cross-entropy", softmax="trie")
-    steps = log_p(retriever.model.eval(), retriever.trie, batch.inputs, batch.rows[:, None], "trie")
+    steps = log_p(
+        retriever.model.eval(),
+        retriever.decoder.stage.trie,
+        batch.inputs,
+        batch.rows[:, None],
+        "trie",
+    )
     symbols = (batch.targets >= 0).sum()
     torch.testing.assert_close(losses(retriever.model, batch), -steps.sum() / symbols)
 
@@ -94,8 +108,7 @@ def test_legal_cross_entropy_is_the_mean_over_symbols_of_the_legal_scores(made):
 def losses_of(retriever, name, frozen=None, **options):
     sections = (LossSection(loss=name, **options),)
     recipe = retriever.recipe.model_copy(update={"losses": sections})
-    parts = {name: getattr(retriever, name) for name in ("table", "trie", "documents", "model")}
-    return Losses(LossContext(SimpleNamespace(recipe=recipe, **parts), frozen, frozen))
+    return Losses(LossContext(retriever.with_recipe(recipe), frozen, frozen))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -106,7 +119,7 @@ def test_a_few_steps_make_it_smaller_and_raise_the_answer(made, name, tmp_path):
     retriever.save(tmp_path / "start")
     losses = losses_of(retriever, name, tmp_path / "start", **options)
     (_, loss), *_ = losses.parts
-    getattr(loss, "negatives", loss).teacher = Sure(retriever, batch)  # if there is one
+    loss.teacher = Sure(retriever, batch)  # if there is one
     model, first = retriever.model.train(), place(retriever, batch)
     before, after = learn(losses, model, batch)
     assert after < before and place(retriever, batch) < first
@@ -121,7 +134,7 @@ class Sure:
             ranked = [keys[(answer + step) % 40] for step in (0, 9, 3, 14, 6)]
             self.hits[text] = [Hit(key, 4.0 - n, n + 1) for n, key in enumerate(ranked)]
 
-    def rank(self, texts, count):
+    def search(self, texts, count):
         return [self.hits[text][:count] for text in texts]
 
 
@@ -142,7 +155,9 @@ def learn(losses, model, batch, steps=25):
 def place(retriever, batch):
     """Return the number of rows that are more likely than the answers, over all three."""
     every = torch.arange(40).expand(3, -1)
-    log_probs = log_p(retriever.model, retriever.trie, batch.inputs, every, "vocabulary").sum(dim=2)
+    log_probs = log_p(
+        retriever.model, retriever.decoder.stage.trie, batch.inputs, every, "vocabulary"
+    ).sum(dim=2)
     return int((log_probs > log_probs.gather(1, batch.rows[:, None])).sum())
 
 
@@ -152,9 +167,11 @@ def test_distillation_makes_the_teacher_s_first_document_the_model_s(made):
     teacher = losses.parts[0][1].teacher = Sure(retriever, batch)
     learn(losses, retriever.model.train(), batch, 80)
     ranked = [[retriever.table.number(hit.key) for hit in hits]
-              for hits in teacher.rank(QUERIES, 5)]  # fmt: skip
+              for hits in teacher.search(QUERIES, 5)]  # fmt: skip
     rows = torch.tensor([[int(retriever.table.rows_of(n)[0]) for n in own] for own in ranked])
-    log_probs = log_p(retriever.model, retriever.trie, batch.inputs, rows, "vocabulary").sum(dim=2)
+    log_probs = log_p(
+        retriever.model, retriever.decoder.stage.trie, batch.inputs, rows, "vocabulary"
+    ).sum(dim=2)
     assert log_probs.argmax(dim=1).tolist() == [0, 0, 0]
 
 
@@ -163,7 +180,7 @@ def test_generating_leaves_random_numbers_and_the_mode_alone(made):
     losses = losses_of(retriever, "margin")
     model = retriever.model.train()
     state = torch.get_rng_state()
-    rows = losses.parts[0][1].negatives.sample(model, batch)
+    rows = losses.parts[0][1].negatives(model, batch)
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert rows.shape == (3, 8) and (rows >= 0).all()
     assert not (rows == batch.rows[:, None]).any()

@@ -30,13 +30,13 @@ def test_teachers_rank_as_the_baselines(setting, tiny_encoder):
     expected = {"bm25": bm25, "dense": dense, "rrf": Fusion([bm25, dense])}
     for name, searcher in expected.items():
         options = TeacherOptions(teacher=name, encoder=str(tiny_encoder))
-        assert open_teacher(options, setting).rank(ASKED, 5) == searcher.search(ASKED, 5)
+        assert open_teacher(options, setting).search(ASKED, 5) == searcher.search(ASKED, 5)
 
 
 def test_a_dense_teacher_embeds_the_documents_once(setting, tiny_encoder, monkeypatch):
     options = TeacherOptions(teacher="dense", encoder=str(tiny_encoder))
-    expected = open_teacher(options, setting).rank(ASKED, 5)
+    expected = open_teacher(options, setting).search(ASKED, 5)
     (kept,) = setting.work.glob(".teacher*")
     monkeypatch.setattr("genir.baselines.dense._embed", None)
-    assert open_teacher(options, setting).rank(ASKED, 5) == expected
+    assert open_teacher(options, setting).search(ASKED, 5) == expected
     assert kept.name == ".teacher.safetensors"

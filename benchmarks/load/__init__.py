@@ -1,0 +1,1 @@
+"""Load, fairness and robustness of the server, measured over HTTP: `python -m benchmarks.load`."""
