@@ -186,7 +186,7 @@ def card(rng, both):
 
 def others(rng, both):
     paths = ["/v1/metrics", "/metrics", "/v1/versions", "/v1/readyz", "/v1/healthz", "/", "/nope",
-             "/openapi.json", "/page/index.html"]  # fmt: skip
+             "/openapi.json", "/page/app.js", "/widget.js"]  # fmt: skip
     return both.ask(rng.choice(["GET", "GET", "HEAD", "POST"]), rng.choice(paths))
 
 

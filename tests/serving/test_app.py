@@ -4,7 +4,7 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
-from genir.serving.app import PAGE, create_app
+from genir.serving.app import create_app
 from genir.serving.settings import Settings
 
 LIMITS = Settings()

@@ -54,6 +54,7 @@ def picture(browser, address, path):
             page.click(f"#views [data-view={view}]")
             page.wait_for_selector(f"#{view}-view :is(button.leaf, .row, .hit)")
         if look == "add":
+            page.click("#menu > summary")
             page.click("#add")
         page.mouse.move(0, 0)
         page.wait_for_timeout(200)  # for CSS transitions
