@@ -87,7 +87,5 @@ def checked_logo(path: Path) -> Path:
     except OSError as error:
         raise InputError(f"--logo {path}: cannot be read ({error.strerror})") from None
     if size > MAX_LOGO_BYTES:
-        raise InputError(
-            f"--logo {path}: more than {MAX_LOGO_BYTES:,} bytes; use a smaller image"
-        )
+        raise InputError(f"--logo {path}: more than {MAX_LOGO_BYTES:,} bytes; use a smaller image")
     return path

@@ -131,11 +131,10 @@
   }
 
   function option(hit, place, query) {
-    const address = webAddress(hit.url);
-    const node = element(address ? "a" : "div", { id: `hit-${place}`, class: "hit", role: "option", tabindex: "-1" },
+    const address = webAddress(hit.url) ?? new URL(documentPath(hit.key), server);
+    const node = element("a", { id: `hit-${place}`, class: "hit", role: "option", tabindex: "-1", href: address.href },
       element("b", { dir: "auto" }, ...marked(hit.title || hit.key, query)));
-    if (address) node.href = address.href;
-    const steps = trail(hit, address);
+    const steps = trail(hit);
     if (steps.length) node.append(element("small", { dir: "auto" }, steps.join(" › ")));
     if (hit.snippet) node.append(element("span", { dir: "auto" }, ...marked(hit.snippet, query)));
     node.addEventListener("pointermove", () => select(place));
@@ -145,16 +144,31 @@
 
   /** Return a URL only for http(s): documents may also contain `javascript:` URLs. */
   function webAddress(url) {
-    if (!URL.canParse(url, server)) return null;
-    const address = new URL(url, server);
-    return url && /^https?:$/.test(address.protocol) ? address : null;
+    if (!URL.canParse(url)) return null;
+    const address = new URL(url);
+    return /^https?:$/.test(address.protocol) ? address : null;
   }
 
-  function trail({ breadcrumb, unit }, address) {
-    if (breadcrumb?.length) return [breadcrumb].flat();
-    const steps = address ? address.pathname.split("/").filter(Boolean) : [];
+  /** The server's own page of a document. */
+  function documentPath(key) {
+    const steps = key.split("/");
+    const plain = !steps.some((step) => ["", ".", ".."].includes(step));
+    return `documents/${plain ? steps.map(encodeURIComponent).join("/") : encodeURIComponent(key)}`;
+  }
+
+  function trail({ breadcrumb, title, url, unit }) {
+    if (breadcrumb?.some((step) => step !== title)) return breadcrumb;
+    const steps = (webAddress(url)?.pathname ?? "").split("/").filter(Boolean).map(decoded);
     const clean = steps.map((step) => step.replace(/\.(html?|md)$/, "").replace(/[-_]/g, " ")).filter((step) => step !== "index");
     return unit?.heading ? [...clean, unit.heading] : clean;
+  }
+
+  function decoded(step) {
+    try {
+      return decodeURIComponent(step);
+    } catch {
+      return step; // a stray % is not an escape
+    }
   }
 
   // --- marks -----------------------------------------------------------------------------------

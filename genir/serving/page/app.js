@@ -72,12 +72,11 @@ async function changeToken(wrong) {
 }
 
 const filter = () => drawFilters($("filters"), card.fields, () => search({ lasting: true }));
-
 function describe() {
   drawCard(card, begin);
   filter();
   if (!shown.hits.length) return;
-  if (view === "results") show(shown, size);
+  if (view === "results") show(shown, size); // with the caller's actions
   countFacets(running.signal);
 }
 
@@ -238,7 +237,7 @@ function show(answer, k) {
 function showTotal() {
   const filtered = Boolean(conditions());
   const among = filtered ? total : card.documents;
-  $("status").textContent = view === "compare" ? "" : summary(shown.hits.length, among, filtered);
+  $("status").textContent = summary(shown.hits.length, among, filtered);
   if (among && shown.hits.length >= among) $("more").hidden = true;
 }
 

@@ -42,7 +42,8 @@ export function countWithin(fields) {
 function dropDown(field, changed) {
   const summary = element("summary", {});
   const values = element("div", {});
-  const options = element("fieldset", { class: "panel" }, element("legend", {}, field.name), values);
+  const legend = element("legend", {});
+  const options = element("fieldset", { class: "panel" }, legend, values);
   const box = element("details", { class: "filter drop", name: "filter" }, summary, options);
   const show = () => {
     summary.replaceChildren(...headline(field.name));
@@ -56,7 +57,10 @@ function dropDown(field, changed) {
   };
   if (field.distinct > field.values.length) options.append(...further(field, choose));
   show();
-  box.count = () => drawValues(values, field, choose);
+  box.count = () => {
+    legend.textContent = counts ? `${field.name}, in the best 100 results` : field.name;
+    drawValues(values, field, choose);
+  };
   box.count();
   return box;
 }

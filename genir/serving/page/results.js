@@ -25,9 +25,15 @@ export function resultItem(hit, query, actions) {
 export const titleOf = (hit) => hit.title || hit.key;
 
 export function linkOf(hit) {
-  const address = webAddress(hit.url);
-  if (!address) return element("span", { class: "target", tabindex: "0" }, titleOf(hit));
-  return element("a", { class: "target", href: address.href, rel: "noreferrer" }, titleOf(hit));
+  const href = webAddress(hit.url)?.href ?? documentPath(hit.key);
+  return element("a", { class: "target", href, rel: "noreferrer" }, titleOf(hit));
+}
+
+/** The server's own page of a document, like `document_path` of serving/document_page.py. */
+export function documentPath(key) {
+  const steps = key.split("/");
+  const plain = !steps.some((step) => ["", ".", ".."].includes(step));
+  return `documents/${plain ? steps.map(encodeURIComponent).join("/") : encodeURIComponent(key)}`;
 }
 
 export const snippetOf = (hit, query) =>
@@ -42,9 +48,9 @@ function webAddress(url) {
 
 // --- breadcrumb --------------------------------------------------------------------------------
 
-/** The steps to a hit: its breadcrumb, else the host and path of its URL. */
-function breadcrumb({ breadcrumb: given, url, unit }) {
-  if (given?.length) return [given].flat();
+/** The steps to a hit: its breadcrumb if it has more than the title, else the host and path of its URL. */
+function breadcrumb({ breadcrumb: given, title, url, unit }) {
+  if (given?.some((step) => step !== title)) return given;
   const address = webAddress(url);
   if (!address) return url ? [url] : [];
   const steps = address.pathname.split("/").filter(Boolean).map(decoded);

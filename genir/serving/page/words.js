@@ -2,7 +2,7 @@
 import { element } from "./elements.js";
 
 const STOP_WORDS = new Set(
-  ("a an and are as at be by can do does for from has have how i in is it its of on or that the " +
+  ("a an and are as at be by can do does for from has have how i in is it its my of on or that the " +
     "their this to was what when where which who why will with you your").split(" "),
 );
 

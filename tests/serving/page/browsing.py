@@ -21,7 +21,7 @@ FLAGS = [
 ]
 DESK = {"width": 1180, "height": 860}
 OVERFLOW = "document.documentElement.scrollWidth - document.body.offsetWidth"
-"""Pixels by which the page scrolls sideways; the body fills the width beside the scrollbar's gutter."""
+"""Pixels by which the page scrolls sideways; the body has the width without the scrollbar."""
 
 
 @contextmanager

@@ -201,9 +201,7 @@ def test_a_late_answer_leaves_the_focus_where_the_user_placed_it(tiny_page):
     held = []
     tiny_page.route("**/v1/search", lambda route: held.append(route))
     with tiny_page.expect_request("**/v1/search"):
-        tiny_page.keyboard.press(
-            "Escape"
-        )  # the old results stay until the answer
+        tiny_page.keyboard.press("Escape")  # the old results stay until the answer
     tiny_page.keyboard.press("f")
     held[0].continue_()
     tiny_page.wait_for_selector("#results .old", state="detached")
@@ -279,7 +277,9 @@ def test_the_bar_of_a_result_shows_its_confidence(page):
     body = {"query": query, "k": 10, "shares": True}
     reply = page.request.post("/v1/search", data=body).json()
     scale = reply["confidence"] / reply["shares"][0]
-    bars = page.locator(".hit .bar span").evaluate_all("all => all.map((one) => one.style.inlineSize)")
+    bars = page.locator(".hit .bar span").evaluate_all(
+        "all => all.map((one) => one.style.inlineSize)"
+    )
     assert [float(width.rstrip("%")) for width in bars] == pytest.approx(
         [100 * scale * share for share in reply["shares"]], abs=0.01
     )
