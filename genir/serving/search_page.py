@@ -1,8 +1,10 @@
 """The search page with a site's title and logo, and the script of the search widget."""
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
@@ -60,7 +62,9 @@ def add_page(app: FastAPI, settings: Settings) -> None:
         headers = {"Content-Security-Policy": LOGO_POLICY}
         return FileResponse(logo, media_type=LOGO_TYPES[logo.suffix.lower()], headers=headers)
 
-    routes = {"/": page, "/widget.js": widget} | ({} if logo is None else {"/logo": image})
+    routes: dict[str, Callable[..., Any]] = {"/": page, "/widget.js": widget}
+    if logo is not None:
+        routes["/logo"] = image
     for path, answer in routes.items():
         app.add_api_route(path, answer, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")

@@ -43,7 +43,6 @@
     .bar:focus-within { box-shadow: inset 0 -2px var(--accent); }
     input { flex: 1; min-inline-size: 0; padding: .75rem 0; border: 0; outline: 0; background: none; font-size: 1.05rem; appearance: none; }
     input::placeholder { color: var(--soft); opacity: 1; }
-    input::-webkit-search-cancel-button { display: none; }
     .close { padding: .3rem .7rem; border: 1px solid var(--line); border-radius: 8px; background: none; font-size: .85rem; cursor: pointer; }
     .status { flex: none; padding: .5rem 1rem; font-size: .85rem; color: var(--soft); }
     .list { overflow: auto; overscroll-behavior: contain; padding: 0 .5rem .5rem; }
@@ -73,7 +72,7 @@
   const apple = /Mac|iPhone|iPad/.test(navigator.platform);
   const host = element("div", { id: "genir-search" });
   const input = element("input", {
-    type: "search", role: "combobox", "aria-label": label, "aria-expanded": "false", "aria-controls": "list",
+    type: "text", role: "combobox", "aria-label": label, "aria-expanded": "false", "aria-controls": "list",
     "aria-autocomplete": "list", autocomplete: "off", autocapitalize: "off", spellcheck: "false",
     enterkeyhint: "search", maxlength: "2000", dir: "auto", placeholder,
   });

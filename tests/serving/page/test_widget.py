@@ -23,7 +23,7 @@ EXAMPLE = TOP / "examples" / "mkdocs-widget"
 QUESTION = "clone a text"
 PHONE = {"width": 390, "height": 844}
 STEP = " \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
-CSP = "default-src 'none'; style-src 'self'; script-src {0}; connect-src {0}"
+CSP = "default-src 'none'; style-src 'self'; img-src data:; script-src {0}; connect-src {0}"
 ROOT = "document.getElementById('genir-search').shadowRoot"
 HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A site</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
