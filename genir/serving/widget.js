@@ -41,7 +41,8 @@
     ::backdrop { background: rgb(0 0 0 / 50%); }
     .bar { display: flex; align-items: center; gap: .5rem; flex: none; padding: .3rem .6rem .3rem 1rem; border-block-end: 1px solid var(--line); }
     .bar:focus-within { box-shadow: inset 0 -2px var(--accent); }
-    input { flex: 1; min-inline-size: 0; padding: .75rem 0; border: 0; outline: 0; background: none; font-size: 1.05rem; appearance: none; }
+    input { flex: 1; min-inline-size: 0; padding: .75rem 0; border: 0; background: none; font-size: 1.05rem; appearance: none; }
+    input:focus-visible { outline: 0; }
     input::placeholder { color: var(--soft); opacity: 1; }
     .close { padding: .3rem .7rem; border: 1px solid var(--line); border-radius: 8px; background: none; font-size: .85rem; cursor: pointer; }
     .status { flex: none; padding: .5rem 1rem; font-size: .85rem; color: var(--soft); }

@@ -25,6 +25,7 @@ from genir.training.pipeline import train
 FOLDER = os.environ.get("GENIR_PICTURES")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 WIDE = {"viewport": {"width": 1280, "height": 860}}
+TALL = {"viewport": {"width": 1280, "height": 1_150}}
 DARK = {"color_scheme": "dark"}
 QUESTION = "copy a whole directory tree"
 EXAMPLES = [QUESTION, "compress a file with gzip", "wait until all threads have finished"]
@@ -41,8 +42,8 @@ LOOKS = {
     "dark": ("words", "results", {"viewport": DESK, **DARK}),
     "filter": ("words", "results", {"viewport": DESK}),
     "why": ("words", "reason", {"viewport": DESK}),
-    "reason": ("codes", "reason", WIDE),
-    "reason-dark": ("codes", "reason", {**WIDE, **DARK}),
+    "reason": ("codes", "reason", TALL),
+    "reason-dark": ("codes", "reason", {**TALL, **DARK}),
     "compare": ("words", "compare", WIDE),
     "add": ("words", "results", {"viewport": DESK}),
     "phone": ("words", "results", PHONE),
@@ -77,13 +78,16 @@ def test_pictures_of_the_page(browser, addresses, look, tmp_path):
         else:
             page.click(f"#views [data-view={view}]")
             page.wait_for_selector(f"#{view}-view:not([aria-busy]) :is(button.leaf, .row, .hit)")
+        if FOLDER and model == "codes":
+            page.locator("button.leaf", has_text="shutil.copy2").click()
+            page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
 
 
 @pytest.mark.skipif(not FOLDER, reason="needs a trained model")
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("light", {"viewport": DESK}), ("dark", {"viewport": DESK, **DARK}), ("phone", PHONE)],
+    [("light", {"viewport": DESK}), ("dark", {"viewport": DESK}), ("phone", PHONE)],
 )
 def test_pictures_of_the_widget(browser, kettle, name, options, tmp_path):
     (tmp_path / "built").mkdir()
@@ -93,8 +97,10 @@ def test_pictures_of_the_widget(browser, kettle, name, options, tmp_path):
             build(tmp_path / "built", {"GENIR_SERVER": address})
             with photographed(browser, f"widget-{name}.png", tmp_path, **options) as page:
                 page.goto(f"{origin}/install.html")
+                if name == "dark":
+                    page.locator("label[for=__palette_1]").click()  # the site's own theme
                 page.keyboard.press("Control+k")
-                page.get_by_role("combobox").fill("remove white chalk")
+                page.get_by_role("combobox").fill("descale with vinegar")
                 page.wait_for_selector("#genir-search .hit")
 
 
@@ -117,40 +123,33 @@ def photographed(browser, name, folder, **options):
 
 
 @pytest.fixture(scope="module")
-def addresses(saved, trained, tmp_path_factory):
+def addresses(request, tmp_path_factory):
     """Yield model -> (address of its server, question)."""
     settings = Settings(title="Python library", logo=write_logo(tmp_path_factory.mktemp("logo")))
     if not FOLDER:
+        saved = request.getfixturevalue("saved")
         copy = shutil.copytree(saved, tmp_path_factory.mktemp("model") / "tiny")
         with serving(create_app(Retriever.load(copy), EXAMPLES, settings, loopback=True)) as one:
             yield dict.fromkeys(("words", "codes"), (one, "clone a text"))
         return
-    apps = [
-        create_app(trained(name), EXAMPLES, settings, loopback=True) for name in ("words", "codes")
-    ]
+    models = [trained(name, tmp_path_factory.mktemp(name)) for name in ("words", "codes")]
+    apps = [create_app(model, EXAMPLES, settings, loopback=True) for model in models]
     with serving(apps[0]) as words, serving(apps[1]) as codes:
         yield {"words": (words, QUESTION), "codes": (codes, QUESTION)}
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Return a function: name of a model -> the model, trained on a part of Python's documentation.
+def trained(name, folder):
+    """Return a model of a part of Python's documentation.
 
     words: the default recipe, without training. codes: some steps of `residual`.
     """
-    folder = tmp_path_factory.mktemp("pictures")
-
-    def model(name):
-        corpus = folder / f"{name}-corpus"
-        make_python_docs(corpus, overwrite=True)
-        reduce_corpus(corpus, queries=name == "codes")
-        recipe, settings = {
-            "words": ("default", ()),
-            "codes": ("residual", ("training.max_steps=8", "training.batch_size=32")),
-        }[name]
-        return train(TrainingJob(recipe, corpus, folder / name, settings=settings))
-
-    return model
+    make_python_docs(folder / "corpus", overwrite=True)
+    reduce_corpus(folder / "corpus", queries=name == "codes")
+    recipe, settings = {
+        "words": ("default", ()),
+        "codes": ("residual", ("training.max_steps=8", "training.batch_size=32")),
+    }[name]
+    return train(TrainingJob(recipe, folder / "corpus", folder / "model", settings=settings))
 
 
 def reduce_corpus(corpus, queries):
