@@ -12,10 +12,11 @@ from genir.console import print_line, print_table
 from genir.corpus.query_digests import normalise_query
 from genir.corpus.readers import read_qrels, read_queries
 from genir.corpus.trec_runs import tag_with_digest, write_run
-from genir.corpus.vectors import read_vectors, with_vectors
+from genir.corpus.vectors import with_vectors
 from genir.errors import InputError, did_you_mean
 from genir.evaluation.checks import check_depth, check_judgements, require_live_judgements
 from genir.evaluation.compare import Comparison, Options, compare
+from genir.evaluation.dense_vectors import change_notes, document_vectors, vectors_file
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.incremental import PreviousModel, QuerySplits, update_report
 from genir.evaluation.report import REPORT_FILES, check_report, write_json, write_report
@@ -110,17 +111,17 @@ def build_baselines(
 def _dense(retriever: Retriever, corpus: Sequence[Document]) -> Dense:
     """Return the dense baseline, with the document vectors that the recipe names, if any."""
     encoder = _untrained_encoder(retriever).to(retriever.model.device)
-    file = str(retriever.recipe.model.options.get("vectors", ""))
-    if not file:
+    file = vectors_file(retriever)
+    if file is None:
         assert isinstance(encoder, TextEncoder)
         return Dense.fit(corpus, encoder, _cache(retriever))
-    keys = [document.key for document in corpus]
     try:
-        return Dense(corpus, keys, read_vectors(file, keys), encoder)
+        vectors = document_vectors(retriever, corpus, file, encoder)
     except InputError as error:
         raise InputError(
             f"dense: {error}; or compare with words alone (--baselines bm25)"
         ) from None
+    return Dense(corpus, [document.key for document in corpus], vectors, encoder)
 
 
 def _untrained_encoder(retriever: Retriever) -> TextEncoder | GivenVectors:
@@ -190,6 +191,8 @@ def compare_model(
         dev, dropped = _read_dev(retriever, *options.dev, own, options.query_vectors)
         notes += dropped
     baselines = build_baselines(retriever, names, dev)
+    if set(baselines) - {"bm25"}:
+        notes += change_notes(retriever)
     convex = baselines.get("convex")
     if dev is not None and isinstance(convex, Convex):
         notes.append(f"convex: {convex.weight:.1f} of bm25, chosen on dev queries.")
