@@ -250,6 +250,28 @@ def test_evaluation_needs_the_vectors_of_the_queries(
     assert len(read_queries(tiny_corpus / "queries.jsonl")) > len(measured.per_query)
 
 
+def test_evaluation_from_python_needs_the_vectors_too(untrained):
+    with pytest.raises(InputError, match="query_vectors: this model has no encoder of its own"):
+        evaluate(untrained, {"q": "copy"}, {"q": {"copy-file": 1}})
+
+
+def test_train_queries_without_vectors_are_named(tiny_corpus, files, tmp_path, capsys):
+    made = train(
+        tiny_corpus, out=tmp_path / "m", settings=SETTINGS, vectors=files[0] / "d.safetensors"
+    )
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "The train queries have no vectors and are not used" in shown
+    assert "Dev queries have no vectors: dev figures are by words alone" in shown
+    np.testing.assert_allclose(made.model.head.row_vectors(), list(files[1].values()), atol=1e-5)
+    train(
+        tiny_corpus, out=tmp_path / "q", settings=SETTINGS, vectors=files[0] / "d.safetensors",
+        query_vectors=files[0] / "q.safetensors",
+    )  # fmt: skip
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "the mean of the vectors of its document and of its train queries" in shown
+    assert "have no vectors" not in shown
+
+
 def test_recipes_that_do_not_fit_given_vectors(tiny_corpus, files, tmp_path):
     path = str(files[0] / "d.safetensors")
     for settings, message in (

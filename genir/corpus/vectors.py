@@ -127,9 +127,7 @@ def with_document_vectors(documents: Any, vectors: Mapping[str, Any] | None) -> 
             is zero or not finite.
     """
     if not isinstance(vectors, Mapping | None):
-        raise InputError(
-            f"vectors: got a {type(vectors).__name__}; give a dict from key to vector"
-        )
+        raise InputError(f"vectors: got a {type(vectors).__name__}; give a dict from key to vector")
     known = {document.key: document for document in documents_of(documents)}
     for key, vector in (vectors or {}).items():
         where = f"vectors: {key!r:.60}"

@@ -1,7 +1,7 @@
 """Document vectors of the dense baseline, for models whose recipe names a file of vectors."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,10 +75,10 @@ def document_vectors(
     return vectors
 
 
-def change_notes(retriever: Retriever) -> list[str]:
-    """Return a note if the file of vectors is another than in the training."""
+def change_notes(retriever: Retriever, baselines: Collection[str]) -> list[str]:
+    """Return a note if the file of vectors is another than in the training, and is compared."""
     file = vectors_file(retriever)
-    if file is None or not has_changed(retriever, file):
+    if file is None or not set(baselines) - {"bm25"} or not has_changed(retriever, file):
         return []
     return [f"dense: {file} has changed since the training; its present vectors are compared."]
 

@@ -14,7 +14,12 @@ from genir.corpus.readers import read_qrels, read_queries
 from genir.corpus.trec_runs import tag_with_digest, write_run
 from genir.corpus.vectors import with_vectors
 from genir.errors import InputError, did_you_mean
-from genir.evaluation.checks import check_depth, check_judgements, require_live_judgements
+from genir.evaluation.checks import (
+    check_depth,
+    check_judgements,
+    require_live_judgements,
+    require_query_vectors,
+)
 from genir.evaluation.compare import Comparison, Options, compare
 from genir.evaluation.dense_vectors import change_notes, document_vectors, vectors_file
 from genir.evaluation.diagnosis import diagnose
@@ -191,8 +196,7 @@ def compare_model(
         dev, dropped = _read_dev(retriever, *options.dev, own, options.query_vectors)
         notes += dropped
     baselines = build_baselines(retriever, names, dev)
-    if set(baselines) - {"bm25"}:
-        notes += change_notes(retriever)
+    notes += change_notes(retriever, baselines)
     convex = baselines.get("convex")
     if dev is not None and isinstance(convex, Convex):
         notes.append(f"convex: {convex.weight:.1f} of bm25, chosen on dev queries.")
@@ -221,11 +225,7 @@ def _check_query_vectors(retriever: Retriever, options: Options) -> tuple[Option
         InputError: The model needs vectors of queries, and there are none.
     """
     if options.query_vectors is None:
-        if retriever.model.tokenizer is None:
-            raise InputError(
-                "--query-vectors: this model has no encoder of its own; give the vectors of the "
-                "queries, made by the encoder of its documents' vectors"
-            )
+        require_query_vectors(retriever, "--query-vectors")
         return options, []
     note = "typos: left out, since the vector of a query has no typing errors."
     return replace(options, typos=False), [note] if options.typos else []

@@ -98,8 +98,8 @@ def _npy(header):
 
 
 def _safetensors(ids, kind="F32", size=4):
-    header = {"__metadata__": {"ids": ids},
-              "vectors": {"dtype": kind, "shape": [2, 1], "data_offsets": [0, 2 * size]}}  # fmt: skip
+    tensor = {"dtype": kind, "shape": [2, 1], "data_offsets": [0, 2 * size]}
+    header = {"__metadata__": {"ids": ids}, "vectors": tensor}
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + bytes(2 * size)
 
