@@ -12,6 +12,7 @@ from genir.atomic_dirs import is_enclosed, walk_paths
 from genir.corpus.front_matter import title_name
 from genir.corpus.layout import RECOGNISED_FILES
 from genir.corpus.page_parser import Page, parse_html, parse_markdown, parse_text
+from genir.corpus.page_urls import FRONT_PAGES, check_base_url, page_url
 from genir.corpus.serialization import FIELDS, document_of, key_of
 from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
@@ -25,8 +26,6 @@ PARSERS: dict[str, Callable[[str], Page]] = {
     ".htm": parse_html,
     ".txt": parse_text,
 }
-FRONT_PAGES = ("index", "README")
-"""Names of pages that a link to their folder leads to."""
 ASSETS = frozenset(
     {".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".map", ".mp3",
      ".mp4", ".otf", ".png", ".svg", ".ttf", ".wav", ".webm", ".webp", ".woff", ".woff2"}
@@ -139,7 +138,7 @@ def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Doc
             "_id": key,
             "text": page.text,
             "title": page.title or file.stem,
-            "url": _join(base_url, quote(posixpath.splitext(key)[0])),
+            "url": page_url(base_url, key, targets),
             "links": _links(page, (key, base_url), targets, notes),
         }
         yield document_of(_metadata(page, key, notes) | record, str(file))
@@ -155,18 +154,6 @@ def _readable(path: str) -> str:
             f"{path!a}: the file's name is not UTF-8 (byte 0x{byte:02x}); rename the file"
         ) from None
     return path
-
-
-def check_base_url(base_url: str) -> None:
-    """Raise InputError unless a base URL is empty or an absolute URL without a query."""
-    try:
-        parts = urlsplit(base_url)
-        whole = bool(parts.scheme and (parts.netloc or parts.scheme == "file"))
-        whole = whole and not (parts.query or parts.fragment)
-    except ValueError:
-        whole = False
-    if base_url and not whole:
-        raise InputError(f"base URL {base_url!r}: write a URL like https://example.org/docs")
 
 
 def _metadata(page: Page, key: str, notes: SkippedItems) -> dict[str, Any]:
