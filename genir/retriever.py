@@ -15,6 +15,7 @@ from genir import hub
 from genir.arguments import as_count, as_counts, as_keys, as_path, as_text
 from genir.config import Recipe
 from genir.corpus.lazy_hits import LazyHits
+from genir.corpus.page_urls import move_url
 from genir.corpus.store import DocumentStore
 from genir.corpus.vectors import as_queries, with_document_vectors
 from genir.decoding.decoder import Decoder
@@ -33,8 +34,9 @@ from genir.tasks.base import TrainQueries
 from genir.types import Capabilities, Hit, HitList
 from genir.updates import saving
 from genir.updates.answers import make_answers, rerank_answers
+from genir.updates.difference import MAX_DELETED_SHARE, Difference
 from genir.updates.index import Index
-from genir.updates.mirror import MAX_DELETED_SHARE, Difference, mirror
+from genir.updates.mirror import mirror
 from genir.updates.updates import Check, Given, QueriesByKey, Updates
 from genir.updates.versions import Version
 
@@ -47,6 +49,7 @@ class Retriever:
 
     Attributes:
         updates: The model at its current version, and the journal of its folder.
+        shown_base_url: Base URL of the hits instead of the model's; None for the model's.
 
     Examples:
         >>> from genir import Retriever
@@ -58,6 +61,7 @@ class Retriever:
 
     def __init__(self, updates: Updates) -> None:
         self.updates = updates
+        self.shown_base_url: str | None = None
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
@@ -151,6 +155,10 @@ class Retriever:
     def base_url(self) -> str:
         """Prefix of the URLs of pages; "" if they are relative."""
         return self.index.base_url
+
+    def shown_url(self, url: str) -> str:
+        """Return the URL of a document under `shown_base_url`."""
+        return url if (new := self.shown_base_url) is None else move_url(url, self.base_url, new)
 
     @property
     def bytes_per_document(self) -> float:
@@ -272,7 +280,7 @@ class Retriever:
             found = make_answers(loaded, own, ranked, masks.restrict_scores)
             if reranker is not None:
                 found = rerank_answers(reranker, section, found, [ks[q] for q in batch])
-            matches += found
+            matches += [one.with_urls(self.shown_url) for one in found]
         return matches
 
     def shares(

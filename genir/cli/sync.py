@@ -12,7 +12,7 @@ from genir.console import print_json, print_line
 from genir.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from genir.updates.mirror import Difference
+    from genir.updates.difference import Difference
 
 verbs = typer.Typer()
 

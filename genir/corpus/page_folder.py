@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -113,6 +113,28 @@ def _unreadable(path: Path, folder: Path) -> str:
     return "pipes, sockets and devices are not read"
 
 
+def is_page(path: Path) -> bool:
+    """Return whether a path is a file with the suffix of a page."""
+    return path.suffix.lower() in PARSERS and path.is_file()
+
+
+def read_page(file: Path, root: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
+    """Yield the document of one page, as `read_pages` yields it for the folder `root`.
+
+    Raises:
+        InputError: The page is not read in this folder, or like `read_pages`.
+    """
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{file}: is not below {root}; give the folder of pages that holds it")
+    place = root / file.resolve().relative_to(root.resolve())
+    files = page_files(root, SkippedItems(str(root)))
+    if place not in files:
+        raise InputError(
+            f"{file}: hidden pages and links out of {root} are not read; move the page"
+        )
+    yield from _documents((place,), files, root, base_url, notes)
+
+
 def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
     """Yield a document for each page below a folder.
 
@@ -123,11 +145,18 @@ def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Doc
     Raises:
         InputError: `base_url` is not a URL, or a page has another encoding, is malformed or empty.
     """
-    check_base_url(base_url)
     files = page_files(folder, notes)
-    keys = [file.relative_to(folder).as_posix() for file in files]
-    targets = _link_targets(keys)
-    for file, path in zip(files, keys, strict=True):
+    yield from _documents(files, files, folder, base_url, notes)
+
+
+def _documents(
+    wanted: Sequence[Path], files: Sequence[Path], folder: Path, base_url: str, notes: SkippedItems
+) -> Iterator[Document]:
+    """Yield the documents of wanted pages. files: all pages of the folder, for links and URLs."""
+    check_base_url(base_url)
+    targets = _link_targets([file.relative_to(folder).as_posix() for file in files])
+    for file in wanted:
+        path = file.relative_to(folder).as_posix()
         key = key_of({"_id": _readable(path)}, str(file))
         page = _parse(file)
         if page.unclosed:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from genir.errors import InputError
 from genir.models.insertion import Insertable, NewDocument
 from genir.types import Document
 from genir.updates.changes import Entry, SetLive, Upsert
+from genir.updates.difference import MAX_DELETED_SHARE, Difference
 from genir.updates.index import Index
 from genir.updates.loaded_model import LoadedModel
 from genir.updates.planning import (
@@ -26,47 +27,6 @@ from genir.updates.planning import (
 )
 from genir.updates.snapshot import DOCUMENTS_PER_READ
 from genir.updates.updates import Given, Updates
-
-MAX_DELETED_SHARE = 0.5
-"""Default limit of the share of live documents that mirroring deletes."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Difference between the live documents of a model and a corpus.
-
-    Attributes:
-        added: Keys of the corpus that are not in the model.
-        changed: Keys of documents whose content differs.
-        renamed: Key in the corpus, by key in the model, of documents with the same text.
-        deleted: Keys of the model that are not in the corpus.
-        unchanged: Number of equal documents.
-        sources: Document of the model with the same title and text, by key of a changed or renamed
-            document, which keeps its parameters.
-    """
-
-    added: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    renamed: dict[str, str] = field(default_factory=dict)
-    deleted: list[str] = field(default_factory=list)
-    unchanged: int = 0
-    sources: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the documents are equal."""
-        return not (self.added or self.changed or self.renamed or self.deleted)
-
-    def refuse_deletions(self, max_deleted: float) -> None:
-        """Raise InputError if a larger share of the live documents would be deleted."""
-        count, total = len(self.deleted), len(self.changed) + self.unchanged
-        total += count + len(self.renamed)
-        if count > max_deleted * total:
-            raise InputError(
-                f"sync: {count:,} of {total:,} documents of the model are not in the corpus and "
-                f"would be deleted, more than {max_deleted:.0%}; check the folder, or raise the "
-                "limit with --max-deleted (max_deleted in Python)"
-            )
 
 
 def mirror(

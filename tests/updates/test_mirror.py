@@ -14,7 +14,7 @@ from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.types import Link
 from genir.updates.changes import Upsert
-from genir.updates.mirror import Difference
+from genir.updates.difference import Difference
 
 SCHEMES = ["atomic", "residual", "hierarchical", "url"]
 
