@@ -5,8 +5,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-HIDDEN_FIELDS = ("_id", "title", "text", "url", "links")
-"""Fields of a record that are not listed as metadata."""
+from genir.corpus.serialization import FIELDS
 
 
 def document_path(key: str) -> str:
@@ -75,7 +74,7 @@ def _is_web_address(url: str) -> bool:
 
 def _metadata(record: Mapping[str, Any]) -> list[str]:
     """Return the metadata fields as a definition list; [] without any."""
-    fields = {name: value for name, value in record.items() if name not in HIDDEN_FIELDS}
+    fields = {name: value for name, value in record.items() if name not in FIELDS}
     if not fields:
         return []
     rows = (f"<dt>{escape(name)}</dt><dd dir=\"auto\">{escape(_shown(value))}</dd>"

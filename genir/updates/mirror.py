@@ -12,6 +12,7 @@ from genir.arguments import as_path
 from genir.corpus.readers import holds_pages, read_corpus
 from genir.corpus.serialization import record_json
 from genir.errors import InputError
+from genir.identifiers.units import spans_of
 from genir.models.insertion import Insertable, NewDocument
 from genir.types import Document
 from genir.updates.changes import Entry, SetLive, Upsert
@@ -130,12 +131,18 @@ def _embed(
 
 def _is_kept(loaded: LoadedModel, difference: Difference, document: Document) -> bool:
     """Return whether a document keeps the rows of its source, or its own codes."""
-    source = difference.sources.get(document.key)
-    if loaded.model.has_document_rows:
-        return source is not None
+    source, table = difference.sources.get(document.key), loaded.table
+    if source is None:
+        return False
+    if table.spans is not None:  # the same text may have other sections
+        former = table.spans[_rows_by_unit(loaded.index, source)]
+        (spans,) = spans_of([document], loaded.scheme.options) or ([],)
+        if not np.array_equal(former, spans):
+            return False
     # A renamed document gets new codes: those of a deleted document stay reserved.
-    has_codes = loaded.scheme.needs_vectors and loaded.table.spans is None
-    return has_codes and source == document.key
+    return loaded.model.has_document_rows or (
+        loaded.scheme.needs_vectors and table.spans is None and source == document.key
+    )
 
 
 def _without(loaded: LoadedModel, keys: list[str]) -> LoadedModel:
