@@ -42,9 +42,15 @@ function action(name, text, label, hit, actions) {
 export const titleOf = (hit) => hit.title || hit.key;
 
 export function linkOf(hit) {
-  const address = webAddress(hit.url);
-  if (!address) return element("span", { class: "target", tabindex: "0" }, titleOf(hit));
-  return element("a", { class: "target", href: address.href, rel: "noreferrer" }, titleOf(hit));
+  const href = webAddress(hit.url)?.href ?? documentPath(hit.key);
+  return element("a", { class: "target", href, rel: "noreferrer" }, titleOf(hit));
+}
+
+/** The server's own page of a document, like `document_path` of serving/document_page.py. */
+export function documentPath(key) {
+  const steps = key.split("/");
+  const plain = !steps.some((step) => ["", ".", ".."].includes(step));
+  return `documents/${plain ? steps.map(encodeURIComponent).join("/") : encodeURIComponent(key)}`;
 }
 
 export const snippetOf = (hit, query) =>
