@@ -18,7 +18,7 @@ from genir.serving.protocols import Opener, SearchModel
 from genir.serving.request_bodies import BodyReader
 from genir.serving.request_encoding import Utf8Addresses
 from genir.serving.request_log import RequestLog
-from genir.serving.routes import documents, facets, search
+from genir.serving.routes import document_pages, documents, facets, search
 from genir.serving.search_page import add_page
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
@@ -68,6 +68,7 @@ def create_app(
     app.state.examples = tuple(as_texts(examples, "examples"))
     add_error_handlers(app)
     _surround(app, settings)
+    app.include_router(document_pages.router)  # before the routes of the same path
     for router in (search.router, facets.router, documents.router):
         app.include_router(router, prefix=VERSION)
         app.include_router(_unversioned(router), deprecated=True)

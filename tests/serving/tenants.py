@@ -184,7 +184,9 @@ def facets(rng, both):
 
 def document(rng, both):
     names = [*both.documents, f"{MARK}-0", f"{MARK}-1", "delete-disk", "absent", "%00", "a/b"]
-    return both.ask("GET", f"/v1/documents/{rng.choice(names)}")
+    path = rng.choice(["/v1/documents", "/documents"])
+    accept = rng.choice(["text/html", "application/json"])
+    return both.ask("GET", f"{path}/{rng.choice(names)}", headers={"Accept": accept})
 
 
 def card(rng, both):
@@ -212,7 +214,7 @@ def wrong(rng, both):
 def refused(rng, both):
     path, body = rng.choice(
         [("compact", None), ("rollback", {"version": 0}), ("rollback", {"version": 3}),
-         ("model", {"folder": "model"}), ("model", {"folder": MARK})]
+         ("sync", {}), ("model", {"folder": "model"}), ("model", {"folder": MARK})]
     )  # fmt: skip
     return both.ask("POST", f"/v1/{path}", json=body)
 
