@@ -122,6 +122,33 @@ def generate_queries(
     )
 
 
+@verbs.command("import")
+def import_(
+    out: Annotated[Path, typer.Argument(help="the model folder to write", show_default=False)],
+    model: Annotated[Path, typer.Option(help="folder of a transformers encoder-decoder")],
+    identifiers: Annotated[
+        Path,
+        typer.Option(help="identifiers of all documents, texts or token ids: .jsonl or .tsv"),
+    ],
+    corpus: Annotated[Path, typer.Option(help="corpus folder, .jsonl, .tsv, or folder of pages")],
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+    base_url: BaseUrl = "",
+) -> None:
+    """Make a model folder from an encoder-decoder that was trained elsewhere."""
+    from genir.training.import_model import ImportRequest, import_model
+
+    retriever = import_model(
+        ImportRequest(model, identifiers, corpus, out, settings or [], overwrite, base_url)
+    )
+    print_line(
+        (str(out), "bold"),
+        f": {counted(retriever.index.live_count, 'document')}. Try:",
+        stderr=True,
+    )
+    print_line(command("genir", "search", out) + ' "your question"')
+
+
 @corpus_app.command("python-docs")
 def python_docs(
     out: Annotated[Path, typer.Argument(help="the corpus folder to write")],
