@@ -82,14 +82,17 @@ def identifiers(
 
 
 @verbs.command()
-def recipes() -> None:
+def recipes(
+    papers: Annotated[bool, typer.Option("--papers", help="list the paper profiles")] = False,
+) -> None:
     """List the recipes that come with genir."""
-    from genir.config import load_recipe, recipe_names
+    from genir.config import load_recipe, profile_names, recipe_names
 
+    names = profile_names() if papers else recipe_names()
     # Names are not truncated: they are arguments of `genir train`.
-    table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, recipe_names()))),
+    table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, names))),
                   "description", "paper", box=None)  # fmt: skip
-    for name in recipe_names():
+    for name in names:
         recipe = load_recipe(name)
         table.add_row(name, recipe.description, recipe.paper)
     print_table(table)
