@@ -82,14 +82,17 @@ def identifiers(
 
 
 @verbs.command()
-def recipes() -> None:
+def recipes(
+    papers: Annotated[bool, typer.Option("--papers", help="list the paper profiles")] = False,
+) -> None:
     """List the recipes that come with genir."""
-    from genir.config import load_recipe, recipe_names
+    from genir.config import load_recipe, profile_names, recipe_names
 
+    names = profile_names() if papers else recipe_names()
     # Names are not truncated: they are arguments of `genir train`.
-    table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, recipe_names()))),
+    table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, names))),
                   "description", "paper", box=None)  # fmt: skip
-    for name in recipe_names():
+    for name in names:
         recipe = load_recipe(name)
         table.add_row(name, recipe.description, recipe.paper)
     print_table(table)
@@ -120,6 +123,33 @@ def generate_queries(
     generate_queries(
         GenerationRequest(corpus, out, model, queries, qrels, settings or [], resume, overwrite)
     )
+
+
+@verbs.command("import")
+def import_(
+    out: Annotated[Path, typer.Argument(help="the model folder to write", show_default=False)],
+    model: Annotated[Path, typer.Option(help="folder of a transformers encoder-decoder")],
+    identifiers: Annotated[
+        Path,
+        typer.Option(help="identifiers of all documents, texts or token ids: .jsonl or .tsv"),
+    ],
+    corpus: Annotated[Path, typer.Option(help="corpus folder, .jsonl, .tsv, or folder of pages")],
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+    base_url: BaseUrl = "",
+) -> None:
+    """Make a model folder from an encoder-decoder that was trained elsewhere."""
+    from genir.training.import_model import ImportRequest, import_model
+
+    retriever = import_model(
+        ImportRequest(model, identifiers, corpus, out, settings or [], overwrite, base_url)
+    )
+    print_line(
+        (str(out), "bold"),
+        f": {counted(retriever.index.live_count, 'document')}. Try:",
+        stderr=True,
+    )
+    print_line(command("genir", "search", out) + ' "your question"')
 
 
 @corpus_app.command("python-docs")

@@ -6,6 +6,7 @@ from genir.config import IdentifierSection, StrictModel, validate
 from genir.errors import InputError
 from genir.identifiers.atomic import Atomic
 from genir.identifiers.base import Scheme, Tokenizer
+from genir.identifiers.given import Given
 from genir.identifiers.hierarchical import Hierarchical
 from genir.identifiers.ngram import Ngram
 from genir.identifiers.passage import Passage
@@ -22,7 +23,7 @@ SCHEMES: Registry[Scheme] = Registry(
     "genir.schemes",
     "[identifiers] scheme",
     Scheme,
-    (Atomic, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views),
+    (Atomic, Given, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views),
 )
 
 

@@ -30,7 +30,13 @@ from genir.models.engine.decoder import FusedDecoder
 from genir.models.eval_mode import choose_attention
 from genir.models.network_loading import MINILM, load_pretrained
 from genir.models.position_limits import position_table_sizes, require_within
-from genir.models.pretrained import SOURCE_HINT, Seq2SeqOptions, load_seq2seq, name_network
+from genir.models.pretrained import (
+    SOURCE_HINT,
+    Seq2SeqOptions,
+    load_seq2seq,
+    name_network,
+    untie_output,
+)
 from genir.models.size_limits import build_within, refuse_size
 from genir.models.smoke_test import PROBE_TEXTS, check_decoder, check_training_step
 from genir.models.symbol_init import init_symbol_embeddings
@@ -133,11 +139,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         self._assign_offsets(scheme.level_sizes())
         if self.text:
             self.separator = scheme.separator
-            if self.sizes != [len(self.tokenizer)]:
-                raise InputError(
-                    f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
-                    f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
-                )
+            self._refuse_vocabulary()
             self.register_parameter("symbols", None)
             self.new_symbols.discard("symbols")
             return
@@ -146,6 +148,21 @@ class Seq2SeqModel(DocidModel, Inheritable):
         self.build_code_head(
             self.sizes, init_symbol_embeddings(embeddings, self.sizes, table, vectors, codebooks)
         )
+
+    def _refuse_vocabulary(self) -> None:
+        """Raise InputError unless the identifiers' tokens are the tokenizer's, or given token ids
+        that have a row in the output matrix."""
+        (size,), own, rows = self.sizes, len(self.tokenizer), len(self.backbone.output.weight)
+        if size < own:
+            raise InputError(
+                f"identifiers: their vocabulary has {self.sizes} tokens, the model's has {own}; "
+                "fit the scheme with this model's tokenizer"
+            )
+        if size > rows:
+            raise InputError(
+                f"identifiers: token {size - 1} is beyond the {rows} rows of the output matrix; "
+                "give the identifiers that belong to this model"
+            )
 
     def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> None:
         """Copy the transformer. Raises InputError for another source, size or vocabulary."""
@@ -357,7 +374,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
             tokenizer = load_pretrained(AutoTokenizer, str(folder), local_files_only=True)
             config = load_pretrained(AutoConfig, str(folder), local_files_only=True)
             build = partial(AutoModelForSeq2SeqLM.from_config, config, dtype=torch.float32)
-            model = cls(saved, build_within(weights, build, str(folder / "config.json")), tokenizer)
+            net = build_within(weights, build, str(folder / "config.json"))
+            untie_output(net, weights)
+            model = cls(saved, net, tokenizer)
             if not scheme.needs_tokenizer:
                 rows = [sum(scheme.level_sizes()), model.backbone.output.weight.shape[1]]
                 refuse_size(weights, "symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}")
