@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import CONFIG_MAPPING
-from transformers.utils import cached_file
 
 from genir.arguments import as_path
 from genir.corpus.json_lines import shorten
@@ -49,6 +47,8 @@ def find_file(name: str, file: str) -> Path | None:
     Raises:
         InputError: The hub cannot be reached, or has no such model.
     """
+    from transformers.utils import cached_file
+
     try:  # an unreachable hub is one error, not a missing file for each call
         needed = file == "config.json" and not Path(name).is_dir()
         found = cached_file(name, file, _raise_exceptions_for_missing_entries=needed)
@@ -151,6 +151,8 @@ def _without_config(name: str) -> InputError:
 
 
 def _refuse_config(name: str, config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING
+
     quantised = config.get("quantization_config")
     if quantised:
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "?"
