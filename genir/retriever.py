@@ -24,7 +24,6 @@ from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
-from genir.models.checkpoint_checks import may_be_of_hub
 from genir.models.devices import as_device
 from genir.models.eval_mode import evaluating
 from genir.models.insertion import protect_queries
@@ -79,9 +78,7 @@ class Retriever:
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
-        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
-            return cls.load(name, device)  # reports the error of a path
-        return cls.load(hub.download(name), device)
+        return cls.load(hub.local_folder(as_path(name, "name")), device)
 
     def __repr__(self) -> str:
         return (

@@ -14,6 +14,7 @@ import torch
 from genir.arguments import as_path
 from genir.corpus.json_lines import shorten
 from genir.errors import InputError
+from genir.hub import may_be_of_hub
 from genir.models.smoke_test import SmokeTestFailed
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
@@ -131,11 +132,6 @@ def check_place(name: str) -> None:
         raise unsupported_error(
             name, "it is a file" if folder.exists() else "there is no such folder"
         )
-
-
-def may_be_of_hub(name: str) -> bool:
-    """Return whether a name may be one of the hub: `name` or `owner/name`, and not a path."""
-    return not name.startswith((".", "/", "~")) and name.count("/") <= 1
 
 
 def _without_config(name: str) -> InputError:
