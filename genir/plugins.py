@@ -125,7 +125,7 @@ class Registry(Mapping[str, type[T]]):
 @lru_cache(maxsize=32)
 def _entry_points(path: tuple[str, ...]) -> EntryPoints:
     """Return all entry points. path: `sys.path`, so that a change of it is noticed."""
-    return entry_points()
+    return cast(EntryPoints, entry_points())  # before Python 3.12 also a dict
 
 
 def _package(point: EntryPoint) -> str:

@@ -18,7 +18,6 @@ from genir.corpus.lazy_hits import LazyHits
 from genir.corpus.store import DocumentStore
 from genir.corpus.vectors import as_queries, with_document_vectors
 from genir.decoding.decoder import Decoder
-from genir.decoding.filters import FilterSpec
 from genir.decoding.identifier_shares import document_shares
 from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
@@ -29,7 +28,7 @@ from genir.models.eval_mode import evaluating
 from genir.models.insertion import protect_queries
 from genir.models.reranker import Reranker
 from genir.tasks.base import TrainQueries
-from genir.types import Capabilities, Hit, HitList
+from genir.types import Capabilities, FilterSpec, Hit, HitList
 from genir.updates import saving
 from genir.updates.answers import make_answers, rerank_answers
 from genir.updates.index import Index

@@ -69,8 +69,7 @@ class BertNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = _Embeddings(config)
-        self.encoder = nn.Module()
-        self.encoder.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = _Encoder(config)
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Return the word embeddings."""
@@ -78,11 +77,8 @@ class BertNetwork(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> EncoderOutput:
         """Encode tokens, int64 [B, S] each: `last_hidden_state`, [B, S, hidden size]."""
-        states = self.embeddings(input_ids)
         mask = attention_mask[:, None, None].bool()
-        for layer in self.encoder.layer:
-            states = layer(states, mask)
-        return EncoderOutput(states)
+        return EncoderOutput(self.encoder(self.embeddings(input_ids), mask))
 
 
 class _Embeddings(nn.Module):
@@ -107,18 +103,38 @@ def _embedding(rows: int, width: int, padding: int | None = None) -> nn.Embeddin
     return nn.Embedding(rows, width, padding, _weight=torch.zeros(rows, width))
 
 
+class _Encoder(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        for layer in self.layer:
+            states = layer(states, mask)
+        return states
+
+
 class _Layer(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.attention = nn.Module()
-        self.attention.self = _SelfAttention(config)
-        self.attention.output = _Output(config.hidden_size, config)
+        self.attention = _Attention(config)
         self.intermediate = _Intermediate(config)
         self.output = _Output(config.intermediate_size, config)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        states = self.attention.output(self.attention.self(states, mask), states)
+        states = self.attention(states, mask)
         found: Tensor = self.output(self.intermediate(states), states)
+        return found
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.self = _SelfAttention(config)
+        self.output = _Output(config.hidden_size, config)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        found: Tensor = self.output(self.self(states, mask), states)
         return found
 
 

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
 from genir.arguments import as_texts
+from genir.serving.api_docs import render
 from genir.serving.authorization import Authorizer
 from genir.serving.client_disconnect import CancelOnDisconnect
 from genir.serving.errors import add_error_handlers
@@ -59,7 +60,7 @@ def create_app(
         summary="Generative retrieval: the model is the search engine.",
         version=__version__,
         openapi_url=None,  # FastAPI's route would serialize the schema for each request
-        docs_url=None,  # these two pages load scripts from a CDN
+        docs_url=None,  # these two pages load scripts from a CDN; `docs` does not
         redoc_url=None,
         redirect_slashes=False,  # a redirect would contain the unchecked Host header
         lifespan=_lifespan,
@@ -76,6 +77,7 @@ def create_app(
         app.include_router(_unversioned(router), deprecated=True)
     app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/docs", docs, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     return app
 
@@ -118,6 +120,14 @@ async def openapi(request: Request) -> Response:
     if not hasattr(state, "openapi"):
         state.openapi = json.dumps(request.app.openapi(), separators=(",", ":")).encode()
     return Response(state.openapi, media_type="application/json")
+
+
+async def docs(request: Request) -> Response:
+    """Return the API documentation."""
+    state = request.app.state
+    if not hasattr(state, "docs"):
+        state.docs = render(request.app.openapi())
+    return HTMLResponse(state.docs)
 
 
 async def page() -> FileResponse:

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from genir.config import Recipe
-from genir.types import Capabilities, Document, Hit
+from genir.types import Capabilities, Document, FilterSpec, Hit
 from genir.updates.versions import Version
 
 if TYPE_CHECKING:  # they import torch, which would delay the server's start
-    from genir.decoding.filters import FilterSpec
     from genir.identifiers.table import IdentifierTable
 
 Check = Callable[[Sequence[str]], None]
@@ -71,7 +70,7 @@ class SearchModel(Protocol):
         self,
         queries: list[str],
         k: int | Sequence[int],
-        where: "FilterSpec | Sequence[FilterSpec]" = None,
+        where: FilterSpec | Sequence[FilterSpec] = None,
         beams: int | None = None,
         exact: bool | None = None,
     ) -> Sequence[Matched]:
@@ -87,7 +86,7 @@ class SearchModel(Protocol):
         ...
 
     def shares(
-        self, query: str, keys: Sequence[str], where: "FilterSpec" = None
+        self, query: str, keys: Sequence[str], where: FilterSpec = None
     ) -> list[float] | None:
         """Return the probability of each document, normalised over the documents that pass `where`.
 
@@ -99,11 +98,11 @@ class SearchModel(Protocol):
         """Return the probability that a document answers a query; None if the model cannot tell."""
         ...
 
-    def prepare(self, where: "FilterSpec") -> object:
+    def prepare(self, where: FilterSpec) -> object:
         """Compile a filter and cache it while the result is referenced. Thread-safe."""
         ...
 
-    def prepared(self, where: "FilterSpec") -> object | None:
+    def prepared(self, where: FilterSpec) -> object | None:
         """Return a cached filter or None, without blocking. Thread-safe."""
         ...
 
