@@ -254,7 +254,8 @@ def _query_fields(query: str) -> dict[str, Any]:
 
 def _filters(where: Any, queries: int) -> list[dict[str, Any]]:
     """Return the fields of a search request for the filter of each query."""
-    if where is None or isinstance(where, Mapping | Selection) or not is_listable(where):
+    alone = where is None or isinstance(where, Mapping | Selection | str | bytes)
+    if alone or not is_listable(where):
         return [_filter_fields(where)] * queries
     found = list(map(_filter_fields, where))
     if len(found) != queries:
