@@ -1,13 +1,12 @@
 """Any transformers encoder-decoder as a model that emits identifiers.
 
-Text identifiers use the model's own vocabulary. Codes get new symbols: one embedding row for each
-symbol of each level, shared by input and output, and a softmax over the level's symbols only, in
-training and in decoding. Text targets always use the vocabulary.
+Text identifiers use the model's own vocabulary. Codes get new symbols for each level
+(`code_heads.py`), and a softmax over the level's symbols only, in training and in decoding. Text
+targets always use the vocabulary.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,13 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, EncoderDecoderModel
 
+from genir.config import StageConfig
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
+from genir.identifiers.registry import SCHEMES
 from genir.identifiers.table import IdentifierTable
-from genir.models.backbone import Encoded, Seq2SeqBackbone, score_tokens
+from genir.models.backbone import Encoded, Seq2SeqBackbone
 from genir.models.base import Batch, DocidModel, Inheritable
 from genir.models.checkpoint_checks import refuse_on_error
 from genir.models.checkpoint_io import load_weights, read_model, write_model
+from genir.models.code_heads import HEADS, CodeHead, HeadContext
+from genir.models.decoder_vectors import DOCUMENT_TOKENS, first_decoder_states
 from genir.models.encoder import TextEncoder
 from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.encoder_head.options import EncoderHeadOptions
@@ -33,7 +36,6 @@ from genir.models.position_limits import position_table_sizes, require_within
 from genir.models.pretrained import SOURCE_HINT, Seq2SeqOptions, load_seq2seq, name_network
 from genir.models.size_limits import build_within, refuse_size
 from genir.models.smoke_test import PROBE_TEXTS, check_decoder, check_training_step
-from genir.models.symbol_init import init_symbol_embeddings
 from genir.models.tokenization import encode_texts, pad_batch
 from genir.tasks.base import TrainQueries
 from genir.types import Document
@@ -51,14 +53,15 @@ class Seq2SeqModel(DocidModel, Inheritable):
     """Encoder-decoder with the symbols of a scheme; see `DocidModel` for the interface.
 
     Decoder states are immutable. `text`: whether identifiers use the vocabulary. `new_symbols`:
-    names of parameters without pre-training.
+    names of parameters without pre-training. `head`: symbols of codes; None for text.
     """
 
     kind = "seq2seq"
     generates_text = True
     Options = Seq2SeqOptions
-    must_match_parent = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
-    symbols: nn.Parameter
+    must_match_parent = frozenset(
+        Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder", "head"}
+    )
 
     def __init__(self, options: Seq2SeqOptions, net: Any, tokenizer: Any) -> None:
         super().__init__()
@@ -69,9 +72,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         self.new_symbols: set[str] = set()
         self.text = True
         self.sizes: list[int] = []
-        self.offsets: list[int] = []
-        self.register_buffer("first", None, persistent=False)
-        self.register_parameter("symbols", None)
+        self.head: CodeHead | None = None
 
     @classmethod
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
@@ -92,6 +93,18 @@ class Seq2SeqModel(DocidModel, Inheritable):
             cls.build(options, ()).check_source_length(source_length)
         if options.encoder != MINILM:
             TextEncoder.pretrained(options.encoder)
+
+    @classmethod
+    def check_recipe(cls, options: Seq2SeqOptions, stage: StageConfig) -> None:
+        """Raise InputError for a head that does not fit the identifiers."""
+        scheme = stage.identifiers.scheme
+        if HEADS[options.head].needs_codebooks and not hasattr(
+            SCHEMES.find(scheme), "full_codebooks"
+        ):
+            raise InputError(
+                f"[model] head = {options.head!r}: the scheme {scheme!r} has no codebooks; take "
+                "'residual' or 'product', or head = 'tied'"
+            )
 
     def _try(self) -> None:
         texts = encode_texts(self.tokenizer, PROBE_TEXTS, 16)
@@ -129,8 +142,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         Raises:
             InputError: A text scheme was fitted with another tokenizer.
         """
-        self.text = scheme.needs_tokenizer
-        self._assign_offsets(scheme.level_sizes())
+        self.text, self.sizes = scheme.needs_tokenizer, scheme.level_sizes()
         if self.text:
             self.separator = scheme.separator
             if self.sizes != [len(self.tokenizer)]:
@@ -138,14 +150,13 @@ class Seq2SeqModel(DocidModel, Inheritable):
                     f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
                     f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
                 )
-            self.register_parameter("symbols", None)
-            self.new_symbols.discard("symbols")
+            self._set_head(None)
             return
         embeddings = self.backbone.output.weight.detach()
         codebooks = scheme.full_codebooks() if hasattr(scheme, "full_codebooks") else None
-        self.build_code_head(
-            self.sizes, init_symbol_embeddings(embeddings, self.sizes, table, vectors, codebooks)
-        )
+        context = HeadContext(self.sizes, embeddings, table, vectors, codebooks)
+        self.separator = None
+        self._set_head(HEADS[self.options.head].build(context))
 
     def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> None:
         """Copy the transformer. Raises InputError for another source, size or vocabulary."""
@@ -170,27 +181,37 @@ class Seq2SeqModel(DocidModel, Inheritable):
     ) -> bool:
         """Inherit the parent's identifiers, and its symbols for codes."""
         assert isinstance(parent, Seq2SeqModel)
-        if parent.text:
-            self.build_head(scheme, table, None)
-        else:
-            self.build_code_head(parent.sizes, parent.symbols.detach().clone())
-            self.new_symbols.discard("symbols")
+        if self.options.head != parent.options.head:
+            raise InputError(
+                f"[model] head = {self.options.head!r}, but the model to start from has "
+                f"{parent.options.head!r} and the same identifiers; use the same value"
+            )
+        self.build_head(scheme, table, None)
+        if self.head is not None and parent.head is not None:
+            self.head.load_state_dict(parent.head.state_dict())
+        self._forget_new("head.")
         return True
 
-    def build_code_head(self, sizes: Sequence[int], rows: Tensor) -> None:
-        """Set the symbols of all levels: rows, float32 [sum of sizes, H]."""
-        self.text, self.separator = False, None
-        self._assign_offsets(sizes)
-        self.symbols = nn.Parameter(rows.to(self.device))
-        self.new_symbols.add("symbols")
+    def _set_head(self, head: CodeHead | None) -> None:
+        self._forget_new("head.")
+        self.head = None if head is None else head.to(self.device)
+        names = [] if head is None else [name for name, _ in head.named_parameters()]
+        self.new_symbols.update(f"head.{name}" for name in names)
 
-    def _assign_offsets(self, sizes: Sequence[int]) -> None:
-        self.sizes = list(sizes)
-        self.offsets = list(accumulate(self.sizes, initial=0))
-        self.first = torch.tensor(self.offsets, device=self.device)
+    def _forget_new(self, prefix: str) -> None:
+        """Remove the parameters with a prefix from those without pre-training."""
+        self.new_symbols = {name for name in self.new_symbols if not name.startswith(prefix)}
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return the document vectors of an untrained encoder-head model with the same encoder."""
+        """Return the document vectors, float32 [documents, H].
+
+        Of an untrained encoder-head model with the same encoder, or with an inner-product head the
+        decoder states after the start token, given the document (RIPOR).
+        """
+        if HEADS[self.options.head].needs_codebooks:
+            texts = [f"{one.title}. {one.text}" for one in corpus]
+            length = self.backbone.longest_source(DOCUMENT_TOKENS)
+            return first_decoder_states(self, texts, length)
         options = EncoderHeadOptions(encoder=self.options.encoder, word_set_size=0)
         untrained = EncoderHeadModel.build(options, corpus).to(self.device)
         return untrained.document_vectors(corpus, queries)
@@ -236,7 +257,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         """Return float32 [B, T]; each level has its own softmax."""
         losses = [
             F.cross_entropy(
-                score_tokens(hidden[:, level], self._level(level), None, None),
+                self.level_logits(hidden[:, level], level),
                 targets[:, level],
                 ignore_index=-1,
                 reduction="none",
@@ -294,9 +315,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return logits of candidate symbols, float32 [B, K, C]."""
-        if self.text:
+        if self.head is None:
             return self.backbone.logits(hidden, candidates)
-        return score_tokens(hidden, self._level(depth), None, candidates)
+        return self.head.logits(hidden, depth, candidates)
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp over the vocabulary or the level's symbols, float32 [B, K]."""
@@ -309,9 +330,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
         """Return logits of the vocabulary or of the level's symbols, float32 [..., size]."""
-        if self.text:
+        if self.head is None:
             return self.backbone.logits(hidden)
-        return score_tokens(hidden, self._level(depth), None, None)
+        return self.head.logits(hidden, depth)
 
     @property
     def shares_vocabulary(self) -> bool:  # type: ignore[override]
@@ -324,12 +345,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def _embed(self, symbols: Tensor, levels: Tensor, text: bool) -> Tensor:
         """Return the decoder inputs of symbols [N, T] of `levels`, [T] or [N, T]."""
-        if text:
+        if text or self.head is None:
             return self.backbone.embed(symbols)
-        return self.backbone.scale * F.embedding(symbols + self.first[levels], self.symbols)
-
-    def _level(self, depth: int) -> Tensor:
-        return self.symbols[self.offsets[depth] : self.offsets[depth + 1]]
+        return self.backbone.scale * self.head.inputs(symbols, levels)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters without pre-training; all of them for a model from scratch."""
@@ -337,7 +355,8 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def identifier_bytes(self) -> int:
         """Return the size of the symbol rows in bytes; 0 for text identifiers."""
-        return 0 if self.text else self.symbols.numel() * self.symbols.element_size()
+        parameters = [] if self.head is None else list(self.head.parameters())
+        return sum(one.numel() * one.element_size() for one in parameters)
 
     def save(self, folder: Path) -> None:
         """Write weights, options, transformer configuration and tokenizer."""
@@ -360,7 +379,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
             model = cls(saved, build_within(weights, build, str(folder / "config.json")), tokenizer)
             if not scheme.needs_tokenizer:
                 rows = [sum(scheme.level_sizes()), model.backbone.output.weight.shape[1]]
-                refuse_size(weights, "symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}")
+                refuse_size(
+                    weights, "head.symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}"
+                )
             model.build_head(scheme, table, None)
             found = (len(tokenizer), model.sizes)
             if found != (saved.vocabulary, saved.level_sizes):

@@ -181,6 +181,7 @@ class Trainer:
             if self.total and not self.trained_before:
                 self.retriever.model.begin_training()
         for batch in islice(self._batches(progress.step), self.total - progress.step):
+            self.losses.set_progress(progress.step / self.total)
             loss = self._step(batch)
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - began

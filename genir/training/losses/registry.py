@@ -71,6 +71,11 @@ class Losses:
             for section in context.recipe.losses
         ]
 
+    def set_progress(self, share: float) -> None:
+        """Set the fraction of the training steps done, for losses with a schedule."""
+        for _, loss in self.parts:
+            loss.progress = share
+
     def __call__(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the sum; for text targets, only of the losses that support them."""
         text = bool(batch.rows[0] < 0)
