@@ -1,6 +1,6 @@
 """Heads of a seq2seq model for codes: decoder inputs and logits of the symbols of each level.
 
-To add a head, write a subclass and list it in `HEADS`.
+To add a head, write a subclass and list it in `head_registry.py`.
 """
 
 from abc import ABC, abstractmethod
@@ -48,6 +48,8 @@ class CodeHead(nn.Module, ABC):
     name: ClassVar[str]
     needs_codebooks: ClassVar[bool] = False
     """Whether the scheme must have codebooks (residual, product)."""
+    reads_prefix: ClassVar[bool] = False
+    """Whether logits depend on the prefix by more than the decoder state; see `with_prefix`."""
     first: Tensor
 
     def __init__(self, sizes: Sequence[int], symbols: Tensor) -> None:
@@ -65,6 +67,13 @@ class CodeHead(nn.Module, ABC):
     def inputs(self, symbols: Tensor, levels: Tensor) -> Tensor:
         """Return the decoder inputs of symbols [N, T] of `levels`, [T] or [N, T]: [N, T, H]."""
         return F.embedding(symbols + self.first[levels], self.symbols)
+
+    def with_prefix(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        """Return decoder states [N, T, H] with all that `logits` reads; by default unchanged.
+
+        inputs: decoder inputs, [N, T, H].
+        """
+        return hidden
 
     @abstractmethod
     def rows(self, depth: int) -> Tensor:
@@ -142,7 +151,3 @@ class InnerProductHead(CodeHead):
         if depth + 1 == len(self.sizes):
             return self.ties
         return self._level(self.codewords, depth)
-
-
-HEADS: dict[str, type[CodeHead]] = {head.name: head for head in (TiedHead, InnerProductHead)}
-"""Heads by the name that `[model] head` gives."""

@@ -24,14 +24,16 @@ from genir.models.backbone import Encoded, Seq2SeqBackbone
 from genir.models.base import Batch, DocidModel, Inheritable
 from genir.models.checkpoint_checks import refuse_on_error
 from genir.models.checkpoint_io import load_weights, read_model, write_model
-from genir.models.code_heads import HEADS, CodeHead, HeadContext
+from genir.models.code_heads import CodeHead, HeadContext
 from genir.models.decoder_vectors import DOCUMENT_TOKENS, first_decoder_states
 from genir.models.encoder import TextEncoder
 from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.encoder_head.options import EncoderHeadOptions
 from genir.models.engine.decoder import FusedDecoder
 from genir.models.eval_mode import choose_attention
+from genir.models.head_registry import HEADS
 from genir.models.network_loading import MINILM, load_pretrained
+from genir.models.pawa_head import PrefixState
 from genir.models.position_limits import position_table_sizes, require_within
 from genir.models.pretrained import SOURCE_HINT, Seq2SeqOptions, load_seq2seq, name_network
 from genir.models.size_limits import build_within, refuse_size
@@ -68,11 +70,10 @@ class Seq2SeqModel(DocidModel, Inheritable):
         self.options = options
         self.tokenizer = tokenizer
         self.backbone = Seq2SeqBackbone(net)
-        self.supports_multi_token = isinstance(self.backbone.steps, FusedDecoder)
         self.new_symbols: set[str] = set()
         self.text = True
         self.sizes: list[int] = []
-        self.head: CodeHead | None = None
+        self._set_head(None)
 
     @classmethod
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
@@ -194,7 +195,10 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def _set_head(self, head: CodeHead | None) -> None:
         self._forget_new("head.")
-        self.head = None if head is None else head.to(self.device)
+        self.head = None if head is None else head.to(self.device).train(self.training)
+        self._reads_prefix = head is not None and head.reads_prefix
+        fused = isinstance(self.backbone.steps, FusedDecoder)
+        self.supports_multi_token = fused and not self._reads_prefix
         names = [] if head is None else [name for name, _ in head.named_parameters()]
         self.new_symbols.update(f"head.{name}" for name in names)
 
@@ -226,7 +230,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         start = self._start(len(batch.targets))[:, None]
         levels = torch.arange(batch.targets.shape[1] - 1, device=self.device)
         before = self._embed(batch.targets[:, :-1].clamp(min=0), levels, text)
-        hidden = self.backbone.decode(encoded, torch.cat([start, before], dim=1))
+        hidden = self._decode(encoded, torch.cat([start, before], dim=1), text)
         losses = self._text_losses if text else self._code_losses
         weights = batch.weights[:, None] * (batch.targets >= 0)
         return (losses(hidden, batch.targets, label_smoothing) * weights).sum() / weights.sum()
@@ -243,8 +247,14 @@ class Seq2SeqModel(DocidModel, Inheritable):
         levels = torch.arange(depth - 1, device=self.device)
         start = self._start(batch * count)[:, None]
         before = self._embed(symbols.flatten(0, 1)[:, :-1].clamp(min=0), levels, self.text)
-        hidden = self.backbone.decode(Encoded(states, mask), torch.cat([start, before], dim=1))
+        inputs_read = torch.cat([start, before], dim=1)
+        hidden = self._decode(Encoded(states, mask), inputs_read, self.text)
         return list(hidden.view(batch, count, depth, -1).unbind(2))
+
+    def _decode(self, encoded: Encoded, inputs: Tensor, text: bool) -> Tensor:
+        """Return what `logits` reads at each position, [B, T, width], for inputs [B, T, H]."""
+        hidden = self.backbone.decode(encoded, inputs)
+        return hidden if text or self.head is None else self.head.with_prefix(hidden, inputs)
 
     def _text_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return float32 [B, T]; padding is not multiplied by the large vocabulary."""
@@ -270,7 +280,10 @@ class Seq2SeqModel(DocidModel, Inheritable):
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each."""
         encoded = self.backbone.encode(input_ids, attention_mask)
-        return self.backbone.steps.encode(encoded.states, encoded.mask)
+        state = self.backbone.steps.encode(encoded.states, encoded.mask)
+        if self._reads_prefix:
+            return PrefixState.start(state, self.backbone.output.weight.shape[1])
+        return state
 
     def step(
         self, state: Any, parents: Tensor | None, symbols: Tensor | None
@@ -281,6 +294,8 @@ class Seq2SeqModel(DocidModel, Inheritable):
         else:
             read = state.lengths.view(len(parents), -1).gather(1, parents)
             embeds = self._embed(symbols, read - 1, self.text)
+        if isinstance(state, PrefixState) and self.head is not None:
+            return state.step(self.backbone.steps, self.head, parents, embeds)
         stepped: tuple[Any, Tensor] = self.backbone.steps.step(state, parents, embeds)
         return stepped
 
@@ -310,7 +325,12 @@ class Seq2SeqModel(DocidModel, Inheritable):
         levels = torch.arange(symbols.shape[1], device=symbols.device)
         start = self._start(len(symbols))[:, None]
         embeds = torch.cat([start, self._embed(symbols, levels, self.text)], dim=1)
-        hidden = self.backbone.steps.teacher_forced_states(state, queries, embeds)
+        steps = self.backbone.steps
+        if isinstance(state, PrefixState) and self.head is not None:
+            hidden = steps.teacher_forced_states(state.decoder, queries, embeds)
+            hidden = self.head.with_prefix(hidden, embeds)
+        else:
+            hidden = steps.teacher_forced_states(state, queries, embeds)
         return [hidden[:, place] for place in range(first, embeds.shape[1])]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:

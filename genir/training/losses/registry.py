@@ -7,6 +7,7 @@ from genir.errors import InputError
 from genir.models.base import Batch, DocidModel
 from genir.plugins import Registry
 from genir.training.losses.base import Loss, LossContext
+from genir.training.losses.consistency import RDrop
 from genir.training.losses.cross_entropy import CrossEntropy
 from genir.training.losses.distillation import Distillation, PrefixDistillation
 from genir.training.losses.ranking import Margin, Preference, PrefixMargin
@@ -15,7 +16,7 @@ LOSSES: Registry[Loss] = Registry(
     "genir.losses",
     "[[losses]] loss",
     Loss,
-    (CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation),
+    (CrossEntropy, RDrop, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation),
 )
 
 
@@ -30,10 +31,11 @@ def check_losses(stage: StageConfig) -> None:
                 "generates text; leave it out"
             )
         kind.check(options, stage)
-    if stage.training.label_smoothing and not _accepts_text(stage):
+    smooths = any(LOSSES.find(section.loss).smooths_labels for section in stage.losses)
+    if stage.training.label_smoothing and not smooths:
         raise InputError(
-            "training.label_smoothing: only the loss 'cross-entropy' uses it, which is not among "
-            "the [[losses]]; add it, or set label_smoothing = 0"
+            "training.label_smoothing: only the losses 'cross-entropy' and 'r-drop' use it, which "
+            "are not among the [[losses]]; add one, or set label_smoothing = 0"
         )
 
 

@@ -259,7 +259,7 @@ def test_a_row_shared_with_the_answer_is_not_a_negative(setting):
 # --- a few steps ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "r-drop"])
 def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
     options = {"softmax": "trie"} if name == "cross-entropy" else run(a=4, b=1, c=0)
     made = losses({"loss": name} | options)
@@ -292,7 +292,7 @@ def test_a_few_steps_put_the_answer_above_the_others(losses, run, name):
         (
             {"loss": "margin"},
             {"training": {"label_smoothing": 0.1}},
-            "only the loss 'cross-entropy'",
+            "only the losses 'cross-entropy'",
         ),
     ],
 )
