@@ -57,7 +57,8 @@ class Seq2SeqOptions(StrictModel):
     parts of "minilm2minilm" start from existing weights or at random. encoder: embeds the documents
     if codes are fitted on vectors. head: symbols of codes, "tied" (input and output share them) or
     "inner-product" (RIPOR: output rows are the codewords of codes fitted on the model's own
-    vectors) or "pawa" (NCI: the output rows depend on the prefix). The other options are for a model from scratch.
+    vectors) or "pawa" (NCI: the output rows depend on the prefix). The other options are for a
+    model from scratch.
     """
 
     source: str = "minilm2minilm"

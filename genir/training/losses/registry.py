@@ -10,14 +10,21 @@ from genir.training.losses.base import Loss, LossContext
 from genir.training.losses.consistency import RDrop
 from genir.training.losses.cross_entropy import CrossEntropy
 from genir.training.losses.distillation import Distillation, PrefixDistillation
+from genir.training.losses.passage_margin import PassageMargin
 from genir.training.losses.ranking import Margin, Preference, PrefixMargin
 
+# fmt: off
 LOSSES: Registry[Loss] = Registry(
     "genir.losses",
     "[[losses]] loss",
     Loss,
-    (CrossEntropy, RDrop, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation),
+    (
+        CrossEntropy, RDrop,
+        Margin, PassageMargin, PrefixMargin, Preference,
+        Distillation, PrefixDistillation,
+    ),
 )
+# fmt: on
 
 
 def check_losses(stage: StageConfig) -> None:
