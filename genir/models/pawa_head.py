@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genir.models.code_heads import CodeHead, HeadContext
 from genir.models.backbone import score_tokens
+from genir.models.code_heads import CodeHead, HeadContext
 from genir.models.symbol_init import init_symbol_embeddings
 
 ADAPTOR_LAYERS = 4
@@ -74,7 +74,7 @@ class PawaHead(CodeHead):
         width = state.shape[-1]
         first, last = (width * self.offsets[level] for level in (depth, depth + 1))
         change = F.linear(adapted, self.corrections[first:last])
-        change = change.unflatten(-1, (self.sizes[depth], width))  # [..., size, H]
+        change = change.view(*change.shape[:-1], self.sizes[depth], width)
         added = (change @ state.to(change.dtype).unsqueeze(-1)).squeeze(-1).float()
         every = score_tokens(state, self.rows(depth), None, None) + added
         return every if candidates is None else every.gather(-1, candidates)

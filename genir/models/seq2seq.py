@@ -18,7 +18,6 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, Encod
 from genir.config import StageConfig
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
-from genir.identifiers.registry import SCHEMES
 from genir.identifiers.table import IdentifierTable
 from genir.models.backbone import Encoded, Seq2SeqBackbone
 from genir.models.base import Batch, DocidModel, Inheritable
@@ -31,7 +30,7 @@ from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.encoder_head.options import EncoderHeadOptions
 from genir.models.engine.decoder import FusedDecoder
 from genir.models.eval_mode import choose_attention
-from genir.models.head_registry import HEADS
+from genir.models.head_registry import HEADS, check_head
 from genir.models.network_loading import MINILM, load_pretrained
 from genir.models.pawa_head import PrefixState
 from genir.models.position_limits import position_table_sizes, require_within
@@ -71,9 +70,8 @@ class Seq2SeqModel(DocidModel, Inheritable):
         self.tokenizer = tokenizer
         self.backbone = Seq2SeqBackbone(net)
         self.new_symbols: set[str] = set()
-        self.text = True
         self.sizes: list[int] = []
-        self._set_head(None)
+        self.set_head(None)
 
     @classmethod
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
@@ -98,14 +96,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
     @classmethod
     def check_recipe(cls, options: Seq2SeqOptions, stage: StageConfig) -> None:
         """Raise InputError for a head that does not fit the identifiers."""
-        scheme = stage.identifiers.scheme
-        if HEADS[options.head].needs_codebooks and not hasattr(
-            SCHEMES.find(scheme), "full_codebooks"
-        ):
-            raise InputError(
-                f"[model] head = {options.head!r}: the scheme {scheme!r} has no codebooks; take "
-                "'residual' or 'product', or head = 'tied'"
-            )
+        check_head(options.head, stage.identifiers.scheme)
 
     def _try(self) -> None:
         texts = encode_texts(self.tokenizer, PROBE_TEXTS, 16)
@@ -143,21 +134,21 @@ class Seq2SeqModel(DocidModel, Inheritable):
         Raises:
             InputError: A text scheme was fitted with another tokenizer.
         """
-        self.text, self.sizes = scheme.needs_tokenizer, scheme.level_sizes()
-        if self.text:
+        self.sizes = scheme.level_sizes()
+        if scheme.needs_tokenizer:
             self.separator = scheme.separator
             if self.sizes != [len(self.tokenizer)]:
                 raise InputError(
                     f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
                     f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
                 )
-            self._set_head(None)
+            self.set_head(None)
             return
         embeddings = self.backbone.output.weight.detach()
         codebooks = scheme.full_codebooks() if hasattr(scheme, "full_codebooks") else None
         context = HeadContext(self.sizes, embeddings, table, vectors, codebooks)
         self.separator = None
-        self._set_head(HEADS[self.options.head].build(context))
+        self.set_head(HEADS[self.options.head].build(context))
 
     def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> None:
         """Copy the transformer. Raises InputError for another source, size or vocabulary."""
@@ -190,21 +181,23 @@ class Seq2SeqModel(DocidModel, Inheritable):
         self.build_head(scheme, table, None)
         if self.head is not None and parent.head is not None:
             self.head.load_state_dict(parent.head.state_dict())
-        self._forget_new("head.")
+        self.new_symbols = self._new_in_network()
         return True
 
-    def _set_head(self, head: CodeHead | None) -> None:
-        self._forget_new("head.")
+    def set_head(self, head: CodeHead | None) -> None:
+        """Set the symbols of codes; None for text identifiers."""
+        self.text = head is None
+        self.sizes = self.sizes if head is None else head.sizes
         self.head = None if head is None else head.to(self.device).train(self.training)
         self._reads_prefix = head is not None and head.reads_prefix
         fused = isinstance(self.backbone.steps, FusedDecoder)
         self.supports_multi_token = fused and not self._reads_prefix
-        names = [] if head is None else [name for name, _ in head.named_parameters()]
-        self.new_symbols.update(f"head.{name}" for name in names)
+        names = {name for name, _ in self.named_parameters() if name.startswith("head.")}
+        self.new_symbols = self._new_in_network() | names
 
-    def _forget_new(self, prefix: str) -> None:
-        """Remove the parameters with a prefix from those without pre-training."""
-        self.new_symbols = {name for name in self.new_symbols if not name.startswith(prefix)}
+    def _new_in_network(self) -> set[str]:
+        """Return the parameters without pre-training that do not belong to the head."""
+        return {name for name in self.new_symbols if not name.startswith("head.")}
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
         """Return the document vectors, float32 [documents, H].
@@ -325,12 +318,11 @@ class Seq2SeqModel(DocidModel, Inheritable):
         levels = torch.arange(symbols.shape[1], device=symbols.device)
         start = self._start(len(symbols))[:, None]
         embeds = torch.cat([start, self._embed(symbols, levels, self.text)], dim=1)
-        steps = self.backbone.steps
-        if isinstance(state, PrefixState) and self.head is not None:
-            hidden = steps.teacher_forced_states(state.decoder, queries, embeds)
+        prefixed = isinstance(state, PrefixState)
+        encoded = state.decoder if prefixed else state
+        hidden = self.backbone.steps.teacher_forced_states(encoded, queries, embeds)
+        if prefixed and self.head is not None:
             hidden = self.head.with_prefix(hidden, embeds)
-        else:
-            hidden = steps.teacher_forced_states(state, queries, embeds)
         return [hidden[:, place] for place in range(first, embeds.shape[1])]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:

@@ -100,8 +100,8 @@ def find_views(
         weight = np.stack(
             [log_odds_weight(score[query, n], counts[n], int(t)) for n, t in enumerate(totals)]
         )
-        parts = (low[query], high[query], score[query], share, weight)
-        found.append(FoundViews(*(part.ravel() for part in parts)))
+        nodes = low[query].ravel(), high[query].ravel(), score[query].ravel()
+        found.append(FoundViews(*nodes, share.ravel(), weight.ravel()))
     return found
 
 

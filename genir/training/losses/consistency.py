@@ -89,9 +89,9 @@ class RDrop(Loss):
         """Return the batch and, after it, its second views."""
         spans = [random_span(text) for text in batch.sources]
         length = self.context.recipe.training.source_length
-        ids = encode_texts(model.tokenizer, spans, length)
         pad = model.tokenizer.pad_token_id
-        second = [one.to(batch.input_ids.device) for one in pad_batch(ids, pad)]
+        read = pad_batch(encode_texts(model.tokenizer, spans, length), pad)
+        second = [one.to(batch.input_ids.device) for one in read]
         longest = max(batch.input_ids.shape[1], second[0].shape[1])
         ids, mask = (
             torch.cat([F.pad(one, (0, longest - one.shape[1]), value=value) for one in parts])

@@ -17,7 +17,6 @@ from genir.training.losses.base import LossContext
 from genir.training.losses.passage_margin import PassageMargin, _log_odds
 from genir.training.losses.registry import check_losses, loss_options
 
-
 LOW_SCORE = ("low", "score")
 
 
