@@ -29,7 +29,10 @@ Pseudo = Annotated[Path | None, typer.Option(help="generated queries, written by
 def add(
     model: Model,
     file: Annotated[
-        Path, typer.Argument(help="documents: .jsonl, .tsv, a corpus folder or a folder of pages")
+        Path,
+        typer.Argument(
+            help="documents: .jsonl, .tsv, a corpus folder, a folder of pages, or one page"
+        ),
     ],
     replace: Annotated[bool, typer.Option(help="replace documents with the same keys")] = False,
     queries: Queries = None,
@@ -41,6 +44,10 @@ def add(
     base_url: Annotated[
         str | None, typer.Option(help="prefix of page URLs: URL = prefix + path [as in training]")
     ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="folder of pages that the key of a single page is relative to"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents, all or none; they are searchable immediately."""
@@ -51,8 +58,8 @@ def add(
     pages = holds_pages(file)
     retriever = Retriever.load(model)
     if base_url is None:
-        base_url = retriever.index.base_url if pages else ""
-    documents = list(read_corpus(file, base_url))
+        base_url = retriever.base_url if pages else ""
+    documents = list(read_corpus(file, base_url, root))
     if queries is None:
         _note_train_files(file)
     asked = _queries(retriever, documents, (queries, qrels), pseudo)

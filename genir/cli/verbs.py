@@ -2,7 +2,7 @@
 
 import typer
 
-from genir.cli import evaluate, search, signing, training, updates
+from genir.cli import evaluate, search, signing, sync, training, updates
 from genir.cli.root import Root
 from genir.cli.training import train
 from genir.serving.cli import serve, token_app
@@ -17,6 +17,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain text, which is wrapped and not cut in a narrow terminal
     pretty_exceptions_enable=False,
 )
-for group in (training, search, updates, evaluate, signing):
+for group in (training, search, updates, sync, evaluate, signing):
     app.add_typer(group.verbs)
 app.add_typer(token_app, name="token")

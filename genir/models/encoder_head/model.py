@@ -60,7 +60,7 @@ from genir.types import Document
 
 ATOMIC_SET_SIZE, MIN_SET_SIZE = 256, 64
 """Default words of a set with atomic identifiers, and the least if all documents are shorter."""
-UNTRAINED_WEIGHT, TRAINED_WEIGHT = 1.8, 0.7
+UNTRAINED_WEIGHT, TRAINED_WEIGHT = 1.8, 1.0
 """Weights of the word scores (docs/design/0021, 0024): a trained encoder needs words less."""
 WORD_WEIGHTS = (0.3, 0.5, 0.7, 1.0, 1.4, 1.8, 2.4, 3.0)
 """Weights that `choose_settings` compares."""
