@@ -167,6 +167,17 @@ class Settings(BaseModel):
         description="milliseconds between two checks for changes of other processes",
     )
 
+    # The search page.
+    title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=80,
+        description="name of the site on the search page; default: genir",
+    )
+    logo: Path | None = Field(
+        default=None, description="image of the site on the search page: SVG, PNG, JPEG or WebP"
+    )
+
     # Other settings.
     precision: Precision = Field(
         default="auto",
