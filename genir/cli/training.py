@@ -100,10 +100,16 @@ def identifiers(
 
 
 @verbs.command()
-def recipes(as_json: AsJson = False) -> None:
+def recipes(
+    papers: Annotated[bool, typer.Option("--papers", help="list the paper profiles")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the recipes that come with genir, by use; figures are estimates."""
     from genir.recipe_facts import GROUPS, read_facts
 
+    if papers:
+        _list_profiles()
+        return
     facts = read_facts()
     if as_json:
         values = {name: one.model_dump() for name, one in facts.items()}
@@ -141,6 +147,19 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
+def _list_profiles() -> None:
+    """Print the names, descriptions and papers of the paper profiles."""
+    from genir.config import profile_names
+
+    names = profile_names()
+    table = Table(Column("recipe", no_wrap=True, min_width=max(map(len, names))),
+                  "description", "paper", box=None)  # fmt: skip
+    for name in names:
+        recipe = load_recipe(name)
+        table.add_row(name, recipe.description, recipe.paper)
+    print_table(table)
+
+
 @verbs.command("generate-queries")
 def generate_queries(
     corpus: Annotated[Path, typer.Argument(help="a corpus", show_default=False)],
@@ -168,6 +187,33 @@ def generate_queries(
     generate_queries(
         GenerationRequest(corpus, out, model, queries, qrels, settings or [], resume, overwrite)
     )
+
+
+@verbs.command("import")
+def import_(
+    out: Annotated[Path, typer.Argument(help="the model folder to write", show_default=False)],
+    model: Annotated[Path, typer.Option(help="folder of a transformers encoder-decoder")],
+    identifiers: Annotated[
+        Path,
+        typer.Option(help="identifiers of all documents, texts or token ids: .jsonl or .tsv"),
+    ],
+    corpus: Annotated[Path, typer.Option(help="corpus folder, .jsonl, .tsv, or folder of pages")],
+    settings: Settings = None,
+    overwrite: Overwrite = False,
+    base_url: BaseUrl = "",
+) -> None:
+    """Make a model folder from an encoder-decoder that was trained elsewhere."""
+    from genir.training.import_model import ImportRequest, import_model
+
+    retriever = import_model(
+        ImportRequest(model, identifiers, corpus, out, settings or [], overwrite, base_url)
+    )
+    print_line(
+        (str(out), "bold"),
+        f": {counted(retriever.index.live_count, 'document')}. Try:",
+        stderr=True,
+    )
+    print_line(command("genir", "search", out) + ' "your question"')
 
 
 @corpus_app.command("python-docs")

@@ -29,7 +29,10 @@ Pseudo = Annotated[Path | None, typer.Option(help="generated queries, written by
 def add(
     model: Model,
     file: Annotated[
-        Path, typer.Argument(help="documents: .jsonl, .tsv, a corpus folder or a folder of pages")
+        Path,
+        typer.Argument(
+            help="documents: .jsonl, .tsv, a corpus folder, a folder of pages, or one page"
+        ),
     ],
     replace: Annotated[bool, typer.Option(help="replace documents with the same keys")] = False,
     queries: Queries = None,
@@ -40,6 +43,10 @@ def add(
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="prefix of page URLs: URL = prefix + path [as in training]")
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="folder of pages that the key of a single page is relative to"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,8 +59,8 @@ def add(
     pages = holds_pages(file)
     retriever = load_model(model)
     if base_url is None:
-        base_url = retriever.index.base_url if pages else ""
-    documents = list(read_corpus(file, base_url))
+        base_url = retriever.base_url if pages else ""
+    documents = list(read_corpus(file, base_url, root))
     if queries is None:
         _note_train_files(file)
     asked = _queries(retriever, documents, (queries, qrels), pseudo)

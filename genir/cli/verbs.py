@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from genir import __version__
-from genir.cli import evaluate, search, signing, training, updates
+from genir.cli import evaluate, search, signing, sync, training, updates
 from genir.cli.root import Root
 from genir.cli.training import train
 from genir.console import print_line
@@ -40,6 +40,6 @@ def root(
     """Generative retrieval: models that map a query to document identifiers."""
 
 
-for group in (training, search, updates, evaluate, signing):
+for group in (training, search, updates, sync, evaluate, signing):
     app.add_typer(group.verbs)
 app.add_typer(token_app, name="token")

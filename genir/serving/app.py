@@ -3,11 +3,9 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
@@ -22,12 +20,12 @@ from genir.serving.protocols import Opener, SearchModel
 from genir.serving.request_bodies import BodyReader
 from genir.serving.request_encoding import Utf8Addresses
 from genir.serving.request_log import RequestLog
-from genir.serving.routes import documents, search
+from genir.serving.routes import document_pages, documents, facets, search
+from genir.serving.search_page import add_page
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
 from genir.serving.trusted_proxies import TrustedProxies
 
-PAGE = Path(__file__).parent / "page"
 VERSION = "/v1"
 UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/readyz", "/metrics")
 """Paths that also work without the version prefix, for old clients."""
@@ -52,7 +50,7 @@ def create_app(
         checker: Checks model folders before they are swapped in; by default no check.
 
     Raises:
-        InputError: The token file is invalid, or writes are enabled without protection.
+        InputError: The token file or the logo is invalid, or writes are enabled without protection.
     """
     settings = settings or Settings()
     app = FastAPI(
@@ -72,13 +70,13 @@ def create_app(
     app.state.examples = tuple(as_texts(examples, "examples"))
     add_error_handlers(app)
     _surround(app, settings)
-    for router in (search.router, documents.router):
+    app.include_router(document_pages.router)  # before the routes of the same path
+    for router in (search.router, facets.router, documents.router):
         app.include_router(router, prefix=VERSION)
         app.include_router(_unversioned(router), deprecated=True)
-    app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/docs", docs, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    add_page(app, settings)
     return app
 
 
@@ -128,8 +126,3 @@ async def docs(request: Request) -> Response:
     if not hasattr(state, "docs"):
         state.docs = render(request.app.openapi())
     return HTMLResponse(state.docs)
-
-
-async def page() -> FileResponse:
-    """Return the search page."""
-    return FileResponse(PAGE / "index.html")

@@ -20,6 +20,7 @@ from types import FrameType
 import uvicorn
 
 from genir.console import print_line
+from genir.corpus.readers import holds_pages
 from genir.errors import InputError
 from genir.plurals import counted
 from genir.process_memory import exempt_from_collection, limit_heap_growth
@@ -67,11 +68,13 @@ def serve(
         settings: Limits and other settings.
 
     Raises:
-        InputError: The address is not available, the settings leave the documents unprotected, or
-            the folder is invalid or lacks a required signature.
+        InputError: The address or `sync_folder` is not available, the settings leave the documents
+            unprotected, or the folder is invalid or lacks a required signature.
     """
     settings = settings or Settings()
     asked = settings.precision
+    if settings.sync_folder is not None:
+        holds_pages(settings.sync_folder)  # refuse a wrong path at the start
     changes = ModelChecks(settings).refuse_unsigned(folder)
     if changes:
         print_line(f"{folder.name}: {counted(changes, 'change')} since the signature", stderr=True)
