@@ -1,6 +1,7 @@
 """Files of a text encoder: loading of a third-party one, saving and restoring of genir's own."""
 
 from functools import partial
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def load_network_part(root: str, part: EncoderPart) -> tuple[Any, Any]:
         InputError: The files are missing, damaged or not supported.
     """
     name = str(Path(root) / part.folder) if part.folder else root
-    if part.folder and not Path(name).is_dir():  # a relative path may look like a hub name
+    if part.folder and not isdir(name):  # a relative path may look like a hub name
         raise unsupported_error(
             root, f"its modules.json names the folder {part.folder!r}, which does not exist",
             "restore the folder",

@@ -23,6 +23,7 @@ from genir.models.checkpoint_checks import (
     check_files,
     check_vocabulary,
     read_modules,
+    refuse_on_error,
     unsupported_error,
 )
 from genir.models.network_loading import load_network, load_pretrained, silence_transformers
@@ -63,7 +64,8 @@ class Reranker:
         self.pairs, self.seconds = 0, 0.0
         self._name = name
         try:
-            self._predict = _load(name, length, device)
+            with refuse_on_error(name, "configuration", HINT):
+                self._predict = _load(name, length, device)
         except InputError as error:  # checks that encoders share have a remedy for encoders
             text = str(error).replace(SOURCE_HINT, HINT)
             key = "" if text.startswith("[rerank]") else "[rerank] model: "

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from genir.corpus.json_lines import shorten
+from genir.errors import InputError
 from genir.models.checkpoint_checks import (
     first_line,
     read_json,
@@ -152,7 +153,9 @@ class _Reader:
             for one in structure[resolve_route(structure, parameters, role)]:
                 kind = self._kind(types[one], f"{path or '.'}/router_config.json")
                 yield from self._part(kind, self._path(join_path(path, one)))
-        except (KeyError, TypeError, ValueError, SyntaxError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # wrong types in the file; MemoryError: deep nesting in a key
             raise self._error(
                 f"its router in {path or '.'!r} has no usable route for a {role} "
                 f"({first_line(error)})",

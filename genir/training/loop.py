@@ -23,7 +23,7 @@ from genir.tasks.registry import build_mixture
 from genir.training.batches import Batcher, known_answers
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev_eval import evaluate_dev
-from genir.training.dev_split import DevSplit
+from genir.training.dev_split import DevSplit, given_vectors_note
 from genir.training.losses.base import LossContext
 from genir.training.losses.registry import Losses, needs_answers, require_text_loss
 from genir.training.multi_target_checks import require_separator
@@ -120,11 +120,7 @@ class Trainer:
     def _skips(self) -> bool:
         """Return whether there is nothing to train, or only on queries, and there are none."""
         if not self.retriever.model.is_trainable:
-            log(
-                "the vectors are given and no network makes them: no training steps. A row is the "
-                "mean of the vectors of its document and of its train queries",
-                self.accelerator.is_main_process,
-            )
+            log(given_vectors_note(self.split), self.accelerator.is_main_process)
             return True
         if not skips_training(self.retriever.recipe, self.split.train):
             return False
