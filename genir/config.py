@@ -172,8 +172,9 @@ class DecodingSection(VariantSection):
     registry = "genir.decoding.strategies.registry:STRATEGIES"
     strategy: str = "beam"
     beams: int = Field(default=20, ge=1)
-    softmax: Literal["vocabulary", "trie"] = Field(
-        default="vocabulary", description="normalise over the vocabulary, or over legal symbols"
+    softmax: Literal["vocabulary", "trie", "none"] = Field(
+        default="vocabulary",
+        description="normalise over the vocabulary or over legal symbols; none: sums of logits",
     )
     spelling: bool = Field(
         default=False, description="add the nearest word of the corpus after each unknown one"

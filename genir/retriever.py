@@ -19,19 +19,17 @@ from genir.corpus.page_urls import move_url
 from genir.corpus.store import DocumentStore
 from genir.corpus.vectors import as_queries, with_document_vectors
 from genir.decoding.decoder import Decoder
-from genir.decoding.filters import FilterSpec
 from genir.decoding.identifier_shares import document_shares
 from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
-from genir.models.checkpoint_checks import may_be_of_hub
 from genir.models.devices import as_device
 from genir.models.eval_mode import evaluating
 from genir.models.insertion import protect_queries
 from genir.models.reranker import Reranker
 from genir.tasks.base import TrainQueries
-from genir.types import Capabilities, Hit, HitList
+from genir.types import Capabilities, FilterSpec, Hit, HitList
 from genir.updates import saving
 from genir.updates.answers import make_answers, rerank_answers
 from genir.updates.difference import MAX_DELETED_SHARE, Difference
@@ -84,9 +82,7 @@ class Retriever:
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
-        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
-            return cls.load(name, device)  # reports the error of a path
-        return cls.load(hub.download(name), device)
+        return cls.load(hub.local_folder(as_path(name, "name")), device)
 
     def __repr__(self) -> str:
         return (

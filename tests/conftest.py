@@ -59,6 +59,7 @@ TIMED = (
     "corpus/test_tokens.py",
     "folders",
     "serving",
+    "test_cli_imports.py",
     "test_growth.py",
     "test_serve_your_own.py",
     "test_stop_request.py",

@@ -13,6 +13,7 @@ from genir.identifiers.passage import Passage
 from genir.identifiers.product import Product
 from genir.identifiers.residual import Residual
 from genir.identifiers.serialization import read_scheme
+from genir.identifiers.string import String
 from genir.identifiers.title import Title
 from genir.identifiers.units import UnitOptions
 from genir.identifiers.url import Url
@@ -23,7 +24,7 @@ SCHEMES: Registry[Scheme] = Registry(
     "genir.schemes",
     "[identifiers] scheme",
     Scheme,
-    (Atomic, Given, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views),
+    (Atomic, Given, Hierarchical, Ngram, Passage, Product, Residual, String, Title, Url, Views),
 )
 
 

@@ -6,7 +6,7 @@ parameters without pre-training.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -57,12 +57,16 @@ class Seq2SeqOptions(StrictModel):
 
     source: "minilm2minilm", "scratch", a local folder or a hub name. warm_start: whether the new
     parts of "minilm2minilm" start from existing weights or at random. encoder: embeds the documents
-    if codes are fitted on vectors. The other options are for a model from scratch.
+    if codes are fitted on vectors. head: symbols of codes, "tied" (input and output share them) or
+    "inner-product" (RIPOR: output rows are the codewords of codes fitted on the model's own
+    vectors) or "pawa" (NCI: the output rows depend on the prefix). The other options are for a
+    model from scratch.
     """
 
     source: str = "minilm2minilm"
     warm_start: bool = False
     encoder: str = MINILM
+    head: Literal["tied", "inner-product", "pawa"] = "tied"
     vocabulary_size: int = Field(default=8000, ge=400)
     layers: int = Field(default=4, ge=1)
     width: int = Field(default=256, ge=8)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 from torch import nn
 
@@ -101,6 +100,8 @@ def local_folder(root: str) -> str:
     if Path(root).is_dir():
         return root
     try:
+        from huggingface_hub import snapshot_download
+
         return snapshot_download(root, allow_patterns=list(SNAPSHOT_FILES))
     except Exception as error:  # the hub may fail in many ways
         raise unsupported_error(root, first_line(error)) from None

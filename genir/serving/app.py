@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
 from genir.arguments import as_texts
+from genir.serving.api_docs import render
 from genir.serving.authorization import Authorizer
 from genir.serving.client_disconnect import CancelOnDisconnect
 from genir.serving.errors import add_error_handlers
@@ -56,7 +58,7 @@ def create_app(
         summary="Generative retrieval: the model is the search engine.",
         version=__version__,
         openapi_url=None,  # FastAPI's route would serialize the schema for each request
-        docs_url=None,  # these two pages load scripts from a CDN
+        docs_url=None,  # these two pages load scripts from a CDN; `docs` does not
         redoc_url=None,
         redirect_slashes=False,  # a redirect would contain the unchecked Host header
         lifespan=_lifespan,
@@ -73,6 +75,7 @@ def create_app(
         app.include_router(router, prefix=VERSION)
         app.include_router(_unversioned(router), deprecated=True)
     app.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/docs", docs, methods=["GET", "HEAD"], include_in_schema=False)
     add_page(app, settings)
     return app
 
@@ -115,3 +118,11 @@ async def openapi(request: Request) -> Response:
     if not hasattr(state, "openapi"):
         state.openapi = json.dumps(request.app.openapi(), separators=(",", ":")).encode()
     return Response(state.openapi, media_type="application/json")
+
+
+async def docs(request: Request) -> Response:
+    """Return the API documentation."""
+    state = request.app.state
+    if not hasattr(state, "docs"):
+        state.docs = render(request.app.openapi())
+    return HTMLResponse(state.docs)

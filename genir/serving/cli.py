@@ -10,6 +10,7 @@ import typer
 
 from genir.console import print_line
 from genir.errors import InputError
+from genir.manifest import require_folder
 from genir.process_memory import limit_onednn_cache
 from genir.serving.settings import Settings
 
@@ -60,6 +61,7 @@ def serve(
     **settings: Any,
 ) -> None:
     """Answer queries over HTTP, with a search page at /."""
+    require_folder(model)
     limit_onednn_cache()
     from genir.serving.server import serve
 

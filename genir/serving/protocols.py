@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from genir.config import Recipe
-from genir.decoding.filters import FilterSpec
-from genir.identifiers.table import IdentifierTable
-from genir.types import Capabilities, Document, Hit
-from genir.updates.difference import Difference
+from genir.types import Capabilities, Document, FilterSpec, Hit
 from genir.updates.versions import Version
+
+if TYPE_CHECKING:  # they import torch, which would delay the server's start
+    from genir.identifiers.table import IdentifierTable
+    from genir.updates.difference import Difference
 
 Check = Callable[[Sequence[str]], None]
 """Validates document keys; raises an exception for keys that it rejects."""
@@ -49,7 +50,7 @@ class SearchModel(Protocol):
         ...
 
     @property
-    def table(self) -> IdentifierTable:
+    def table(self) -> "IdentifierTable":
         """The table of valid identifiers."""
         ...
 

@@ -19,11 +19,12 @@ from types import FrameType
 
 import uvicorn
 
-from genir.console import Console, print_line, styled
+from genir.console import print_line
 from genir.corpus.readers import holds_pages
 from genir.errors import InputError
 from genir.plurals import counted
 from genir.process_memory import exempt_from_collection, limit_heap_growth
+from genir.progress import waiting
 from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
 from genir.serving.connections import ConnectionSlot, connection_limits
@@ -108,8 +109,7 @@ def run(
     app = create_app(examples=examples, settings=settings, loopback=loopback, checker=checker)
     service: Service = app.state.service
     server = GracefulServer(service, settings)
-    console = Console(stderr=True)
-    status = console.status(styled(f"Loading {name}"))
+    status = waiting(f"loading {name}")
     status.start()
 
     def finish(loading: Future[None]) -> None:

@@ -190,6 +190,7 @@ class Trainer:
         count = self.settings.gradient_accumulation_steps
         batches = self._batches(progress.step * count)
         for _ in range(progress.step, self.total):
+            self.losses.set_progress(progress.step / self.total)
             loss = self._step(list(islice(batches, count)))
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - began

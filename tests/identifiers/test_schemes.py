@@ -27,6 +27,7 @@ SECTIONS = {
     "ngram short": {"scheme": "ngram", "n": 1, "tokens": 5},
     "views": {"scheme": "views", "n": 3, "ngrams": 2},
     "views asked": {"scheme": "views", "title": False, "ngrams": 0},
+    "string": {"scheme": "string"},
     "title": {"scheme": "title"},
     "title short": {"scheme": "title", "max_tokens": 6},
 }
