@@ -228,7 +228,8 @@ def _check_url(url: str) -> None:
 
 def _hit(fields: dict[str, Any]) -> Hit:
     unit = fields.get("unit")
-    return Hit(**{**fields, "unit": None if unit is None else Unit(**unit)})
+    own = {"unit": None if unit is None else Unit(**unit), "breadcrumb": tuple(fields["breadcrumb"])}
+    return Hit(**{**fields, **own})
 
 
 def _shown(address: Any) -> Any:

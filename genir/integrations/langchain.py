@@ -44,6 +44,7 @@ def _document(hit: Hit, found: Found) -> Document:
     own = {"key": hit.key, "rank": hit.rank, "score": hit.score}
     unit = None if hit.unit is None else asdict(hit.unit)
     named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier, "unit": unit}
+    named |= {"anchor": hit.anchor, "breadcrumb": list(hit.breadcrumb)}
     metadata = dict(found.metadata)
     for name in (*own, *named):
         if name in metadata:
