@@ -225,6 +225,7 @@ def _untagged(loader: _ConfigLoader, node: yaml.Node) -> Any:
         return node.value or node.tag
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
     return {"": node.tag, **loader.construct_mapping(node, deep=True)}
 
 

@@ -13,14 +13,15 @@ import regex
 
 _GITHUB = regex.compile(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Nl}\p{Pc}\- ]")
 _GITHUB_WORD = regex.compile(r"[^\p{Word}\- \t]")
+_HUGO = regex.compile(r"[^\p{L}\p{Nd}_\- ]")
+_DASHES = re.compile(r"(?<= )-{2,3}(?= )")
 _WORD = re.compile(r"[^\w\s-]")
 _NUMBERED = re.compile(r"^(.*)_([0-9]+)$", re.DOTALL)
 
 
 class Heading(NamedTuple):
-    """A heading: its Markdown source, its text without markup, and its explicit anchor, or ""."""
+    """A heading: its text without markup, and its explicit anchor, or ""."""
 
-    source: str
     text: str
     anchor: str = ""
 
@@ -30,7 +31,12 @@ class Slugs:
 
     Args:
         explicit: The explicit anchors of the whole page.
+
+    Attributes:
+        reads_images: The alternative text of an image is text of a heading.
     """
+
+    reads_images: ClassVar[bool] = False
 
     def __init__(self, explicit: Iterable[str] = ()) -> None:
         self._used = dict.fromkeys(filter(None, explicit), 0)
@@ -58,6 +64,8 @@ class Slugs:
 
 class GitHubSlugs(Slugs):
     """github-slugger, of Docusaurus and many others. Explicit anchors do not count."""
+
+    reads_images = True
 
     def __init__(self, explicit: Iterable[str] = ()) -> None:
         super().__init__()
@@ -103,19 +111,14 @@ class PymdownSlugs(PythonMarkdownSlugs):
 
 
 class HugoSlugs(Slugs):
-    """Hugo with its default `autoIDType = "github"`, which reads the source of a heading."""
+    """Hugo with its default `autoIDType = "github"`. A typographic dash, `--`, is no text."""
+
+    reads_images = True
 
     def slug(self, heading: Heading) -> str:
-        """Return the lower-case letters, digits and `_` of the source; spaces become `-`."""
-        kept = []
-        for character in heading.source.strip():
-            if character in "- ":
-                kept.append("-")
-            elif character == "_" or unicodedata.category(character)[0] == "L" or (
-                unicodedata.category(character) == "Nd"
-            ):  # fmt: skip
-                kept.append(character.lower())
-        return "".join(kept) or "heading"
+        """Return the lower-case letters, digits and `_`; spaces and `-` become `-`."""
+        text = _DASHES.sub("", heading.text)
+        return _HUGO.sub("", text.lower()).replace(" ", "-") or "heading"
 
     def _unique(self, slug: str) -> str:
         found, number = slug, 0
@@ -127,11 +130,12 @@ class HugoSlugs(Slugs):
 
 
 class KramdownSlugs(Slugs):
-    """kramdown's GitHub parser, the default of Jekyll."""
+    """kramdown's GitHub parser, the default of Jekyll. A typographic dash, `--`, is no text."""
 
     def slug(self, heading: Heading) -> str:
-        """Return the lower-case source; only word characters, `-` and, as `-`, blanks stay."""
-        return re.sub(r"[ \t]", "-", _GITHUB_WORD.sub("", heading.source.lower()))
+        """Return the lower-case text; only word characters, `-` and, as `-`, blanks stay."""
+        text = _DASHES.sub("", heading.text)
+        return re.sub(r"[ \t]", "-", _GITHUB_WORD.sub("", text.lower()))
 
     def _unique(self, slug: str) -> str:
         number = self._used.get(slug, -1) + 1

@@ -52,7 +52,9 @@ def structure_of(value: Any, text: str, where: str) -> Structure:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"])) or "it"
-        raise InputError(f"{where}: structure: {name}: {shorten(first['input'])}; {SHAPE}") from None
+        raise InputError(
+            f"{where}: structure: {name}: {shorten(first['input'])}; {SHAPE}"
+        ) from None
     except ValueError as error:
         raise InputError(f"{where}: structure: {error}; {SHAPE}") from None
     code = tuple((start, end) for start, end in record.code)

@@ -228,7 +228,10 @@ def _check_url(url: str) -> None:
 
 def _hit(fields: dict[str, Any]) -> Hit:
     unit = fields.get("unit")
-    own = {"unit": None if unit is None else Unit(**unit), "breadcrumb": tuple(fields["breadcrumb"])}
+    own = {
+        "unit": None if unit is None else Unit(**unit),
+        "breadcrumb": tuple(fields.get("breadcrumb", ())),
+    }
     return Hit(**{**fields, **own})
 
 

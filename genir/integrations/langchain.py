@@ -19,8 +19,9 @@ except ModuleNotFoundError as error:
 class GenirRetriever(BaseRetriever):
     """LangChain retriever that returns whole documents, best first.
 
-    The metadata of a document has `key`, `rank`, `score`, `title`, `url` and `identifier`, and
-    `unit` (`start`, `end`, `heading`) if the model has units: the part that matches best.
+    The metadata of a document has `key`, `rank`, `score`, `title`, `url`, `anchor`, `breadcrumb`
+    and `identifier`, and `unit` (`start`, `end`, `heading`) if the model has units: the part that
+    matches best.
 
     Attributes:
         source: A `genir.retriever.Retriever` or a `genir.integrations.http.RemoteSearcher`.
@@ -43,8 +44,8 @@ class GenirRetriever(BaseRetriever):
 def _document(hit: Hit, found: Found) -> Document:
     own = {"key": hit.key, "rank": hit.rank, "score": hit.score}
     unit = None if hit.unit is None else asdict(hit.unit)
-    named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier, "unit": unit}
-    named |= {"anchor": hit.anchor, "breadcrumb": list(hit.breadcrumb)}
+    named: dict[str, Any] = {"title": hit.title, "url": hit.url, "anchor": hit.anchor}
+    named |= {"breadcrumb": list(hit.breadcrumb), "identifier": hit.identifier, "unit": unit}
     metadata = dict(found.metadata)
     for name in (*own, *named):
         if name in metadata:

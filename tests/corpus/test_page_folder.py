@@ -4,8 +4,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from genir.corpus.markdown_table import enable_tables
-from genir.corpus.page_folder import read_pages
 from genir.corpus.page import Anchor
+from genir.corpus.page_folder import read_pages
 from genir.corpus.page_parser import parse_html, parse_markdown
 from genir.corpus.readers import read_corpus
 from genir.corpus.skipped_items import SkippedItems

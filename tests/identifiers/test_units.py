@@ -63,12 +63,17 @@ def test_a_short_text_is_one_unit(text, spans, units):
 
 
 def test_headings_are_found_outside_of_code():
-    assert [heading.title for heading in markdown_sections(MARKDOWN)] == ["Install it", "Use", "C#", ""]
+    assert [heading.title for heading in markdown_sections(MARKDOWN)] == [
+        "Install it",
+        "Use",
+        "C#",
+        "",
+    ]
     assert [MARKDOWN[heading.start] for heading in markdown_sections(MARKDOWN)] == ["#"] * 4
     assert not list(markdown_sections("#no heading\n    # code\n####### seven\ntext # here"))
-    assert [heading.title for heading in markdown_sections("~~~\n```\n# code\n~~~~\n# Title ###")] == [
-        "Title"
-    ]
+    assert [
+        heading.title for heading in markdown_sections("~~~\n```\n# code\n~~~~\n# Title ###")
+    ] == ["Title"]
 
 
 def test_sections_begin_at_headings_and_long_ones_are_divided():

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from markdown_it import MarkdownIt
+from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
@@ -17,7 +18,9 @@ INDENTED = re.compile(r"(?:!!!|\?\?\?\+?|===[!+]?)(?=[ \t]+\S)(?P<params>.*)")
 """Start of an admonition, a collapsible one or a tab; its content is indented by four spaces."""
 INDENT = 4
 QUOTED = re.compile(r'"(?P<title>[^"\n]*)"')
-LABEL = re.compile(r"\s*(?:\{[^}\n]*\})?[\w./+-]*\s*(?:\{[^}\n]*\})?(?:\[(?P<label>.*)\])?(?P<rest>.*)")
+LABEL = re.compile(
+    r"\s*(?:\{[^}\n]*\})?[\w./+-]*\s*(?:\{[^}\n]*\})?(?:\[(?P<label>.*)\])?(?P<rest>.*)"
+)
 """Parameters of a container: `note`, `note[Title]`, `note Title`, `tab | Title`."""
 _VALUE = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s"'{}=<>`]+)"""
 ATTRIBUTES = re.compile(
@@ -39,7 +42,7 @@ def enable_blocks(parser: MarkdownIt, emoji: bool, containers: bool) -> None:
         emoji: Whether `:name:` is an emoji.
         containers: Whether lines of `:::` begin and end containers.
     """
-    endings = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    endings: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     parser.block.ruler.before("fence", "indented_container", _indented_container, endings)
     for name, marker in (("slashes", "/"), *((("colons", ":"),) if containers else ())):
         container_plugin(parser, name, marker, lambda params, markup: True, render=_nothing)
@@ -58,7 +61,9 @@ def _indented_container(state: StateBlock, start: int, end: int, silent: bool) -
     """Parse an admonition or a tab that starts on a line. A markdown-it rule."""
     if state.is_code_block(start):
         return False
-    found = INDENTED.match(state.src, state.bMarks[start] + state.tShift[start], state.eMarks[start])
+    found = INDENTED.match(
+        state.src, state.bMarks[start] + state.tShift[start], state.eMarks[start]
+    )
     if found is None or silent:
         return found is not None
     column = state.sCount[start] + INDENT

@@ -13,15 +13,19 @@ MAX_CHARS = 1_000_000
 MAX_DEPTH = 5
 """Maximum nesting of files that include others."""
 SNIPPET = re.compile(
-    r"""^(?P<indent>[ \t]*)-{1,}8<-{1,}[ \t]+(?:"(?P<double>[^"\n]+)"|'(?P<single>[^'\n]+)')[ \t]*$"""
+    r"""^(?P<indent>[ \t]*)-{1,}8<-{1,}[ \t]+"""
+    r"""(?:"(?P<double>[^"\n]+)"|'(?P<single>[^'\n]+)')[ \t]*$"""
 )
 SNIPPET_EDGE = re.compile(r"^[ \t]*-{1,}8<-{1,}[ \t]*$")
 BRACES = re.compile(
-    r"^(?P<indent>[ \t]*)\{(?P<kind>\*|!>?)[ \t]*(?P<path>[^\s{}*!]+)(?P<options>[^{}\n]*?)[*!]\}[ \t]*$"
+    r"^(?P<indent>[ \t]*)\{(?P<kind>\*|!>?)[ \t]*(?P<path>[^\s{}*!]+)"
+    r"(?P<options>[^{}\n]*?)[*!]\}[ \t]*$"
 )
 """`{* path ln[1:3] *}` of markdown-include-variants and `{!> path !}` of markdown-include."""
 LINES = re.compile(r"\bln\[([0-9:, ]+)\]")
-PART = re.compile(r"-{1,}8<-{1,}[ \t]*\[[ \t]*(?P<edge>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]")
+PART = re.compile(
+    r"-{1,}8<-{1,}[ \t]*\[[ \t]*(?P<edge>start|end)[ \t]*:[ \t]*(?P<name>[\w-]+)[ \t]*\]"
+)
 
 
 class Includer:

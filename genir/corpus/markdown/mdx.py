@@ -6,7 +6,9 @@ from genir.corpus.markdown.templates import code_and_text
 
 ESM = re.compile(r"(?:import|export)\s")
 TAG = re.compile(r"</?(?P<name>[A-Za-z][\w.:-]*)?(?=[\s/>])")
-QUOTED_ATTRIBUTE = re.compile(r"""\s([\w:-]+)=(?:"([^"]*)"|'([^']*)'|\{\s*["'`]([^"'`{}]*)["'`]\s*\})""")
+QUOTED_ATTRIBUTE = re.compile(
+    r"""\s([\w:-]+)=(?:"([^"]*)"|'([^']*)'|\{\s*["'`]([^"'`{}]*)["'`]\s*\})"""
+)
 LABELS = ("label", "title", "summary", "header")
 """Attributes of a component that are text."""
 STRING = re.compile(r"""\A\s*(?:"([^"\n]*)"|'([^'\n]*)'|`([^`$]*)`)\s*\Z""")

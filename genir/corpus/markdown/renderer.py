@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -12,7 +13,7 @@ from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 from mdit_py_plugins.tasklists import tasklists_plugin
 
-from genir.corpus.markdown.blocks import ATTRIBUTES, enable_blocks
+from genir.corpus.markdown.blocks import enable_blocks
 from genir.corpus.markdown_table import enable_tables
 from genir.corpus.slugs import GitHubSlugs, Heading, Slugs
 
@@ -108,7 +109,7 @@ def _bound_inline_nesting(state: StateCore) -> None:
 def _add_anchors(tokens: list[Token], slugs: type[Slugs]) -> None:
     """Set the `id` of each heading."""
     pairs = [
-        (token, _heading(inline, target))
+        (token, _heading(inline, target, slugs.reads_images))
         for token, inline, target in _headings(tokens)
     ]
     own = slugs(heading.anchor for _, heading in pairs)
@@ -119,29 +120,27 @@ def _add_anchors(tokens: list[Token], slugs: type[Slugs]) -> None:
 def _headings(tokens: list[Token]) -> Iterable[tuple[Token, Token, str]]:
     """Yield the tokens of each heading, and the MyST target before it, or ""."""
     target = ""
-    for token, following in zip(tokens, tokens[1:], strict=False):
+    for token, following in pairwise(tokens):
         if token.type == "heading_open":
             yield token, following, target
         target = token.content if token.type == "myst_target" else ""
 
 
-def _heading(inline: Token, target: str) -> Heading:
+def _heading(inline: Token, target: str, images: bool) -> Heading:
     children = inline.children or []
     marked = [child.meta["anchor"] for child in children if child.type == "attributes"]
     anchor = next(filter(None, reversed(marked)), "") or target
-    last = list(ATTRIBUTES.finditer(inline.content))[-1:]
-    source = inline.content
-    if last and not source[last[0].end() :].strip():
-        source = source[: last[0].start()]
-    return Heading(source.strip(), _text_of(children).strip(), anchor)
+    return Heading(_text_of(children, images).strip(), anchor)
 
 
-def _text_of(children: Iterable[Token]) -> str:
-    """Return the text of inline tokens without markup and images."""
+def _text_of(children: Iterable[Token], images: bool) -> str:
+    """Return the text of inline tokens without markup; images: with their alternative texts."""
     parts = []
     for child in children:
         if child.type in ("text", "code_inline", "myst_role"):
             parts.append(child.content)
         elif child.type in ("softbreak", "hardbreak"):
             parts.append(" ")
+        elif child.type == "image" and images:
+            parts.append(_text_of(child.children or (), images))
     return re.sub(r"[\u200b\ufeff]", "", "".join(parts))

@@ -11,7 +11,11 @@ FENCE = re.compile(r"^(?P<indent>[ \t>]*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`\n]*)
 CODE_SHORTCODES = frozenset({"highlight", "code", "code-toggle"})
 INCLUDE_SHORTCODES = frozenset({"include", "readfile", "readFile"})
 REFERENCE_SHORTCODES = frozenset({"ref", "relref"})
-ARGUMENT = re.compile(r'(?:(?P<name>[\w-]+)=)?(?:"(?P<quoted>[^"]*)"|`(?P<raw>[^`]*)`|(?P<bare>[^\s"`]+))')
+ARGUMENT = re.compile(
+    r'(?:(?P<name>[\w-]+)=)?(?:"(?P<quoted>[^"]*)"|`(?P<raw>[^`]*)`|(?P<bare>[^\s"`]+))'
+)
+SKIPPED_TAGS = frozenset({"raw", "comment", "for"})
+"""Tags of Liquid and Jinja whose content is no Markdown, or depends on data."""
 TITLES = ("title", "summary", "header", "name")
 """Arguments of a shortcode that are text."""
 Read = Callable[[str], str | None]
@@ -100,20 +104,22 @@ def _shortcode(inner: str, closed: Counter[str], read: Read) -> str:
 
 
 def strip_liquid(source: str, read: Read) -> str:
-    """Remove the tags, values and comments of Liquid and Jinja; the text in `raw` stays."""
+    """Remove the tags, values, comments and loops of Liquid and Jinja; text in `raw` stays."""
     ends = {"{%": "%}", "{{": "}}"}
-    made, until = list[str](), ""
+    made, until, depth = list[str](), "", 0
     for opening, tag in _tags(source, ends):
         name, _, rest = tag.strip("- \n\t").partition(" ")
         if until:
+            depth += bool(opening) and f"end{name}" == until
             if opening and name == until:
-                until = ""
+                depth -= 1
+                until = until if depth else ""
             elif until == "endraw":
                 made.append(f"{opening}{tag}{ends[opening]}" if opening else tag)
         elif not opening:
             made.append(tag)
-        elif opening == "{%" and name in ("raw", "comment"):
-            until = f"end{name}"
+        elif opening == "{%" and name in SKIPPED_TAGS:
+            until, depth = f"end{name}", 1
         elif opening == "{%":
             made.append(_liquid(name, rest.strip(), read))
     return "".join(made)

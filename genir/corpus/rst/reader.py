@@ -6,8 +6,9 @@ file is read by the caller's function, which refuses files outside of the projec
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from docutils import nodes
 from docutils.core import publish_parts
@@ -18,7 +19,9 @@ from genir.corpus.rst.directives import CODE, DROPPED, INCLUDED, role_text
 
 Include = Callable[[str, str], str | None]
 """(directive, path) -> text of a file of the project, or None."""
-DIRECTIVE = re.compile(r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([A-Za-z][\w:+.-]*)::", re.MULTILINE)
+DIRECTIVE = re.compile(
+    r"^[ \t]*\.\.[ \t]+(?:\|[^|\n]+\|[ \t]+)?([A-Za-z][\w:+.-]*)::", re.MULTILINE
+)
 ROLE = re.compile(r":([A-Za-z][\w:+.-]*):`")
 DESCRIBED = re.compile(
     r"(?:(?:py|c|cpp|js|rst|std):)?(?:function|method|class|attribute|data|exception|decorator|"
@@ -27,7 +30,7 @@ DESCRIBED = re.compile(
 )
 """Directives that describe an object: their argument is its signature."""
 DOCUTILS_OWN = frozenset(
-    {"replace", "table", "list-table", "csv-table", "container", "compound", "class", "line-block",
+    {"replace", "table", "list-table", "csv-table", "container", "compound", "line-block",
      "epigraph", "highlights", "pull-quote", "default-role", "role"}
 )  # fmt: skip
 """Directives of docutils that stay; admonitions and all others are read by `_Content`."""
@@ -38,8 +41,9 @@ OWN_ROLES = frozenset(
 SETTINGS = {
     "file_insertion_enabled": False, "raw_enabled": False, "report_level": 5, "halt_level": 6,
     "doctitle_xform": False, "sectsubtitle_xform": False, "embed_stylesheet": False,
-    "stylesheet_path": "", "syntax_highlight": "none", "math_output": "LaTeX", "input_encoding": "unicode",
-    "output_encoding": "unicode", "toc_backlinks": False, "section_self_link": False,
+    "stylesheet_path": "", "syntax_highlight": "none", "math_output": "LaTeX",
+    "input_encoding": "unicode", "output_encoding": "unicode",
+    "toc_backlinks": False, "section_self_link": False,
     "initial_header_level": 1, "warning_stream": False, "auto_id_prefix": "id", "id_prefix": "",
     "smart_quotes": False, "line_length_limit": 1_000_000, "_disable_config": True,
     "cloak_email_addresses": False, "table_style": "", "traceback": False,
@@ -81,14 +85,26 @@ def _register(source: str) -> None:
             directives.register_directive(name.lower(), _Content)
     for name in set(ROLE.findall(source)):
         if name.lower() not in OWN_ROLES:
-            roles.register_local_role(name.lower(), _role)
+            roles.register_local_role(name.lower(), cast(Any, _role))
 
 
-def _role(
-    name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = ()
-) -> tuple[list[nodes.Node], list[nodes.Node]]:  # fmt: skip
+def _role(name: str, rawtext: str, text: str, *_: Any) -> tuple[list[nodes.Node], list[nodes.Node]]:
     shown = role_text(name.lower(), nodes.unescape(text))
     return ([nodes.inline(rawtext, shown)] if shown else []), []
+
+
+@dataclass
+class _Scope:
+    """Module and classes in which an object is described."""
+
+    module: str = ""
+    names: tuple[str, ...] = ()
+
+
+def _scope(document: nodes.document) -> _Scope:
+    """Return the scope of a document, which its directives change in order."""
+    scope: _Scope = vars(document).setdefault("genir_scope", _Scope())
+    return scope
 
 
 class _AnyOptions(dict[str, Any]):
@@ -115,6 +131,8 @@ class _Content(Directive):
     def run(self) -> Sequence[nodes.Node]:
         """Return the nodes of its argument and content."""
         argument = " ".join(self.arguments)
+        if self.name.removeprefix("py:") in ("module", "currentmodule"):
+            _scope(self.state.document).module = argument.replace("None", "")
         if self.name in INCLUDED:
             return self._included(argument)
         if self.name in DROPPED:
@@ -143,17 +161,28 @@ class _Content(Directive):
 
     def _described(self) -> list[nodes.Node]:
         """Return a definition list with the anchors that Sphinx gives to Python objects."""
-        made = nodes.definition_list()
-        python = not re.match(r"(?:c|cpp|js|rst|std):", self.name)
+        made, scope = nodes.definition_list(), _scope(self.state.document)
+        outer = scope.names
         for signature in self.block_text.split("::", 1)[1].split("\n\n")[0].split("\n"):
             text = signature.strip().replace("\\", "")
             if not text or re.match(r":[\w-]+:", text):
                 break
             name = re.split(r"[(\[:= ]", text.rpartition("class ")[2])[0]
-            anchor = [name] if python and re.fullmatch(r"[\w.]+", name) else []
-            made += nodes.definition_list_item("", nodes.term("", text, ids=anchor))
-        made.children[-1] += nodes.definition("", *self._parsed(self.content))
+            scope.names = (*outer, name)
+            made += nodes.definition_list_item("", nodes.term("", text, ids=self._anchor(scope)))
+        last = made.children[-1]
+        assert isinstance(last, nodes.Element)
+        last += nodes.definition("", *self._parsed(self.content))
+        scope.names = outer
         return [made]
+
+    def _anchor(self, scope: "_Scope") -> list[str]:
+        """Return the anchor of a Python object: its module, classes and name."""
+        hidden = {"noindex", "no-index", "nocontentsentry"} & self.options.keys()
+        if hidden or re.match(r"(?:c|cpp|js|rst|std):|option|envvar|confval|describe", self.name):
+            return []
+        anchor = ".".join(filter(None, (scope.module, *scope.names)))
+        return [anchor] if re.fullmatch(r"[\w.]+", anchor) else []
 
     def _inline(self, text: str) -> list[nodes.Node]:
         if not text:

@@ -89,9 +89,7 @@ class Docusaurus(Site):
     def _folders(self, path: str) -> tuple[str, ...]:
         """Return the labels of the folders above a page."""
         parts = path.split("/")[:-1]
-        return tuple(
-            self._label("/".join(parts[: n + 1]), part) for n, part in enumerate(parts)
-        )
+        return tuple(self._label("/".join(parts[: n + 1]), part) for n, part in enumerate(parts))
 
     def _label(self, folder: str, name: str) -> str:
         file = self.source / folder / "_category_.json"

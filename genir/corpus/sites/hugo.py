@@ -30,7 +30,9 @@ class Hugo(Site):
     """A site of Hugo: `hugo.toml`, or `config.toml`, also as YAML or JSON."""
 
     generator = "Hugo"
-    config_names = tuple(f"{name}.{kind}" for name in NAMES for kind in ("toml", "yaml", "yml", "json"))
+    config_names = tuple(
+        f"{name}.{kind}" for name in NAMES for kind in ("toml", "yaml", "yml", "json")
+    )
     dialect = Dialect(HugoSlugs)
 
     @classmethod
@@ -121,7 +123,11 @@ def _settings(config: Path) -> dict[str, Any]:
             found = load_yaml(text, str(config))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{config}: cannot be read ({error}); correct or remove it") from None
-    return {str(name).lower(): value for name, value in found.items()} if isinstance(found, dict) else {}
+    return (
+        {str(name).lower(): value for name, value in found.items()}
+        if isinstance(found, dict)
+        else {}
+    )
 
 
 def _content(settings: Mapping[str, Any], folder: Path) -> str:
@@ -143,5 +149,3 @@ def _content(settings: Mapping[str, Any], folder: Path) -> str:
             if source and (folder / source).is_dir():
                 return source
     return "content"
-
-

@@ -49,7 +49,9 @@ class Jekyll(Site):
     def is_page(self, path: str, fields: Mapping[str, Any]) -> bool:
         """Return whether a page is published: no layout, include, draft or excluded page."""
         given = (self.settings or {}).get("exclude")
-        excluded = tuple(str(one).rstrip("/") for one in given if one) if isinstance(given, list) else ()
+        excluded = (
+            tuple(str(one).rstrip("/") for one in given if one) if isinstance(given, list) else ()
+        )
         parts = path.split("/")
         hidden = any(part in HIDDEN for part in parts[:-1])
         outside = any(path == one or path.startswith(f"{one}/") for one in excluded)
@@ -70,7 +72,9 @@ class Jekyll(Site):
         if stem.startswith("_"):  # a collection
             stem = stem[1:]
         folder, name = posixpath.split(stem)
-        if name == "index" or (name == "README" and not (self.source / folder / "index.md").exists()):
+        if name == "index" or (
+            name == "README" and not (self.source / folder / "index.md").exists()
+        ):
             return f"{folder}/" if folder else ""
         return f"{stem}/" if style == "pretty" or style.endswith("/") else f"{stem}.html"
 

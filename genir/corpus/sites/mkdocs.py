@@ -125,8 +125,10 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     made = dict(base)
     for key, value in over.items():
         old = made.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        made[key] = _merged(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            made[key] = _merged(old, value)
+        else:
+            made[key] = value
     return made
 
 
@@ -145,5 +147,3 @@ def _slugs(options: Any) -> type[Slugs]:
     if "pymdownx" in name:
         return PymdownSlugs
     return UnicodePythonMarkdownSlugs if "unicode" in name else PythonMarkdownSlugs
-
-

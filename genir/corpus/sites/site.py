@@ -146,5 +146,3 @@ def joined_url(*parts: str) -> str:
     if "://" not in parts[0]:
         return ""
     return "/".join(filter(None, (part.strip("/") for part in parts)))
-
-

@@ -19,7 +19,8 @@ from genir.text_files import read_text
 KNOWN = frozenset({"extensions", "project", "html_theme", "master_doc", "root_doc"})
 """Names of which a `conf.py` of Sphinx assigns at least one."""
 TOCTREE = re.compile(
-    r"^(?P<indent>[ \t]*)(?:\.\.[ \t]+toctree::|(?P<fence>`{3,}|:{3,})\{toctree\})[^\n]*\n", re.MULTILINE
+    r"^(?P<indent>[ \t]*)(?:\.\.[ \t]+toctree::|(?P<fence>`{3,}|:{3,})\{toctree\})[^\n]*\n",
+    re.MULTILINE,
 )
 OPTION = re.compile(r"\s*:(?P<name>[\w-]+):\s*(?P<value>.*)")
 ENTRY = re.compile(r".*<(?P<target>[^<>]+)>\s*\Z")
