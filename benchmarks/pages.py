@@ -33,7 +33,7 @@ MARKUP = re.compile(
 )
 """Markup of Markdown, its dialects, reStructuredText, templates and HTML."""
 CONTEXT = 12
-"""Characters on both sides of a match that the built page must show, too."""
+"""Characters before or after a match that the built page must show with it."""
 
 
 @dataclass
@@ -98,8 +98,8 @@ def _leftover(text: str, shown: str) -> str:
     """Return the first markup in a text that the built page does not show, or ""."""
     for found in MARKUP.finditer(text):
         start, end = max(0, found.start() - CONTEXT), found.end() + CONTEXT
-        context = re.sub(r"[\s…]", "", text[start:end])
-        if context not in shown:
+        sides = (text[start : found.end()], text[found.start() : end])  # code may begin or end here
+        if not any(re.sub(r"[\s…]", "", side) in shown for side in sides):
             return text[start:end]
     return ""
 

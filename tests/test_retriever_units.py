@@ -390,5 +390,5 @@ def test_hits_lead_to_the_section_of_a_page(tiny_encoder, tmp_path):
     assert hits[2].breadcrumb == ("Guides", "The page", "Erase", "Look")
     assert hits[0].breadcrumb == ("Guides", "The page") and hits[0].title == "The page"
     own.save(tmp_path / "model")
-    with Retriever.from_pretrained(str(tmp_path / "model")) as loaded:
-        assert loaded.search(TOPICS[2], 1)[0][0].url == f"{url}#look"
+    loaded = Retriever.from_pretrained(str(tmp_path / "model"))
+    assert loaded.search(TOPICS[2], 1)[0][0].url == f"{url}#look"
