@@ -14,6 +14,7 @@ from genir.corpus.front_matter import title_name
 from genir.corpus.layout import RECOGNISED_FILES
 from genir.corpus.page import Page
 from genir.corpus.page_parser import PARSERS
+from genir.corpus.page_urls import check_base_url, join_url, page_url
 from genir.corpus.serialization import FIELDS, document_of, key_of
 from genir.corpus.sites.find import find_site
 from genir.corpus.sites.site import FRONT_PAGES, Site, readable
@@ -109,6 +110,34 @@ def _unreadable(path: Path, folder: Path) -> str:
     return "pipes, sockets and devices are not read"
 
 
+def is_page(path: Path) -> bool:
+    """Return whether a path is a file with the suffix of a page."""
+    return path.suffix.lower() in PARSERS and path.is_file()
+
+
+def read_page(file: Path, root: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
+    """Yield the document of one page, as `read_pages` yields it for the folder `root`.
+
+    Raises:
+        InputError: The page is not read in this folder, or like `read_pages`.
+    """
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{file}: is not below {root}; give the folder of pages that holds it")
+    place = root / file.resolve().relative_to(root.resolve())
+    reader = _Reader(root, base_url, SkippedItems(str(root)))
+    key = place.relative_to(root).as_posix()
+    if key not in reader.keys:
+        raise InputError(
+            f"{file}: hidden pages, links out of {root} and files outside of its site are not "
+            "read; move the page"
+        )
+    reader.notes = notes
+    document = reader.document(key)
+    if document is None:
+        raise InputError(f"{file}: the site does not publish it, or it has no text; choose another")
+    yield document
+
+
 def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
     """Yield a document for each page below a folder, in the order of the site's navigation.
 
@@ -120,9 +149,7 @@ def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Doc
         InputError: `base_url` is not a URL, the site's configuration is malformed, or a page has
             another encoding, is malformed or, in a folder without a generator, empty.
     """
-    check_base_url(base_url)
-    site = find_site(folder)
-    reader = _Reader(folder, site, base_url, notes)
+    reader = _Reader(folder, base_url, notes)
     for key in reader.keys:
         document = reader.document(key)
         if document is not None:
@@ -135,8 +162,10 @@ class _Reader:
     keys: paths of the site's pages relative to the folder, in the order of its navigation.
     """
 
-    def __init__(self, folder: Path, site: Site, base_url: str, notes: SkippedItems) -> None:
-        self._folder, self._site, self._notes = folder, site, notes
+    def __init__(self, folder: Path, base_url: str, notes: SkippedItems) -> None:
+        check_base_url(base_url)
+        site = find_site(folder)
+        self._folder, self._site, self.notes = folder, site, notes
         self._base_url = base_url or site.base_url
         files = page_files(folder, notes)
         self._files = {file.relative_to(folder).as_posix(): file for file in files}
@@ -147,8 +176,9 @@ class _Reader:
         self._paths = paths
         self._menu = site.menu(list(by_path))
         self.keys = [by_path[path] for path in site.order(list(by_path))]
-        self._strip = "" if not base_url else self._prefix()
+        self._strip = "" if base_url in ("", site.base_url) else self._prefix()
         self._targets = _link_targets(self.keys)
+        self._stems = frozenset(self._targets)
         for key in self.keys:
             url = self._url_path(key, {}).strip("/")
             self._targets.setdefault(url, key)
@@ -173,9 +203,14 @@ class _Reader:
     def _url_path(self, key: str, fields: Mapping[str, Any]) -> str:
         return self._site.url_path(self._paths[key], fields).removeprefix(self._strip)
 
+    def _url(self, key: str, fields: Mapping[str, Any]) -> str:
+        if not self._site.generator:
+            return page_url(self._base_url, key, self._stems)
+        return join_url(self._base_url, quote(self._url_path(key, fields)))
+
     def document(self, key: str) -> Document | None:
         """Return the document of a page; None if the site does not publish it."""
-        file, path, notes = self._files[key], self._paths[key], self._notes
+        file, path, notes = self._files[key], self._paths[key], self.notes
         name = key_of({"_id": _readable(key)}, str(file))
         page = _parse(file, self._site)
         if not self._site.is_page(path, page.fields):
@@ -193,7 +228,7 @@ class _Reader:
             "_id": name,
             "text": page.text,
             "title": page.title or _file_title(path),
-            "url": _join(self._base_url, quote(self._url_path(key, page.fields))),
+            "url": self._url(key, page.fields),
             "links": _links(page, (key, self._base_url), self._targets, notes),
         }
         document = document_of(_metadata(page, key, notes) | record, str(file))
@@ -228,18 +263,6 @@ def _readable(path: str) -> str:
             f"{path!a}: the file's name is not UTF-8 (byte 0x{byte:02x}); rename the file"
         ) from None
     return path
-
-
-def check_base_url(base_url: str) -> None:
-    """Raise InputError unless a base URL is empty or an absolute URL without a query."""
-    try:
-        parts = urlsplit(base_url)
-        whole = bool(parts.scheme and (parts.netloc or parts.scheme == "file"))
-        whole = whole and not (parts.query or parts.fragment)
-    except ValueError:
-        whole = False
-    if base_url and not whole:
-        raise InputError(f"base URL {base_url!r}: write a URL like https://example.org/docs")
 
 
 def _metadata(page: Page, key: str, notes: SkippedItems) -> dict[str, Any]:

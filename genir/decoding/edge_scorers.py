@@ -14,7 +14,8 @@ from genir.decoding.trie import Edges
 from genir.identifiers.table import PAD
 from genir.models.base import ConstrainedDecoder
 
-Softmax = Literal["vocabulary", "trie"]
+Softmax = Literal["vocabulary", "trie", "none"]
+"""Normalisation of the scores of symbols; none: a score is a logit (RIPOR)."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,18 @@ def score_edges(
     legal: Tensor,
     softmax: Softmax,
 ) -> Tensor:
-    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges."""
+    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges.
+
+    With softmax "none": the logit of each edge.
+    """
     finished = edges.symbols == PAD
     candidates = edges.symbols.clamp(min=0)
     if softmax == "vocabulary":
         logits, total = model.scores(hidden, depth, candidates)
+        logits = logits - total.unsqueeze(-1)
     else:
         logits = model.logits(hidden, depth, candidates)
-        total = logits.masked_fill(~legal, -torch.inf).logsumexp(dim=-1)
-    return (logits - total.unsqueeze(-1)).masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)
+        if softmax == "trie":
+            legal_logits = logits.masked_fill(~legal, -torch.inf)
+            logits = logits - legal_logits.logsumexp(dim=-1, keepdim=True)
+    return logits.masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)

@@ -63,17 +63,14 @@ def test_a_short_text_is_one_unit(text, spans, units):
 
 
 def test_headings_are_found_outside_of_code():
-    assert [heading.title for heading in markdown_sections(MARKDOWN)] == [
-        "Install it",
-        "Use",
-        "C#",
-        "",
-    ]
+    titles = [heading.title for heading in markdown_sections(MARKDOWN)]
+    assert titles == ["Install it", "Use", "C#", ""]
     assert [MARKDOWN[heading.start] for heading in markdown_sections(MARKDOWN)] == ["#"] * 4
     assert not list(markdown_sections("#no heading\n    # code\n####### seven\ntext # here"))
-    assert [
-        heading.title for heading in markdown_sections("~~~\n```\n# code\n~~~~\n# Title ###")
-    ] == ["Title"]
+    inline = "```x``` is code in a line\n# One\n~~~ `a`\n# code\n~~~\n```` `\n# Two\n"
+    assert [heading.title for heading in markdown_sections(inline)] == ["One", "Two"]
+    fenced = "~~~\n```\n# code\n~~~~\n# Title ###"
+    assert [heading.title for heading in markdown_sections(fenced)] == ["Title"]
 
 
 def test_sections_begin_at_headings_and_long_ones_are_divided():
