@@ -15,9 +15,8 @@ from in_process import run
 
 from genir import __version__
 from genir.cli import app
-from genir.config import load_recipe, recipe_names
+from genir.config import is_recipe, load_recipe, recipe_names
 from genir.recipe_facts import GROUPS, read_facts
-from genir.training.pseudo_queries import is_recipe
 
 MAIN = "import sys; sys.argv[0] = 'genir'; from genir.cli import main; main()"
 RAW = b"caf\xe9"

@@ -58,11 +58,13 @@ def sync(
         return
     from genir.corpus.folder_watch import watch_changes
 
-    for _ in watch_changes(folder, [model]):
+    for group, _ in enumerate(watch_changes(folder, [model])):
         try:
             once()
         except InputError as error:  # for example a page that is being written
             print_line((f"error: {error}; waiting for the next change", "red"), stderr=True)
+        if group == 0:
+            print_line(f"following {folder} (Ctrl-C stops it)", stderr=True)
 
 
 @verbs.command("set")

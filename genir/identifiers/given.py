@@ -21,6 +21,7 @@ from genir.identifiers.identifier_file import Given as GivenIdentifier
 from genir.identifiers.identifier_file import read_identifiers
 from genir.identifiers.serialization import SchemeFiles
 from genir.identifiers.text import SharedTextScheme
+from genir.progress import tracked
 from genir.types import Document, Identifier
 
 ARRAYS: dict[str, tuple[type[np.generic], int]] = {
@@ -68,9 +69,8 @@ class Given(SharedTextScheme):
         """Read and tokenise the file. Raises InputError for a line of another format."""
         super().fit(corpus, vectors)
         given = read_identifiers(Path(self.options.file))
-        rows = [
-            (owner, self._tokens_of(one)) for owner, own in enumerate(given.values()) for one in own
-        ]
+        owned = tracked(list(given.values()), f"{self.name} tokens")
+        rows = [(owner, self._tokens_of(one)) for owner, own in enumerate(owned) for one in own]
         self.arrays = {
             "keys": np.frombuffer("\0".join(given).encode(), dtype=np.uint8),
             "owners": np.array([owner for owner, _ in rows], dtype=np.int32),

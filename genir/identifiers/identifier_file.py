@@ -13,6 +13,7 @@ from typing import Any
 from genir.arguments import is_blank
 from genir.corpus.json_lines import json_records, shorten
 from genir.errors import InputError
+from genir.progress import tracked
 from genir.text_files import Lines, read_lines
 
 Given = str | list[int]
@@ -32,7 +33,7 @@ def read_identifiers(path: Path) -> dict[str, list[Given]]:
     first = next((text for _, text in lines if text.strip()), "")
     read = _json_lines if first.lstrip().startswith("{") else _tsv
     found: dict[str, list[Given]] = {}
-    for key, given in read(lines, str(path)):
+    for key, given in read(tracked(lines, "reading identifiers"), str(path)):
         found.setdefault(key, []).append(given)
     if not found:
         raise InputError(f"{path}: no identifiers; write a line {JSON_FORM} per document")

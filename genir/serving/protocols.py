@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from genir.config import Recipe
 from genir.types import Capabilities, Document, FilterSpec, Hit
+from genir.updates.difference import Difference
 from genir.updates.versions import Version
 
 if TYPE_CHECKING:  # they import torch, which would delay the server's start
     from genir.identifiers.table import IdentifierTable
-    from genir.updates.difference import Difference
 
 Check = Callable[[Sequence[str]], None]
 """Validates document keys; raises an exception for keys that it rejects."""

@@ -192,6 +192,7 @@ def test_watch_follows_until_a_signal(place):
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
+    assert f"following {site} (Ctrl-C stops it)" in err
     assert "broken.md: an empty text" in err and "waiting for the next change" in err
     assert out.count("; version ") >= 2 and "   added  new.md" in out
 
