@@ -25,9 +25,39 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A section of a text: it starts at a character, with its heading, and ends at the next one.
+
+    level: of the heading, from 1. anchor: fragment of the page's URL that leads to it, or "".
+    """
+
+    start: int
+    level: int
+    title: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Structure of a page's text.
+
+    navigation: titles of the site's menu entries above the page. sections: by increasing start.
+    code: characters [start, end) of the code blocks.
+    """
+
+    navigation: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    code: tuple[tuple[int, int], ...] = ()
+
+
+NO_STRUCTURE = Structure()
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document. `key` is the user's unique string for it (BEIR `_id`).
 
+    `structure` is that of a page: its sections and code blocks, and its place in the navigation.
     `vector` is its unit vector by a model of the user's, float32 [H], while it is added to a model
     with given vectors; it is not stored.
     """
@@ -38,6 +68,7 @@ class Document:
     url: str = ""
     links: tuple[Link, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    structure: Structure = NO_STRUCTURE
     vector: Any = field(default=None, compare=False, repr=False)
 
 
@@ -86,9 +117,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A part of a long document: characters [start, end) of its text, and their Markdown heading.
+    """A part of a long document: characters [start, end) of its text, and its heading.
 
-    heading: "" if there is none.
+    heading: of the section, "" if there is none.
     """
 
     start: int
@@ -100,7 +131,10 @@ class Unit:
 class Hit:
     """One result: document key, score, rank (from 1), and the emitted identifier.
 
-    unit: the part of the document that matches best; None if the model has no units.
+    url: of the best section if the model has units, else of the document. unit: the part of the
+    document that matches best; None if the model has no units. anchor: fragment of the URL of its
+    section, or "". breadcrumb: titles of the navigation above the page, of the page, and of the
+    headings down to the section.
     """
 
     key: str
@@ -111,6 +145,8 @@ class Hit:
     url: str = ""
     snippet: str = ""
     unit: Unit | None = None
+    anchor: str = ""
+    breadcrumb: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Show rank, key and score first, and no field that is empty; long texts are cut."""

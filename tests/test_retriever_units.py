@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from genir.cli import app
 from genir.config import Recipe, dump_recipe
+from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.corpus.writer import write_corpus
 from genir.errors import InputError
@@ -367,3 +368,27 @@ def test_a_recipe_with_units_is_trained_and_evaluated(tiny_encoder, tmp_path, wi
     assert 0 <= found["systems"]["genir"]["RR@10"] <= 1
     trained.add(Document("later", text_of(*TOPICS)))
     assert set(keys(trained, TOPICS[1], 100)) == set(trained.table.keys)
+
+
+def test_hits_lead_to_the_section_of_a_page(tiny_encoder, tmp_path):
+    site = tmp_path / "site"
+    (site / "docs").mkdir(parents=True)
+    (site / "mkdocs.yml").write_text(
+        "site_url: https://x.org/\nnav:\n  - Guides:\n      - page.md\n"
+    )
+    page = f"# The page\n\n{text_of(TOPICS[0])}\n\n## Erase {{ #own }}\n\n{text_of(TOPICS[1])}\n"
+    (site / "docs/page.md").write_text(f"{page}\n### Look\n\n{text_of(TOPICS[2])}\n")
+    units = {"units": "sections", "unit_words": 40, "max_units": 8}
+    own = made(tiny_encoder, tmp_path, list(read_corpus(site / "docs")), units=units)
+    hits = [own.search(topic, 1)[0][0] for topic in TOPICS[:3]]
+    url = "https://x.org/page/"
+    assert [(hit.url, hit.anchor, hit.unit.heading) for hit in hits] == [
+        (url, "", "The page"),
+        (f"{url}#own", "own", "Erase"),
+        (f"{url}#look", "look", "Look"),
+    ]
+    assert hits[2].breadcrumb == ("Guides", "The page", "Erase", "Look")
+    assert hits[0].breadcrumb == ("Guides", "The page") and hits[0].title == "The page"
+    own.save(tmp_path / "model")
+    loaded = Retriever.from_pretrained(str(tmp_path / "model"))
+    assert loaded.search(TOPICS[2], 1)[0][0].url == f"{url}#look"

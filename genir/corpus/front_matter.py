@@ -17,6 +17,7 @@ import yaml
 
 from genir.corpus.json_lines import shorten, string_advice
 from genir.corpus.metadata_values import MAX_VALUES
+from genir.errors import InputError
 from genir.json_parser import unique_fields
 from genir.toml_parser import parse_toml
 
@@ -210,6 +211,41 @@ _Loader.yaml_constructors = {
     **{STANDARD + tag: yaml.SafeLoader.yaml_constructors[STANDARD + tag]
        for tag in ("null", "map", "seq")},
 }  # fmt: skip
+
+
+class _ConfigLoader(_Loader):
+    """Loader of configurations: an unknown tag, e.g. `!ENV` or `!!python/name:`, is left out."""
+
+    yaml_constructors: ClassVar[dict[str | None, Callable[..., Any]]] = {}
+
+
+def _untagged(loader: _ConfigLoader, node: yaml.Node) -> Any:
+    """Return the value of a node without its tag; the tag itself for an empty one."""
+    if isinstance(node, yaml.ScalarNode):
+        return node.value or node.tag
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return {"": node.tag, **loader.construct_mapping(node, deep=True)}
+
+
+_ConfigLoader.yaml_constructors = {**_Loader.yaml_constructors, None: _untagged}
+
+
+def load_yaml(text: str, where: str) -> Any:
+    """Return the values of a configuration in YAML, as data: no tag constructs an object.
+
+    Raises:
+        InputError: It is not valid YAML; the message names `where`.
+    """
+    try:
+        return yaml.load(text, _ConfigLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{where}:{line}: not valid YAML ({error.problem}); correct it") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{where}: not valid YAML ({reason}); correct it") from None
 
 
 def _yaml(text: str) -> Any:

@@ -1,8 +1,9 @@
-"""Reader of a folder of Markdown, HTML and text files: one document for each page."""
+"""Reader of a folder of pages (`PARSERS` lists the formats): one document for each page."""
 
 import os
 import posixpath
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -11,21 +12,17 @@ from genir.arguments import is_blank
 from genir.atomic_dirs import is_enclosed, walk_paths
 from genir.corpus.front_matter import title_name
 from genir.corpus.layout import RECOGNISED_FILES
-from genir.corpus.page_parser import Page, parse_html, parse_markdown, parse_text
-from genir.corpus.page_urls import FRONT_PAGES, check_base_url, page_url
+from genir.corpus.page import Page
+from genir.corpus.page_parser import PARSERS
+from genir.corpus.page_urls import check_base_url, join_url, page_url
 from genir.corpus.serialization import FIELDS, document_of, key_of
+from genir.corpus.sites.find import find_site
+from genir.corpus.sites.site import FRONT_PAGES, Site, readable
 from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
 from genir.text_files import read_text
-from genir.types import Document
+from genir.types import Document, Section, Structure
 
-PARSERS: dict[str, Callable[[str], Page]] = {
-    ".md": parse_markdown,
-    ".markdown": parse_markdown,
-    ".html": parse_html,
-    ".htm": parse_html,
-    ".txt": parse_text,
-}
 ASSETS = frozenset(
     {".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".map", ".mp3",
      ".mp4", ".otf", ".png", ".svg", ".ttf", ".wav", ".webm", ".webp", ".woff", ".woff2"}
@@ -127,50 +124,133 @@ def read_page(file: Path, root: Path, base_url: str, notes: SkippedItems) -> Ite
     if not file.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{file}: is not below {root}; give the folder of pages that holds it")
     place = root / file.resolve().relative_to(root.resolve())
-    files = page_files(root, SkippedItems(str(root)))
-    if place not in files:
+    reader = _Reader(root, base_url, SkippedItems(str(root)))
+    key = place.relative_to(root).as_posix()
+    if key not in reader.keys:
         raise InputError(
-            f"{file}: hidden pages and links out of {root} are not read; move the page"
+            f"{file}: hidden pages, links out of {root} and files outside of its site are not "
+            "read; move the page"
         )
-    yield from _documents((place,), files, root, base_url, notes)
+    reader.notes = notes
+    document = reader.document(key)
+    if document is None:
+        raise InputError(f"{file}: the site does not publish it, or it has no text; choose another")
+    yield document
 
 
 def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
-    """Yield a document for each page below a folder.
+    """Yield a document for each page below a folder, in the order of the site's navigation.
 
-    Key: the path relative to the folder. URL: `base_url` and this path without its extension.
-    Title: the page's own, or the file name. Links to other pages of the folder are kept. Other
-    front matter fields are metadata.
+    Key: the path relative to the folder. URL: `base_url`, else that of the site's configuration,
+    and the path that its generator gives the page. Title: the page's own, or the file name. Links
+    to other pages of the folder are kept. Other front matter fields are metadata.
 
     Raises:
-        InputError: `base_url` is not a URL, or a page has another encoding, is malformed or empty.
+        InputError: `base_url` is not a URL, the site's configuration is malformed, or a page has
+            another encoding, is malformed or, in a folder without a generator, empty.
     """
-    files = page_files(folder, notes)
-    yield from _documents(files, files, folder, base_url, notes)
+    reader = _Reader(folder, base_url, notes)
+    for key in reader.keys:
+        document = reader.document(key)
+        if document is not None:
+            yield document
 
 
-def _documents(
-    wanted: Sequence[Path], files: Sequence[Path], folder: Path, base_url: str, notes: SkippedItems
-) -> Iterator[Document]:
-    """Yield the documents of wanted pages. files: all pages of the folder, for links and URLs."""
-    check_base_url(base_url)
-    targets = _link_targets([file.relative_to(folder).as_posix() for file in files])
-    for file in wanted:
-        path = file.relative_to(folder).as_posix()
-        key = key_of({"_id": _readable(path)}, str(file))
-        page = _parse(file)
+class _Reader:
+    """Converts the pages of a folder.
+
+    keys: paths of the site's pages relative to the folder, in the order of its navigation.
+    """
+
+    def __init__(self, folder: Path, base_url: str, notes: SkippedItems) -> None:
+        check_base_url(base_url)
+        site = find_site(folder)
+        self._folder, self._site, self.notes = folder, site, notes
+        self._base_url = base_url or site.base_url
+        files = page_files(folder, notes)
+        self._files = {file.relative_to(folder).as_posix(): file for file in files}
+        paths = {key: path for key in self._files if (path := self._path(key)) is not None}
+        for key in self._files.keys() - paths.keys():
+            notes.add(f"pages outside of {site.source.name}, the site's folder, are not read", key)
+        by_path = {path: key for key, path in paths.items()}
+        self._paths = paths
+        self._menu = site.menu(list(by_path))
+        self.keys = [by_path[path] for path in site.order(list(by_path))]
+        self._strip = "" if base_url in ("", site.base_url) else self._prefix()
+        self._targets = _link_targets(self.keys)
+        self._stems = frozenset(self._targets)
+        for key in self.keys:
+            url = self._url_path(key, {}).strip("/")
+            self._targets.setdefault(url, key)
+
+    def _path(self, key: str) -> str | None:
+        """Return a page's path in the site's folder; None if it is outside."""
+        if not self._site.generator:
+            return key
+        try:
+            place = (self._folder.resolve() / key).relative_to(self._site.source.resolve())
+        except ValueError:
+            return None
+        return place.as_posix()
+
+    def _prefix(self) -> str:
+        """Return the URL path of the folder, which a given base URL already has."""
+        folder, source = self._folder.resolve(), self._site.source.resolve()
+        if folder == source or not folder.is_relative_to(source):
+            return ""
+        return self._site.url_path(f"{folder.relative_to(source).as_posix()}/index.md", {})
+
+    def _url_path(self, key: str, fields: Mapping[str, Any]) -> str:
+        return self._site.url_path(self._paths[key], fields).removeprefix(self._strip)
+
+    def _url(self, key: str, fields: Mapping[str, Any]) -> str:
+        if not self._site.generator:
+            return page_url(self._base_url, key, self._stems)
+        return join_url(self._base_url, quote(self._url_path(key, fields)))
+
+    def document(self, key: str) -> Document | None:
+        """Return the document of a page; None if the site does not publish it."""
+        file, path, notes = self._files[key], self._paths[key], self.notes
+        name = key_of({"_id": _readable(key)}, str(file))
+        page = _parse(file, self._site)
+        if not self._site.is_page(path, page.fields):
+            notes.add("drafts and parts of pages are not read", key)
+            return None
+        if is_blank(page.text):
+            _check_blank(page, file, self._site)
+            notes.add("pages without text are not read", key)
+            return None
         if page.unclosed:
             notes.add(f"the text behind a <{page.unclosed}> that never ends is not read", key)
         if page.endless:
             notes.add("front matter that never ends is read as text", key)
         record = {
-            "_id": key,
+            "_id": name,
             "text": page.text,
-            "title": page.title or file.stem,
-            "url": page_url(base_url, key, targets),
-            "links": _links(page, (key, base_url), targets, notes),
+            "title": page.title or _file_title(path),
+            "url": self._url(key, page.fields),
+            "links": _links(page, (key, self._base_url), self._targets, notes),
         }
-        yield document_of(_metadata(page, key, notes) | record, str(file))
+        document = document_of(_metadata(page, key, notes) | record, str(file))
+        above = self._menu.get(path, ()) + self._site.navigation(path, page.fields)
+        return replace(document, structure=Structure(above, _sections(page), page.code))
+
+
+def _sections(page: Page) -> tuple[Section, ...]:
+    """Return a page's sections. The first heading of level 1 is the page's title, without anchor.
+
+    Docusaurus gives it none, and a link to it leads to the page.
+    """
+    first, *others = page.sections or (Section(0, 2, ""),)
+    if first.level == 1:
+        return replace(first, anchor=""), *others
+    return page.sections
+
+
+def _file_title(path: str) -> str:
+    """Return a title by the name of a file or, for an index, of its folder."""
+    folder, name = posixpath.split(posixpath.splitext(path)[0])
+    return readable(posixpath.basename(folder) if name in FRONT_PAGES and folder else name)
 
 
 def _readable(path: str) -> str:
@@ -197,18 +277,22 @@ def _metadata(page: Page, key: str, notes: SkippedItems) -> dict[str, Any]:
     return kept
 
 
-def _parse(file: Path) -> Page:
+def _parse(file: Path, site: Site) -> Page:
     try:
-        page = PARSERS[file.suffix.lower()](read_text(file, MAX_PAGE_CHARS).lstrip("\ufeff"))
+        source = read_text(file, MAX_PAGE_CHARS).lstrip("\ufeff")
+        return PARSERS[file.suffix.lower()](source, site, file)
     except ValueError as error:
         raise InputError(f"{file}: {error}; correct the page") from None
-    if is_blank(page.text):
-        if page.unclosed:
-            raise InputError(
-                f"{file}: no visible text: all of it is in an unclosed <{page.unclosed}>; close it"
-            )
+
+
+def _check_blank(page: Page, file: Path, site: Site) -> None:
+    """Raise InputError for an empty page without a generator, which may take its text elsewhere."""
+    if page.unclosed:
+        raise InputError(
+            f"{file}: no visible text: all of it is in an unclosed <{page.unclosed}>; close it"
+        )
+    if not site.generator:
         raise InputError(f"{file}: an empty text; write something or remove the file")
-    return page
 
 
 def _join(base_url: str, path: str) -> str:

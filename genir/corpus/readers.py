@@ -9,6 +9,7 @@ from genir.corpus.json_lines import json_records, shorten
 from genir.corpus.layout import COLLECTION_FILES, QUERY_FILES, find_file, note_ignored_files
 from genir.corpus.page_folder import is_page, page_files, read_page, read_pages
 from genir.corpus.serialization import document_of, has_url_links, query_of, record_from
+from genir.corpus.sites.find import find_site
 from genir.corpus.skipped_items import SkippedItems
 from genir.corpus.tsv import DOCUMENT_COLUMNS, QUERY_COLUMNS, judgements, tsv_records
 from genir.corpus.vectors import with_vectors
@@ -81,6 +82,15 @@ def holds_pages(path: Path) -> bool:
         f"{path}: no documents; put corpus.jsonl, collection.tsv or Markdown, HTML or text files "
         "into it"
     )
+
+
+def site_url(corpus: Path) -> str:
+    """Return the base URL that the site of a folder of pages is configured for, else "".
+
+    Raises:
+        InputError: The site's configuration is malformed.
+    """
+    return find_site(corpus).base_url if corpus.is_dir() and holds_pages(corpus) else ""
 
 
 def _read_documents(path: Path) -> Iterator[Document]:

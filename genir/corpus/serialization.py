@@ -13,10 +13,11 @@ from typing import Any
 from genir.arguments import is_blank, is_listable
 from genir.corpus.json_lines import check_byte_order_mark, shorten, string_advice
 from genir.corpus.metadata_values import check_name, check_text, check_value
+from genir.corpus.structure import structure_of, structure_record
 from genir.errors import InputError
-from genir.types import Document, Link, Query
+from genir.types import NO_STRUCTURE, Document, Link, Query
 
-FIELDS = ("_id", "title", "text", "url", "links")
+FIELDS = ("_id", "title", "text", "url", "links", "structure")
 """Fields with a fixed meaning; all other fields are metadata."""
 LINK_FIELDS = {"start", "end", "target"}
 
@@ -58,6 +59,7 @@ def document_of(record: Mapping[str, Any], where: str) -> Document:
         url=_string(values, "url", where),
         links=links_of(links, text, place),
         metadata=MappingProxyType(metadata),
+        structure=structure_of(values.get("structure", {}), text, place),
     )
 
 
@@ -223,7 +225,7 @@ def record_of(document: Document) -> dict[str, Any]:
             shape of a field of the document.
     """
     _check_types(document)
-    clash = set(document.metadata) & {"_id", "title", "text", "url"}
+    clash = set(document.metadata) & {"_id", "title", "text", "url", "structure"}
     if "links" in document.metadata and (
         document.links or not has_url_links(document.metadata["links"])
     ):
@@ -240,6 +242,8 @@ def record_of(document: Document) -> dict[str, Any]:
         record["url"] = document.url
     if document.links:
         record["links"] = link_records(document)
+    if document.structure != NO_STRUCTURE:
+        record["structure"] = structure_record(document.structure)
     return record | dict(document.metadata)
 
 

@@ -24,8 +24,9 @@ from genir.corpus.metadata_filters import COLUMNS as FILTERED
 from genir.corpus.metadata_filters import matching_rows
 from genir.corpus.metadata_index import MetadataIndex
 from genir.corpus.store_file import COLUMNS, check_file, fill, identity
+from genir.corpus.structure import structure_of
 from genir.errors import FolderError, InputError, did_you_mean
-from genir.types import Document, Filter, Link, as_filter
+from genir.types import NO_STRUCTURE, Document, Filter, Link, Structure, as_filter
 
 MAX_MASK_BYTES = 32 * MIB
 """Maximum size of the cached filter masks; least recently used ones are dropped."""
@@ -40,6 +41,7 @@ class Preview(NamedTuple):
     title: str
     url: str
     text: str
+    structure: Structure = NO_STRUCTURE
 
 
 class DocumentStore(Sequence[Document]):
@@ -184,7 +186,7 @@ class DocumentStore(Sequence[Document]):
 
     def _previews(self, keys: Sequence[str], whole: bool) -> dict[str, Preview]:
         rows = self._rows(
-            "SELECT key, title, url, text FROM documents "
+            "SELECT key, title, url, text, structure FROM documents "
             "WHERE key IN (SELECT value FROM json_each(?))",
             json.dumps(keys),
         )
@@ -194,11 +196,12 @@ class DocumentStore(Sequence[Document]):
                 raise FolderError(
                     f"{self.path}: damaged: document {key!r}: a column is not text; restore it"
                 )
-            title, url, text = values
+            title, url, text, record = values
+            structure = self._structure(key, text, record)
             if not whole:  # cut here: SQL's substr ends a text at a NUL
                 start = len(text) - len(text.lstrip()) if text[:1].isspace() else 0
                 text = text[start : start + PREVIEW_CHARACTERS]
-            found[key] = Preview(title, url, text)
+            found[key] = Preview(title, url, text, structure)
         return found
 
     def keys(self) -> list[str]:
@@ -286,15 +289,26 @@ class DocumentStore(Sequence[Document]):
 
     def _document(self, row: tuple[Any, ...]) -> Document:
         try:
-            key, title, text, url, links, metadata = row
+            key, title, text, url, links, metadata, record = row
             if not all(isinstance(value, str) for value in row):
                 raise TypeError("a column is not text")
             fields = self._fields(key, metadata)
             spans = tuple(Link(**link) for link in json.loads(links)) if links else ()
-            return Document(key, text, title, url, spans, MappingProxyType(fields))
+            structure = self._structure(key, text, record)
+            return Document(key, text, title, url, spans, MappingProxyType(fields), structure)
         except (TypeError, ValueError, RecursionError) as error:
             raise FolderError(
                 f"{self.path}: damaged: document {row[0]!r} cannot be read ({error}); restore it"
+            ) from None
+
+    def _structure(self, key: str, text: str, record: str) -> Structure:
+        if not record:
+            return NO_STRUCTURE
+        try:
+            return structure_of(json.loads(record), text, "")
+        except (ValueError, RecursionError, InputError) as error:
+            raise FolderError(
+                f"{self.path}: damaged: document {key!r} cannot be read ({error}); restore it"
             ) from None
 
     def _fields(self, key: str, metadata: str) -> dict[str, Any]:

@@ -14,19 +14,21 @@ from typing import Any
 
 from genir.corpus.metadata_filters import index_values
 from genir.corpus.serialization import link_records
+from genir.corpus.structure import structure_record
 from genir.errors import InputError
 from genir.types import Document
 
 APPLICATION = 0x67656E69  # "geni": marks the SQLite file as a document store
-VERSION = 2
-"""Format version of tables and values. In version 1, the index held true as 1."""
+VERSION = 3
+"""Format version of tables and values. In version 2, documents had no structure."""
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 PRAGMA synchronous = FULL;
 CREATE TABLE documents (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-    url TEXT NOT NULL, links TEXT NOT NULL, metadata TEXT NOT NULL
+    url TEXT NOT NULL, links TEXT NOT NULL, metadata TEXT NOT NULL,
+    structure TEXT NOT NULL
 );
 CREATE TABLE fields (
     field TEXT NOT NULL, value ANY NOT NULL, number INTEGER NOT NULL,
@@ -34,7 +36,7 @@ CREATE TABLE fields (
 ) STRICT, WITHOUT ROWID;
 """
 MASTER = "type, name, tbl_name, sql FROM sqlite_master"
-COLUMNS = "key, title, text, url, links, metadata"
+COLUMNS = "key, title, text, url, links, metadata, structure"
 
 
 Rows = Callable[..., Iterator[tuple[Any, ...]]]
@@ -82,8 +84,12 @@ def insert(connection: sqlite3.Connection, number: int, document: Document) -> N
     try:
         links = json.dumps(link_records(document)) if document.links else ""
         metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
-        values = (document.key, document.title, document.text, document.url, links, metadata)
-        connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values))
+        record = structure_record(document.structure)
+        structure = json.dumps(record, ensure_ascii=False) if record else ""
+        values = (document.key, document.title, document.text, document.url, links, metadata,
+                  structure)  # fmt: skip
+        statement = "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        connection.execute(statement, (number, *values))
         # SQLite's JSON functions would round numbers to 15 digits and cut texts at a NUL.
         entries = (
             (field, one, number)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.serialization import SchemeFiles
-from genir.identifiers.units import UnitOptions, has_units, unit_spans
+from genir.identifiers.units import UnitOptions, document_spans, has_units
 from genir.identifiers.vectors import require_documents
 from genir.types import Document, Identifier
 
@@ -45,7 +45,7 @@ class Atomic(Scheme):
 
     def _count(self, document: Document) -> int:
         """Return the number of units of a document."""
-        return len(unit_spans(document.text, self.options)) if has_units(self.options) else 1
+        return len(document_spans(document, self.options)) if has_units(self.options) else 1
 
     def mark_used(self, identifiers: Sequence[Identifier]) -> None:
         """Raise `size` to cover these identifiers."""

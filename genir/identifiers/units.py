@@ -1,4 +1,4 @@
-"""Units of long documents: windows of words, or sections by Markdown heading.
+"""Units of long documents: windows of words, or sections by heading.
 
 An encoder reads the first few hundred tokens of a text. A document of several units has an
 identifier, a vector and a word set for each, and its best unit ranks it.
@@ -9,20 +9,20 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from math import ceil
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from genir.config import StrictModel
 from genir.corpus.tokens import Span, word_spans
-from genir.types import Document
+from genir.types import Document, Section
 
 MIN_SECTION_SHARE = 0.25
 """A section with fewer words than this share of `unit_words` is joined with the next one."""
 GROWTH = 1.25
 """Factor by which windows grow until a document has at most `max_units`."""
 MAX_LOOK_BACK = 1 << 18
-"""Maximum number of characters before a unit in which its heading is searched."""
+"""Maximum number of characters before a unit in which its Markdown heading is searched."""
 
 _MARK = re.compile(
     r"^ {0,3}(?:(`{3,}(?=[^`\n]*$)|~{3,})|(#{1,6})(?=[ \t\n]|\Z))(.*)$", re.MULTILINE
@@ -34,7 +34,7 @@ class UnitOptions(StrictModel):
 
     units: Literal["none", "windows", "sections"] = Field(
         default="none",
-        description="units of a long document: windows of words, or sections by Markdown heading",
+        description="units of a long document: windows of words, or sections by heading",
     )
     unit_words: int = Field(default=150, ge=16, description="maximum number of words of a unit")
     unit_overlap: int = Field(
@@ -55,13 +55,6 @@ class UnitOptions(StrictModel):
                 f"{self.unit_words}; lower it"
             )
         return self
-
-
-class Heading(NamedTuple):
-    """A heading of a Markdown text, and the offset of its line."""
-
-    start: int
-    title: str
 
 
 def has_units(options: Any) -> bool:
@@ -92,19 +85,28 @@ def unit_documents(documents: Sequence[Document], options: Any) -> Sequence[Docu
     return [
         Document(document.key, document.text[start:end], document.title, vector=document.vector)
         for document in documents
-        for start, end in unit_spans(document.text, options)
+        for start, end in document_spans(document, options)
     ]
 
 
-def unit_spans(text: str, options: UnitOptions) -> list[Span]:
-    """Return the spans of characters of a text's units, in order; at least one."""
+def document_spans(document: Document, options: UnitOptions) -> list[Span]:
+    """Return the spans of a document's units. Sections are its own, else by Markdown heading."""
+    return unit_spans(document.text, options, document.structure.sections)
+
+
+def unit_spans(text: str, options: UnitOptions, sections: Sequence[Section] = ()) -> list[Span]:
+    """Return the spans of characters of a text's units, in order; at least one.
+
+    sections: sections of the text, by start; without any, Markdown headings begin sections.
+    """
     words = word_spans(text)
     if not words:
         return [(0, 0)]
     counts = [len(words)]
     if options.units == "sections":
         begins = [start for start, _ in words]
-        starts = [bisect_left(begins, heading.start) for heading in headings(text)]
+        parts = sections or markdown_sections(text)
+        starts = [bisect_left(begins, section.start) for section in parts]
         bounds = sorted({0, *starts, len(words)})
         counts = _joined([end - start for start, end in pairwise(bounds)], options)
     return [
@@ -148,8 +150,8 @@ def _windows(counts: Sequence[int], options: UnitOptions) -> Iterator[Span]:
             yield start + first, start + first + length
 
 
-def headings(text: str, start: int = 0, end: int | None = None) -> Iterator[Heading]:
-    """Yield the ATX headings (`## Title`) of a Markdown text that are not in fenced code."""
+def markdown_sections(text: str, start: int = 0, end: int | None = None) -> Iterator[Section]:
+    """Yield the sections of a Markdown text by ATX headings (`## Title`) outside of fenced code."""
     fence = ""
     for mark in _MARK.finditer(text, start, len(text) if end is None else end):
         ticks, hashes, rest = mark.groups()
@@ -158,28 +160,37 @@ def headings(text: str, start: int = 0, end: int | None = None) -> Iterator[Head
             closed = title.rstrip("#")
             if not closed or closed[-1] in " \t":
                 title = closed.rstrip()
-            yield Heading(mark.start(), title)
+            yield Section(mark.start(), len(hashes), title)
         elif ticks and not fence:
             fence = ticks
         elif ticks and ticks.startswith(fence) and not rest.strip():
             fence = ""
 
 
-def heading_of(text: str, unit: Span) -> str:
-    """Return the heading of the section in which a unit starts, else the first one in it, or ""."""
+def section_path(text: str, unit: Span, sections: Sequence[Section] = ()) -> list[Section]:
+    """Return the section of a unit after the sections that contain it, outermost first.
+
+    It is the section in which the unit starts, else the first one in it. Empty without sections.
+
+    Args:
+        text: Text of the document.
+        unit: Characters [start, end) of the unit.
+        sections: Sections of the text; without any, Markdown headings near the unit begin sections.
+    """
     start, end = unit
-    title = ""
-    for heading in headings(text, max(0, start - MAX_LOOK_BACK), end):
-        if heading.start > start and title:
+    path = list[Section]()
+    for section in sections or markdown_sections(text, max(0, start - MAX_LOOK_BACK), end):
+        if section.start >= end or (section.start > start and path):
             break
-        title = heading.title
-        if heading.start >= start:
+        path = [outer for outer in path if outer.level < section.level]
+        path.append(section)
+        if section.start >= start:
             break
-    return title
+    return path
 
 
 def spans_of(documents: Iterable[Document], options: Any) -> list[list[Span]] | None:
     """Return the spans of the units of each document; None without units."""
     if not has_units(options):
         return None
-    return [unit_spans(document.text, options) for document in documents]
+    return [document_spans(document, options) for document in documents]

@@ -286,4 +286,8 @@ def _refuse_check(check: object) -> None:
 
 def _hit(fields: dict[str, Any]) -> Hit:
     unit = fields.get("unit")
-    return Hit(**{**fields, "unit": None if unit is None else Unit(**unit)})
+    own = {
+        "unit": None if unit is None else Unit(**unit),
+        "breadcrumb": tuple(fields.get("breadcrumb", ())),
+    }
+    return Hit(**{**fields, **own})

@@ -250,7 +250,7 @@ class UnitMessage(BaseModel):
 
     start: int = Field(description="first character in the document's text")
     end: int = Field(description="end in the document's text, exclusive")
-    heading: str = Field(description="Markdown heading of the part; empty if there is none")
+    heading: str = Field(description="heading of the part; empty if there is none")
 
 
 class HitMessage(BaseModel):
@@ -271,6 +271,11 @@ class HitMessage(BaseModel):
     unit: UnitMessage | None = Field(
         default=None,
         description="part of the document that matches best; absent if the model has no units",
+    )
+    anchor: str = Field(description="fragment of `url` that leads to the section; may be empty")
+    breadcrumb: list[str] = Field(
+        description="titles of the navigation above the page, of the page, and of the headings "
+        "down to the section"
     )
 
 

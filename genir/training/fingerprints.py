@@ -8,6 +8,7 @@ name of an input, as shown in messages, to its fingerprint.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ FILE = "inputs.json"
 
 
 class DocumentDigest:
-    """Running digest of documents: keys, texts, titles, URLs, links and metadata."""
+    """Running digest of documents: keys, texts, titles, URLs, links, metadata and structure."""
 
     def __init__(self) -> None:
         self._sha = hashlib.sha256()
@@ -48,7 +49,7 @@ class DocumentDigest:
         for document in documents:
             links = [(link.start, link.end, link.target) for link in document.links]
             fields = [document.key, document.title, document.text, document.url, links,
-                      dict(document.metadata)]  # fmt: skip
+                      dict(document.metadata), astuple(document.structure)]  # fmt: skip
             self._sha.update(json.dumps(fields, sort_keys=True, default=str).encode())
             self.keys.add(document.key)
             yield document

@@ -16,6 +16,7 @@ from accelerate.utils import parse_flag_from_env
 
 from genir.config import Recipe
 from genir.corpus.query_digests import digests_of, merge_digests
+from genir.corpus.readers import site_url
 from genir.corpus.store import DocumentStore
 from genir.retriever import Retriever
 from genir.tasks.base import TrainQueries
@@ -131,7 +132,7 @@ def _prepare(run: TrainingRun, parent: Path | None, first: Path | None) -> None:
     facts = {"seconds": time.monotonic() - began}
     retriever.attachments["metrics.json"] = json.dumps(facts).encode()
     retriever.attachments[TRAIN_QUERIES] = _queries_known(recipe, split, made, (parent, first))
-    retriever.set_base_url(run.job.base_url)
+    retriever.set_base_url(run.job.base_url or site_url(run.job.corpus))
     require_unchanged_since(work.path, run.job, recipe)
     retriever.save(work.prepared)
     documents.close()

@@ -8,9 +8,10 @@ from genir.arguments import is_blank
 from genir.cancellation import raise_if_cancelled
 from genir.config import RerankSection
 from genir.corpus.lazy_hits import LazyHits
-from genir.corpus.store import PREVIEW_CHARACTERS
+from genir.corpus.store import PREVIEW_CHARACTERS, Preview
+from genir.corpus.tokens import Span
 from genir.decoding.aggregate import Ranked
-from genir.identifiers.units import heading_of
+from genir.identifiers.units import section_path
 from genir.models.reranker import Reranker
 from genir.types import Hit, HitList, Unit
 from genir.updates.loaded_model import LoadedModel
@@ -42,23 +43,37 @@ def make_answers(
         for rank, item in enumerate(own, start=1):
             preview = shown[table.keys[item.document]]
             span = table.unit(item.row)
-            unit = None if span is None else Unit(*span, heading_of(preview.text, span))
             text = preview.text if span is None else preview.text[slice(*span)]
             texts.append(text[:PREVIEW_CHARACTERS])
-            hits.append(
-                Hit(
-                    key=table.keys[item.document],
-                    score=item.score,
-                    rank=rank,
-                    identifier="" if closed else scheme.to_text(table.identifier(item.row)),
-                    title=preview.title,
-                    url=preview.url,
-                    unit=unit,
-                )
+            hit = Hit(
+                key=table.keys[item.document],
+                score=item.score,
+                rank=rank,
+                identifier="" if closed else scheme.to_text(table.identifier(item.row)),
+                title=preview.title,
             )
+            hits.append(_placed(hit, preview, span))
         found = HitList(hits, getattr(own, "proven", None))
         answers.append(LazyHits(query, found, texts))
     return answers
+
+
+def _placed(hit: Hit, preview: Preview, span: Span | None) -> Hit:
+    """Return a hit with its unit, the URL of its section, and the breadcrumb.
+
+    The breadcrumb names the page once: a heading of level 1 with its title is left out.
+    """
+    path = [] if span is None else section_path(preview.text, span, preview.structure.sections)
+    anchor = path[-1].anchor if path else ""
+    names = [one.title for one in path if one.level > 1 or one.title != preview.title]
+    url = f"{preview.url}#{anchor}" if anchor and preview.url else preview.url
+    return replace(
+        hit,
+        url=url,
+        unit=None if span is None else Unit(*span, path[-1].title if path else ""),
+        anchor=anchor,
+        breadcrumb=tuple(filter(None, (*preview.structure.navigation, preview.title, *names))),
+    )
 
 
 def rerank_answers(

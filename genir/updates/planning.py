@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from genir.corpus.json_lines import shorten
 from genir.corpus.serialization import documents_of, query_of
 from genir.errors import InputError
-from genir.identifiers.units import has_units, unit_documents, unit_spans
+from genir.identifiers.units import document_spans, has_units, unit_documents
 from genir.identifiers.used_identifiers import UsedIdentifiers
 from genir.models.insertion import ExistingDocuments, Insertable, NewDocument
 from genir.tasks.base import TrainQueries
@@ -111,7 +111,7 @@ def plan_upserts(
             own,
             as_row(embeddings[document.key]) if target.model.has_document_rows else None,
             len(queries.get(document.key, ())),
-            unit_spans(document.text, scheme.options) if has_units(scheme.options) else None,
+            document_spans(document, scheme.options) if has_units(scheme.options) else None,
         )
         for document, own in zip(documents, identifiers, strict=True)
     ]

@@ -4,8 +4,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from genir.corpus.markdown_table import enable_tables
+from genir.corpus.page import Anchor
 from genir.corpus.page_folder import read_pages
-from genir.corpus.page_parser import Anchor, parse_html, parse_markdown
+from genir.corpus.page_parser import parse_html, parse_markdown
 from genir.corpus.readers import read_corpus
 from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
@@ -89,7 +90,7 @@ def test_a_folder_of_pages(site):
     documents = {d.key: d for d in read_corpus(site, base_url="https://x.org/docs/")}
     assert list(documents) == ["a b.txt", "guide/index.html", "guide/install.md", "index.md"]
     assert documents["a b.txt"].url == "https://x.org/docs/a%20b"
-    assert documents["a b.txt"].title == "a b"
+    assert documents["a b.txt"].title == "A b"
     assert documents["guide/install.md"].title == "Install"
     links = {
         k: [(d.text[x.start : x.end], x.target) for x in d.links] for k, d in documents.items()

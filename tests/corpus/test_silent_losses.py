@@ -215,7 +215,7 @@ def test_pages_that_are_not_read_are_counted(tmp_path, caplog):
         tmp_path,
         {
             "A.MD": "# A\n\n[b](B) [c](c.html) [gone](gone.md) [x](https://y.org) [top](#top)",
-            "B.HTM": "<p>b</p>", "c.markdown": "c", "d.rst": "d", "e.rst": "e", "f.mdx": "f",
+            "B.HTM": "<p>b</p>", "c.markdown": "c", "d.tex": "d", "e.tex": "e", "f.adoc": "f",
             "logo.png": "", ".draft.md": "x", ".hidden/g.md": "g", ".git/h.md": "h",
             "queries.jsonl": QUERY, "qrels/train.tsv": QRELS, "Makefile": "x",
         },
@@ -230,8 +230,8 @@ def test_pages_that_are_not_read_are_counted(tmp_path, caplog):
         for note in (
             "symbolic links to folders are not followed: 1 ('loop')",
             "hidden pages are not read: 2 (such as '.draft.md')",
-            "files with the suffix .rst are not read: 2 (such as 'd.rst')",
-            "files with the suffix .mdx are not read: 1 ('f.mdx')",
+            "files with the suffix .tex are not read: 2 (such as 'd.tex')",
+            "files with the suffix .adoc are not read: 1 ('f.adoc')",
             "pipes, sockets and devices are not read: 1 ('pipe.md')",
             "files with no suffix are not read: 1 ('Makefile')",
             "links lead to no page of the folder: 1 ('A.MD -> gone.md')",

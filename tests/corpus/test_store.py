@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genir.corpus.overlay import MemoryStore, OverlayStore
 from genir.corpus.serialization import document_of
-from genir.corpus.store import DocumentStore
+from genir.corpus.store import DocumentStore, Preview
 from genir.errors import FolderError, InputError
 from genir.types import Document, Link
 
@@ -105,11 +105,13 @@ def test_a_filter_is_equality(tmp_path_factory, metadata, value):
 def test_previews_equal_the_fields_of_hits(store, monkeypatch):
     keys = [document.key for document in DOCUMENTS]
     shown = store.previews([*keys, "nowhere", "a"])
-    assert shown == {one.key: (one.title, one.url, one.text) for one in DOCUMENTS}
+    assert shown == {one.key: Preview(one.title, one.url, one.text) for one in DOCUMENTS}
     layered = OverlayStore(store.path)
     layered.upsert({1: Document("b", "two anew", "B"), 4: Document("e", "five")})
     assert layered.previews(["b", "e", "a"]) == {
-        "a": ("A", "u/a", "one"), "b": ("B", "", "two anew"), "e": ("", "", "five")
+        "a": Preview("A", "u/a", "one"),
+        "b": Preview("B", "", "two anew"),
+        "e": Preview("", "", "five"),
     }  # fmt: skip
     monkeypatch.setattr("genir.corpus.store.PREVIEW_CHARACTERS", 2)
     assert [layered.previews([key])[key].text for key in "abe"] == ["on", "tw", "fi"]

@@ -10,8 +10,8 @@ from genir.errors import InputError
 from genir.identifiers.registry import build_scheme, scheme_options
 from genir.identifiers.units import (
     UnitOptions,
-    heading_of,
-    headings,
+    markdown_sections,
+    section_path,
     unit_documents,
     unit_spans,
     units_text,
@@ -63,14 +63,14 @@ def test_a_short_text_is_one_unit(text, spans, units):
 
 
 def test_headings_are_found_outside_of_code():
-    assert [heading.title for heading in headings(MARKDOWN)] == ["Install it", "Use", "C#", ""]
-    assert [MARKDOWN[heading.start] for heading in headings(MARKDOWN)] == ["#"] * 4
-    assert not list(headings("#no heading\n    # code\n####### seven\ntext # here"))
+    titles = [heading.title for heading in markdown_sections(MARKDOWN)]
+    assert titles == ["Install it", "Use", "C#", ""]
+    assert [MARKDOWN[heading.start] for heading in markdown_sections(MARKDOWN)] == ["#"] * 4
+    assert not list(markdown_sections("#no heading\n    # code\n####### seven\ntext # here"))
     inline = "```x``` is code in a line\n# One\n~~~ `a`\n# code\n~~~\n```` `\n# Two\n"
-    assert [heading.title for heading in headings(inline)] == ["One", "Two"]
-    assert [heading.title for heading in headings("~~~\n```\n# code\n~~~~\n# Title ###")] == [
-        "Title"
-    ]
+    assert [heading.title for heading in markdown_sections(inline)] == ["One", "Two"]
+    fenced = "~~~\n```\n# code\n~~~~\n# Title ###"
+    assert [heading.title for heading in markdown_sections(fenced)] == ["Title"]
 
 
 def test_sections_begin_at_headings_and_long_ones_are_divided():
@@ -78,14 +78,14 @@ def test_sections_begin_at_headings_and_long_ones_are_divided():
     assert [MARKDOWN[start:end][:8] for start, end in spans] == [
         "intro\n\n#", "## Use #", "14 15 16", "32 33 34", "# C#\nthe"
     ]  # fmt: skip
-    titles = [heading_of(MARKDOWN, span) for span in spans]
+    titles = [section_path(MARKDOWN, span)[-1].title for span in spans]
     assert titles == ["Install it", "Use", "Use", "Use", "C#"]
 
 
 def test_short_sections_are_joined_until_they_fit():
     text = "\n".join(f"# part {n}\nword" for n in range(100))
     spans = unit_spans(text, options(units="sections", max_units=5))
-    assert len(spans) <= 5 and heading_of(text, spans[0]) == "part 0"
+    assert len(spans) <= 5 and section_path(text, spans[0])[-1].title == "part 0"
     assert text[spans[-1][0] :].startswith("# part ")
 
 

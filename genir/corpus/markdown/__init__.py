@@ -1,0 +1,1 @@
+"""Markdown of documentation sites: rendering, block extensions, templates and includes."""

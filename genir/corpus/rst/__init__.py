@@ -1,0 +1,1 @@
+"""reStructuredText of documentation sites: docutils with the directives and roles of Sphinx."""

@@ -1,0 +1,1 @@
+"""Documentation sites: the generator of a folder of pages, found by its configuration."""
