@@ -201,9 +201,7 @@ def test_a_late_answer_leaves_the_focus_where_the_user_placed_it(tiny_page):
     held = []
     tiny_page.route("**/v1/search", lambda route: held.append(route))
     with tiny_page.expect_request("**/v1/search"):
-        tiny_page.keyboard.press(
-            "Escape"
-        )  # the old results stay until the answer
+        tiny_page.keyboard.press("Escape")  # the old results stay until the answer
     tiny_page.keyboard.press("f")
     held[0].continue_()
     tiny_page.wait_for_selector("#results .old", state="detached")
