@@ -7,7 +7,7 @@ rows (`CSRChildren`).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -80,8 +80,9 @@ class ChildLists(ABC):
 
     def to(self, device: torch.device | str) -> Self:
         """Return a copy with all tensors on a device."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(v.to(device) if isinstance(v, Tensor) else v for v in values))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
     @abstractmethod
     def read(self, at: Nodes, least: int) -> Edges:

@@ -99,8 +99,8 @@ class Edges:
         def wide(tensor: Tensor) -> Tensor:
             return tensor.expand(batch, *tensor.shape[1:])
 
-        parts = (wide(tensor) for tensor in (self.first, self.bounds, self.used))
-        return Edges(*parts, self.candidates.map(wide))
+        first, bounds, used = (wide(tensor) for tensor in (self.first, self.bounds, self.used))
+        return Edges(first, bounds, used, self.candidates.map(wide))
 
     def select_first(self) -> "Edges":
         """Return the edges of the first query."""
