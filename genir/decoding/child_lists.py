@@ -8,7 +8,7 @@ rows (`CSRChildren`).
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -81,7 +81,9 @@ class ChildLists(ABC):
     def to(self, device: torch.device | str) -> Self:
         """Return a copy with all tensors on a device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {
+            name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)
+        }
         return replace(self, **moved)
 
     @abstractmethod
