@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs docs-serve serve results setup
+.PHONY: demo test lint docs docs-serve serve results screenshots setup
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -38,3 +38,7 @@ serve: $(READY)
 # Measure all recipes and render docs/results/recipes/; hours. RESULTS="--list" shows the state of each row.
 results: $(READY)
 	$(BIN)/python -m benchmarks.recipes $(RESULTS)
+
+# Pictures of the search page and the widget for the documentation, into docs/images. Needs Chromium; some minutes.
+screenshots: $(READY)
+	GENIR_PICTURES=docs/images $(BIN)/python -m pytest tests/serving/page/test_page_pictures.py

@@ -13,10 +13,12 @@ from statistics import median
 from typing import Any
 
 import typer
+from ir_measures import R
 from scipy.stats import binomtest, ttest_rel
 from sklearn.metrics import roc_auc_score
 
 from genir.baselines.bm25 import Bm25
+from genir.baselines.dense import Dense
 from genir.cli import guarded
 from genir.config import DecodingSection
 from genir.console import print_line
@@ -24,12 +26,14 @@ from genir.corpus.readers import read_corpus, read_qrels, read_queries
 from genir.corpus.trec_runs import read_run
 from genir.evaluation.measures import evaluate, judgements, means
 from genir.evaluation.significance import p_greater
+from genir.models.encoder import TextEncoder
 from genir.models.encoder_head.model import WORD_WEIGHTS, EncoderHeadModel
 from genir.retriever import Retriever
 from genir.types import Hit, Searcher
 
 NAME = re.compile(r"\b(?:[a-z]+[A-Z]\w+|[A-Z][a-z]+[A-Z]\w+|\w+_\w+|\w+(?:\.\w+){2,})\b")
 """Names in code style: camel case, underscores, or three parts with dots."""
+RECALLS = (R @ 2, R @ 10, R @ 100)
 MEASURES = ("Success@1", "Success@10", "RR@10")
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -142,6 +146,21 @@ def word_weights(folder: Path, queries: Path, qrels: Path) -> None:
         run = dict(zip(asked, retriever.search(list(asked.values()), 10), strict=True))
         found = means(evaluate(run, read_qrels(qrels)))
         print_line(f"{weight:g}: RR@10 {found['RR@10']:.4f}, nDCG@10 {found['nDCG@10']:.4f}")
+
+
+@app.command()
+def recall(corpus: Path, folders: list[Path]) -> None:
+    """Print Recall@2, @10 and @100 on the test queries of BM25, MiniLM and models."""
+    queries, qrels = read_queries(corpus), read_qrels(corpus / "qrels" / "test.tsv")
+    asked = {key: queries[key].text for key in judgements(qrels)}
+    documents = list(read_corpus(corpus))
+    systems: dict[str, Any] = {"BM25": Bm25.fit(documents)}
+    systems["dense"] = Dense.fit(documents, TextEncoder.pretrained())
+    systems |= {str(folder): Retriever.load(folder) for folder in folders}
+    for name, system in systems.items():
+        run = dict(zip(asked, system.search(list(asked.values()), 100), strict=True))
+        found = means(evaluate(run, qrels, measures=RECALLS))
+        print_line(f"{name}: " + ", ".join(f"{one} {value:.3f}" for one, value in found.items()))
 
 
 def compare(qrels: Path, runs: Mapping[str, Mapping[str, Sequence[Hit]]]) -> None:

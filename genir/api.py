@@ -18,7 +18,7 @@ from genir.corpus.tsv import HEADER
 from genir.corpus.vectors import with_vectors
 from genir.corpus.writer import write_corpus
 from genir.errors import InputError
-from genir.evaluation.checks import require_live_judgements
+from genir.evaluation.checks import require_live_judgements, require_query_vectors
 from genir.evaluation.compare import RUN_DEPTH, measure_searcher
 from genir.evaluation.incremental import QuerySplits
 from genir.evaluation.measures import MEASURES
@@ -185,6 +185,8 @@ def evaluate(
     if k < deepest:
         raise InputError(f"k = {k}: the measures look at {deepest} hits; give at least as many")
     asked, judged = as_queries(queries), as_qrels(qrels)
+    if query_vectors is None and isinstance(retriever, Retriever):
+        require_query_vectors(retriever, "query_vectors")
     if query_vectors is not None:
         texts, wanted = {one.key: one for one in asked}, [one.query for one in judged]
         asked = list(with_vectors(texts, query_vectors, wanted).values())

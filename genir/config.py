@@ -7,6 +7,7 @@ with `validate`.
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Literal, TypeVar
@@ -115,7 +116,7 @@ class LossSection(VariantSection):
 
 
 class TrainingSection(StrictModel):
-    """`[training]`: parameters of the training loop. AdamW; lengths are in tokens.
+    """`[training]`: parameters of the training loop; lengths are in tokens.
 
     Newly initialised parameters, including all of a model from scratch, have their own learning
     rate and no weight decay.
@@ -127,14 +128,32 @@ class TrainingSection(StrictModel):
         default="train",
         description="skip: keep the initial model if there are no train or generated queries",
     )
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=256, ge=1, description="examples of a process")
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, description="batches of a step; their mean loss counts"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="less memory: layers are computed again in the backward pass"
+    )
+    optimizer: Literal["adamw", "adafactor", "rmsprop"] = Field(
+        default="adamw", description="adafactor: with the learning rates of the recipe"
+    )
+    schedule: Literal["cosine", "linear", "inverse-square-root", "constant"] = Field(
+        default="cosine", description="of the learning rates, after the warmup"
+    )
     learning_rate: float = Field(default=5e-5, gt=0)
     head_learning_rate: float = Field(
         default=2e-3, gt=0, description="of newly initialized parameters"
     )
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, lt=1, description="fraction of the steps")
-    max_norm: float = Field(default=1.0, gt=0, description="gradient clipping")
+    max_norm: float = Field(default=1.0, ge=0, description="gradient clipping; 0 = none")
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="measure and keep the exponential moving average of the weights; 0 = none",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     dev_queries: int = Field(default=500, ge=0, description="held out of the train queries")
@@ -153,8 +172,9 @@ class DecodingSection(VariantSection):
     registry = "genir.decoding.strategies.registry:STRATEGIES"
     strategy: str = "beam"
     beams: int = Field(default=20, ge=1)
-    softmax: Literal["vocabulary", "trie"] = Field(
-        default="vocabulary", description="normalise over the vocabulary, or over legal symbols"
+    softmax: Literal["vocabulary", "trie", "none"] = Field(
+        default="vocabulary",
+        description="normalise over the vocabulary or over legal symbols; none: sums of logits",
     )
     spelling: bool = Field(
         default=False, description="add the nearest word of the corpus after each unknown one"
@@ -292,12 +312,28 @@ def _fields(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
+PAPERS = "papers"
+"""Folder of the paper profiles, and the first part of their names."""
+
+
 def recipe_names() -> list[str]:
-    """Return the names of the built-in recipes."""
-    folder = resources.files("genir") / "recipes"
-    return sorted(
-        f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")
-    )
+    """Return the names of the built-in recipes, without the paper profiles."""
+    return _stems(resources.files("genir") / "recipes")
+
+
+def profile_names() -> list[str]:
+    """Return the names of the paper profiles, e.g. `papers/dsi`: values of the papers' authors."""
+    return [f"{PAPERS}/{name}" for name in _stems(resources.files("genir") / "recipes" / PAPERS)]
+
+
+def _stems(folder: Traversable) -> list[str]:
+    files = (file.name for file in folder.iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def is_recipe(name: str) -> bool:
+    """Return whether a name is a recipe's: built in, a paper profile, or a .toml file."""
+    return name.endswith(".toml") or name in recipe_names() or name in profile_names()
 
 
 def load_recipe(name: str | Path, settings: str | Sequence[str] = ()) -> Recipe:
@@ -332,17 +368,18 @@ def _inherit(values: dict[str, Any]) -> None:
 
 def _recipe_text(name: str | Path) -> tuple[str, str]:
     path = as_path(name, "recipe")
-    if path.suffix == ".toml" or "/" in str(name):
-        if not path.is_file():
-            raise InputError(
-                f"{path}: no such recipe file; give a path to a .toml file or a name: "
-                f"{', '.join(recipe_names())}"
-            )
-        return read_text(path, MAX_RECIPE_CHARS), str(path)
-    if str(name) not in recipe_names():
-        raise InputError(f"unknown recipe {str(name)!r}{did_you_mean(str(name), recipe_names())}")
-    file = resources.files("genir") / "recipes" / f"{name}.toml"
-    return file.read_text(encoding="utf-8"), f"recipe {name}"
+    known = [*recipe_names(), *profile_names()]
+    if str(name) in known:
+        file = resources.files("genir") / "recipes" / f"{name}.toml"
+        return file.read_text(encoding="utf-8"), f"recipe {name}"
+    if path.suffix != ".toml" and ("/" not in str(name) or path.parent == Path(PAPERS)):
+        raise InputError(f"unknown recipe {str(name)!r}{did_you_mean(str(name), known)}")
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such recipe file; give a path to a .toml file or a name: "
+            f"{', '.join(recipe_names())}"
+        )
+    return read_text(path, MAX_RECIPE_CHARS), str(path)
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -5,6 +5,22 @@ from pathlib import Path
 from genir.errors import InputError
 
 
+def may_be_of_hub(name: str) -> bool:
+    """Return whether a name may be one of the hub: `name` or `owner/name`, and not a path."""
+    return not name.startswith((".", "/", "~")) and name.count("/") <= 1
+
+
+def local_folder(path: Path) -> Path:
+    """Return a local model folder, or that of a hub name after its download.
+
+    Raises:
+        InputError: A name that is no path, and that the hub does not have.
+    """
+    if path.exists() or not may_be_of_hub(str(path)):
+        return path  # a missing folder is reported where it is read
+    return Path(download(str(path)))
+
+
 def download(name: str) -> str:
     """Download a model folder from the hub, and return its local path.
 

@@ -64,12 +64,7 @@ def check_manifest(folder: Path) -> dict[str, Any]:
         InputError: names the first file that fails.
     """
     path = folder / NAME
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such model folder; train one with train.py, or check the path"
-        )
-    if not path.is_file():
-        raise InputError(f"{path}: missing, so this is not a genir model folder; check the path")
+    require_folder(folder)
     manifest = read_json(path)
     try:
         files = {
@@ -88,6 +83,18 @@ def check_manifest(folder: Path) -> dict[str, Any]:
     for name, (size, digest) in files.items():
         _check_file(folder / name, size, digest)
     return manifest
+
+
+def require_folder(folder: Path) -> None:
+    """Raise InputError unless a path is a model folder; its files are not read."""
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such model folder; train one with train.py, or check the path"
+        )
+    if not (folder / NAME).is_file():
+        raise InputError(
+            f"{folder / NAME}: missing, so this is not a genir model folder; check the path"
+        )
 
 
 def check_format(folder: Path, manifest: Mapping[str, Any] | None = None) -> None:

@@ -9,7 +9,7 @@ A package adds a variant through an entry point. Its name is the variant's name 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import TypeVar, cast
 
 from genir.errors import InputError, did_you_mean
@@ -24,7 +24,13 @@ class Registry(Mapping[str, type[T]]):
     """
 
     def __init__(
-        self, group: str, key: str, base: type, classes: Iterable[type[T]], attribute: str = "name"
+        self,
+        group: str,
+        key: str,
+        base: type,
+        classes: Iterable[type[T]],
+        attribute: str = "name",
+        lazy: Mapping[str, str] | None = None,
     ) -> None:
         """Make a registry of genir's own classes.
 
@@ -34,22 +40,29 @@ class Registry(Mapping[str, type[T]]):
             base: Class that each entry point must be a subclass of.
             classes: The classes that come with genir.
             attribute: Class attribute that holds the name.
+            lazy: Further classes that come with genir, by name: "module:Class", imported when
+                looked up.
         """
         self.group = group
         self._section, self._key = key.split()
         self._base = base
         self._attribute = attribute
         self._own: dict[str, type[T]] = {getattr(one, attribute): one for one in classes}
+        self._lazy = {name: EntryPoint(name, value, group) for name, value in (lazy or {}).items()}
 
     def __iter__(self) -> Iterator[str]:
         names = (point.name for point in self._points())
-        return iter(dict.fromkeys([*self._own, *names]))
+        return iter(dict.fromkeys([*self._own, *self._lazy, *names]))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or any(point.name == name for point in self._points())
+        return (
+            name in self._own
+            or name in self._lazy
+            or any(point.name == name for point in self._points())
+        )
 
     def __getitem__(self, name: str) -> type[T]:
         """Return the class of a name.
@@ -59,13 +72,16 @@ class Registry(Mapping[str, type[T]]):
             InputError: A name that is declared twice, and an entry point that cannot be used.
         """
         points = [point for point in self._points() if point.name == name]
-        sources = [*(["genir"] if name in self._own else []), *map(_package, points)]
+        own = name in self._own or name in self._lazy
+        sources = [*(["genir"] if own else []), *map(_package, points)]
         if len(sources) > 1:
             raise InputError(
                 f"{self._where(name)}: {' and '.join(sources)} have this name; uninstall "
                 f"{sources[-1]}, or rename its entry point of {self.group}"
             )
-        return self._load(points[0]) if points else self._own[name]
+        if points:
+            return self._load(points[0])
+        return cast(type[T], self._lazy[name].load()) if name in self._lazy else self._own[name]
 
     def find(self, name: str) -> type[T]:
         """Return the class of a name. Raises InputError with the nearest name where it is unknown.
@@ -78,7 +94,7 @@ class Registry(Mapping[str, type[T]]):
         return self[name]
 
     def _points(self) -> tuple[EntryPoint, ...]:
-        return _entry_points(self.group, tuple(sys.path))
+        return tuple(_entry_points(tuple(sys.path)).select(group=self.group))
 
     def _where(self, name: str) -> str:
         return f"{self._section} {self._key} = {name!r}"
@@ -107,9 +123,9 @@ class Registry(Mapping[str, type[T]]):
 
 
 @lru_cache(maxsize=32)
-def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group. path: `sys.path`, so that a change of it is noticed."""
-    return tuple(entry_points(group=group))
+def _entry_points(path: tuple[str, ...]) -> EntryPoints:
+    """Return all entry points. path: `sys.path`, so that a change of it is noticed."""
+    return cast(EntryPoints, entry_points())  # before Python 3.12 also a dict
 
 
 def _package(point: EntryPoint) -> str:

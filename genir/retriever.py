@@ -15,25 +15,26 @@ from genir import hub
 from genir.arguments import as_count, as_counts, as_keys, as_path, as_text
 from genir.config import Recipe
 from genir.corpus.lazy_hits import LazyHits
+from genir.corpus.page_urls import move_url
 from genir.corpus.store import DocumentStore
 from genir.corpus.vectors import as_queries, with_document_vectors
 from genir.decoding.decoder import Decoder
-from genir.decoding.filters import FilterSpec
 from genir.decoding.identifier_shares import document_shares
 from genir.decoding.row_mask import RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
-from genir.models.checkpoint_checks import may_be_of_hub
 from genir.models.devices import as_device
 from genir.models.eval_mode import evaluating
 from genir.models.insertion import protect_queries
 from genir.models.reranker import Reranker
 from genir.tasks.base import TrainQueries
-from genir.types import Capabilities, Hit, HitList
+from genir.types import Capabilities, FilterSpec, Hit, HitList
 from genir.updates import saving
 from genir.updates.answers import make_answers, rerank_answers
+from genir.updates.difference import MAX_DELETED_SHARE, Difference
 from genir.updates.index import Index
+from genir.updates.mirror import mirror
 from genir.updates.updates import Check, Given, QueriesByKey, Updates
 from genir.updates.versions import Version
 
@@ -46,6 +47,7 @@ class Retriever:
 
     Attributes:
         updates: The model at its current version, and the journal of its folder.
+        shown_base_url: Base URL of the hits instead of the model's; None for the model's.
 
     Examples:
         >>> from genir import Retriever
@@ -57,6 +59,7 @@ class Retriever:
 
     def __init__(self, updates: Updates) -> None:
         self.updates = updates
+        self.shown_base_url: str | None = None
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
@@ -79,9 +82,7 @@ class Retriever:
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
-        if as_path(name, "name").exists() or not may_be_of_hub(str(name)):
-            return cls.load(name, device)  # reports the error of a path
-        return cls.load(hub.download(name), device)
+        return cls.load(hub.local_folder(as_path(name, "name")), device)
 
     def __repr__(self) -> str:
         return (
@@ -145,6 +146,15 @@ class Retriever:
     def version(self) -> int:
         """Number of acknowledged changes; it never decreases."""
         return self.index.version
+
+    @property
+    def base_url(self) -> str:
+        """Prefix of the URLs of pages; "" if they are relative."""
+        return self.index.base_url
+
+    def shown_url(self, url: str) -> str:
+        """Return the URL of a document under `shown_base_url`."""
+        return url if (new := self.shown_base_url) is None else move_url(url, self.base_url, new)
 
     @property
     def bytes_per_document(self) -> float:
@@ -266,7 +276,7 @@ class Retriever:
             found = make_answers(loaded, own, ranked, masks.restrict_scores)
             if reranker is not None:
                 found = rerank_answers(reranker, section, found, [ks[q] for q in batch])
-            matches += found
+            matches += [one.with_urls(self.shown_url) for one in found]
         return matches
 
     def shares(
@@ -398,6 +408,31 @@ class Retriever:
         """
         return self.updates.delete(keys, check)
 
+    def mirror(
+        self,
+        documents: str | Path | Given,
+        max_deleted: float = MAX_DELETED_SHARE,
+        dry_run: bool = False,
+    ) -> Difference:
+        """Make the documents of the model equal to the given ones, as one change.
+
+        Unchanged documents are not touched. A document with another key, URL or metadata but the
+        same title and text keeps its identifiers or parameters.
+
+        Args:
+            documents: All documents of the model: a path that `genir train --corpus` takes, whose
+                URLs get the model's base URL, or documents as for `add`.
+            max_deleted: Maximum share of the live documents that may be deleted, 0 to 1.
+            dry_run: Only return the difference.
+
+        Returns:
+            The difference between the model and the documents before the change.
+
+        Raises:
+            InputError: More documents would be deleted, or as for `add`; nothing has changed.
+        """
+        return mirror(self.updates, documents, max_deleted, dry_run)
+
     def rollback(self, version: int) -> None:
         """Restore the documents of an earlier version, as a new change.
 
@@ -429,8 +464,19 @@ class Retriever:
         self.updates.loaded = self.updates.loaded.with_protected_queries(protected)
 
     def set_base_url(self, base_url: str) -> None:
-        """Set the prefix of page URLs, for the next save."""
-        self.updates.loaded = self.updates.loaded.with_base_url(base_url)
+        """Set the prefix of page URLs. A saved model's folder is rewritten, as a new version.
+
+        URLs of documents with the former prefix get the new one. Versions before this one can no
+        longer be restored.
+
+        Args:
+            base_url: For example https://example.org/docs; "" for relative URLs.
+
+        Raises:
+            InputError: Not a URL, the identifiers are made of the URLs, or the folder cannot be
+                written.
+        """
+        saving.set_base_url(self.updates, base_url)
 
     def set_rerank(self, model: str, top_n: int | None = None) -> None:
         """Re-rank hits from the next search on, also after the next save.

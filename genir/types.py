@@ -242,6 +242,10 @@ class Selection:
         )
 
 
+FilterSpec = Filter | Selection | None
+"""Filter of one query; None for all documents."""
+
+
 class Searcher(Protocol):
     """A system that ranks documents for queries: a model, a baseline, or a fusion of both."""
 

@@ -51,14 +51,15 @@ COMMANDS = tuple(product(SYNONYMS, THINGS))
 """40 documents: each verb applied to each thing."""
 
 
-# Tests that drive a browser or other processes, or that measure time: another program on the machine
-# can make one fail. They are repeated, at most twice, and the summary lists each repetition.
+# Tests that drive a browser or other processes, or that measure time: a busy machine can make one
+# fail. They are repeated, at most twice, and the summary lists each repetition.
 TIMED = (
     "benchmarks/test_load.py",
     "corpus/test_spelling.py",
     "corpus/test_tokens.py",
     "folders",
     "serving",
+    "test_cli_imports.py",
     "test_growth.py",
     "test_serve_your_own.py",
     "test_stop_request.py",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -12,10 +13,12 @@ import pytest
 import typer
 from in_process import run
 
+from genir import __version__
 from genir.cli import app
-from genir.config import recipe_names
+from genir.config import is_recipe, load_recipe, recipe_names
+from genir.recipe_facts import GROUPS, read_facts
 
-MAIN = "from genir.cli import main; main()"
+MAIN = "import sys; sys.argv[0] = 'genir'; from genir.cli import main; main()"
 RAW = b"caf\xe9"
 BAD = os.fsdecode(RAW)
 ENGLISH = re.compile(r"\[[^\]]*\]")
@@ -156,8 +159,72 @@ def test_recipes_are_whole_when_piped(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert run("recipes") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(recipe_names())
-    assert [line.split()[0] for line in lines[1:]] == recipe_names()
+    for name in recipe_names():
+        (line,) = [line for line in lines if line.startswith(f" {name} ")]
+        assert load_recipe(name).description in line
+
+
+def test_recipes_are_grouped_with_their_costs(capsys):
+    assert run("recipes") == 0
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert [block.splitlines()[0] for block in blocks[:-1]] == list(GROUPS.values())
+    default = next(line for line in blocks[0].splitlines() if line.startswith(" default "))
+    facts = read_facts()["default"]
+    assert default.split()[-3:] == ["optional", f"{facts.minutes:.0f}", "3,076"]
+    assert run("recipes", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["recipe"] for one in listed] == list(read_facts())
+    assert all(one["description"] and one["paper"] for one in listed)
+
+
+def test_the_facts_of_recipes_are_complete():
+    facts = read_facts()
+    assert sorted(facts) == recipe_names()
+    for name, own in facts.items():
+        recipe = load_recipe(name)
+        alone = {section.task for section in recipe.tasks} <= {"queries", "write-queries"}
+        generated = is_recipe(recipe.pseudo_queries.source)
+        assert own.needs_train_queries == (alone or generated), name
+
+
+def test_tables_fit_the_terminal(monkeypatch):
+    """A table is as wide as the terminal, and no name is cut."""
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - the child
+        os.execvpe(sys.executable, [sys.executable, "-c", MAIN, "recipes"],
+                   {**os.environ, "COLUMNS": "80", "TERM": "dumb"})  # fmt: skip
+    shown = b""
+    while True:
+        try:
+            block = os.read(terminal, 1 << 16)
+        except OSError:  # Linux reports the end of a closed terminal so
+            break
+        if not block:
+            break
+        shown += block
+    assert os.waitpid(pid, 0)[1] == 0
+    lines = shown.decode().splitlines()
+    assert all(len(line) <= 80 for line in lines if not line.startswith("minutes"))
+    assert all(any(line.startswith(f" {name} ") for line in lines) for name in recipe_names())
+
+
+def test_the_version_is_printed(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"genir {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("genir se", {"search", "serve"}),
+        ("genir train ultron-p", {"ultron-pq", "ultron-pq-general", "ultron-pq-search"}),
+        ("genir search --prec", {"--precision"}),
+    ],
+)
+def test_the_shell_completes(words, expected):
+    done = genir(_GENIR_COMPLETE="complete_bash", COMP_WORDS=words,
+                 COMP_CWORD=str(len(words.split()) - 1))  # fmt: skip
+    assert set(done.stdout.decode().split()) == expected, done.stderr
 
 
 # --- help ------------------------------------------------------------------------------------

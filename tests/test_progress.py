@@ -1,6 +1,6 @@
 import pytest
 
-from genir.progress import tracked
+from genir.progress import tracked, waiting
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -26,3 +26,30 @@ def test_without_a_bar_nothing_is_started(monkeypatch):
     monkeypatch.setattr("genir.progress.Console", None)  # fails if it is called
     items = [7, 8]
     assert tracked(items, "") is items
+
+
+def test_a_pipe_gets_lines_with_an_estimate(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    clock = iter(range(0, 1000, 3))  # seconds
+    monkeypatch.setattr("genir.progress.monotonic", lambda: next(clock))
+    assert list(tracked(range(9), "embedding")) == list(range(9))
+    assert capsys.readouterr().err.splitlines() == [
+        "embedding: 1 of 9, about 48 s left",
+        "embedding: 5 of 9, about 14 s left",
+    ]
+
+
+@pytest.mark.parametrize("silent", [0.0, 60.0])
+def test_a_wait_without_steps_is_one_line(silent, capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setattr("genir.progress.SILENT_S", silent)
+    with waiting("loading model") as shown:
+        shown._timer.join(0 if silent else 10)
+    assert capsys.readouterr().err == ("" if silent else "loading model ...\n")
+
+
+def test_a_wait_shows_a_spinner_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with waiting("loading model"):
+        pass
+    assert "loading model" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from genir import Retriever, evaluate, load_recipe, train, write_vectors
 from genir.corpus.lazy_hits import LazyHits
 from genir.corpus.readers import read_corpus, read_qrels, read_queries
 from genir.errors import InputError
+from genir.evaluation.runner import build_baselines
 from genir.models.encoder_head.model import TRAINED_WEIGHT
 from genir.training.pipeline import TrainingJob
 from genir.training.resolve import resolve
@@ -249,6 +250,28 @@ def test_evaluation_needs_the_vectors_of_the_queries(
     assert len(read_queries(tiny_corpus / "queries.jsonl")) > len(measured.per_query)
 
 
+def test_evaluation_from_python_needs_the_vectors_too(untrained):
+    with pytest.raises(InputError, match="query_vectors: this model has no encoder of its own"):
+        evaluate(untrained, {"q": "copy"}, {"q": {"copy-file": 1}})
+
+
+def test_train_queries_without_vectors_are_named(tiny_corpus, files, tmp_path, capsys):
+    made = train(
+        tiny_corpus, out=tmp_path / "m", settings=SETTINGS, vectors=files[0] / "d.safetensors"
+    )
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "The train queries have no vectors and are not used" in shown
+    assert "Dev queries have no vectors: dev figures are by words alone" in shown
+    np.testing.assert_allclose(made.model.head.row_vectors(), list(files[1].values()), atol=1e-5)
+    train(
+        tiny_corpus, out=tmp_path / "q", settings=SETTINGS, vectors=files[0] / "d.safetensors",
+        query_vectors=files[0] / "q.safetensors",
+    )  # fmt: skip
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "the mean of the vectors of its document and of its train queries" in shown
+    assert "have no vectors" not in shown
+
+
 def test_recipes_that_do_not_fit_given_vectors(tiny_corpus, files, tmp_path):
     path = str(files[0] / "d.safetensors")
     for settings, message in (
@@ -292,3 +315,72 @@ def test_a_vector_without_text_is_not_reranked():
     ]
     assert [one.texts for one in found] == [["x", "xxx"], ["xxx", "xx"]]
     assert {query for query, _ in scored} == {"text"}
+
+
+def _dense_rr(model, files, corpus, capsys, *more):
+    """Return RR@10 of the dense baseline on the test queries, and the notes."""
+    out = model.parent / "e.json"
+    arguments = ["--queries", str(corpus / "queries.jsonl"), "--baselines", "dense", "--qrels",
+                 str(corpus / "qrels" / "test.tsv"), "--json", str(out), "--query-vectors",
+                 str(files[0] / "q.safetensors"), "--latency-queries", "0", *more]  # fmt: skip
+    assert run("evaluate", str(model), *arguments) == 0
+    found = json.loads(out.read_text())["systems"]["dense"]["RR@10"]
+    return found, capsys.readouterr().err
+
+
+def _judged_documents(corpus):
+    return {one.document for one in read_qrels(corpus / "qrels" / "test.tsv")}
+
+
+def test_dense_finds_rows_without_keys_after_changes(tiny_corpus, files, tmp_path, capsys):
+    keys = list(files[1])
+    np.save(tmp_path / "d.npy", np.stack(list(files[1].values())))
+    rows = list(read_corpus(tiny_corpus))
+    retriever = train(rows, out=tmp_path / "m", settings=SETTINGS, vectors=tmp_path / "d.npy")
+    gone = next(key for key in keys if key not in _judged_documents(tiny_corpus))
+    retriever.delete(gone)
+    assert _dense_rr(tmp_path / "m", files, tiny_corpus, capsys)[0] > 0.95
+    retriever.add({"_id": "new", "text": "Polish a lens."}, vectors={"new": files[1][gone]})
+    asked = ["evaluate", str(tmp_path / "m"), "--queries", str(tiny_corpus / "queries.jsonl"),
+             "--qrels", str(tiny_corpus / "qrels" / "test.tsv"), "--baselines", "dense",
+             "--query-vectors", str(files[0] / "q.safetensors")]  # fmt: skip
+    assert run(*asked) == 2
+    assert "'new' was added or replaced after the training" in capsys.readouterr().err
+    retriever.delete("new")
+    retriever.compact()  # forgets the deleted documents, and so the order of the file
+    assert run(*asked) == 2
+    assert "40 vectors for 39 keys" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_dense_notices_another_file_of_vectors(tiny_corpus, files, tmp_path, capsys):
+    path, keys = tmp_path / "d.safetensors", list(files[1])
+    rows = np.stack(list(files[1].values()))
+    write_vectors(path, keys, rows)
+    documents = list(read_corpus(tiny_corpus))
+    retriever = train(documents, out=tmp_path / "m", settings=SETTINGS, vectors=path)
+    found, notes = _dense_rr(tmp_path / "m", files, tiny_corpus, capsys)
+    assert found > 0.95 and "has changed" not in notes
+    retriever.add({"_id": "new", "text": "Polish a lens."}, vectors={"new": np.ones(WIDTH)})
+    write_vectors(path, [*keys, "new"], [*rows, np.ones(WIDTH)])
+    found, notes = _dense_rr(tmp_path / "m", files, tiny_corpus, capsys)
+    assert found > 0.95 and "d.safetensors has changed since the training" in " ".join(
+        notes.split()
+    )
+    write_vectors(path, [*keys, "new"], [[1.0]] * (len(keys) + 1))
+    with pytest.raises(InputError, match="the vectors have 1 numbers, those of the model 12"):
+        build_baselines(retriever, ["dense"])
+
+
+def test_dense_embeds_documents_added_to_a_text_encoder(tiny_encoder, tiny_corpus, tmp_path):
+    rows = list(read_corpus(tiny_corpus))
+    vectors = unit(np.random.default_rng(2).normal(size=(len(rows), 16)))
+    write_vectors(tmp_path / "d.safetensors", [one.key for one in rows], vectors)
+    settings = [*SETTINGS, f"model.encoder={json.dumps(str(tiny_encoder))}"]
+    made = train(rows, out=tmp_path / "m", settings=settings, vectors=tmp_path / "d.safetensors")
+    made.add({"_id": "new", "title": "Lens", "text": "Polish a lens."})
+    made.delete(rows[0].key)
+    dense = build_baselines(made, ["dense"])["dense"]
+    assert list(dense._keys) == [*(one.key for one in rows[1:]), "new"]
+    np.testing.assert_allclose(dense.vectors[:-1], vectors[1:], atol=1e-5)
+    own = made.model.encoder.embed("Lens. Polish a lens.", "document")[0]
+    assert float(own @ dense.vectors[-1]) > 0.99

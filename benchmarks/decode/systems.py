@@ -32,6 +32,7 @@ from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.identifiers.registry import build_scheme
 from genir.identifiers.table import PAD, IdentifierTable, Symbols
+from genir.models.code_heads import TiedHead
 from genir.models.precision import autocast
 from genir.models.pretrained import Seq2SeqOptions
 from genir.models.seq2seq import Seq2SeqModel
@@ -216,10 +217,11 @@ def code_systems(
     net = small_t5(vocabulary)
     twin = copy.deepcopy(net) if peers else None
     model = Seq2SeqModel(Seq2SeqOptions(), net, None)
-    model.build_code_head(sizes, _spread(torch.randn(sum(sizes), net.config.d_model)))
+    symbol_rows = _spread(torch.randn(sum(sizes), net.config.d_model))
+    model.set_head(TiedHead(sizes, symbol_rows))
     tokens: list[tuple[int, ...]] = []
     if twin is not None:
-        _add_tokens(twin, model.symbols.detach())
+        _add_tokens(twin, symbol_rows)
         firsts = vocabulary + np.cumsum([0, *sizes[:-1]])
         tokens = [tuple(row) for row in (symbols + firsts).tolist()]
     queries = _queries(setting.batch, vocabulary)

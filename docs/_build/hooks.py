@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "figures": reference.figures,
     "plugin": plugins.plugin,
     "plugin-recipe": plugins.plugin_recipe,
+    "profile-list": reference.profile_list,
     "recipe": reference.recipe,
     "recipe-keys": reference.recipe_keys,
     "recipe-list": reference.recipe_list,

@@ -168,6 +168,34 @@ def recipe_list() -> str:
     return table(("recipe", "identifiers", "model", "starts from", "dropout"), rows)
 
 
+def profile_list() -> str:
+    """Return a table of the paper profiles: network, optimisation and size of a training."""
+    from genir.config import load_recipe, profile_names
+
+    heads = ("profile", "network", "identifiers", "starts from", "optimizer, schedule", "rate",
+             "examples a step", "length", "beams")  # fmt: skip
+    rows = []
+    for name in profile_names():
+        one = load_recipe(name)
+        training, options = one.training, one.model.options
+        steps = training.batch_size * training.gradient_accumulation_steps
+        duration = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs:g} epochs"
+        rows.append(
+            (
+                f"`{name}`",
+                options.get("source", options.get("encoder", "")),
+                one.identifiers.scheme,
+                f"`{one.model.init_from}`" if one.model.init_from else "",
+                f"{training.optimizer}, {training.schedule}",
+                f"{training.learning_rate:g}",
+                f"{steps:,}, {duration}",
+                training.source_length,
+                one.decoding.beams,
+            )
+        )
+    return table(heads, rows)
+
+
 def recipe(name: str) -> str:
     """Return the TOML file of a recipe."""
     return f"```toml\n{(RECIPES / f'{name}.toml').read_text(encoding='utf-8').rstrip()}\n```"

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from genir.cli.options import AsJson, JsonFile, Model, PrecisionOption, Rerank, refuse_place
+from genir.cli.options import (
+    AsJson,
+    JsonFile,
+    Model,
+    PrecisionOption,
+    Rerank,
+    load_model,
+    refuse_place,
+    require_files,
+    require_model,
+)
 from genir.console import print_json, print_table
 from genir.errors import InputError
 
@@ -53,16 +63,18 @@ def evaluate(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Evaluate a model and BM25, dense retrieval and their fusions on the same queries."""
+    if (dev_queries is None) != (dev_qrels is None):
+        raise InputError("--dev-queries and --dev-qrels: give both, or neither")
+    if dev_qrels is not None and dev_qrels.resolve() == qrels.resolve():
+        raise InputError(f"--dev-qrels {dev_qrels}: is also --qrels; choose the weight on others")
+    require_model(model)
+    require_files(queries, qrels, previous, dev_queries, dev_qrels, query_vectors)
     from genir.evaluation.compare import Options
     from genir.evaluation.runner import Outputs, evaluate
     from genir.models.precision import override
 
     override(precision)
     outputs = Outputs(run, json_file, report)
-    if (dev_queries is None) != (dev_qrels is None):
-        raise InputError("--dev-queries and --dev-qrels: give both, or neither")
-    if dev_qrels is not None and dev_qrels.resolve() == qrels.resolve():
-        raise InputError(f"--dev-qrels {dev_qrels}: is also --qrels; choose the weight on others")
     dev = None if dev_queries is None or dev_qrels is None else (dev_queries, dev_qrels)
     options = Options(
         typos,
@@ -81,9 +93,8 @@ def evaluate(
 def inspect(model: Model, as_json: AsJson = False) -> None:
     """Show the content of a model folder and verify every file."""
     from genir.identifiers.units import units_text
-    from genir.retriever import Retriever
 
-    retriever = Retriever.load(model)
+    retriever = load_model(model)
     facts = {k: v for k, v in retriever.index.manifest.items() if k != "files"}
     # The manifest describes the base folder; the journal's changes count, too.
     facts |= {

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from genir.arguments import is_blank
-from genir.cli.options import AsJson, Conditions, Model, PrecisionOption, Rerank, read_conditions
+from genir.cli.options import (
+    AsJson,
+    Conditions,
+    Model,
+    PrecisionOption,
+    Rerank,
+    load_searcher,
+    read_conditions,
+    require_model,
+)
 from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
 from genir.serving.cli import serve
@@ -33,15 +42,9 @@ def search(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Search with one query."""
-    from genir.models.precision import override
-    from genir.retriever import Retriever
-
-    override(precision)
     if is_blank(query):
         raise InputError("the query is empty; give some text")
-    retriever = Retriever.from_pretrained(str(model))
-    if rerank is not None:
-        retriever.set_rerank(rerank)
+    retriever = load_searcher(model, precision, rerank)
     hits = retriever.search([query], k, read_conditions(where, retriever.documents), beams, exact)[
         0
     ]
@@ -86,12 +89,11 @@ def explain(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Show at each level how a document was ranked, and where beam search dropped it."""
+    if is_blank(query):
+        raise InputError("the query is empty; give some text")
+    retriever = load_searcher(model, precision)
     from genir.evaluation.explain import explain, to_table
-    from genir.models.precision import override
-    from genir.retriever import Retriever
 
-    override(precision)
-    retriever = Retriever.from_pretrained(str(model))
     found = explain(retriever, query, key, beams, read_conditions(where, retriever.documents))
     if as_json:
         print_json(asdict(found))
@@ -107,6 +109,7 @@ verbs.command()(serve)
 @verbs.command()
 def mcp(model: Model) -> None:
     """Serve the tools search and fetch to language models, over MCP on stdio."""
+    require_model(model)
     from genir.integrations.mcp import serve_tools
 
     serve_tools(model)

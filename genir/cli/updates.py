@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from genir.cli.options import AsJson, Model, Settings
+from genir.cli.options import AsJson, Model, Settings, load_model, require_files, require_model
 from genir.console import print_json, print_line, print_table
 from genir.errors import InputError
 from genir.plurals import counted
@@ -29,7 +29,10 @@ Pseudo = Annotated[Path | None, typer.Option(help="generated queries, written by
 def add(
     model: Model,
     file: Annotated[
-        Path, typer.Argument(help="documents: .jsonl, .tsv, a corpus folder or a folder of pages")
+        Path,
+        typer.Argument(
+            help="documents: .jsonl, .tsv, a corpus folder, a folder of pages, or one page"
+        ),
     ],
     replace: Annotated[bool, typer.Option(help="replace documents with the same keys")] = False,
     queries: Queries = None,
@@ -41,18 +44,23 @@ def add(
     base_url: Annotated[
         str | None, typer.Option(help="prefix of page URLs: URL = prefix + path [as in training]")
     ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="folder of pages that the key of a single page is relative to"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents, all or none; they are searchable immediately."""
     from genir.corpus.readers import holds_pages, read_corpus
     from genir.corpus.vectors import read_vectors
-    from genir.retriever import Retriever
 
+    require_files(queries, qrels, pseudo, vectors)
+    require_model(model)
     pages = holds_pages(file)
-    retriever = Retriever.load(model)
+    retriever = load_model(model)
     if base_url is None:
-        base_url = retriever.index.base_url if pages else ""
-    documents = list(read_corpus(file, base_url))
+        base_url = retriever.base_url if pages else ""
+    documents = list(read_corpus(file, base_url, root))
     if queries is None:
         _note_train_files(file)
     asked = _queries(retriever, documents, (queries, qrels), pseudo)
@@ -76,7 +84,6 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete documents, all or none; they are no longer found."""
-    from genir.retriever import Retriever
     from genir.text_files import read_lines
 
     wanted = list(keys or [])
@@ -84,7 +91,7 @@ def delete(
         wanted += [line for _, line in read_lines(file) if line.strip()]
     if not wanted:
         raise InputError("no key given; name keys, or a --file with one per line")
-    retriever = Retriever.load(model)
+    retriever = load_model(model)
     gone = retriever.delete(wanted)
     values = {"documents": len(gone), "version": retriever.version}
     _report(f"{counted(len(gone), 'document')} deleted", values, as_json)
@@ -93,9 +100,8 @@ def delete(
 @verbs.command()
 def versions(model: Model, as_json: AsJson = False) -> None:
     """List the versions of a model's documents; rollback can restore the kept ones."""
-    from genir.retriever import Retriever
 
-    listed = Retriever.load(model).versions()
+    listed = load_model(model).versions()
     if as_json:
         print_json([asdict(one) for one in listed])
         return
@@ -114,9 +120,8 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Restore the documents of an earlier version, as a new version."""
-    from genir.retriever import Retriever
 
-    retriever = Retriever.load(model)
+    retriever = load_model(model)
     retriever.rollback(version)
     values = {
         "documents": retriever.index.live_count,
@@ -133,10 +138,9 @@ def rollback(
 @verbs.command()
 def compact(model: Model, as_json: AsJson = False) -> None:
     """Rewrite the folder without deleted documents; earlier versions can no longer be restored."""
-    from genir.retriever import Retriever
-
+    require_model(model)
     before = _bytes(model)
-    retriever = Retriever.load(model)
+    retriever = load_model(model)
     retriever.compact()
     after = _bytes(model)
     values = {"documents": retriever.index.live_count, "version": retriever.version, "bytes": after}
@@ -163,6 +167,8 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Train the model on added documents; replace it unless old documents rank worse."""
+    require_files(queries, qrels, pseudo)
+    require_model(model)
     from genir.training.dev_eval import shown
     from genir.training.incremental import RefreshRequest, refresh
 

@@ -1,6 +1,6 @@
 """Search results whose snippets are computed on demand."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from genir.corpus.snippet import snippet
@@ -25,6 +25,11 @@ class LazyHits:
     def proven(self) -> bool | None:
         """Whether exact search has proved that no document scores higher; else None."""
         return self.hits_without_snippets.proven
+
+    def with_urls(self, shown: Callable[[str], str]) -> "LazyHits":
+        """Return the hits with other URLs. shown: maps a URL to the one of the hit."""
+        hits = [replace(hit, url=shown(hit.url)) for hit in self.hits_without_snippets]
+        return replace(self, hits_without_snippets=HitList(hits, self.proven))
 
     def __iter__(self) -> Iterator[Hit]:
         """Yield the hits with their snippets, computed one by one."""

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -12,6 +12,7 @@ from genir.atomic_dirs import is_enclosed, walk_paths
 from genir.corpus.front_matter import title_name
 from genir.corpus.layout import RECOGNISED_FILES
 from genir.corpus.page_parser import Page, parse_html, parse_markdown, parse_text
+from genir.corpus.page_urls import FRONT_PAGES, check_base_url, page_url
 from genir.corpus.serialization import FIELDS, document_of, key_of
 from genir.corpus.skipped_items import SkippedItems
 from genir.errors import InputError
@@ -25,8 +26,6 @@ PARSERS: dict[str, Callable[[str], Page]] = {
     ".htm": parse_html,
     ".txt": parse_text,
 }
-FRONT_PAGES = ("index", "README")
-"""Names of pages that a link to their folder leads to."""
 ASSETS = frozenset(
     {".avif", ".bmp", ".css", ".eot", ".gif", ".ico", ".jpeg", ".jpg", ".js", ".map", ".mp3",
      ".mp4", ".otf", ".png", ".svg", ".ttf", ".wav", ".webm", ".webp", ".woff", ".woff2"}
@@ -114,6 +113,28 @@ def _unreadable(path: Path, folder: Path) -> str:
     return "pipes, sockets and devices are not read"
 
 
+def is_page(path: Path) -> bool:
+    """Return whether a path is a file with the suffix of a page."""
+    return path.suffix.lower() in PARSERS and path.is_file()
+
+
+def read_page(file: Path, root: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
+    """Yield the document of one page, as `read_pages` yields it for the folder `root`.
+
+    Raises:
+        InputError: The page is not read in this folder, or like `read_pages`.
+    """
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{file}: is not below {root}; give the folder of pages that holds it")
+    place = root / file.resolve().relative_to(root.resolve())
+    files = page_files(root, SkippedItems(str(root)))
+    if place not in files:
+        raise InputError(
+            f"{file}: hidden pages and links out of {root} are not read; move the page"
+        )
+    yield from _documents((place,), files, root, base_url, notes)
+
+
 def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Document]:
     """Yield a document for each page below a folder.
 
@@ -124,11 +145,18 @@ def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Doc
     Raises:
         InputError: `base_url` is not a URL, or a page has another encoding, is malformed or empty.
     """
-    check_base_url(base_url)
     files = page_files(folder, notes)
-    keys = [file.relative_to(folder).as_posix() for file in files]
-    targets = _link_targets(keys)
-    for file, path in zip(files, keys, strict=True):
+    yield from _documents(files, files, folder, base_url, notes)
+
+
+def _documents(
+    wanted: Sequence[Path], files: Sequence[Path], folder: Path, base_url: str, notes: SkippedItems
+) -> Iterator[Document]:
+    """Yield the documents of wanted pages. files: all pages of the folder, for links and URLs."""
+    check_base_url(base_url)
+    targets = _link_targets([file.relative_to(folder).as_posix() for file in files])
+    for file in wanted:
+        path = file.relative_to(folder).as_posix()
         key = key_of({"_id": _readable(path)}, str(file))
         page = _parse(file)
         if page.unclosed:
@@ -139,7 +167,7 @@ def read_pages(folder: Path, base_url: str, notes: SkippedItems) -> Iterator[Doc
             "_id": key,
             "text": page.text,
             "title": page.title or file.stem,
-            "url": _join(base_url, quote(posixpath.splitext(key)[0])),
+            "url": page_url(base_url, key, targets),
             "links": _links(page, (key, base_url), targets, notes),
         }
         yield document_of(_metadata(page, key, notes) | record, str(file))
@@ -155,18 +183,6 @@ def _readable(path: str) -> str:
             f"{path!a}: the file's name is not UTF-8 (byte 0x{byte:02x}); rename the file"
         ) from None
     return path
-
-
-def check_base_url(base_url: str) -> None:
-    """Raise InputError unless a base URL is empty or an absolute URL without a query."""
-    try:
-        parts = urlsplit(base_url)
-        whole = bool(parts.scheme and (parts.netloc or parts.scheme == "file"))
-        whole = whole and not (parts.query or parts.fragment)
-    except ValueError:
-        whole = False
-    if base_url and not whole:
-        raise InputError(f"base URL {base_url!r}: write a URL like https://example.org/docs")
 
 
 def _metadata(page: Page, key: str, notes: SkippedItems) -> dict[str, Any]:

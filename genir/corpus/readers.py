@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from genir.arguments import as_path, is_listable
 from genir.corpus.json_lines import json_records, shorten
 from genir.corpus.layout import COLLECTION_FILES, QUERY_FILES, find_file, note_ignored_files
-from genir.corpus.page_folder import page_files, read_pages
+from genir.corpus.page_folder import is_page, page_files, read_page, read_pages
 from genir.corpus.serialization import document_of, has_url_links, query_of, record_from
 from genir.corpus.skipped_items import SkippedItems
 from genir.corpus.tsv import DOCUMENT_COLUMNS, QUERY_COLUMNS, judgements, tsv_records
@@ -24,16 +24,20 @@ Item = TypeVar("Item", Document, Query)
 
 
 def read_corpus(
-    source: str | Path | Iterable[Mapping[str, Any] | Document], base_url: str = ""
+    source: str | Path | Iterable[Mapping[str, Any] | Document],
+    base_url: str = "",
+    root: Path | None = None,
 ) -> Iterator[Document]:
     """Return the documents of a collection in any known format.
 
     Skipped or altered input is counted and logged as warnings after the source is read.
 
     Args:
-        source: A corpus folder, a JSONL or MS MARCO file, a folder of Markdown, HTML and text
-            files, or rows: dicts, `Document`s or a `datasets.Dataset`.
-        base_url: Prefix of the URLs of a folder of pages.
+        source: A corpus folder, a JSONL or MS MARCO file, a Markdown, HTML or text file or a
+            folder of them, or rows: dicts, `Document`s or a `datasets.Dataset`.
+        base_url: Prefix of the URLs of pages.
+        root: Folder of pages that keys, URLs and links of a single page are relative to; by
+            default the folder that holds it.
 
     Raises:
         InputError: Names file, line, value and fix, when the invalid line is reached.
@@ -43,6 +47,12 @@ def read_corpus(
             raise InputError("rows: a base URL is for a folder of pages; give documents a `url`")
         return _read_rows(source)
     path = as_path(source, "corpus")
+    if root is not None and not is_page(path):
+        raise InputError(f"{path}: a root is for a single page; leave it out")
+    if is_page(path):
+        notes = SkippedItems(str(path))
+        found = read_page(path, root or path.parent, base_url, notes)
+        return _documents(enumerate(found, 1), str(path), notes)
     if holds_pages(path):
         notes = SkippedItems(str(path))
         return _documents(enumerate(read_pages(path, base_url, notes), 1), str(path), notes)
@@ -52,13 +62,15 @@ def read_corpus(
 
 
 def holds_pages(path: Path) -> bool:
-    """Return whether a path is a folder of pages rather than a corpus folder.
+    """Return whether a path is a page or a folder of pages rather than a corpus.
 
     Raises:
         InputError: The path does not exist, or the folder has no documents or several collections.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
+    if is_page(path):
+        return True
     if not path.is_dir() or find_file(path, COLLECTION_FILES) is not None:
         return False
     notes = SkippedItems(str(path))

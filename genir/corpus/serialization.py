@@ -3,6 +3,7 @@
 The only validation of documents: training, `genir add`, the HTTP server and `Retriever.add` use it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pprint import saferepr
@@ -240,6 +241,11 @@ def record_of(document: Document) -> dict[str, Any]:
     if document.links:
         record["links"] = link_records(document)
     return record | dict(document.metadata)
+
+
+def record_json(document: Document) -> str:
+    """Return the record of a document as JSON; two documents are equal if these are."""
+    return json.dumps(record_of(document), sort_keys=True)
 
 
 def _check_types(document: Document) -> None:

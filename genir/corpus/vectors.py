@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from genir.arguments import as_texts
+from genir.arguments import as_path, as_texts
 from genir.corpus.serialization import documents_of
 from genir.errors import InputError
+from genir.outputs import write_error
 from genir.plurals import counted
 from genir.types import Document, Query
 from genir.vector_query import VectorQuery
@@ -95,13 +96,14 @@ def write_vectors(path: str | Path, keys: Sequence[str], vectors: Any) -> None:
         vectors: Their vectors, [N, H].
 
     Raises:
-        InputError: Another extension, or vectors that do not fit the keys.
+        InputError: Another extension, keys that are not text, vectors that do not fit the keys, or
+            a file that cannot be written.
 
     Examples:
         >>> from genir import write_vectors
         >>> write_vectors("vectors.safetensors", ["copy", "move"], [[1.0, 0.0], [0.6, 0.8]])
     """
-    path, keys = Path(path), list(keys)
+    path, keys = as_path(path, "path"), as_texts(keys, "keys")
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: give a name that ends in .safetensors")
     array = as_matrix(vectors, str(path))
@@ -111,15 +113,21 @@ def write_vectors(path: str | Path, keys: Sequence[str], vectors: Any) -> None:
             "distinct keys, one for each vector"
         )
     unit_vectors(array, str(path), keys)
-    save_file({"vectors": array}, path, metadata={"ids": json.dumps(keys)})
+    try:
+        save_file({"vectors": array}, path, metadata={"ids": json.dumps(keys)})
+    except (OSError, SafetensorError) as error:
+        raise write_error(path, error) from None
 
 
 def with_document_vectors(documents: Any, vectors: Mapping[str, Any] | None) -> list[Document]:
     """Return documents with the given unit vectors, by key.
 
     Raises:
-        InputError: Not documents, another key, or a vector that is zero or not finite.
+        InputError: Not documents, vectors that are not given by key, another key, or a vector that
+            is zero or not finite.
     """
+    if not isinstance(vectors, Mapping | None):
+        raise InputError(f"vectors: got a {type(vectors).__name__}; give a dict from key to vector")
     known = {document.key: document for document in documents_of(documents)}
     for key, vector in (vectors or {}).items():
         where = f"vectors: {key!r:.60}"
@@ -152,7 +160,7 @@ def as_queries(queries: Any, vectors: Any = None) -> list[str]:
             f"{where}: {counted(len(array), 'vector')} for "
             f"{counted(len(queries), 'query', 'queries')}; give one each"
         )
-    array = unit_vectors(array, where, range(len(array)))
+    array = unit_vectors(array, where, [f"query {number}" for number in range(len(array))])
     return [VectorQuery(text, row) for text, row in zip(queries, array, strict=True)]
 
 
@@ -167,7 +175,7 @@ def as_matrix(given: Any, where: str, alone: bool = False) -> Vectors:
             raise ValueError(f"values of type {array.dtype}")
         with np.errstate(over="ignore"):  # `unit_vectors` refuses infinity
             array = np.ascontiguousarray(array, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor with gradients
         raise InputError(
             f"{where}: no matrix of numbers ({error!s:.100}); give one row a vector"
         ) from None
@@ -182,13 +190,17 @@ def as_matrix(given: Any, where: str, alone: bool = False) -> Vectors:
 
 
 def unit_vectors(vectors: Vectors, where: str, keys: Sequence[Any]) -> Vectors:
-    """Return rows at unit length. Raises InputError for one that is zero or not finite."""
+    """Return rows at unit length.
+
+    Raises:
+        InputError: A row is zero or not finite, as float32.
+    """
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(wrong):
         kind = "zero" if lengths[wrong[0]] == 0 else "not finite"
         raise InputError(
-            f"{where}: the vector of {keys[wrong[0]]!r} is {kind}; give it a direction"
+            f"{where}: the vector of {keys[wrong[0]]!r} is {kind} in float32; give it a direction"
         )
     return np.asarray(vectors / lengths[:, None], dtype=np.float32)
 
@@ -202,7 +214,9 @@ def _read(path: Path) -> tuple[list[str] | None, Vectors]:
         raise InputError(f"{path}: no such file; check the path")
     try:
         keys, vectors = reader(path)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, SafetensorError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # libraries may raise anything for damaged or other files
         raise InputError(f"{path}: cannot be read as vectors ({error!s:.200})") from None
     vectors = as_matrix(vectors, str(path))
     if keys is not None and not (

@@ -13,9 +13,14 @@ from torch import Tensor
 from genir.decoding.edges import Candidates, Edges
 from genir.models.base import ConstrainedDecoder
 
+<<<<<<< HEAD
 Softmax = Literal["vocabulary", "trie"]
 ILLEGAL = torch.tensor(-torch.inf)
 """Log-probability of an illegal edge; a tensor, since a number would be converted in each call."""
+=======
+Softmax = Literal["vocabulary", "trie", "none"]
+"""Normalisation of the scores of symbols; none: a score is a logit (RIPOR)."""
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def score_edges(
     legal: Tensor,
     softmax: Softmax,
 ) -> Tensor:
+<<<<<<< HEAD
     """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for complete identifiers."""
     symbols, finished = candidates
     if softmax == "trie":
@@ -136,3 +142,20 @@ def _mask_many(log_p: Tensor, legal: Tensor) -> Tensor:
     """
     bound = legal.view(torch.uint8).float().sub_(0.5).mul_(torch.inf)
     return torch.minimum(log_p, bound)
+=======
+    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges.
+
+    With softmax "none": the logit of each edge.
+    """
+    finished = edges.symbols == PAD
+    candidates = edges.symbols.clamp(min=0)
+    if softmax == "vocabulary":
+        logits, total = model.scores(hidden, depth, candidates)
+        logits = logits - total.unsqueeze(-1)
+    else:
+        logits = model.logits(hidden, depth, candidates)
+        if softmax == "trie":
+            legal_logits = logits.masked_fill(~legal, -torch.inf)
+            logits = logits - legal_logits.logsumexp(dim=-1, keepdim=True)
+    return logits.masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)
+>>>>>>> main

@@ -13,12 +13,10 @@ from genir.decoding.row_mask import Mask, RowMask
 from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.plurals import counted
-from genir.types import Filter, Selection, as_filter
+from genir.types import Filter, FilterSpec, Selection, as_filter
 
 MAX_ROW_BYTES = 3
 """Bytes of a mask per table row, at most: a bool, and the distance to the next live row."""
-FilterSpec = Filter | Selection | None
-"""Filter of one query; None for all documents."""
 MAX_CACHED_MASK_BYTES = 64 * MIB
 """Size of the mask cache in bytes (least recently used masks are evicted)."""
 MIN_CACHED_MASKS = 8

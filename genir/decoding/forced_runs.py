@@ -44,7 +44,8 @@ def make_edge_scorer(
 ) -> EdgeScorer:
     """Return an edge scorer for encoded queries; `state` is the result of `model.encode`."""
     on_cpu = paths[0].symbols.device.type == "cpu"
-    if on_cpu and isinstance(model, MultiTokenDecoder) and model.supports_multi_token:
+    bounded = softmax != "none"  # early stopping assumes that no score increases
+    if on_cpu and bounded and isinstance(model, MultiTokenDecoder) and model.supports_multi_token:
         return ForcedRunScorer(model, model, paths, state, softmax, top_k)
     return StepScorer(model, state, softmax, allow_sync=on_cpu)
 

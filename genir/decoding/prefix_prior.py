@@ -89,6 +89,11 @@ def make_prefix_prior(
         prior = prior - prior.masked_fill(~rows, -torch.inf).logsumexp(dim=-1, keepdim=True)
     prior = options.lookahead_weight * prior
     if options.full_scores:
+        if options.softmax == "none":
+            raise InputError(
+                "[decoding] full_scores: adds log-probabilities, which softmax = 'none' lacks; "
+                "use softmax = 'vocabulary', or remove full_scores"
+            )
         log_p = _row_log_probs(model, trie, state)
         if options.softmax == "trie":
             if trie.depth > 1:

@@ -10,7 +10,8 @@ class SearchOptions(NamedTuple):
 
     Attributes:
         beams: Beam width.
-        softmax: Normalise over the level's vocabulary, or over the legal symbols ("trie").
+        softmax: Normalise over the level's vocabulary, over the legal symbols ("trie"), or not at
+            all ("none").
         lookahead_weight: Weight of the document prior in the score of a prefix; 0: no look-ahead.
         full_scores: Whether look-ahead adds the log-probability of whole identifiers.
         max_nodes: Maximum number of nodes per query that an exact search expands.

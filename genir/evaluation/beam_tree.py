@@ -11,7 +11,6 @@ from genir.arguments import as_count, as_text
 from genir.decoding.aggregate import Ranked
 from genir.decoding.beam import BeamStep
 from genir.decoding.decoder import count_documents
-from genir.decoding.filters import FilterSpec
 from genir.decoding.identifier_shares import log_normalise
 from genir.decoding.row_mask import Mask
 from genir.decoding.stage import NAN_SCORES
@@ -19,7 +18,7 @@ from genir.decoding.strategies.beam import rank_beams
 from genir.errors import InputError
 from genir.evaluation.explain import shown_symbol
 from genir.retriever import Retriever
-from genir.types import Hit
+from genir.types import FilterSpec, Hit
 from genir.updates.answers import make_answers
 
 MAX_PRUNED_SHOWN = 12

@@ -54,6 +54,18 @@ def require_live_judgements(
         )
 
 
+def require_query_vectors(retriever: Retriever, option: str) -> None:
+    """Raise InputError if a model without an encoder is evaluated without vectors of queries.
+
+    option: the argument that names their file.
+    """
+    if retriever.model.tokenizer is None:
+        raise InputError(
+            f"{option}: this model has no encoder of its own; give the vectors of the queries, "
+            "made by the encoder of its documents' vectors"
+        )
+
+
 def check_depth(documents: int) -> Warnings:
     """Return a note on measures that are 1 for any system that ranks all of `documents`."""
     known = [parse_measure(name) for name in MEASURES]

@@ -12,10 +12,16 @@ from genir.console import print_line, print_table
 from genir.corpus.query_digests import normalise_query
 from genir.corpus.readers import read_qrels, read_queries
 from genir.corpus.trec_runs import tag_with_digest, write_run
-from genir.corpus.vectors import read_vectors, with_vectors
+from genir.corpus.vectors import with_vectors
 from genir.errors import InputError, did_you_mean
-from genir.evaluation.checks import check_depth, check_judgements, require_live_judgements
+from genir.evaluation.checks import (
+    check_depth,
+    check_judgements,
+    require_live_judgements,
+    require_query_vectors,
+)
 from genir.evaluation.compare import Comparison, Options, compare
+from genir.evaluation.dense_vectors import change_notes, document_vectors, vectors_file
 from genir.evaluation.diagnosis import diagnose
 from genir.evaluation.incremental import PreviousModel, QuerySplits, update_report
 from genir.evaluation.report import REPORT_FILES, check_report, write_json, write_report
@@ -110,17 +116,17 @@ def build_baselines(
 def _dense(retriever: Retriever, corpus: Sequence[Document]) -> Dense:
     """Return the dense baseline, with the document vectors that the recipe names, if any."""
     encoder = _untrained_encoder(retriever).to(retriever.model.device)
-    file = str(retriever.recipe.model.options.get("vectors", ""))
-    if not file:
+    file = vectors_file(retriever)
+    if file is None:
         assert isinstance(encoder, TextEncoder)
         return Dense.fit(corpus, encoder, _cache(retriever))
-    keys = [document.key for document in corpus]
     try:
-        return Dense(corpus, keys, read_vectors(file, keys), encoder)
+        vectors = document_vectors(retriever, corpus, file, encoder)
     except InputError as error:
         raise InputError(
             f"dense: {error}; or compare with words alone (--baselines bm25)"
         ) from None
+    return Dense(corpus, [document.key for document in corpus], vectors, encoder)
 
 
 def _untrained_encoder(retriever: Retriever) -> TextEncoder | GivenVectors:
@@ -190,6 +196,7 @@ def compare_model(
         dev, dropped = _read_dev(retriever, *options.dev, own, options.query_vectors)
         notes += dropped
     baselines = build_baselines(retriever, names, dev)
+    notes += change_notes(retriever, baselines)
     convex = baselines.get("convex")
     if dev is not None and isinstance(convex, Convex):
         notes.append(f"convex: {convex.weight:.1f} of bm25, chosen on dev queries.")
@@ -218,11 +225,7 @@ def _check_query_vectors(retriever: Retriever, options: Options) -> tuple[Option
         InputError: The model needs vectors of queries, and there are none.
     """
     if options.query_vectors is None:
-        if retriever.model.tokenizer is None:
-            raise InputError(
-                "--query-vectors: this model has no encoder of its own; give the vectors of the "
-                "queries, made by the encoder of its documents' vectors"
-            )
+        require_query_vectors(retriever, "--query-vectors")
         return options, []
     note = "typos: left out, since the vector of a query has no typing errors."
     return replace(options, typos=False), [note] if options.typos else []

@@ -41,6 +41,8 @@ class Scheme(ABC):
     multiple_per_document: ClassVar[bool] = False
     full_depth: ClassVar[bool] = False
     """Whether every identifier has a symbol at each level."""
+    tie_levels: ClassVar[int] = 0
+    """Number of last levels that only separate documents with the same codes."""
     concatenable: ClassVar[bool] = False
     """Whether several identifiers can be emitted as one sequence with `separator`."""
     separator: int | None = None

@@ -61,6 +61,7 @@ class CodeScheme(Scheme):
     Options: ClassVar[type[StrictModel]] = CodeOptions
     needs_vectors: ClassVar[bool] = True
     full_depth: ClassVar[bool] = True
+    tie_levels: ClassVar[int] = 1
     options: CodeOptions
     codebooks: Vectors
     num_collisions: int = 0

@@ -6,12 +6,14 @@ from genir.config import IdentifierSection, StrictModel, validate
 from genir.errors import InputError
 from genir.identifiers.atomic import Atomic
 from genir.identifiers.base import Scheme, Tokenizer
+from genir.identifiers.given import Given
 from genir.identifiers.hierarchical import Hierarchical
 from genir.identifiers.ngram import Ngram
 from genir.identifiers.passage import Passage
 from genir.identifiers.product import Product
 from genir.identifiers.residual import Residual
 from genir.identifiers.serialization import read_scheme
+from genir.identifiers.string import String
 from genir.identifiers.title import Title
 from genir.identifiers.units import UnitOptions
 from genir.identifiers.url import Url
@@ -22,7 +24,7 @@ SCHEMES: Registry[Scheme] = Registry(
     "genir.schemes",
     "[identifiers] scheme",
     Scheme,
-    (Atomic, Hierarchical, Ngram, Passage, Product, Residual, Title, Url, Views),
+    (Atomic, Given, Hierarchical, Ngram, Passage, Product, Residual, String, Title, Url, Views),
 )
 
 

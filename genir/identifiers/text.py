@@ -1,8 +1,8 @@
-"""Base of the text schemes: the tokens of a text about the document, and an end symbol.
+"""Bases of the schemes whose symbols are tokens of the model's vocabulary, and of the text schemes.
 
-Documents with the same text are separated by a number at its end, from 2 on ("Anna", "Anna 2"). The
-tokenizer's EOS (or SEP) ends every identifier and occurs nowhere else in it, so identifiers are
-prefix-free. In a sequence of several identifiers, a separator replaces it.
+The tokenizer's EOS (or SEP) ends every identifier and occurs nowhere else in it, so identifiers are
+prefix-free. In a sequence of several identifiers, a separator replaces it. Documents with the same
+text are separated by a number at its end, from 2 on ("Anna", "Anna 2").
 """
 
 from abc import abstractmethod
@@ -34,17 +34,12 @@ class TextOptions(StrictModel):
     max_tokens: int = Field(default=64, ge=4)
 
 
-class TextScheme(Scheme):
-    """Tokens of a text, a number if needed, and the end symbol.
+class TokenScheme(Scheme):
+    """Tokens of the model's vocabulary, and the end symbol."""
 
-    num_collisions: documents that needed a number, since the first `encode`.
-    """
-
-    Options: ClassVar[type[StrictModel]] = TextOptions
     needs_tokenizer: ClassVar[bool] = True
     options: Any
     tokenizer: Tokenizer
-    num_collisions: int = 0
 
     def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
         if tokenizer is None:
@@ -58,6 +53,44 @@ class TextScheme(Scheme):
         self.end = end
         if self.concatenable:
             self.separator = find_separator(tokenizer, end)
+
+    def _encode_text(self, text: str) -> list[int]:
+        tokens = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        return [token for token in tokens if token not in (self.end, self.separator)]
+
+    def level_sizes(self) -> list[int]:
+        """Return the size of the vocabulary."""
+        return [len(self.tokenizer)]
+
+    def to_text(self, identifier: Identifier) -> str:
+        """Return the text."""
+        return self.tokenizer.decode([token for token in identifier if token != self.end]).strip()
+
+    def fitted(self) -> dict[str, Any]:
+        """Return facts about the tokenizer, which the model saves."""
+        return {"vocabulary": len(self.tokenizer), "end": self.end}
+
+    def restore(self, saved: SchemeFiles) -> None:
+        """Raise InputError for another tokenizer."""
+        for name, own in (("vocabulary", len(self.tokenizer)), ("end", self.end)):
+            if saved.fact(name) != own:
+                raise InputError(
+                    f"{saved.folder}: identifiers made with another tokenizer ({name} "
+                    f"{saved.fact(name)}, not {own}); use the tokenizer in the model folder"
+                )
+
+
+class TextScheme(TokenScheme):
+    """Tokens of a text, a number if needed, and the end symbol.
+
+    num_collisions: documents that needed a number, since the first `encode`.
+    """
+
+    Options: ClassVar[type[StrictModel]] = TextOptions
+    num_collisions: int = 0
+
+    def __init__(self, options: Any, tokenizer: Tokenizer | None = None) -> None:
+        super().__init__(options, tokenizer)
         self._separator_tokens = cache(self._encode_number)
 
     @abstractmethod
@@ -116,10 +149,6 @@ class TextScheme(Scheme):
             )
         return tokens
 
-    def _encode_text(self, text: str) -> list[int]:
-        tokens = self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
-        return [token for token in tokens if token not in (self.end, self.separator)]
-
     def _encode_number(self, number: int) -> Identifier:
         tie = tuple(self.tokenizer.encode(f" {number}", add_special_tokens=False))
         after = tuple(self.tokenizer.encode(f" {number + 1}", add_special_tokens=False))
@@ -135,26 +164,13 @@ class TextScheme(Scheme):
             )
         return tie
 
-    def level_sizes(self) -> list[int]:
-        """Return the size of the vocabulary."""
-        return [len(self.tokenizer)]
-
-    def to_text(self, identifier: Identifier) -> str:
-        """Return the text."""
-        return self.tokenizer.decode([token for token in identifier if token != self.end]).strip()
-
     def fitted(self) -> dict[str, Any]:
-        """Return facts about the tokenizer, which the model saves, and the number of collisions."""
-        return {"vocabulary": len(self.tokenizer), "end": self.end, "tied": self.num_collisions}
+        """Return facts about the tokenizer, and the number of collisions."""
+        return super().fitted() | {"tied": self.num_collisions}
 
     def restore(self, saved: SchemeFiles) -> None:
         """Set the number of collisions. Raises InputError for another tokenizer."""
-        for name, own in (("vocabulary", len(self.tokenizer)), ("end", self.end)):
-            if saved.fact(name) != own:
-                raise InputError(
-                    f"{saved.folder}: identifiers made with another tokenizer ({name} "
-                    f"{saved.fact(name)}, not {own}); use the tokenizer in the model folder"
-                )
+        super().restore(saved)
         self.num_collisions = int(saved.fact("tied"))
 
 

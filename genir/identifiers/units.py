@@ -24,7 +24,9 @@ GROWTH = 1.25
 MAX_LOOK_BACK = 1 << 18
 """Maximum number of characters before a unit in which its heading is searched."""
 
-_MARK = re.compile(r"^ {0,3}(?:(`{3,}|~{3,})|(#{1,6})(?=[ \t\n]|\Z))(.*)$", re.MULTILINE)
+_MARK = re.compile(
+    r"^ {0,3}(?:(`{3,}(?=[^`\n]*$)|~{3,})|(#{1,6})(?=[ \t\n]|\Z))(.*)$", re.MULTILINE
+)
 
 
 class UnitOptions(StrictModel):

@@ -1,27 +1,32 @@
-"""HTTP client of a genir server as a `Searcher`, without torch."""
+"""HTTP client of a genir server, with the signatures of `Retriever` and without torch."""
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
 
 import httpx2
 
-from genir.arguments import as_count, as_keys, as_text
-from genir.corpus.serialization import document_of
-from genir.corpus.vectors import as_queries
+from genir.arguments import as_count, as_counts, as_keys, as_text, as_texts, is_listable
+from genir.corpus.serialization import document_of, record_of
+from genir.corpus.vectors import as_queries, with_document_vectors
 from genir.errors import InputError
-from genir.types import Document, Filter, Hit, Unit, as_filter
+from genir.integrations.http_connection import (
+    check_address,
+    error_detail,
+    open_client,
+    proxy_of,
+    without_password,
+)
+from genir.plurals import counted
+from genir.types import Document, FilterSpec, Hit, HitList, Selection, Unit, as_filter
+from genir.updates.versions import Version
 from genir.vector_query import VectorQuery
 
-TIMEOUT_S = 30.0
-"""Timeout of a request in seconds."""
-MAX_NAME, MAX_LABEL = 254, 63
-"""Bytes of a host name with its last dot, and of a label between dots."""
+Given = Document | Mapping[str, Any] | Iterable[Document | Mapping[str, Any]]
+"""One or several documents, or records with the fields of a line of corpus.jsonl."""
+QueriesByKey = Mapping[str, str | Sequence[str]]
+"""Known queries by document key."""
 FOREIGN_SERVER = "the response is not from a genir server; check the address"
 
 
@@ -41,48 +46,61 @@ class RemoteSearcher:
         self._through = ""
         if http is None:
             secret = as_text("" if token is None else token, "token")
-            proxy = _proxy_of(_check_address(address))
+            proxy = proxy_of(check_address(address))
             self._through = f" through {proxy}" if proxy else ""
-            http = _client(address, secret, proxy)
+            http = open_client(address, secret, proxy)
         self._http = http
+
+    # --- answering: the signatures are those of `Retriever` ------------------------------------
 
     @property
     def documents(self) -> Self:
         """The searcher itself, which has `fetch` like a document store."""
         return self
 
+    @property
+    def version(self) -> int:
+        """Number of acknowledged changes. Raises InputError if a scoped token hides it."""
+        found = self._json("GET", "/v1/model").get("version")
+        if not isinstance(found, int):
+            raise InputError(f"{self._place}: the version is hidden from this token; use another")
+        return found
+
     def search(
         self,
         queries: str | Iterable[str] | None,
-        k: int = 10,
-        where: Filter | None = None,
+        k: int | Sequence[int] = 10,
+        where: FilterSpec | Sequence[FilterSpec] = None,
+        beams: int | None = None,
+        exact: bool | None = None,
         vectors: Any = None,
-    ) -> list[list[Hit]]:
-        """Return the hits of each query, best first.
+    ) -> list[HitList[Hit]]:
+        """Return the hits of each query, best first; see `Retriever.search`.
 
         Args:
-            queries: Query texts; a string is one query.
-            k: Number of hits per query.
-            where: Filter: metadata field -> value, list of values, or operators.
-            vectors: Vectors of the queries by the model's encoder, as for `Retriever.search`.
+            queries: Q query texts; a string is one query.
+            k: Hits per query: one number, or a list of Q.
+            where: Metadata filter or `Selection`: one, or a list of Q.
+            beams: Beam width. Default: the recipe's.
+            exact: Prove that no document scores higher. Default: as the recipe's strategy.
+            vectors: Vectors of the queries by the model's encoder.
 
         Raises:
             InputError: An argument is invalid, or the request fails.
         """
-        texts, count = as_queries(queries, vectors), as_count(k, "k")
-        where = None if where is None else as_filter(where)
-        return [self._search(query, count, where) for query in texts]
+        texts = as_queries(queries, vectors)
+        ks, filters = as_counts(k, "k", len(texts)), _filters(where, len(texts))
+        options = {"beams": beams, "exact": exact}
+        shared = {name: value for name, value in options.items() if value is not None}
+        return [
+            self._search(_query_fields(query) | {"k": k} | spec | shared)
+            for query, k, spec in zip(texts, ks, filters, strict=True)
+        ]
 
-    def _search(self, query: str, k: int, where: Filter | None) -> list[Hit]:
-        asked: dict[str, Any] = {"query": query, "k": k}
-        if isinstance(query, VectorQuery):
-            words = {"query": str(query)} if query else {}
-            asked = {**words, "vector": query.vector.tolist(), "k": k}
-        if where:
-            asked["where"] = dict(where)
+    def _search(self, asked: Mapping[str, Any]) -> HitList[Hit]:
         answer = self._json("POST", "/v1/search", json=asked)
         try:
-            return [_hit(hit) for hit in answer["hits"]]
+            return HitList([_hit(hit) for hit in answer["hits"]], answer.get("proven"))
         except (TypeError, KeyError):
             raise InputError(f"{self._place}: {FOREIGN_SERVER}") from None
 
@@ -91,10 +109,96 @@ class RemoteSearcher:
         return {key: self._document(key) for key in as_keys(keys)}
 
     def _document(self, key: str) -> Document:
-        # Unescaped, "." and ".." would be resolved as path segments.
-        name = key.replace(".", "%2E") if key in (".", "..") else quote(key, safe="")
-        path = f"/v1/documents/{name}"
+        path = _document_path(key)
         return document_of(self._json("GET", path), path)
+
+    # --- changes -------------------------------------------------------------------------------
+
+    def add(
+        self,
+        documents: Given,
+        queries: QueriesByKey | None = None,
+        check: None = None,
+        vectors: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Add documents as one change; return their keys. See `Retriever.add`.
+
+        Args:
+            documents: `Document`s or dicts with the fields of corpus.jsonl; one counts as a list.
+            queries: Known queries of each document by key.
+            check: Runs in the model's process, so it must be None.
+            vectors: Vectors of the documents by key.
+
+        Raises:
+            InputError: The server refuses a document or the token; nothing has changed.
+        """
+        return self._put(documents, queries, check, vectors, replace=False)
+
+    def replace(
+        self,
+        documents: Given,
+        queries: QueriesByKey | None = None,
+        check: None = None,
+        vectors: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        """Replace live documents by key, as one change; return the keys. See `add`."""
+        return self._put(documents, queries, check, vectors, replace=True)
+
+    def _put(
+        self,
+        documents: Given,
+        queries: QueriesByKey | None,
+        check: None,
+        vectors: Mapping[str, Any] | None,
+        replace: bool,
+    ) -> list[str]:
+        _refuse_check(check)
+        given = with_document_vectors(documents, vectors)
+        asked: dict[str, Any] = {"documents": [record_of(one) for one in given], "replace": replace}
+        if queries:
+            asked["queries"] = {key: list(as_texts(own)) for key, own in queries.items()}
+        if vectors:
+            asked["vectors"] = {
+                one.key: one.vector.tolist() for one in given if one.vector is not None
+            }
+        return self._changed(self._json("POST", "/v1/documents", json=asked))
+
+    def delete(self, keys: str | Iterable[str], check: None = None) -> list[str]:
+        """Delete documents, one request each; return their keys. See `Retriever.delete`.
+
+        Raises:
+            InputError: A key is not live; the keys before it were deleted.
+        """
+        _refuse_check(check)
+        return [self._deleted(key) for key in dict.fromkeys(as_keys(keys))]
+
+    def _deleted(self, key: str) -> str:
+        self._json("DELETE", _document_path(key))
+        return key
+
+    def rollback(self, version: int) -> None:
+        """Restore the documents of an earlier version, as a new change."""
+        self._json("POST", "/v1/rollback", json={"version": as_count(version, "version", 0)})
+
+    def versions(self) -> list[Version]:
+        """Return the version history, oldest first."""
+        answer = self._json("GET", "/v1/versions")
+        try:
+            return [Version(**line) for line in answer["versions"]]
+        except (TypeError, KeyError):
+            raise InputError(f"{self._place}: {FOREIGN_SERVER}") from None
+
+    def compact(self) -> None:
+        """Rewrite the model folder without deleted documents."""
+        self._json("POST", "/v1/compact")
+
+    def _changed(self, answer: Any) -> list[str]:
+        try:
+            return list(answer["keys"])
+        except (TypeError, KeyError):
+            raise InputError(f"{self._place}: {FOREIGN_SERVER}") from None
+
+    # --- requests ------------------------------------------------------------------------------
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
         try:
@@ -109,7 +213,7 @@ class RemoteSearcher:
                 "server"
             ) from None
         if response.is_error:
-            raise InputError(f"{self._place}{self._through}: {_detail(response)}")
+            raise InputError(f"{self._place}{self._through}: {error_detail(response)}")
         try:
             return response.json()
         except ValueError:  # for example a proxy's page
@@ -117,7 +221,7 @@ class RemoteSearcher:
 
     @property
     def _place(self) -> str:
-        return str(_shown(str(self._http.base_url)))
+        return str(without_password(str(self._http.base_url)))
 
     def close(self) -> None:
         """Close the connections."""
@@ -135,110 +239,51 @@ class RemoteSearcher:
         self.close()
 
 
-@dataclass(frozen=True)
-class _Proxy:
-    """A proxy of the environment. name: its variable; url: http where it has no scheme."""
-
-    name: str
-    url: str
-
-    def __str__(self) -> str:
-        return f"the proxy {_shown(self.url)!r:.80} of {self.name}"
-
-    def refusal(self, reason: object, remedy: str) -> InputError:
-        """Return the error for a proxy that cannot be used."""
-        return InputError(f"{self}: {reason}; {remedy}, or unset {self.name}")
+def _document_path(key: str) -> str:
+    # Unescaped, "." and ".." would be resolved as path segments.
+    name = key.replace(".", "%2E") if key in (".", "..") else quote(key, safe="")
+    return f"/v1/documents/{name}"
 
 
-def _client(address: str, token: str, proxy: _Proxy | None) -> httpx2.Client:
-    """Return an HTTP client. Raises InputError for a bad token, proxy or certificate file."""
-    if not token.isascii() or any(letter <= " " for letter in token):
+def _query_fields(query: str) -> dict[str, Any]:
+    """Return the fields of a search request for a query, which may have a vector."""
+    if not isinstance(query, VectorQuery):
+        return {"query": query}
+    return ({"query": str(query)} if query else {}) | {"vector": query.vector.tolist()}
+
+
+def _filters(where: Any, queries: int) -> list[dict[str, Any]]:
+    """Return the fields of a search request for the filter of each query."""
+    alone = where is None or isinstance(where, Mapping | Selection | str | bytes)
+    if alone or not is_listable(where):
+        return [_filter_fields(where)] * queries
+    found = list(map(_filter_fields, where))
+    if len(found) != queries:
         raise InputError(
-            "token: contains an invalid character; pass it as genir token new printed it"
+            f"where: got {counted(len(found), 'filter')} for "
+            f"{counted(queries, 'query', 'queries')}; give one (or None) for each"
         )
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        if proxy is not None:
-            _check_url(proxy.url)
-        # With an explicit transport, httpx uses no other proxies.
-        transport = httpx2.HTTPTransport(proxy=proxy.url if proxy else None)
-    except OSError as error:
-        raise InputError(
-            f"the certificates of SSL_CERT_FILE or SSL_CERT_DIR cannot be read ({error.strerror}); "
-            "correct the variable, or unset it"
-        ) from None
-    except (ImportError, httpx2.InvalidURL, ValueError) as error:
-        if proxy is None:
-            raise
-        if isinstance(error, ImportError):  # SOCKS is in an optional package
-            raise proxy.refusal("SOCKS needs a package", "pip install 'httpx2[socks]'") from None
-        raise proxy.refusal("not an address", "write it like http://host:3128") from None
-    return httpx2.Client(base_url=address, headers=headers, timeout=TIMEOUT_S, transport=transport)
+    return found
 
 
-def _proxy_of(address: str) -> _Proxy | None:
-    """Return the proxy for an address by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-
-    None for this machine, which a proxy cannot reach.
-    """
-    parts = urlsplit(address)
-    host = str(parts.hostname)
-    # NO_PROXY may name a port; the standard library compares it if it is given one.
-    place = f"{host}:{parts.port}" if parts.port else host
-    if _is_loopback(host) or proxy_bypass(place):
-        return None
-    proxies = getproxies()
-    kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)
-    if kind is None:
-        return None
-    url = proxies[kind]
-    return _Proxy(f"{kind.upper()}_PROXY", url if "://" in url else f"http://{url}")
+def _filter_fields(where: Any) -> dict[str, Any]:
+    if where is None:
+        return {}
+    if not isinstance(where, Selection):
+        return {"where": dict(as_filter(where))}
+    if len(where.where) > 1 or where.excluded:
+        raise InputError("where: a request has one filter, not excluded; join the conditions")
+    fields: dict[str, Any] = {"where": dict(where.where[0])} if where.where else {}
+    if where.allow:
+        fields["allow"] = sorted(frozenset.intersection(*where.allow))
+    return fields | ({"deny": sorted(where.deny)} if where.deny else {})
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _check_address(address: Any) -> str:
-    """Return an http(s) URL of a host without a query. Raises InputError for any other value."""
-    try:
-        if not isinstance(address, str) or urlsplit(address).scheme not in ("http", "https"):
-            raise ValueError
-        _check_url(address)
-    except (httpx2.InvalidURL, ValueError):
-        raise InputError(
-            f"{_shown(address)!r:.80}: not an address; write it like http://127.0.0.1:8000"
-        ) from None
-    return address
-
-
-def _check_url(url: str) -> None:
-    """Raise InvalidURL or ValueError unless a URL has a valid host."""
-    if any(letter <= " " or letter in "?#" for letter in url):
-        raise ValueError
-    urlsplit(url).port  # noqa: B018 - raises ValueError if out of range
-    host = httpx2.URL(url).raw_host
-    labels = host.removesuffix(b".").split(b".")
-    if len(host) > MAX_NAME or not all(0 < len(label) <= MAX_LABEL for label in labels):
-        raise ValueError
+def _refuse_check(check: object) -> None:
+    if check is not None:
+        raise InputError("check: runs in the model's process; use a Retriever, or leave it out")
 
 
 def _hit(fields: dict[str, Any]) -> Hit:
     unit = fields.get("unit")
     return Hit(**{**fields, "unit": None if unit is None else Unit(**unit)})
-
-
-def _shown(address: Any) -> Any:
-    """Return an address for messages, without user name and password."""
-    return re.sub(r"//.*@", "//", address) if isinstance(address, str) else address
-
-
-def _detail(response: httpx2.Response) -> str:
-    """Return the server's error message, or the status if it is not a genir server."""
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {response.status_code}; check that the address is a genir server"

@@ -1,12 +1,10 @@
 """LangChain retriever over a loaded model or a server (extra `[langchain]`)."""
 
-from dataclasses import asdict
 from typing import Any
 
 from genir.errors import MissingPackage
 from genir.integrations.base import Source
-from genir.types import Document as Found
-from genir.types import Hit
+from genir.integrations.metadata import metadata_of
 
 try:
     from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -19,8 +17,7 @@ except ModuleNotFoundError as error:
 class GenirRetriever(BaseRetriever):
     """LangChain retriever that returns whole documents, best first.
 
-    The metadata of a document has `key`, `rank`, `score`, `title`, `url` and `identifier`, and
-    `unit` (`start`, `end`, `heading`) if the model has units: the part that matches best.
+    The id of a document is its key; its metadata is described in `integrations.metadata`.
 
     Attributes:
         source: A `genir.retriever.Retriever` or a `genir.integrations.http.RemoteSearcher`.
@@ -37,19 +34,11 @@ class GenirRetriever(BaseRetriever):
     ) -> list[Document]:
         hits = self.source.search([query], self.k, self.where)[0]
         found = self.source.documents.fetch([hit.key for hit in hits])
-        return [_document(hit, found[hit.key]) for hit in hits]
-
-
-def _document(hit: Hit, found: Found) -> Document:
-    own = {"key": hit.key, "rank": hit.rank, "score": hit.score}
-    unit = None if hit.unit is None else asdict(hit.unit)
-    named = {"title": hit.title, "url": hit.url, "identifier": hit.identifier, "unit": unit}
-    metadata = dict(found.metadata)
-    for name in (*own, *named):
-        if name in metadata:
-            unused = name
-            while unused in metadata:
-                unused = f"document_{unused}"
-            metadata[unused] = metadata.pop(name)
-    shown = {name: value for name, value in named.items() if value}
-    return Document(id=hit.key, page_content=found.text, metadata=metadata | own | shown)
+        return [
+            Document(
+                id=hit.key,
+                page_content=found[hit.key].text,
+                metadata=metadata_of(hit, found[hit.key]),
+            )
+            for hit in hits
+        ]

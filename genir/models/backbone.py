@@ -144,7 +144,8 @@ class Seq2SeqBackbone(nn.Module):
 
     def decode(self, encoded: Encoded, embeds: Tensor) -> Tensor:
         """Decode whole targets, embeds [B, T, H], with a causal mask: hidden [B, T, H]."""
-        answer = run_decoder(self.net, encoded.states, encoded.mask, decoder_inputs_embeds=embeds)
+        inputs = {"decoder_inputs_embeds": embeds, "use_cache": False}
+        answer = run_decoder(self.net, encoded.states, encoded.mask, **inputs)
         return cast(Tensor, answer.logits)
 
     def longest_source(self, wanted: int) -> int:

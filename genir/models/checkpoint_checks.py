@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import CONFIG_MAPPING
-from transformers.utils import cached_file
 
 from genir.arguments import as_path
 from genir.corpus.json_lines import shorten
 from genir.errors import InputError
+from genir.hub import may_be_of_hub
 from genir.models.smoke_test import SmokeTestFailed
 
 Json = TypeVar("Json", dict[str, Any], list[Any])
@@ -49,6 +48,8 @@ def find_file(name: str, file: str) -> Path | None:
     Raises:
         InputError: The hub cannot be reached, or has no such model.
     """
+    from transformers.utils import cached_file
+
     try:  # an unreachable hub is one error, not a missing file for each call
         needed = file == "config.json" and not Path(name).is_dir()
         found = cached_file(name, file, _raise_exceptions_for_missing_entries=needed)
@@ -133,11 +134,6 @@ def check_place(name: str) -> None:
         )
 
 
-def may_be_of_hub(name: str) -> bool:
-    """Return whether a name may be one of the hub: `name` or `owner/name`, and not a path."""
-    return not name.startswith((".", "/", "~")) and name.count("/") <= 1
-
-
 def _without_config(name: str) -> InputError:
     if read_json(name, "adapter_config.json", dict) is not None:
         remedy = "merge both with merge_and_unload() and save_pretrained(), and give that folder"
@@ -151,6 +147,8 @@ def _without_config(name: str) -> InputError:
 
 
 def _refuse_config(name: str, config: dict[str, Any]) -> None:
+    from transformers import CONFIG_MAPPING
+
     quantised = config.get("quantization_config")
     if quantised:
         method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else "?"

@@ -3,19 +3,20 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from genir.config import StrictModel, validate
 from genir.errors import InputError
 from genir.identifiers.base import Scheme
 from genir.identifiers.registry import load_scheme, saved_kind
 from genir.manifest import read_json
+from genir.models.saved_tokenizer import saved_tokenizer
 from genir.models.size_limits import refuse_labels
 
 Options = TypeVar("Options", bound=StrictModel)
@@ -84,9 +85,8 @@ def read_tokenizer(folder: Path) -> Any:
         raise InputError(f"{folder}: no such folder; restore the model folder or train it again")
     try:
         refuse_labels(folder)  # transformers reads config.json, too
-        found = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True
-        )
+        load = partial(_load_tokenizer, folder)
+        found = saved_tokenizer(folder, load) or load()
         # Without tokenizer.json, transformers creates a tokenizer without a vocabulary.
         if len(found) <= len(found.all_special_ids):
             raise ValueError("its vocabulary is empty; is tokenizer.json missing?")
@@ -99,6 +99,12 @@ def read_tokenizer(folder: Path) -> Any:
             f"{folder}: the tokenizer cannot be read ({reason}); restore the folder or train it "
             "again"
         ) from None
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
 def read_row_width(folder: Path) -> int | None:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers.utils import cached_file
 
 from genir.models.checkpoint_checks import first_line, read_json, unsupported_error
 
@@ -147,6 +146,8 @@ def stored_shapes(name: str) -> dict[str, torch.Tensor]:
 
 def _stored_tensors(name: str) -> Iterator[tuple[str, Any]]:
     """Yield name and header of each tensor in the safetensors files of a model."""
+    from transformers.utils import cached_file
+
     whole = cached_file(name, "model.safetensors", _raise_exceptions_for_missing_entries=False)
     files = ["model.safetensors"]
     if whole is None:

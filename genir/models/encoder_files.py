@@ -1,6 +1,7 @@
 """Files of a text encoder: loading of a third-party one, saving and restoring of genir's own."""
 
 from functools import partial
+from os.path import isdir
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,11 @@ import torch
 from safetensors.torch import load_file
 from tokenizers.normalizers import Lowercase, Sequence
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import cached_file
 
 from genir.config import validate
 from genir.errors import InputError
 from genir.manifest import read_json
+from genir.models.bert_network import BertNetwork, supported_config
 from genir.models.checkpoint_checks import (
     check_files,
     check_place,
@@ -61,8 +61,10 @@ def load_network_part(root: str, part: EncoderPart) -> tuple[Any, Any]:
     Raises:
         InputError: The files are missing, damaged or not supported.
     """
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
     name = str(Path(root) / part.folder) if part.folder else root
-    if part.folder and not Path(name).is_dir():  # a relative path may look like a hub name
+    if part.folder and not isdir(name):  # a relative path may look like a hub name
         raise unsupported_error(
             root, f"its modules.json names the folder {part.folder!r}, which does not exist",
             "restore the folder",
@@ -100,6 +102,8 @@ def load_layer(root: str, part: EncoderPart) -> nn.Module:
     Raises:
         InputError: The weights are missing, damaged or do not fit.
     """
+    from transformers.utils import cached_file
+
     if part.type not in WEIGHTED_LAYERS:
         return make_layer(part)
     file = f"{part.folder}/model.safetensors" if part.folder else "model.safetensors"
@@ -173,11 +177,16 @@ def restore_network(folder: Path, weights: Weights, part: EncoderPart) -> tuple[
     if part.type == "StaticEmbedding":
         table = partial(StaticNetwork, part.rows, part.width)
         return build_within(weights, table, f"{folder / DESIGN_FILE}"), tokenizer
+    where = f"{own / 'config.json'}"
+    if bert := supported_config(read_json(own / "config.json")):
+        return build_within(weights, partial(BertNetwork, bert), where), tokenizer
+    from transformers import AutoConfig, AutoModel
+
     config = AutoConfig.from_pretrained(own, trust_remote_code=False, local_files_only=True)
     # output_attentions and output_hidden_states would change the output or prevent saving.
     config.output_attentions = config.output_hidden_states = False
     build = partial(AutoModel.from_config, config, dtype=torch.float32)
-    return build_within(weights, build, f"{own / 'config.json'}"), tokenizer
+    return build_within(weights, build, where), tokenizer
 
 
 def restore_layer(folder: Path, weights: Weights, part: EncoderPart) -> nn.Module:

@@ -6,7 +6,6 @@ from typing import Any, Self, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from genir.errors import InputError
 from genir.models.checkpoint_checks import add_padding, check_vocabulary, refuse_on_error
@@ -69,7 +68,7 @@ class EncoderTower(nn.Module):
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation mode, and between their attention kernels."""
-        if isinstance(self.backbone, PreTrainedModel):
+        if hasattr(self.backbone, "set_attn_implementation"):  # a network of transformers
             choose_attention(self.backbone, mode)
         if mode:
             self.cast_cache.clear_cache()

@@ -136,6 +136,17 @@ class Insertable(ABC):
         """
 
     @abstractmethod
+    def copy_rows(self, symbols: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the parameter rows of symbols, in the form `with_table` takes them.
+
+        Args:
+            symbols: Identifier symbols, int64 [n].
+
+        Returns:
+            float32 [n, row width].
+        """
+
+    @abstractmethod
     def with_table(
         self,
         scheme: Scheme,

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
-from transformers.utils import logging
 
 from genir.errors import InputError, MissingPackage
 from genir.models.checkpoint_checks import first_line, unsupported_error
@@ -55,6 +53,9 @@ def load_pretrained(loader: Any, name: str, **options: Any) -> Any:
     Raises:
         InputError: The files are missing, damaged or not supported.
     """
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import logging
+
     logging.disable_progress_bar()  # transformers shows one for each load
     try:
         folder = pretrained_folder(name)
@@ -81,6 +82,8 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
     Raises:
         InputError: The network cannot be loaded, or weights and configuration do not match.
     """
+    from transformers import AutoConfig, AutoModel, PreTrainedConfig
+
     with silence_transformers():
         if name != MINILM:
             build = partial(loader.from_config, load_pretrained(AutoConfig, name))
@@ -100,6 +103,8 @@ def load_network(loader: Any, name: str, dtype: torch.dtype = torch.float32) -> 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
     """Silence transformers' warning about new parameters; `require_weights` refuses them."""
+    from transformers.utils import logging
+
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

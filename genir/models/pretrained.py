@@ -4,13 +4,13 @@ Each returns a transformers encoder-decoder, its tokenizer with end and padding 
 parameters without pre-training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, field_validator
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -44,6 +44,8 @@ UNSUPPORTED_FAMILIES = {
     "fsmt": ("keeps its embeddings to itself", "Marian or M2M100"),
 }
 """Encoder-decoders that are not supported: reason, and alternative."""
+NEVER = -1e4
+"""Bias of a token that is not generated: exp(NEVER) is 0, and label smoothing stays finite."""
 START_TOKEN = "decoder_start_token_id in its config.json"
 EOS_INIT_SCALE = 0.1
 """Scale of the initial transform, small enough for a nearly linear activation: MiniLM's last states
@@ -55,12 +57,16 @@ class Seq2SeqOptions(StrictModel):
 
     source: "minilm2minilm", "scratch", a local folder or a hub name. warm_start: whether the new
     parts of "minilm2minilm" start from existing weights or at random. encoder: embeds the documents
-    if codes are fitted on vectors. The other options are for a model from scratch.
+    if codes are fitted on vectors. head: symbols of codes, "tied" (input and output share them) or
+    "inner-product" (RIPOR: output rows are the codewords of codes fitted on the model's own
+    vectors) or "pawa" (NCI: the output rows depend on the prefix). The other options are for a
+    model from scratch.
     """
 
     source: str = "minilm2minilm"
     warm_start: bool = False
     encoder: str = MINILM
+    head: Literal["tied", "inner-product", "pawa"] = "tied"
     vocabulary_size: int = Field(default=8000, ge=400)
     layers: int = Field(default=4, ge=1)
     width: int = Field(default=256, ge=8)
@@ -186,11 +192,42 @@ def _pretrained(source: str) -> PretrainedSeq2Seq:
         if value is None:
             raise InputError(f"{source!r} has no {setting}; add one, or take another model.source")
     with refuse_on_error(source, name_network(net), SOURCE_HINT):
+        _cover_vocabulary(net, tokenizer)
         rows = [net.get_input_embeddings(), net.get_decoder().get_input_embeddings()]
         smallest = min(len(each.weight) for each in (*rows, net.get_output_embeddings()))
         check_vocabulary(tokenizer, smallest, source)
         check_token(source, START_TOKEN, net.config.decoder_start_token_id, smallest)
     return PretrainedSeq2Seq(net, tokenizer, [], is_external=True)
+
+
+def _cover_vocabulary(net: Any, tokenizer: Any) -> None:
+    """Add embeddings for tokens beyond those of a BART, as GENRE's, whose weights lack `<mask>`.
+
+    They are read as the unknown token and are never generated, so all probabilities are unchanged.
+    """
+    rows, unknown = len(net.get_input_embeddings().weight), tokenizer.unk_token_id
+    bias = getattr(net, "final_logits_bias", None)
+    if len(tokenizer) <= rows or bias is None or unknown is None or unknown >= rows:
+        return
+    net.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with torch.no_grad():
+        net.get_input_embeddings().weight[rows:] = net.get_input_embeddings().weight[unknown]
+        net.final_logits_bias[:, rows:] = NEVER
+
+
+def untie_output(net: Any, weights: Mapping[str, Tensor]) -> None:
+    """Give a network its own output matrix if the weights have one beside the embeddings.
+
+    transformers builds every T5 with tied matrices, and unties them where it reads both (DDRO).
+    """
+    output = net.get_output_embeddings()
+    names = {
+        f"backbone.net.{name}"
+        for name, parameter in net.named_parameters(remove_duplicate=False)
+        if parameter is output.weight
+    }
+    if len((names | {"backbone.output.weight"}) & weights.keys()) > 1:
+        output.weight = nn.Parameter(output.weight.detach().clone())
 
 
 def name_network(net: Any) -> str:

@@ -8,12 +8,16 @@ from genir.identifiers.base import Scheme
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import DocidModel
 from genir.models.encoder_head.model import EncoderHeadModel
-from genir.models.seq2seq import Seq2SeqModel
 from genir.plugins import Registry
 from genir.types import Document
 
 MODELS: Registry[DocidModel] = Registry(
-    "genir.models", "[model] kind", DocidModel, (EncoderHeadModel, Seq2SeqModel), attribute="kind"
+    "genir.models",
+    "[model] kind",
+    DocidModel,
+    (EncoderHeadModel,),
+    attribute="kind",
+    lazy={"seq2seq": "genir.models.seq2seq:Seq2SeqModel"},  # imports transformers
 )
 
 

@@ -9,12 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch.nn.functional import logsigmoid
-from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
 
 from genir.cancellation import raise_if_cancelled
 from genir.errors import InputError
@@ -23,6 +17,7 @@ from genir.models.checkpoint_checks import (
     check_files,
     check_vocabulary,
     read_modules,
+    refuse_on_error,
     unsupported_error,
 )
 from genir.models.network_loading import load_network, load_pretrained, silence_transformers
@@ -63,7 +58,8 @@ class Reranker:
         self.pairs, self.seconds = 0, 0.0
         self._name = name
         try:
-            self._predict = _load(name, length, device)
+            with refuse_on_error(name, "configuration", HINT):
+                self._predict = _load(name, length, device)
         except InputError as error:  # checks that encoders share have a remedy for encoders
             text = str(error).replace(SOURCE_HINT, HINT)
             key = "" if text.startswith("[rerank]") else "[rerank] model: "
@@ -105,6 +101,8 @@ load_reranker = lru_cache(maxsize=1)(Reranker)
 
 def _load(name: str, length: int, device: str) -> Callable[[list[Pair]], ArrayLike]:
     """Return a function from pairs to their scores."""
+    from transformers import AutoConfig
+
     check_files(name)
     config = load_pretrained(AutoConfig, name)
     kind = next(iter(config.architectures or ()), "model without an architecture")
@@ -124,6 +122,7 @@ def _load(name: str, length: int, device: str) -> Callable[[list[Pair]], ArrayLi
 
 def _load_cross_encoder(name: str, length: int, device: str) -> Callable[[list[Pair]], ArrayLike]:
     from sentence_transformers import CrossEncoder
+    from transformers import AutoModelForSequenceClassification
 
     # sentence-transformers initialises missing weights at random; this refuses them.
     maximum = positions(load_network(AutoModelForSequenceClassification, name))
@@ -151,6 +150,8 @@ class MonoT5:
     """
 
     def __init__(self, name: str, length: int, device: str) -> None:
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
         self._tokenizer = load_pretrained(AutoTokenizer, name)
         self._net = load_network(AutoModelForSeq2SeqLM, name).to(device).eval()
         check_vocabulary(self._tokenizer, self._net.config.vocab_size, name)

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from huggingface_hub import snapshot_download
 from pydantic import ValidationError
 from torch import nn
 
 from genir.corpus.json_lines import shorten
+from genir.errors import InputError
 from genir.models.checkpoint_checks import (
     first_line,
     read_json,
@@ -100,6 +100,8 @@ def local_folder(root: str) -> str:
     if Path(root).is_dir():
         return root
     try:
+        from huggingface_hub import snapshot_download
+
         return snapshot_download(root, allow_patterns=list(SNAPSHOT_FILES))
     except Exception as error:  # the hub may fail in many ways
         raise unsupported_error(root, first_line(error)) from None
@@ -152,7 +154,9 @@ class _Reader:
             for one in structure[resolve_route(structure, parameters, role)]:
                 kind = self._kind(types[one], f"{path or '.'}/router_config.json")
                 yield from self._part(kind, self._path(join_path(path, one)))
-        except (KeyError, TypeError, ValueError, SyntaxError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # wrong types in the file; MemoryError: deep nesting in a key
             raise self._error(
                 f"its router in {path or '.'!r} has no usable route for a {role} "
                 f"({first_line(error)})",

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from genir.arguments import is_unicode
 from genir.corpus.json_lines import shorten
 from genir.models.checkpoint_checks import read_json, unsupported_error
 from genir.models.encoder_design import MAX_SIZE, ROLES, EncoderDesign, is_normalize
@@ -89,6 +90,10 @@ def _prompts(name: str, settings: dict[str, Any]) -> tuple[str, str]:
             name, f"its {SETTINGS_FILE} has prompts = {shorten(prompts)}, not a JSON object of "
             "texts", "give prompts by name, or remove the key",
         )  # fmt: skip
+    if not all(is_unicode(text) for text in prompts.values() if text):
+        raise unsupported_error(
+            name, f"its {SETTINGS_FILE} has a prompt with an unpaired surrogate", "correct it"
+        )
     query = prompts.get("query") or ""
     document = next(filter(None, map(prompts.get, DOCUMENT_PROMPTS)), "")
     if query or document:
@@ -130,7 +135,7 @@ def transformer_settings(name: str, root: str, path: str) -> tuple[int | None, b
 
 def _tokens(length: object) -> int | None:
     """Return a maximum number of tokens; None for none, or for the 10**30 of transformers."""
-    return length if isinstance(length, int) and 0 < length <= MAX_SIZE else None
+    return length if type(length) is int and 0 < length <= MAX_SIZE else None
 
 
 def join_path(path: str, file: str) -> str:

@@ -1,13 +1,12 @@
 """Any transformers encoder-decoder as a model that emits identifiers.
 
-Text identifiers use the model's own vocabulary. Codes get new symbols: one embedding row for each
-symbol of each level, shared by input and output, and a softmax over the level's symbols only, in
-training and in decoding. Text targets always use the vocabulary.
+Text identifiers use the model's own vocabulary. Codes get new symbols for each level
+(`code_heads.py`), and a softmax over the level's symbols only, in training and in decoding. Text
+targets always use the vocabulary.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,24 +15,34 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, EncoderDecoderModel
 
+from genir.config import StageConfig
 from genir.errors import InputError
 from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
-from genir.models.backbone import Encoded, Seq2SeqBackbone, score_tokens
+from genir.models.backbone import Encoded, Seq2SeqBackbone
 from genir.models.base import Batch, DocidModel, Inheritable
 from genir.models.checkpoint_checks import refuse_on_error
 from genir.models.checkpoint_io import load_weights, read_model, write_model
+from genir.models.code_heads import CodeHead, HeadContext
+from genir.models.decoder_vectors import DOCUMENT_TOKENS, first_decoder_states
 from genir.models.encoder import TextEncoder
 from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.encoder_head.options import EncoderHeadOptions
 from genir.models.engine.decoder import FusedDecoder
 from genir.models.eval_mode import choose_attention
+from genir.models.head_registry import HEADS, check_head
 from genir.models.network_loading import MINILM, load_pretrained
+from genir.models.pawa_head import PrefixState
 from genir.models.position_limits import position_table_sizes, require_within
-from genir.models.pretrained import SOURCE_HINT, Seq2SeqOptions, load_seq2seq, name_network
+from genir.models.pretrained import (
+    SOURCE_HINT,
+    Seq2SeqOptions,
+    load_seq2seq,
+    name_network,
+    untie_output,
+)
 from genir.models.size_limits import build_within, refuse_size
 from genir.models.smoke_test import PROBE_TEXTS, check_decoder, check_training_step
-from genir.models.symbol_init import init_symbol_embeddings
 from genir.models.tokenization import encode_texts, pad_batch
 from genir.tasks.base import TrainQueries
 from genir.types import Document
@@ -51,27 +60,24 @@ class Seq2SeqModel(DocidModel, Inheritable):
     """Encoder-decoder with the symbols of a scheme; see `DocidModel` for the interface.
 
     Decoder states are immutable. `text`: whether identifiers use the vocabulary. `new_symbols`:
-    names of parameters without pre-training.
+    names of parameters without pre-training. `head`: symbols of codes; None for text.
     """
 
     kind = "seq2seq"
     generates_text = True
     Options = Seq2SeqOptions
-    must_match_parent = frozenset(Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder"})
-    symbols: nn.Parameter
+    must_match_parent = frozenset(
+        Seq2SeqOptions.model_fields.keys() - {"dropout", "encoder", "head"}
+    )
 
     def __init__(self, options: Seq2SeqOptions, net: Any, tokenizer: Any) -> None:
         super().__init__()
         self.options = options
         self.tokenizer = tokenizer
         self.backbone = Seq2SeqBackbone(net)
-        self.supports_multi_token = isinstance(self.backbone.steps, FusedDecoder)
         self.new_symbols: set[str] = set()
-        self.text = True
         self.sizes: list[int] = []
-        self.offsets: list[int] = []
-        self.register_buffer("first", None, persistent=False)
-        self.register_parameter("symbols", None)
+        self.set_head(None)
 
     @classmethod
     def build(cls, options: Seq2SeqOptions, corpus: Sequence[Document]) -> Self:
@@ -92,6 +98,11 @@ class Seq2SeqModel(DocidModel, Inheritable):
             cls.build(options, ()).check_source_length(source_length)
         if options.encoder != MINILM:
             TextEncoder.pretrained(options.encoder)
+
+    @classmethod
+    def check_recipe(cls, options: Seq2SeqOptions, stage: StageConfig) -> None:
+        """Raise InputError for a head that does not fit the identifiers."""
+        check_head(options.head, stage.identifiers.scheme)
 
     def _try(self) -> None:
         texts = encode_texts(self.tokenizer, PROBE_TEXTS, 16)
@@ -129,23 +140,32 @@ class Seq2SeqModel(DocidModel, Inheritable):
         Raises:
             InputError: A text scheme was fitted with another tokenizer.
         """
-        self.text = scheme.needs_tokenizer
-        self._assign_offsets(scheme.level_sizes())
-        if self.text:
+        self.sizes = scheme.level_sizes()
+        if scheme.needs_tokenizer:
             self.separator = scheme.separator
-            if self.sizes != [len(self.tokenizer)]:
-                raise InputError(
-                    f"identifiers: their vocabulary has {self.sizes} tokens, the model's has "
-                    f"{len(self.tokenizer)}; fit the scheme with this model's tokenizer"
-                )
-            self.register_parameter("symbols", None)
-            self.new_symbols.discard("symbols")
+            self._refuse_vocabulary()
+            self.set_head(None)
             return
         embeddings = self.backbone.output.weight.detach()
         codebooks = scheme.full_codebooks() if hasattr(scheme, "full_codebooks") else None
-        self.build_code_head(
-            self.sizes, init_symbol_embeddings(embeddings, self.sizes, table, vectors, codebooks)
-        )
+        context = HeadContext(self.sizes, embeddings, table, vectors, codebooks)
+        self.separator = None
+        self.set_head(HEADS[self.options.head].build(context))
+
+    def _refuse_vocabulary(self) -> None:
+        """Raise InputError unless the identifiers' tokens are the tokenizer's, or given token ids
+        that have a row in the output matrix."""
+        (size,), own, rows = self.sizes, len(self.tokenizer), len(self.backbone.output.weight)
+        if size < own:
+            raise InputError(
+                f"identifiers: their vocabulary has {self.sizes} tokens, the model's has {own}; "
+                "fit the scheme with this model's tokenizer"
+            )
+        if size > rows:
+            raise InputError(
+                f"identifiers: token {size - 1} is beyond the {rows} rows of the output matrix; "
+                "give the identifiers that belong to this model"
+            )
 
     def inherit_weights(self, parent: DocidModel, table: IdentifierTable) -> None:
         """Copy the transformer. Raises InputError for another source, size or vocabulary."""
@@ -170,27 +190,42 @@ class Seq2SeqModel(DocidModel, Inheritable):
     ) -> bool:
         """Inherit the parent's identifiers, and its symbols for codes."""
         assert isinstance(parent, Seq2SeqModel)
-        if parent.text:
-            self.build_head(scheme, table, None)
-        else:
-            self.build_code_head(parent.sizes, parent.symbols.detach().clone())
-            self.new_symbols.discard("symbols")
+        if self.options.head != parent.options.head:
+            raise InputError(
+                f"[model] head = {self.options.head!r}, but the model to start from has "
+                f"{parent.options.head!r} and the same identifiers; use the same value"
+            )
+        self.build_head(scheme, table, None)
+        if self.head is not None and parent.head is not None:
+            self.head.load_state_dict(parent.head.state_dict())
+        self.new_symbols = self._new_in_network()
         return True
 
-    def build_code_head(self, sizes: Sequence[int], rows: Tensor) -> None:
-        """Set the symbols of all levels: rows, float32 [sum of sizes, H]."""
-        self.text, self.separator = False, None
-        self._assign_offsets(sizes)
-        self.symbols = nn.Parameter(rows.to(self.device))
-        self.new_symbols.add("symbols")
+    def set_head(self, head: CodeHead | None) -> None:
+        """Set the symbols of codes; None for text identifiers."""
+        self.text = head is None
+        self.sizes = self.sizes if head is None else head.sizes
+        self.head = None if head is None else head.to(self.device).train(self.training)
+        self._reads_prefix = head is not None and head.reads_prefix
+        fused = isinstance(self.backbone.steps, FusedDecoder)
+        self.supports_multi_token = fused and not self._reads_prefix
+        names = {name for name, _ in self.named_parameters() if name.startswith("head.")}
+        self.new_symbols = self._new_in_network() | names
 
-    def _assign_offsets(self, sizes: Sequence[int]) -> None:
-        self.sizes = list(sizes)
-        self.offsets = list(accumulate(self.sizes, initial=0))
-        self.first = torch.tensor(self.offsets, device=self.device)
+    def _new_in_network(self) -> set[str]:
+        """Return the parameters without pre-training that do not belong to the head."""
+        return {name for name in self.new_symbols if not name.startswith("head.")}
 
     def document_vectors(self, corpus: Sequence[Document], queries: TrainQueries) -> Vectors:
-        """Return the document vectors of an untrained encoder-head model with the same encoder."""
+        """Return the document vectors, float32 [documents, H].
+
+        Of an untrained encoder-head model with the same encoder, or with an inner-product head the
+        decoder states after the start token, given the document (RIPOR).
+        """
+        if HEADS[self.options.head].needs_codebooks:
+            texts = [f"{one.title}. {one.text}" for one in corpus]
+            length = self.backbone.longest_source(DOCUMENT_TOKENS)
+            return first_decoder_states(self, texts, length)
         options = EncoderHeadOptions(encoder=self.options.encoder, word_set_size=0)
         untrained = EncoderHeadModel.build(options, corpus).to(self.device)
         return untrained.document_vectors(corpus, queries)
@@ -205,7 +240,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         start = self._start(len(batch.targets))[:, None]
         levels = torch.arange(batch.targets.shape[1] - 1, device=self.device)
         before = self._embed(batch.targets[:, :-1].clamp(min=0), levels, text)
-        hidden = self.backbone.decode(encoded, torch.cat([start, before], dim=1))
+        hidden = self._decode(encoded, torch.cat([start, before], dim=1), text)
         losses = self._text_losses if text else self._code_losses
         weights = batch.weights[:, None] * (batch.targets >= 0)
         return (losses(hidden, batch.targets, label_smoothing) * weights).sum() / weights.sum()
@@ -222,8 +257,14 @@ class Seq2SeqModel(DocidModel, Inheritable):
         levels = torch.arange(depth - 1, device=self.device)
         start = self._start(batch * count)[:, None]
         before = self._embed(symbols.flatten(0, 1)[:, :-1].clamp(min=0), levels, self.text)
-        hidden = self.backbone.decode(Encoded(states, mask), torch.cat([start, before], dim=1))
+        inputs_read = torch.cat([start, before], dim=1)
+        hidden = self._decode(Encoded(states, mask), inputs_read, self.text)
         return list(hidden.view(batch, count, depth, -1).unbind(2))
+
+    def _decode(self, encoded: Encoded, inputs: Tensor, text: bool) -> Tensor:
+        """Return what `logits` reads at each position, [B, T, width], for inputs [B, T, H]."""
+        hidden = self.backbone.decode(encoded, inputs)
+        return hidden if text or self.head is None else self.head.with_prefix(hidden, inputs)
 
     def _text_losses(self, hidden: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return float32 [B, T]; padding is not multiplied by the large vocabulary."""
@@ -236,7 +277,7 @@ class Seq2SeqModel(DocidModel, Inheritable):
         """Return float32 [B, T]; each level has its own softmax."""
         losses = [
             F.cross_entropy(
-                score_tokens(hidden[:, level], self._level(level), None, None),
+                self.level_logits(hidden[:, level], level),
                 targets[:, level],
                 ignore_index=-1,
                 reduction="none",
@@ -249,7 +290,10 @@ class Seq2SeqModel(DocidModel, Inheritable):
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
         """Encode queries, int64 [B, S] each."""
         encoded = self.backbone.encode(input_ids, attention_mask)
-        return self.backbone.steps.encode(encoded.states, encoded.mask)
+        state = self.backbone.steps.encode(encoded.states, encoded.mask)
+        if self._reads_prefix:
+            return PrefixState.start(state, self.backbone.output.weight.shape[1])
+        return state
 
     def step(
         self, state: Any, parents: Tensor | None, symbols: Tensor | None
@@ -260,6 +304,8 @@ class Seq2SeqModel(DocidModel, Inheritable):
         else:
             read = state.lengths.view(len(parents), -1).gather(1, parents)
             embeds = self._embed(symbols, read - 1, self.text)
+        if isinstance(state, PrefixState) and self.head is not None:
+            return state.step(self.backbone.steps, self.head, parents, embeds)
         stepped: tuple[Any, Tensor] = self.backbone.steps.step(state, parents, embeds)
         return stepped
 
@@ -289,14 +335,18 @@ class Seq2SeqModel(DocidModel, Inheritable):
         levels = torch.arange(symbols.shape[1], device=symbols.device)
         start = self._start(len(symbols))[:, None]
         embeds = torch.cat([start, self._embed(symbols, levels, self.text)], dim=1)
-        hidden = self.backbone.steps.teacher_forced_states(state, queries, embeds)
+        prefixed = isinstance(state, PrefixState)
+        encoded = state.decoder if prefixed else state
+        hidden = self.backbone.steps.teacher_forced_states(encoded, queries, embeds)
+        if prefixed and self.head is not None:
+            hidden = self.head.with_prefix(hidden, embeds)
         return [hidden[:, place] for place in range(first, embeds.shape[1])]
 
     def logits(self, hidden: Tensor, depth: int, candidates: Tensor) -> Tensor:
         """Return logits of candidate symbols, float32 [B, K, C]."""
-        if self.text:
+        if self.head is None:
             return self.backbone.logits(hidden, candidates)
-        return score_tokens(hidden, self._level(depth), None, candidates)
+        return self.head.logits(hidden, depth, candidates)
 
     def log_normaliser(self, hidden: Tensor, depth: int) -> Tensor:
         """Return the log-sum-exp over the vocabulary or the level's symbols, float32 [B, K]."""
@@ -309,9 +359,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def level_logits(self, hidden: Tensor, depth: int) -> Tensor:
         """Return logits of the vocabulary or of the level's symbols, float32 [..., size]."""
-        if self.text:
+        if self.head is None:
             return self.backbone.logits(hidden)
-        return score_tokens(hidden, self._level(depth), None, None)
+        return self.head.logits(hidden, depth)
 
     @property
     def shares_vocabulary(self) -> bool:  # type: ignore[override]
@@ -324,12 +374,9 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def _embed(self, symbols: Tensor, levels: Tensor, text: bool) -> Tensor:
         """Return the decoder inputs of symbols [N, T] of `levels`, [T] or [N, T]."""
-        if text:
+        if text or self.head is None:
             return self.backbone.embed(symbols)
-        return self.backbone.scale * F.embedding(symbols + self.first[levels], self.symbols)
-
-    def _level(self, depth: int) -> Tensor:
-        return self.symbols[self.offsets[depth] : self.offsets[depth + 1]]
+        return self.backbone.scale * self.head.inputs(symbols, levels)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the parameters without pre-training; all of them for a model from scratch."""
@@ -337,7 +384,8 @@ class Seq2SeqModel(DocidModel, Inheritable):
 
     def identifier_bytes(self) -> int:
         """Return the size of the symbol rows in bytes; 0 for text identifiers."""
-        return 0 if self.text else self.symbols.numel() * self.symbols.element_size()
+        parameters = [] if self.head is None else list(self.head.parameters())
+        return sum(one.numel() * one.element_size() for one in parameters)
 
     def save(self, folder: Path) -> None:
         """Write weights, options, transformer configuration and tokenizer."""
@@ -357,10 +405,14 @@ class Seq2SeqModel(DocidModel, Inheritable):
             tokenizer = load_pretrained(AutoTokenizer, str(folder), local_files_only=True)
             config = load_pretrained(AutoConfig, str(folder), local_files_only=True)
             build = partial(AutoModelForSeq2SeqLM.from_config, config, dtype=torch.float32)
-            model = cls(saved, build_within(weights, build, str(folder / "config.json")), tokenizer)
+            net = build_within(weights, build, str(folder / "config.json"))
+            untie_output(net, weights)
+            model = cls(saved, net, tokenizer)
             if not scheme.needs_tokenizer:
                 rows = [sum(scheme.level_sizes()), model.backbone.output.weight.shape[1]]
-                refuse_size(weights, "symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}")
+                refuse_size(
+                    weights, "head.symbols", rows, f"{folder / 'identifiers' / 'scheme.json'}"
+                )
             model.build_head(scheme, table, None)
             found = (len(tokenizer), model.sizes)
             if found != (saved.vocabulary, saved.level_sizes):

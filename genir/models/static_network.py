@@ -8,11 +8,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, processors
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast
-from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import cached_file
 
 from genir.models.checkpoint_checks import first_line, unsupported_error
+from genir.models.engine.encoder import EncoderOutput
 
 STATIC_LENGTH = 8_192
 """Maximum number of tokens of a text if the tokenizer states none."""
@@ -31,9 +29,9 @@ class StaticNetwork(nn.Module):
         """Return the table."""
         return self.embedding
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> BaseModelOutput:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> EncoderOutput:
         """Return the vectors of tokens int64 [B, S] as `last_hidden_state`, [B, S, width]."""
-        return BaseModelOutput(last_hidden_state=self.embedding(input_ids))
+        return EncoderOutput(last_hidden_state=self.embedding(input_ids))
 
 
 def load_static(name: str) -> tuple[StaticNetwork, Any]:
@@ -42,6 +40,8 @@ def load_static(name: str) -> tuple[StaticNetwork, Any]:
     Raises:
         InputError: A file is missing, damaged or does not fit the other.
     """
+    from transformers.utils import cached_file
+
     files = [cached_file(name, file, _raise_exceptions_for_missing_entries=False)
              for file in ("model.safetensors", "tokenizer.json")]  # fmt: skip
     if None in files:
@@ -85,6 +85,8 @@ def static_tokenizer(file: str) -> Any:
 
     A padding token is added if there is none.
     """
+    from transformers import PreTrainedTokenizerFast
+
     content = Tokenizer.from_file(file)
     known = (token for token in PADDING_TOKENS if content.token_to_id(token) is not None)
     # The padding token becomes special, here as when it is loaded again: it must be no plain word.

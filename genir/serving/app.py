@@ -3,15 +3,14 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import FileResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import HTMLResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from genir import __version__
 from genir.arguments import as_texts
+from genir.serving.api_docs import render
 from genir.serving.authorization import Authorizer
 from genir.serving.client_disconnect import CancelOnDisconnect
 from genir.serving.errors import add_error_handlers
@@ -21,12 +20,12 @@ from genir.serving.protocols import Opener, SearchModel
 from genir.serving.request_bodies import BodyReader
 from genir.serving.request_encoding import Utf8Addresses
 from genir.serving.request_log import RequestLog
-from genir.serving.routes import documents, search
+from genir.serving.routes import document_pages, documents, facets, search
+from genir.serving.search_page import add_page
 from genir.serving.service import Service, open_folder
 from genir.serving.settings import Settings
 from genir.serving.trusted_proxies import TrustedProxies
 
-PAGE = Path(__file__).parent / "page"
 VERSION = "/v1"
 UNVERSIONED = ("/search", "/explain", "/model", "/documents", "/healthz", "/readyz", "/metrics")
 """Paths that also work without the version prefix, for old clients."""
@@ -51,7 +50,7 @@ def create_app(
         checker: Checks model folders before they are swapped in; by default no check.
 
     Raises:
-        InputError: The token file is invalid, or writes are enabled without protection.
+        InputError: The token file or the logo is invalid, or writes are enabled without protection.
     """
     settings = settings or Settings()
     app = FastAPI(
@@ -59,7 +58,7 @@ def create_app(
         summary="Generative retrieval: the model is the search engine.",
         version=__version__,
         openapi_url=None,  # FastAPI's route would serialize the schema for each request
-        docs_url=None,  # these two pages load scripts from a CDN
+        docs_url=None,  # these two pages load scripts from a CDN; `docs` does not
         redoc_url=None,
         redirect_slashes=False,  # a redirect would contain the unchecked Host header
         lifespan=_lifespan,
@@ -71,12 +70,13 @@ def create_app(
     app.state.examples = tuple(as_texts(examples, "examples"))
     add_error_handlers(app)
     _surround(app, settings)
-    for router in (search.router, documents.router):
+    app.include_router(document_pages.router)  # before the routes of the same path
+    for router in (search.router, facets.router, documents.router):
         app.include_router(router, prefix=VERSION)
         app.include_router(_unversioned(router), deprecated=True)
-    app.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/openapi.json", openapi, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    app.add_api_route("/docs", docs, methods=["GET", "HEAD"], include_in_schema=False)
+    add_page(app, settings)
     return app
 
 
@@ -120,6 +120,9 @@ async def openapi(request: Request) -> Response:
     return Response(state.openapi, media_type="application/json")
 
 
-async def page() -> FileResponse:
-    """Return the search page."""
-    return FileResponse(PAGE / "index.html")
+async def docs(request: Request) -> Response:
+    """Return the API documentation."""
+    state = request.app.state
+    if not hasattr(state, "docs"):
+        state.docs = render(request.app.openapi())
+    return HTMLResponse(state.docs)

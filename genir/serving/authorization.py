@@ -99,13 +99,24 @@ class Authorizer:
 
 
 async def anyone(request: Request) -> Principal:
-    """Return the caller, with or without rights."""
+    """Return the caller, with or without rights. Raises HTTPException 401 or 403."""
     caller = request.app.state.gate.caller(request.headers.get("authorization"))
+    _refuse_other_model(caller, request)
     current_caller.set(_turn_of(caller, request))
     request.state.scoped = caller.scope is not None
     if caller.name:
         request.state.facts["token"] = caller.name
     return caller
+
+
+def _refuse_other_model(caller: Principal, request: Request) -> None:
+    """Raise HTTPException 403 for a token of another model than the served one."""
+    if caller.model is None:
+        return
+    folder = request.app.state.service.served.folder
+    if folder is None or folder.name != caller.model:
+        detail = f"the token {caller.name!r} is for the model {caller.model!r}; use another token"
+        raise HTTPException(403, detail)
 
 
 def _turn_of(caller: Principal, request: Request) -> str:

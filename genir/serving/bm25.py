@@ -216,7 +216,7 @@ def _look_up(served: SearchModel, query: str, passing: Passing, hits: Sequence[H
     found = served.documents.previews([hit.key for hit in kept], strict=True)
     previews = [found[hit.key] for hit in kept]
     bare = HitList(
-        replace(hit, rank=rank, title=preview.title, url=preview.url)
+        replace(hit, rank=rank, title=preview.title, url=served.shown_url(preview.url))
         for rank, (hit, preview) in enumerate(zip(kept, previews, strict=True), start=1)
     )
     return LazyHits(query, bare, [preview.text for preview in previews])

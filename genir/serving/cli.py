@@ -10,6 +10,7 @@ import typer
 
 from genir.console import print_line
 from genir.errors import InputError
+from genir.manifest import require_folder
 from genir.process_memory import limit_onednn_cache
 from genir.serving.settings import Settings
 
@@ -60,6 +61,7 @@ def serve(
     **settings: Any,
 ) -> None:
     """Answer queries over HTTP, with a search page at /."""
+    require_folder(model)
     limit_onednn_cache()
     from genir.serving.server import serve
 
@@ -80,13 +82,17 @@ def new(
     allow: Annotated[
         list[str] | None, typer.Option(help="key of a document that it may access; may be repeated")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="name of the only model folder that it may query")
+    ] = None,
 ) -> None:
     """Create a token and print its secret, which is stored nowhere."""
     from genir.serving.tokens import TokenSpec, new_token
 
     if role not in ("read", "write"):
         raise InputError(f"--role {role!r}: choose read or write")
-    secret = new_token(file, TokenSpec(name, role, _filter(where), allow))  # type: ignore[arg-type]
+    spec = TokenSpec(name, role, _filter(where), allow, model)  # type: ignore[arg-type]
+    secret = new_token(file, spec)
     print_line(f"Added {name!r} to {file}. The secret, shown only once:", stderr=True)
     print_line(secret)
 

@@ -82,6 +82,12 @@ class VersionRequest(Message):
     )
 
 
+class SyncRequest(Message):
+    """Body of `POST /v1/sync`."""
+
+    dry_run: bool = Field(default=False, strict=True, description="only return the difference")
+
+
 class FolderRequest(Message):
     """Body of `POST /v1/model`."""
 

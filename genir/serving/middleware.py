@@ -19,7 +19,7 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-"""Headers of every response: the page may load its own files only."""
+"""Headers of every response, unless its route sets them: the page may load its own files only."""
 SINGLE_VALUE_HEADERS = ("host", "origin", "sec-fetch-site", "content-type", "authorization")
 """Headers that must not be repeated: they decide authorization and the reading of the body."""
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -36,7 +36,9 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from genir.config import Recipe
-from genir.decoding.filters import FilterSpec
-from genir.identifiers.table import IdentifierTable
-from genir.types import Capabilities, Document, Hit
+from genir.types import Capabilities, Document, FilterSpec, Hit
+from genir.updates.difference import Difference
 from genir.updates.versions import Version
+
+if TYPE_CHECKING:  # they import torch, which would delay the server's start
+    from genir.identifiers.table import IdentifierTable
 
 Check = Callable[[Sequence[str]], None]
 """Validates document keys; raises an exception for keys that it rejects."""
@@ -30,6 +32,13 @@ class Matched(Protocol):
 class SearchModel(Protocol):
     """A retriever that answers queries and applies the changes of other processes."""
 
+    shown_base_url: str | None
+    """Base URL of the hits instead of the model's; None for the model's."""
+
+    def shown_url(self, url: str) -> str:
+        """Return the URL of a document under `shown_base_url`."""
+        ...
+
     @property
     def documents(self) -> Any:
         """The document store; used for filters, titles and snippets only."""
@@ -41,7 +50,7 @@ class SearchModel(Protocol):
         ...
 
     @property
-    def table(self) -> IdentifierTable:
+    def table(self) -> "IdentifierTable":
         """The table of valid identifiers."""
         ...
 
@@ -145,6 +154,12 @@ class UpdatableModel(SearchModel, Protocol):
 
     def delete(self, keys: Sequence[str], check: Check | None = None) -> list[str]:
         """Delete documents; return their keys."""
+        ...
+
+    def mirror(
+        self, documents: Path, max_deleted: float = 0.5, dry_run: bool = False
+    ) -> Difference:
+        """Make the documents equal to those of a folder, as one change; return the difference."""
         ...
 
     def rollback(self, version: int) -> None:

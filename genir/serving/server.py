@@ -19,10 +19,12 @@ from types import FrameType
 
 import uvicorn
 
-from genir.console import Console, print_line, styled
+from genir.console import print_line
+from genir.corpus.readers import holds_pages
 from genir.errors import InputError
 from genir.plurals import counted
 from genir.process_memory import exempt_from_collection, limit_heap_growth
+from genir.progress import waiting
 from genir.serving.acceptor import Acceptor
 from genir.serving.app import create_app
 from genir.serving.connections import ConnectionSlot, connection_limits
@@ -66,11 +68,13 @@ def serve(
         settings: Limits and other settings.
 
     Raises:
-        InputError: The address is not available, the settings leave the documents unprotected, or
-            the folder is invalid or lacks a required signature.
+        InputError: The address or `sync_folder` is not available, the settings leave the documents
+            unprotected, or the folder is invalid or lacks a required signature.
     """
     settings = settings or Settings()
     asked = settings.precision
+    if settings.sync_folder is not None:
+        holds_pages(settings.sync_folder)  # refuse a wrong path at the start
     changes = ModelChecks(settings).refuse_unsigned(folder)
     if changes:
         print_line(f"{folder.name}: {counted(changes, 'change')} since the signature", stderr=True)
@@ -105,8 +109,7 @@ def run(
     app = create_app(examples=examples, settings=settings, loopback=loopback, checker=checker)
     service: Service = app.state.service
     server = GracefulServer(service, settings)
-    console = Console(stderr=True)
-    status = console.status(styled(f"Loading {name}"))
+    status = waiting(f"loading {name}")
     status.start()
 
     def finish(loading: Future[None]) -> None:

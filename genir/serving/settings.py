@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from genir.config import Precision
+from genir.corpus.page_urls import check_base_url
 from genir.errors import InputError
 from genir.serving.origins import check_host, check_origin, check_proxy
 from genir.serving.schemas import MAX_KEYS, MAX_QUERIES, MAX_QUERY_CHARACTERS
@@ -21,6 +22,15 @@ from genir.serving.schemas import MAX_KEYS, MAX_QUERIES, MAX_QUERY_CHARACTERS
 def _listed(given: Any) -> Any:
     """Wrap a single text in a tuple."""
     return (given,) if isinstance(given, str) else given
+
+
+def _checked_base_url(url: str | None) -> str | None:
+    """Return a base URL unchanged. Raises ValueError for anything else."""
+    try:
+        check_base_url(url or "")
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return url
 
 
 ListOption = BeforeValidator(_listed)
@@ -62,6 +72,16 @@ class Settings(BaseModel):
     models: Path | None = Field(
         default=None,
         description="folder with models that may be swapped in; default: the parent of MODEL",
+    )
+    base_url: Annotated[str | None, AfterValidator(_checked_base_url)] = Field(
+        default=None,
+        description="prefix of page URLs in answers, instead of the model's, for example "
+        "https://www.example.org/docs",
+    )
+    sync_folder: Path | None = Field(
+        default=None,
+        description="folder of pages, or corpus, whose documents POST /v1/sync applies; default: "
+        "the route is disabled",
     )
     trusted_keys: Path | None = Field(
         default=None,
@@ -145,6 +165,17 @@ class Settings(BaseModel):
         default=250,
         ge=10,
         description="milliseconds between two checks for changes of other processes",
+    )
+
+    # The search page.
+    title: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=80,
+        description="name of the site on the search page; default: genir",
+    )
+    logo: Path | None = Field(
+        default=None, description="image of the site on the search page: SVG, PNG, JPEG or WebP"
     )
 
     # Other settings.

@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 
 from genir.corpus.metadata_filters import COLUMNS, JSON_PREFIX
 from genir.corpus.overlay import MemoryStore
-from genir.decoding.filters import selected_rows
 from genir.serving.protocols import SearchModel
 from genir.types import Document, Selection
 
@@ -23,6 +22,8 @@ MAX_SCOPED_VALUES = 100
 
 def visible(served: SearchModel, scope: Selection | None) -> NDArray[np.bool_]:
     """Return a mask of the documents that a caller may find, bool [documents]."""
+    from genir.decoding.filters import selected_rows  # imports torch
+
     table = served.table
     rows = table.live if scope is None else selected_rows(table, served.documents, scope)
     found = np.zeros(len(table.keys), dtype=bool)

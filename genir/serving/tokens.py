@@ -33,7 +33,7 @@ class Token(BaseModel):
 
     Only the digest of the secret is stored: it has 256 random bits, so one round of SHA-256
     suffices. `where` and `allow` are a filter and keys that limit the documents the token may
-    access.
+    access, and `model` is the name of the only model folder that it may query.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +43,7 @@ class Token(BaseModel):
     role: Role = "read"
     where: dict[str, Any] = {}
     allow: list[str] | None = None
+    model: str | None = Field(default=None, min_length=1)
 
 
 class TokenFile(BaseModel):
@@ -55,11 +56,15 @@ class TokenFile(BaseModel):
 
 @dataclass(frozen=True)
 class Principal:
-    """The authenticated caller: token name, role, and accessible documents (None for all)."""
+    """The authenticated caller: token name, role, and accessible documents and model.
+
+    scope, model: None for all documents and any model.
+    """
 
     name: str
     role: Role | None
     scope: Selection | None = None
+    model: str | None = None
 
 
 class Tokens:
@@ -141,7 +146,7 @@ def _caller(token: Token) -> Principal:
     allow = () if token.allow is None else (frozenset(token.allow),)
     where = (token.where,) if token.where else ()
     scope = Selection(where, allow, excluded=True) if where or allow else None
-    return Principal(token.name, token.role, scope)
+    return Principal(token.name, token.role, scope, token.model)
 
 
 def hash_of(secret: str) -> bytes:
@@ -183,12 +188,13 @@ def check_condition(field: str, condition: Any, place: str) -> None:
 
 @dataclass(frozen=True)
 class TokenSpec:
-    """Name, role and scope of a token to create."""
+    """Name, role, scope and model of a token to create."""
 
     name: str
     role: Role = "read"
     where: dict[str, Any] | None = None
     allow: Sequence[str] | None = None
+    model: str | None = None
 
 
 def new_token(path: Path, spec: TokenSpec) -> str:
@@ -211,6 +217,7 @@ def new_token(path: Path, spec: TokenSpec) -> str:
             role=spec.role,
             where=spec.where or {},
             allow=None if spec.allow is None else as_keys(spec.allow, "allow"),
+            model=spec.model,
         )
     except ValidationError as error:
         raise InputError(

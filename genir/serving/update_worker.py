@@ -222,6 +222,7 @@ class UpdateWorker:
 
     def install(self, fresh: SearchModel) -> None:
         """Make a model the answering one, and close the previous one."""
+        fresh.shown_base_url = self._settings.base_url
         self._known = () if fresh.folder is None else folder_fingerprint(fresh.folder)
         before = self._worker.install(fresh)
         if before is not None:

@@ -3,7 +3,8 @@
 - `inputs.json`: fingerprints of the inputs
 - `corpus.sqlite`: documents, until `prepared/` exists
 - `prepared/`: untrained model folder
-- `checkpoint/`: model, optimizer, schedule and random states (accelerate), and `Progress`
+- `checkpoint/`: model, optimizer, schedule and random states (accelerate), `Progress`, and the
+  average of the weights if there is one
 - `best/`: weights with the best dev score
 - `parent/`, `passage_stage/`, `generator/`: parent model, first stage and query generator
 - `pseudo.jsonl`: generated queries
@@ -33,6 +34,7 @@ from genir.errors import InputError
 from genir.manifest import sha256
 from genir.plurals import counted
 from genir.signals import on_leave
+from genir.training.optimization import WeightAverage
 
 # accelerate warns of tied weights at each checkpoint; they are tied again before loading.
 logging.getLogger("accelerate.utils.other").setLevel(logging.ERROR)
@@ -70,6 +72,8 @@ CHECKSUMS = "checksums.json"
 """File with the sha256 of each other file of `checkpoint/` and of `best/`."""
 WEIGHTS = "model.safetensors"
 """Weights in `best/`."""
+AVERAGE = "average.safetensors"
+"""Average of the weights in `checkpoint/`."""
 MODELS = ("parent", "passage_stage", "generator")
 """Models trained before this one, each in its own working folder."""
 
@@ -151,21 +155,25 @@ class WorkFolder:
         if foreign:
             raise InputError(f"{foreign[0]}: was not written by genir; give another --out")
 
-    def save(self, accelerator: Accelerator, progress: Progress) -> None:
+    def save(
+        self, accelerator: Accelerator, progress: Progress, average: WeightAverage | None = None
+    ) -> None:
         """Write a checkpoint; it replaces the previous one only when complete.
 
         Raises:
             InputError: the checkpoint cannot be written, for example on a full disk.
         """
         try:
-            self._save(accelerator, progress)
+            self._save(accelerator, progress, average)
         except (OSError, RuntimeError, SafetensorError) as error:  # of torch and safetensors, too
             raise InputError(
                 f"{self.checkpoint}: cannot be written ({error}); the previous checkpoint is "
                 "intact: free space, then --resume"
             ) from None
 
-    def _save(self, accelerator: Accelerator, progress: Progress) -> None:
+    def _save(
+        self, accelerator: Accelerator, progress: Progress, average: WeightAverage | None
+    ) -> None:
         accelerator.wait_for_everyone()
         # Every process writes its random state into the folder that the main process creates.
         partial = self.path / "checkpoint.partial"
@@ -177,6 +185,8 @@ class WorkFolder:
         if not accelerator.is_main_process:
             return
         progress.processes = accelerator.num_processes
+        if average is not None:
+            average.save(partial / AVERAGE)
         (partial / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
         _write_checksums(partial)
         with new_folder(self.checkpoint, overwrite=True) as folder:
@@ -184,7 +194,7 @@ class WorkFolder:
                 shutil.move(path, folder / path.name)
         shutil.rmtree(partial)
 
-    def load(self, accelerator: Accelerator) -> Progress:
+    def load(self, accelerator: Accelerator, average: WeightAverage | None = None) -> Progress:
         """Restore the last checkpoint; return the initial progress if there is none.
 
         Raises:
@@ -206,6 +216,8 @@ class WorkFolder:
                     f"{before}, or --overwrite to start again"
                 )
             accelerator.load_state(str(self.checkpoint))
+            if average is not None:
+                average.load(self.checkpoint / AVERAGE)
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"{self.checkpoint}: the checkpoint cannot be read ({error}); "

@@ -57,6 +57,22 @@ def make_dev_split(
     return DevSplit(kept, questions, is_synthetic=False)
 
 
+def given_vectors_note(split: DevSplit) -> str:
+    """Describe the training of a model whose vectors are given, and queries without one."""
+    queries = [text for texts in split.train.values() for text in texts]
+    rows = "A row is the mean of the vectors of its document and of its train queries"
+    if not queries:
+        rows = "A row is the vector of its document"
+    elif not any(isinstance(text, VectorQuery) for text in queries):
+        rows = (
+            "The train queries have no vectors and are not used: a row is the vector of its "
+            "document (--query-vectors FILE)"
+        )
+    dev = [isinstance(text, VectorQuery) for text in split.questions]
+    words = "" if all(dev) else ". Dev queries have no vectors: dev figures are by words alone"
+    return f"the vectors are given and no network makes them: no training steps. {rows}{words}"
+
+
 def _form(text: str) -> str:
     """Return the normal form of a query; queries with different vectors differ."""
     form = normalise_query(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genir.arguments import as_path
-from genir.config import Recipe, StrictModel, load_recipe
+from genir.config import Recipe, StrictModel, is_recipe, load_recipe
 from genir.corpus.readers import read_corpus
 from genir.corpus.store import DocumentStore
 from genir.errors import InputError
@@ -21,7 +21,7 @@ from genir.models.digests import file_digest, folder_digest, short_digests, weig
 from genir.plurals import counted
 from genir.tasks.base import TrainQueries
 from genir.training.job import TrainingJob
-from genir.training.pseudo_queries import is_file, is_recipe
+from genir.training.pseudo_queries import is_file
 from genir.training.recipe_checks import (
     inherited_overrides,
     parent_overrides,

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from random import Random
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from transformers import get_cosine_schedule_with_warmup
 
 from genir.config import StageConfig
 from genir.errors import InputError
@@ -23,10 +23,16 @@ from genir.tasks.registry import build_mixture
 from genir.training.batches import Batcher, known_answers
 from genir.training.checkpoints import Progress, WorkFolder
 from genir.training.dev_eval import evaluate_dev
-from genir.training.dev_split import DevSplit
+from genir.training.dev_split import DevSplit, given_vectors_note
 from genir.training.losses.base import LossContext
 from genir.training.losses.registry import Losses, needs_answers, require_text_loss
 from genir.training.multi_target_checks import require_separator
+from genir.training.optimization import (
+    WeightAverage,
+    build_optimizer,
+    build_schedule,
+    enable_gradient_checkpointing,
+)
 from genir.training.progress_display import Display, log
 from genir.training.stop_request import StopRequest, stop_request
 from genir.types import Example
@@ -97,23 +103,24 @@ class Trainer:
             shown = self.accelerator.is_main_process
             log(f"tasks without an example in this corpus: {', '.join(self.mixture.idle)}", shown)
         shared = self.settings.batch_size * self.accelerator.num_processes
+        shared *= self.settings.gradient_accumulation_steps
         wanted = math.ceil(len(self.first_epoch) * self.settings.epochs / shared)
         self.total = 0 if self._skips() else min(wanted, self.settings.max_steps or wanted)
         set_dropout(self.retriever.model, self.settings.dropout)
-        optimizer = torch.optim.AdamW(self._groups(), fused=True)
-        warmup = round(self.total * self.settings.warmup)
-        self.schedule = get_cosine_schedule_with_warmup(optimizer, warmup, self.total)
+        if self.settings.gradient_checkpointing:
+            enable_gradient_checkpointing(self.retriever.model)
+        optimizer = build_optimizer(self.settings, self._groups())
+        self.schedule = build_schedule(self.settings, optimizer, self.total)
         self.model, self.optimizer = self.accelerator.prepare(self.retriever.model, optimizer)
         self.retriever.to(self.accelerator.device)
+        self.average = None
+        if self.settings.ema_decay:
+            self.average = WeightAverage(self.retriever.model, self.settings.ema_decay)
 
     def _skips(self) -> bool:
         """Return whether there is nothing to train, or only on queries, and there are none."""
         if not self.retriever.model.is_trainable:
-            log(
-                "the vectors are given and no network makes them: no training steps. A row is the "
-                "mean of the vectors of its document and of its train queries",
-                self.accelerator.is_main_process,
-            )
+            log(given_vectors_note(self.split), self.accelerator.is_main_process)
             return True
         if not skips_training(self.retriever.recipe, self.split.train):
             return False
@@ -164,7 +171,7 @@ class Trainer:
             InputError: the loss is not finite.
             Stopped: on Ctrl-C or SIGTERM.
         """
-        progress = self.work.load(self.accelerator)
+        progress = self.work.load(self.accelerator, self.average)
         if progress.step:
             self.schedule.load_state_dict(progress.schedule)
         display = Display(self.total, progress.step, self.accelerator.is_main_process)
@@ -180,8 +187,11 @@ class Trainer:
             self._measure(progress, math.nan, display)
             if self.total and not self.trained_before:
                 self.retriever.model.begin_training()
-        for batch in islice(self._batches(progress.step), self.total - progress.step):
-            loss = self._step(batch)
+        count = self.settings.gradient_accumulation_steps
+        batches = self._batches(progress.step * count)
+        for _ in range(progress.step, self.total):
+            self.losses.set_progress(progress.step / self.total)
+            loss = self._step(list(islice(batches, count)))
             progress.step += 1
             progress.seconds = earlier + time.monotonic() - began
             for callback in (display.advance, *self.on_step):
@@ -193,13 +203,13 @@ class Trainer:
             if last or stop or old:
                 self._require_finite(loss, progress.step)
                 progress.schedule = self.schedule.state_dict()
-                self.work.save(self.accelerator, progress)
+                self.work.save(self.accelerator, progress, self.average)
                 saved = time.monotonic()
             if stop:
                 raise request.error()
 
     def _batches(self, skip: int) -> Iterator[Batch]:
-        """Yield this process's batches from step `skip` on, over all epochs."""
+        """Yield this process's batches from batch `skip` on, over all epochs."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         epoch, examples = 0, self.first_epoch
         while True:
@@ -221,17 +231,26 @@ class Trainer:
             epoch += 1
             examples = self._examples(epoch)
 
-    def _step(self, batch: Batch) -> torch.Tensor:
-        batch = batch.to(self.accelerator.device)
-        with autocast(batch.rows.device, "training", self.settings.precision):
-            loss = self.model(batch, self.losses)
-        self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
+    def _step(self, batches: Sequence[Batch]) -> torch.Tensor:
+        """Take a step on the mean loss of some batches, and return that."""
+        losses = []
+        for place, batch in enumerate(batches, start=1):
+            batch = batch.to(self.accelerator.device)
+            # Processes exchange the sum of the gradients once a step.
+            alone = place < len(batches)
+            with self.accelerator.no_sync(self.model) if alone else nullcontext():
+                with autocast(batch.rows.device, "training", self.settings.precision):
+                    loss = self.model(batch, self.losses) / len(batches)
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        if self.settings.max_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        detached: torch.Tensor = loss.detach()
-        return detached
+        if self.average is not None:
+            self.average.update()
+        return torch.stack(losses).sum()
 
     def _require_finite(self, loss: torch.Tensor, step: int) -> float:
         """Return the loss. Raises InputError unless loss and weights are finite."""
@@ -257,6 +276,12 @@ class Trainer:
 
     def _measure(self, progress: Progress, loss: float, display: Display) -> None:
         display.note("measuring dev")
+        with nullcontext() if self.average is None else self.average.applied():
+            self._measure_weights(progress, loss)
+        display.show_dev_metrics(progress.history[-1])
+
+    def _measure_weights(self, progress: Progress, loss: float) -> None:
+        """Measure the present weights on dev, and keep them if they are the best."""
         try:
             figures = evaluate_dev(self.retriever, self.split.questions, self.accelerator)
         except InputError:
@@ -270,7 +295,6 @@ class Trainer:
         if self.accelerator.is_main_process and quality >= progress.best:
             self.work.keep_best(self.retriever.model)
         progress.best = max(progress.best, quality)
-        display.show_dev_metrics(progress.history[-1])
 
     def _sync_decision(self, step: int, stop: bool, age: float) -> tuple[bool, bool]:
         """Return (stop, checkpoint is due), with the same result in every process."""

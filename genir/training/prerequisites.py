@@ -11,7 +11,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from genir.config import PseudoQueriesSection, Recipe, load_recipe
+from genir.config import PseudoQueriesSection, Recipe, is_recipe, load_recipe
 from genir.corpus.layout import train_files
 from genir.corpus.pseudo_queries import read_pseudo_queries
 from genir.corpus.store import DocumentStore
@@ -26,7 +26,7 @@ from genir.training.fingerprints import (
 )
 from genir.training.job import TrainingJob
 from genir.training.progress_display import log
-from genir.training.pseudo_queries import copy_queries, is_file, is_recipe, make_queries
+from genir.training.pseudo_queries import copy_queries, is_file, make_queries
 from genir.training.recipe_checks import dev_leak_warning, inherited_overrides, parent_overrides
 from genir.training.resolve import TrainingRun
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from genir.config import PseudoQueriesSection, recipe_names
+from genir.config import PseudoQueriesSection
 from genir.corpus.pseudo_queries import read_pseudo_queries
 from genir.corpus.query_digests import normalise_query
 from genir.errors import InputError
@@ -25,11 +25,6 @@ FILES = (".jsonl", ".jsonl.gz")
 def is_file(source: str) -> bool:
     """Return whether a source of queries is a file."""
     return source.endswith(FILES)
-
-
-def is_recipe(source: str) -> bool:
-    """Return whether a source of queries or weights is a recipe, whose model is trained first."""
-    return source in recipe_names() or source.endswith(".toml")
 
 
 def make_queries(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genir.arguments import as_path
 from genir.atomic_dirs import temporary_folder
-from genir.config import PseudoQueriesSection, validate
+from genir.config import PseudoQueriesSection, is_recipe, validate
 from genir.console import print_line
 from genir.corpus.page_folder import files_read
 from genir.corpus.readers import read_corpus
@@ -22,7 +22,7 @@ from genir.training.checkpoints import WorkFolder
 from genir.training.job import TrainingJob
 from genir.training.pipeline import train
 from genir.training.prerequisites import generator_job
-from genir.training.pseudo_queries import is_file, is_recipe, make_queries
+from genir.training.pseudo_queries import is_file, make_queries
 
 
 @dataclass(frozen=True)

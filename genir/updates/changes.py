@@ -16,7 +16,7 @@ from genir.errors import InputError
 from genir.models.insertion import NewDocument
 from genir.types import Document, Identifier
 
-Kind = Literal["add", "replace", "put", "delete", "rollback", "refresh"]
+Kind = Literal["add", "replace", "put", "delete", "rollback", "refresh", "sync", "set"]
 Row = tuple[Any, ...]
 """An entry encoded as the columns of the journal's `entries` table."""
 

@@ -46,6 +46,12 @@ def queries_by_key(given: Any, keys: Container[str]) -> dict[str, list[str]]:
     return found
 
 
+def refuse_unread_vectors(target: LoadedModel, documents: Iterable[Document]) -> None:
+    """Raise InputError if documents have vectors, which the model does not take."""
+    if not target.model.takes_vectors and any(one.vector is not None for one in documents):
+        raise InputError("vectors: this model reads texts only; add the documents without them")
+
+
 def embed_documents(
     target: LoadedModel, documents: Sequence[Document], queries: TrainQueries
 ) -> NewEmbeddings:

@@ -1,6 +1,5 @@
 """`Updates`: changes of the documents of a model, committed to the journal, then applied."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Self
 import torch
 
 from genir.arguments import as_count, as_keys
-from genir.corpus.serialization import record_of
+from genir.corpus.serialization import record_json
 from genir.errors import InputError
 from genir.tasks.base import TrainQueries
 from genir.types import Document
@@ -22,6 +21,7 @@ from genir.updates.planning import (
     embed_documents,
     plan_upserts,
     queries_by_key,
+    refuse_unread_vectors,
     validate_documents,
 )
 from genir.updates.versions import Version, resolve_rollbacks, versions_of
@@ -141,8 +141,18 @@ class Updates:
                 )
             return [SetLive(key, live=False) for key in wanted]
 
-        self._commit("delete", make)
+        self.commit("delete", make)
         return wanted
+
+    def commit(self, kind: Kind, make: Callable[[], list[Entry]]) -> None:
+        """Commit the entries that `make` returns inside the write transaction, as one change."""
+        with self.transaction() as writing:
+            entries = make()
+            version = writing.append(kind, entries) if entries else 0
+        try:
+            self._apply([Change(version, kind, "", entries)] if entries else [])
+        except FolderReplaced:  # another process compacted right after this change
+            self.reload()
 
     def rollback(self, version: int) -> None:
         """Restore the documents of an earlier version. See `Retriever.rollback`."""
@@ -205,9 +215,7 @@ class Updates:
         queries = queries_by_key({} if asked is None else asked, given)
         if reason := self.loaded.insert_unsupported_reason:
             raise InputError(reason)
-        given_vectors = any(document.vector is not None for document in given.values())
-        if given_vectors and not self.loaded.model.takes_vectors:
-            raise InputError("vectors: this model reads texts only; add the documents without them")
+        refuse_unread_vectors(self.loaded, given.values())
 
         def refuse_all() -> None:
             if check is not None:
@@ -238,7 +246,7 @@ class Updates:
             ]
             return [*entries, *plan_upserts(self.loaded, puts, made, queries)]
 
-        self._commit(kind, make)
+        self.commit(kind, make)
         return list(given)
 
     def _is_unchanged(self, document: Document, queries: TrainQueries) -> bool:
@@ -251,17 +259,7 @@ class Updates:
         if document.vector is not None:
             return False
         stored = self.loaded.index.documents.find(document.key)
-        return stored is not None and _text(stored) == _text(document)
-
-    def _commit(self, kind: Kind, make: Callable[[], list[Entry]]) -> None:
-        """Commit the entries that `make` returns inside the write transaction."""
-        with self.transaction() as writing:
-            entries = make()
-            version = writing.append(kind, entries) if entries else 0
-        try:
-            self._apply([Change(version, kind, "", entries)] if entries else [])
-        except FolderReplaced:  # another process compacted right after this change
-            self.reload()
+        return stored is not None and record_json(stored) == record_json(document)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -320,7 +318,3 @@ class Updates:
             fresh._journal,
             fresh._fingerprint,
         )
-
-
-def _text(document: Document) -> str:
-    return json.dumps(record_of(document), sort_keys=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from genir.updates.changes import Change
+if TYPE_CHECKING:
+    from genir.updates.changes import Change  # imports torch, which HTTP clients do without
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,11 @@ class Version:
     kept: bool = True
 
 
-def resolve_rollbacks(changes: Sequence[Change], base: int) -> list[Change]:
+def resolve_rollbacks(changes: "Sequence[Change]", base: int) -> "list[Change]":
     """Return the changes in effect at the end: a rollback removes those after its target."""
     known = {change.version: change for change in changes}
-    found, version = list[Change](), changes[-1].version if changes else base
+    found: list[Change] = []
+    version = changes[-1].version if changes else base
     while version > base:
         change = known[version]
         if change.target is None:
@@ -31,7 +33,7 @@ def resolve_rollbacks(changes: Sequence[Change], base: int) -> list[Change]:
     return found[::-1]
 
 
-def versions_of(manifest: Mapping[str, Any], changes: Sequence[Change]) -> list[Version]:
+def versions_of(manifest: Mapping[str, Any], changes: "Sequence[Change]") -> list[Version]:
     """Return the version history: that of the manifest, then the changes since."""
     former = [Version(**one, kept=False) for one in manifest.get("versions", [])]
     base = Version(manifest.get("version", 0), "trained", "", manifest.get("documents", 0), None)

@@ -8,6 +8,7 @@ from benchmarks.analyses import (
     compare_runs,
     confidence,
     exact_names,
+    recall,
     same_article,
     split_qrels,
     word_weights,
@@ -101,3 +102,20 @@ def test_foreign_queries_are_told_by_confidence(named, capsys):
     own, foreign, auc = capsys.readouterr().out.splitlines()
     assert own.startswith("own: 1 queries, median ") and own.endswith("below .5: 0.0%")
     assert foreign.startswith("foreign: 1 queries") and auc == "AUC 1.0000"
+
+
+def test_recall_of_baselines_and_models(tmp_path, capsys):
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text(QRELS + "q0\td1\t1\n")
+    names = ("copying files", "weather report", "train timetable", "chess openings")
+    rows = [{"_id": f"d{n}", "title": name, "text": name} for n, name in enumerate(names)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    asked = [{"_id": f"q{n}", "text": name} for n, name in enumerate(names)]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+    train(tmp_path / "corpus.jsonl", out=tmp_path / "model")
+    recall(tmp_path, [tmp_path / "model"])
+    bm25, dense, model = capsys.readouterr().out.splitlines()[-3:]
+    # BM25 returns only documents with a word of the query: q0's second answer has none.
+    assert bm25 == "BM25: R@2 0.875, R@10 0.875, R@100 0.875"
+    assert dense.startswith("dense: R@2 ") and dense.endswith("R@10 1.000, R@100 1.000")
+    assert model.startswith(f"{tmp_path / 'model'}: R@2 ") and model.endswith("R@100 1.000")

@@ -7,6 +7,7 @@ from copy import copy, deepcopy
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from pyarrow import parquet
 from safetensors.numpy import save_file
 
@@ -92,6 +93,72 @@ def test_a_damaged_file_is_an_input_error(tmp_path, name):
         read_vectors(tmp_path / f"other-{name}", KEYS)
 
 
+def _npy(header):
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(48)
+
+
+def _safetensors(ids, kind="F32", size=4):
+    tensor = {"dtype": kind, "shape": [2, 1], "data_offsets": [0, 2 * size]}
+    header = {"__metadata__": {"ids": ids}, "vectors": tensor}
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(2 * size)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("v.npy", _npy(b"{'descr': '<f8', 'fortran_order': (, 'shape': (2, 3), }\n")),
+        ("v.npy", _npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**99, 3), }\n")),
+        ("v.npy", _npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"9" * 24
+                       + b", 3), }\n")),
+        ("v.safetensors", _safetensors("[" * 100_000)),
+        ("v.safetensors", _safetensors('["a", "b"]', "F8_E4M3", 1)),
+    ],
+)  # fmt: skip
+def test_errors_of_all_libraries_are_input_errors(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}.*cannot be read"):
+        read_vectors(tmp_path / name, ["a", "b"])
+
+
+@pytest.mark.parametrize("column", [[1.0, 2.0], ["x", "y"], [{"x": 1}, {"x": 2}]])
+def test_a_parquet_column_of_another_type_is_refused(tmp_path, column):
+    parquet.write_table(pa.table({"_id": ["a", "b"], "vector": column}), tmp_path / "v.parquet")
+    with pytest.raises(InputError, match=r"v\.parquet.*cannot be read"):
+        read_vectors(tmp_path / "v.parquet", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "vectors", "message"),
+    [
+        ("ab", [[1.0], [2.0]], "1 key for 2 vectors"),
+        ([1, 2], [[1.0], [2.0]], r"keys\[0\]: got 1 \(int\)"),
+        (np.array([1, 2]), [[1.0], [2.0]], r"keys\[0\]"),
+        ({"a", "b"}, [[1.0], [2.0]], "unordered"),
+        (None, [[1.0]], "keys: got None"),
+        ([["a"]], [[1.0]], r"keys\[0\]"),
+        (["\ud800"], [[1.0]], "unpaired surrogate"),
+        (["a", "a"], [[1.0], [2.0]], "distinct keys"),
+        (["a"], torch.ones(1, 2, requires_grad=True), "no matrix of numbers"),
+        (["a"], [[1e300]], "not finite in float32"),
+        (["a"], [[1e-300]], "zero in float32"),
+    ],
+)
+def test_what_cannot_be_read_again_is_not_written(tmp_path, keys, vectors, message):
+    with pytest.raises(InputError, match=message):
+        write_vectors(tmp_path / "v.safetensors", keys, vectors)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    for path in (tmp_path / "none" / "v.safetensors", tmp_path / "folder.safetensors"):
+        with pytest.raises(InputError, match="cannot be written"):
+            write_vectors(path, ["a"], [[1.0]])
+    with pytest.raises(InputError, match="path: got None"):
+        write_vectors(None, ["a"], [[1.0]])
+
+
 def test_a_pickle_in_an_npy_file_is_refused(tmp_path):
     np.save(tmp_path / "v.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="cannot be read"):
@@ -115,8 +182,8 @@ def test_vectors_of_a_search():
     assert [str(two) for two in as_queries(["p", "q"], VECTORS[:2])] == ["p", "q"]
     for wrong, message in (
         (VECTORS, "3 vectors for 2 queries"),
-        ([[0, 0], [1, 0]], "the vector of 0 is zero"),
-        ([[1, float("inf")], [1, 0]], "the vector of 0 is not finite"),
+        ([[0, 0], [1, 0]], "the vector of 'query 0' is zero in float32"),
+        ([[1, float("inf")], [1, 0]], "the vector of 'query 0' is not finite"),
         ([[1], [1, 2]], "no matrix of numbers"),
         ("text", "no matrix of numbers"),
     ):
@@ -129,5 +196,8 @@ def test_vectors_of_added_documents():
     found = with_document_vectors(documents, {"b": [3, 4]})
     assert found[0].vector is None
     np.testing.assert_allclose(found[1].vector, [0.6, 0.8], rtol=1e-6)
+    for wrong in ([[3, 4], [3, 4]], "b", np.ones((2, 2))):
+        with pytest.raises(InputError, match="give a dict from key to vector"):
+            with_document_vectors(documents, wrong)
     with pytest.raises(InputError, match="'c' is not the key"):
         with_document_vectors(documents, {"c": [3, 4]})

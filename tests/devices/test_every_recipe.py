@@ -13,14 +13,24 @@ from genir.retriever import Retriever
 from genir.training.incremental import RefreshRequest, refresh
 from genir.training.pipeline import TrainingJob, train
 
-RECIPES = ["default", "pag", "ripor", "ltrgr", "ddro", "query-generator"]
+RECIPES = [
+    "default",
+    "pag",
+    "ripor",
+    "ripor-encoder",
+    "nci",
+    "ltrgr",
+    "ltrgr-title",
+    "ddro",
+    "query-generator",
+]
 """A recipe for each model and each loss, and one that generates text."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_and_answers_there(name, device, tiny_encoder, tiny_corpus, tmp_path):
     settings = [*small(name, tiny_encoder, tmp_path), "training.max_steps=1"]
-    if name == "ltrgr":  # its parent is of the same kind as that of `ddro`
+    if name == "ltrgr-title":  # its parent is of the same kind as that of `ddro`
         settings.append("model.init_from=")
     train(TrainingJob(name, tiny_corpus, tmp_path / "model", settings=settings))
     if load_recipe(name).decoding.is_text:

@@ -22,14 +22,16 @@ SECTIONS = {
     "url short": {"scheme": "url", "max_tokens": 5, "words": True},
     "url ultron": {"scheme": "url", "form": "title-domain"},
     "passage": {"scheme": "passage", "words": 3, "count": 2},
+    "given": {"scheme": "given"},
     "ngram": {"scheme": "ngram", "n": 3},
     "ngram short": {"scheme": "ngram", "n": 1, "tokens": 5},
     "views": {"scheme": "views", "n": 3, "ngrams": 2},
     "views asked": {"scheme": "views", "title": False, "ngrams": 0},
+    "string": {"scheme": "string"},
     "title": {"scheme": "title"},
     "title short": {"scheme": "title", "max_tokens": 6},
 }
-SHARED = ("passage", "ngram", "ngram short", "views", "views asked")
+SHARED = ("passage", "given", "ngram", "ngram short", "views", "views asked")
 """Sections whose documents may share identifiers."""
 UNIQUE = tuple(name for name in SECTIONS if name not in SHARED)
 of_unique = pytest.mark.parametrize("section", UNIQUE, indirect=True)
@@ -63,6 +65,12 @@ def section(request, tmp_path_factory):
         lines = [{"document": "d0", "text": f"path of anna {n}"} for n in range(4)]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         values = values | {"queries": str(path)}
+    if request.param == "given":
+        path = tmp_path_factory.mktemp("given") / "identifiers.jsonl"
+        lines = [{"document": f"d{n}", "identifier": f"guide {n}" if n % 2 else [n + 5, 200, 4]}
+                 for n in range(3 * SIZE)]  # fmt: skip
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        values = values | {"file": str(path)}
     return IdentifierSection.model_validate(values)
 
 

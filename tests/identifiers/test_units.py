@@ -66,6 +66,8 @@ def test_headings_are_found_outside_of_code():
     assert [heading.title for heading in headings(MARKDOWN)] == ["Install it", "Use", "C#", ""]
     assert [MARKDOWN[heading.start] for heading in headings(MARKDOWN)] == ["#"] * 4
     assert not list(headings("#no heading\n    # code\n####### seven\ntext # here"))
+    inline = "```x``` is code in a line\n# One\n~~~ `a`\n# code\n~~~\n```` `\n# Two\n"
+    assert [heading.title for heading in headings(inline)] == ["One", "Two"]
     assert [heading.title for heading in headings("~~~\n```\n# code\n~~~~\n# Title ###")] == [
         "Title"
     ]

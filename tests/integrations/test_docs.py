@@ -18,7 +18,12 @@ from genir.serving.tokens import TokenSpec, new_token
 TOP = Path(__file__).parents[2]
 PAGE = (TOP / "docs" / "guides" / "clients.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-NEEDS = {"langchain": "langchain_core", "pyterrier": "pyterrier"}
+NEEDS = {
+    "langchain": "langchain_core",
+    "llamaindex": "llama_index.core",
+    "haystack": "haystack",
+    "pyterrier": "pyterrier",
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,9 @@ def server(tiny_folder, tmp_path_factory):
         thread.join(10)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["http", "langchain", "pyterrier"])
+@pytest.mark.parametrize(
+    "block", BLOCKS, ids=["http", "langchain", "llamaindex", "haystack", "pyterrier"]
+)
 def test_a_block_of_the_page_runs(server, block, capsys):
     for client, package in NEEDS.items():
         if f"genir.integrations.{client}" in block:

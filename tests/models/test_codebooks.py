@@ -194,3 +194,14 @@ def test_normalised_rows_are_held_once():
     assert head.unit[0].untyped_storage().nbytes() == 4 * 4 * 4
     head.double()
     assert all(storage._storage is None for storage in head._growing)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [([[1.0, 0.0]], 0), ([[1.0, 0.0], [0.0, 3.0]], 0), ([[1.0, 0.0], [3.0, 0.0]], 1),
+     ([[2.0, 0.0], [-1.0, 0.0]], -1), ([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], 2 / 3 * 0.5**0.5)],
+)  # fmt: skip
+def test_similarity_of_different_documents(rows, expected):
+    head = head_of(table_of(*((n,) for n in range(len(rows)))), [len(rows)], width=2)
+    head.init_codebooks([np.array(rows, dtype=np.float32)])
+    assert head.mean_similarity() == pytest.approx(expected, abs=1e-6)

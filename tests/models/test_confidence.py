@@ -4,13 +4,22 @@ import math
 import shutil
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 import genir
 from genir.errors import InputError
+from genir.models.encoder import TextEncoder
 from genir.models.encoder_head import confidence as module
-from genir.models.encoder_head.confidence import BIAS, SIMILARITY, WORDS, share_of_words
+from genir.models.encoder_head.confidence import (
+    BIAS,
+    SIMILARITY,
+    WORDS,
+    has_known_word,
+    share_of_words,
+)
+from genir.vector_query import VectorQuery
 
 
 @pytest.fixture(scope="module", params=["atomic", "residual"])
@@ -23,7 +32,8 @@ def test_it_is_the_logistic_model_of_cosine_and_shared_words(retriever):
     query, key = "copy the folder quickly", "copy-folder"
     row = int(table.rows_of(table.number(key))[0])
     vectors = torch.nn.functional.normalize(model.head.row_vectors().detach(), dim=1)
-    unrelated = float((vectors @ vectors.T).mean())
+    cosines = vectors @ vectors.T
+    unrelated = float(cosines[~torch.eye(len(vectors), dtype=torch.bool)].mean())
     assert float(model.unrelated_similarity) == pytest.approx(unrelated, abs=1e-5)
     cosine = float(vectors[row] @ torch.from_numpy(model.encoder.embed(query, "query")[0]))
     corrected = retriever.decoder.stage.corrected(query)
@@ -34,6 +44,29 @@ def test_it_is_the_logistic_model_of_cosine_and_shared_words(retriever):
     similarity = max(0, (cosine - unrelated) / (1 - unrelated))
     logit = BIAS + SIMILARITY * similarity + WORDS * shared
     assert retriever.confidence(query, key) == pytest.approx(1 / (1 + math.exp(-logit)), abs=1e-4)
+
+
+@pytest.mark.parametrize("query", ["とうきょう", "ไทย?", "とうきょう\uff1f\uff01"])
+def test_a_query_of_unknown_words_is_similar_to_nothing(retriever, query):
+    """Its vector would be that of any other text of unknown words."""
+    tokenizer = retriever.model.tokenizer
+    assert tokenizer.unk_token_id in tokenizer(query)["input_ids"]
+    lowest = 1 / (1 + math.exp(-BIAS))
+    for key in retriever.table.keys[:3]:
+        assert retriever.confidence(query, key) == pytest.approx(lowest)
+        # A given vector counts, whatever the words are.
+        row = int(retriever.table.rows_of(retriever.table.number(key))[0])
+        vector = retriever.model.head.row_vectors()[row].detach().numpy()
+        given = VectorQuery(query, vector / np.linalg.norm(vector))
+        assert retriever.confidence(given, key) > 0.9
+
+
+def test_known_words():
+    tokenizer = TextEncoder.pretrained("minilm").tokenizer
+    for text in ("copy", "copy とうきょう", "???", "", "123", "東"):
+        assert has_known_word(tokenizer, text)
+    for text in ("とうきょう", "🙂", "ไทย, ไทย."):
+        assert not has_known_word(tokenizer, text)
 
 
 def test_shared_words_are_weighted_by_rarity(retriever):

@@ -1,5 +1,8 @@
 """Scores of re-rankers: equal to the libraries', in any batches; models that are refused."""
 
+import json
+import shutil
+
 import pytest
 import torch
 from rerankers import CROSS_ENCODERS, REFUSED, Rerankers, library_scores
@@ -87,6 +90,17 @@ def test_refused(rerankers, offline, name):
         Reranker(folder, 0, "cpu")
     assert str(error.value).startswith(f"[rerank] model: cannot load {folder!r}: ")
     assert REFUSED[name] in str(error.value) and "'minilm'" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"architectures": [1]}, {"sentence_transformers": {"activation_fn": 5}}]
+)
+def test_a_configuration_of_wrong_types(rerankers, tmp_path, changes):
+    folder = shutil.copytree(rerankers.write("bert"), tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(InputError, match=r"^\[rerank\] model: cannot load .* its configuration"):
+        Reranker(str(folder), 0, "cpu")
 
 
 def test_scores_that_are_not_finite(rerankers, monkeypatch):

@@ -90,6 +90,13 @@ def test_plain_means_need_no_layers(modules, pooling, settings, write, tiny_enco
         ((TRANSFORMER, POOLING, LSTM), MEAN, None, "adds a LSTM layer"),
         ((TRANSFORMER, POOLING, DENSE), MEAN, None, "2_Dense/config.json sets in_features = "),
         ((ROUTER,), None, None, "its router in '.' has no usable route for a query"),
+        (
+            ({**DROPOUT, "path": "a" * 5_000, "type": f"{BASE}.transformer.Transformer"}, POOLING),
+            MEAN,
+            None,
+            "names the folder 'aaa.*which does not exist",
+        ),
+        (NEW, MEAN, {"prompts": {"query": "\ud800"}}, "a prompt with an unpaired surrogate"),
         (NEW, {"pooling_mode": 7}, None, r"sets pooling_mode.0 = 7"),
         (NEW, {"pooling_mode": "best"}, None, r"sets pooling_mode.0 = 'best', .*'cls'"),
         (NEW, {"pooling_mode": ["cls", "cls"]}, None, "a pooling mode occurs twice"),
@@ -338,3 +345,26 @@ def test_modes_without_a_key_are_means():
     assert pooling_modes({"pooling_mode": "cls", "pooling_mode_mean_tokens": True}) == ["cls"]
     legacy = {"pooling_mode_max_tokens": True, "pooling_mode_cls_token": True}
     assert pooling_modes(legacy) == ["cls", "max"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parameters": {"route_mappings": ["query"]}},
+        {"parameters": {"route_mappings": {"-" * 100_000 + "1": "query"}}},
+        {"structure": {"query": 7, "document": 7}},
+        {"types": []},
+    ],
+)
+def test_a_router_of_wrong_types_is_refused(changes, write):
+    folder = write((ROUTER,))
+    config = {"types": {"a": TRANSFORMER["type"]}, "structure": {"query": ["a"], "document": ["a"]}}
+    (folder / "router_config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(InputError, match=r"its router in '\.' has no usable route for a query"):
+        TextEncoder.pretrained(str(folder))
+
+
+def test_true_is_no_number_of_tokens(write):
+    folder = write(pooling=MEAN, transformer={"max_seq_length": True})
+    with pytest.raises(InputError, match="max_seq_length = True, not a number of tokens"):
+        TextEncoder.pretrained(str(folder))

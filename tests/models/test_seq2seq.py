@@ -222,7 +222,7 @@ def test_training_has_the_memory_of_the_joined_weights(codes):
 
 def test_atomic_identifiers_are_one_level(codes):
     codes.build_head(Levels([3]), TABLE, np.eye(3, 16, dtype=np.float32))
-    assert codes.symbols.shape == (3, 16)
+    assert codes.head.symbols.shape == (3, 16)
     assert codes.loss(batch_of(codes, [(0,), (2,)], [0, 2]), 0.0).isfinite()
 
 
@@ -249,7 +249,7 @@ def test_bf16_products_give_a_float32_loss(codes):
     assert loss.dtype == scores.dtype == torch.float32
     torch.testing.assert_close(loss, exact, rtol=0.03, atol=0.03)
     loss.backward()
-    assert codes.symbols.grad.isfinite().all()
+    assert codes.head.symbols.grad.isfinite().all()
 
 
 def assert_same(model, again, batch):
@@ -320,9 +320,9 @@ def test_a_code_is_read_on_the_scale_of_words(scaled, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     model = build(source=str(tmp_path)).eval()
     model.build_head(Levels(SIZES), TABLE, None)
-    torch.nn.init.constant_(model.symbols, 0)
+    torch.nn.init.constant_(model.head.symbols, 0)
     with torch.no_grad():
-        model.symbols += model.backbone.output.weight[7]
+        model.head.symbols += model.backbone.output.weight[7]
         state, _ = model.step(model.encode(*inputs(model, "create")), None, None)
         first = torch.zeros(1, 1, dtype=torch.long)
         _, code = model.step(state, first, first)

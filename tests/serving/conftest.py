@@ -92,6 +92,11 @@ class WordOverlap:
     def code(number: int) -> tuple[int, ...]:
         return (number * 37 % 64, number * 101 % 64, number)
 
+    shown_base_url = None
+
+    def shown_url(self, url):
+        return url
+
     def beam_width(self, k, beams=None):
         return max(k, beams or self.recipe.decoding.beams)
 

@@ -140,7 +140,7 @@ def change(client, secret, method, path, **given):
 
 def read(rng, both):
     """Send a read-only request to both servers; return status and number of answers."""
-    asks = [search] * 10 + [explain] * 2 + [document, card, others, wrong, refused]
+    asks = [search] * 10 + [explain] * 2 + [facets] * 2 + [document, card, others, wrong, refused]
     answer = rng.choice(asks)(rng, both)
     several = answer.request.url.path.endswith("/search") and "results" in answer.text
     return answer.status_code, len(answer.json()["results"]) if several else 1
@@ -175,9 +175,18 @@ def explain(rng, both):
     return both.ask("GET", "/v1/explain", params=params)
 
 
+def facets(rng, both):
+    body = {"query": " ".join(rng.sample(WORDS, 2)), "hits": rng.choice([1, 10, 100])}
+    if rng.random() < 0.6:
+        body["where"] = filter_of(rng) | rng.choice([{}, {f"{MARK}_0": 1}, {"tenant": "b"}])
+    return both.ask("POST", "/v1/facets", json=body)
+
+
 def document(rng, both):
     names = [*both.documents, f"{MARK}-0", f"{MARK}-1", "delete-disk", "absent", "%00", "a/b"]
-    return both.ask("GET", f"/v1/documents/{rng.choice(names)}")
+    path = rng.choice(["/v1/documents", "/documents"])
+    accept = rng.choice(["text/html", "application/json"])
+    return both.ask("GET", f"{path}/{rng.choice(names)}", headers={"Accept": accept})
 
 
 def card(rng, both):
@@ -186,7 +195,7 @@ def card(rng, both):
 
 def others(rng, both):
     paths = ["/v1/metrics", "/metrics", "/v1/versions", "/v1/readyz", "/v1/healthz", "/", "/nope",
-             "/openapi.json", "/page/index.html"]  # fmt: skip
+             "/openapi.json", "/page/app.js", "/widget.js"]  # fmt: skip
     return both.ask(rng.choice(["GET", "GET", "HEAD", "POST"]), rng.choice(paths))
 
 
@@ -205,7 +214,7 @@ def wrong(rng, both):
 def refused(rng, both):
     path, body = rng.choice(
         [("compact", None), ("rollback", {"version": 0}), ("rollback", {"version": 3}),
-         ("model", {"folder": "model"}), ("model", {"folder": MARK})]
+         ("sync", {}), ("model", {"folder": "model"}), ("model", {"folder": MARK})]
     )  # fmt: skip
     return both.ask("POST", f"/v1/{path}", json=body)
 

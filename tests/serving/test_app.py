@@ -4,7 +4,8 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
-from genir.serving.app import PAGE, create_app
+from genir.serving.app import create_app
+from genir.serving.search_page import PAGE
 from genir.serving.settings import Settings
 
 LIMITS = Settings()
@@ -243,7 +244,8 @@ def test_openapi_describes_the_endpoints_and_the_refusals(client):
     asked = {"/search", "/explain", "/model", "/documents", "/documents/{key}", "/healthz",
              "/readyz", "/metrics"}  # fmt: skip
     assert asked | {f"/v1{path}" for path in asked} | {
-        "/v1/versions", "/v1/rollback", "/v1/compact"} == set(paths)  # fmt: skip
+        "/v1/facets", "/v1/versions", "/v1/rollback", "/v1/compact", "/v1/sync",
+    } == set(paths)  # fmt: skip
     refusal = paths["/v1/search"]["post"]["responses"]["4XX"]["content"]
     assert "detail" in refusal["application/problem+json"]["schema"]["properties"]
 

@@ -121,6 +121,20 @@ def test_a_scope_bounds_reads_and_writes(client, secrets):
     assert keys(client, headers=bearer(secrets["narrow"])) == ["copy-file"]
 
 
+def test_a_token_for_one_model_is_refused_by_others(model_folder, tmp_path):
+    file = tmp_path / "tokens.json"
+    secrets = {name: new_token(file, TokenSpec(name, model=name)) for name in ("docs", "blog")}
+    folder = shutil.copytree(model_folder, tmp_path / "docs")
+    with serving(folder, Settings(tokens=file), loopback=False) as client:
+        assert keys(client, headers=bearer(secrets["docs"]))
+        for path in ("/v1/model", "/v1/documents/copy-file"):
+            answer = client.get(path, headers=bearer(secrets["blog"]))
+            assert answer.status_code == 403
+            assert "the token 'blog' is for the model 'blog'" in answer.json()["detail"]
+        answer = client.post("/v1/search", json={"query": "copy"}, headers=bearer(secrets["blog"]))
+        assert answer.status_code == 403
+
+
 def test_an_unknown_field_is_not_answered_with_the_fields_of_others(client, secrets):
     for name, hinted in (("reader", True), ("tenant", False)):
         body = {"query": "a", "where": {"vreb": "copy"}}
@@ -271,11 +285,11 @@ def test_a_damaged_file_is_named(tmp_path, text, message):
 def test_the_verb_makes_a_token_and_prints_the_secret_alone(tmp_path):
     file = tmp_path / "tokens.json"
     words = ["token", "new", "shop", "--file", str(file), "--role", "write", "--where",
-             '{"tenant": "a"}', "--allow", "k"]  # fmt: skip
+             '{"tenant": "a"}', "--allow", "k", "--model", "docs"]  # fmt: skip
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0, done.output
     caller = Tokens(file).caller(done.stdout.strip())
-    assert (caller.name, caller.role) == ("shop", "write")
+    assert (caller.name, caller.role, caller.model) == ("shop", "write", "docs")
     assert caller.scope.where == ({"tenant": "a"},) and caller.scope.allow == (frozenset("k"),)
     assert Tokens(file).caller(done.stdout.strip() + "x") is None
 

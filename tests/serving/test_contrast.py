@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from genir.serving.app import PAGE
+from genir.serving.search_page import PAGE
 
 TEXT = [
     (front, back)

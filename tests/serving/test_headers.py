@@ -54,7 +54,10 @@ HEADERS = st.lists(
 ROUTES = (
     *(("GET", path) for path in (b"/", b"/page/app.js", b"/page/", b"/page", b"/openapi.json")),
     *(("GET", path) for path in (b"/v1/model", b"/v1/search/", b"/v1/healthz", b"/v1/metrics")),
-    *(("GET", path) for path in (b"/v1/explain", b"/v1/documents/none", b"/nowhere")),
+    *(
+        ("GET", path)
+        for path in (b"/v1/explain", b"/v1/documents/none", b"/documents/os.walk", b"/nowhere")
+    ),
     *((method, b"/v1/search") for method in ("POST", "OPTIONS", "HEAD", "PUT")),
     *((method, b"/v1/documents/os.walk") for method in ("DELETE", "OPTIONS")),
     *(("POST", path) for path in (b"/v1/documents", b"/v1/rollback", b"/v1/compact", b"/v1/model")),

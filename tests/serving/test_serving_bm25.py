@@ -42,10 +42,11 @@ def test_requested_shares_follow_filters_and_deletions(client):
     assert alone["hits"][0]["score"] < -1  # not the logarithm of a share
 
 
-def test_confidence_comes_with_shares(client, searcher):
+def test_confidence_comes_with_shares(client):
     assert asked(client)["confidence"] is None
-    sure = asked(client, shares=True)["confidence"]
-    unsure = asked(client, query="weather in a folder of Paris", shares=True)["confidence"]
+    text = client.get("/v1/documents/copy-file").json()["text"]
+    sure = asked(client, query=text, shares=True, allow=["copy-file"])["confidence"]
+    unsure = asked(client, query="weather of Paris", shares=True, allow=["copy-file"])["confidence"]
     assert 0 < unsure < sure < 1
     assert asked(client, system="bm25")["confidence"] is None
     nothing = asked(client, shares=True, allow=[])

@@ -53,7 +53,7 @@ def test_shares_and_confidence_of_a_vector(client):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"vector": [0, 0]}, "the vector of 0 is zero"),
+        ({"vector": [0, 0]}, "the vector of 'query 0' is zero"),
         ({"vector": []}, "at least 1 item"),
         ({"vector": [1] * 9_000}, "got 9000 numbers"),
         ({"vector": ["1", 0]}, "valid number"),

@@ -188,7 +188,7 @@ def test_other_identifiers_are_made_anew(transformer, documents, queries, tmp_pa
     parent = build_retriever(transformer("title"), documents, queries, None)
     parent.save(tmp_path / "parent")
     child = build_retriever(transformer("residual"), documents, queries, tmp_path / "parent")
-    assert [p is child.model.symbols for p in child.model.head_parameters()] == [True]
+    assert [p is child.model.head.symbols for p in child.model.head_parameters()] == [True]
     for name, weights in parent.model.backbone.state_dict().items():
         assert torch.equal(child.model.backbone.state_dict()[name], weights)
 

@@ -38,7 +38,7 @@ def test_of_equally_good_weights_the_nearest_is_taken(retriever, monkeypatch):
     )
     split = DevSplit({}, {"clone some text": frozenset({"copy-file"})}, is_synthetic=False)
     choose_settings(retriever, split)
-    assert float(retriever.model.word_weight) == pytest.approx(0.7)
+    assert float(retriever.model.word_weight) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("case", ["few", "made up", "quoted", "given"])
@@ -61,11 +61,11 @@ def test_a_trained_encoder_needs_words_less(make_job, tmp_path):
         return float(Retriever.load(tmp_path / "model").model.word_weight)
 
     steps = "training.max_steps=1", "training.dev_queries=0"
-    assert weight(*steps) == pytest.approx(0.7)
+    assert weight(*steps) == pytest.approx(1.0)
     assert weight(*steps, "model.word_weight=0.4") == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize(("best", "kept"), [(0, None), (1, 0.7)])
+@pytest.mark.parametrize(("best", "kept"), [(0, None), (1, 1.0)])
 def test_each_step_is_measured_with_its_own_weight(best, kept, make_job, tmp_path, monkeypatch):
     """Also the untrained model, if it is the best, keeps its weight."""
     used = []
@@ -76,6 +76,6 @@ def test_each_step_is_measured_with_its_own_weight(best, kept, make_job, tmp_pat
 
     monkeypatch.setattr(loop, "evaluate_dev", quality)
     train(make_job("training.max_steps=2"))
-    assert used[0] != pytest.approx(0.7) and used[1:] == pytest.approx([0.7] * len(used[1:]))
+    assert used[0] != pytest.approx(1.0) and used[1:] == pytest.approx([1.0] * len(used[1:]))
     weight = float(Retriever.load(tmp_path / "model").model.word_weight)
     assert weight == pytest.approx(used[0] if kept is None else kept)

@@ -16,6 +16,7 @@ from genir.errors import InputError
 from genir.retriever import Retriever
 from genir.serving.app import create_app
 from genir.training.pipeline import TrainingJob, train
+from genir.types import Document
 
 FINDING = [name for name in recipe_names() if not load_recipe(name).decoding.is_text]
 """All recipes except query generators, which find no documents."""
@@ -37,6 +38,20 @@ def test_a_recipe_trains_and_answers(name, tiny_encoder, tiny_corpus, tmp_path, 
         assert len({hit.key for hit in found}) == 5
         assert {hit.key for hit in found} <= keys
         assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+
+
+def test_a_document_added_to_decimal_strings_gets_the_next_number(
+    tiny_encoder, tiny_corpus, tmp_path
+):
+    settings = small("dsi-string", tiny_encoder, tmp_path)
+    retriever = train(TrainingJob("dsi-string", tiny_corpus, tmp_path / "m", settings=settings))
+    retriever.add([Document("first", "copy a drive"), Document("second", "erase a drive")])
+    again = Retriever.load(tmp_path / "m")
+    again.add([Document("third", "monitor a text")])
+    for answering in (again, Retriever.load(tmp_path / "m")):
+        named = {hit.key: hit.identifier for hit in answering.search(["erase"], k=43)[0]}
+        assert {named[key] for key in ("first", "second", "third")} == {"40", "41", "42"}
+        assert len(set(named.values())) == 43
 
 
 @pytest.mark.parametrize("name", ["tome", "dynamic-retriever-vanilla", "corpusbrain"])

@@ -1,5 +1,5 @@
 """A writer killed at random moments, GENIR_KILLS times (3 by default), under a reader: while it
-adds, replaces, deletes, compacts and refreshes.
+adds, replaces, deletes, compacts and refreshes, or mirrors a folder of pages.
 
 Nothing that was acknowledged is lost, nothing is half there, and every load succeeds.
 """
@@ -14,9 +14,12 @@ import time
 from collections import Counter
 
 import pytest
-from changing import found, make_document, state, text_of
-from writer import KEYS, work
+from changing import found, make_document, state, text_of, write_page
+from tiny import small
+from writer import KEYS, follow, work
 
+from genir.api import train
+from genir.corpus.readers import read_corpus
 from genir.retriever import Retriever
 
 KILLS = int(os.environ.get("GENIR_KILLS", "3"))
@@ -61,8 +64,8 @@ def start():
     context.set_forkserver_preload(["genir.retriever", "genir.training.incremental"])
     begun = []
 
-    def start(*arguments):
-        begun.append(context.Process(target=work, args=arguments))
+    def start(*arguments, target=work):
+        begun.append(context.Process(target=target, args=arguments))
         begun[-1].start()
         return begun[-1]
 
@@ -105,6 +108,42 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(folder, tmp_path,
     reader.compact()
     assert set(os.listdir(tmp_path)) <= {"log", "model", "model.refresh"}
     assert sorted(found(Retriever.load(folder, "cpu"))) == sorted([*expected.live, "last"])
+
+
+@pytest.mark.timeout(300 + 30 * KILLS)
+def test_a_mirror_killed_at_random_moments_is_whole_or_not_begun(tiny_encoder, tmp_path, start):
+    log, site, model, rng = tmp_path / "log", tmp_path / "site", tmp_path / "model", random.Random()
+    for number in range(20):
+        write_page(site, rng, f"part-{number % 3}/page-{number}.md")
+    settings = small("default", tiny_encoder, tmp_path)
+    before = state(train(site, out=model, settings=settings, base_url="https://x.org/docs"))
+    log.touch()
+    outcomes, version = Counter(), 0
+    for number in range(KILLS):
+        seen, process = len(log.read_bytes()), start(model, site, log, number, target=follow)
+        deadline = time.monotonic() + PATIENCE
+        while log.read_bytes()[seen:].count(b"done") < 1:
+            assert process.is_alive() and time.monotonic() < deadline, "nothing is mirrored"
+            time.sleep(0.005)
+        time.sleep(rng.random())
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        lines = list(map(json.loads, log.read_bytes()[seen:].splitlines()))
+        wanted = [one for kind, one in lines if kind == "begin"]
+        acknowledged = [one for kind, one in lines if kind == "done"]
+        states = [before, *wanted]
+        loaded = Retriever.load(model, "cpu")
+        applied = loaded.version - version
+        assert applied in (len(acknowledged), len(wanted))  # acknowledged, or committed just before
+        assert state(loaded) == states[applied]
+        pending = len(wanted) - len(acknowledged)
+        outcomes["idle" if not pending else "lost" if applied < len(wanted) else "kept"] += 1
+        version, before = loaded.version, states[applied]
+    logging.info("%d kills, %d versions, changes in progress: %s", KILLS, version, dict(outcomes))
+    reader = Retriever.load(model, "cpu")
+    reader.mirror(site)
+    assert state(reader) == {one.key: text_of(one) for one in read_corpus(site, reader.base_url)}
 
 
 def test_two_writers_at_once_lose_nothing(folder, tmp_path, start):

@@ -5,8 +5,9 @@ import os
 import random
 
 import torch
-from changing import make_document
+from changing import edit_pages, make_document, text_of
 
+from genir.corpus.readers import read_corpus
 from genir.retriever import Retriever
 
 TEXTS = ("erase a drive", "show every task", "find one tree")
@@ -37,6 +38,20 @@ def work(folder, log, seed, keys=KEYS, refreshing=False):
         note("begin", name, chosen, text)
         change(retriever, name, chosen, text)
         note("done", retriever.version)
+
+
+def follow(folder, site, log, seed):
+    """Edit a folder of pages and mirror it, forever; log the documents before, "done" after."""
+    torch.set_num_threads(1)
+    rng = random.Random(seed)
+    retriever = Retriever.load(folder, "cpu")
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    while True:
+        edit_pages(site, rng)
+        wanted = {one.key: text_of(one) for one in read_corpus(site, retriever.base_url)}
+        os.write(descriptor, json.dumps(["begin", wanted]).encode() + b"\n")
+        retriever.mirror(site)
+        os.write(descriptor, json.dumps(["done", retriever.version]).encode() + b"\n")
 
 
 def change(retriever, name, keys, text):

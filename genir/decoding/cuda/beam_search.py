@@ -10,6 +10,7 @@ from torch import Tensor
 from genir.decoding.beam_state import Beams, initial_beams
 from genir.decoding.child_lists import CSRChildren, DenseChildren
 from genir.decoding.cuda import kernels
+from genir.decoding.edge_scorers import Softmax
 from genir.decoding.row_mask import RowMask
 from genir.decoding.search_options import SearchOptions
 from genir.decoding.trie import Level, Trie
@@ -34,7 +35,7 @@ def cuda_beam_search(
     for depth in range(trie.depth):
         state, hidden = model.step(state, *moves)
         logits = model.level_logits(hidden, depth).float()
-        normaliser = logits.logsumexp(dim=-1) if options.softmax == "vocabulary" else None
+        normaliser = _normaliser(logits, options.softmax)
         going, ended = _score(trie, depth, current, logits, normaliser, live)
         if ended is not None:
             found, *_ = _take(trie, depth, current, ended, options.beams)
@@ -43,6 +44,13 @@ def cuda_beam_search(
             current, *taken = _take(trie, depth, current, going, options.beams)
             moves = (taken[0], taken[1])
     return done
+
+
+def _normaliser(logits: Tensor, softmax: Softmax) -> Tensor | None:
+    """Return what is subtracted from logits [B, K, V]: [B, K]; None for the legal symbols'."""
+    if softmax == "none":
+        return logits.new_zeros(logits.shape[:-1])
+    return logits.logsumexp(dim=-1) if softmax == "vocabulary" else None
 
 
 def _slots(level: Level) -> int:

@@ -29,12 +29,14 @@ class SearchStrategy(ABC):
         Options: Further keys of `[decoding]`.
         capabilities: Features that the strategy supports.
         needs_passage_stage: Whether the recipe must have a `[passage_stage]`.
+        takes_logits: Whether scores may be unnormalised (`softmax = "none"`).
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[StrictModel]] = StrictModel
     capabilities: ClassVar[Capabilities] = Capabilities()
     needs_passage_stage: ClassVar[bool] = False
+    takes_logits: ClassVar[bool] = False
 
     def __init__(self, config: StageConfig, stages: Sequence[Stage] = ()) -> None:
         """Read the options. Raises InputError for an unknown or invalid one.
@@ -80,7 +82,8 @@ class SearchStrategy(ABC):
         vocabularies do not depend on the documents.
         """
         closed = row_mask.restrict_scores and stage.model.has_document_rows
-        softmax = "trie" if closed else self.config.decoding.softmax
+        softmax = self.config.decoding.softmax
+        softmax = "trie" if closed and softmax == "vocabulary" else softmax
         return SearchOptions(min(beams, stage.trie.rows), softmax)
 
     @abstractmethod

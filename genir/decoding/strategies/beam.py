@@ -18,6 +18,7 @@ from genir.decoding.row_mask import Mask, RowMask
 from genir.decoding.search_options import SearchOptions
 from genir.decoding.stage import Stage
 from genir.decoding.strategies.base import SearchStrategy
+from genir.errors import InputError
 from genir.identifiers.table import IdentifierTable
 from genir.models.base import Inputs
 from genir.types import Capabilities, HitList
@@ -41,6 +42,7 @@ class Beam(SearchStrategy):
     name = "beam"
     Options = BeamOptions
     capabilities = Capabilities(proof=True, trace=True, shares=True)
+    takes_logits = True
 
     def search_options(self, stage: Stage, row_mask: RowMask, beams: int) -> SearchOptions:
         """Return the parameters of a beam search or an exact search."""
@@ -61,7 +63,16 @@ class Beam(SearchStrategy):
     def prove(
         self, stage: Stage, queries: Sequence[str], row_mask: RowMask, k: int
     ) -> list[HitList[Ranked]]:
-        """Return the proven top k documents of each query; see `exact_documents`."""
+        """Return the proven top k documents of each query; see `exact_documents`.
+
+        Raises:
+            InputError: Scores are unnormalised, so that a prefix is no bound of its completions.
+        """
+        if self.config.decoding.softmax == "none":
+            raise InputError(
+                "exact search: scores of [decoding] softmax = 'none' have no bound; search by "
+                "beams, or use softmax = 'vocabulary'"
+            )
         options = self.search_options(stage, row_mask, self.config.decoding.beams)
 
         def search(asked: Sequence[int], wanted: int) -> ExactResult:
@@ -89,6 +100,7 @@ class Exact(Beam):
 
     name = "exact"
     capabilities = replace(Beam.capabilities, proves_by_default=True)
+    takes_logits = False
 
 
 def find_identifiers(

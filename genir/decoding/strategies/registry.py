@@ -43,6 +43,9 @@ def check_strategy(recipe: Recipe) -> None:
             f"[decoding] strategy = {strategy.name!r}: its capabilities have trace = True, which "
             "only subclasses of Beam support; set it to False"
         )
+    for stage in (recipe, recipe.passage_stage):
+        if stage is not None and stage.decoding.softmax == "none":
+            _require_logits(find_strategy(stage.decoding.strategy), stage is not recipe)
     if strategy.needs_passage_stage != (recipe.passage_stage is not None):
         raise InputError(
             f"[decoding] strategy = {strategy.name!r}: "
@@ -51,6 +54,15 @@ def check_strategy(recipe: Recipe) -> None:
                 if strategy.needs_passage_stage
                 else "does not use the [passage_stage]; use strategy = 'tome', or remove it"
             )
+        )
+
+
+def _require_logits(strategy: type[SearchStrategy], in_passage_stage: bool) -> None:
+    """Raise InputError if a strategy, or the stage after it, needs log-probabilities."""
+    if in_passage_stage or not strategy.takes_logits:
+        raise InputError(
+            f"[decoding] softmax = 'none': strategy {strategy.name!r} needs log-probabilities"
+            f"{' in the passage stage' if in_passage_stage else ''}; use softmax = 'vocabulary'"
         )
 
 

@@ -207,11 +207,13 @@ class CodebookHead(nn.Module):
 
     @torch.no_grad()
     def mean_similarity(self) -> float:
-        """Return the mean cosine of two documents, from a sample of rows."""
+        """Return the mean cosine of two documents, from a sample of rows; 0 of fewer than two."""
         step = max(1, len(self.codes) // SAMPLE_ROWS)
         rows = torch.arange(0, len(self.codes), step, device=self.codes.device)
         vectors = F.normalize(self.row_vectors(rows), dim=1)
-        return float(vectors.mean(dim=0).square().sum()) if len(rows) else 0.0
+        pairs = len(rows) * (len(rows) - 1)
+        own = vectors.square().sum()  # cosines of rows with themselves
+        return float(vectors.sum(dim=0).square().sum() - own) / pairs if pairs else 0.0
 
     def row_scores(self, hidden: Tensor) -> Tensor:
         """Return each row's inner product with hidden [B, H]: the sum of its levels' logits."""

@@ -8,6 +8,7 @@ the others (docs/design/0023).
 """
 
 from math import exp
+from typing import Any
 
 import torch
 
@@ -31,6 +32,18 @@ def probability(cosine: float, unrelated: float, shared: float) -> float:
     """
     similarity = max(0.0, (cosine - unrelated) / max(1 - unrelated, 1e-6))
     return 1 / (1 + exp(-(BIAS + SIMILARITY * similarity + WORDS * shared)))
+
+
+def has_known_word(tokenizer: Any, text: str) -> bool:
+    """Return whether a text has a word with a token of a tokenizer, or no unknown token.
+
+    Texts of unknown tokens alone have the same vector in any language, so cosines with it mean
+    nothing.
+    """
+    ids = tokenizer(text[:MAX_CHARS], add_special_tokens=False, verbose=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    known = tokenizer.convert_ids_to_tokens([token for token in ids if token != unknown])
+    return len(known) == len(ids) or any(letter.isalnum() for letter in "".join(known))
 
 
 def share_of_words(analyzer: Analyzer, words: WordSets | None, query: str, text: str) -> float:

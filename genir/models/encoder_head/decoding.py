@@ -15,7 +15,11 @@ from genir.errors import InputError
 from genir.models.base import DocidModel
 from genir.models.encoder import TextEncoder
 from genir.models.encoder_head.codebooks import CodebookHead
-from genir.models.encoder_head.confidence import probability, share_of_words
+from genir.models.encoder_head.confidence import (
+    has_known_word,
+    probability,
+    share_of_words,
+)
 from genir.models.encoder_head.given_vectors import GivenVectors, embed_queries
 from genir.models.encoder_head.term_set_head import TermSetHead
 from genir.models.encoder_head.word_rows import query_lengths
@@ -133,9 +137,12 @@ class InnerProductDecoder(DocidModel):
             return None
         vector = torch.from_numpy(embed_queries(self.encoder, [query], work="answering")[0])
         own = F.normalize(self.head.row_vectors(rows), dim=1)
-        cosine = float((own @ vector.to(own)).max())
+        cosine, unrelated = float((own @ vector.to(own)).max()), float(self.unrelated_similarity)
+        read = not isinstance(query, VectorQuery)
+        if read and not has_known_word(self.text_encoder.tokenizer, query):
+            cosine = unrelated
         shared = share_of_words(self.analyzer, self.words, query, document_text(document))
-        return probability(cosine, float(self.unrelated_similarity), shared)
+        return probability(cosine, unrelated, shared)
 
     def prepared_weights(self) -> list[Any] | None:
         """Return the encoder's converted weights, the normalised rows and the word sets."""

@@ -12,7 +12,8 @@ from genir.identifiers.base import Scheme, Vectors
 from genir.identifiers.table import IdentifierTable
 from genir.models.encoder_head.decoding import InnerProductDecoder, document_text
 from genir.models.encoder_head.row_init import init_rows, sample_protected_queries
-from genir.models.encoder_head.word_rows import count_words, unpad_sets
+from genir.models.encoder_head.word_rows import count_words, join_rows, unpad_sets
+from genir.models.encoder_head.word_sets import WeightedWordSets
 from genir.models.insertion import (
     ExistingDocuments,
     Insertable,
@@ -90,6 +91,16 @@ class InsertableHead(InnerProductDecoder, Insertable):
         )
         if self.words is not None:
             self.words.write(size, symbols, unpad_sets(ids, weights))
+
+    @torch.no_grad()
+    def copy_rows(self, symbols: NDArray[np.int64]) -> Vectors:
+        """Return the rows of symbols, float32 [n, row_width]."""
+        places = torch.from_numpy(symbols).to(self.device)
+        rows = self.head.codebooks[0].detach()[places].float()
+        if self.words is not None:
+            assert isinstance(self.words, WeightedWordSets)
+            rows = join_rows(rows, self.words.rows_at(places), self.words.size)
+        return rows.cpu().numpy()
 
     def split_rows(self, rows: Vectors) -> tuple[Vectors, Vectors, Vectors]:
         """Return vectors, word ids and word weights of rows, float32 [rows, row_width]."""

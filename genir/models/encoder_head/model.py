@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import scipy  # loads scipy.sparse when it is used
 import torch
-from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 
 from genir.config import StageConfig
@@ -60,7 +60,7 @@ from genir.types import Document
 
 ATOMIC_SET_SIZE, MIN_SET_SIZE = 256, 64
 """Default words of a set with atomic identifiers, and the least if all documents are shorter."""
-UNTRAINED_WEIGHT, TRAINED_WEIGHT = 1.8, 0.7
+UNTRAINED_WEIGHT, TRAINED_WEIGHT = 1.8, 1.0
 """Weights of the word scores (docs/design/0021, 0024): a trained encoder needs words less."""
 WORD_WEIGHTS = (0.3, 0.5, 0.7, 1.0, 1.4, 1.8, 2.4, 3.0)
 """Weights that `choose_settings` compares."""
@@ -217,14 +217,18 @@ class EncoderHeadModel(InsertableHead, Inheritable):
             return vectors_of_documents(corpus, self.encoder.dimension)
         return self.encoder.embed(_texts(corpus), "document", progress="embedding documents")
 
-    def _word_counts(self, corpus: Sequence[Document]) -> csr_matrix:
+    def _word_counts(self, corpus: Sequence[Document]) -> "scipy.sparse.csr_matrix":
         """Return word-piece counts of whole texts, float32 [documents, vocabulary]."""
         texts = [f"{document.title} {document.text}" for document in corpus]
         counts = [
             count_tokens(self._token_ids(some), len(self.tokenizer))
             for some in batches_by_length(texts)
         ]
-        return vstack(counts, format="csr") if counts else count_tokens([], len(self.tokenizer))
+        return (
+            scipy.sparse.vstack(counts, format="csr")
+            if counts
+            else count_tokens([], len(self.tokenizer))
+        )
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)[

@@ -55,7 +55,7 @@ class EncoderHeadOptions(StrictModel):
         default=None,
         gt=0,
         description="weight of the word scores, whose query has unit length; by default chosen on "
-        "dev queries, or 0.7 for a trained encoder and 1.8 (less if all cosines are high) for an "
+        "dev queries, or 1.0 for a trained encoder and 1.8 (less if all cosines are high) for an "
         "untrained one",
     )
     language: str | None = Field(

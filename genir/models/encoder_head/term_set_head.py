@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+import scipy  # loads scipy.sparse when it is used
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from genir.errors import InputError
@@ -50,7 +50,7 @@ class TermSetHead(nn.Module):
         self.projection = nn.Linear(width, width)
 
     @classmethod
-    def build(cls, weights: csr_matrix, size: int, width: int) -> Self:
+    def build(cls, weights: "scipy.sparse.csr_matrix", size: int, width: int) -> Self:
         """Build sets of the `size` heaviest words of each document, [documents, vocabulary] > 0."""
         heaviest = [_top_terms(weights, row, size) for row in range(weights.shape[0])]
         vocabulary = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *heaviest]))
@@ -108,7 +108,7 @@ class TermSetHead(nn.Module):
         self.words = self.words[documents]
 
 
-def _top_terms(weights: csr_matrix, row: int, size: int) -> NDArray[np.int64]:
+def _top_terms(weights: "scipy.sparse.csr_matrix", row: int, size: int) -> NDArray[np.int64]:
     """Return the columns of the largest weights of a row; ties go to the lower column."""
     own = slice(weights.indptr[row], weights.indptr[row + 1])
     columns, values = weights.indices[own].astype(np.int64), weights.data[own]
@@ -116,16 +116,18 @@ def _top_terms(weights: csr_matrix, row: int, size: int) -> NDArray[np.int64]:
     return columns[np.lexsort((columns, -values))[:size]]
 
 
-def count_tokens(ids: Sequence[Sequence[int]], vocabulary: int) -> csr_matrix:
+def count_tokens(ids: Sequence[Sequence[int]], vocabulary: int) -> "scipy.sparse.csr_matrix":
     """Return word-piece counts, float32 [texts, vocabulary]."""
     lengths = [len(row) for row in ids]
     columns = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=sum(lengths))
     rows = np.repeat(np.arange(len(ids)), lengths)
     ones = np.ones(len(columns), dtype=np.float32)
-    return csr_matrix((ones, (rows, columns)), shape=(len(ids), vocabulary))
+    return scipy.sparse.csr_matrix((ones, (rows, columns)), shape=(len(ids), vocabulary))
 
 
-def inverse_frequency(bags: csr_matrix, special: Sequence[int]) -> NDArray[np.float32]:
+def inverse_frequency(
+    bags: "scipy.sparse.csr_matrix", special: Sequence[int]
+) -> NDArray[np.float32]:
     """Return BM25's idf of each word piece, 0 for special ones; bags: [documents, vocabulary]."""
     documents, frequency = bags.shape[0], bags.getnnz(axis=0)
     idf = np.log1p((documents - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
@@ -133,12 +135,14 @@ def inverse_frequency(bags: csr_matrix, special: Sequence[int]) -> NDArray[np.fl
     return idf
 
 
-def mean_length(bags: csr_matrix) -> float:
+def mean_length(bags: "scipy.sparse.csr_matrix") -> float:
     """Return the mean number of word pieces of a document."""
     return float(bags.sum()) / max(bags.shape[0], 1)
 
 
-def bm25_saturation(bags: csr_matrix, average_length: float) -> csr_matrix:
+def bm25_saturation(
+    bags: "scipy.sparse.csr_matrix", average_length: float
+) -> "scipy.sparse.csr_matrix":
     """Return BM25's saturated term frequencies, without idf, [documents, vocabulary]."""
     weights = bags.tocoo(copy=True)
     lengths = np.asarray(bags.sum(axis=1)).ravel() / average_length
@@ -147,7 +151,9 @@ def bm25_saturation(bags: csr_matrix, average_length: float) -> csr_matrix:
     return weights.tocsr()
 
 
-def bm25_weights(bags: csr_matrix, special: Sequence[int]) -> csr_matrix:
+def bm25_weights(
+    bags: "scipy.sparse.csr_matrix", special: Sequence[int]
+) -> "scipy.sparse.csr_matrix":
     """Return the BM25 weight of each word piece of a document, [documents, vocabulary]."""
     idf = inverse_frequency(bags, special)
     return bm25_saturation(bags, max(mean_length(bags), 1.0)).multiply(idf).tocsr()

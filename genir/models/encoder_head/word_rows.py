@@ -5,9 +5,9 @@ from itertools import chain, islice
 from zlib import crc32
 
 import numpy as np
+import scipy  # loads scipy.sparse when it is used
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from genir.errors import InputError
@@ -35,18 +35,18 @@ def pad_ids(terms: Iterable[Sequence[str]], width: int) -> NDArray[np.int64]:
     return ids
 
 
-def count_words(terms: Iterable[Sequence[str]]) -> csr_matrix:
+def count_words(terms: Iterable[Sequence[str]]) -> "scipy.sparse.csr_matrix":
     """Count the words of texts, int32 [texts, MAX_WORD_ID].
 
     Terms are read in blocks: as strings, those of a corpus take ten times the memory.
     """
-    remaining, blocks = iter(terms), [csr_matrix((0, MAX_WORD_ID), dtype=np.int32)]
+    remaining, blocks = iter(terms), [scipy.sparse.csr_matrix((0, MAX_WORD_ID), dtype=np.int32)]
     while block := list(islice(remaining, TEXTS_PER_BLOCK)):
         ids = word_ids(chain.from_iterable(block))
         rows = np.repeat(np.arange(len(block)), [len(own) for own in block])
         ones = np.ones(len(ids), dtype=np.int32)
-        blocks.append(csr_matrix((ones, (rows, ids)), shape=(len(block), MAX_WORD_ID)))
-    return vstack(blocks, format="csr")
+        blocks.append(scipy.sparse.csr_matrix((ones, (rows, ids)), shape=(len(block), MAX_WORD_ID)))
+    return scipy.sparse.vstack(blocks, format="csr")
 
 
 def query_lengths(ids: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def query_lengths(ids: Tensor) -> Tensor:
     return (ids != 0).sum(dim=1, keepdim=True).clamp(min=1).float().sqrt()
 
 
-def match_scores(ids: NDArray[np.int64], sets: csr_matrix) -> NDArray[np.float32]:
+def match_scores(ids: NDArray[np.int64], sets: "scipy.sparse.csr_matrix") -> NDArray[np.float32]:
     """Return the same scores as `WordSets.forward` for given sets, float32 [texts, sets].
 
     ids: word ids of texts, distinct in a row, int64 [texts, W], 0 in unused slots. sets: weights,
@@ -71,12 +71,16 @@ def match_scores(ids: NDArray[np.int64], sets: csr_matrix) -> NDArray[np.float32
     known = (vocabulary[place] == ids) & (ids != 0)
     starts = np.concatenate([[0], known.sum(axis=1).cumsum()])
     ones = np.ones(starts[-1], dtype=np.float32)
-    texts = csr_matrix((ones, place[known], starts), shape=(len(ids), len(vocabulary)))
-    narrow = csr_matrix((sets.data, columns, sets.indptr), shape=(sets.shape[0], len(vocabulary)))
+    texts = scipy.sparse.csr_matrix((ones, place[known], starts), shape=(len(ids), len(vocabulary)))
+    narrow = scipy.sparse.csr_matrix(
+        (sets.data, columns, sets.indptr), shape=(sets.shape[0], len(vocabulary))
+    )
     return np.asarray((texts @ narrow.T).toarray(), dtype=np.float32)
 
 
-def pad_sets(sets: csr_matrix, size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def pad_sets(
+    sets: "scipy.sparse.csr_matrix", size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the word ids of sets, int64, and their weights, float32, [sets, size] each; 0 in
     unused slots."""
     lengths = np.diff(sets.indptr)
@@ -86,7 +90,7 @@ def pad_sets(sets: csr_matrix, size: int) -> tuple[NDArray[np.int64], NDArray[np
     return ids, weights
 
 
-def unpad_sets(ids: NDArray[np.float32], weights: NDArray[np.float32]) -> csr_matrix:
+def unpad_sets(ids: NDArray[np.float32], weights: NDArray[np.float32]) -> "scipy.sparse.csr_matrix":
     """Return padded sets as weights, float32 [sets, MAX_WORD_ID].
 
     Raises:
@@ -97,10 +101,10 @@ def unpad_sets(ids: NDArray[np.float32], weights: NDArray[np.float32]) -> csr_ma
     used = (weights != 0) & (ids != 0)
     starts = np.concatenate([[0], used.sum(axis=1).cumsum()])
     columns = ids[used].astype(np.int32)
-    return csr_matrix((weights[used], columns, starts), shape=(len(ids), MAX_WORD_ID))
+    return scipy.sparse.csr_matrix((weights[used], columns, starts), shape=(len(ids), MAX_WORD_ID))
 
 
-def join_rows(vectors: Tensor, sets: csr_matrix, size: int) -> Tensor:
+def join_rows(vectors: Tensor, sets: "scipy.sparse.csr_matrix", size: int) -> Tensor:
     """Return vectors [N, H] with word ids and weights as further columns, float32."""
     parts = (torch.from_numpy(part).to(vectors) for part in pad_sets(sets, size))
     return torch.cat([vectors, *parts], dim=1)

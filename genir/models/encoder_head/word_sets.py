@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
+import scipy  # loads scipy.sparse when it is used
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 
 from genir.cancellation import raise_if_cancelled
@@ -55,7 +55,7 @@ class WordSets(nn.Module, ABC):
         self.register_buffer("documents", torch.zeros((), dtype=torch.int64))
         self.register_buffer("mean_length", torch.ones(()))
 
-    def fit(self, counts: csr_matrix) -> Self:
+    def fit(self, counts: "scipy.sparse.csr_matrix") -> Self:
         """Set the statistics and the sets of a corpus; counts: see `count_words`."""
         documents = counts.shape[0]
         self.documents.fill_(documents)
@@ -69,7 +69,7 @@ class WordSets(nn.Module, ABC):
         """Return the number of sets."""
 
     @abstractmethod
-    def _count(self, counts: csr_matrix) -> None:
+    def _count(self, counts: "scipy.sparse.csr_matrix") -> None:
         """Set the frequencies; counts: words of each document, each once."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class WordSets(nn.Module, ABC):
         """Return the place of each word in the vocabulary, int64; 0 for an unknown one."""
 
     @abstractmethod
-    def write(self, sets: int, places: NDArray[np.int64], rows: csr_matrix) -> None:
+    def write(self, sets: int, places: NDArray[np.int64], rows: "scipy.sparse.csr_matrix") -> None:
         """Grow to a number of sets, and write some of them; rows: see `rows`."""
 
     @abstractmethod
@@ -135,7 +135,7 @@ class WordSets(nn.Module, ABC):
         with torch.autocast(hot.device.type, enabled=False):
             return self._sum(hot.T.contiguous()).T
 
-    def rows(self, counts: csr_matrix) -> csr_matrix:
+    def rows(self, counts: "scipy.sparse.csr_matrix") -> "scipy.sparse.csr_matrix":
         """Return the sets of documents, new ones too, under the statistics of the corpus.
 
         Args:
@@ -146,9 +146,9 @@ class WordSets(nn.Module, ABC):
         """
         starts = range(0, counts.shape[0], TEXTS_PER_BLOCK)
         blocks = [self._heaviest(counts[start : start + TEXTS_PER_BLOCK]) for start in starts]
-        return vstack(blocks, format="csr") if blocks else counts.astype(np.float32)
+        return scipy.sparse.vstack(blocks, format="csr") if blocks else counts.astype(np.float32)
 
-    def _heaviest(self, counts: csr_matrix) -> csr_matrix:
+    def _heaviest(self, counts: "scipy.sparse.csr_matrix") -> "scipy.sparse.csr_matrix":
         """Return the words with the largest BM25 weights, largest first; ties by id."""
         held = np.diff(counts.indptr)
         rows = np.repeat(np.arange(len(held)), held)
@@ -161,7 +161,7 @@ class WordSets(nn.Module, ABC):
         order = order[np.arange(len(order)) - counts.indptr[rows] < self.size]
         starts = np.concatenate([[0], held.clip(max=self.size).cumsum()])
         kept = weights[order].astype(np.float32), counts.indices[order], starts
-        return csr_matrix(kept, shape=counts.shape)
+        return scipy.sparse.csr_matrix(kept, shape=counts.shape)
 
     def idf(self, columns: Tensor) -> Tensor:
         """Return BM25's inverse document frequency of words, float32 in the shape of `columns`."""
@@ -198,7 +198,7 @@ class WeightedWordSets(WordSets):
         """Return the number of sets."""
         return len(self.starts) - 1
 
-    def _count(self, counts: csr_matrix) -> None:
+    def _count(self, counts: "scipy.sparse.csr_matrix") -> None:
         ids, found = np.unique(counts.indices, return_counts=True)
         self.vocabulary = torch.from_numpy(np.concatenate([[0], ids]).astype(np.int32))
         self.frequencies = torch.from_numpy(np.concatenate([[0], found]).astype(np.int32))
@@ -214,7 +214,7 @@ class WeightedWordSets(WordSets):
         return torch.where(ordered[place] == asked, order[place], 0)
 
     @torch.no_grad()
-    def write(self, sets: int, places: NDArray[np.int64], rows: csr_matrix) -> None:
+    def write(self, sets: int, places: NDArray[np.int64], rows: "scipy.sparse.csr_matrix") -> None:
         """Grow to a number of sets, and write some of them; new words join the vocabulary.
 
         Sets are appended. Emptied ones keep their entries, with weight 0. If other sets change,
@@ -235,7 +235,7 @@ class WeightedWordSets(WordSets):
         appended[places[is_new] - held] = lengths[is_new]
         self._append(appended, rows[order])
 
-    def _append(self, lengths: NDArray[np.int64], rows: csr_matrix) -> None:
+    def _append(self, lengths: NDArray[np.int64], rows: "scipy.sparse.csr_matrix") -> None:
         """Append sets of the given lengths, whose entries are the ones of `rows`."""
         device, held = self.columns.device, len(self.columns)
         total = held + len(rows.indices)
@@ -278,7 +278,7 @@ class WeightedWordSets(WordSets):
 
     def _dot(self, hot: NDArray[np.float32]) -> NDArray[np.float32]:
         parts = self.weights.numpy(), self.columns.numpy(), self.starts.numpy()
-        return np.asarray(csr_matrix(parts, shape=(len(self), len(hot))) @ hot)
+        return np.asarray(scipy.sparse.csr_matrix(parts, shape=(len(self), len(hot))) @ hot)
 
     def _sum(self, hot: Tensor) -> Tensor:
         return F.embedding_bag(
@@ -305,13 +305,13 @@ class WeightedWordSets(WordSets):
         valid = valid and _within(self.vocabulary[1:], 1, MAX_WORD_ID - 1)
         require_valid(where, "words.vocabulary", valid)
 
-    def rows_at(self, places: Tensor) -> csr_matrix:
+    def rows_at(self, places: Tensor) -> "scipy.sparse.csr_matrix":
         """Return the sets at some places, as `rows` does."""
         entries, lengths = self._entries(places)
         ids, weights = self.vocabulary[self.columns[entries]], self.weights[entries]
         starts = F.pad(lengths.cumsum(0), (1, 0))
         parts = (part.cpu().numpy() for part in (weights, ids, starts))
-        return csr_matrix(tuple(parts), shape=(len(places), MAX_WORD_ID))
+        return scipy.sparse.csr_matrix(tuple(parts), shape=(len(places), MAX_WORD_ID))
 
 
 class CompactWordSets(WordSets):
@@ -334,7 +334,7 @@ class CompactWordSets(WordSets):
         """Return the number of sets."""
         return len(self.columns)
 
-    def _count(self, counts: csr_matrix) -> None:
+    def _count(self, counts: "scipy.sparse.csr_matrix") -> None:
         rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
         buckets = self.columns_of(torch.from_numpy(counts.indices)).numpy()
         found = np.unique(rows * (BUCKETS + 1) + buckets) % (BUCKETS + 1)
@@ -345,7 +345,7 @@ class CompactWordSets(WordSets):
         return torch.where(ids > 0, 1 + ids.long() % BUCKETS, 0)
 
     @torch.no_grad()
-    def write(self, sets: int, places: NDArray[np.int64], rows: csr_matrix) -> None:
+    def write(self, sets: int, places: NDArray[np.int64], rows: "scipy.sparse.csr_matrix") -> None:
         """Grow to a number of sets, and write some of them; rows: see `rows`."""
         device = self.columns.device
         buckets = self.columns_of(torch.from_numpy(pad_sets(rows, self.size)[0]))

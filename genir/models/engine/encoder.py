@@ -9,9 +9,15 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutput
 
 from genir.models.engine.weights import MASKED, FeedForward, Function, FusedLinear, residual
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """Output of an encoder, with transformers' name: hidden states of the tokens, [B, S, H]."""
+
+    last_hidden_state: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Encoder:
     final_norm: Function | None = None
 
     @torch.no_grad()
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
+    def __call__(self, input_ids: Tensor, attention_mask: Tensor) -> EncoderOutput:
         """Encode sources, int64 [B, S] each: `last_hidden_state`, float32 [B, S, H]."""
         mask = self._mask(attention_mask)
         with torch.autocast(input_ids.device.type, enabled=False):
@@ -64,7 +70,7 @@ class Encoder:
                 )
                 states = residual(self.norm_first, layer.norm, states, layer.feed_forward)
             states = states if self.final_norm is None else self.final_norm(states)
-        return BaseModelOutput(last_hidden_state=states.view(*input_ids.shape, -1))
+        return EncoderOutput(last_hidden_state=states.view(*input_ids.shape, -1))
 
     def _enter(self, input_ids: Tensor) -> Tensor:
         """Return the inputs of the first layer, float32 [B * S, H], which may be overwritten."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.activations import NewGELUActivation
 
 from genir.models.engine.onednn import PrepackedLinear
 
@@ -79,6 +78,8 @@ def _converted(net: nn.Module, dtype: torch.dtype, packed: bool) -> nn.Module:
     convert = PrepackedLinear if packed else _cast
     if isinstance(net, nn.Linear):
         return convert(net, dtype)
+    from transformers.activations import NewGELUActivation
+
     for part in list(net.modules()):
         for name, child in list(part.named_children()):
             if isinstance(child, nn.Linear):

@@ -11,7 +11,6 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.activations import GELUActivation, NewGELUActivation
 
 from genir.models.engine.onednn import Activation, Product, is_prepacked, product
 
@@ -205,7 +204,13 @@ def full_attention_bias(device: torch.device) -> Tensor:
 
 
 def activation(module: Any) -> Activation:
-    """Return a transformers activation, fused with the product if oneDNN supports it."""
+    """Return an activation of torch or transformers, fused if oneDNN supports it."""
+    if isinstance(module, nn.GELU):
+        return Activation(
+            partial(F.gelu, approximate=module.approximate), ("gelu", module.approximate)
+        )
+    from transformers.activations import GELUActivation, NewGELUActivation
+
     if isinstance(module, NewGELUActivation):
         return Activation(partial(F.gelu, approximate="tanh"), ("gelu", "tanh"))
     if isinstance(module, GELUActivation) and module.act is F.gelu:

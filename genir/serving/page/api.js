@@ -50,6 +50,9 @@ export const model = () => fetched("v1/model");
 export const search = (parameters, system, signal) =>
   fetched("v1/search", { method: "POST", json: { ...parameters, system }, signal });
 
+/** Return the number of documents that pass a filter, and the values of fields among the best hits. */
+export const facets = (parameters, signal) => fetched("v1/facets", { method: "POST", json: parameters, signal });
+
 export function explain({ query, k, where }, signal) {
   const parameters = new URLSearchParams({ query, k });
   if (where) parameters.set("where", JSON.stringify(where));

@@ -1,56 +1,83 @@
 // The page: a search box and three views of the answer, each drawn by its own module.
 import { recalled, remember } from "./address.js";
 import * as api from "./api.js";
-import { drawCard } from "./card.js";
+import { drawCard, mayAdd } from "./card.js";
 import { SYSTEMS, drawComparison } from "./compare.js";
 import { addDocument, askForToken, deleteDocument } from "./documents.js";
-import { conditions, drawFilters, restoreConditions } from "./filters.js";
-import { listen, targets } from "./keyboard.js";
-import { notice, timing, toast } from "./messages.js";
-import { element, percent, resultItem, skeletons, titleOf } from "./results.js";
-import { drawReason } from "./tree.js";
+import { closeDropDown } from "./drop_downs.js";
+import { element } from "./elements.js";
+import { conditions, countWithin, drawFilters, restoreConditions } from "./filters.js";
+import { focusBox, listen, targets } from "./keyboard.js";
+import { notice, summary, toast } from "./messages.js";
+import { drawReason } from "./reason.js";
+import { resultItem, skeletons, strengths, titleOf } from "./results.js";
 
 const STEP = 10; // results per page
-const MOST = 100;
-const PAUSE = 160; // ms after the last key until a search starts
-const PATIENCE = 150; // ms until skeletons are shown
+const MAX_RESULTS = 100;
+const PAUSE_MS = 160; // after the last key until a search starts
+const PATIENCE_MS = 150; // until skeletons are shown
 const UNSURE = 0.5; // confidence below which the page says that nothing fits well
 const VIEWS = ["results", "reason", "compare"];
+const NO_ACCESS = [401, 403];
 const $ = (id) => document.getElementById(id);
 const box = $("query");
 
-let card = { documents: 0, fields: [], systems: [], access: {} }; // answer of /v1/model
+let card = { documents: 0, fields: [], systems: [], examples: [], access: {} }; // answer of /v1/model
+let known = Promise.resolve(); // resolved once the card is known, or cannot be
 let shown = { query: "", hits: [] }; // the answer on the page
+let total = null; // number of documents that pass the filters; null while unknown
 let size = STEP;
 let view = "results";
-let options = { rank: 1, kept: true, gone: false }; // options of the tree: see tree.js
+let explained = ""; // key of the explained document; "" for the first result
+let tree = { kept: true, gone: false }; // parts of the tree: see tree.js
+let system = ""; // open tab of the comparison
 let focusRemoved = false; // whether the focused element was removed with the last view
 let timer = 0;
 let running = new AbortController();
+let arrived = false; // whether /v1/model has answered: a private server asks for a token on arrival
 
 // --- model ---------------------------------------------------------------------------------
 
-async function introduce() {
+function introduce() {
+  known = readCard();
+  return known;
+}
+
+async function readCard() {
   const token = api.token.get();
   try {
     const described = await api.model();
     if (token !== api.token.get()) return; // the answer to a token that was forgotten or replaced
     card = described;
     describe();
+    if (!card.access.reads && !arrived) changeToken();
   } catch (error) {
-    $("key").hidden = error.status !== 401;
+    if (NO_ACCESS.includes(error.status)) {
+      $("key").hidden = false;
+      changeToken(error.message); // the token is unknown, or for another model
+    }
     if (error.status !== 503) return; // the first search will show the error
     $("served").textContent = "loading the model…";
-    setTimeout(introduce, 700);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await readCard();
+  } finally {
+    arrived = true;
   }
 }
 
-const filter = () => drawFilters($("filters"), card.fields, () => search({ lasting: true }));
+async function changeToken(wrong) {
+  if ($("token-dialog").open || !(await askForToken(wrong))) return;
+  introduce();
+  search({ k: size });
+}
 
+const filter = () => drawFilters($("filters"), card.fields, () => search({ lasting: true }));
 function describe() {
   drawCard(card, begin);
   filter();
-  if (shown.hits.length && view === "results") show(shown, size);
+  if (!shown.hits.length) return;
+  if (view === "results") show(shown, size); // with the caller's actions
+  countFacets(running.signal);
 }
 
 // --- search --------------------------------------------------------------------------------
@@ -61,15 +88,18 @@ async function search({ lasting = false, k = STEP } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const query = box.value.trim();
-  const where = conditions();
-  $("clear").hidden = !query;
-  remember({ query, where, view }, lasting);
-  if (!query) return goHome();
-  const waiting = setTimeout(showWaiting, PATIENCE);
+  const parameters = { query: box.value.trim(), k, where: conditions() };
+  $("clear").hidden = !parameters.query;
+  size = k;
+  total = null;
+  note(lasting);
+  if (!parameters.query) return goHome();
+  const waiting = setTimeout(showWaiting, PATIENCE_MS);
   try {
-    const draw = await requestView({ query, k, where }, signal);
-    if (!signal.aborted) draw();
+    const draw = await requestView(parameters, signal);
+    if (signal.aborted) return;
+    draw();
+    countFacets(signal);
   } catch (error) {
     if (!signal.aborted) showError(error);
   } finally {
@@ -78,20 +108,44 @@ async function search({ lasting = false, k = STEP } = {}) {
   }
 }
 
+/** Write the page's state into the URL. */
+function note(lasting = false) {
+  const state = { query: box.value.trim(), where: conditions(), view, hit: explained, tree, system };
+  remember({ ...state, size: size === STEP ? 0 : size }, lasting);
+}
+
 /** Request the data of the view; return a function that draws it. */
 async function requestView(parameters, signal) {
-  const { query, k } = parameters;
+  const { query } = parameters;
   if (view === "compare") {
     const both = []; // sequentially and without the answer cache, so that the times are comparable
-    for (const system of SYSTEMS) both.push(await api.search({ ...parameters, fresh: true }, system, signal));
+    for (const one of SYSTEMS) both.push(await api.search({ ...parameters, fresh: true }, one, signal));
     if (both.every(({ hits }) => !hits.length)) return () => showEmpty(query);
     return () => showComparison({ ...both[0], query }, both[1]);
   }
-  const request = view === "reason" ? api.explain(parameters, signal)
-    : api.search({ ...parameters, shares: true }, SYSTEMS[0], signal);
-  const answer = { ...(await request), query };
+  if (view === "reason") await known; // whether the model has beams to show
+  const [answer, traced] = await Promise.all([
+    api.search({ ...parameters, shares: true }, SYSTEMS[0], signal),
+    view === "reason" && card.explains ? api.explain(parameters, signal) : null,
+  ]);
+  answer.query = query;
   if (!answer.hits.length) return () => showEmpty(query);
-  return view === "reason" ? () => showReason(answer) : () => show(answer, k);
+  return view === "reason" ? () => showReason(answer, traced) : () => show(answer, parameters.k);
+}
+
+/** Count the documents under the filters and the values of fields within the query. */
+async function countFacets(signal) {
+  const [query, where] = [box.value.trim(), conditions()];
+  if (!card.fields.length || !query) return;
+  try {
+    const answer = await api.facets({ query, where }, signal);
+    if (signal.aborted) return;
+    total = answer.total;
+    countWithin(answer.fields);
+    if (shown.hits.length) showTotal();
+  } catch {
+    if (!signal.aborted) countWithin([]); // the results stay, without counts
+  }
 }
 
 function begin(query) {
@@ -100,12 +154,12 @@ function begin(query) {
   search({ lasting: true });
 }
 
-/** Switch to another view of the same query; `rank` is the result to explain. */
-function showView(name, rank = 1) {
+/** Switch to another view of the same query; `key` is the document to explain. */
+function showView(name, key = "") {
   focusRemoved = inView();
-  options = { ...options, rank };
+  explained = key;
   setState(document.body.dataset.state, name);
-  search({ lasting: true, k: name === "results" ? size : STEP });
+  search({ lasting: true, k: size });
 }
 
 // --- drawing -------------------------------------------------------------------------------
@@ -127,14 +181,17 @@ const inView = () => VIEWS.some((one) => $(`${one}-view`).contains(document.acti
 /** Whether the focus is in a view or nowhere: then it may be moved, since the user has not placed it elsewhere. */
 const focusIsFree = () => inView() || document.activeElement === document.body;
 
-/** Redraw a view; if the focus was in it, move the focus to the first target of the new content. */
-function redraw(draw) {
+/**
+ * Redraw a view; if the focus was in it, move the focus to the first target of the new content, else to
+ * `rest`: not to the search box, into which the next shortcut would be typed.
+ */
+function redraw(draw, rest = $("status")) {
   const inside = inView() || (focusRemoved && focusIsFree());
   focusRemoved = false;
   draw();
   if (!inside) return;
   const all = targets();
-  (all.find((one) => one.matches("[aria-pressed=true]")) ?? all[0] ?? box).focus();
+  (all.find((one) => one.matches("[aria-pressed=true]")) ?? all[0] ?? rest).focus();
 }
 
 function fill(items, query = "") {
@@ -145,8 +202,9 @@ function fill(items, query = "") {
 function goHome() {
   shown = { query: "", hits: [] };
   setState("home", "results");
-  redraw(() => fill([]));
+  redraw(() => fill([]), box);
   $("status").textContent = "";
+  countWithin(null);
 }
 
 function showWaiting() {
@@ -154,51 +212,67 @@ function showWaiting() {
   place.setAttribute("aria-busy", "true");
   if (!place.hidden && place.querySelector("li:not(.skeleton)")) return; // keep the previous results, dimmed
   setState("results");
-  $("status").textContent = "Asking the model…";
+  $("status").textContent = "Searching…";
   if (view === "results") fill(skeletons(4));
   else place.replaceChildren(element("ol", { class: "results" }, ...skeletons(4)));
 }
 
 function show(answer, k) {
   setState("results");
-  [shown, size] = [answer, k];
-  const actions = {};
-  if (card.explains) actions.why = ({ rank }) => showView("reason", rank);
+  shown = answer;
+  const actions = { why: ({ key }) => showView("reason", key) };
   if (card.access.writes) actions.remove = remove;
+  const strength = strengths(answer);
   const items = answer.hits.map((hit, place) =>
-    resultItem({ ...hit, share: answer.shares?.[place] }, answer.query, actions));
+    resultItem({ ...hit, strength: strength[place] }, answer.query, actions));
   redraw(() => fill(items, answer.query));
-  $("doubt").hidden = !(answer.confidence < UNSURE);
-  $("doubt").textContent = $("doubt").hidden ? ""
-    : `Nothing fits well: the first result answers this with a probability of ${percent(answer.confidence)}.`;
-  $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
-  $("more").hidden = answer.hits.length < k || k >= Math.min(MOST, card.documents);
+  const unsure = answer.confidence < UNSURE; // false if it is unknown
+  $("doubt").hidden = !unsure;
+  $("doubt").textContent = unsure ? "Nothing fits well. These are the nearest documents." : "";
+  $("more").hidden = answer.hits.length < k || k >= MAX_RESULTS;
+  showTotal();
 }
 
-function showReason(answer) {
+/** Show the number of results, and of the documents under the filters. */
+function showTotal() {
+  const filtered = Boolean(conditions());
+  const among = filtered ? total : card.documents;
+  $("status").textContent = summary(shown.hits.length, among, filtered);
+  if (among && shown.hits.length >= among) $("more").hidden = true;
+}
+
+function showReason(answer, traced) {
   setState("results");
   shown = answer;
-  if (!answer.hits.some(({ rank }) => rank === options.rank)) options = { ...options, rank: 1 };
-  const change = (part, focus) => {
-    options = { ...options, ...part };
+  if (!answer.hits.some(({ key }) => key === explained)) explained = answer.hits[0].key;
+  note();
+  const change = ({ key, ...part }, focus) => {
+    explained = key ?? explained;
+    tree = { ...tree, ...part };
+    note();
     draw();
     $("reason-view").querySelector(focus).focus();
   };
-  const draw = () => drawReason($("reason-view"), answer, { ...options, change });
+  const draw = () => drawReason($("reason-view"), answer, traced, { ...tree, key: explained, change });
   redraw(draw);
-  $("status").replaceChildren(timing(answer.hits.length, card.documents, answer.took_ms));
+  showTotal();
 }
 
 function showComparison(answer, other) {
   setState("results");
   shown = answer;
-  redraw(() => drawComparison($("compare-view"), [answer, other], answer.query));
-  $("status").textContent = "";
+  const choose = (name) => {
+    system = name;
+    note();
+  };
+  redraw(() => drawComparison($("compare-view"), [answer, other], answer.query, system, choose));
+  showTotal();
 }
 
 function showEmpty(query) {
+  shown = { query, hits: [] };
   setState("empty");
-  redraw(() => fill([]));
+  redraw(() => fill([]), $("notice"));
   $("status").textContent = "No results";
   const filtered = conditions() ? " under these filters" : "";
   notice("Nothing to show", `No document matches “${query}”${filtered}.`);
@@ -207,27 +281,28 @@ function showEmpty(query) {
 function showError(error) {
   shown = { query: "", hits: [] };
   setState("error");
-  redraw(() => fill([]));
+  redraw(() => fill([]), $("notice"));
   const loading = error.status === 503;
-  const stranger = error.status === 401;
-  $("status").textContent = loading ? "The model is still loading…" : "Search failed";
-  const retry = element("button", { class: "more", type: "button" }, stranger ? "Give a token" : "Try again");
-  retry.addEventListener("click", async () => (!stranger || (await askForToken())) && (introduce(), search()));
-  notice(loading ? "One moment" : "Search failed", error.message, retry);
-  if (loading) timer = setTimeout(search, 1000);
+  const refused = NO_ACCESS.includes(error.status);
+  $("status").textContent = loading ? "The model is still loading…" : "";
+  const retry = element("button", { class: "more", type: "button" }, refused ? "Give a token" : "Try again");
+  retry.addEventListener("click", () => (refused ? changeToken() : (introduce(), search({ k: size }))));
+  const title = loading ? "One moment" : refused ? "This search is private" : "Search failed";
+  notice(title, error.message, retry);
+  if (loading) timer = setTimeout(() => search({ k: size }), 1000);
 }
 
 async function showMore() {
   const before = $("results").children.length;
   box.value = shown.query;
-  await search({ k: Math.min(MOST, size + STEP) });
+  await search({ lasting: true, k: Math.min(MAX_RESULTS, size + STEP) });
   if (focusIsFree() || document.activeElement === $("more")) targets()[before]?.focus();
 }
 
 // --- documents -----------------------------------------------------------------------------
 
 async function add() {
-  if ($("add").hidden) return;
+  if (!mayAdd(card)) return;
   const added = await addDocument(card.fields);
   if (!added) return;
   const name = added.title || added._id;
@@ -237,6 +312,7 @@ async function add() {
 }
 
 async function remove(hit) {
+  const place = shown.hits.findIndex(({ key }) => key === hit.key);
   const restore = await deleteDocument(hit);
   if (!restore) return;
   const again = async () => (await introduce(), search({ k: size }));
@@ -245,7 +321,7 @@ async function remove(hit) {
     await again();
   });
   await again();
-  if (focusIsFree()) box.focus();
+  if (focusIsFree()) (targets()[place] ?? $("status")).focus();
 }
 
 // --- keyboard ------------------------------------------------------------------------------
@@ -258,17 +334,15 @@ function current() {
 
 const hasSearched = () => document.body.dataset.state !== "home";
 const letters = {
-  "/": () => (box.focus(), box.select()),
-  w: () => hasSearched() && card.explains && (showView("reason", current()?.rank), true),
+  "/": focusBox,
+  w: () => hasSearched() && (showView("reason", current()?.key), true),
   c: () => hasSearched() && card.systems.includes("bm25") && (showView("compare"), true),
   r: () => hasSearched() && (showView("results"), true),
   f: () => focusFilters(),
   n: () => (add(), true),
-  Delete: (target) => Boolean(target.closest(".hit")) && (removeButton(target)?.click(), true),
+  Delete: (target) => Boolean(card.access.writes && target.closest(".hit")) && (remove(current()), true),
   "?": () => $("keys-dialog").showModal(),
 };
-
-const removeButton = (target) => target.closest(".hit").querySelector(".remove");
 
 function focusFilters() {
   const first = $("filters").querySelector("details");
@@ -278,13 +352,10 @@ function focusFilters() {
   return true;
 }
 
-/** Go one step back: close an open filter, leave a view, or clear the search. */
+/** Go one step back: close an open menu, leave a view, or clear the search. */
 function escape() {
-  const filter = document.querySelector("details.filter[open]");
-  if (filter) {
-    filter.open = false;
-    filter.querySelector("summary").focus();
-  } else if (view !== "results") showView("results");
+  if (closeDropDown()) return;
+  if (view !== "results") showView("results");
   else clear();
 }
 
@@ -297,8 +368,9 @@ function clear() {
 listen(letters, escape);
 box.addEventListener("input", (event) => {
   if (event.isComposing) return;
+  explained = "";
   clearTimeout(timer);
-  timer = setTimeout(search, PAUSE);
+  timer = setTimeout(search, PAUSE_MS);
 });
 box.addEventListener("compositionend", () => search());
 $("form").addEventListener("submit", (event) => {
@@ -309,7 +381,7 @@ $("views").addEventListener("click", ({ target }) => target.dataset.view && show
 $("clear").addEventListener("click", clear);
 $("more").addEventListener("click", showMore);
 $("add").addEventListener("click", add);
-$("key").addEventListener("click", async () => (await askForToken()) && (introduce(), search()));
+$("key").addEventListener("click", () => changeToken());
 $("help").addEventListener("click", () => $("keys-dialog").showModal());
 addEventListener("popstate", restore);
 
@@ -317,11 +389,12 @@ function restore() {
   const state = recalled();
   box.value = state.query;
   restoreConditions(state.where);
+  [explained, tree, system] = [state.hit, state.tree, state.system];
   setState(document.body.dataset.state, VIEWS.includes(state.view) ? state.view : "results");
   filter();
-  search();
+  search({ k: Math.min(MAX_RESULTS, Math.max(STEP, Math.floor(state.size) || 0)) });
 }
 
 introduce();
 restore();
-if (matchMedia("(hover: hover)").matches) box.focus();
+if (!box.value && matchMedia("(hover: hover)").matches) box.focus();

@@ -1,6 +1,7 @@
 // Adding and deleting documents, and the token that allows it.
 import * as api from "./api.js";
-import { element, titleOf } from "./results.js";
+import { element } from "./elements.js";
+import { titleOf } from "./results.js";
 
 const $ = (id) => document.getElementById(id);
 const REFUSED = [401, 403];
@@ -41,12 +42,15 @@ $("forget").addEventListener("click", () => {
 
 // --- token -----------------------------------------------------------------------------------
 
-/** Ask for a token; return whether it has changed. */
-export async function askForToken() {
+/** Ask for a token; return whether it has changed. `wrong` is an error to show. */
+export async function askForToken(wrong = "") {
   const before = api.token.get();
   $("token-form").reset();
   $("forget").hidden = !before;
-  await open("token", (form) => api.token.set(form.get("token").trim()));
+  const given = open("token", (form) => api.token.set(form.get("token").trim()));
+  const place = $("token-form").querySelector(".wrong");
+  [place.hidden, place.textContent] = [!wrong, wrong];
+  await given;
   return api.token.get() !== before;
 }
 

@@ -1,8 +1,9 @@
 // Metadata filters: a drop-down for each field with its most frequent values and, if there are more,
-// inputs for a range of numbers or a text prefix.
-import { element } from "./results.js";
+// inputs for a range of numbers or a text prefix. Values are counted within the query's best results.
+import { element } from "./elements.js";
 
 const chosen = new Map(); // field -> condition for /v1/search: a list of values, or operators
+let counts = null; // field -> values with their numbers within the query; null before a query
 
 /** Return `where` for /v1/search; undefined without filters. */
 export const conditions = () => (chosen.size ? Object.fromEntries(chosen) : undefined);
@@ -15,7 +16,7 @@ export function restoreConditions(where) {
   }
 }
 
-/** Draw a drop-down for each field into `place`; `changed()` is called after each choice. */
+/** Draw a drop-down for each field of the model card into `place`; `changed()` is called after each choice. */
 export function drawFilters(place, fields, changed) {
   const reset = element("button", { type: "button", class: "plain" }, "Clear filters");
   reset.addEventListener("click", () => {
@@ -32,10 +33,18 @@ export function drawFilters(place, fields, changed) {
   place.replaceChildren(...fields.map((field) => dropDown(field, update)), reset);
 }
 
+/** Show the fields of an answer of /v1/facets; null: the numbers in all documents. */
+export function countWithin(fields) {
+  counts = fields && new Map(fields.map(({ name, values }) => [name, values]));
+  for (const box of document.querySelectorAll(".filter")) box.count();
+}
+
 function dropDown(field, changed) {
   const summary = element("summary", {});
-  const options = element("fieldset", {}, element("legend", {}, field.name));
-  const box = element("details", { class: "filter", name: "filter" }, summary, options);
+  const values = element("div", {});
+  const legend = element("legend", {});
+  const options = element("fieldset", { class: "panel" }, legend, values);
+  const box = element("details", { class: "filter drop", name: "filter" }, summary, options);
   const show = () => {
     summary.replaceChildren(...headline(field.name));
     box.classList.toggle("on", chosen.has(field.name));
@@ -46,22 +55,45 @@ function dropDown(field, changed) {
     show();
     changed();
   };
-  options.append(...listed(field).map(([value, documents]) => option(field.name, value, documents, choose)));
   if (field.distinct > field.values.length) options.append(...further(field, choose));
   show();
-  box.addEventListener("focusout", ({ relatedTarget }) => {
-    if (relatedTarget && !box.contains(relatedTarget)) box.open = false;
-  });
+  box.count = () => {
+    legend.textContent = counts ? `${field.name}, in the best 100 results` : field.name;
+    drawValues(values, field, choose);
+  };
+  box.count();
   return box;
 }
 
-/** The values on the model card, plus chosen values from the URL. */
-function listed({ name, values }) {
-  const known = new Map(values.map(({ value, documents }) => [value, documents]));
-  const condition = chosen.get(name);
-  for (const value of Array.isArray(condition) ? condition : []) if (!known.has(value)) known.set(value, "");
-  return [...known];
+/** Draw the values; a drop-down that is open keeps its order, and the focus its place. */
+function drawValues(place, field, choose) {
+  const open = place.closest("details").open;
+  const before = new Map([...place.children].map((label) => [label.dataset.value, label]));
+  const known = listed(field);
+  const keys = open ? [...new Set([...before.keys(), ...known.keys()])] : [...known.keys()];
+  const labels = keys.map((key) => {
+    const [value, documents] = known.get(key) ?? [undefined, 0];
+    const label = before.get(key) ?? option(field.name, key, value, choose);
+    label.querySelector("input").checked = isChosen(field.name, key);
+    label.querySelector("small").textContent = documents;
+    return label;
+  });
+  if (!open || labels.length !== before.size) place.replaceChildren(...labels);
 }
+
+/** Key -> [value, number] of the values within the query, or of the model card; chosen ones always. */
+function listed(field) {
+  const values = counts ? counts.get(field.name) ?? [] : field.values;
+  const known = new Map(values.map(({ value, documents }) => [JSON.stringify(value), [value, documents]]));
+  const condition = chosen.get(field.name);
+  for (const value of Array.isArray(condition) ? condition : []) {
+    if (!known.has(JSON.stringify(value))) known.set(JSON.stringify(value), [value, counts ? 0 : ""]);
+  }
+  return known;
+}
+
+const chosenValues = (name) => (Array.isArray(chosen.get(name)) ? chosen.get(name) : []);
+const isChosen = (name, key) => chosenValues(name).some((one) => JSON.stringify(one) === key);
 
 function headline(name) {
   const condition = chosen.get(name);
@@ -78,18 +110,16 @@ function operators({ gte, lte, prefix, ...others }) {
   return lte === undefined ? `from ${gte}` : `${gte} to ${lte}`;
 }
 
-function option(name, value, documents, choose) {
+function option(name, key, value, choose) {
   const box = element("input", { type: "checkbox" });
-  const values = () => (Array.isArray(chosen.get(name)) ? chosen.get(name) : []);
-  box.checked = values().includes(value);
   box.addEventListener("change", () => {
-    const others = values().filter((one) => one !== value);
+    const others = chosenValues(name).filter((one) => one !== value);
     const now = box.checked ? [...others, value] : others;
     box.closest("fieldset").querySelectorAll(".further input").forEach((input) => (input.value = ""));
     choose(now.length ? now : null);
   });
-  return element("label", { class: "check" }, box, element("span", { dir: "auto" }, String(value)),
-    element("small", {}, String(documents)));
+  return element("label", { class: "check", "data-value": key }, box,
+    element("span", { dir: "auto" }, String(value)), element("small", {}));
 }
 
 /** Inputs for values that are not listed; they replace checked ones. */
@@ -112,9 +142,3 @@ function further({ name, values }, choose) {
   }
   return [element("div", { class: "further" }, ...inputs.map(([, label]) => label))];
 }
-
-addEventListener("pointerdown", ({ target }) => {
-  for (const box of document.querySelectorAll("details.filter[open]")) {
-    if (!box.contains(target)) box.open = false;
-  }
-});

@@ -1,4 +1,4 @@
-// Keyboard control: arrow keys for the search box and results, and single-key shortcuts.
+// Keyboard control: Ctrl/Cmd-K, arrow keys for the search box and results, and single-key shortcuts.
 const $ = (id) => document.getElementById(id);
 const box = $("query");
 const WRITING = "input:not([type=checkbox]), textarea, select, [contenteditable]";
@@ -26,6 +26,15 @@ function stored() {
   }
 }
 
+/** Move the focus to the search box and select its text. */
+export function focusBox() {
+  box.focus();
+  box.select();
+}
+
+const isFocusKey = (event) =>
+  event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey;
+
 /** Install the handlers: `keys` maps keys outside text fields to functions; `escape` is for Escape. */
 export function listen(keys, escape) {
   $("letters").checked = stored();
@@ -37,8 +46,12 @@ export function listen(keys, escape) {
     }
   });
   document.addEventListener("keydown", (event) => {
-    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (document.querySelector("dialog[open]")) return; // dialogs handle their own keys
+    if (isFocusKey(event)) {
+      event.preventDefault();
+      return focusBox();
+    }
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (handled(event, keys, escape)) event.preventDefault();
   });
 }

@@ -1,15 +1,12 @@
-// Messages beside the results: search time, errors, completed actions.
-import { counted, element } from "./results.js";
+// Messages beside the results: number of results, errors, completed actions.
+import { counted, element } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Number of results, number of documents if known, and search time. */
-export function timing(found, documents, ms) {
-  const time = ms < 10 ? ms.toFixed(1) : Math.round(ms);
-  const whole = documents ? `${found} of ${counted(documents, "document")}` : counted(found, "result");
-  const line = element("span", {}, element("b", {}, `${whole} in ${time} ms`));
-  line.append(" no index consulted: the model itself generated these identifiers");
-  return line;
+/** Number of results, and of the documents that they were chosen from if it is known. */
+export function summary(found, total, filtered) {
+  if (!total) return counted(found, "result");
+  return `${found} of ${counted(total, filtered ? "matching document" : "document")}`;
 }
 
 /** Show a message in place of the results, with buttons for possible actions. */

@@ -1,50 +1,39 @@
-// Results as elements. Text from the server becomes text nodes only, never markup.
+// The list of results: title, breadcrumb, snippet, confidence, and actions.
+import { menuOf } from "./drop_downs.js";
+import { element } from "./elements.js";
+import { marked } from "./words.js";
 
-const STOP_WORDS = new Set(
-  ("a an and are as at be by can do does for from has have how i in is it its of on or that the " +
-    "their this to was what when where which who why will with you your").split(" "),
-);
-
-/** Create an element; all properties are set as attributes. */
-export function element(name, properties = {}, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
-/** A count with its noun, in the singular or the plural. */
-export const counted = (number, noun) =>
-  `${new Intl.NumberFormat("en").format(number)} ${noun}${number === 1 ? "" : "s"}`;
-
-/** A result with a button for each of `actions` (why, remove), which is called with the hit. */
-export function resultItem(hit, query, actions = {}) {
+/** A result with `actions`: why, remove (optional); each is called with the hit. */
+export function resultItem(hit, query, actions) {
   const item = element("li", { class: "hit", "data-rank": hit.rank });
-  item.append(
-    element("span", { class: "rank", "aria-hidden": "true" }, String(hit.rank)),
-    element("h2", { dir: "auto" }, linkOf(hit)),
-  );
-  if (hit.url) item.append(element("p", { class: "url" }, ...crumbs(hit.url, webAddress(hit.url))));
+  item.append(element("h2", { dir: "auto" }, linkOf(hit)));
+  const steps = breadcrumb(hit);
+  if (steps.length) item.append(trail(steps));
   if (hit.snippet) item.append(snippetOf(hit, query));
-  const line = facts(hit);
-  if (actions.why) line.append(action("why", "Why?", `Why ${titleOf(hit)}?`, hit, actions));
-  if (actions.remove) line.append(action("remove", "Delete", `Delete ${titleOf(hit)}`, hit, actions));
+  const line = element("div", { class: "facts" });
+  if (hit.strength !== null) line.append(strengthBar(hit.strength));
+  const why = element("button", { type: "button", class: "act why", "aria-label": `Why ${titleOf(hit)}?` }, "Why?");
+  why.addEventListener("click", () => actions.why(hit));
+  line.append(why);
+  if (actions.remove) {
+    line.append(menuOf(`More for ${titleOf(hit)}`, [["Delete…", () => actions.remove(hit)]]));
+  }
   item.append(line);
   return item;
-}
-
-function action(name, text, label, hit, actions) {
-  const button = element("button", { type: "button", class: `act ${name}`, "aria-label": label }, text);
-  button.addEventListener("click", () => actions[name](hit));
-  return button;
 }
 
 export const titleOf = (hit) => hit.title || hit.key;
 
 export function linkOf(hit) {
-  const address = webAddress(hit.url);
-  if (!address) return element("span", { class: "target", tabindex: "0" }, titleOf(hit));
-  return element("a", { class: "target", href: address.href, rel: "noreferrer" }, titleOf(hit));
+  const href = webAddress(hit.url)?.href ?? documentPath(hit.key);
+  return element("a", { class: "target", href, rel: "noreferrer" }, titleOf(hit));
+}
+
+/** The server's own page of a document, like `document_path` of serving/document_page.py. */
+export function documentPath(key) {
+  const steps = key.split("/");
+  const plain = !steps.some((step) => ["", ".", ".."].includes(step));
+  return `documents/${plain ? steps.map(encodeURIComponent).join("/") : encodeURIComponent(key)}`;
 }
 
 export const snippetOf = (hit, query) =>
@@ -57,14 +46,22 @@ function webAddress(url) {
   return ["http:", "https:"].includes(address.protocol) ? address : null;
 }
 
-function crumbs(url, address) {
-  if (!address) return [url];
-  const steps = (address.pathname + address.hash).split(/[/#]/).filter(Boolean).map(decoded);
-  return [
-    element("span", { class: "host" }, address.host),
-    ...steps.flatMap((step) => [element("span", { class: "step", "aria-hidden": "true" }, "›"), step]),
-  ];
+// --- breadcrumb --------------------------------------------------------------------------------
+
+/** The steps to a hit: its breadcrumb if it has more than the title, else the host and path of its URL. */
+function breadcrumb({ breadcrumb: given, title, url, unit }) {
+  if (given?.some((step) => step !== title)) return given;
+  const address = webAddress(url);
+  if (!address) return url ? [url] : [];
+  const steps = address.pathname.split("/").filter(Boolean).map(decoded);
+  const last = steps.pop()?.replace(/\.(html?|md)$/, "");
+  if (last && last !== "index") steps.push(last);
+  const part = unit?.heading || decoded(address.hash.slice(1));
+  return [address.host, ...steps, ...(part ? [part] : [])];
 }
+
+const trail = (steps) => element("p", { class: "trail", dir: "auto" }, ...steps.flatMap((step, n) =>
+  n ? [element("span", { class: "step", "aria-hidden": "true" }, "›"), element("span", {}, step)] : element("span", {}, step)));
 
 function decoded(step) {
   try {
@@ -74,94 +71,27 @@ function decoded(step) {
   }
 }
 
-function facts(hit) {
-  const line = element("p", { class: "facts" });
-  if (hit.identifier) line.append(identifierChip(hit.identifier));
-  line.append(scoreChip(hit));
-  return line;
-}
-
-/** A code like 12-7-200 is split into its levels; text is shown unchanged. */
-function identifierChip(identifier) {
-  const levels = /^\d+(-\d+)+$/.test(identifier) ? identifier.split("-") : [identifier];
-  const chip = element("code", { class: "chip identifier", title: "the identifier that the model generated" });
-  chip.append(element("span", { class: "hidden" }, "identifier "));
-  levels.forEach((level, depth) => {
-    if (depth) chip.append(element("i", {}, "-"));
-    chip.append(element("span", {}, level));
-  });
-  return chip;
-}
+// --- confidence --------------------------------------------------------------------------------
 
 /**
- * The score, and the hit's share of the probability of all matching documents if the server returns
- * it. Scores are log-probabilities unless they are positive.
+ * The strength of each hit of an answer, from 0 to 1; null if the model has no probabilities.
+ *
+ * It is the confidence in the first hit, in proportion to the hits' shares of the probability. A model
+ * without a confidence has shares alone.
  */
-function scoreChip({ score, share }) {
-  const chip = element("span", { class: "score" });
-  const text = score > 0 ? score.toFixed(3) : `log p ${score.toFixed(2).replace("-", "−")}`;
-  if (score > 0) chip.append("score ");
-  chip.append(element("code", { class: "chip" }, text));
-  if (share === undefined || share === null) return chip;
-  const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("span"));
-  bar.firstChild.style.inlineSize = `${100 * share}%`;
-  chip.title = "probability of this document among all matching documents, according to the model";
-  chip.append(bar, percent(share));
-  return chip;
+export function strengths({ hits, shares, confidence }) {
+  if (!shares) return hits.map((_, place) => (place ? null : confidence ?? null));
+  const scale = (confidence ?? shares[0]) / (shares[0] || 1);
+  return shares.map((share) => Math.min(1, scale * share));
 }
 
-// Shares from here on are 1 up to float32 rounding.
-const WHOLE = 1 - 1e-6;
+const LABELS = [[0.5, "good match"], [0.1, "possible match"], [0, "weak match"]];
 
-/** Format a share with two significant digits, like `percent` of evaluation/explain.py. */
-export function percent(share) {
-  if (share < 0.0005) return "< 0.1%";
-  if (share >= WHOLE) return "100%";
-  if (share >= 0.9995) return "> 99.9%";
-  const tenths = share < 0.0995 || share >= 0.945;
-  return tenths ? `${(100 * share).toFixed(1)}%` : `${Math.round(100 * share)}%`;
-}
-
-// Scripts without spaces: single characters and runs of them.
-const SCRIPTS = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"];
-const CHARACTER = `[${SCRIPTS.map((name) => `\\p{Script=${name}}`).join("")}ー]\\p{M}*`;
-const CHARACTERS = new RegExp(CHARACTER, "gu");
-const RUN = new RegExp(`^(?:${CHARACTER})+$`, "u");
-const WORD = `(?:${CHARACTER})+|(?:(?!${CHARACTER})[\\p{L}\\p{M}\\p{N}_])+`;
-const WORDS = new RegExp(WORD, "gu");
-const PIECES = new RegExp(`(${WORD})`, "u");
-
-/** Split a text into text nodes and <mark>s around query words. */
-function marked(text, query) {
-  const wanted = [...new Set(words(query))].filter((word) => !STOP_WORDS.has(word));
-  const pairs = new Set(wanted.filter((word) => RUN.test(word)).flatMap(pairsOf));
-  return text.split(PIECES).flatMap((piece, place) => {
-    if (place % 2 === 0) return piece;
-    if (RUN.test(piece)) return markedRun(piece, pairs);
-    return wanted.some((word) => alike(word, piece.toLowerCase())) ? element("mark", {}, piece) : piece;
-  });
-}
-
-/** Mark the characters of a run that are also adjacent in the query. */
-function markedRun(run, pairs) {
-  const characters = run.match(CHARACTERS);
-  const lit = characters.map((one, n) =>
-    pairs.has(one) || pairs.has(one + characters[n + 1]) || pairs.has(characters[n - 1] + one));
-  return characters.map((one, n) => (lit[n] ? element("mark", {}, one) : one));
-}
-
-const pairsOf = (run) => {
-  const characters = run.match(CHARACTERS);
-  return characters.length === 1 ? characters : characters.slice(1).map((one, n) => characters[n] + one);
-};
-
-const words = (text) => text.toLowerCase().match(WORDS) ?? [];
-
-/** Whether two words are equal or differ in their ending: copy and copies, sort and sorted. */
-function alike(one, other) {
-  if (one === other) return true;
-  const shared = Math.max(4, Math.min(one.length, other.length) - 1);
-  return one.slice(0, shared) === other.slice(0, shared) && Math.abs(one.length - other.length) < 4;
+function strengthBar(strength) {
+  const [, label] = LABELS.find(([least]) => strength >= least) ?? LABELS.at(-1);
+  const bar = element("span", { class: "bar", role: "img", "aria-label": label, title: label }, element("span"));
+  bar.firstChild.style.inlineSize = `${100 * strength}%`;
+  return bar;
 }
 
 export function skeletons(count) {

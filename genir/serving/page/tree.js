@@ -1,18 +1,19 @@
 // The explanation: the beam tree as nested lists, one level of prefixes per list. On a wide page the
 // lists are side by side and joined by curves; on a narrow one they are indented.
-import { element, percent, titleOf } from "./results.js";
+import { element, percent } from "./elements.js";
+import { titleOf } from "./results.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const count = new Intl.NumberFormat("en");
 const minus = (number) => number.toFixed(2).replace("-", "−");
 
 /**
- * Draw an answer of /v1/explain into `place`.
+ * Return the elements of an answer of /v1/explain: a headline, a legend, the tree and a table.
  *
  * options: {rank, kept, gone, change}: rank of the result whose path is highlighted; whether to show
- * kept prefixes without a result, and pruned prefixes; callback for changes of these options.
+ * kept prefixes without a result, and pruned prefixes; callback for changes of the options.
  */
-export function drawReason(place, answer, options) {
+export function drawTree(answer, options) {
   const way = answer.nodes.filter((node) => node.kept && node.hits.includes(options.rank));
   const lit = new Set(way.map((node) => node.id));
   const root = grown(answer, options);
@@ -22,8 +23,8 @@ export function drawReason(place, answer, options) {
   scroller.firstChild.setAttribute("aria-hidden", "true");
   const steps = element("section", { class: "steps", tabindex: "0", "aria-label": "The highlighted path" },
       element("h3", {}, "The highlighted path, level by level"), table(way, answer.levels));
-  place.replaceChildren(heading(answer, options.rank, way), legend(answer, options), scroller, steps);
   joinWhenLaidOut(scroller);
+  return [heading(answer, way), legend(answer, options), scroller, steps];
 }
 
 // --- from nodes to a tree --------------------------------------------------------------------
@@ -64,18 +65,14 @@ const share = (steps) => steps.reduce((product, step) => product * step.share, 1
 
 // --- elements --------------------------------------------------------------------------------
 
-function heading(answer, rank, way) {
-  const hit = answer.hits.find((one) => one.rank === rank);
-  const levels = way.length === 1 ? "one symbol" : `${way.length} symbols, one per level`;
+function heading(answer, way) {
   const line = element("p", {});
-  if (hit && way.length) {
-    line.append("The model generated ", element("code", { class: "chip identifier" }, hit.identifier),
-      ` — ${levels}, together `, element("b", {}, percent(share(way))),
-      ` of the probability of all matching documents. By score it is number ${rank}. `);
+  if (way.length) {
+    line.append(`${way.length} symbols, one per level, together `, element("b", {}, percent(share(way))),
+      " of the probability of all matching documents. ");
   }
   line.append(`At each level the ${answer.beams} best prefixes were kept.`);
-  return element("header", { class: "headline" },
-    element("h2", { dir: "auto" }, hit ? `Why “${titleOf(hit)}”?` : "Why these results?"), line);
+  return element("header", { class: "headline" }, element("h3", {}, "How the model generated it"), line);
 }
 
 function legend(answer, { kept, gone, change }) {
@@ -131,7 +128,7 @@ function ends(node, { answer, rank, change }) {
     const state = { "aria-pressed": String(place === rank), "data-rank": place };
     const button = element("button", { type: "button", class: "leaf", dir: "auto", ...state },
       element("b", {}, String(place)), ` ${titleOf(hit)}`);
-    button.addEventListener("click", () => change({ rank: place }, `.leaf[data-rank="${place}"]`));
+    button.addEventListener("click", () => change({ key: hit.key }, `.leaf[data-rank="${place}"]`));
     return button;
   });
 }

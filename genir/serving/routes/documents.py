@@ -18,6 +18,7 @@ from genir.serving.authorized_route import GuardedRoute
 from genir.serving.document_requests import (
     DocumentsRequest,
     FolderRequest,
+    SyncRequest,
     VersionRequest,
     read_documents,
 )
@@ -33,6 +34,8 @@ from genir.serving.token_scopes import (
     require_new,
     require_visible,
 )
+from genir.serving.tokens import Principal
+from genir.updates.difference import Difference
 
 router = APIRouter(responses=RESPONSES, tags=["documents"], route_class=GuardedRoute)
 KeyInPath = Annotated[str, InPath(description="a document's key", max_length=MAX_KEY)]
@@ -56,6 +59,17 @@ class VersionLine(BaseModel):
     documents: int
     target: int | None
     kept: bool = Field(description="whether POST /v1/rollback can restore it")
+
+
+class SyncResult(BaseModel):
+    """Difference between the documents before and those of the folder, by key."""
+
+    added: list[str]
+    changed: list[str]
+    renamed: dict[str, str] = Field(description="key in the folder, by key before")
+    deleted: list[str]
+    unchanged: int = Field(description="number of equal documents")
+    version: int
 
 
 class Versions(BaseModel):
@@ -102,16 +116,46 @@ async def delete(key: KeyInPath, request: Request, caller: Writer) -> Changes:
 @router.get("/documents/{key:path}", response_model=dict[str, Any])
 async def show(key: KeyInPath, request: Request, caller: Reader) -> dict[str, Any]:
     """Return a document with the fields of corpus.jsonl."""
+    record, url = await find_document(key, request, caller)
+    return record | ({"url": url} if url else {})
+
+
+async def find_document(
+    key: str, request: Request, caller: Principal
+) -> tuple[dict[str, Any], str]:
+    """Return the record of a document that the caller may find, and its URL as shown to users.
+
+    Raises:
+        HTTPException: 404: no such document, or not visible to the caller.
+    """
     service = _service(request)
 
-    def ask(served: SearchModel) -> dict[str, Any]:
+    def ask(served: SearchModel) -> tuple[dict[str, Any], str]:
         require_visible(served, [key], caller.scope)
         found = served.documents.find(key)
         if found is None:
             raise FolderError(f"the document store has no document {key!r:.200}; restore it")
-        return record_of(found)
+        return record_of(found), served.shown_url(found.url)
 
     return await service.ask(ask, _deadline(service))
+
+
+@router.post("/sync")
+async def sync(body: SyncRequest, request: Request, caller: Admin) -> SyncResult:
+    """Make the documents equal to those of the folder given by `--sync-folder`, as one version."""
+    service = _service(request)
+    folder = service.settings.sync_folder
+    if folder is None:
+        raise HTTPException(422, "this server has no folder; start it with --sync-folder")
+
+    def work(retriever: UpdatableModel) -> Difference:
+        return retriever.mirror(folder, dry_run=body.dry_run)
+
+    kind = "sync-dry-run" if body.dry_run else "sync"
+    found, version = await service.change(kind, work, _deadline(service))
+    values = {name: getattr(found, name) for name in SyncResult.model_fields if name != "version"}
+    request.state.facts |= {name: len(keys) for name, keys in values.items() if name != "unchanged"}
+    return SyncResult(**values, version=version)
 
 
 @router.get("/versions")

@@ -59,7 +59,7 @@ async def search(body: SearchRequest, request: Request, caller: Reader) -> Respo
     check_work(len(body.texts()), body.k, width, service.settings)
     deadline = deadline_of(body.deadline_ms, service.settings)
     _note(request, body)
-    await _refuse_unknown(service, body.where, caller, deadline)
+    await refuse_unknown_fields(service, body.where, caller, deadline)
     selection = intersect_scope(body.selection, caller)
     asks = [SearchJob(text, body.k, selection, body.beams, body.exact) for text in body.texts()]
     if body.system == "bm25":
@@ -122,7 +122,7 @@ async def explain(
     check_work(1, k, service.served.beam_width(k, beams), service.settings)
     deadline = deadline_of(None, service.settings)
     _note(request, body)
-    await _refuse_unknown(service, body.where, caller, deadline)
+    await refuse_unknown_fields(service, body.where, caller, deadline)
     selection = intersect_scope(body.selection, caller)
 
     def ask(served: SearchModel) -> tuple[Any, int]:
@@ -226,9 +226,10 @@ def _note(request: Request, body: SearchRequest) -> None:
         facts["asked"] = body.texts()
 
 
-async def _refuse_unknown(
+async def refuse_unknown_fields(
     service: Service, where: dict[str, Any] | None, caller: Principal, deadline: float
 ) -> None:
+    """Raise HTTPException 422 for a metadata field that no document of the caller has."""
     scope, asked = caller.scope, sorted({*(where or ())}.difference(COLUMNS))
     if not asked:
         return

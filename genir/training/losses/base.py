@@ -93,6 +93,10 @@ class Loss(ABC):
     """Whether the loss supports text targets; other losses skip batches with text targets."""
     needs_answers: ClassVar[bool] = False
     """Whether the loss needs the documents that answer each source."""
+    smooths_labels: ClassVar[bool] = False
+    """Whether the loss uses `training.label_smoothing`."""
+    progress: float = 0.0
+    """Fraction of the training steps done, 0 to 1, set before each step."""
 
     def __init__(self, options: Any, context: LossContext) -> None:
         """Prepare the loss. Raises InputError if an input is missing or invalid."""

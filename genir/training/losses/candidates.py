@@ -3,6 +3,7 @@
 Generated candidates depend on weights and batch only, so a resumed training repeats them.
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genir.decoding.beam import beam_search
+from genir.decoding.beam import beam_search, beam_steps
 from genir.decoding.row_mask import RowMask
 from genir.models.base import Batch, DocidModel
 from genir.models.eval_mode import evaluating
@@ -89,6 +90,23 @@ def generate(model: DocidModel, context: LossContext, batch: Batch, beams: int) 
     with evaluating(model):  # no dropout, which would also advance the random generator
         found = beam_search(model, trie, batch.inputs, live, options)
     # A copy outside inference mode may be used with autograd.
+    return found.low.clone().masked_fill(found.score == -torch.inf, -1)
+
+
+def generate_prefixes(
+    model: DocidModel, context: LossContext, batch: Batch, beams: int, length: int
+) -> Tensor:
+    """Return a row below each of the best prefixes of `length` symbols, int64 [B, C], -1 = none.
+
+    With the current weights. length: number of levels, at most the trie's depth.
+    """
+    trie = context.trie
+    live = RowMask.build([context.table.live]).to(batch.rows.device)
+    decoder = context.retriever.decoder
+    options = decoder.strategy.search_options(decoder.stage, live, beams)
+    with evaluating(model):
+        for step in islice(beam_steps(model, trie, batch.inputs, live, options), length):
+            found = step.finished if length == trie.depth else step.beams
     return found.low.clone().masked_fill(found.score == -torch.inf, -1)
 
 

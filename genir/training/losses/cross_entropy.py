@@ -31,6 +31,7 @@ class CrossEntropy(Loss):
     name = "cross-entropy"
     Options = CrossEntropyOptions
     accepts_text = True
+    smooths_labels = True
 
     @classmethod
     def check(cls, options: CrossEntropyOptions, stage: StageConfig) -> None:

@@ -19,7 +19,12 @@ MAX_LOGITS_PER_BATCH = 1 << 22
 
 
 def log_p(
-    model: DocidModel, trie: Trie, inputs: tuple[Tensor, Tensor], rows: Tensor, softmax: Softmax
+    model: DocidModel,
+    trie: Trie,
+    inputs: tuple[Tensor, Tensor],
+    rows: Tensor,
+    softmax: Softmax,
+    length: int | None = None,
 ) -> Tensor:
     """Return log p of each symbol of C rows per source, float32 [B, C, T].
 
@@ -28,21 +33,23 @@ def log_p(
     Args:
         inputs: `input_ids` and `attention_mask` of the sources, int64 [B, S] each.
         rows: Rows of the table, int64 [B, C]; the result is arbitrary for rows below 0.
-        softmax: Softmax over the vocabulary or over the legal symbols.
+        softmax: Softmax over the vocabulary or over the legal symbols; none for logits.
+        length: Number of leading symbols to score; None for all.
 
     Returns:
-        Log-probabilities, 0 after an identifier's end.
+        Log-probabilities or logits, 0 after an identifier's end.
     """
     rows = rows.clamp(min=0)
-    symbols = trie.symbols[rows].long()
+    symbols = trie.symbols[rows, :length].long()
     symbols = symbols[..., : int((symbols != PAD).sum(dim=-1).max())]
     if softmax == "trie":
         choices = legal_choices(model, trie, inputs, rows)
         own = [torch.where(one.chosen, one.log_p, 0.0).sum(dim=-1) for one in choices]
-        chosen = torch.cat(own, dim=-1)
+        chosen = torch.cat(own, dim=-1)[..., : symbols.shape[-1]]
         return F.pad(chosen, (0, symbols.shape[-1] - chosen.shape[-1]))
     hidden = model.teacher_forced_states(inputs, symbols)
-    steps = [_log_p_of_symbols(model, states, depth, symbols[..., depth])
+    score = _logits_of_symbols if softmax == "none" else _log_p_of_symbols
+    steps = [score(model, states, depth, symbols[..., depth])
              for depth, states in enumerate(hidden)]  # fmt: skip
     return torch.stack(steps, dim=-1)
 
@@ -138,6 +145,16 @@ def edges_along(trie: Trie, rows: Tensor) -> Iterator[tuple[Edges, Tensor]]:
         chosen = (edges.low <= place) & (place < edges.high)
         yield edges, chosen
         low, high = (torch.where(chosen, t, 0).sum(dim=-1) for t in (edges.low, edges.high))
+
+
+def _logits_of_symbols(model: DocidModel, hidden: Tensor, depth: int, symbols: Tensor) -> Tensor:
+    """Return the logits of symbols [B, C], float32 [B, C]."""
+    known = symbols.clamp(min=0)
+    if hidden.shape[1] < symbols.shape[1]:  # one state per source, shared by its rows
+        found = model.level_logits(hidden.squeeze(1), depth).gather(1, known)
+    else:
+        found = model.logits(hidden, depth, known.unsqueeze(-1)).squeeze(-1)
+    return found.masked_fill(symbols == PAD, 0.0)
 
 
 def _log_p_of_symbols(model: DocidModel, hidden: Tensor, depth: int, symbols: Tensor) -> Tensor:

@@ -12,9 +12,11 @@ from genir.models.base import Batch, DocidModel
 from genir.retriever import Retriever
 from genir.training.losses.base import LossContext, weighted_mean
 from genir.training.losses.candidates import (
+    Candidates,
     NegativeLoss,
     NegativeOptions,
     TeacherLoss,
+    generate_prefixes,
     is_negative,
     teacher_candidates,
 )
@@ -52,23 +54,30 @@ class PrefixMarginOptions(TeacherOptions):
     """Options of the prefix margin.
 
     lengths: prefix lengths besides the whole identifier. scale: factor that brings the teacher's
-    scores to the magnitude of log p. count: negatives per source, the teacher's top candidates.
-    depth: maximum rank of the answer in the teacher's list. decay: margin reduction of prefixes.
+    scores to the magnitude of the model's. count: negatives per source, the teacher's top
+    candidates. mined: further negatives per source, the model's best prefixes at that step. depth:
+    maximum rank of the answer in the teacher's list. decay: margin reduction of prefixes. staged:
+    train on the shortest length first, then on the next one with all shorter ones, each for an
+    equal share of the steps.
     """
 
     lengths: tuple[int, ...] = (4, 8, 16, 32)
     scale: float = Field(default=1.0, gt=0)
     count: int = Field(default=8, ge=1)
+    mined: int = Field(default=0, ge=0)
     depth: int = Field(default=100, ge=2)
     decay: float = Field(default=2.0, ge=0)
+    staged: bool = False
 
 
 class PrefixMargin(TeacherLoss):
-    """RIPOR (arXiv:2311.09134), section 3.1: MarginMSE at several prefix lengths.
+    """RIPOR (arXiv:2311.09134), section 3.3: MarginMSE at several prefix lengths.
 
-    (s_i(answer) - s_i(other) - a_i (T(answer) - T(other)))^2, where s_i is the log p of the first i
-    symbols, T the teacher and a_i = (1 - decay / i) / (1 - decay / L), which is 1 for the whole
-    identifier of L symbols. Sources whose answer the teacher does not rank are skipped.
+    (s_i(answer) - s_i(other) - a_i (T_m(answer) - T_m(other)))^2, where s_i is the score of the
+    first i symbols, m the largest length trained at present, T_m the teacher's best score below a
+    prefix of m symbols, and a_i = (1 - decay / i) / (1 - decay / L), which is 1 for all L codes.
+    Prefixes below which the teacher ranks nothing have its lowest score. Sources whose answer the
+    teacher does not rank are skipped.
     """
 
     name = "prefix-margin"
@@ -89,27 +98,59 @@ class PrefixMargin(TeacherLoss):
         """Return the mean over prefix lengths and negatives."""
         lists = teacher_candidates(self.teacher, self.context, batch, self.options.depth)
         own = self.context.documents(batch.rows).unsqueeze(1)
-        same = self.context.documents(lists.rows) == own
-        answer = same & (lists.rows >= 0)
-        taught = torch.where(answer, lists.scores, 0.0).sum(dim=1, keepdim=True)
-        others = lists.take(is_negative(self.context, batch, lists.rows), self.options.count)
-        wanted = self.options.scale * (taught - others.scores)
-        real = (others.rows >= 0) & answer.any(dim=1, keepdim=True)
-        prefixes = candidate_scores(model, self.context, batch, others.rows).cumsum(dim=2)
+        ranked = ((self.context.documents(lists.rows) == own) & (lists.rows >= 0)).any(dim=1)
+        shares = self._shares()
+        length = shares[-1][0]
+        others = self._negatives(model, batch, lists, length)
+        taught = self._taught(lists, torch.cat([batch.rows.unsqueeze(1), others], dim=1), length)
+        wanted = self.options.scale * (taught[:, :1] - taught[:, 1:])
+        real = (others >= 0) & ranked.unsqueeze(1)
+        prefixes = candidate_scores(model, self.context, batch, others, length).cumsum(dim=2)
         losses = []
-        for length, share in self._shares():
-            found = prefixes[..., min(length, prefixes.shape[2]) - 1]
+        for symbols, share in shares:
+            found = prefixes[..., min(symbols, prefixes.shape[2]) - 1]
             margins = found[:, :1] - found[:, 1:]
             losses.append(row_mean((margins - share * wanted).square(), real))
         kept = real.any(dim=1)
         return weighted_mean(torch.stack(losses).mean(dim=0) * kept, batch.weights * kept)
 
+    def _negatives(self, model: DocidModel, batch: Batch, lists: Candidates, length: int) -> Tensor:
+        """Return negative rows, int64 [B, C], padded with -1: the teacher's, then mined ones."""
+        kept = is_negative(self.context, batch, lists.rows)
+        rows = lists.take(kept, self.options.count).rows
+        if not self.options.mined:
+            return rows
+        beams = self.options.mined + 1  # one may be the answer's
+        mined = generate_prefixes(model, self.context, batch, beams, length)
+        same = self._prefixes(mined, length) == self._prefixes(batch.rows.unsqueeze(1), length)
+        new = Candidates(mined, torch.zeros(mined.shape, device=mined.device))
+        new = new.take((mined >= 0) & ~same.all(dim=2), self.options.mined)
+        return torch.cat([rows, new.rows], dim=1)
+
+    def _taught(self, lists: Candidates, rows: Tensor, length: int) -> Tensor:
+        """Return T_m of the prefixes of `length` symbols of rows [B, C], float32 [B, C]."""
+        ranked = lists.rows >= 0
+        own, listed = self._prefixes(rows, length), self._prefixes(lists.rows, length)
+        below = (own.unsqueeze(2) == listed.unsqueeze(1)).all(dim=3) & ranked.unsqueeze(1)
+        best = torch.where(below, lists.scores.unsqueeze(1), -torch.inf).amax(dim=2)
+        lowest = lists.scores.masked_fill(~ranked, torch.inf).amin(dim=1, keepdim=True)
+        return torch.where(below.any(dim=2), best, lowest)
+
+    def _prefixes(self, rows: Tensor, length: int) -> Tensor:
+        """Return the first symbols of rows [B, C], [B, C, length]; arbitrary below 0."""
+        return self.context.trie.symbols[rows.clamp(min=0), :length]
+
     def _shares(self) -> list[tuple[int, float]]:
-        whole, decay = self.context.table.depth, self.options.decay
+        """Return the lengths trained at present, in increasing order, and their share a_i."""
+        ties = SCHEMES.find(self.context.recipe.identifiers.scheme).tie_levels
+        whole, decay = self.context.table.depth - ties, self.options.decay
         most = 1 - decay / whole
         lengths = [n for n in sorted(set(self.options.lengths)) if 0 < n < whole]
         shares = [(n, max(0.0, (1 - decay / n) / most) if most > 0 else 0.0) for n in lengths]
-        return [*shares, (whole, 1.0)]
+        shares.append((whole, 1.0))
+        if self.options.staged:
+            return shares[: min(len(shares), 1 + int(self.progress * len(shares)))]
+        return shares
 
 
 class PreferenceOptions(NegativeOptions):
@@ -162,18 +203,25 @@ def load_reference_model(context: LossContext) -> DocidModel:
 
 
 def candidate_scores(
-    model: DocidModel, context: LossContext, batch: Batch, others: Tensor
+    model: DocidModel,
+    context: LossContext,
+    batch: Batch,
+    others: Tensor,
+    length: int | None = None,
 ) -> Tensor:
-    """Return log p of each symbol of the answer, then of `others` [B, C]: float32 [B, 1 + C, T]."""
+    """Return the scores of the answer's symbols, then of `others` [B, C]: float32 [B, 1 + C, T].
+
+    length: number of leading symbols; None for all.
+    """
     rows = torch.cat([batch.rows.unsqueeze(1), others], dim=1)
     softmax = context.recipe.decoding.softmax
-    return log_p(model, context.trie, batch.inputs, rows, softmax)
+    return log_p(model, context.trie, batch.inputs, rows, softmax, length)
 
 
 def sequence_scores(
     model: DocidModel, context: LossContext, batch: Batch, others: Tensor
 ) -> Tensor:
-    """Return log p of whole identifiers, answer first, float32 [B, 1 + C]."""
+    """Return the scores of whole identifiers, answer first, float32 [B, 1 + C]."""
     return candidate_scores(model, context, batch, others).sum(dim=2)
 
 

@@ -7,16 +7,24 @@ from genir.errors import InputError
 from genir.models.base import Batch, DocidModel
 from genir.plugins import Registry
 from genir.training.losses.base import Loss, LossContext
+from genir.training.losses.consistency import RDrop
 from genir.training.losses.cross_entropy import CrossEntropy
 from genir.training.losses.distillation import Distillation, PrefixDistillation
+from genir.training.losses.passage_margin import PassageMargin
 from genir.training.losses.ranking import Margin, Preference, PrefixMargin
 
+# fmt: off
 LOSSES: Registry[Loss] = Registry(
     "genir.losses",
     "[[losses]] loss",
     Loss,
-    (CrossEntropy, Margin, PrefixMargin, Preference, Distillation, PrefixDistillation),
+    (
+        CrossEntropy, RDrop,
+        Margin, PassageMargin, PrefixMargin, Preference,
+        Distillation, PrefixDistillation,
+    ),
 )
+# fmt: on
 
 
 def check_losses(stage: StageConfig) -> None:
@@ -30,10 +38,11 @@ def check_losses(stage: StageConfig) -> None:
                 "generates text; leave it out"
             )
         kind.check(options, stage)
-    if stage.training.label_smoothing and not _accepts_text(stage):
+    smooths = any(LOSSES.find(section.loss).smooths_labels for section in stage.losses)
+    if stage.training.label_smoothing and not smooths:
         raise InputError(
-            "training.label_smoothing: only the loss 'cross-entropy' uses it, which is not among "
-            "the [[losses]]; add it, or set label_smoothing = 0"
+            "training.label_smoothing: only the losses 'cross-entropy' and 'r-drop' use it, which "
+            "are not among the [[losses]]; add one, or set label_smoothing = 0"
         )
 
 
@@ -70,6 +79,11 @@ class Losses:
             (section.weight, LOSSES.find(section.loss)(loss_options(section), context))
             for section in context.recipe.losses
         ]
+
+    def set_progress(self, share: float) -> None:
+        """Set the fraction of the training steps done, for losses with a schedule."""
+        for _, loss in self.parts:
+            loss.progress = share
 
     def __call__(self, model: DocidModel, batch: Batch) -> Tensor:
         """Return the sum; for text targets, only of the losses that support them."""

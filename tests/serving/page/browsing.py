@@ -20,6 +20,8 @@ FLAGS = [
     "--disable-sync",
 ]
 DESK = {"width": 1180, "height": 860}
+OVERFLOW = "document.documentElement.scrollWidth - document.body.offsetWidth"
+"""Pixels by which the page scrolls sideways; the body has the width without the scrollbar."""
 
 
 @contextmanager

@@ -18,12 +18,19 @@ STATES = {
     "everything": lambda page: everything(page),
     "compare": lambda page: show(page, "compare", ".row"),
     "empty": lambda page: empty(page),
-    "add": lambda page: page.click("#add"),
-    "delete": lambda page: (ask(page, QUESTION), page.click(".remove >> nth=0")),
-    "keys": lambda page: page.click("#help"),
+    "menu": lambda page: page.click("#menu > summary"),
+    "hit menu": lambda page: (ask(page, QUESTION), page.click(".hit .menu summary >> nth=1")),
+    "add": lambda page: press(page, "#menu", "#add"),
+    "delete": lambda page: (ask(page, QUESTION), press(page, ".hit .menu", "[class=panel] button")),
+    "keys": lambda page: press(page, "#menu", "#help"),
 }
-PHONE_STATES = ("results", "filter", "reason", "compare", "add")
+PHONE_STATES = ("results", "filter", "reason", "compare", "menu", "add")
 """States whose layout is different on a narrow screen."""
+
+
+def press(page, menu, button):
+    page.click(f"{menu} > summary >> nth=0")
+    page.click(f"{menu}[open] {button} >> nth=0")
 
 
 def show(page, view, part):

@@ -1,8 +1,6 @@
 """Searching in a browser: typing, keyboard focus, the URL, errors, late answers."""
 
-import re
-
-from browsing import DESK, answered, focused, serving, titles
+from browsing import DESK, OVERFLOW, answered, focused, serving, titles, until
 
 from genir.serving.app import create_app
 
@@ -14,12 +12,9 @@ def test_results_come_while_typing_and_the_address_can_be_shared(page):
     page.keyboard.type("keep sorted list", delay=5)
     answered(page, "keep sorted list")
     assert titles(page)[0] == "bisect.insort"
-    assert re.fullmatch(
-        r"\d+ of 13 documents in [\d.]+ ms.*no index consulted.*", page.inner_text("#status")
-    )
+    until(page, "/^\\d+ of 13 documents$/.test(document.querySelector('#status').textContent)")
     marked = page.locator(".hit").first.locator("mark").all_inner_texts()
     assert {word.lower() for word in marked} == {"sorted", "list", "keep"}
-    assert page.locator(".hit .identifier").first.inner_text().endswith("30-30-6")
     assert page.url.endswith("?q=keep+sorted+list")
     page.goto(page.url)
     answered(page, "keep sorted list")
@@ -41,7 +36,7 @@ def test_the_keyboard_is_enough(page):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Escape")
     assert focused(page) == "query" and page.input_value("#query") == ""
-    page.wait_for_selector(".hero:visible")
+    page.wait_for_selector("#start:visible")
     assert titles(page) == [] and page.url.endswith("/")
 
 
@@ -74,7 +69,7 @@ def test_an_example_is_one_click_and_back_returns(page):
     answered(page, "largest items")
     assert titles(page)[0] == "heapq.nlargest"
     page.go_back()
-    page.wait_for_selector(".hero:visible")
+    page.wait_for_selector("#start:visible")
     assert page.input_value("#query") == ""
 
 
@@ -83,7 +78,10 @@ def test_markup_in_a_document_stays_text_and_only_web_addresses_are_links(page):
     answered(page, "hostile markup")
     assert titles(page)[0] == "<b>bold</b> & 'quoted'"
     assert "<script>alert('snippet')</script>" in page.locator(".snippet").first.inner_text()
-    assert page.locator(".hit").first.locator("a, script, b, img").count() == 0
+    first = page.locator(".hit").first
+    assert first.locator("script, b, img").count() == 0
+    (address,) = first.locator("a").evaluate_all("all => all.map((one) => one.href)")
+    assert address.endswith("/documents/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
 
 
 def test_the_keyboard_keeps_its_place_when_newer_results_arrive(page):
@@ -143,22 +141,21 @@ def test_while_the_model_loads_the_page_waits_and_then_answers(browser, searcher
 
 
 def test_no_width_scrolls_sideways(page):
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     page.fill("#query", "copy a directory tree " + "x" * 300)
     page.wait_for_selector(".hit:not(.skeleton)")
     for query in (page.input_value("#query"), ""):
         page.fill("#query", query)
-        page.wait_for_selector(".hero", state="hidden" if query else "visible")
+        page.wait_for_selector("#start", state="hidden" if query else "visible")
         for width in (320, 390, 768, 1180):
             page.set_viewport_size({"width": width, "height": 700})
-            assert page.evaluate(overflow) == 0, f"{width} wide, query {query!r:.9}"
+            assert page.evaluate(OVERFLOW) == 0, f"{width} wide, query {query!r:.9}"
 
 
 def test_words_of_scripts_without_spaces_are_marked(page):
     script = """async ([text, query]) => {
-        const { snippetOf } = await import(new URL("page/results.js", location.href));
-        const marks = snippetOf({ snippet: text }, query).querySelectorAll("mark");
-        return Array.from(marks, (mark) => mark.textContent).join("");
+        const { marked } = await import(new URL("page/words.js", location.href));
+        const marks = marked(text, query).filter((one) => one.localName === "mark");
+        return marks.map((mark) => mark.textContent).join("");
     }"""
     for text, query, marked in (
         ("公司返还差旅费用。", "差旅费用什么时候返还", "返还差旅费用"),

@@ -22,7 +22,7 @@ def setting(table, tmp_path):
     """Return a factory of settings: losses as in a recipe, and other recipe sections."""
 
     def make(*losses, **sections):
-        stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "residual"}}
+        stage = {"tasks": [{"task": "queries"}], "identifiers": {"scheme": "hierarchical"}}
         recipe = StageConfig.model_validate(stage | {"losses": losses} | sections)
         stage = SimpleNamespace(trie=Trie.build(table))
         decoder = SimpleNamespace(stage=stage, strategy=Beam(recipe))
