@@ -183,7 +183,8 @@ class DecoderSystems:
             began = perf_counter()
             edges = self.trie.children(current.low, current.high, depth, allow_sync=True)
             legal = self.live.any_live(edges.low, edges.high)
-            log_p = score_edges(model, hidden, depth, edges, legal, self.decoding.softmax)
+            candidates, softmax = edges.candidates, self.decoding.softmax
+            log_p = score_edges(model, hidden, depth, candidates, legal, softmax)
             ended = self.trie.is_terminal(edges.low, depth + 1)
             step = prune((current, done), edges, log_p, ended, PruneOptions(self.decoding.beams))
             constrained = perf_counter() - began

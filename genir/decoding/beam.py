@@ -16,11 +16,12 @@ from torch import Tensor
 from genir.cancellation import raise_if_cancelled
 from genir.decoding.beam_state import Beams, initial_beams, top_scores
 from genir.decoding.edge_scorers import BeamUpdate
+from genir.decoding.edges import Edges
 from genir.decoding.forced_runs import make_edge_scorer
 from genir.decoding.prefix_prior import PrefixMaxPrior, make_prefix_prior
 from genir.decoding.row_mask import RowMask
 from genir.decoding.search_options import SearchOptions
-from genir.decoding.trie import Edges, Trie
+from genir.decoding.trie import Trie
 from genir.models.base import ConstrainedDecoder, Inputs
 
 
@@ -84,8 +85,9 @@ def beam_search(
     Returns:
         At most `options.beams` row ranges for each query, best first.
     """
-    for step in beam_steps(model, trie, inputs, row_mask, options, top_k):
-        last = step
+    with torch.inference_mode():
+        for step in _steps(model, trie, inputs, row_mask, options, top_k):
+            last = step
     return last.finished
 
 
@@ -102,6 +104,17 @@ def beam_steps(
 
     With `top_k`, levels without a choice are skipped, and the search stops early.
     """
+    yield from _steps(model, trie, inputs, row_mask, options, top_k)
+
+
+def _steps(
+    model: ConstrainedDecoder,
+    trie: Trie,
+    inputs: Inputs,
+    row_mask: RowMask,
+    options: SearchOptions,
+    top_k: int | None = None,
+) -> Iterator[BeamStep]:
     state = model.encode(*inputs)
     prior = make_prefix_prior(model, trie, state, row_mask, options)
     # Early stopping assumes beams sorted by log-probability, which look-ahead breaks.
@@ -110,33 +123,43 @@ def beam_steps(
     stable = row_mask.restrict_scores  # ties must not depend on rows outside the selection
     current, taken, depth = initial_beams(trie, inputs[0].shape[0]), None, 0
     done = Beams.empty(len(current.low), current.low.device)
+    choice = PruneOptions(options.beams, prior, stable)
     while depth < trie.depth:
         raise_if_cancelled()
         if depth:
             edges = trie.children(current.low, current.high, depth, scorer.allow_sync)
         else:
             edges = trie.first_edges(len(current.low), scorer.allow_sync)
-        log_p = scorer.score(depth, taken, edges, row_mask.any_live(edges.low, edges.high))
+        legal = _legal(trie, edges, row_mask, depth)
+        log_p = scorer.score(depth, taken, edges, legal)
         depth += 1
-        ended = trie.is_terminal(edges.low, depth)
-        step = prune(
-            (current, done), edges, log_p, ended, PruneOptions(options.beams, prior, stable)
-        )
+        ended = trie.are_terminal(edges, depth)
+        step = prune((current, done), edges, log_p, ended, choice, scorer.forward_passes)
         current, done = step.beams, step.finished
         taken = BeamUpdate(
             current.low, current.high, current.score, step.parents, step.symbols, done.score
         )
         scorer.advance(depth, taken)
         if prior or top_k is None:
-            yield replace(step, forward_passes=scorer.forward_passes)
+            yield step
             continue
         finals = scorer.final_scores(depth, taken)
         if finals is not None:
             done = done.merge_top(current.with_final_scores(finals), options.beams, stable)
             yield replace(step, finished=done, forward_passes=scorer.forward_passes)
             return
-        yield replace(step, forward_passes=scorer.forward_passes)
+        yield step
         depth = scorer.next_branch_depth(depth, taken)
+
+
+def _legal(trie: Trie, edges: Edges, row_mask: RowMask, depth: int) -> Tensor:
+    """Return whether edges of the current beams lead to a live row, bool [B, K, C]."""
+    rows = trie.levels[depth].max_child_rows
+    if not depth:  # the same edges for all queries
+        return row_mask.legal(edges.select_first(), rows).expand(edges.used.shape)
+    if edges.used.shape[-1] == 1:  # an only child has the rows of its node, which holds a live one
+        return edges.used
+    return row_mask.legal(edges, rows)
 
 
 def prune(
@@ -145,6 +168,7 @@ def prune(
     log_p: Tensor,
     ended: Tensor | bool,
     choice: PruneOptions,
+    forward_passes: int = 0,
 ) -> BeamStep:
     """Keep the best incomplete prefixes and the best complete identifiers of each query.
 
@@ -154,31 +178,45 @@ def prune(
         log_p: Log-probability of each edge, float32 [B, K, C]; -inf where illegal.
         ended: Whether an edge completes an identifier, bool [B, K, C], or one bool for all edges.
         choice: Selection rule.
+        forward_passes: Decoder forward passes so far.
     """
     current, done = beams_and_finished
     beams, prior, stable = choice
-    slots = log_p.shape[-1]
     scores = current.score.unsqueeze(-1) + log_p
     totals = scores if prior is None else prior(scores, edges.low, edges.high)
     if ended is not False:
         ends = totals if ended is True else totals.masked_fill(~ended, -torch.inf)
-        done = done.merge_top(_prune_edges(edges, ends, ends, choice)[0], beams, stable)
+        found = _prune_edges(edges, ends, ends, choice).beams
+        done = done.merge_top(found, beams, stable) if done.score.numel() else found
     if ended is True:
-        choice = choice._replace(beams=0)
+        return BeamStep(edges, log_p, totals, *_no_beams(current), done, forward_passes)
     going = totals if isinstance(ended, bool) else totals.masked_fill(ended, -torch.inf)
-    kept, chosen = _prune_edges(edges, going, scores, choice)
-    total = going.flatten(1).gather(1, chosen)
-    symbols = edges.symbols.flatten(1).gather(1, chosen).clamp(min=0)
-    return BeamStep(edges, log_p, totals, kept, total, chosen // slots, symbols, done)
+    kept = _prune_edges(edges, going, scores, choice)
+    return BeamStep(edges, log_p, totals, *kept, done, forward_passes)
 
 
-def _prune_edges(
-    edges: Edges, totals: Tensor, scores: Tensor, choice: PruneOptions
-) -> tuple[Beams, Tensor]:
-    """Return the top edges of each query by `totals` as beams, and their flat indices."""
+class _Kept(NamedTuple):
+    """Kept edges as beams, with totals, parents and symbols, [B, K] each."""
+
+    beams: Beams
+    totals: Tensor
+    parents: Tensor
+    symbols: Tensor
+
+
+def _no_beams(like: Beams) -> _Kept:
+    beams = Beams.empty(len(like.low), like.low.device)
+    return _Kept(beams, beams.score, beams.low, beams.low)
+
+
+def _prune_edges(edges: Edges, totals: Tensor, scores: Tensor, choice: PruneOptions) -> _Kept:
+    """Return the top edges of each query by `totals`; their scores are equal without a prior."""
     count = min(choice.beams, totals[0].numel())
     total, chosen = top_scores(totals.flatten(1), count, choice.stable)
-    low, high, score = (t.flatten(1).gather(1, chosen) for t in (edges.low, edges.high, scores))
+    parents, symbols, low, high = edges.take(chosen)
     dead = total == -torch.inf
-    score = score.masked_fill(dead, -torch.inf)
-    return Beams(low.masked_fill(dead, 0), high.masked_fill(dead, 0), score), chosen
+    score = total
+    if choice.prior is not None:
+        score = scores.flatten(1).gather(1, chosen).masked_fill(dead, -torch.inf)
+    beams = Beams(low.masked_fill(dead, 0), high.masked_fill(dead, 0), score)
+    return _Kept(beams, total, parents, symbols)

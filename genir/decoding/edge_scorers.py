@@ -10,12 +10,17 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from genir.decoding.trie import Edges
-from genir.identifiers.table import PAD
+from genir.decoding.edges import Candidates, Edges
 from genir.models.base import ConstrainedDecoder
 
+<<<<<<< HEAD
+Softmax = Literal["vocabulary", "trie"]
+ILLEGAL = torch.tensor(-torch.inf)
+"""Log-probability of an illegal edge; a tensor, since a number would be converted in each call."""
+=======
 Softmax = Literal["vocabulary", "trie", "none"]
 """Normalisation of the scores of symbols; none: a score is a logit (RIPOR)."""
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,10 @@ class EdgeScorer(Protocol):
 class StepScorer:
     """Runs one decoder step per level for every beam."""
 
-    allow_sync = False
-
-    def __init__(self, model: ConstrainedDecoder, state: object, softmax: Softmax) -> None:
+    def __init__(
+        self, model: ConstrainedDecoder, state: object, softmax: Softmax, allow_sync: bool = False
+    ) -> None:
+        self.allow_sync = allow_sync
         self.model = model
         self.state = state
         self.softmax: Softmax = softmax
@@ -87,7 +93,7 @@ class StepScorer:
         moves = (None, None) if update is None else (update.parents, update.symbols)
         self.state, hidden = self.model.step(self.state, *moves)
         self.forward_passes += 1
-        return score_edges(self.model, hidden, depth, edges, legal, self.softmax)
+        return score_edges(self.model, hidden, depth, edges.candidates, legal, self.softmax)
 
     def advance(self, depth: int, update: BeamUpdate) -> None:
         """Do nothing; `read` updates the decoder state."""
@@ -104,10 +110,39 @@ def score_edges(
     model: ConstrainedDecoder,
     hidden: Tensor,
     depth: int,
-    edges: Edges,
+    candidates: Candidates,
     legal: Tensor,
     softmax: Softmax,
 ) -> Tensor:
+<<<<<<< HEAD
+    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for complete identifiers."""
+    symbols, finished = candidates
+    if softmax == "trie":
+        if symbols is None:
+            logits = model.level_logits(hidden, depth)[..., : legal.shape[-1]]
+        else:
+            logits = model.logits(hidden, depth, symbols)
+        total = torch.where(legal, logits, -torch.inf).logsumexp(dim=-1)
+        log_p = logits - total.unsqueeze(-1)
+    elif symbols is None:
+        log_p = model.level_logits(hidden, depth).log_softmax(dim=-1)
+        return _mask_many(log_p[..., : legal.shape[-1]], legal)
+    else:
+        logits, total = model.scores(hidden, depth, symbols)
+        log_p = logits - total.unsqueeze(-1)
+    if finished is not None:
+        log_p = log_p.masked_fill(finished, 0.0)
+    return torch.where(legal, log_p, ILLEGAL)
+
+
+def _mask_many(log_p: Tensor, legal: Tensor) -> Tensor:
+    """Return log p with -inf where illegal; no NaN may be there.
+
+    A minimum with +-inf: three times as fast as `torch.where`, which is not vectorised on a CPU.
+    """
+    bound = legal.view(torch.uint8).float().sub_(0.5).mul_(torch.inf)
+    return torch.minimum(log_p, bound)
+=======
     """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges.
 
     With softmax "none": the logit of each edge.
@@ -123,3 +158,4 @@ def score_edges(
             legal_logits = logits.masked_fill(~legal, -torch.inf)
             logits = logits - legal_logits.logsumexp(dim=-1, keepdim=True)
     return logits.masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)
+>>>>>>> main

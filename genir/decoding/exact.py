@@ -153,7 +153,9 @@ class _SearchSpace:
         )
         spread = PrefixBatch(query, edges.low, edges.high, node_depth + 1, score)
         legal = self.live.any_live(edges.low, edges.high, query)
-        steps = score_edges(self.model, hidden[:, None], depth, edges, legal, self.softmax)
+        steps = score_edges(
+            self.model, hidden[:, None], depth, edges.candidates, legal, self.softmax
+        )
         return spread._replace(score=spread.score + steps).select(legal)
 
     def _ended(self, nodes: PrefixBatch) -> Tensor:

@@ -4,15 +4,16 @@ A symbol is forced if it is the only child of its node. The scorer reads values 
 device, so it is not used on a GPU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genir.decoding.edge_scorers import BeamUpdate, EdgeScorer, Softmax, StepScorer, score_edges
+from genir.decoding.edges import Candidates, Edges
 from genir.decoding.row_mask import RowMask
-from genir.decoding.trie import Edges, Trie
+from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
 from genir.models.base import ConstrainedDecoder, MultiTokenDecoder
 from genir.models.precision import bf16_speed_up
@@ -46,7 +47,7 @@ def make_edge_scorer(
     bounded = softmax != "none"  # early stopping assumes that no score increases
     if on_cpu and bounded and isinstance(model, MultiTokenDecoder) and model.supports_multi_token:
         return ForcedRunScorer(model, model, paths, state, softmax, top_k)
-    return StepScorer(model, state, softmax)
+    return StepScorer(model, state, softmax, allow_sync=on_cpu)
 
 
 class ForcedRunScorer:
@@ -160,7 +161,7 @@ class ForcedRunScorer:
         """Fill in log p of the edges of `beams` that are decoded up to `depth`."""
         ready = (beams & (self.branch_depth == depth)).nonzero(as_tuple=True)
         if len(ready[0]):
-            own = Edges(*(t[ready].unsqueeze(1) for t in (edges.symbols, edges.low, edges.high)))
+            own = edges.candidates.map(lambda part: part[ready].unsqueeze(1))
             hidden, allowed = self.hidden[ready].unsqueeze(1), legal[ready].unsqueeze(1)
             scores = score_edges(self.model, hidden, depth, own, allowed, self.softmax)
             log_p[ready] = scores.squeeze(1).float()
@@ -200,7 +201,7 @@ class ForcedRunScorer:
         finals = update.score + self.forced_log_p[..., depth:].sum(dim=-1)
         ends = [update.finished_scores, finals.masked_fill(~certain, -torch.inf)]
         if self.softmax == "trie":
-            single = (edges.high - edges.low == 1) & (self.branch_depth == depth).unsqueeze(-1)
+            single = (edges.sizes == 1) & (self.branch_depth == depth).unsqueeze(-1)
             totals = update.score.unsqueeze(-1) + log_p
             ends.append(totals.masked_fill(~single, -torch.inf).flatten(1))
             later = (known & (self.branch_depth > depth)).unsqueeze(-1)
@@ -241,11 +242,12 @@ class ForcedRunScorer:
         if self.softmax == "vocabulary":
             return
         later = read & (self.branch_depth > depth) & (self.branch_depth < NO_BRANCH)
-        for end, beams, edges in self._next_edges(later, update):
-            legal = self.row_mask.any_live(edges.low, edges.high, beams[0])
+        for end, beams, (symbols, low, high) in self._next_edges(later, update):
+            legal = self.row_mask.any_live(low, high, beams[0])
             hidden = self.hidden[beams].unsqueeze(1)
-            log_p = score_edges(self.model, hidden, end, edges, legal, self.softmax)
-            ends = log_p.masked_fill(edges.high - edges.low != 1, -torch.inf)[:, 0].float()
+            candidates = Candidates.of(symbols)
+            log_p = score_edges(self.model, hidden, end, candidates, legal, self.softmax)
+            ends = log_p.masked_fill(high - low != 1, -torch.inf)[:, 0].float()
             best = ends.topk(min(self.certain_scores.shape[2], ends.shape[1]), dim=1).values
             self.certain_scores[beams] = F.pad(
                 best, (0, self.certain_scores.shape[2] - best.shape[1]), value=-torch.inf
@@ -253,8 +255,10 @@ class ForcedRunScorer:
 
     def _next_edges(
         self, chosen: Tensor, update: BeamUpdate
-    ) -> Iterator[tuple[int, tuple[Tensor, ...], Edges]]:
+    ) -> Iterator[tuple[int, tuple[Tensor, ...], tuple[Tensor, ...]]]:
         """Yield depth, beams and edges of the next branch of the chosen beams, bool [B, K].
+
+        Edges are symbols, first rows and end rows, int64 [N, 1, C] each.
 
         Grouped by depth, or in one group if all levels share one vocabulary.
         """
@@ -262,7 +266,8 @@ class ForcedRunScorer:
         for end in sorted(set(self.branch_depth[chosen].tolist())):
             beams = (chosen & (self.branch_depth == end)).nonzero(as_tuple=True)
             low, high = update.low[beams].unsqueeze(1), update.high[beams].unsqueeze(1)
-            found.append((end, beams, self.trie.children(low, high, end, allow_sync=True)))
+            edges = self.trie.children(low, high, end, allow_sync=True)
+            found.append((end, beams, (edges.symbols, edges.low, edges.high)))
         if not (found and self.model.shares_vocabulary):
             yield from found
             return
@@ -308,13 +313,10 @@ class ForcedRunScorer:
         self.forced_log_p[beams[0][row], beams[1][row], depth + place] = scores
 
 
-def _concatenate(parts: list[Edges]) -> Edges:
-    """Concatenate the edges of several beams to [N, 1, C], padded with empty slots."""
-    slots = max(part.symbols.shape[2] for part in parts)
-    columns = (
-        torch.cat(
-            [F.pad(getattr(p, name), (0, slots - p.symbols.shape[2]), value=empty) for p in parts]
-        )
-        for name, empty in (("symbols", PAD), ("low", 0), ("high", 0))
+def _concatenate(parts: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Concatenate symbols, first rows and end rows to [N, 1, C], padded with empty slots."""
+    slots = max(part[0].shape[2] for part in parts)
+    return tuple(
+        torch.cat([F.pad(own, (0, slots - own.shape[2]), value=empty) for own in column])
+        for column, empty in zip(zip(*parts, strict=True), (PAD, 0, 0), strict=True)
     )
-    return Edges(*columns)

@@ -68,7 +68,7 @@ def identifier_shares(
         edges = trie.children(node_low, node_high, depth)
         legal = live.any_live(edges.low, edges.high)
         chosen = hidden[_tensor_like(example, hidden)]
-        log_p = score_edges(model, chosen[:, None], depth, edges, legal, "trie")
+        log_p = score_edges(model, chosen[:, None], depth, edges.candidates, legal, "trie")
         lows, highs, log_ps = (
             t[:, 0].cpu().numpy() for t in (edges.low, edges.high, log_p.float())
         )

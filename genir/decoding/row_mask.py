@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genir.decoding.edges import Edges
 from genir.errors import InputError
 from genir.plurals import counted
 
@@ -127,14 +128,38 @@ class RowMask:
         """
         if self.next_live is None:
             return low < high
+        return self._any_live(low, high - low, query)
+
+    def legal(self, edges: Edges, max_rows: int) -> Tensor:
+        """Return whether edges lead to a live row, bool [B, K, C]; max_rows: of any child."""
+        if self.next_live is None:
+            return edges.used
+        low = edges.bounds[..., :-1].int() + edges.first.int().unsqueeze(-1)
+        far_too = max_rows > MAX_NEAR_DISTANCE
+        sizes = edges.sizes if far_too else edges.sizes.to(torch.uint8)  # one type is faster
+        return self._any_live(low, sizes, None, far_too)
+
+    def _any_live(
+        self, low: Tensor, sizes: Tensor, query: Tensor | None, far_too: bool = True
+    ) -> Tensor:
+        """Return whether `sizes` rows from `low` on hold a live row, int [B, ...] each.
+
+        far_too: whether a range may have more than `MAX_NEAR_DISTANCE` rows.
+        """
+        assert self.next_live is not None
         near, far = self.next_live
-        place, block = low, (low + MAX_NEAR_DISTANCE) >> BLOCK_SHIFT
+        row, mask = low, None
         if self.index is not None:
             mask = self.index if query is None else self.index[query]
             mask = mask.view(*mask.shape, *[1] * (low.dim() - mask.dim()))
-            place, block = place + mask * near.shape[1], block + mask * far.shape[1]
-        gap = near.view(-1)[place]
-        return torch.where(gap < MAX_NEAR_DISTANCE, low + gap, far.view(-1)[block]) < high
+            row = low + mask * near.shape[1]
+        gap = near.view(-1).index_select(0, row.reshape(-1)).view(row.shape)
+        legal = gap < sizes
+        if not far_too:
+            return legal
+        block = (low + MAX_NEAR_DISTANCE) >> BLOCK_SHIFT
+        block = block if mask is None else block + mask * far.shape[1]
+        return torch.where(gap < MAX_NEAR_DISTANCE, legal, far.view(-1)[block] < low + sizes)
 
     def rows(self, device: torch.device | str) -> Tensor:
         """Return the live rows as bool [1 or B, rows]."""

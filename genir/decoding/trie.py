@@ -10,50 +10,43 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from genir.decoding.csr_children import CSRChildren
+from genir.decoding.child_lists import (
+    NARROW_NODE_ROWS,
+    ChildLists,
+    CSRChildren,
+    Nodes,
+    build_child_lists,
+)
+from genir.decoding.edges import Candidates, Edges
 from genir.identifiers.table import PAD, IdentifierTable, Symbols, smallest_int
 from genir.process_memory import trim_malloc
 
 MIN_TRIMMED_ROWS = 1_000_000
 """Rows from which unused heap memory is returned to the system after the build."""
-NARROW_NODE_ROWS = 32
-"""Maximum number of rows of a node without a child list."""
 SYNC_FREE_SCAN_ROWS = 1 << 14
 """Rows up to which reading is faster than a child list look-up, which needs three times the ops."""
-
-
-@dataclass(frozen=True)
-class Edges:
-    """Children of each beam's node, C slots per beam; an unused slot has low = high.
-
-    symbols, low, high: int64 [B, K, C]. The only child of a complete identifier is itself, under
-    PAD.
-    """
-
-    symbols: Tensor
-    low: Tensor
-    high: Tensor
-
-    def expand(self, batch: int) -> "Edges":
-        """Broadcast the edges of one query to a batch, without copies."""
-        if batch == 1:
-            return self
-        return Edges(*(t.expand(batch, -1, -1) for t in (self.symbols, self.low, self.high)))
 
 
 @dataclass(frozen=True)
 class Level:
     """Access to the nodes of one depth.
 
-    max_scan: maximum number of rows of a node without a child list. ends: whether identifiers end
-    at this depth.
+    Attributes:
+        max_scan: Maximum number of rows of a node without a child list.
+        children: Child lists of the other nodes; None without any.
+        ends: Whether identifiers end at this depth.
+        has_pad: Whether identifiers have ended at this depth or before.
+        max_child_rows: Maximum number of rows of a child.
     """
 
     max_scan: int
-    children: CSRChildren | None
+    children: ChildLists | None
     ends: bool
+    has_pad: bool
+    max_child_rows: int
 
 
 class Trie:
@@ -101,10 +94,8 @@ class Trie:
     @property
     def bytes(self) -> int:
         """Size of the tensors in bytes."""
-        lists = [
-            tensor for level in self.levels if level.children for tensor in level.children.tensors()
-        ]
-        return sum(t.numel() * t.element_size() for t in [self.symbols, *lists])
+        lists = sum(level.children.bytes for level in self.levels if level.children)
+        return self.symbols.numel() * self.symbols.element_size() + lists
 
     def first_edges(self, batch: int, allow_sync: bool = False) -> Edges:
         """Return the children of the root, int64 [batch, 1, C]; cached on a CPU.
@@ -112,12 +103,13 @@ class Trie:
         With atomic identifiers these are all rows. A GPU reads them each time, since a tensor made
         during the capture of a CUDA graph belongs to that graph.
         """
+        if allow_sync in self._first:
+            return self._first[allow_sync].expand(batch)
         low = torch.zeros(1, 1, dtype=torch.long, device=self.symbols.device)
-        if self.symbols.device.type != "cpu":
-            return self.children(low, low + self.rows, 0, allow_sync).expand(batch)
-        if allow_sync not in self._first:
-            self._first[allow_sync] = self.children(low, low + self.rows, 0, allow_sync)
-        return self._first[allow_sync].expand(batch)
+        edges = self.children(low, low + self.rows, 0, allow_sync)
+        if self.symbols.device.type == "cpu":
+            self._first[allow_sync] = edges
+        return edges.expand(batch)
 
     def children(self, low: Tensor, high: Tensor, depth: int, allow_sync: bool = False) -> Edges:
         """Return the children of nodes at one depth.
@@ -129,27 +121,20 @@ class Trie:
             allow_sync: Whether to read the node sizes back from the device, which saves work on a
                 CPU.
         """
-        level, column = self.levels[depth], self.symbols[:, depth]
-        sizes, lists, reach = high - low, level.children, level.max_scan
+        level, lists = self.levels[depth], self.levels[depth].children
+        at = Nodes(low, high - low, self.symbols[:, depth], level.has_pad)
+        reach = level.max_scan
         allow_sync = allow_sync and low.numel() > 0
-        if allow_sync:
-            widest = max(1, int(sizes.max()))
-            if (
-                lists is None
-                or widest <= lists.slots
-                or widest * low.numel() <= SYNC_FREE_SCAN_ROWS
-            ):
-                return _scan_rows(low, high, column, widest)
-            if not ((sizes > 0) & (sizes <= NARROW_NODE_ROWS)).any():
+        if allow_sync and (reach > 1 or lists is not None):
+            widest = max(1, int(at.sizes.max()))
+            if lists is None or widest <= NARROW_NODE_ROWS or _is_cheap(lists, at, widest):
+                return _scan_rows(at, widest)
+            if reach and not ((at.sizes > 0) & (at.sizes <= NARROW_NODE_ROWS)).any():
                 reach = 0
         if lists is None:
-            return _scan_rows(low, high, column, reach)
-        edges = Edges(
-            *lists.child_ranges(low, high, column, least=reach if allow_sync else lists.slots)
-        )
-        if reach:
-            _merge_narrow(edges, _scan_rows(low, high, column, reach), sizes <= NARROW_NODE_ROWS)
-        return edges
+            return _scan_rows(at, reach)
+        listed = lists.read(at, least=reach if allow_sync else lists.slots)
+        return _merge_narrow(listed, _scan_rows(at, reach), at) if reach else listed
 
     def is_terminal(self, low: Tensor, depth: int) -> Tensor | bool:
         """Return whether nodes at a depth are complete identifiers, given their first rows [...].
@@ -161,6 +146,11 @@ class Trie:
         if not self.levels[depth].ends:
             return False
         return self.symbols[:, depth][low.clamp(max=self.rows - 1)] == PAD
+
+    def are_terminal(self, edges: Edges, depth: int) -> Tensor | bool:
+        """Return whether children at a depth are complete; see `is_terminal`."""
+        decided = depth == self.depth or not self.levels[depth].ends
+        return depth == self.depth if decided else self.is_terminal(edges.low, depth)
 
     def run_length(self, low: Tensor, high: Tensor, depth: int) -> Tensor:
         """Return the length of the common prefix from `depth` on of rows [low, high), int64 [...].
@@ -193,34 +183,38 @@ class Trie:
         return symbols.masked_fill(depths >= self.depth, PAD)
 
 
-def _scan_rows(low: Tensor, high: Tensor, column: Tensor, reach: int) -> Edges:
-    """Read at most `reach` rows of nodes [low, high): a child begins where the symbol changes."""
-    places = low.unsqueeze(-1) + torch.arange(reach, device=low.device)  # [B, K, C]
-    inside = places < high.unsqueeze(-1)
-    symbols = column[places.clamp(max=len(column) - 1)].long()
-    change = torch.ones_like(inside)
-    change[..., 1:] = symbols[..., 1:] != symbols[..., :-1]
-    begins = inside & change
+def _is_cheap(lists: ChildLists, at: Nodes, widest: int) -> bool:
+    """Return whether reading the rows of wide nodes is faster than their child lists."""
+    return isinstance(lists, CSRChildren) and widest * at.low.numel() <= SYNC_FREE_SCAN_ROWS
+
+
+def _scan_rows(at: Nodes, reach: int) -> Edges:
+    """Read at most `reach` rows of each node: a child begins where the symbol changes."""
+    sizes = at.sizes.unsqueeze(-1)
+    if reach == 1:
+        symbols = at.read(at.low).unsqueeze(-1)
+        bounds = sizes * torch.arange(2, device=sizes.device)
+        return Edges(at.low, bounds, sizes > 0, at.candidates(symbols))
+    slots = torch.arange(reach, device=at.low.device)
+    symbols = at.read_from(slots)  # [B, K, C]
+    begins = slots < sizes
+    begins[..., 1:] &= symbols[..., 1:] != symbols[..., :-1]
     # A child ends where the next one begins: the running minimum from the right.
-    upper = torch.where(begins, places, high.unsqueeze(-1))
+    upper = torch.where(begins, slots, sizes)
     following = upper.flip(-1).cummin(-1).values.flip(-1)
-    ends = torch.cat([following[..., 1:], high.unsqueeze(-1)], dim=-1)
-    return Edges(
-        torch.where(begins, symbols, PAD),
-        torch.where(begins, places, 0),
-        torch.where(begins, ends, 0),
-    )
+    bounds = torch.cat([following, sizes], dim=-1)
+    return Edges(at.low, bounds, begins, at.candidates(symbols))
 
 
-def _merge_narrow(edges: Edges, read: Edges, narrow: Tensor) -> None:
-    """Overwrite the first slots of narrow nodes, [B, K], with children read from the rows."""
-    reach, chosen = read.symbols.shape[-1], narrow.unsqueeze(-1)
-    for listed, own in (
-        (edges.symbols, read.symbols),
-        (edges.low, read.low),
-        (edges.high, read.high),
-    ):
-        listed[..., :reach] = torch.where(chosen, own, listed[..., :reach])
+def _merge_narrow(listed: Edges, read: Edges, at: Nodes) -> Edges:
+    """Return the children of wide nodes from their lists, and of narrow nodes from the rows."""
+    wide = (at.sizes > NARROW_NODE_ROWS).unsqueeze(-1)
+    more = listed.used.shape[-1] - read.used.shape[-1]
+    ends = at.sizes.unsqueeze(-1).expand(*at.sizes.shape, more)
+    symbols = torch.where(wide, listed.symbols, F.pad(read.symbols, (0, more), value=PAD))
+    used = torch.where(wide, listed.used, F.pad(read.used, (0, more)))
+    bounds = torch.where(wide, listed.bounds, torch.cat([read.bounds, ends], dim=-1))
+    return Edges(at.low, bounds, used, Candidates.of(symbols))
 
 
 def _levels(symbols: Symbols) -> Iterator[Level]:
@@ -237,7 +231,8 @@ def _levels(symbols: Symbols) -> Iterator[Level]:
         lists = None
         if wide.any():
             listed = children[np.repeat(wide, sizes)[children]]
-            lists = CSRChildren.build(first[wide], sizes[wide], listed, column, reach)
+            lists = build_child_lists(first[wide], sizes[wide], listed, column, reach)
         over = int(np.count_nonzero(column == PAD))
-        yield Level(reach, lists, ends=over > shorter)
+        most = int(np.diff(children, append=rows).max(initial=0))
+        yield Level(reach, lists, over > shorter, over > 0, most)
         first, shorter = children, over

@@ -157,7 +157,7 @@ def _trace(
     ):
         edges = trie.children(low[:, None], high[:, None], depth)
         legal = live.any_live(edges.low, edges.high)
-        log_p = score_edges(model, hidden[:, None], depth, edges, legal, options.softmax)
+        log_p = score_edges(model, hidden[:, None], depth, edges.candidates, legal, options.softmax)
         own = (edges.low <= row) & (row < edges.high)
         low, high, step = edges.low[own], edges.high[own], float(log_p[own])
         score += step

@@ -196,7 +196,7 @@ def test_levels_are_as_wide_as_their_nodes_need():
 @pytest.mark.parametrize(("codes", "kept"), [(3, True), (300_000, False)])
 def test_long_lists_mark_symbol_changes(rows, width, codes, kept):
     """60,000 rows are more than 2 bytes count; of 300,000 codes, most rows have one alone."""
-    codes = np.sort(np.random.default_rng(0).integers(0, codes, rows))
+    codes = 1000 * np.sort(np.random.default_rng(0).integers(0, codes, rows))  # not dense
     trie = Trie.from_symbols(np.stack([np.zeros_like(codes), codes], axis=1))
     lists = trie.levels[1].children
     assert (lists.starts.itemsize, lists.symbols is not None) == (width, kept)
@@ -231,7 +231,7 @@ def test_a_node_of_many_rows_may_have_few_children(rows):
 
 
 def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
-    rows = np.arange(1000).reshape(-1, 1) // np.array([[100, 1]])
+    rows = np.arange(1000).reshape(-1, 1) // np.array([[100, 1]]) * 10  # not dense
     trie = Trie.from_symbols(rows)
     low, high = torch.tensor([[0, 100]]), torch.tensor([[1000, 200]])
     slots = trie.levels[0].children.slots
@@ -245,7 +245,8 @@ def test_wide_nodes_are_looked_up_and_others_read_where_that_is_asked():
 def test_lists_are_read_up_to_the_widest_requested_node():
     size = 2 * trie_module.SYNC_FREE_SCAN_ROWS
     node, place = np.divmod(np.arange(2 * size), size)
-    trie = Trie.from_symbols(np.stack([node, place // np.where(node == 0, 400, 1000)], axis=1))
+    symbols = 10 * (place // np.where(node == 0, 400, 1000))  # not dense
+    trie = Trie.from_symbols(np.stack([node, symbols], axis=1))
     low, high = torch.tensor([[0, size]]), torch.tensor([[size, 2 * size]])
     many, few = -(-size // 400), -(-size // 1000)
     assert trie.children(low, high, 1, allow_sync=True).low.shape[-1] == many
@@ -265,4 +266,5 @@ def test_the_first_edges_belong_to_the_root_and_are_read_once(cheap, table):
         expected = trie.children(low, low + trie.rows, 0, may_wait)
     for name in ("symbols", "low", "high"):
         assert torch.equal(getattr(first, name), getattr(expected, name))
+    for name in ("first", "bounds", "used"):
         assert getattr(first, name).data_ptr() == getattr(again, name).data_ptr()

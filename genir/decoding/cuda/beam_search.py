@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genir.decoding.beam_state import Beams, initial_beams
+from genir.decoding.child_lists import CSRChildren, DenseChildren
 from genir.decoding.cuda import kernels
 from genir.decoding.edge_scorers import Softmax
 from genir.decoding.row_mask import RowMask
@@ -104,10 +105,13 @@ def _take(
 
 
 def _lists(level: Level) -> tuple[Tensor | None, ...]:
+    """Return nodes, pointers, starts and symbols of a level's child lists, None where absent."""
     lists = level.children
     if lists is None:
         return None, None, None, None
-    return lists.nodes, lists.pointers, lists.starts, lists.symbols
+    if isinstance(lists, CSRChildren):
+        return lists.nodes, lists.pointers, lists.starts, lists.symbols
+    return lists.nodes, None, lists.starts, None
 
 
 def _nodes(level: Level) -> int:
@@ -115,6 +119,8 @@ def _nodes(level: Level) -> int:
 
 
 def _shape(level: Level) -> dict[str, bool | int]:
-    kept = level.children is not None and level.children.symbols is not None
-    steps = _nodes(level).bit_length()
-    return {"LISTED": level.children is not None, "KEPT": kept, "STEPS": steps}
+    lists = level.children
+    kept = 2 * isinstance(lists, DenseChildren)
+    if isinstance(lists, CSRChildren) and lists.symbols is not None:
+        kept = 1
+    return {"LISTED": lists is not None, "KEPT": kept, "STEPS": _nodes(level).bit_length()}

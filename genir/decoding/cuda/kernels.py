@@ -34,6 +34,18 @@ def _find(nodes, count, low, STEPS: tl.constexpr):
 
 
 @triton.jit
+def _list_of(node, pointers, slots_count, KEPT: tl.constexpr):
+    """Return offset and length of a node's list."""
+    if KEPT == 2:
+        begin = node * (slots_count + 1)
+        count = begin * 0 + slots_count
+    else:
+        begin = tl.load(pointers + node).to(tl.int64)
+        count = tl.load(pointers + node + 1) - begin
+    return begin, count
+
+
+@triton.jit
 def _is_legal(low, high, used, near, far, MASKED: tl.constexpr):
     """Return whether each row range holds a live row; see `RowMask.any_live`."""
     legal = used & (low < high)
@@ -61,12 +73,14 @@ def _narrow(low, high, column, stride):
 @triton.jit
 def _wide(low, high, slots, begin, count, column, stride, starts, listed, KEPT: tl.constexpr):
     """Return symbols, first rows, ends and use of slots of a listed node; see
-    `CSRChildren.read`."""
+    `ChildLists.read`. KEPT: where symbols are, see `score_children`."""
     used = slots < count
     rows = low + tl.load(starts + begin + slots, used, other=0)
     following = tl.load(starts + begin + slots + 1, slots + 1 < count, other=0)
     ends = tl.where(slots + 1 < count, low + following, high)
-    if KEPT:
+    if KEPT == 2:
+        symbols = slots
+    elif KEPT == 1:
         symbols = tl.load(listed + begin + slots, used, other=_PAD)
     else:
         symbols = tl.load(column + rows * stride, used, other=_PAD)
@@ -150,7 +164,10 @@ def score_children(
     INDEXED: tl.constexpr, LEGAL: tl.constexpr, ENDS: tl.constexpr, STEPS: tl.constexpr,
     WINDOW: tl.constexpr,
 ):  # fmt: skip
-    """Score the children of one beam's node; `beam_search._score` names the arguments."""
+    """Score the children of one beam's node; `beam_search._score` names the arguments.
+
+    KEPT: 0 if symbols are read from the rows, 1 if they are in the lists, 2 if dense.
+    """
     beam = tl.program_id(0).to(tl.int64)
     query = beam // beams
     low, high = tl.load(low_at + beam), tl.load(high_at + beam)
@@ -174,8 +191,7 @@ def score_children(
         )  # fmt: skip
     elif LISTED:
         node = _find(nodes, nodes_count, low, STEPS)
-        begin = tl.load(pointers + node).to(tl.int64)
-        count = tl.load(pointers + node + 1) - begin
+        begin, count = _list_of(node, pointers, slots_count, KEPT)
         _score_wide(
             low, high, score, logits, column, stride, begin, count, starts, listed, near, far,
             going, ends, slots_count, KEPT, MASKED, LEGAL, ENDS, WINDOW,
@@ -228,8 +244,7 @@ def take_children(
         _take_narrow(low, high, slot, place, column, stride, new_low, new_high, taken)
     elif LISTED:
         node = _find(nodes, nodes_count, low, STEPS)
-        begin = tl.load(pointers + node).to(tl.int64)
-        count = tl.load(pointers + node + 1) - begin
+        begin, count = _list_of(node, pointers, slots_count, KEPT)
         _take_wide(
             low, high, slot, place, column, stride, begin, count, starts, listed,
             new_low, new_high, taken, KEPT,

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -22,13 +23,14 @@ from genir.decoding.aggregate import Ranked
 from genir.decoding.beam import beam_search
 from genir.decoding.beam_state import Beams, top_scores
 from genir.decoding.edge_scorers import score_edges
+from genir.decoding.edges import Candidates, Edges
 from genir.decoding.exhaustive import PrefixBatch, kth_best, rank_within_query, sort_by_score
 from genir.decoding.row_mask import RowMask
 from genir.decoding.search_options import SearchOptions
 from genir.decoding.stage import Stage
 from genir.decoding.strategies.base import SearchStrategy
 from genir.decoding.strategies.beam import masks_of, rank_beams
-from genir.decoding.trie import Edges, Trie
+from genir.decoding.trie import Trie
 from genir.errors import InputError
 from genir.models.base import DocidModel, Inputs
 
@@ -215,23 +217,19 @@ class _Space:
         edges = self.trie.children(nodes.low[:, None], nodes.high[:, None], depth)  # [N, 1, C]
         legal = self.live.any_live(edges.low, edges.high, nodes.query)
         ends = legal & self.trie.is_terminal(edges.low, depth + 1)
-        log_p = self._score(hidden, depth, edges, legal, ends.any(dim=-1, keepdim=True))
+        closes = ends.any(dim=-1, keepdim=True)
+        log_p = self._score(hidden, depth, edges.symbols, legal, closes)
         totals = nodes.score[:, None] + log_p
         within, after = totals[:, :-1], totals[:, -1]
-        edges, ends = Edges(*(t[:, 0] for t in vars(edges).values())), ends[:, 0]
+        ends = ends[:, 0]
         onward = (self._another(sequences, after), self._within(sequences, edges, within, ends))
         return _ended(nodes, edges, ends, (within, after)), onward
 
     def _score(
-        self, hidden: Tensor, depth: int, edges: Edges, legal: Tensor, closes: Tensor
+        self, hidden: Tensor, depth: int, symbols: Tensor, legal: Tensor, closes: Tensor
     ) -> Tensor:
         """Return log p of each edge and, where an identifier may end, the separator: [N, C + 1]."""
-        added = torch.zeros_like(closes, dtype=torch.long)
-        both = Edges(
-            torch.cat([edges.symbols, added + self.separator], dim=-1),
-            torch.cat([edges.low, added], dim=-1),
-            torch.cat([edges.high, added + self.trie.rows], dim=-1),
-        )
+        both = Candidates.of(F.pad(symbols, (0, 1), value=self.separator))
         legal = torch.cat([legal, closes], dim=-1)
         softmax = self.options.softmax
         log_p = score_edges(self.model, hidden[:, None], depth, both, legal, softmax)
@@ -255,7 +253,7 @@ class _Space:
         going = totals.masked_fill(ends, -torch.inf)
         count = min(self.options.beams, going.shape[1])
         score, chosen = top_scores(going, count, self.live.restrict_scores)
-        low, high, symbol = (t.gather(1, chosen) for t in (edges.low, edges.high, edges.symbols))
+        _, symbol, low, high = edges.take(chosen)
         node, place = (score > -torch.inf).nonzero(as_tuple=True)
         before = sequences.take(node)
         low, high, symbol, score = (t[node, place] for t in (low, high, symbol, score))
@@ -268,9 +266,11 @@ def _ended(
 ) -> PrefixBatch:
     """Return the identifiers that may end after nodes, at most one for each node.
 
-    edges, ends: [N, C]. scores: of the edges, float32 [N, C], and of the separator, float32 [N].
+    edges: [N, 1, C]. ends: [N, C]. scores: of the edges, float32 [N, C], and of the separator,
+    float32 [N].
     """
     place = ends.byte().argmax(dim=-1, keepdim=True)
-    low, high, end = (t.gather(1, place)[:, 0] for t in (edges.low, edges.high, scores[0]))
+    *_, low, high = (t[:, 0] for t in edges.take(place))
+    end = scores[0].gather(1, place)[:, 0]
     found = PrefixBatch(nodes.query, low, high, nodes.depth + 1, torch.logaddexp(end, scores[1]))
     return found.select(ends.any(dim=-1) & (found.score > -torch.inf))

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genir.decoding.edge_scorers import Softmax, score_edges
-from genir.decoding.trie import Edges, Trie
+from genir.decoding.edges import Candidates, Edges
+from genir.decoding.trie import Trie
 from genir.identifiers.table import PAD
 from genir.models.base import Batch, DocidModel
 
@@ -123,9 +124,9 @@ def _score(model: DocidModel, depths: Sequence[_Depth]) -> LegalChoices:
     symbols = together(one.edges.symbols for one in depths)
     states = torch.stack([one.states for one in depths], dim=2)
     legal = low < high
-    edges = Edges(symbols.flatten(1, 2), low.flatten(1, 2), high.flatten(1, 2))
+    candidates = Candidates.of(symbols.flatten(1, 2))
     log_p = score_edges(
-        model, states.flatten(1, 2), depths[0].depth, edges, legal.flatten(1, 2), "trie"
+        model, states.flatten(1, 2), depths[0].depth, candidates, legal.flatten(1, 2), "trie"
     )
     chosen = together(one.chosen for one in depths)
     return LegalChoices(log_p.view_as(legal), legal, chosen, low, high)
