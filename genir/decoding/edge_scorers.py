@@ -13,14 +13,10 @@ from torch import Tensor
 from genir.decoding.edges import Candidates, Edges
 from genir.models.base import ConstrainedDecoder
 
-<<<<<<< HEAD
-Softmax = Literal["vocabulary", "trie"]
-ILLEGAL = torch.tensor(-torch.inf)
-"""Log-probability of an illegal edge; a tensor, since a number would be converted in each call."""
-=======
 Softmax = Literal["vocabulary", "trie", "none"]
 """Normalisation of the scores of symbols; none: a score is a logit (RIPOR)."""
->>>>>>> main
+ILLEGAL = torch.tensor(-torch.inf)
+"""Log-probability of an illegal edge; a tensor, since a number would be converted in each call."""
 
 
 @dataclass(frozen=True)
@@ -114,22 +110,25 @@ def score_edges(
     legal: Tensor,
     softmax: Softmax,
 ) -> Tensor:
-<<<<<<< HEAD
-    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for complete identifiers."""
+    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for complete identifiers.
+
+    With softmax "none": the logit of each edge.
+    """
     symbols, finished = candidates
-    if softmax == "trie":
+    if softmax == "vocabulary":
         if symbols is None:
-            logits = model.level_logits(hidden, depth)[..., : legal.shape[-1]]
-        else:
-            logits = model.logits(hidden, depth, symbols)
-        total = torch.where(legal, logits, -torch.inf).logsumexp(dim=-1)
-        log_p = logits - total.unsqueeze(-1)
-    elif symbols is None:
-        log_p = model.level_logits(hidden, depth).log_softmax(dim=-1)
-        return _mask_many(log_p[..., : legal.shape[-1]], legal)
-    else:
+            log_p = model.level_logits(hidden, depth).log_softmax(dim=-1)
+            return _mask_many(log_p[..., : legal.shape[-1]], legal)
         logits, total = model.scores(hidden, depth, symbols)
         log_p = logits - total.unsqueeze(-1)
+    else:
+        if symbols is None:
+            log_p = model.level_logits(hidden, depth)[..., : legal.shape[-1]]
+        else:
+            log_p = model.logits(hidden, depth, symbols)
+        if softmax == "trie":
+            total = torch.where(legal, log_p, -torch.inf).logsumexp(dim=-1, keepdim=True)
+            log_p = log_p - total
     if finished is not None:
         log_p = log_p.masked_fill(finished, 0.0)
     return torch.where(legal, log_p, ILLEGAL)
@@ -142,20 +141,3 @@ def _mask_many(log_p: Tensor, legal: Tensor) -> Tensor:
     """
     bound = legal.view(torch.uint8).float().sub_(0.5).mul_(torch.inf)
     return torch.minimum(log_p, bound)
-=======
-    """Return log p of each edge, float32 [B, K, C]: -inf if illegal, 0 for PAD edges.
-
-    With softmax "none": the logit of each edge.
-    """
-    finished = edges.symbols == PAD
-    candidates = edges.symbols.clamp(min=0)
-    if softmax == "vocabulary":
-        logits, total = model.scores(hidden, depth, candidates)
-        logits = logits - total.unsqueeze(-1)
-    else:
-        logits = model.logits(hidden, depth, candidates)
-        if softmax == "trie":
-            legal_logits = logits.masked_fill(~legal, -torch.inf)
-            logits = logits - legal_logits.logsumexp(dim=-1, keepdim=True)
-    return logits.masked_fill(finished, 0.0).masked_fill(~legal, -torch.inf)
->>>>>>> main
