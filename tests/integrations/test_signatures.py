@@ -62,7 +62,7 @@ def keys_of(answers):
         {"beams": 2, "k": 2},
         {"exact": True, "k": 3},
     ],
-    ids=str,
+    ids=["k", "where", "allow", "deny", "beams", "exact"],
 )
 def test_options_of_search_reach_the_model(both, options):
     served, remote = both
