@@ -1,7 +1,10 @@
 """Model folders on the Hugging Face hub."""
 
+import os
+from os import PathLike
 from pathlib import Path
 
+from genir.arguments import as_path
 from genir.errors import InputError
 
 
@@ -10,13 +13,17 @@ def may_be_of_hub(name: str) -> bool:
     return not name.startswith((".", "/", "~")) and name.count("/") <= 1
 
 
-def local_folder(path: Path) -> Path:
+def local_folder(name: str | PathLike[str]) -> Path:
     """Return a local model folder, or that of a hub name after its download.
+
+    Args:
+        name: A path or a name. A string may begin with `./`, which a `Path` drops.
 
     Raises:
         InputError: A name that is no path, and that the hub does not have.
     """
-    if path.exists() or not may_be_of_hub(str(path)):
+    path = as_path(name, "name")
+    if path.exists() or not may_be_of_hub(os.fspath(name)):
         return path  # a missing folder is reported where it is read
     return Path(download(str(path)))
 

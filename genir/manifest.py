@@ -100,10 +100,11 @@ def require_folder(folder: Path) -> None:
 def check_format(folder: Path, manifest: Mapping[str, Any] | None = None) -> None:
     """Raise InputError unless a model folder has the format that this version reads."""
     values = read_json(folder / NAME) if manifest is None else manifest
-    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, Mapping) else None
+    if not isinstance(values, Mapping):
+        raise _damaged(folder / NAME)
+    if values.get("format") != FORMAT:
         raise InputError(
-            f"{folder / NAME}: format {found!r}, but this genir reads {FORMAT}; "
+            f"{folder / NAME}: format {values.get('format')!r}, but this genir reads {FORMAT}; "
             "train the model again"
         )
 

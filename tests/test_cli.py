@@ -15,7 +15,8 @@ from genir.models import precision
 from genir.models.encoder_head.model import EncoderHeadModel
 
 TOP = Path(__file__).parents[1]
-FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet"]
+FIELDS = ["key", "score", "rank", "identifier", "title", "url", "snippet", "anchor",
+          "breadcrumb"]  # fmt: skip
 MEASURES = {"Success@1", "Success@10", "RR@10", "nDCG@10", "R@100"}
 
 
@@ -204,7 +205,7 @@ def test_a_precision_that_is_none_is_refused(capsys, model):
     assert all(part in shown for part in ("--precision", "'fp16'", "'bf16'", "'fp32'"))
 
 
-def test_train_takes_a_precision(monkeypatch, tmp_path):
+def test_train_takes_a_precision(monkeypatch, tmp_path, tiny_corpus):
     jobs = []
 
     def refuse(job):
@@ -213,7 +214,7 @@ def test_train_takes_a_precision(monkeypatch, tmp_path):
 
     monkeypatch.setattr("genir.training.pipeline.train", refuse)
     for given in (["--precision", "bf16"], []):
-        run("train", "default", "--corpus", tmp_path, "--out", tmp_path / "out", *given)
+        run("train", "default", "--corpus", tiny_corpus, "--out", tmp_path / "out", *given)
     assert [job.settings for job in jobs] == [["training.precision=bf16"], []]
 
 

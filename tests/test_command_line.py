@@ -216,7 +216,7 @@ def test_the_version_is_printed(capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("genir se", {"search", "serve"}),
+        ("genir se", {"search", "serve", "set"}),
         ("genir train ultron-p", {"ultron-pq", "ultron-pq-general", "ultron-pq-search"}),
         ("genir search --prec", {"--precision"}),
     ],

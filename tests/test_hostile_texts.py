@@ -84,6 +84,10 @@ def calls(model, corpus, training, encoder):
                                "--qrels", corpus / "qrels" / "test.tsv")  # fmt: skip
     new = corpus / f"new {CONTROLS}.jsonl"
     write(new, [{"_id": f"new {BAD}", "text": f"new {BAD}"}])
+    pages = corpus.with_name(f"pages {CONTROLS}")
+    pages.mkdir(exist_ok=True)
+    (pages / f"page {CONTROLS}.md").write_text(f"# Title {BAD}\n\nA page {BAD}.\n")
+    new_model = ("--corpus", corpus, corpus.with_name("imported"))
     return {
         "train": [(0, [*training, "--out", corpus.with_name(f"other {BAD.replace('/', '')}")]),
                   (2, [*training, "--out", model])],
@@ -96,6 +100,11 @@ def calls(model, corpus, training, encoder):
         "inspect": [(0, ["inspect", model])],
         "add": [(0, ["add", model, new]), (2, ["add", model, new]), (2, ["add", model, f"{BAD}"])],
         "delete": [(0, ["delete", model, f"new {BAD}"]), (2, ["delete", model, f"none {BAD}"])],
+        "set": [(2, ["set", model, f"{BAD}=x"]), (2, ["set", model, f"base-url={BAD}"])],
+        "sync": [(0, ["sync", model, pages, "--dry-run", "--max-deleted", "1"]),
+                 (2, ["sync", model, f"{BAD}none"])],
+        "import": [(2, ["import", "--model", f"{BAD}none", "--identifiers", new, *new_model]),
+                   (2, ["import", "--model", encoder, "--identifiers", f"{BAD}none", *new_model])],
         "versions": [(0, ["versions", model])],
         "backup": [(0, ["backup", model, model.with_name(f"copy {CONTROLS}")]),
                    (2, ["backup", f"{BAD}none", "x"])],

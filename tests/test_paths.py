@@ -84,7 +84,7 @@ VERBS = {
     "recover": ("recover", LONG),
     "train": ("train", "default", "--corpus", LONG, "--out", "new"),
     "out": ("train", "default", "--corpus", ".", "--out", LONG),
-    "working folder": ("train", "default", "--corpus", ".", "--out", "x" * 250),
+    "working folder": ("train", "default", "--corpus", "{corpus}", "--out", "x" * 250),
     "recipe": ("train", f"{LONG}.toml", "--corpus", ".", "--out", "new"),
     "encoder": ("train", "default", "--corpus", "{corpus}", "--out", "new",
                 "--set", f"model.encoder={LONG}"),
@@ -143,14 +143,14 @@ def test_other_types_are_no_path(path):
             CALLS[name](path)
 
 
-def test_an_error_inside_a_folder_has_no_traceback(capsys, monkeypatch):
+def test_an_error_inside_a_folder_has_no_traceback(capsys, monkeypatch, tiny_folder):
     """A folder in a model or corpus may be locked, too."""
 
     def fail(*arguments):
         raise PermissionError(13, "Permission denied", "model/identifiers")
 
     monkeypatch.setattr(genir.Retriever, "load", fail)
-    assert run("inspect", "model") == 2
+    assert run("inspect", tiny_folder("atomic")) == 2
     assert "model/identifiers: cannot be used (Permission denied)" in capsys.readouterr().err
 
 

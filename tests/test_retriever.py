@@ -306,13 +306,11 @@ def test_train_queries_are_counted(retriever):
 
 
 def test_bytes_per_document(atomic):
-    # One symbol and one entry in the root's child list of 2 bytes each, 16 float32 columns, and
-    # the words of all sets with their weights, and where each set begins.
-    assert atomic.decoder.stage.trie.bytes == 40 * 2 + (1 + 2) * 4 + 41 * 2
+    # One symbol of 2 bytes, the root's child list (its first row, and where each child begins), 16
+    # float32 columns, and the words of all sets with their weights, and where each set begins.
+    assert atomic.decoder.stage.trie.bytes == 40 * 2 + 4 + 41 * 2
     words = len(atomic.model.words.columns)
-    assert (
-        atomic.bytes_per_document == (40 * 2 + 3 * 4 + 41 * 2 + 4 * (40 * 16 + 2 * words + 41)) / 40
-    )
+    assert atomic.bytes_per_document == (40 * 2 + 4 + 41 * 2 + 4 * (40 * 16 + 2 * words + 41)) / 40
 
 
 def test_text_identifiers_do_not_fit_a_bridge(assembled, monkeypatch, tiny_encoder):

@@ -70,7 +70,7 @@ READERS = {
     "page.txt": (
         "Text ਊ\n",
         lambda path: [(d.title, d.text) for d in read_corpus(path.parent)],
-        [("page", "Text ਊ")],
+        [("Page", "Text ਊ")],
     ),
 }
 

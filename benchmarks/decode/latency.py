@@ -23,6 +23,7 @@ from genir.evaluation.runner import GENIR, baseline_names, build_baselines, live
 from genir.models.base import DocidModel
 from genir.models.encoder_head.model import EncoderHeadModel
 from genir.models.precision import override
+from genir.models.saved_tokenizer import transformers_tokenizer
 from genir.models.seq2seq import Seq2SeqModel
 from genir.outputs import check_distinct, write_text
 from genir.retriever import Retriever
@@ -42,7 +43,7 @@ class EncoderPass:
 
     def __init__(self, model: DocidModel, length: int) -> None:
         self._net = copy.deepcopy(_encoder_of(model)).eval().float()
-        self._tokenizer = model.tokenizer
+        self._tokenizer = transformers_tokenizer(model.tokenizer)
         self._length = length
         self._device = model.device
 

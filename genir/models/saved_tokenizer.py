@@ -36,14 +36,14 @@ class SavedTokenizer:
         self._settings, self._load = settings, load
 
     @cached_property
-    def _whole(self) -> Any:
+    def of_transformers(self) -> Any:
         """The tokenizer of transformers."""
         return self._load()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # of copying, for example
             raise AttributeError(name)
-        return getattr(self._whole, name)
+        return getattr(self.of_transformers, name)
 
     def __len__(self) -> int:
         return self._tokenizer.get_vocab_size()
@@ -90,6 +90,11 @@ class SavedTokenizer:
         if isinstance(token, dict):
             token = token.get("content")
         return self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+
+
+def transformers_tokenizer(tokenizer: Any) -> Any:
+    """Return the tokenizer of transformers for a tokenizer of a model."""
+    return tokenizer.of_transformers if isinstance(tokenizer, SavedTokenizer) else tokenizer
 
 
 def saved_tokenizer(folder: Path, load: Callable[[], Any]) -> SavedTokenizer | None:

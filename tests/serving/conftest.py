@@ -54,6 +54,9 @@ def documents() -> list[Document]:
 class Documents(list):
     """A list of documents with the filter methods of a document store."""
 
+    def find(self, key: str) -> Document | None:
+        return next((document for document in self if document.key == key), None)
+
     def metadata_fields(self) -> list[str]:
         return ["lang"]
 

@@ -105,9 +105,9 @@ def door(*arguments):
     )
 
 
-def test_the_door_answers_bad_input_with_the_message_alone():
+def test_the_door_answers_bad_input_with_the_message_alone(tiny_folder):
     with bind("127.0.0.1", 0) as taken:
-        done = door("model", "--port", str(taken.getsockname()[1]))
+        done = door(tiny_folder("atomic"), "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2 and done.stdout == ""
     assert (
         done.stderr.startswith("error: cannot listen on 127.0.0.1:")

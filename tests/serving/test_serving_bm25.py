@@ -7,7 +7,7 @@ import pytest
 from living import keys, serving
 
 from genir.baselines.bm25 import Bm25
-from genir.serving import token_scopes
+from genir.decoding import filters
 from genir.serving.app import create_app
 
 QUERY = "hide the volume of a host"
@@ -80,13 +80,13 @@ def test_a_fresh_answer_is_not_one_that_was_kept(searcher):
 
 def test_queries_that_share_a_selection_share_its_mask(client, monkeypatch):
     """Masks are computed in the model's thread, which answers no other query meanwhile."""
-    calls, real = [], token_scopes.selected_rows
+    calls, real = [], filters.selected_rows
 
     def counted(*given):
         calls.append(given)
         return real(*given)
 
-    monkeypatch.setattr(token_scopes, "selected_rows", counted)
+    monkeypatch.setattr(filters, "selected_rows", counted)
     for where in ({"allow": ["copy-file", "move-disk"]}, {"where": {"verb": "copy"}}, {}):
         calls.clear()
         body = {"queries": [f"{QUERY} {n}" for n in range(40)], "system": "bm25", **where}
