@@ -54,6 +54,7 @@ def add(
     from genir.corpus.readers import holds_pages, read_corpus
     from genir.corpus.vectors import read_vectors
 
+    _require_pair(queries, qrels)
     require_files(queries, qrels, pseudo, vectors)
     require_model(model)
     pages = holds_pages(file)
@@ -167,6 +168,7 @@ def refresh(
     as_json: AsJson = False,
 ) -> None:
     """Train the model on added documents; replace it unless old documents rank worse."""
+    _require_pair(queries, qrels)
     require_files(queries, qrels, pseudo)
     require_model(model)
     from genir.training.dev_eval import shown
@@ -228,6 +230,11 @@ def recover(model: Model, as_json: AsJson = False) -> None:
     _report(text, values, as_json)
 
 
+def _require_pair(queries: Path | None, qrels: Path | None) -> None:
+    if (queries is None) != (qrels is None):
+        raise InputError("--queries and --qrels: give both, or neither")
+
+
 def _queries(
     retriever: "Retriever",
     documents: "Sequence[Document]",
@@ -242,8 +249,6 @@ def _queries(
     new = {document.key for document in documents}
     known, found = new | set(retriever.table.keys), dict[str, list[str]]()
     queries, qrels = files
-    if (queries is None) != (qrels is None):
-        raise InputError("--queries and --qrels: give both, or neither")
     if queries is not None and qrels is not None:
         found = read_train_queries(queries, qrels, known)
     for key, texts in (read_pseudo_queries(pseudo, known) if pseudo else {}).items():

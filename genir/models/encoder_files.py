@@ -147,6 +147,7 @@ def save(design: EncoderDesign, towers: list[Any], folder: Path) -> None:
         design = design.with_part(
             route[0], folder=own, length=tower.length, rows=table[0], width=table[1]
         )
+        (folder / own).mkdir(exist_ok=True)
         if not tower.is_static:
             tower.config.save_pretrained(folder / own)
         if own:
