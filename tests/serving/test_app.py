@@ -26,7 +26,8 @@ def test_one_query_is_answered_with_hits(client):
     answer = client.post("/search", json={"query": "copy a directory tree", "k": 3}).json()
     assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
     first = answer["hits"][0]
-    assert set(first) == {"key", "rank", "score", "title", "url", "snippet", "identifier"}
+    assert set(first) == {"key", "rank", "score", "title", "url", "snippet", "identifier",
+                          "anchor", "breadcrumb"}  # fmt: skip
     assert first["key"] == "shutil.copytree" and first["identifier"] == "0-0-0"
     assert answer["took_ms"] >= 0
 
