@@ -39,7 +39,7 @@ def attempt(folder, out):
 @pytest.fixture(scope="module")
 def context():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["genir.retriever"])
+    context.set_forkserver_preload(["genir.retriever", "genir.models.seq2seq"])
     return context
 
 
