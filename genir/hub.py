@@ -4,7 +4,6 @@ import os
 from os import PathLike
 from pathlib import Path
 
-from genir.arguments import as_path
 from genir.errors import InputError
 
 
@@ -22,7 +21,7 @@ def local_folder(name: str | PathLike[str]) -> Path:
     Raises:
         InputError: A name that is no path, and that the hub does not have.
     """
-    path = as_path(name, "name")
+    path = Path(name)
     if path.exists() or not may_be_of_hub(os.fspath(name)):
         return path  # a missing folder is reported where it is read
     return Path(download(str(path)))

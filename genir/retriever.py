@@ -82,6 +82,7 @@ class Retriever:
     @classmethod
     def from_pretrained(cls, name: str, device: torch.device | str | None = None) -> Self:
         """Load a local model folder, or one from the Hugging Face hub by name."""
+        as_path(name, "name")  # refuse other types
         return cls.load(hub.local_folder(name), device)
 
     def __repr__(self) -> str:
