@@ -6,6 +6,7 @@ is numbered.
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
@@ -26,7 +27,7 @@ class Heading(NamedTuple):
     anchor: str = ""
 
 
-class Slugs:
+class Slugs(ABC):
     """Anchors of a page's headings in order.
 
     Args:
@@ -45,9 +46,9 @@ class Slugs:
         """Return the anchor of the next heading; "" if it has none."""
         return heading.anchor or self._unique(self.slug(heading))
 
+    @abstractmethod
     def slug(self, heading: Heading) -> str:
         """Return the anchor of a heading before it is numbered."""
-        raise NotImplementedError
 
     def _unique(self, slug: str) -> str:
         """Number a repeated anchor: `a`, `a-1`, `a-2`; one that a heading has as such is skipped.
@@ -168,5 +169,9 @@ class JupyterSlugs(Slugs):
     """Jupyter's notebooks: spaces become `-`; a repeated anchor stays."""
 
     def anchor(self, heading: Heading) -> str:
+        """Return the anchor of a heading, which is not numbered."""
+        return heading.anchor or self.slug(heading)
+
+    def slug(self, heading: Heading) -> str:
         """Return the text with `-` for its spaces."""
-        return heading.anchor or heading.text.replace(" ", "-")
+        return heading.text.replace(" ", "-")

@@ -12,7 +12,7 @@ from genir.corpus.markdown.includes import Includer
 from genir.corpus.markdown.mdx import strip_mdx
 from genir.corpus.markdown.renderer import Dialect
 from genir.corpus.sites.javascript import config_objects
-from genir.corpus.sites.site import Site, as_text, config_text, joined_url, readable
+from genir.corpus.sites.site import GeneratedSite, as_text, config_text, joined_url, readable
 from genir.errors import InputError
 
 NUMBER = re.compile(r"^\d+\s*[-_.]+\s*(?=[^-_.\s])")
@@ -22,7 +22,7 @@ SIDEBARS = ("sidebars.js", "sidebars.ts", "sidebars.json", "sidebars.mjs", "side
 
 
 @dataclass(frozen=True)
-class Docusaurus(Site):
+class Docusaurus(GeneratedSite):
     """A site of Docusaurus: `docusaurus.config.js` or `.ts`, read as data."""
 
     generator = "Docusaurus"

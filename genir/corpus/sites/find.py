@@ -7,11 +7,11 @@ from genir.corpus.sites.docusaurus import Docusaurus
 from genir.corpus.sites.hugo import Hugo
 from genir.corpus.sites.jekyll import Jekyll
 from genir.corpus.sites.mkdocs import MkDocs
-from genir.corpus.sites.site import Site
+from genir.corpus.sites.site import GeneratedSite, Site
 from genir.corpus.sites.sphinx import Sphinx
 from genir.corpus.sites.static import StaticSite
 
-GENERATORS: tuple[type[Site], ...] = (MkDocs, Docusaurus, Sphinx, Hugo, Jekyll, StaticSite)
+GENERATORS: tuple[type[GeneratedSite], ...] = (MkDocs, Docusaurus, Sphinx, Hugo, Jekyll, StaticSite)
 """Generators in the order in which their configurations are searched in a folder."""
 SUBFOLDERS = ("docs", "doc", "website", "site", "docs/source", "doc/source", "docs/src")
 """Folders of a project that often hold the configuration."""

@@ -11,7 +11,7 @@ from genir.corpus.front_matter import load_yaml, split_front_matter
 from genir.corpus.markdown.includes import Includer
 from genir.corpus.markdown.renderer import Dialect
 from genir.corpus.markdown.templates import strip_shortcodes
-from genir.corpus.sites.site import Site, as_text, config_text, readable
+from genir.corpus.sites.site import GeneratedSite, as_text, config_text, readable
 from genir.corpus.slugs import HugoSlugs
 from genir.errors import InputError
 from genir.toml_parser import parse_toml
@@ -26,7 +26,7 @@ SECTION = "_index"
 
 
 @dataclass(frozen=True)
-class Hugo(Site):
+class Hugo(GeneratedSite):
     """A site of Hugo: `hugo.toml`, or `config.toml`, also as YAML or JSON."""
 
     generator = "Hugo"

@@ -12,7 +12,7 @@ from genir.corpus.markdown.includes import Includer
 from genir.corpus.markdown.renderer import Dialect
 from genir.corpus.markdown.templates import strip_liquid
 from genir.corpus.sites.mkdocs import MARKED_HTML
-from genir.corpus.sites.site import Site, as_text, config_text
+from genir.corpus.sites.site import GeneratedSite, as_text, config_text
 from genir.corpus.slugs import KramdownSlugs
 
 POST = re.compile(r"(?:.*/)?_posts/(?:.*/)?(\d{4})-(\d{1,2})-(\d{1,2})-(.+)")
@@ -25,7 +25,7 @@ HIDDEN = ("_includes", "_layouts", "_data", "_sass", "_site", "_drafts", "vendor
 
 
 @dataclass(frozen=True)
-class Jekyll(Site):
+class Jekyll(GeneratedSite):
     """A site of Jekyll: `_config.yml`."""
 
     generator = "Jekyll"

@@ -12,7 +12,7 @@ from genir.corpus.front_matter import load_yaml
 from genir.corpus.markdown.includes import Includer
 from genir.corpus.markdown.renderer import Dialect
 from genir.corpus.markdown.templates import strip_liquid
-from genir.corpus.sites.site import Site, as_text, config_text, readable
+from genir.corpus.sites.site import GeneratedSite, as_text, config_text, readable
 from genir.corpus.slugs import (
     PymdownSlugs,
     PythonMarkdownSlugs,
@@ -27,7 +27,7 @@ MAX_PARENTS = 5
 
 
 @dataclass(frozen=True)
-class MkDocs(Site):
+class MkDocs(GeneratedSite):
     """A site of MkDocs: `mkdocs.yml`."""
 
     generator = "MkDocs"

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ _UNDERLINED = re.compile(r"^(?![.\s])(\S.*)\n([=\-~#*^\"'+])\2{2,}[ \t]*$", re.M
 class Site:
     """A folder of pages, and the site that its generator makes of it.
 
-    This class is a folder without a generator. A subclass is a generator.
+    This class is a folder without a generator; see `GeneratedSite`.
 
     Attributes:
         source: Folder of the pages; paths of pages are relative to it.
@@ -45,18 +46,8 @@ class Site:
     settings: Mapping[str, Any] | None = None
 
     generator: ClassVar[str] = ""
-    config_names: ClassVar[tuple[str, ...]] = ()
     dialect: ClassVar[Dialect] = Dialect()
     default_role: ClassVar[str] = ""
-
-    @classmethod
-    def read(cls, config: Path, root: Path) -> Self | None:
-        """Return the site of a configuration; None if the file is of another program.
-
-        Raises:
-            InputError: The configuration is malformed.
-        """
-        raise NotImplementedError
 
     def is_page(self, path: str, fields: Mapping[str, Any]) -> bool:
         """Return whether the site publishes a page. fields: its front matter."""
@@ -118,6 +109,21 @@ class Site:
             return split_front_matter(read_text(file, MAX_CONFIG_CHARS))
         except (InputError, ValueError):  # the page is reported when it is read
             return {}, ""
+
+
+class GeneratedSite(Site, ABC):
+    """A site whose generator has a configuration; one subclass for each generator."""
+
+    config_names: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def read(cls, config: Path, root: Path) -> Self | None:
+        """Return the site of a configuration; None if the file is of another program.
+
+        Raises:
+            InputError: The configuration is malformed.
+        """
 
 
 def include_text(includer: Includer) -> Callable[[str, str], str | None]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from genir.atomic_dirs import is_enclosed
 from genir.corpus.markdown.renderer import Dialect
-from genir.corpus.sites.site import Site, as_text, config_text
+from genir.corpus.sites.site import GeneratedSite, as_text, config_text
 from genir.corpus.slugs import DocutilsSlugs
 from genir.errors import InputError
 from genir.text_files import read_text
@@ -28,7 +28,7 @@ MAX_PAGE_CHARS = 2**22
 
 
 @dataclass(frozen=True)
-class Sphinx(Site):
+class Sphinx(GeneratedSite):
     """A site of Sphinx: `conf.py`, whose literal assignments are read and nothing is executed."""
 
     generator = "Sphinx"

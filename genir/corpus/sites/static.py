@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from genir.corpus.sites.site import Site, config_text
+from genir.corpus.sites.site import GeneratedSite, config_text
 
 LOCATION = re.compile(r"<loc>\s*([^<\s]+)\s*</loc>")
 
 
 @dataclass(frozen=True)
-class StaticSite(Site):
+class StaticSite(GeneratedSite):
     """A built site: `sitemap.xml` has the URLs of its pages."""
 
     generator = "sitemap"
