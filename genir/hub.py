@@ -9,7 +9,7 @@ from genir.errors import InputError
 
 def may_be_of_hub(name: str) -> bool:
     """Return whether a name may be one of the hub: `name` or `owner/name`, and not a path."""
-    return not name.startswith((".", "/", "~")) and name.count("/") <= 1
+    return not name.startswith((".", "/", "~")) and not name.endswith("/") and name.count("/") <= 1
 
 
 def local_folder(name: str | PathLike[str]) -> Path:

@@ -22,7 +22,7 @@ class RecipeFacts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    use: str = Field(pattern="|".join(GROUPS), description="key of GROUPS")
+    use: str = Field(pattern=f"^({'|'.join(GROUPS)})$", description="key of GROUPS")
     needs_train_queries: bool = Field(description="refuses a corpus without train queries")
     minutes: float | None = Field(
         default=None, description="training on two cores for 10,000 documents; None: not measured"

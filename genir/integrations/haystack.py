@@ -42,7 +42,7 @@ class GenirRetriever:
             where: Metadata filter of genir. Default: as given to the component.
         """
         chosen = self.where if where is None else where
-        hits = self.source.search([query], top_k or self.top_k, chosen)[0]
+        hits = self.source.search([query], self.top_k if top_k is None else top_k, chosen)[0]
         found = self.source.documents.fetch([hit.key for hit in hits])
         documents = [
             Document(

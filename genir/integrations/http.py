@@ -101,7 +101,7 @@ class RemoteSearcher:
         answer = self._json("POST", "/v1/search", json=asked)
         try:
             return HitList([_hit(hit) for hit in answer["hits"]], answer.get("proven"))
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, AttributeError):
             raise InputError(f"{self._place}: {FOREIGN_SERVER}") from None
 
     def fetch(self, keys: str | Iterable[str]) -> dict[str, Document]:
@@ -157,10 +157,9 @@ class RemoteSearcher:
         asked: dict[str, Any] = {"documents": [record_of(one) for one in given], "replace": replace}
         if queries:
             asked["queries"] = {key: list(as_texts(own)) for key, own in queries.items()}
-        if vectors:
-            asked["vectors"] = {
-                one.key: one.vector.tolist() for one in given if one.vector is not None
-            }
+        own = {one.key: one.vector.tolist() for one in given if one.vector is not None}
+        if own:
+            asked["vectors"] = own
         return self._changed(self._json("POST", "/v1/documents", json=asked))
 
     def delete(self, keys: str | Iterable[str], check: None = None) -> list[str]:
@@ -212,12 +211,18 @@ class RemoteSearcher:
                 f"{self._place}: no response{self._through} ({error}); check the address and the "
                 "server"
             ) from None
-        if response.is_error:
+        if response.has_redirect_location:  # following it would send the token elsewhere
+            target = without_password(response.headers["location"])
+            raise InputError(f"{self._place}: redirects to {target!r:.200}; use that address")
+        if not response.is_success:
             raise InputError(f"{self._place}{self._through}: {error_detail(response)}")
         try:
-            return response.json()
+            found = response.json()
         except ValueError:  # for example a proxy's page
-            raise InputError(f"{self._place}{self._through}: {FOREIGN_SERVER}") from None
+            found = None
+        if not isinstance(found, dict):
+            raise InputError(f"{self._place}{self._through}: {FOREIGN_SERVER}")
+        return found
 
     @property
     def _place(self) -> str:

@@ -75,6 +75,13 @@ class BertNetwork(nn.Module):
         """Return the word embeddings."""
         return self.embeddings.word_embeddings
 
+    def gradient_checkpointing_enable(self, options: dict[str, Any]) -> None:
+        """Compute activations again in the backward pass, as transformers' networks do.
+
+        options: arguments of `torch.utils.checkpoint.checkpoint`.
+        """
+        self.encoder.checkpoint_options = options
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> EncoderOutput:
         """Encode tokens, int64 [B, S] each: `last_hidden_state`, [B, S, hidden size]."""
         mask = attention_mask[:, None, None].bool()
@@ -107,8 +114,15 @@ class _Encoder(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+        self.checkpoint_options: dict[str, Any] | None = None
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.training and self.checkpoint_options is not None:
+            from torch.utils.checkpoint import checkpoint  # searches do without it
+
+            for layer in self.layer:
+                states = checkpoint(layer, states, mask, **self.checkpoint_options)
+            return states
         for layer in self.layer:
             states = layer(states, mask)
         return states

@@ -109,5 +109,7 @@ def saved_tokenizer(folder: Path, load: Callable[[], Any]) -> SavedTokenizer | N
     if not isinstance(settings, dict) or settings.get("tokenizer_class") not in CLASSES:
         return None
     extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens")
-    whole = (folder / "tokenizer.json").is_file() and not extra
+    plain = settings.get("truncation_side", "right") == "right"
+    plain = plain and not settings.get("split_special_tokens")
+    whole = (folder / "tokenizer.json").is_file() and not extra and plain
     return SavedTokenizer(folder, settings, load) if whole else None

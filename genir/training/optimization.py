@@ -16,6 +16,7 @@ from transformers import Adafactor, PreTrainedModel, get_scheduler
 
 from genir.config import TrainingSection
 from genir.errors import InputError
+from genir.models.bert_network import BertNetwork
 
 OPTIMIZERS: Mapping[str, Callable[[Any], torch.optim.Optimizer]] = {
     "adamw": lambda groups: torch.optim.AdamW(groups, fused=True),
@@ -52,7 +53,8 @@ def enable_gradient_checkpointing(model: nn.Module) -> None:
     nets = [
         part
         for part in model.modules()
-        if isinstance(part, PreTrainedModel) and part.supports_gradient_checkpointing
+        if isinstance(part, BertNetwork)
+        or (isinstance(part, PreTrainedModel) and part.supports_gradient_checkpointing)
     ]
     if not nets:
         raise InputError(

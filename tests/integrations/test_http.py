@@ -126,6 +126,7 @@ def test_a_token_that_cannot_be_is_refused(token):
     [
         httpx2.Response(200, text="<html>"),
         httpx2.Response(200, json=[]),
+        httpx2.Response(200, json={"hits": ["a"]}),
         httpx2.Response(200, json={"hits": [{"id": 1}]}),
         httpx2.Response(200, content=b"\xff\xfe"),
     ],
@@ -134,6 +135,22 @@ def test_an_answer_of_something_else_is_noticed(answer):
     http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer), base_url="http://x")
     with pytest.raises(InputError, match="not from a genir server"):
         RemoteSearcher("", http=http).search(["copy"])
+
+
+@pytest.mark.parametrize("change", ["compact", "delete", "version"])
+def test_no_answer_of_something_else_counts_as_a_change(change):
+    def ask(answer):
+        http = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer), base_url="http://x")
+        searcher = RemoteSearcher("", http=http)
+        return {"compact": searcher.compact, "delete": lambda: searcher.delete("a"),
+                "version": lambda: searcher.version}[change]()  # fmt: skip
+
+    moved = httpx2.Response(302, headers={"location": "https://u:secret@y/"}, json={})
+    with pytest.raises(InputError, match=r"redirects to 'https://y/'; use that address"):
+        ask(moved)
+    for body in ("hello", [], None):
+        with pytest.raises(InputError, match="not from a genir server"):
+            ask(httpx2.Response(200, json=body))
 
 
 @pytest.fixture

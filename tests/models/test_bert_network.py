@@ -13,6 +13,7 @@ from genir.models.bert_network import BertNetwork, supported_config
 from genir.models.checkpoint_io import read_tokenizer
 from genir.models.saved_tokenizer import SavedTokenizer
 from genir.retriever import Retriever
+from genir.training.optimization import enable_gradient_checkpointing
 
 IDS = torch.tensor([[5, 9, 33, 7, 8], [12, 6, 21, 0, 0], [30, 5, 17, 11, 0]])
 MASK = (IDS > 0).long()
@@ -110,6 +111,39 @@ def test_tokens_equal_those_of_transformers(folder, length, special):
     assert found.pad_token_id == expected.pad_token_id
     assert found.unk_token_id == expected.unk_token_id
     assert set(found.all_special_ids) == set(expected.all_special_ids)
+
+
+@pytest.mark.parametrize("changes", [{"truncation_side": "left"}, {"split_special_tokens": True}])
+def test_settings_beyond_tokenizer_json_are_read_by_transformers(folder, tmp_path, changes):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    expected, found = AutoTokenizer.from_pretrained(tmp_path), read_tokenizer(tmp_path)
+    for text in TEXTS:
+        options = {"truncation": True, "max_length": 5}
+        assert found(text, **options)["input_ids"] == expected(text, **options)["input_ids"]
+
+
+def test_checkpointing_gives_the_same_gradients():
+    _, net = both()
+    layers = []
+    for layer in net.encoder.layer:
+        layer.output.dense.register_forward_pre_hook(lambda *_: layers.append(1))
+
+    def gradients():
+        layers.clear()
+        torch.manual_seed(1)  # of the dropout
+        net.train().zero_grad()
+        net(IDS, MASK).last_hidden_state.square().sum().backward()
+        return len(layers), [p.grad.clone() for p in net.parameters()]
+
+    once, expected = gradients()
+    enable_gradient_checkpointing(net)
+    twice, found = gradients()
+    assert (once, twice) == (2, 4)
+    for own, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, wanted)
 
 
 def test_the_rest_is_that_of_transformers(folder, tmp_path):
