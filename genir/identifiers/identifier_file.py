@@ -18,7 +18,7 @@ from genir.text_files import Lines, read_lines
 
 Given = str | list[int]
 """An identifier of a file: a text, or token ids."""
-TOKEN_IDS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
+TOKEN_IDS = re.compile(r"[0-9]{1,9}( *, *[0-9]{1,9})*")
 MAX_TOKEN_ID = 2**31 - 1
 JSON_FORM = '{"document": key, "identifier": text or [token ids]}'
 
@@ -60,9 +60,16 @@ def _identifier(value: Any) -> Given | None:
 
 def _tsv(lines: Lines, name: str) -> Iterator[tuple[str, Given]]:
     rows = [_columns(number, text, name) for number, text in lines if text.strip()]
-    numeric = all(TOKEN_IDS.fullmatch(text) for _, text in rows)
+    odd = [row for row in rows if not TOKEN_IDS.fullmatch(row[1])]
+    lists = any(TOKEN_IDS.fullmatch(text) and "," in text for _, text in rows)
+    if odd and lists:
+        key, text = odd[0]
+        raise InputError(
+            f"{name}: the identifier {shorten(text)} of {shorten(key)} is a text, but others are "
+            f"token ids; correct it, or write JSON lines {JSON_FORM}"
+        )
     for key, text in rows:
-        yield key, [int(one) for one in text.split(",")] if numeric else text
+        yield key, [int(one) for one in text.split(",")] if not odd else text
 
 
 def _columns(number: int, line: str, name: str) -> tuple[str, str]:

@@ -12,7 +12,13 @@ HEADS: dict[str, type[CodeHead]] = {
 
 def check_head(head: str, scheme: str) -> None:
     """Raise InputError for a head that does not fit the identifiers."""
-    if HEADS[head].needs_codebooks and not hasattr(SCHEMES.find(scheme), "full_codebooks"):
+    kind = SCHEMES.find(scheme)
+    if head != TiedHead.name and kind.needs_tokenizer:
+        raise InputError(
+            f"[model] head = {head!r}: identifiers of the scheme {scheme!r} are tokens of the "
+            "vocabulary, which have no head; remove it"
+        )
+    if HEADS[head].needs_codebooks and not hasattr(kind, "full_codebooks"):
         raise InputError(
             f"[model] head = {head!r}: the scheme {scheme!r} has no codebooks; take 'residual' or "
             "'product', or head = 'tied'"

@@ -20,6 +20,24 @@ def test_the_first_of_equal_values_are_kept(seed):
         assert torch.equal(score, values.topk(count, dim=1).values)
 
 
+@pytest.mark.parametrize("width", [255, 256, 257, 1791, 1792, 1797, 3000])
+@pytest.mark.parametrize("count", [1, 7])
+@pytest.mark.parametrize("stable", [True, False])
+def test_wide_rows_are_read_by_blocks(width, count, stable):
+    generator = torch.Generator().manual_seed(width)
+    values = torch.randint(0, 50, (4, width), generator=generator).float()
+    values[values < 25] = -torch.inf
+    values[2] = -torch.inf
+    values[3, -1] = 99  # after the last whole block
+    score, chosen = top_scores(values, count, stable)
+    assert torch.equal(score, values.topk(count, dim=1).values)
+    assert torch.equal(values.gather(1, chosen), score)
+    assert all(len(set(row)) == count for row in chosen.tolist())
+    if stable:
+        order = np.argsort(-values.numpy(), axis=1, kind="stable")[:, :count]
+        assert np.array_equal(chosen.numpy(), order)
+
+
 def test_without_numbers_nothing_is_decided_by_place():
     values = torch.tensor([[1.0, torch.nan, 1.0, 0.0]])
     score, chosen = top_scores(values, 2, stable=True)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from oracle import seeds
 
 from genir.decoding.row_mask import BLOCK_ROWS, RowMask
+from genir.decoding.trie import Trie
 from genir.errors import InputError
 
 rows = st.one_of(
@@ -91,6 +92,26 @@ def test_queries_that_share_a_mask_share_its_memory():
     few = RowMask.build([mask, ~mask], [0, 1])
     assert few.bytes == 2 * (1001 + 5 * 4)
     assert RowMask.build([mask, ~mask], [0, 1] * 16).bytes == few.bytes
+
+
+@pytest.mark.parametrize("rows_of_a_child", [1, 3, 254, 255, 256, 700])
+@pytest.mark.parametrize("share", [0.5, 0.002])
+@pytest.mark.parametrize("masks", [1, 2])
+def test_edges_are_legal_if_a_live_row_is_below(rows_of_a_child, share, masks):
+    """For child lists of each form and children of few and many rows."""
+    generator = np.random.default_rng(rows_of_a_child)
+    for gap in (1, 50):  # one slot for each symbol, or for each child
+        first = np.repeat(np.arange(40) * gap, rows_of_a_child)
+        symbols = np.stack([first, np.tile(np.arange(rows_of_a_child), 40)], axis=1)
+        trie = Trie.from_symbols(symbols.astype(np.int32))
+        live = RowMask.build(
+            [generator.random(len(symbols)) < share for _ in range(masks)], [0, masks - 1, 0]
+        )
+        low = torch.zeros(3, 1, dtype=torch.long)
+        edges = trie.children(low, low + trie.rows, 0)
+        found = live.legal(edges, trie.levels[0].max_child_rows)
+        assert trie.levels[0].max_child_rows == rows_of_a_child
+        assert torch.equal(found, live.any_live(edges.low, edges.high) & edges.used)
 
 
 def test_a_mask_of_live_rows_takes_nothing():

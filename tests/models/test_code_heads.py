@@ -105,13 +105,21 @@ def test_the_same_identifiers_with_another_head_are_refused(model):
         child.inherit_identifiers(model, Quantised(np.zeros((2, 4, 16)), 2), TABLE)
 
 
-def test_a_scheme_without_codebooks_is_refused():
+@pytest.mark.parametrize(
+    ("scheme", "head", "problem"),
+    [
+        ("atomic", "inner-product", "scheme 'atomic' has no codebooks"),
+        ("title", "pawa", "identifiers of the scheme 'title' are tokens of the vocabulary"),
+        ("string", "inner-product", "identifiers of the scheme 'string' are tokens"),
+    ],
+)
+def test_a_head_that_does_not_fit_the_identifiers_is_refused(scheme, head, problem):
     stage = StageConfig.model_validate(
         {
             "tasks": [{"task": "queries"}],
-            "identifiers": {"scheme": "atomic"},
-            "model": {"kind": "seq2seq", "head": "inner-product"},
+            "identifiers": {"scheme": scheme},
+            "model": {"kind": "seq2seq", "head": head},
         }
     )
-    with pytest.raises(InputError, match="scheme 'atomic' has no codebooks"):
+    with pytest.raises(InputError, match=problem):
         MODELS["seq2seq"].check_recipe(model_options(stage.model), stage)

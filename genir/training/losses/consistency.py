@@ -80,7 +80,8 @@ class RDrop(Loss):
 
     def _consistency(self, states: Tensor) -> Tensor:
         """Return the mean loss of states [2 N, H]: N first views, then their second views."""
-        products = states.float() @ states.float().T / self.options.temperature
+        with torch.autocast(states.device.type, enabled=False):  # bf16 would round large products
+            products = states.float() @ states.float().T / self.options.temperature
         itself = torch.eye(len(states), dtype=torch.bool, device=states.device)
         other = torch.arange(len(states), device=states.device).roll(len(states) // 2)
         return F.cross_entropy(products.masked_fill(itself, -torch.inf), other)
