@@ -41,6 +41,10 @@ def build_optimizer(settings: TrainingSection, groups: Any) -> torch.optim.Optim
 def build_schedule(settings: TrainingSection, optimizer: Any, total: int) -> Any:
     """Return the learning rate schedule of a recipe over `total` steps."""
     warmup = round(total * settings.warmup)
+    if (
+        settings.schedule == "inverse-square-root"
+    ):  # without warmup transformers counts 10,000 steps
+        warmup = max(1, warmup)
     return get_scheduler(SCHEDULES[settings.schedule], optimizer, warmup, total)
 
 

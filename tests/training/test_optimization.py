@@ -78,6 +78,17 @@ def test_rates_rise_to_the_recipes_and_follow_the_schedule(name, rates):
     assert found == pytest.approx(rates)
 
 
+def test_the_inverse_square_root_falls_without_warmup():
+    settings = TrainingSection(schedule="inverse-square-root", warmup=0)
+    net = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD([{"params": net.parameters(), "lr": 1.0}])
+    schedule = build_schedule(settings, optimizer, 10)
+    for _ in range(9):
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1 / 3)  # step 9
+
+
 def test_an_average_follows_the_weights_and_is_only_lent_to_them(tmp_path):
     net = torch.nn.Linear(1, 1, bias=False)
     average = WeightAverage(net, 0.9)
